@@ -1,0 +1,1 @@
+"""The datasets, models, losses, weightings and observers that come with musicemo."""

@@ -1,0 +1,1 @@
+"""Built-in models, one a file, found through the entry points in `pyproject.toml`."""
