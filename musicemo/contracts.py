@@ -1,0 +1,160 @@
+"""What a plugin author implements: a dataset, a model, a loss or a weighting.
+
+Write the class, name it in an entry point of its group (`musicemo.datasets`, `musicemo.models`,
+`musicemo.losses`, `musicemo.weightings`), and an experiment can say ``type = "its-name"``. The constructor's
+signature is the configuration: every parameter is a key of the TOML table, its annotation is checked
+(``Annotated[int, pydantic.Field(gt=0)]`` narrows it), its default is filled in and written beside the run, a
+relative ``Path`` is taken relative to the experiment file. Parameters that the core provides are no keys:
+`PROVIDED` lists them, and a constructor takes those that it names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+__all__ = ["FEATURE_ROWS", "PROVIDED", "Dataset", "Loss", "Model", "Step", "Target", "Track", "Weighting"]
+
+#: Rows of a feature array of 140: mel spectrogram in dB, chromagram, or both.
+FEATURE_ROWS = {"mel": slice(0, 128), "chroma": slice(128, 140), "fused": slice(0, 140)}
+
+#: Constructor parameters that the core fills in, by kind of component.
+PROVIDED: dict[str, dict[str, str]] = {
+    "dataset": {},
+    "model": {"input_size": "int: number of feature rows of the dataset"},
+    "loss": {
+        "class_counts": "dict[str, int]: class -> tracks in the training part, in the order of the logits"
+    },
+    "weighting": {"tasks": "Sequence[str]: names of the tasks, in the experiment's order"},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Something that listeners rated or a catalogue says of every track."""
+
+    name: str
+    kind: Literal["regression", "classification"]
+    #: Regression: lowest and highest value that a rating can have, in the dataset's own units.
+    range: tuple[float, float] = (0.0, 1.0)
+    #: Classification: every class that a label can have.
+    classes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """One clip: an identifier that is unique in its dataset, features, and what is known of it."""
+
+    id: str
+    #: `[rows, frames]`, in memory or as the path of a `.npy` file, which is memory-mapped.
+    features: NDArray[np.floating] | Path
+    #: Target name -> rating (float) or class (str). A target that is absent or None is missing.
+    targets: Mapping[str, float | str | None]
+    #: Artist or album: what must not stand on two sides of a grouped split.
+    group: str | None = None
+    #: The part that the dataset's authors put the track in.
+    part: Literal["train", "val", "test"] | None = None
+    #: Target name -> the single listeners' ratings, where they are known.
+    ratings: Mapping[str, Sequence[float]] = field(default_factory=dict)
+
+
+@runtime_checkable
+class Dataset(Protocol):
+    """Declares its targets and yields its tracks.
+
+    `rows` chooses rows of every track's features (see `FEATURE_ROWS`); the rest is never read.
+    """
+
+    targets: Sequence[Target]
+    rows: slice
+
+    def tracks(self) -> Iterable[Track]:
+        """Yield every track, in an order that is the same each time."""
+        ...
+
+
+@runtime_checkable
+class Model(Protocol):
+    """A backbone: an `nn.Module` from `x` `[batch, time, feature]` and `lengths` `[batch]` to an embedding.
+
+    `x` is zero from each track's length on. Padding must not change an embedding in evaluation mode: a track
+    gives the same one alone and in any batch. The core adds one head per task.
+    """
+
+    embedding_size: int
+
+    def __call__(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """Return the embedding `[batch, embedding_size]`."""
+        ...
+
+
+@runtime_checkable
+class Loss(Protocol):
+    """An `nn.Module` from a prediction and a target to a scalar, finite for every finite input.
+
+    Regression: both `[batch]`, the target rescaled to [0, 1]. Classification: logits `[batch, classes]` and
+    class indices `[batch]`. Tracks whose target is missing are left out before. Non-negative, unless the
+    class has ``may_be_negative = True``. An optional method ``diagnostics(prediction, target) -> dict[str,
+    float]`` is recorded once an epoch.
+    """
+
+    kind: Literal["regression", "classification"]
+
+    def __call__(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """Return the loss, a scalar."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one optimization step offers to a weighting beside the losses."""
+
+    #: The backbone's output `[batch, embedding]`, through which every task's gradient flows.
+    embedding: Tensor
+    #: Parameters of the backbone, and of each task's head, that are trained.
+    shared: Sequence[nn.Parameter]
+    heads: Mapping[str, Sequence[nn.Parameter]]
+    #: Scales an objective before its backward pass (mixed precision); the identity otherwise.
+    scale: Callable[[Tensor], Tensor]
+
+
+class Weighting(nn.Module):
+    """Turns the tasks' losses into gradients.
+
+    A loss-based weighting overrides `combine`; a gradient-based one overrides `backward`. Parameters are
+    trained by the experiment's optimizer (without weight decay), and `state_dict` is in every checkpoint.
+    Tasks without a label in a batch are absent from `losses`.
+    """
+
+    def __init__(self, *, tasks: Sequence[str]) -> None:
+        super().__init__()
+        self.tasks = tuple(tasks)
+
+    def combine(self, losses: Mapping[str, Tensor]) -> Tensor:
+        """Return the objective, a scalar, from task -> loss."""
+        raise NotImplementedError(f"{type(self).__name__} overrides neither combine nor backward")
+
+    def backward(self, losses: Mapping[str, Tensor], step: Step) -> Tensor:
+        """Accumulate gradients in the parameters' `.grad` and return the objective, a scalar."""
+        objective = self.combine(losses)
+        step.scale(objective).backward()  # type: ignore[no-untyped-call]  # torch leaves backward untyped
+        return objective
+
+    def scalars(self) -> dict[str, float]:
+        """Return what to record each epoch: ``weight/<task>`` and the state behind it."""
+        return {}
+
+    @torch.no_grad()
+    def step_finished(self, losses: Mapping[str, Tensor]) -> None:
+        """Be told the losses of the batch after the optimizer's step."""
+
+    @torch.no_grad()
+    def epoch_finished(self, losses: Mapping[str, float]) -> None:
+        """Be told each task's training loss over the epoch."""
