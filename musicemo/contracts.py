@@ -28,10 +28,8 @@ FEATURE_ROWS = {"mel": slice(0, 128), "chroma": slice(128, 140), "fused": slice(
 #: Constructor parameters that the core fills in, by kind of component.
 PROVIDED: dict[str, dict[str, str]] = {
     "dataset": {},
-    "model": {"input_size": "int: number of feature rows of the dataset"},
-    "loss": {
-        "class_counts": "dict[str, int]: class -> tracks in the training part, in the order of the logits"
-    },
+    "model": {"input_size": "int: number of feature rows"},
+    "loss": {"class_counts": "dict[str, int]: class -> training tracks, in the order of the logits"},
     "weighting": {"tasks": "Sequence[str]: names of the tasks, in the experiment's order"},
 }
 
