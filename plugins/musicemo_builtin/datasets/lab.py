@@ -1,0 +1,185 @@
+"""The folders of the original study: features of clips from the Free Music Archive, with genres or emotions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from musicemo.contracts import FEATURE_ROWS, Target, Track
+from musicemo.errors import InputError
+from musicemo_builtin.datasets._arrays import FUSED_ROWS, array_shape
+from musicemo_builtin.datasets._problems import Problems
+from musicemo_builtin.datasets._rows import parse_number, read_rows
+
+__all__ = ["EMOTIONS", "GENRES", "Lab"]
+
+#: Genres of the study's clips, before any is merged or dropped.
+GENRES = (
+    *("Blues", "Chiptune", "Classical", "Electronic", "Folk", "Hip-Hop", "Indie-Rock", "International"),
+    *("Jazz", "Metal", "Old-Time", "Pop", "Post-Punk", "Post-Rock", "Psych-Folk", "Psych-Rock", "Punk"),
+    *("Rock", "Soundtrack", "Trip-Hop"),
+)
+
+#: Columns of an emotion label file, each within [0, 1].
+EMOTIONS = ("valence", "energy", "danceability")
+
+_SUFFIX = ".fused.full.npy"
+_Layout = Literal["genre", "emotion"]
+_Part = Literal["train", "test"]
+_HEADERS: dict[_Layout, list[str]] = {"genre": ["Id", "Genre"], "emotion": ["Id", *EMOTIONS]}
+_DELIMITERS: dict[_Layout, str] = {"genre": "\t", "emotion": ","}
+_LAYOUT = """expected a folder with
+  train/ID.fused.full.npy   arrays [140, frames]
+  train_labels.txt          'Id<TAB>Genre' or 'Id,valence,energy,danceability'
+  test/ID.fused.full.npy    the same for the test part
+  test_labels.txt           may be absent"""
+
+
+class Lab:
+    """One of the study's folders; which of the two layouts it has shows in the header of `train_labels.txt`.
+
+    Genre labels are separated by tabs and declare the target `genre`; emotion labels are separated by commas
+    and declare `valence`, `energy` and `danceability` in [0, 1]. A label's clip is what stands before the
+    first dot of its `Id`, whatever follows; the clip's array is `ID.fused.full.npy`, `[140, frames]`: 128 rows
+    of mel spectrogram in dB and 12 of chromagram. Arrays are given as paths, to be memory-mapped.
+
+    A track's id is its clip. Should one clip be in both parts, the one in the test part is called
+    ``test/ID``. An array without a label is a track without targets, and a part without a label file has only
+    such tracks; `unlabelled` counts them. Tracks come in the order train, test, by number within a part. The
+    classes of `genre` are the study's twenty and any other that the labels hold.
+
+    Everything is checked on construction, the arrays by their headers alone.
+
+    Args:
+        root: The folder that holds `train`, `train_labels.txt`, `test` and, possibly, `test_labels.txt`.
+        features: Rows to use: the mel spectrogram, the chromagram or both.
+
+    Raises:
+        InputError: The folder, a label or an array is not as described; up to twenty problems in one error.
+    """
+
+    def __init__(self, *, root: Path, features: Literal["mel", "chroma", "fused"] = "fused") -> None:
+        self.root = root
+        self.features = features
+        self.rows = FEATURE_ROWS[features]
+        self._problems = Problems()
+        if not root.is_dir():
+            raise InputError(f"{root}: no such folder; {_LAYOUT}")
+        if not (root / "train_labels.txt").is_file():
+            raise InputError(f"{root}: has no train_labels.txt{_better(root)}; {_LAYOUT}")
+        self.layout: _Layout = _layout(root / "train_labels.txt")
+        self._classes = set(GENRES)
+        train = self._part("train")
+        test = self._part("test")
+        self._problems.raise_if_any()
+        in_train = {track.id for track in train}
+        self._tracks = train + [_renamed(track) if track.id in in_train else track for track in test]
+        #: How many tracks of each part have no label.
+        self.unlabelled = {
+            part: sum(1 for track in tracks if not track.targets)
+            for part, tracks in (("train", train), ("test", test))
+        }
+        self.targets = (
+            [Target("genre", "classification", classes=tuple(sorted(self._classes)))]
+            if self.layout == "genre"
+            else [Target(name, "regression", range=(0.0, 1.0)) for name in EMOTIONS]
+        )
+
+    def tracks(self) -> Iterator[Track]:
+        """Yield the training tracks, then the test tracks."""
+        yield from self._tracks
+
+    def _part(self, part: _Part) -> list[Track]:
+        folder = self.root / part
+        labels = self.root / f"{part}_labels.txt"
+        if not folder.is_dir() and (part == "train" or labels.is_file()):
+            self._problems.add(f"{folder}: no such folder, though {labels.name} is there")
+            return []
+        clips = sorted((path.name[: -len(_SUFFIX)] for path in folder.glob(f"*{_SUFFIX}")), key=_numerically)
+        if not clips and folder.is_dir():
+            self._problems.add(f"{folder}: holds no array; each is to be named ID{_SUFFIX}")
+            return []
+        targets = self._labels(labels, part, set(clips)) if labels.is_file() else {}
+        tracks = []
+        for clip in clips:
+            path = folder / f"{clip}{_SUFFIX}"
+            try:
+                array_shape(path, FUSED_ROWS)
+            except InputError as error:
+                self._problems.add(str(error))
+            tracks.append(Track(clip, path, targets.get(clip, {}), part=part))
+        return tracks
+
+    def _labels(self, path: Path, part: _Part, clips: set[str]) -> dict[str, dict[str, float | str | None]]:
+        try:
+            layout = _layout(path)
+            if layout != self.layout:
+                raise InputError(f"{path}:1: holds {layout} labels, train_labels.txt {self.layout} labels")
+            rows = read_rows(path, _DELIMITERS[layout])[1:]
+        except InputError as error:
+            self._problems.add(str(error))
+            return {}
+        if not rows:
+            self._problems.add(f"{path}: has a header and no label")
+        labels: dict[str, dict[str, float | str | None]] = {}
+        lines: dict[str, int] = {}
+        for line, cells in rows:
+            where = f"{path}:{line}"
+            clip = cells[0].split(".", 1)[0]
+            columns = 2 if self.layout == "genre" else 1 + len(EMOTIONS)
+            if len(cells) != columns or not clip or not all(cells):
+                found = f"{len(cells)} cell{'s' * (len(cells) != 1)}, {sum(not cell for cell in cells)} empty"
+                self._problems.add(
+                    f"{where}: malformed row, expected {columns} cells that are not empty, got {found}"
+                )
+                continue
+            if clip in lines:
+                self._problems.add(f"{where}: track {clip} has a label in line {lines[clip]} already")
+                continue
+            lines[clip] = line
+            if clip not in clips:
+                self._problems.add(f"{where}: track {clip} has no array, {part}/{clip}{_SUFFIX} is missing")
+                continue
+            labels[clip] = self._targets(where, clip, cells[1:])
+        return labels
+
+    def _targets(self, where: str, clip: str, cells: list[str]) -> dict[str, float | str | None]:
+        if self.layout == "genre":
+            self._classes.add(cells[0])
+            return {"genre": cells[0]}
+        targets: dict[str, float | str | None] = {}
+        for name, cell in zip(EMOTIONS, cells, strict=True):
+            try:
+                targets[name] = parse_number(cell, 0.0, 1.0)
+            except ValueError as error:
+                self._problems.add(f"{where}: track {clip}, {name}: {error}")
+        return targets
+
+
+def _layout(path: Path) -> _Layout:
+    """Tell the layout of a folder from the header of a label file."""
+    for layout, header in _HEADERS.items():
+        if read_rows(path, _DELIMITERS[layout])[0][1] == header:
+            return layout
+    found = ", ".join(repr(cell) for cell in read_rows(path)[0][1])
+    raise InputError(
+        f"{path}:1: the header is to be 'Id<TAB>Genre' or 'Id,valence,energy,danceability', got {found}"
+    )
+
+
+def _renamed(track: Track) -> Track:
+    return Track(f"test/{track.id}", track.features, track.targets, part="test")
+
+
+def _better(root: Path) -> str:
+    """Name the folders below `root` that have the layout, if any."""
+    names = sorted(path.parent.name for path in root.glob("*/train_labels.txt"))
+    return f"; did you mean one of its folders {', '.join(names)}?" if names else ""
+
+
+def _numerically(clip: str) -> tuple[tuple[int, str], ...]:
+    """Sort key under which 9 comes before 10."""
+    parts = re.split(r"(\d+)", clip)
+    return tuple((int(part), "") if part.isdigit() else (-1, part) for part in parts)
