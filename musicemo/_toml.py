@@ -1,0 +1,181 @@
+"""Experiment files as plain tables: inheritance, overrides, and where in which file every key was written."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from musicemo.errors import InputError
+
+__all__ = ["Key", "Origin", "Source", "dotted", "read"]
+
+Key = tuple[str | int, ...]
+
+#: Keys that say the same thing in two ways: the later one wins.
+_RIVALS: dict[Key, str] = {("seed",): "seeds", ("seeds",): "seed"}
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a key was given: a line of a file, or an override on the command line."""
+
+    file: Path | None
+    line: int = 0
+    override: str = ""
+
+    @property
+    def folder(self) -> Path:
+        """The folder that relative paths are relative to."""
+        return self.file.resolve().parent if self.file else Path.cwd()
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}" if self.file else f"--set {self.override}"
+
+
+@dataclass(slots=True)
+class Source:
+    """The merged tables of an experiment, and the origin of every key."""
+
+    file: Path
+    table: dict[str, Any] = field(default_factory=dict)
+    origins: dict[Key, Origin] = field(default_factory=dict)
+
+    def origin(self, key: Key) -> Origin:
+        """Return the origin of a key, or of the nearest table above it that was given."""
+        while key and key not in self.origins:
+            key = key[:-1]
+        return self.origins.get(key, Origin(self.file, 1))
+
+    def error(self, key: Key, message: str) -> str:
+        """Return a line that names the file, the line and the key."""
+        place = f"{dotted(key)}: " if key else ""
+        return f"{self.origin(key)}: {place}{message}"
+
+
+def dotted(key: Key) -> str:
+    """Return a key as it is read aloud: ``tasks.valence.loss[1].weight``."""
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in key).lstrip(".")
+
+
+def read(file: Path, overrides: list[str]) -> Source:
+    """Read an experiment file with all that it extends, and apply ``KEY=VALUE`` overrides.
+
+    Raises:
+        InputError: a file that is missing or no TOML, a circle of `extends`, an override of the wrong form.
+    """
+    source = Source(file)
+    for path in _chain(file):
+        table = _parse(path)
+        table.pop("extends", None)
+        _merge(source.table, table, source.origins, _origins(path))
+    for override in overrides:
+        table = _override(override)
+        _merge(source.table, table, source.origins, dict.fromkeys(_keys(table), Origin(None, 0, override)))
+    return source
+
+
+def _chain(file: Path) -> list[Path]:
+    """Return the file and what it extends, the outermost base first."""
+    chain = [file]
+    while base := _parse(chain[0]).get("extends"):
+        origin = f"{chain[0]}:{_lines(chain[0])[('extends',)]}: extends"
+        if not isinstance(base, str):
+            raise InputError(f"{origin}: must be the name of a file, not {base!r}")
+        path = chain[0].parent / base
+        if not path.is_file():
+            raise InputError(f"{origin}: there is no file {path}")
+        if path.resolve() in {other.resolve() for other in chain}:
+            raise InputError(f"{origin}: goes round in a circle: {' <- '.join(map(str, [path, *chain]))}")
+        chain.insert(0, path)
+    return chain
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(_text(path))
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{path}: is not valid TOML: {error}") from error
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: is not UTF-8 text: {error}") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _origins(path: Path) -> dict[Key, Origin]:
+    return {key: Origin(path, line) for key, line in _lines(path).items()}
+
+
+def _lines(path: Path) -> dict[Key, int]:
+    """Return the line of every key: the one that makes the key appear as the file is parsed line by line."""
+    lines: dict[Key, int] = {}
+    start, text = 1, ""
+    for number, line in enumerate(_text(path).splitlines(keepends=True), start=1):
+        text += line
+        try:
+            table = tomllib.loads(text)
+        except tomllib.TOMLDecodeError:
+            continue  # in the middle of a value of several lines, which began on line `start`
+        for key in _keys(table):
+            lines.setdefault(key, start)
+        start = number + 1
+    return lines
+
+
+def _keys(value: Any, key: Key = ()) -> Iterator[Key]:
+    children: list[tuple[str | int, Any]] = []
+    if isinstance(value, Mapping):
+        children = list(value.items())
+    elif isinstance(value, list):
+        children = list(enumerate(value))
+    for name, child in children:
+        yield (*key, name)
+        yield from _keys(child, (*key, name))
+
+
+def _merge(
+    old: dict[str, Any],
+    new: Mapping[str, Any],
+    old_origins: dict[Key, Origin],
+    new_origins: Mapping[Key, Origin],
+    key: Key = (),
+) -> None:
+    """Lay `new` over `old`: tables merge, all else replaces, and so does a component of another type."""
+    if "type" in new and "type" in old and new["type"] != old["type"]:
+        old.clear()
+    for name, value in new.items():
+        path = (*key, name)
+        old.pop(_RIVALS.get(path, ""), None)
+        old_origins[path] = new_origins[path]
+        if isinstance(value, dict) and isinstance(old.get(name), dict):
+            _merge(old[name], value, old_origins, new_origins, path)
+        else:
+            old[name] = value
+            old_origins.update({(*path, *child): new_origins[(*path, *child)] for child in _keys(value)})
+
+
+def _override(text: str) -> dict[str, Any]:
+    """Return the table that ``KEY=VALUE`` stands for; a value that is no TOML is text."""
+    name, equals, raw = text.partition("=")
+    if not equals:
+        raise InputError(f"--set {text}: must have the form KEY=VALUE, for example training.epochs=3")
+    try:
+        value = tomllib.loads(f"value = {raw}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = raw
+    try:
+        table = tomllib.loads(f"{name} = 0")
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"--set {text}: {name!r} is no TOML key: {error}") from error
+    inner = table
+    while isinstance(child := next(iter(inner.values())), dict):
+        inner = child
+    inner[next(iter(inner))] = value
+    return table

@@ -1,0 +1,28 @@
+"""From a dataset to batches: tasks, tracks, splits, scaling, padding."""
+
+from musicemo.data.batches import Batch, Batches
+from musicemo.data.features import Features
+from musicemo.data.scaling import Scaling, ScalingSettings, fit_scaling
+from musicemo.data.splits import PARTS, Split, SplitSettings, make_split, strata
+from musicemo.data.tasks import HeadSettings, Task, TaskSettings, make_task
+from musicemo.data.tracks import Tracks, collect
+
+__all__ = [
+    "PARTS",
+    "Batch",
+    "Batches",
+    "Features",
+    "HeadSettings",
+    "Scaling",
+    "ScalingSettings",
+    "Split",
+    "SplitSettings",
+    "Task",
+    "TaskSettings",
+    "Tracks",
+    "collect",
+    "fit_scaling",
+    "make_split",
+    "make_task",
+    "strata",
+]

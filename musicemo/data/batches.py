@@ -1,0 +1,101 @@
+"""Batches: padded to their longest track, in an order that seed and epoch alone decide."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from musicemo.data.features import Features
+
+__all__ = ["Batch", "Batches"]
+
+#: Batches among whose tracks the length-bucketed order sorts: long enough to save padding, short enough to mix.
+_POOL = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Some tracks, padded with zeros."""
+
+    #: `[batch, time, feature]`, float32.
+    x: Tensor
+    #: `[batch]`, int64: frames of each track.
+    lengths: Tensor
+    #: `[batch, tasks]`, float32: [0, 1], a class index, or NaN where missing.
+    targets: Tensor
+    #: Where each track stands in the experiment's tracks.
+    indices: NDArray[np.intp]
+
+    def to(self, device: torch.device) -> Batch:
+        """Move the tensors to a device."""
+        return Batch(self.x.to(device), self.lengths.to(device), self.targets.to(device), self.indices)
+
+
+class Batches:
+    """The batches of a part.
+
+    Args:
+        features: every track's features.
+        targets: `[tracks, tasks]`.
+        indices: the part's tracks.
+        batch_size: tracks a batch; the last may have fewer.
+        seed: with the epoch, decides the order; None keeps the tracks' order.
+        bucket: put tracks of similar length together, to pad less.
+    """
+
+    def __init__(
+        self,
+        features: Features,
+        targets: NDArray[np.float64],
+        indices: Sequence[int] | NDArray[np.intp],
+        batch_size: int,
+        *,
+        seed: int | None = None,
+        bucket: bool = False,
+    ) -> None:
+        self._features = features
+        self._targets = torch.from_numpy(np.asarray(targets, dtype=np.float32))
+        self.indices = np.asarray(indices, dtype=np.intp)
+        self._size = batch_size
+        self._seed = seed
+        self._bucket = bucket
+
+    def __len__(self) -> int:
+        return -(-len(self.indices) // self._size)
+
+    def epoch(self, epoch: int = 0) -> Iterator[Batch]:
+        """Yield the batches of an epoch."""
+        return (self._pad(indices) for indices in self.order(epoch))
+
+    def order(self, epoch: int = 0) -> list[NDArray[np.intp]]:
+        """Return the track indices of every batch of an epoch."""
+        order = self.indices
+        if self._seed is None:
+            if self._bucket:
+                order = order[np.argsort(self._features.lengths[order], kind="stable")]
+            return self._cut(order, self._size)
+        random = np.random.default_rng([self._seed, epoch])
+        order = random.permutation(order)
+        if not self._bucket:
+            return self._cut(order, self._size)
+        batches = []
+        for pool in self._cut(order, self._size * _POOL):
+            batches += self._cut(pool[np.argsort(self._features.lengths[pool], kind="stable")], self._size)
+        return [batches[index] for index in random.permutation(len(batches))]
+
+    @staticmethod
+    def _cut(order: NDArray[np.intp], size: int) -> list[NDArray[np.intp]]:
+        return [order[start : start + size] for start in range(0, len(order), size)]
+
+    def _pad(self, indices: NDArray[np.intp]) -> Batch:
+        lengths = self._features.lengths[indices]
+        x = torch.zeros(len(indices), int(lengths.max()), self._features.size)
+        padded = x.numpy()
+        for row, index in enumerate(indices):
+            padded[row, : lengths[row]] = self._features[int(index)]
+        return Batch(x, torch.from_numpy(lengths), self._targets[torch.from_numpy(indices)], indices)

@@ -1,0 +1,213 @@
+"""Splits: which track trains, validates and tests; seeded, and identified by a hash."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+from sklearn.model_selection import (
+    GroupKFold,
+    GroupShuffleSplit,
+    KFold,
+    ShuffleSplit,
+    StratifiedGroupKFold,
+    StratifiedKFold,
+    StratifiedShuffleSplit,
+)
+
+from musicemo.errors import InputError
+from musicemo.settings import Settings
+
+__all__ = ["PARTS", "Split", "SplitSettings", "make_split", "strata"]
+
+PARTS = ("train", "val", "test")
+
+Indices = NDArray[np.intp]
+
+
+class SplitSettings(Settings):
+    """The table ``[split]``."""
+
+    method: Literal["official", "random", "stratified", "grouped", "kfold"] = "stratified"
+    #: Shares of the tracks; an official test part and a fold stand as they are.
+    validation: float = Field(default=0.2, ge=0, lt=1)
+    test: float = Field(default=0.2, ge=0, lt=1)
+    #: Independent of the experiment's seeds, so that replicates are tested on the same tracks.
+    seed: int = Field(default=0, ge=0)
+    #: The task whose classes or binned ratings every part has in equal shares; the first one where absent.
+    stratify: str | None = None
+    bins: int = Field(default=5, ge=2)
+    #: k-fold: the number of folds, whether no group stands on two sides, and one fold instead of all.
+    folds: int = Field(default=5, ge=2)
+    grouped: bool = False
+    fold: int | None = Field(default=None, ge=0)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> SplitSettings:
+        if self.method in ("random", "stratified", "grouped") and self.validation + self.test >= 1:
+            raise ValueError("validation and test leave nothing to train on: their sum must be below 1")
+        if self.fold is not None and self.fold >= self.folds:
+            raise ValueError(f"fold {self.fold} does not exist: {self.folds} folds are counted from 0")
+        return self
+
+
+@dataclass(frozen=True)
+class Split:
+    """Track indices of each part: ``train``, ``val`` and ``test``; validation or test may be empty."""
+
+    parts: Mapping[str, Indices]
+    ids: Sequence[str]
+
+    def __post_init__(self) -> None:
+        everything = np.concatenate(list(self.parts.values()))
+        unique, counts = np.unique(everything, return_counts=True)
+        if len(unique) != len(everything):
+            raise InputError(f"track {self.ids[int(unique[counts > 1][0])]!r} is on two sides of the split")
+        if not len(self.parts["train"]):
+            raise InputError("the training part is empty")
+
+    def track_ids(self, part: str) -> list[str]:
+        """Return the ids of a part's tracks."""
+        return [self.ids[index] for index in self.parts[part]]
+
+    @property
+    def hashes(self) -> dict[str, str]:
+        """SHA-256 of each part's sorted ids, and of all parts together."""
+        found = {part: _hash(sorted(self.track_ids(part))) for part in PARTS}
+        return {**found, "all": _hash([found[part] for part in PARTS])}
+
+    def to_json(self) -> dict[str, object]:
+        """Return what `split.json` holds."""
+        return {"hash": self.hashes, **{part: self.track_ids(part) for part in PARTS}}
+
+
+def _hash(value: list[str]) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()
+
+
+def make_split(
+    settings: SplitSettings,
+    ids: Sequence[str],
+    strata: NDArray[np.intp],
+    groups: Sequence[str | None],
+    official: Sequence[str | None],
+    fold: int | None = None,
+) -> Split:
+    """Split tracks.
+
+    Args:
+        settings: the method and its shares.
+        ids: a unique id per track.
+        strata: per track, the class or bin to stratify by.
+        groups: per track, its artist or album.
+        official: per track, the part that the dataset's authors chose.
+        fold: which fold is the test part, for k-fold.
+
+    Raises:
+        InputError: a part that must not be empty is, a stratum too small, groups or official parts missing.
+    """
+    everyone = np.arange(len(ids))
+    grouped = settings.method == "grouped" or (settings.method == "kfold" and settings.grouped)
+    if grouped and (without := [name for name, group in zip(ids, groups, strict=True) if group is None]):
+        raise InputError(
+            f"{len(without)} tracks have no group, {without[0]!r} first; a grouped split needs one each"
+        )
+    group_codes = np.unique([group or "" for group in groups], return_inverse=True)[1]
+    val: Indices | None = None
+    if settings.method == "official":
+        rest, val, test = _official(official)
+    elif settings.method == "kfold":
+        rest, test = _fold(settings, everyone, strata, group_codes, fold or 0)
+    else:
+        rest, test = _cut(settings, everyone, settings.test, strata, group_codes, "test")
+    if val is None or not len(val):
+        share = settings.validation
+        if settings.method not in ("official", "kfold"):
+            share = min(share / (1 - settings.test), 1.0)
+        rest, val = _cut(settings, rest, share, strata, group_codes, "validation")
+    return Split({"train": np.sort(rest), "val": np.sort(val), "test": np.sort(test)}, ids)
+
+
+def _official(official: Sequence[str | None]) -> tuple[Indices, Indices, Indices]:
+    found = {part: np.flatnonzero([name == part for name in official]) for part in PARTS}
+    if not len(found["train"]) or not len(found["test"]):
+        raise InputError(
+            "the official split has "
+            + " and ".join(
+                f"{len(found[part])} tracks to {verb}" for part, verb in (("train", "train"), ("test", "test"))
+            )
+            + " that have a label; choose another method (random, stratified, grouped, kfold)"
+        )
+    return found["train"], found["val"], found["test"]
+
+
+def _fold(
+    settings: SplitSettings, tracks: Indices, strata: Indices, groups: Indices, fold: int
+) -> tuple[Indices, Indices]:
+    folds, seed = settings.folds, settings.seed
+    smallest = int(np.bincount(strata).max()) if len(strata) else 0
+    if settings.grouped:
+        if len(np.unique(groups)) < folds:
+            raise InputError(f"{len(np.unique(groups))} groups cannot be cut into {folds} folds")
+        splitter = (
+            StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+            if smallest >= folds
+            else GroupKFold(folds, shuffle=True, random_state=seed)
+        )
+    elif len(tracks) < folds:
+        raise InputError(f"{len(tracks)} tracks cannot be cut into {folds} folds")
+    elif smallest >= folds:
+        splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
+    else:
+        splitter = KFold(folds, shuffle=True, random_state=seed)
+    rest, test = list(splitter.split(tracks, strata, groups))[fold]
+    return rest, test
+
+
+def _cut(
+    settings: SplitSettings, tracks: Indices, share: float, strata: Indices, groups: Indices, part: str
+) -> tuple[Indices, Indices]:
+    """Cut a share off the tracks: stratified, or by groups, or at random."""
+    if share == 0:
+        return tracks, tracks[:0]
+    grouped = settings.method == "grouped" or (settings.method == "kfold" and settings.grouped)
+    pieces = len(np.unique(groups[tracks])) if grouped else len(tracks)
+    noun = "groups" if grouped else "tracks"
+    if math.floor(pieces * (1 - share)) < 1 or math.ceil(pieces * share) < 1 or pieces < 2:
+        raise InputError(f"{pieces} {noun} are too few to take a {part} share of {share:.0%} from")
+    if grouped:
+        splitter = GroupShuffleSplit(1, test_size=share, random_state=settings.seed)
+    elif settings.method == "random":
+        splitter = ShuffleSplit(1, test_size=share, random_state=settings.seed)
+    else:
+        sizes = np.bincount(strata[tracks])
+        present = sizes[sizes > 0]
+        size = math.ceil(len(tracks) * share)
+        if present.min() < 2 or size < len(present) or len(tracks) - size < len(present):
+            raise InputError(
+                f"cannot take a stratified {part} share of {share:.0%} from {len(tracks)} tracks in "
+                f"{len(present)} strata, the smallest of {present.min()}; merge or drop rare classes, use "
+                'fewer bins, or choose method = "random"'
+            )
+        splitter = StratifiedShuffleSplit(1, test_size=share, random_state=settings.seed)
+    rest, cut = next(splitter.split(tracks, strata[tracks], groups[tracks]))
+    return tracks[rest], tracks[cut]
+
+
+def strata(values: NDArray[np.float64], *, regression: bool, bins: int) -> Indices:
+    """Return every track's stratum: its class, or the quantile bin of its rating; missing ones share one."""
+    present = np.isfinite(values)
+    codes = np.zeros(len(values), dtype=np.intp)
+    if regression and present.any():
+        edges = np.unique(np.quantile(values[present], np.linspace(0, 1, bins + 1)[1:-1]))
+        codes[present] = np.digitize(values[present], edges) + 1
+    else:
+        codes[present] = values[present].astype(np.intp) + 1
+    return codes

@@ -1,0 +1,113 @@
+"""Tasks: what an experiment wants predicted, in the units of the network and of the people who rated."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from pydantic import Field
+
+from musicemo.contracts import Target, Track
+from musicemo.errors import InputError, nearest
+from musicemo.settings import Settings
+
+__all__ = ["HeadSettings", "Task", "TaskSettings", "make_task"]
+
+
+class HeadSettings(Settings):
+    """The dense layers between the embedding and a task's prediction."""
+
+    hidden: list[Annotated[int, Field(gt=0)]] = Field(default_factory=lambda: [50])
+    dropout: float = Field(default=0.2, ge=0, lt=1)
+    #: Regression only: ``sigmoid`` keeps predictions inside the target's range.
+    output: Literal["linear", "sigmoid"] = "linear"
+
+
+class TaskSettings(Settings):
+    """One table ``[tasks.NAME]``."""
+
+    #: The dataset's target; the task's name where absent.
+    target: str | None = None
+    #: Terms of the loss: each a component with its parameters and a ``weight``.
+    loss: dict[str, Any] | list[dict[str, Any]] | None = None
+    #: Classification: class -> the class that it is merged into, or false to drop it.
+    classes: dict[str, str | Literal[False]] = Field(default_factory=dict)
+    head: HeadSettings | None = None
+
+
+@dataclass(frozen=True)
+class Task:
+    """A target as the network sees it: [0, 1] for regression, a class index for classification."""
+
+    name: str
+    target: str
+    kind: Literal["regression", "classification"]
+    range: tuple[float, float] = (0.0, 1.0)
+    #: Classes after merging and dropping, in alphabetical order: the order of the logits.
+    classes: tuple[str, ...] = ()
+    #: Class of the dataset -> class of the task, or None where it is dropped.
+    merged: Mapping[str, str | None] = field(default_factory=dict)
+
+    def encode(self, track: Track) -> float:
+        """Return the track's target in the network's units; NaN where it is missing or dropped.
+
+        Raises:
+            InputError: a rating outside its range or not finite, a class that the dataset did not declare.
+        """
+        value = track.targets.get(self.target)
+        if value is None:
+            return math.nan
+        if self.kind == "classification":
+            if value not in self.merged:
+                known = ", ".join(sorted(self.merged))
+                raise InputError(
+                    f"track {track.id!r}: {self.target} is {value!r}, not a class of it (classes: {known})"
+                )
+            name = self.merged[str(value)]
+            return math.nan if name is None else float(self.classes.index(name))
+        low, high = self.range
+        if isinstance(value, str) or not low <= value <= high:
+            raise InputError(f"track {track.id!r}: {self.target} is {value!r}, outside [{low:g}, {high:g}]")
+        return (value - low) / (high - low)
+
+    def decode(self, values: ArrayLike) -> NDArray[np.float64]:
+        """Return values of [0, 1] in the target's own units."""
+        low, high = self.range
+        return np.asarray(values, dtype=np.float64) * (high - low) + low
+
+
+def make_task(name: str, settings: TaskSettings, targets: Sequence[Target]) -> Task:
+    """Match a task with the target that the dataset declares.
+
+    Raises:
+        InputError: no such target, classes that do not exist, `classes` of a regression.
+    """
+    wanted = settings.target or name
+    by_name = {target.name: target for target in targets}
+    if wanted not in by_name:
+        known = ", ".join(by_name)
+        raise InputError(
+            f"the dataset declares no target {wanted!r}{nearest(wanted, by_name)} (targets: {known})"
+        )
+    target = by_name[wanted]
+    if target.kind == "regression":
+        if settings.classes:
+            raise InputError(f"{wanted!r} is a regression target, so it has no classes to merge or drop")
+        return Task(name, wanted, target.kind, range=(float(target.range[0]), float(target.range[1])))
+    for old in settings.classes:
+        if old not in target.classes:
+            listed = ", ".join(sorted(target.classes))
+            raise InputError(
+                f"{wanted!r} has no class {old!r}{nearest(old, target.classes)} (classes: {listed})"
+            )
+    merged = {old: settings.classes.get(old, old) or None for old in target.classes}
+    kept = tuple(sorted({new for new in merged.values() if new}))
+    if len(kept) < 2:
+        raise InputError(
+            f"{wanted!r} keeps {len(kept)} class after merging and dropping; at least 2 are needed"
+        )
+    return Task(name, wanted, target.kind, classes=kept, merged=merged)

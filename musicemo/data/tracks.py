@@ -1,0 +1,79 @@
+"""The tracks of an experiment: those of the dataset that have a label for at least one task, checked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from musicemo.contracts import Dataset, Track
+from musicemo.data.tasks import Task
+from musicemo.errors import InputError
+
+__all__ = ["Tracks", "collect"]
+
+_SHOWN = 20
+
+
+@dataclass(frozen=True)
+class Tracks:
+    """Tracks and their encoded targets."""
+
+    tracks: Sequence[Track]
+    tasks: Sequence[Task]
+    #: `[tracks, tasks]`: [0, 1] or a class index; NaN where missing.
+    targets: NDArray[np.float64]
+    #: Rows of the features that are used.
+    rows: slice
+    #: Tracks of the dataset that have no label for any task.
+    unlabelled: Sequence[Track] = ()
+
+    def __len__(self) -> int:
+        return len(self.tracks)
+
+    @property
+    def ids(self) -> list[str]:
+        """The tracks' ids."""
+        return [track.id for track in self.tracks]
+
+
+def collect(dataset: Dataset, tasks: Sequence[Task]) -> Tracks:
+    """Read the dataset's tracks and encode their targets.
+
+    Raises:
+        InputError: every track whose id is taken, whose target is out of range or of no known class (the
+            first twenty), a dataset without a labelled track.
+    """
+    problems: list[str] = []
+    kept: list[Track] = []
+    unlabelled: list[Track] = []
+    encoded: list[list[float]] = []
+    seen: set[str] = set()
+    declared = {target.name for target in dataset.targets}
+    for track in dataset.tracks():
+        if track.id in seen:
+            problems.append(f"track {track.id!r}: the dataset has it twice")
+        seen.add(track.id)
+        if unknown := sorted(set(track.targets) - declared):
+            problems.append(
+                f"track {track.id!r}: has targets that the dataset does not declare: {', '.join(unknown)}"
+            )
+        row = []
+        for task in tasks:
+            try:
+                row.append(task.encode(track))
+            except InputError as error:
+                problems.extend(error.problems)
+        if len(row) == len(tasks) and np.isnan(row).all():
+            unlabelled.append(track)
+        else:
+            kept.append(track)
+            encoded.append(row)
+    if problems:
+        more = [f"and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
+        raise InputError(*problems[:_SHOWN], *more)
+    if not kept:
+        raise InputError(f"none of the dataset's {len(unlabelled)} tracks has a label for any task")
+    return Tracks(kept, tasks, np.array(encoded, dtype=np.float64), dataset.rows, unlabelled)

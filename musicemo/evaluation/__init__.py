@@ -1,0 +1,15 @@
+"""Metrics on whole parts, their intervals, and predictions in the targets' own units."""
+
+from musicemo.evaluation.evaluation import Evaluation, TaskEvaluation, finite
+from musicemo.evaluation.intervals import EvaluationSettings
+from musicemo.evaluation.metrics import CLASSIFICATION, REGRESSION, higher_is_better
+
+__all__ = [
+    "CLASSIFICATION",
+    "REGRESSION",
+    "Evaluation",
+    "EvaluationSettings",
+    "TaskEvaluation",
+    "finite",
+    "higher_is_better",
+]
