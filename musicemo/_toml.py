@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import tomlkit
+from tomlkit.items import Item, Table
+
 from musicemo.errors import InputError
 
-__all__ = ["Key", "Origin", "Source", "dotted", "read"]
+__all__ = ["Key", "Origin", "Source", "dotted", "read", "write"]
 
 Key = tuple[str | int, ...]
 
@@ -53,6 +57,14 @@ class Source:
         """Return a line that names the file, the line and the key."""
         place = f"{dotted(key)}: " if key else ""
         return f"{self.origin(key)}: {place}{message}"
+
+    @contextmanager
+    def blaming(self, *key: str | int) -> Iterator[None]:
+        """Put the file, line and key before every problem that is raised inside."""
+        try:
+            yield
+        except InputError as error:
+            raise InputError(*(self.error(key, problem) for problem in error.problems)) from error
 
 
 def dotted(key: Key) -> str:
@@ -179,3 +191,39 @@ def _override(text: str) -> dict[str, Any]:
         inner = child
     inner[next(iter(inner))] = value
     return table
+
+
+def write(resolved: Mapping[str, Any], source: Source | None = None) -> str:
+    """Write a resolved experiment as TOML; with a source, a comment at every value says where it came from."""
+    document = tomlkit.document()
+    for name, value in resolved.items():
+        document.add(name, _item(value, (name,), source))
+    return tomlkit.dumps(document)
+
+
+def _item(value: Any, key: Key, source: Source | None) -> Item:
+    """Return a table for the file's own tables and for each task, and a value in one line for all else."""
+    if isinstance(value, Mapping) and (len(key) == 1 or key[:-1] == ("tasks",)):
+        table: Table = tomlkit.table(is_super_table=key == ("tasks",))
+        for name, inner in value.items():
+            table.add(name, _item(inner, (*key, name), source))
+        return table
+    item: Item = _inline(value)
+    if source is not None:
+        item.comment(str(source.origins.get(key, "default")))
+    return item
+
+
+def _inline(value: Any) -> Item:
+    if isinstance(value, Mapping):
+        table = tomlkit.inline_table()
+        for name, inner in value.items():
+            table.append(name, _inline(inner))
+        return table
+    if isinstance(value, list):
+        array = tomlkit.array()
+        for inner in value:
+            array.append(_inline(inner))
+        return array
+    item: Item = tomlkit.item(value)
+    return item

@@ -4,6 +4,7 @@ from musicemo.data.batches import Batch, Batches
 from musicemo.data.features import Features
 from musicemo.data.scaling import Scaling, ScalingSettings, fit_scaling
 from musicemo.data.splits import PARTS, Split, SplitSettings, make_split, strata
+from musicemo.data.summary import Summary, summarize
 from musicemo.data.tasks import HeadSettings, Task, TaskSettings, make_task
 from musicemo.data.tracks import Tracks, collect
 
@@ -17,6 +18,7 @@ __all__ = [
     "ScalingSettings",
     "Split",
     "SplitSettings",
+    "Summary",
     "Task",
     "TaskSettings",
     "Tracks",
@@ -25,4 +27,5 @@ __all__ = [
     "make_split",
     "make_task",
     "strata",
+    "summarize",
 ]

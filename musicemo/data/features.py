@@ -52,7 +52,7 @@ class Features:
         return len(self._tracks)
 
     def scale(self, scaling: Scaling) -> None:
-        """Scale whatever is read from now on."""
+        """Scale whatever is read from now on; once only."""
         self._scaling = scaling
         if self._kept is not None:
             self._kept = [None if kept is None else scaling(kept) for kept in self._kept]

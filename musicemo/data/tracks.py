@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,6 +37,23 @@ class Tracks:
     def ids(self) -> list[str]:
         """The tracks' ids."""
         return [track.id for track in self.tracks]
+
+    def check_trainable(self, parts: Mapping[str, NDArray[np.intp]]) -> None:
+        """Raise an `InputError` if a task has no label to train on, or a class only labels elsewhere."""
+        for column, task in enumerate(self.tasks):
+            labels = {part: self.targets[indices, column] for part, indices in parts.items()}
+            trained = set(labels["train"][np.isfinite(labels["train"])])
+            if not trained:
+                raise InputError(f"task {task.name!r}: no track of the training part has a label")
+            for part in labels if task.kind == "classification" else ():
+                found = labels[part]
+                if unseen := sorted(set(found[np.isfinite(found)]) - trained):
+                    index = parts[part][np.flatnonzero(found == unseen[0])[0]]
+                    raise InputError(
+                        f"task {task.name!r}: class {task.classes[int(unseen[0])]!r} is seen only in the {part} part "
+                        f"(track {self.tracks[index].id!r}); merge or drop it with tasks.{task.name}.classes, or "
+                        "split otherwise"
+                    )
 
 
 def collect(dataset: Dataset, tasks: Sequence[Task]) -> Tracks:

@@ -1,6 +1,7 @@
 """Metrics on whole parts, their intervals, and predictions in the targets' own units."""
 
 from musicemo.evaluation.evaluation import Evaluation, TaskEvaluation, finite
+from musicemo.evaluation.figures import task_figure
 from musicemo.evaluation.intervals import EvaluationSettings
 from musicemo.evaluation.metrics import CLASSIFICATION, REGRESSION, higher_is_better
 
@@ -12,4 +13,5 @@ __all__ = [
     "TaskEvaluation",
     "finite",
     "higher_is_better",
+    "task_figure",
 ]

@@ -38,8 +38,11 @@ def regression(prediction: Floats, target: Floats) -> dict[str, Floats]:
     *shape, count = target.shape
     if count == 0:
         return {name: np.full(shape, np.nan) for name in REGRESSION}
-    columns = {"y_true": target.reshape(-1, count).T, "y_pred": prediction.reshape(-1, count).T}
-    columns |= {"multioutput": "raw_values"}
+    columns: dict[str, Any] = {
+        "y_true": target.reshape(-1, count).T,
+        "y_pred": prediction.reshape(-1, count).T,
+        "multioutput": "raw_values",
+    }
     defined = np.ptp(target, axis=-1) > 0
     spread = np.ptp(prediction, axis=-1) > 0
     distance = (prediction.mean(axis=-1) - target.mean(axis=-1)) ** 2
@@ -87,7 +90,7 @@ def classification(prediction: Indices, target: Indices, classes: Sequence[str])
     }
 
 
-def of_confusion(confusion: Floats) -> dict[str, Floats]:
+def of_confusion(confusion: NDArray[Any]) -> dict[str, Floats]:
     """Return accuracy, macro and weighted F1 of many confusion matrices `[..., true, predicted]` at once.
 
     The same numbers as `classification`, for resampling, where scikit-learn would be called a thousand times.

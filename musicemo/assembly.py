@@ -1,0 +1,176 @@
+"""From a validated experiment to what is trained: tracks, split, features, network, losses, batches."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import numpy as np
+import torch
+
+from musicemo.contracts import Weighting
+from musicemo.data import (
+    Batches,
+    Features,
+    Scaling,
+    Split,
+    Task,
+    Tracks,
+    collect,
+    fit_scaling,
+    make_split,
+    make_task,
+    strata,
+)
+from musicemo.errors import InputError
+from musicemo.experiment import Experiment, component
+from musicemo.training import Network, Objective, Term, TrainingSettings, check_monitor
+
+__all__ = ["Assembly", "read_tracks", "split_tracks"]
+
+#: The loss of a task that names none.
+_DEFAULT_LOSS = {"regression": "mse", "classification": "cross-entropy"}
+
+
+def read_tracks(experiment: Experiment) -> Tracks:
+    """Build the dataset, match the tasks with its targets, and read its tracks.
+
+    Raises:
+        InputError: with the line of the experiment file where there is one.
+    """
+    source = experiment.source
+    with source.blaming("dataset"):
+        dataset = experiment.dataset.build()
+    problems: list[str] = []
+    tasks: list[Task] = []
+    for name, settings in experiment.tasks.items():
+        try:
+            with source.blaming("tasks", name):
+                tasks.append(make_task(name, settings, dataset.targets))
+                _check_losses(experiment, tasks[-1])
+        except InputError as error:
+            problems += error.problems
+    stratify = experiment.split.stratify
+    if stratify is not None and stratify not in experiment.tasks:
+        listed = ", ".join(experiment.tasks)
+        problems.append(source.error(("split", "stratify"), f"{stratify!r} is not a task (tasks: {listed})"))
+    if problems:
+        raise InputError(*problems)
+    return collect(dataset, tasks)
+
+
+def _check_losses(experiment: Experiment, task: Task) -> None:
+    for _, loss in experiment.losses[task.name]:
+        kind = getattr(loss.factory, "kind", task.kind)
+        if kind != task.kind:
+            raise InputError(f"loss {loss.name!r} is for {kind}, and {task.target!r} is a {task.kind} target")
+
+
+def split_tracks(experiment: Experiment, tracks: Tracks, fold: int | None = None) -> Split:
+    """Split the tracks as the experiment says.
+
+    Raises:
+        InputError: the split cannot be made, or a class has no track to train on.
+    """
+    settings, tasks = experiment.split, tracks.tasks
+    column = [task.name for task in tasks].index(settings.stratify) if settings.stratify else 0
+    regression = tasks[column].kind == "regression"
+    with experiment.source.blaming("split"):
+        split = make_split(
+            settings,
+            tracks.ids,
+            strata(tracks.targets[:, column], regression=regression, bins=settings.bins),
+            [track.group for track in tracks.tracks],
+            [track.part for track in tracks.tracks],
+            fold,
+        )
+    tracks.check_trainable(split.parts)
+    return split
+
+
+class Assembly:
+    """Everything that one seed and one fold of an experiment is trained with; nothing is written yet.
+
+    Args:
+        experiment: the experiment.
+        tracks: its tracks.
+        split: their split.
+        seed: decides the initial weights and the order of the batches.
+        device: where to train.
+        overfit_batches: train on this many batches alone, in a fixed order; 0 for the whole training part.
+
+    Raises:
+        InputError: a component refuses its parameters, features that cannot be read, a monitor of nothing.
+    """
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        tracks: Tracks,
+        split: Split,
+        seed: int,
+        device: torch.device,
+        overfit_batches: int = 0,
+    ) -> None:
+        source = experiment.source
+        seed_everything(seed)
+        self.training = _training(experiment, overfit=bool(overfit_batches))
+        self.features = Features(tracks.tracks, tracks.rows, self.training.cache)
+        train = split.parts["train"]
+        self.scaling: Scaling = fit_scaling(
+            experiment.scaling.method, self.features.select(train), self.features.size
+        )
+        self.features.scale(self.scaling)
+        with source.blaming("model"):
+            backbone = experiment.model.build(input_size=self.features.size)
+            self.network = Network(backbone, tracks.tasks, experiment.heads).to(device)
+        with source.blaming("weighting"):
+            self.weighting: Weighting = experiment.weighting.build(tasks=list(experiment.tasks))
+            self.weighting.to(device)
+        self.objective = Objective(tracks.tasks, _terms(experiment, tracks, train))
+        self.batches = self._batches(tracks, split, seed, overfit_batches)
+        with source.blaming("training", "early_stopping", "monitor"):
+            check_monitor(self.training.early_stopping.monitor, tracks.tasks, self.batches)
+
+    def _batches(self, tracks: Tracks, split: Split, seed: int, overfit_batches: int) -> dict[str, Batches]:
+        size, bucket = self.training.batch_size, self.training.bucket
+        targets, parts = tracks.targets, split.parts
+        if overfit_batches:
+            order = np.random.default_rng(seed).permutation(parts["train"])
+            some = order[: size * overfit_batches]
+            return {"train": Batches(self.features, targets, some, size)}
+        batches = {"train": Batches(self.features, targets, parts["train"], size, seed=seed, bucket=bucket)}
+        for part in ("val", "test"):
+            if len(parts[part]):
+                batches[part] = Batches(self.features, targets, parts[part], size, bucket=True)
+        return batches
+
+
+def _training(experiment: Experiment, *, overfit: bool) -> TrainingSettings:
+    if not overfit:
+        return experiment.training
+    stopping = experiment.training.early_stopping.model_copy(
+        update={"monitor": "train/loss", "patience": False}
+    )
+    return experiment.training.model_copy(update={"early_stopping": stopping})
+
+
+def _terms(
+    experiment: Experiment, tracks: Tracks, train: np.ndarray[Any, np.dtype[np.intp]]
+) -> dict[str, list[Term]]:
+    """Build each task's loss terms."""
+    found: dict[str, list[Term]] = {}
+    for column, task in enumerate(tracks.tasks):
+        labels = tracks.targets[train, column]
+        counts = {name: int((labels == index).sum()) for index, name in enumerate(task.classes)}
+        chosen = experiment.losses[task.name] or [(1.0, component("loss", _DEFAULT_LOSS[task.kind]))]
+        with experiment.source.blaming("tasks", task.name, "loss"):
+            found[task.name] = [Term(weight, loss.build(class_counts=counts)) for weight, loss in chosen]
+    return found
+
+
+def seed_everything(seed: int) -> None:
+    """Seed every random number generator that a component may use."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002  # plugins may use it
+    torch.manual_seed(seed)

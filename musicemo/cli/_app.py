@@ -1,0 +1,75 @@
+"""The typer application, and how errors and warnings reach the user."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import warnings
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+
+from musicemo import __version__, registry
+from musicemo.cli import data, experiments, plugins, run
+from musicemo.errors import MusicemoError
+
+__all__ = ["main"]
+
+_EPILOG = "Start with: musicemo run experiments/multitask.toml"
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"musicemo {__version__}")
+        raise typer.Exit
+
+
+def make_app() -> typer.Typer:
+    """Return the application with the built-in commands."""
+    app = typer.Typer(
+        name="musicemo",
+        help="Experiments in music emotion recognition that can be believed, compared and repeated.",
+        epilog=_EPILOG,
+        no_args_is_help=True,
+        rich_markup_mode="rich",
+        context_settings={"help_option_names": ["-h", "--help"]},
+        pretty_exceptions_enable=False,
+    )
+
+    @app.callback()
+    def root(
+        version: Annotated[
+            bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+        ] = False,
+    ) -> None:
+        pass
+
+    for group in (run, experiments, data, plugins):
+        group.add_commands(app)
+    return app
+
+
+def main() -> NoReturn:
+    """Run the command line and exit: 0 done, 1 failed, 2 wrong input, 130 interrupted."""
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+
+    def show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+        console.print("[yellow]warning:[/yellow]", end=" ")
+        console.print(str(message), markup=False)
+
+    warnings.showwarning = show_warning
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's polite end is an interruption
+    app = make_app()
+    try:
+        registry.load_hooks()("commands", app=app)
+        app()
+    except MusicemoError as error:
+        for problem in getattr(error, "problems", None) or (str(error),):
+            console.print("[bold red]error:[/bold red]", end=" ")
+            console.print(problem, markup=False)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        console.print("interrupted; the same command with --resume goes on where it stopped")
+        sys.exit(130)
+    sys.exit(0)

@@ -1,0 +1,105 @@
+"""Results as tables."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from musicemo.evaluation import CLASSIFICATION, REGRESSION
+from musicemo.pipeline import Outcome
+
+__all__ = ["print_outcome", "print_replicates"]
+
+_TITLES = {
+    "spearman": "Spearman",
+    "pearson": "Pearson",
+    "ccc": "CCC",
+    "r2": "R²",
+    "rmse": "RMSE",
+    "mae": "MAE",
+    "accuracy": "accuracy",
+    "macro_f1": "macro F1",
+    "weighted_f1": "weighted F1",
+}
+
+
+def print_outcome(outcome: Outcome, *, overfit: bool) -> None:
+    """Print what one replicate reached on the test part, or on what it has of it."""
+    console = Console(highlight=False, soft_wrap=True)
+    results = outcome.results
+    part = next(name for name in ("test", "val", "train") if name in results["metrics"])
+    what = {"test": "Test part", "val": "Validation part", "train": "Training part"}[part]
+    when = "done before" if outcome.skipped else f"{results['durations']['training']:.1f} s of training"
+    console.print()
+    console.print(
+        f"[bold]{outcome.directory.parent.name}[/bold], seed {outcome.seed}"
+        + ("" if outcome.fold is None else f", fold {outcome.fold}")
+        + f": {what.lower()} with the best epoch's weights "
+        f"(epoch {results['best_epoch']} of {results['epochs']}; {when})"
+    )
+    for names in (REGRESSION, CLASSIFICATION):
+        tasks = {task: found for task, found in results["metrics"][part].items() if names[0] in found}
+        if tasks:
+            console.print(_metrics_table(tasks, names))
+    if overfit:
+        console.print("The network saw these tracks alone: loss and metrics should be close to perfect by now.")
+    console.print(f"Run directory: {outcome.directory}", markup=False)
+    if not overfit:
+        console.print(f"Look at it:    tensorboard --logdir {_top(outcome.directory)}", markup=False)
+
+
+def print_replicates(name: str, outcomes: Sequence[Outcome]) -> None:
+    """Print mean and standard deviation over the replicates of an experiment."""
+    console = Console(highlight=False, soft_wrap=True)
+    part = next(name for name in ("test", "val", "train") if name in outcomes[0].results["metrics"])
+    found = [outcome.results["metrics"][part] for outcome in outcomes]
+    console.print(f"\n[bold]{name}[/bold]: mean ± standard deviation over {len(outcomes)} runs, {part} part")
+    for names in (REGRESSION, CLASSIFICATION):
+        tasks = [task for task in found[0] if names[0] in found[0][task]]
+        if not tasks:
+            continue
+        table = Table("task", *(_TITLES[metric] for metric in names))
+        for task in tasks:
+            table.add_row(task, *(_spread([run[task][metric]["value"] for run in found]) for metric in names))
+        console.print(table)
+
+
+def _metrics_table(tasks: Mapping[str, Any], names: Sequence[str]) -> Table:
+    table = Table()
+    table.add_column("task", no_wrap=True)
+    for name in names:
+        table.add_column(_TITLES[name], justify="right", no_wrap=True)
+    table.add_column("tracks", justify="right")
+    for task, found in tasks.items():
+        leading, *rest = names
+        table.add_row(
+            task,
+            _with_interval(found[leading]),
+            *(_number(found[name]["value"]) for name in rest),
+            str(found["tracks"]),
+        )
+    return table
+
+
+def _with_interval(metric: Mapping[str, float | None]) -> str:
+    return f"{_number(metric['value'])} [dim]\\[{_number(metric['low'])}, {_number(metric['high'])}][/dim]"
+
+
+def _number(value: float | None) -> str:
+    return "n/a" if value is None else f"{value:.3f}"
+
+
+def _spread(values: Sequence[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    if not known:
+        return "n/a"
+    return f"{statistics.mean(known):.3f} ± {statistics.stdev(known) if len(known) > 1 else 0:.3f}"
+
+
+def _top(directory: Path) -> Path:
+    return directory.parent.parent

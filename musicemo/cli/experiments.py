@@ -1,0 +1,60 @@
+"""``musicemo validate`` and ``musicemo show``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.syntax import Syntax
+
+from musicemo.cli._options import ExperimentFile, ExperimentFiles, Overrides
+
+__all__ = ["add_commands"]
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add ``validate`` and ``show``."""
+    app.command()(validate)
+    app.command()(show)
+
+
+def validate(
+    experiments: ExperimentFiles,
+    overrides: Overrides = None,
+    data: Annotated[
+        bool, typer.Option("--data/--no-data", help="Whether to read the dataset and make the split too.")
+    ] = True,
+) -> None:
+    """Check experiments, their components and their data without training."""
+    from musicemo.experiment import load_experiment
+    from musicemo.pipeline import check_experiment
+
+    console = Console(highlight=False, soft_wrap=True)
+    for experiment in [load_experiment(file, overrides or []) for file in experiments]:
+        tail = ""
+        if data:
+            checked = check_experiment(experiment)
+            sizes = ", ".join(f"{count} {part}" for part, count in checked.tracks.items())
+            tail = f"; tracks: {sizes}; {checked.parameters:,} parameters"
+        count = len(experiment.replicates())
+        tasks = ", ".join(experiment.tasks)
+        console.print(
+            f"{experiment.source.file}: valid: {experiment.model.name} on {experiment.dataset.name} for {tasks}"
+            f", {count} run{'s' if count > 1 else ''}{tail}",
+            markup=False,
+        )
+
+
+def show(experiment: ExperimentFile, overrides: Overrides = None) -> None:
+    """Print the resolved experiment, and where each value came from."""
+    from musicemo import _toml
+    from musicemo.experiment import load_experiment
+
+    loaded = load_experiment(experiment, overrides or [])
+    text = _toml.write(loaded.resolved(), loaded.source)
+    console = Console(highlight=False, soft_wrap=True)
+    if console.is_terminal:
+        console.print(Syntax(text, "toml", background_color="default"))
+    else:
+        typer.echo(text, nl=False)

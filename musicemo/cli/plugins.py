@@ -1,0 +1,42 @@
+"""``musicemo plugins``."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from musicemo import registry
+
+__all__ = ["add_commands"]
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add ``plugins``."""
+    app.command()(plugins)
+
+
+def plugins(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """List what is installed: datasets, models, losses, weightings and lifecycle plugins."""
+    found = [claim for kind in registry.GROUPS for claim in registry.claims(kind)]
+    if as_json:
+        rows = [
+            {
+                "kind": claim.kind,
+                "name": claim.name,
+                "distribution": claim.distribution,
+                "version": claim.version,
+            }
+            for claim in found
+        ]
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    table = Table("kind", "name", "distribution", "version")
+    for claim in found:
+        table.add_row(claim.kind, claim.name, claim.distribution, claim.version)
+    Console().print(table)

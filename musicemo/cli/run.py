@@ -1,0 +1,57 @@
+"""``musicemo run``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from musicemo.cli._options import ExperimentFiles, Overrides
+
+if TYPE_CHECKING:
+    from musicemo.pipeline import Outcome
+
+__all__ = ["add_commands"]
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add ``run``."""
+    app.command()(run)
+
+
+def run(
+    experiments: ExperimentFiles,
+    overrides: Overrides = None,
+    runs: Annotated[Path, typer.Option(metavar="DIR", help="Where run directories are written.")] = Path(
+        "runs"
+    ),
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Continue the latest run of the same experiment; leave finished ones."),
+    ] = False,
+    device: Annotated[
+        str | None, typer.Option(metavar="NAME", help="auto, cpu, cuda or mps, instead of training.device.")
+    ] = None,
+    overfit_batches: Annotated[
+        int,
+        typer.Option(min=0, metavar="N", help="Sanity check: train on N batches and see them learnt by heart."),
+    ] = 0,
+) -> None:
+    """Train, evaluate and record experiments."""
+    from musicemo import registry
+    from musicemo.cli import _tables
+    from musicemo.experiment import load_experiment
+    from musicemo.pipeline import run_experiment
+
+    loaded = [load_experiment(file, overrides or []) for file in experiments]
+    hooks = registry.load_hooks()
+    for experiment in loaded:
+        outcomes: list[Outcome] = []
+        for outcome in run_experiment(
+            experiment, runs, hooks, resume=resume, device=device, overfit_batches=overfit_batches
+        ):
+            _tables.print_outcome(outcome, overfit=bool(overfit_batches))
+            outcomes.append(outcome)
+        if len(outcomes) > 1:
+            _tables.print_replicates(experiment.name, outcomes)

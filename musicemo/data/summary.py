@@ -1,0 +1,116 @@
+"""What a dataset looks like before anybody trains on it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from musicemo.contracts import Track
+from musicemo.data.features import Features
+from musicemo.data.splits import PARTS, Split
+from musicemo.data.tracks import Tracks
+
+__all__ = ["Summary", "summarize"]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Counts and distributions; everything is plain, so that it can be written as JSON."""
+
+    tracks: int
+    unlabelled: int
+    #: Part -> number of tracks, and their hash.
+    parts: Mapping[str, int]
+    split_hash: str
+    #: Frames of a track: part -> minimum, median, maximum.
+    frames: Mapping[str, Sequence[float]]
+    feature_rows: int
+    #: Regression task -> part -> count, missing, minimum, quartiles and maximum, in its own units.
+    ratings: Mapping[str, Mapping[str, Mapping[str, float]]]
+    #: Classification task -> class after merging, or "missing" -> tracks by part.
+    classes: Mapping[str, Mapping[str, Mapping[str, int]]]
+    #: Classification task -> class of the dataset -> its tracks, and what it becomes (None: dropped).
+    merged: Mapping[str, Mapping[str, Mapping[str, Any]]]
+    #: Sentences on what stands on two sides of the split.
+    leaks: Sequence[str]
+
+
+def summarize(tracks: Tracks, split: Split, features: Features) -> Summary:
+    """Summarize an experiment's tracks.
+
+    Args:
+        tracks: the tracks.
+        split: their parts.
+        features: their features, not scaled; every one is read once, to find equal ones.
+    """
+    lengths = {part: features.lengths[split.parts[part]] for part in PARTS if len(split.parts[part])}
+    ratings: dict[str, Any] = {}
+    classes: dict[str, Any] = {}
+    merged: dict[str, Any] = {}
+    for column, task in enumerate(tracks.tasks):
+        values = {part: tracks.targets[split.parts[part], column] for part in PARTS}
+        if task.kind == "regression":
+            ratings[task.name] = {part: _distribution(task.decode(found)) for part, found in values.items()}
+            continue
+        every = [*tracks.tracks, *tracks.unlabelled]
+        before = Counter(track.targets.get(task.target) for track in every)
+        classes[task.name] = {
+            name: {part: int((found == index).sum()) for part, found in values.items()}
+            for index, name in enumerate(task.classes)
+        }
+        classes[task.name] |= {"missing": {part: int(np.isnan(found).sum()) for part, found in values.items()}}
+        merged[task.name] = {
+            name: {"tracks": before[name], "becomes": task.merged[name]} for name in sorted(task.merged)
+        }
+    return Summary(
+        tracks=len(tracks),
+        unlabelled=len(tracks.unlabelled),
+        parts={part: len(split.parts[part]) for part in PARTS},
+        split_hash=split.hashes["all"],
+        frames={
+            part: [float(f(found)) for f in (np.min, np.median, np.max)] for part, found in lengths.items()
+        },
+        feature_rows=features.size,
+        ratings=ratings,
+        classes=classes,
+        merged=merged,
+        leaks=_leaks(tracks.tracks, split, features),
+    )
+
+
+def _distribution(values: np.ndarray[Any, np.dtype[np.float64]]) -> dict[str, float]:
+    known = values[np.isfinite(values)]
+    found: dict[str, float] = {"count": len(known), "missing": len(values) - len(known)}
+    if not len(known):
+        return found
+    names = ("min", "q1", "median", "q3", "max")
+    quantiles = np.quantile(known, np.linspace(0, 1, len(names))).tolist()
+    return found | dict(zip(names, quantiles, strict=True)) | {"mean": float(known.mean())}
+
+
+def _leaks(tracks: Sequence[Track], split: Split, features: Features) -> list[str]:
+    """Find groups that stand in several parts, and tracks with equal features in several parts."""
+    part_of = {int(index): part for part in PARTS for index in split.parts[part]}
+    groups: dict[str, set[str]] = defaultdict(set)
+    contents: dict[bytes, list[int]] = defaultdict(list)
+    for index, part in sorted(part_of.items()):
+        if (group := tracks[index].group) is not None:
+            groups[group].add(part)
+        contents[hashlib.sha256(features[index].tobytes()).digest()].append(index)
+    found = []
+    if crossing := sorted(group for group, parts in groups.items() if len(parts) > 1):
+        found.append(
+            f"{len(crossing)} of {len(groups)} groups (artists, albums) stand in more than one part, for example "
+            f'{crossing[0]!r}; method = "grouped" keeps them apart'
+        )
+    for equal in contents.values():
+        parts = {part_of[index] for index in equal}
+        if len(parts) > 1:
+            names = ", ".join(f"{tracks[index].id!r} ({part_of[index]})" for index in equal)
+            found.append(f"tracks with equal features stand in more than one part: {names}")
+    return found

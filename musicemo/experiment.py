@@ -1,0 +1,288 @@
+"""The experiment: the schema of the TOML, its overrides, and its resolved form."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import inspect
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field, ValidationError, model_validator
+
+from musicemo import _toml, registry
+from musicemo._problems import describe_problem
+from musicemo.contracts import PROVIDED
+from musicemo.data import HeadSettings, ScalingSettings, SplitSettings, TaskSettings
+from musicemo.errors import InputError
+from musicemo.evaluation import EvaluationSettings
+from musicemo.settings import Settings
+from musicemo.training import TrainingSettings
+
+__all__ = ["Component", "Experiment", "component", "fingerprint", "load_experiment"]
+
+_Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+
+
+class _Schema(Settings):
+    """The file as a whole; components are validated against their own signatures."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    description: str = ""
+    seed: int | None = Field(default=None, ge=0)
+    seeds: list[Annotated[int, Field(ge=0)]] | None = Field(default=None, min_length=1)
+    dataset: dict[str, Any]
+    split: SplitSettings = SplitSettings()
+    scaling: ScalingSettings = ScalingSettings()
+    model: dict[str, Any]
+    head: HeadSettings = HeadSettings()
+    tasks: dict[_Name, TaskSettings] = Field(min_length=1)
+    weighting: dict[str, Any] = Field(default_factory=lambda: {"type": "constant"})
+    training: TrainingSettings = TrainingSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+
+    @model_validator(mode="after")
+    def _one_of_seed_and_seeds(self) -> _Schema:
+        if self.seed is not None and self.seeds is not None:
+            raise ValueError("give either seed or seeds")
+        if self.seeds and len(set(self.seeds)) < len(self.seeds):
+            raise ValueError("seeds: each must be given once")
+        return self
+
+
+@dataclass(frozen=True)
+class Component:
+    """A registered class and the parameters that the experiment gives it."""
+
+    kind: str
+    name: str
+    factory: Any
+    parameters: Mapping[str, Any]
+
+    def build(self, **provided: Any) -> Any:
+        """Construct it with its parameters and those of `provided` that its signature names.
+
+        Raises:
+            InputError: the constructor refuses them.
+        """
+        named = _signature(self.factory)
+        chosen = {name: value for name, value in provided.items() if name in named}
+        try:
+            return self.factory(**self.parameters, **chosen)
+        except InputError as error:
+            raise InputError(
+                *(f"{self.kind} {self.name!r}: {problem}" for problem in error.problems)
+            ) from error
+        except (TypeError, ValueError, ImportError) as error:
+            raise InputError(f"{self.kind} {self.name!r}: {error}") from error
+
+    def to_table(self) -> dict[str, Any]:
+        """Return the TOML table, defaults filled in."""
+        return {"type": self.name, **_plain(self.parameters)}
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A validated experiment."""
+
+    name: str
+    description: str
+    seeds: Sequence[int]
+    dataset: Component
+    split: SplitSettings
+    scaling: ScalingSettings
+    model: Component
+    tasks: Mapping[str, TaskSettings]
+    heads: Mapping[str, HeadSettings]
+    #: Task -> (weight, loss); empty where the task's kind decides.
+    losses: Mapping[str, Sequence[tuple[float, Component]]]
+    weighting: Component
+    training: TrainingSettings
+    evaluation: EvaluationSettings
+    source: _toml.Source
+
+    def resolved(self, seed: int | None = None, fold: int | None = None) -> dict[str, Any]:
+        """Return the experiment as nested tables with every default filled in, for one seed and fold or all."""
+        tasks = {}
+        for name, task in self.tasks.items():
+            table = _plain(task.model_dump(exclude={"loss", "head"}))
+            if losses := self.losses[name]:
+                table["loss"] = [{**loss.to_table(), "weight": weight} for weight, loss in losses]
+            tasks[name] = table | {"head": _plain(self.heads[name].model_dump())}
+        split = self.split if fold is None else self.split.model_copy(update={"fold": fold})
+        return {
+            "name": self.name,
+            **({"description": self.description} if self.description else {}),
+            **({"seeds": list(self.seeds)} if seed is None else {"seed": seed}),
+            "dataset": self.dataset.to_table(),
+            "split": _plain(split.model_dump()),
+            "scaling": _plain(self.scaling.model_dump()),
+            "model": self.model.to_table(),
+            "weighting": self.weighting.to_table(),
+            "training": _plain(self.training.model_dump()),
+            "evaluation": _plain(self.evaluation.model_dump()),
+            "tasks": tasks,
+        }
+
+    def replicates(self) -> list[tuple[int, int | None]]:
+        """Return every (seed, fold) that the experiment stands for; the fold is None without k-fold."""
+        folds: Sequence[int | None] = [None]
+        if self.split.method == "kfold":
+            folds = range(self.split.folds) if self.split.fold is None else [self.split.fold]
+        return [(seed, fold) for seed in self.seeds for fold in folds]
+
+
+def fingerprint(resolved: Mapping[str, Any], **more: Any) -> str:
+    """Return the SHA-256 of a resolved experiment, and more, without what does not change its outcome."""
+    training = {key: value for key, value in resolved["training"].items() if key not in ("device", "cache")}
+    content = {**resolved, "training": training, **more}
+    content.pop("description", None)
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def load_experiment(file: Path, overrides: Sequence[str] = ()) -> Experiment:
+    """Read, merge and validate an experiment file.
+
+    Raises:
+        InputError: with every error, each with its file, line and key.
+    """
+    source = _toml.read(file, list(overrides))
+    source.table.setdefault("name", file.stem)
+    problems: list[str] = []
+    schema: _Schema | None = None
+    try:
+        schema = registry.validate(_Schema, source.table)  # type: ignore[assignment]  # of the class given
+    except ValidationError as error:
+        problems += [describe_problem(source, (), _Schema, details) for details in error.errors()]
+    components = _Components(source, problems)
+    dataset = components.find("dataset", ("dataset",))
+    model = components.find("model", ("model",))
+    weighting = components.find("weighting", ("weighting",), {"type": "constant"})
+    losses = {name: list(components.losses(name)) for name in _tables(source.table.get("tasks"))}
+    if problems or schema is None or dataset is None or model is None or weighting is None:
+        raise InputError(*dict.fromkeys(problems))
+    return Experiment(
+        name=schema.name,
+        description=schema.description,
+        seeds=schema.seeds or [schema.seed or 0],
+        dataset=dataset,
+        split=schema.split,
+        scaling=schema.scaling,
+        model=model,
+        tasks=schema.tasks,
+        heads={name: task.head or schema.head for name, task in schema.tasks.items()},
+        losses=losses,
+        weighting=weighting,
+        training=schema.training,
+        evaluation=schema.evaluation,
+        source=source,
+    )
+
+
+def component(kind: str, name: str) -> Component:
+    """Return a component with its default parameters."""
+    return Component(kind, name, registry.load(kind, name), {})
+
+
+class _Components:
+    """Looks components up and validates their tables, gathering problems."""
+
+    def __init__(self, source: _toml.Source, problems: list[str]) -> None:
+        self._source = source
+        self._problems = problems
+
+    def find(
+        self, kind: str, key: _toml.Key, default: Mapping[str, Any] | None = None, ignore: Sequence[str] = ()
+    ) -> Component | None:
+        table = self._at(key, default)
+        if not isinstance(table, Mapping):
+            return None  # the schema said so already
+        name = table.get("type")
+        if not isinstance(name, str):
+            choices = ", ".join(sorted({claim.name for claim in registry.claims(kind)}))
+            self._problems.append(
+                self._source.error(key, f"needs type = the name of a {kind} (installed: {choices})")
+            )
+            return None
+        try:
+            factory = registry.load(kind, name)
+            schema = _schema(factory, kind)
+        except InputError as error:
+            self._problems += [self._source.error((*key, "type"), problem) for problem in error.problems]
+            return None
+        parameters = {name: value for name, value in table.items() if name != "type" and name not in ignore}
+        try:
+            validated = registry.validate(schema, parameters)
+        except ValidationError as error:
+            self._problems += [
+                describe_problem(self._source, key, schema, details) for details in error.errors()
+            ]
+            return None
+        return Component(kind, name, factory, self._anchored(validated, key))
+
+    def _at(self, key: _toml.Key, default: Mapping[str, Any] | None) -> Any:
+        table: Any = self._source.table
+        for part in key:
+            absent = isinstance(table, dict) and part not in table
+            table = default if absent else table[part]
+        return table
+
+    def losses(self, task: str) -> Iterator[tuple[float, Component]]:
+        key: _toml.Key = ("tasks", task, "loss")
+        table = self._source.table["tasks"][task].get("loss")
+        keys = (
+            [(*key, index) for index in range(len(table))]
+            if isinstance(table, list)
+            else [key]
+            if table
+            else []
+        )
+        for place in keys:
+            term = self._at(place, None)
+            if not isinstance(term, Mapping):
+                continue
+            weight = term.get("weight", 1.0)
+            if isinstance(weight, bool) or not isinstance(weight, int | float) or not weight > 0:
+                self._problems.append(
+                    self._source.error((*place, "weight"), f"must be a number above 0, not {weight!r}")
+                )
+                continue
+            if found := self.find("loss", place, ignore=["weight"]):
+                yield float(weight), found
+
+    def _anchored(self, validated: BaseModel, key: _toml.Key) -> dict[str, Any]:
+        """Return the parameters, relative paths taken relative to where they were written."""
+        parameters = {}
+        for name in type(validated).model_fields:
+            value = getattr(validated, name)
+            if isinstance(value, Path) and name in validated.model_fields_set:
+                value = (self._source.origin((*key, name)).folder / value.expanduser()).resolve()
+            parameters[name] = value
+        return parameters
+
+
+@functools.cache
+def _schema(factory: Any, kind: str) -> type[BaseModel]:
+    return registry.schema(factory, PROVIDED[kind])
+
+
+@functools.cache
+def _signature(factory: Any) -> frozenset[str]:
+    return frozenset(inspect.signature(factory).parameters)
+
+
+def _tables(value: Any) -> list[str]:
+    """Return the names of the tables in a table; anything else is the schema's to report."""
+    return [name for name, table in value.items() if isinstance(table, dict)] if isinstance(value, dict) else []
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as TOML can hold it: paths as text, tuples as arrays, None left out."""
+    if isinstance(value, Mapping):
+        return {name: _plain(inner) for name, inner in value.items() if inner is not None}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return str(value) if isinstance(value, Path) else value

@@ -1,0 +1,164 @@
+"""From an experiment to its runs: the stages, in order."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from musicemo import _toml
+from musicemo.assembly import Assembly, read_tracks, split_tracks
+from musicemo.data import PARTS, Split, Tracks
+from musicemo.evaluation import Evaluation
+from musicemo.experiment import Experiment, fingerprint
+from musicemo.registry import Hooks
+from musicemo.runs import RunDirectory, describe_environment, find_run, recorded
+from musicemo.training import Run, Stopping, Trainer, choose_device
+
+__all__ = ["Outcome", "check_experiment", "run_experiment"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one replicate."""
+
+    seed: int
+    fold: int | None
+    directory: Path
+    results: Mapping[str, Any]
+    #: Whether it had been done before and was left alone.
+    skipped: bool = False
+
+
+def run_experiment(
+    experiment: Experiment,
+    runs: Path,
+    hooks: Hooks,
+    *,
+    resume: bool = False,
+    device: str | None = None,
+    overfit_batches: int = 0,
+) -> Iterator[Outcome]:
+    """Train, evaluate and record every replicate of an experiment; yield each when it is done.
+
+    Args:
+        experiment: the experiment.
+        runs: the folder of run directories.
+        hooks: the lifecycle plugins.
+        resume: continue the latest run of the same experiment, seed and fold, and leave finished ones alone.
+        device: instead of ``training.device``.
+        overfit_batches: train on this many batches of the training part and evaluate on them: a network that
+            cannot learn them by heart has something wrong with it.
+
+    Raises:
+        InputError: what the user gave is wrong.
+        RunError: a run failed; its directory says so.
+    """
+    chosen = choose_device(device or experiment.training.device)
+    tracks = read_tracks(experiment)
+    for seed, fold in experiment.replicates():
+        split = split_tracks(experiment, tracks, fold)
+        replicate = _Replicate(experiment, tracks, split, seed, fold, chosen, overfit_batches)
+        yield replicate.run(runs, hooks, resume=resume)
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What an experiment would train, with its first seed and fold."""
+
+    #: Part -> number of tracks.
+    tracks: Mapping[str, int]
+    parameters: int
+
+
+def check_experiment(experiment: Experiment) -> Checked:
+    """Assemble an experiment without training it.
+
+    Raises:
+        InputError: what `run_experiment` would say before its first epoch.
+    """
+    device = choose_device(experiment.training.device)
+    tracks = read_tracks(experiment)
+    seed, fold = experiment.replicates()[0]
+    split = split_tracks(experiment, tracks, fold)
+    made = Assembly(experiment, tracks, split, seed, device)
+    return Checked({part: len(split.parts[part]) for part in PARTS}, made.network.parameter_count)
+
+
+@dataclass(frozen=True)
+class _Replicate:
+    """One seed and one fold of an experiment."""
+
+    experiment: Experiment
+    tracks: Tracks
+    split: Split
+    seed: int
+    fold: int | None
+    device: torch.device
+    overfit_batches: int
+
+    def run(self, runs: Path, hooks: Hooks, *, resume: bool) -> Outcome:
+        name = self.experiment.name + ("-overfit" if self.overfit_batches else "")
+        resolved = self.experiment.resolved(self.seed, self.fold)
+        identity = fingerprint(resolved, split=self.split.hashes["all"], overfit=self.overfit_batches)
+        directory = find_run(runs, name, identity) if resume else None
+        if directory and directory.results.get("status") == "done":
+            return Outcome(self.seed, self.fold, directory.path, directory.results, skipped=True)
+        made = Assembly(self.experiment, self.tracks, self.split, self.seed, self.device, self.overfit_batches)
+        label = f"seed{self.seed}" + ("" if self.fold is None else f"-fold{self.fold}")
+        directory = directory or RunDirectory.create(runs, name, label)
+        run = Run(
+            directory=directory.path,
+            name=name,
+            seed=self.seed,
+            settings=resolved,
+            toml=_toml.write(resolved),
+            tracks=self.tracks,
+            split=self.split,
+            features=made.features,
+            network=made.network,
+            weighting=made.weighting,
+            device=self.device,
+            epochs=made.training.epochs,
+            stopping=Stopping(made.training.early_stopping),
+        )
+        trainer = Trainer(run, made.training, made.objective, made.batches, made.scaling, hooks)
+        known = {"name": name, "seed": self.seed, "fold": self.fold, "fingerprint": identity}
+        with directory, recorded(directory, run, hooks, known) as results:
+            directory.write_start(run.toml, describe_environment(self.device), self.split.to_json())
+            self._train(run, trainer, directory, hooks, results)
+        return Outcome(self.seed, self.fold, directory.path, results)
+
+    def _train(
+        self, run: Run, trainer: Trainer, directory: RunDirectory, hooks: Hooks, results: dict[str, Any]
+    ) -> None:
+        if (directory.path / "checkpoints" / "last.pt").exists():
+            trainer.resume()
+            results["resumed_after_epoch"] = len(run.history)
+        directory.write_results(results)
+        hooks("run_started", run=run)
+        trainer.fit()
+        trained = trainer.seconds
+        began = time.monotonic()
+        trainer.load_best()
+        evaluations: dict[str, Evaluation] = {}
+        for part in (part for part in PARTS if part in trainer.parts):
+            evaluations[part] = trainer.evaluate(part)
+            hooks("evaluated", run=run, part=part, evaluation=evaluations[part])
+        directory.write_predictions(evaluations)
+        settings = self.experiment.evaluation
+        results |= {
+            "status": "done",
+            "best_epoch": run.stopping.best_epoch,
+            "epochs": len(run.history),
+            "monitor": {"name": run.stopping.monitor, "mode": run.stopping.mode},
+            "parameters": run.network.parameter_count,
+            "split": self.split.hashes,
+            "metrics": {part: found.to_json(settings) for part, found in evaluations.items()},
+            "durations": {"training": trained, "evaluation": time.monotonic() - began},
+        }
+        hooks("run_finished", run=run, results=results)

@@ -1,0 +1,123 @@
+"""The run directory: ``runs/<name>/<run id>/``, self-contained and written atomically."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import fcntl
+import io
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import IO, Any
+
+from musicemo.errors import InputError, RunError
+from musicemo.evaluation import Evaluation
+from musicemo.files import read_json, write_json, write_text
+
+__all__ = ["RunDirectory", "find_run"]
+
+
+class RunDirectory:
+    """One run on disk; open it in a ``with`` statement, so that no other process writes to it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock: IO[str] | None = None
+
+    @classmethod
+    def create(cls, runs: Path, name: str, label: str) -> RunDirectory:
+        """Make a new folder, named by the time and the label.
+
+        Raises:
+            RunError: it cannot be made.
+        """
+        stamp = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
+        for suffix in ["", *(f"-{number}" for number in range(2, 1000))]:
+            path = runs / name / f"{stamp}-{label}{suffix}"
+            try:
+                path.mkdir(parents=True)
+                (path / "checkpoints").mkdir()
+            except FileExistsError:
+                continue
+            except OSError as error:
+                raise RunError(f"{path}: cannot be made: {error.strerror}") from error
+            return cls(path)
+        raise RunError(f"{runs / name}: a thousand runs began at {stamp}")
+
+    def __enter__(self) -> RunDirectory:
+        if not self._acquire():
+            raise InputError(f"{self.path}: another process is writing to this run")
+        for leftover in [*self.path.glob(".*.*"), *self.path.glob("checkpoints/.*")]:
+            if leftover.name != ".lock":
+                leftover.unlink()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._lock:
+            self._lock.close()
+
+    def _acquire(self) -> bool:
+        """Take the lock, which the system gives back however the process ends."""
+        self._lock = (self.path / ".lock").open("w")
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        self._lock.close()
+        return False
+
+    @property
+    def in_use(self) -> bool:
+        """Whether another process is writing to the run."""
+        free = self._acquire()
+        if free and self._lock:
+            self._lock.close()
+        return not free
+
+    @property
+    def results(self) -> dict[str, Any]:
+        """What `results.json` holds; empty where the run has not got so far."""
+        try:
+            content = read_json(self.path / "results.json")
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError) as error:
+            raise InputError(f"{self.path / 'results.json'}: cannot be read: {error}") from error
+        return content if isinstance(content, dict) else {}
+
+    def write_results(self, results: Mapping[str, Any]) -> None:
+        """Write `results.json`."""
+        write_json(self.path / "results.json", results)
+
+    def write_start(self, toml: str, environment: Mapping[str, Any], split: Mapping[str, Any]) -> None:
+        """Write what is known before training."""
+        write_text(self.path / "experiment.toml", toml)
+        write_json(self.path / "environment.json", environment)
+        write_json(self.path / "split.json", split)
+
+    def write_predictions(self, parts: Mapping[str, Evaluation]) -> None:
+        """Write `predictions.csv`: a line per track, part and task, in the target's own units."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["track", "part", "task", "target", "prediction"])
+        for part, evaluation in parts.items():
+            for name, task in evaluation.tasks.items():
+                for track, target, prediction in zip(task.ids, task.target, task.prediction, strict=True):
+                    shown = [
+                        task.classes[value] if task.classes else repr(float(value))
+                        for value in (target, prediction)
+                    ]
+                    writer.writerow([track, part, name, *shown])
+        write_text(self.path / "predictions.csv", text.getvalue())
+
+
+def find_run(runs: Path, name: str, fingerprint: str) -> RunDirectory | None:
+    """Return the latest run of this very experiment, finished or not, that nobody is writing to.
+
+    Runs whose `results.json` is missing are passed over: they ended before they began.
+    """
+    for path in sorted((runs / name).glob("*/results.json"), reverse=True):
+        directory = RunDirectory(path.parent)
+        if directory.results.get("fingerprint") == fingerprint and not directory.in_use:
+            return directory
+    return None

@@ -1,0 +1,52 @@
+"""What a run ran on: enough to repeat it, and to tell why it came out otherwise elsewhere."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import sys
+from typing import Any
+
+import torch
+
+from musicemo import __version__, registry
+
+__all__ = ["describe_environment"]
+
+_PACKAGES = (
+    "torch",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "numba",
+    "librosa",
+    "soundfile",
+    "pydantic",
+    "pluggy",
+    "tensorboard",
+)
+
+
+def describe_environment(device: torch.device) -> dict[str, Any]:
+    """Return versions, machine, device, threads, installed plugins and the command line."""
+    plugins = {claim.distribution: claim.version for kind in registry.GROUPS for claim in registry.claims(kind)}
+    return {
+        "musicemo": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "packages": {name: _version(name) for name in _PACKAGES},
+        "plugins": dict(sorted(plugins.items())),
+        "command": sys.argv,
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,57 @@
+"""Keeping `results.json` true to what becomes of a run."""
+
+from __future__ import annotations
+
+import traceback
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from musicemo.errors import MusicemoError, RunError
+from musicemo.files import write_text
+from musicemo.registry import Hooks
+from musicemo.runs.directory import RunDirectory
+from musicemo.training import Run
+
+__all__ = ["recorded"]
+
+
+@contextmanager
+def recorded(
+    directory: RunDirectory, run: Run, hooks: Hooks, known: Mapping[str, Any]
+) -> Iterator[dict[str, Any]]:
+    """Keep `results.json` true to what happens inside: running, done, failed, interrupted; with its warnings.
+
+    Raises:
+        RunError: in place of any error that is not the user's.
+    """
+    results: dict[str, Any] = {"status": "running", **known, "warnings": []}
+    show = warnings.showwarning
+
+    def record(message: Warning | str, *details: Any, **more: Any) -> None:
+        results["warnings"].append(str(message))
+        show(message, *details, **more)
+
+    warnings.showwarning = record
+    try:
+        yield results
+        directory.write_results(results)
+    except BaseException as error:
+        results |= {
+            "status": "interrupted" if isinstance(error, KeyboardInterrupt) else "failed",
+            "error": str(error),
+        }
+        hooks("run_failed", run=run, error=error)
+        directory.write_results(results)
+        if isinstance(error, MusicemoError) or not isinstance(error, Exception):
+            raise
+        write_text(directory.path / "error.txt", traceback.format_exc())
+        hint = "; try a smaller training.batch_size" if isinstance(error, torch.OutOfMemoryError) else ""
+        raise RunError(
+            f"{type(error).__name__}: {error}{hint} (traceback in {directory.path / 'error.txt'})"
+        ) from error
+    finally:
+        warnings.showwarning = show

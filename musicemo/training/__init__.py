@@ -1,0 +1,23 @@
+"""The network, the loop, and what a run needs to be repeated."""
+
+from musicemo.training.checkpoint import load_checkpoint
+from musicemo.training.loop import Trainer
+from musicemo.training.network import Network
+from musicemo.training.objective import Objective, Term
+from musicemo.training.optimization import choose_device
+from musicemo.training.run import Run
+from musicemo.training.settings import TrainingSettings
+from musicemo.training.stopping import Stopping, check_monitor
+
+__all__ = [
+    "Network",
+    "Objective",
+    "Run",
+    "Stopping",
+    "Term",
+    "Trainer",
+    "TrainingSettings",
+    "check_monitor",
+    "choose_device",
+    "load_checkpoint",
+]

@@ -1,0 +1,76 @@
+"""Checkpoints: everything that the rest of a run depends on, in a file that executes nothing when loaded."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import random
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from musicemo.errors import InputError
+from musicemo.files import write_atomically
+
+__all__ = ["load_checkpoint", "random_state", "restore_random_state", "save_checkpoint"]
+
+_FORMAT = 1
+
+
+def save_checkpoint(folder: Path, content: dict[str, Any], *, best: bool) -> None:
+    """Write ``last.pt`` and, if the epoch is the best so far, ``best.pt`` with the same content."""
+    last = folder / "last.pt"
+    write_atomically(last, lambda file: torch.save({"format": _FORMAT, **content}, file))
+    if best:
+        link = folder / ".best.pt"
+        with contextlib.suppress(FileNotFoundError):
+            link.unlink()
+        try:
+            os.link(last, link)
+            link.replace(folder / "best.pt")
+        except OSError:  # a file system without links
+            write_atomically(folder / "best.pt", lambda file: shutil.copyfileobj(last.open("rb"), file))
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint; nothing in it is executed.
+
+    Raises:
+        InputError: the file is missing, damaged, or no checkpoint of this format.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: there is no such checkpoint") from error
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, ValueError) as error:
+        raise InputError(f"{path}: is no readable checkpoint: {error}") from error
+    if not isinstance(content, dict) or content.get("format") != _FORMAT:
+        raise InputError(f"{path}: is no checkpoint of this version of musicemo")
+    return content
+
+
+def random_state() -> dict[str, Any]:
+    """Return the state of every random number generator that a component may use."""
+    version, internal, gauss = random.getstate()
+    name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)  # noqa: NPY002  # plugins may use it
+    return {
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "python": [version, list(internal), gauss],
+        "numpy": [name, torch.from_numpy(np.asarray(keys).astype(np.int64)), position, has_gauss, cached],
+    }
+
+
+def restore_random_state(state: dict[str, Any]) -> None:
+    """Continue every generator where `random_state` saw it."""
+    torch.set_rng_state(state["torch"])
+    if torch.cuda.is_available() and state["cuda"]:
+        torch.cuda.set_rng_state_all(state["cuda"])
+    version, internal, gauss = state["python"]
+    random.setstate((version, tuple(internal), gauss))
+    name, keys, *rest = state["numpy"]
+    np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))  # noqa: NPY002  # plugins may use it

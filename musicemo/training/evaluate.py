@@ -1,0 +1,93 @@
+"""A network on a whole part: predictions, losses and metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from musicemo.data import Batches, Task
+from musicemo.evaluation import Evaluation, TaskEvaluation
+from musicemo.training.network import Network
+
+__all__ = ["Collected", "autocast", "collect_predictions", "to_evaluation"]
+
+
+def autocast(device: torch.device, precision: str) -> AbstractContextManager[None]:
+    """Return the context in which a forward pass has the precision."""
+    dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[precision]
+    return torch.autocast(device.type, dtype, enabled=precision != "float32")
+
+
+class Collected:
+    """Predictions of a part, gathered batch by batch, and brought into the part's order."""
+
+    def __init__(self, tasks: Sequence[Task]) -> None:
+        self._tasks = tasks
+        self._predictions: dict[str, list[Tensor]] = {task.name: [] for task in tasks}
+        self._targets: list[Tensor] = []
+        self._indices: list[np.ndarray[tuple[int], np.dtype[np.intp]]] = []
+
+    def add(
+        self,
+        predictions: Mapping[str, Tensor],
+        targets: Tensor,
+        indices: np.ndarray[tuple[int], np.dtype[np.intp]],
+    ) -> None:
+        """Take in a batch."""
+        for name, prediction in predictions.items():
+            self._predictions[name].append(prediction.detach())
+        self._targets.append(targets)
+        self._indices.append(indices)
+
+    def finish(self) -> tuple[dict[str, Tensor], Tensor, np.ndarray[tuple[int], np.dtype[np.intp]]]:
+        """Return task -> predictions, targets `[tracks, tasks]` and track indices, ascending, on the CPU."""
+        indices = np.concatenate(self._indices)
+        order = np.argsort(indices, kind="stable")
+        place = torch.from_numpy(order)
+        predictions = {name: torch.cat(found).float().cpu()[place] for name, found in self._predictions.items()}
+        return predictions, torch.cat(self._targets)[place], indices[order]
+
+
+@torch.no_grad()
+def collect_predictions(
+    network: Network, batches: Batches, tasks: Sequence[Task], device: torch.device, precision: str
+) -> tuple[dict[str, Tensor], Tensor, np.ndarray[tuple[int], np.dtype[np.intp]]]:
+    """Run the network in evaluation mode over a part; see `Collected.finish` for what it returns."""
+    network.eval()
+    collected = Collected(tasks)
+    for batch in batches.epoch():
+        with autocast(device, precision):
+            _, predictions = network(batch.x.to(device), batch.lengths.to(device))
+        collected.add(predictions, batch.targets, batch.indices)
+    return collected.finish()
+
+
+def to_evaluation(
+    predictions: Mapping[str, Tensor], targets: Tensor, ids: Sequence[str], tasks: Sequence[Task]
+) -> Evaluation:
+    """Bring predictions into the targets' own units and leave out tracks whose target is missing."""
+    found = {}
+    for column, task in enumerate(tasks):
+        target = targets[:, column].numpy()
+        present = np.isfinite(target)
+        prediction = predictions[task.name].numpy()[present]
+        known = [name for name, there in zip(ids, present, strict=True) if there]
+        if task.kind == "regression":
+            found[task.name] = TaskEvaluation(
+                task.kind, known, task.decode(target[present]), task.decode(prediction)
+            )
+        else:
+            probabilities = torch.from_numpy(prediction).double().softmax(dim=1).numpy()
+            found[task.name] = TaskEvaluation(
+                task.kind,
+                known,
+                target[present].astype(np.intp),
+                prediction.argmax(axis=1),
+                task.classes,
+                probabilities,
+            )
+    return Evaluation(found)

@@ -1,0 +1,239 @@
+"""The training loop."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from musicemo.contracts import Step
+from musicemo.data import Batch, Batches, Scaling
+from musicemo.errors import InputError, RunError
+from musicemo.evaluation import Evaluation
+from musicemo.training.checkpoint import (
+    load_checkpoint,
+    random_state,
+    restore_random_state,
+    save_checkpoint,
+)
+from musicemo.training.evaluate import Collected, autocast, collect_predictions, to_evaluation
+from musicemo.training.objective import Objective
+from musicemo.training.optimization import Schedule, make_optimizer
+from musicemo.training.run import Run
+from musicemo.training.settings import TrainingSettings
+
+__all__ = ["Trainer"]
+
+
+class _Hooks(Protocol):
+    def __call__(self, hook: str, **arguments: Any) -> None: ...
+
+
+class Trainer:
+    """Fits a run's network, recording each epoch and keeping its checkpoints.
+
+    Args:
+        run: the run; its history grows.
+        settings: the table ``[training]``.
+        objective: each task's loss.
+        parts: the batches of ``train``, and of ``val`` and ``test`` where they are not empty.
+        scaling: the features' scaling, which a checkpoint carries.
+        hooks: called with a hook's name and arguments.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        settings: TrainingSettings,
+        objective: Objective,
+        parts: Mapping[str, Batches],
+        scaling: Scaling,
+        hooks: _Hooks,
+    ) -> None:
+        self.run = run
+        self.settings = settings
+        self.parts = parts
+        self._objective = objective.to(run.device)
+        self._scaling = scaling
+        self._hooks = hooks
+        self._optimizer = make_optimizer(settings.optimizer, run.network, run.weighting)
+        self._schedule = Schedule(settings.schedule, self._optimizer, settings.epochs, self.run.stopping.mode)
+        self._scaler = torch.amp.GradScaler(run.device.type, enabled=settings.precision == "float16")
+        self._shared = [p for p in run.network.backbone.parameters() if p.requires_grad]
+        self._heads = {
+            name: [p for p in head.parameters() if p.requires_grad] for name, head in run.network.heads.items()
+        }
+
+        self._folder = run.directory / "checkpoints"
+        self._started = time.monotonic()
+
+    def resume(self) -> None:
+        """Continue from the last checkpoint.
+
+        Raises:
+            InputError: it is damaged, or of another network.
+        """
+        path = self._folder / "last.pt"
+        state = load_checkpoint(path)
+        try:
+            self.run.network.load(state["network"], str(path))
+            self.run.weighting.load_state_dict(state["weighting"])
+            self._optimizer.load_state_dict(state["optimizer"])
+        except (KeyError, ValueError, RuntimeError) as error:
+            raise (
+                error if isinstance(error, InputError) else InputError(f"{path}: does not fit: {error}")
+            ) from error
+        self._schedule.load_state_dict(state["schedule"])
+        self._scaler.load_state_dict(state["scaler"])
+        self.run.stopping.load_state_dict(state["stopping"])
+        self.run.history[:] = state["history"]
+        restore_random_state(state["random"])
+        self._started -= state["seconds"]
+
+    @property
+    def seconds(self) -> float:
+        """Time since training began, that before a resumption included."""
+        return time.monotonic() - self._started
+
+    def fit(self) -> None:
+        """Train until the epochs or the patience are used up.
+
+        Raises:
+            RunError: a loss or gradient that is not finite, with its epoch, batch and task.
+        """
+        first = len(self.run.history) + 1
+        for epoch in range(first, self.settings.epochs + 1):
+            if first > 1 and self.run.stopping.stop(epoch - 1):
+                break
+            self._hooks("epoch_started", run=self.run, epoch=epoch)
+            record = {"epoch": epoch, **self._train(epoch), **self._validate()}
+            record |= {"learning_rate": self._optimizer.param_groups[0]["lr"], **self.run.weighting.scalars()}
+            monitored = self.run.stopping.value(record)
+            best = self.run.stopping.update(epoch, monitored)
+            self._schedule.step(monitored)
+            self.run.history.append(record)
+            save_checkpoint(self._folder, self._state(), best=best)
+            self._hooks("epoch_finished", run=self.run, record=record)
+            if self.run.stopping.stop(epoch):
+                break
+
+    def evaluate(self, part: str) -> Evaluation:
+        """Evaluate the network, as it is now, on a part."""
+        batches = self.parts[part]
+        predictions, targets, indices = collect_predictions(
+            self.run.network, batches, self.run.tasks, self.run.device, self.settings.precision
+        )
+        ids = self.run.tracks.ids
+        return to_evaluation(predictions, targets, [ids[index] for index in indices], self.run.tasks)
+
+    def load_best(self) -> None:
+        """Give the network the weights of the best epoch."""
+        path = self._folder / "best.pt"
+        self.run.network.load(load_checkpoint(path)["network"], str(path))
+
+    def _train(self, epoch: int) -> dict[str, float]:
+        self.run.network.train()
+        collected = Collected(self.run.tasks)
+        totals = [0.0, 0.0]
+        batches = self.parts["train"]
+        for number, batch in enumerate(batches.epoch(epoch), start=1):
+            losses, objective, norm = self._step(batch, collected, f"epoch {epoch}, batch {number}")
+            totals[0] += objective / len(batches)
+            totals[1] += norm / len(batches)
+            self._hooks("batch_finished", run=self.run, epoch=epoch, batch=number, losses=losses)
+        predictions, targets, _ = collected.finish()
+        record = self._score("train", predictions, targets)
+        self.run.weighting.epoch_finished(
+            {
+                task.name: record[f"train/{task.name}/loss"]
+                for task in self.run.tasks
+                if f"train/{task.name}/loss" in record
+            }
+        )
+        diagnostics = self._objective.diagnostics(predictions, targets)
+        record |= {"train/objective": totals[0], "train/gradient_norm": totals[1]}
+        return record | {f"train/{name}": value for name, value in diagnostics.items()}
+
+    def _step(self, batch: Batch, collected: Collected, where: str) -> tuple[dict[str, float], float, float]:
+        """Take one optimization step; return the losses, the objective and the gradients' norm."""
+        run, device = self.run, self.run.device
+        with autocast(device, self.settings.precision):
+            embedding, predictions = run.network(batch.x.to(device), batch.lengths.to(device))
+        predictions = {name: prediction.float() for name, prediction in predictions.items()}
+        losses = self._objective(predictions, batch.targets)
+        values = dict(zip(losses, torch.stack(list(losses.values())).tolist(), strict=True))
+        for name, value in values.items():
+            if not math.isfinite(value):
+                raise RunError(f"{where}: the loss of task {name!r} is {value}")
+        self._optimizer.zero_grad()
+        objective = run.weighting.backward(
+            losses, Step(embedding, self._shared, self._heads, self._scaler.scale)
+        )
+        self._scaler.unscale_(self._optimizer) if self._scaler.is_enabled() else None
+        norm = self._gradient_norm(where, values)
+        self._scaler.step(self._optimizer)
+        self._scaler.update()
+        run.weighting.step_finished(losses)
+        collected.add(predictions, batch.targets, batch.indices)
+        return values, float(objective.detach()), norm
+
+    def _gradient_norm(self, where: str, losses: Mapping[str, float]) -> float:
+        """Return the norm of the network's gradients, after clipping them if that is asked for."""
+        gradients = [p.grad for p in self.run.network.parameters() if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients)
+        value = float(norm)
+        if not math.isfinite(value) and not self._scaler.is_enabled():  # float16 skips such a step by design
+            raise RunError(f"{where}: a gradient is not finite (losses: {_listed(losses)})")
+        limit = self.settings.clip_gradient_norm
+        if limit is not None and math.isfinite(value):
+            torch.nn.utils.clip_grads_with_norm_(self.run.network.parameters(), limit, norm)
+        return value
+
+    def _validate(self) -> dict[str, float]:
+        if "val" not in self.parts:
+            return {}
+        predictions, targets, _ = collect_predictions(
+            self.run.network, self.parts["val"], self.run.tasks, self.run.device, self.settings.precision
+        )
+        return self._score("val", predictions, targets)
+
+    @torch.no_grad()
+    def _score(self, part: str, predictions: Mapping[str, Tensor], targets: Tensor) -> dict[str, float]:
+        """Return a part's losses, computed on the part as a whole, and its metrics."""
+        on_device = {name: prediction.to(self.run.device) for name, prediction in predictions.items()}
+        losses = {name: float(loss) for name, loss in self._objective(on_device, targets).items()}
+        record = {f"{part}/loss": sum(losses.values())}
+        evaluation = to_evaluation(predictions, targets, [""] * len(targets), self.run.tasks)
+        for name, task in evaluation.tasks.items():
+            if name in losses:
+                record[f"{part}/{name}/loss"] = losses[name]
+                metrics = task.metrics()
+                record |= {f"{part}/{name}/{metric}": metrics[metric] for metric in task.names}
+        return record
+
+    def _state(self) -> dict[str, Any]:
+        run = self.run
+        return {
+            "epoch": len(run.history),
+            "network": run.network.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "weighting": run.weighting.state_dict(),
+            "schedule": self._schedule.state_dict(),
+            "scaler": self._scaler.state_dict(),
+            "stopping": self.run.stopping.state_dict(),
+            "random": random_state(),
+            "scaling": {
+                "offset": torch.from_numpy(self._scaling.offset),
+                "scale": torch.from_numpy(self._scaling.scale),
+            },
+            "history": run.history,
+            "seconds": self.seconds,
+        }
+
+
+def _listed(values: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value:.4g}" for name, value in values.items())

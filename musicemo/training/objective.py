@@ -1,0 +1,70 @@
+"""Each task's loss: a list of weighted terms, on the tracks whose target is known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from musicemo.data import Task
+
+__all__ = ["Objective", "Term"]
+
+
+@dataclass(frozen=True)
+class Term:
+    """One term of a task's loss."""
+
+    weight: float
+    loss: nn.Module
+
+
+class Objective(nn.Module):
+    """Predictions and targets of a batch, or of a whole part, to a loss per task."""
+
+    def __init__(self, tasks: Sequence[Task], terms: Mapping[str, Sequence[Term]]) -> None:
+        super().__init__()
+        self.tasks = tuple(tasks)
+        self.terms = dict(terms)
+        self._losses = nn.ModuleList(term.loss for task in tasks for term in terms[task.name])
+
+    def forward(self, predictions: Mapping[str, Tensor], targets: Tensor) -> dict[str, Tensor]:
+        """Return task -> loss, a scalar, for the tasks that have a target here.
+
+        Args:
+            predictions: task -> ratings `[batch]` or logits `[batch, classes]`.
+            targets: `[batch, tasks]`, on the CPU; NaN where missing.
+        """
+        losses = {}
+        for task, prediction, target in self.known(predictions, targets):
+            parts = [term.weight * term.loss(prediction, target) for term in self.terms[task.name]]
+            losses[task.name] = torch.stack(parts).sum()
+        return losses
+
+    def known(self, predictions: Mapping[str, Tensor], targets: Tensor) -> list[tuple[Task, Tensor, Tensor]]:
+        """Return each task that has a target here, with prediction and target of those tracks."""
+        found = []
+        for column, task in enumerate(self.tasks):
+            target, prediction = targets[:, column], predictions[task.name]
+            present = torch.isfinite(target)
+            if not present.all():
+                if not present.any():
+                    continue
+                target, prediction = target[present], prediction[present.to(prediction.device)]
+            dtype = torch.int64 if task.kind == "classification" else prediction.dtype
+            found.append((task, prediction, target.to(prediction.device, dtype)))
+        return found
+
+    @torch.no_grad()
+    def diagnostics(self, predictions: Mapping[str, Tensor], targets: Tensor) -> dict[str, float]:
+        """Return ``<task>/<name>`` of whatever the losses tell of themselves."""
+        found: dict[str, float] = {}
+        for task, prediction, target in self.known(predictions, targets):
+            for term in self.terms[task.name]:
+                tell: Callable[..., dict[str, float]] = getattr(term.loss, "diagnostics", lambda *_: {})
+                found |= {
+                    f"{task.name}/{name}": float(value) for name, value in tell(prediction, target).items()
+                }
+        return found

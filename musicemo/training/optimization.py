@@ -1,0 +1,117 @@
+"""Optimizers, learning-rate schedules and devices from their settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import lr_scheduler
+
+from musicemo.errors import InputError
+from musicemo.training.settings import (
+    SGD,
+    AdamW,
+    Cosine,
+    OptimizerSettings,
+    Plateau,
+    ScheduleSettings,
+    StepDecay,
+)
+
+__all__ = ["Schedule", "choose_device", "make_optimizer"]
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device: `auto` is CUDA where there is one, else MPS, else the CPU.
+
+    Raises:
+        InputError: the device is not there.
+    """
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        name = next(device for device, available in there.items() if available)
+    if not there.get(name, False):
+        usable = ", ".join(device for device, available in there.items() if available)
+        raise InputError(f"training.device: this machine has no {name!r} device (available: auto, {usable})")
+    return torch.device(name)
+
+
+def make_optimizer(
+    settings: OptimizerSettings, network: nn.Module, weighting: nn.Module
+) -> torch.optim.Optimizer:
+    """Return an optimizer of the network's trainable parameters and, without decay, the weighting's."""
+    groups: list[dict[str, Any]] = [{"params": [p for p in network.parameters() if p.requires_grad]}]
+    if own := [p for p in weighting.parameters() if p.requires_grad]:
+        groups.append({"params": own, "weight_decay": 0.0})
+    if isinstance(settings, SGD):
+        return torch.optim.SGD(
+            groups,
+            settings.lr,
+            momentum=settings.momentum,
+            nesterov=settings.nesterov,
+            weight_decay=settings.weight_decay,
+        )
+    kind = torch.optim.AdamW if isinstance(settings, AdamW) else torch.optim.Adam
+    return kind(groups, settings.lr, betas=settings.betas, weight_decay=settings.weight_decay)
+
+
+class Schedule:
+    """A learning-rate schedule that steps once an epoch."""
+
+    def __init__(
+        self, settings: ScheduleSettings, optimizer: torch.optim.Optimizer, epochs: int, mode: str
+    ) -> None:
+        self._plateau: lr_scheduler.ReduceLROnPlateau | None = None
+        self._scheduler: lr_scheduler.LRScheduler | None = None
+        if isinstance(settings, Plateau):
+            self._plateau = lr_scheduler.ReduceLROnPlateau(
+                optimizer, "max" if mode == "max" else "min", factor=settings.factor, patience=settings.patience
+            )
+        elif isinstance(settings, Cosine | StepDecay):
+            self._scheduler = _with_warmup(settings, optimizer, epochs)
+
+    def step(self, monitored: float) -> None:
+        """Finish an epoch in which the monitored quantity was this."""
+        if self._plateau is not None:
+            self._plateau.step(monitored)
+        elif self._scheduler is not None:
+            self._scheduler.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the schedule's state."""
+        chosen = self._plateau or self._scheduler
+        return chosen.state_dict() if chosen else {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a state."""
+        if chosen := self._plateau or self._scheduler:
+            chosen.load_state_dict(state)
+
+
+def _with_warmup(
+    settings: Cosine | StepDecay, optimizer: torch.optim.Optimizer, epochs: int
+) -> lr_scheduler.LRScheduler:
+    import math
+
+    def factor(epoch: int) -> float:
+        if epoch < settings.warmup:
+            return (epoch + 1) / (settings.warmup + 1)
+        past = epoch - settings.warmup
+        if isinstance(settings, StepDecay):
+            return settings.factor ** (past // settings.every)
+        progress = min(past / max(1, epochs - settings.warmup), 1.0)
+        return settings.final + (1 - settings.final) * (1 + math.cos(math.pi * progress)) / 2
+
+    return lr_scheduler.LambdaLR(optimizer, factor)
+
+
+def learning_rate(optimizer: torch.optim.Optimizer) -> float:
+    """Return the learning rate of the network's parameters."""
+    return float(optimizer.param_groups[0]["lr"])
+
+
+def trainable(parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:
+    """Return the parameters that are trained."""
+    return [parameter for parameter in parameters if parameter.requires_grad]

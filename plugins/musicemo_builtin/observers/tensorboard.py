@@ -1,0 +1,138 @@
+"""TensorBoard: scalars an epoch, figures at the best epoch, the configuration, hyper-parameters with results."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from musicemo.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from torch.utils.tensorboard import SummaryWriter
+
+    from musicemo.evaluation import Evaluation
+    from musicemo.training import Run
+
+__all__ = ["TensorBoard"]
+
+_EXAMPLES = 3
+
+
+class TensorBoard:
+    """Writes `events.out.tfevents.*` into the run directory."""
+
+    def __init__(self) -> None:
+        self._writer: SummaryWriter | None = None
+
+    @hookimpl
+    def musicemo_run_started(self, run: Run) -> None:
+        """Open the writer, or reopen it after the last recorded epoch; show the configuration and examples."""
+        from torch.utils.tensorboard import SummaryWriter
+
+        done = len(run.history)
+        self._writer = SummaryWriter(str(run.directory), purge_step=done + 1 if done else None)
+        if not done:
+            indented = "\n".join(f"    {line}" for line in run.toml.splitlines())
+            self._writer.add_text("experiment", indented, 0)
+            for index in run.split.parts["train"][:_EXAMPLES]:
+                track = run.tracks.tracks[index]
+                self._writer.add_figure(f"example/{track.id}", _example(run, int(index)), 0)
+
+    @hookimpl
+    def musicemo_epoch_finished(self, run: Run, record: dict[str, float]) -> None:
+        """Write every recorded quantity."""
+        if self._writer:
+            tasks = {task.name for task in run.tasks}
+            for name, value in record.items():
+                if name != "epoch" and math.isfinite(value):
+                    self._writer.add_scalar(_tag(name, tasks), value, int(record["epoch"]))
+            self._writer.flush()
+
+    @hookimpl
+    def musicemo_evaluated(self, run: Run, part: str, evaluation: Evaluation) -> None:
+        """Draw predicted against true ratings and confusion matrices."""
+        from musicemo.evaluation import task_figure
+
+        if self._writer:
+            for name, task in evaluation.tasks.items():
+                if len(task.target):
+                    figure = task_figure(name, part, task)
+                    self._writer.add_figure(f"{name}/{part}", figure, run.stopping.best_epoch)
+
+    @hookimpl
+    def musicemo_run_finished(self, run: Run, results: dict[str, Any]) -> None:
+        """Write hyper-parameters with the final metrics, and close."""
+        if self._writer:
+            from torch.utils.tensorboard.summary import hparams
+
+            settings = {
+                key: value for key, value in _flat(run.settings) if not key.startswith(("name", "description"))
+            }
+            metrics = {
+                f"final/{part}/{task}/{name}": metric["value"]
+                for part, tasks in results["metrics"].items()
+                if part != "train"
+                for task, found in tasks.items()
+                for name, metric in found.items()
+                if isinstance(metric, dict) and metric.get("value") is not None
+            }
+            events = self._writer._get_file_writer()  # type: ignore[no-untyped-call]  # untyped in torch
+            for summary in hparams(settings, metrics):  # type: ignore[no-untyped-call]  # untyped in torch
+                events.add_summary(summary)
+            for name, value in metrics.items():
+                self._writer.add_scalar(name, value, run.stopping.best_epoch)
+        self._close()
+
+    @hookimpl
+    def musicemo_run_failed(self) -> None:
+        """Close the writer."""
+        self._close()
+
+    def _close(self) -> None:
+        if self._writer:
+            self._writer.close()
+            self._writer = None
+
+
+def _tag(name: str, tasks: set[str]) -> str:
+    """Turn ``val/valence/spearman`` into ``spearman/valence/val``, so that a metric's charts stand together."""
+    part, _, rest = name.partition("/")
+    if part not in ("train", "val"):
+        return name if "/" in name else f"optimization/{name}"
+    task, slash, quantity = rest.rpartition("/")
+    if not slash:
+        return f"loss/total/{part}" if rest == "loss" else f"optimization/{rest}"
+    return f"{quantity}/{task}/{part}" if task in tasks else name
+
+
+def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, bool | int | float | str]]:
+    for name, value in table.items():
+        key = f"{prefix}{name}"
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{key}.")
+        else:
+            yield key, value if isinstance(value, bool | int | float | str) else str(value)
+
+
+def _example(run: Run, index: int) -> Figure:
+    """Draw a track's features as the network gets them, time to the right."""
+    from matplotlib.figure import Figure
+
+    track = run.tracks.tracks[index]
+    figure = Figure(figsize=(6, 3.5), layout="constrained")
+    axes = figure.add_subplot()
+    image = axes.imshow(
+        run.features[index].T, origin="lower", aspect="auto", interpolation="nearest", cmap="magma"
+    )
+    figure.colorbar(image, ax=axes, label="scaled value")
+    axes.set(xlabel="frame", ylabel="feature row")
+    known = ((task.name, track.targets.get(task.target)) for task in run.tasks)
+    shown = (
+        f"{name} {value:.2f}" if isinstance(value, float) else f"{value}"
+        for name, value in known
+        if value is not None
+    )
+    axes.set_title(f"{track.id}: {', '.join(shown)}", fontsize=10)
+    return figure
