@@ -1,0 +1,73 @@
+"""What every operation asks of its input, and the errors that say so."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from musicemo.errors import InputError
+
+__all__ = ["check_mask", "check_pair", "check_ranking", "refuse_row", "working_dtype"]
+
+_HALF = (torch.float16, torch.bfloat16)
+
+
+def working_dtype(dtype: torch.dtype) -> torch.dtype:
+    """Return the dtype that is computed in: float32 for the half precisions, else `dtype` itself."""
+    return torch.float32 if dtype in _HALF else dtype
+
+
+def check_values(values: torch.Tensor, name: str) -> None:
+    """Refuse what is no floating-point tensor of at least one dimension."""
+    if not isinstance(values, torch.Tensor):
+        raise InputError(f"{name} must be a tensor, not {type(values).__name__}")
+    if not values.is_floating_point():
+        raise InputError(f"{name} must be floating point, not {values.dtype}")
+    if values.dim() == 0:
+        raise InputError(f"{name} must have at least one dimension; rows lie along the last")
+
+
+def check_ranking(values: torch.Tensor, strength: float, regularization: str) -> None:
+    """Refuse what cannot be ranked or sorted softly."""
+    check_values(values, "values")
+    if not (strength > 0.0 and math.isfinite(strength) and math.isfinite(1.0 / strength)):
+        raise InputError(f"strength must be positive and finite, not {strength!r}")
+    if regularization not in ("l2", "kl"):
+        raise InputError(f"regularization must be 'l2' or 'kl', not {regularization!r}")
+
+
+def check_pair(prediction: torch.Tensor, target: torch.Tensor) -> None:
+    """Refuse a prediction and a target of different shapes: broadcasting them is never what is meant."""
+    check_values(prediction, "prediction")
+    if not isinstance(target, torch.Tensor):
+        raise InputError(f"target must be a tensor, not {type(target).__name__}")
+    if prediction.shape != target.shape:
+        shapes = f"{list(prediction.shape)} and {list(target.shape)}"
+        raise InputError(f"prediction and target must have the same shape, not {shapes}")
+
+
+def check_mask(mask: torch.Tensor | None, values: torch.Tensor) -> torch.Tensor | None:
+    """Return the mask in the shape of `values`, contiguous; true marks the entries that count."""
+    if mask is None:
+        return None
+    if not isinstance(mask, torch.Tensor) or mask.dtype != torch.bool:
+        kind = mask.dtype if isinstance(mask, torch.Tensor) else type(mask).__name__
+        raise InputError(f"mask must be a boolean tensor, not {kind}")
+    try:
+        return mask.expand(values.shape).contiguous()
+    except RuntimeError:
+        shapes = f"{list(mask.shape)} does not broadcast to {list(values.shape)}"
+        raise InputError(f"the mask's shape {shapes}") from None
+
+
+def refuse_row(values: torch.Tensor, mask: torch.Tensor | None) -> None:
+    """Raise an `InputError` that names the first row with a valid entry that is not finite."""
+    bad = ~torch.isfinite(values.detach())
+    if mask is not None:
+        bad &= mask
+    *row, column = bad.nonzero()[0].tolist()
+    value = values[(*row, column)].item()
+    kind = "NaN" if math.isnan(value) else "infinity"
+    where = f"row {row[0] if len(row) == 1 else tuple(row)}" if row else "row 0"
+    raise InputError(f"{where} holds {kind} (position {column}): ranks and correlations need finite values")

@@ -1,0 +1,168 @@
+"""The soft rank."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from torch.autograd import Function
+
+from musicemo.ops import _portable, _rank_kernels
+from musicemo.ops._checks import check_mask, check_ranking, check_values, refuse_row, working_dtype
+from musicemo.ops._once import once
+from musicemo.ops._rows import as_rows, over_rows, rows_of_mask
+
+__all__ = ["Regularization", "centred_rank", "hard_rank", "rank_state", "soft_rank"]
+
+Regularization = Literal["l2", "kl"]
+
+
+def soft_rank(
+    values: torch.Tensor,
+    *,
+    strength: float = 1.0,
+    regularization: Regularization = "l2",
+    descending: bool = False,
+    mask: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Rank the last axis from 1 to n, differentiably.
+
+    For "l2", ``r(x) = argmin_{p in P} ||p - x / strength||^2``, where P is the permutahedron, the convex hull
+    of the permutations of ``(1, ..., n)``. With ``s`` the sorted ``x / strength``, ``r_i = s_i - v_i``
+    where ``v`` is the isotonic regression of ``s_i - i``: constant within blocks of neighbours, its mean there.
+    For "kl", ``r_i = exp(s_i) * sum_B k / sum_B exp(s_k)`` within a block B: the entropic projection.
+    Pool-adjacent-violators finds the blocks: O(n log n) with the sort, O(n) for the gradient.
+
+    With ``strength`` towards 0 these are the ranks (the average among ties) and the gradient is zero almost
+    everywhere; with ``strength`` towards infinity all ranks approach (n + 1) / 2, for "l2" as
+    ``(n + 1) / 2 + (x - mean x) / strength``. Neighbours in the order share a gradient when they lie within
+    about ``strength`` of one another. The ranks of a row sum to n (n + 1) / 2.
+
+    Args:
+        values: ``[..., n]``, floating point. float16 and bfloat16 are computed in float32.
+        strength: How much to smooth, in units of `values`; positive.
+        regularization: "l2" (Euclidean) or "kl" (entropic).
+        descending: Whether the largest value has rank 1, not n.
+        mask: Boolean, broadcastable to `values`; false marks entries that take no part: whatever they hold,
+            their rank is 0 and their gradient is zero, and the others are ranked from 1 to their number.
+
+    Returns:
+        The ranks, ``[..., n]``, in the dtype of `values`. Differentiable once.
+
+    Raises:
+        InputError: A valid entry is NaN or infinite (the row is named), or an argument is off.
+
+    Reference: M. Blondel, O. Teboul, Q. Berthet, J. Djolonga, "Fast Differentiable Sorting and Ranking",
+    ICML 2020. We rank ascending by default, as ``argsort`` would, and pool blocks of equal level.
+    """
+    check_ranking(values, strength, regularization)
+    kl = regularization == "kl"
+    if values.dtype not in (torch.float32, torch.float64):
+        return _rank(values.to(working_dtype(values.dtype)), mask, strength, kl, descending, False).to(
+            values.dtype
+        )
+    return _rank(values, mask, strength, kl, descending, False)
+
+
+def hard_rank(
+    values: torch.Tensor, *, descending: bool = False, mask: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Rank the last axis from 1 to n, ties sharing the average of their ranks; nothing to differentiate.
+
+    Args:
+        values: ``[..., n]``, floating point.
+        descending: Whether the largest value has rank 1, not n.
+        mask: As in `soft_rank`: masked entries have rank 0.
+
+    Returns:
+        The ranks, ``[..., n]``, in the dtype of `values`, float32 for the half precisions.
+
+    Raises:
+        InputError: A valid entry is NaN or infinite, or an argument is off.
+    """
+    check_values(values, "values")
+    return _rank(values.detach().to(working_dtype(values.dtype)), mask, 0.0, False, descending, False)
+
+
+def centred_rank(values: torch.Tensor, mask: torch.Tensor | None, step: float, kl: bool) -> torch.Tensor:
+    """Return ranks for a correlation, less their mean for "l2": it drowns small deviations in float32."""
+    return _rank(values, mask, step, kl, False, not kl)
+
+
+def rank_state(
+    values: torch.Tensor, mask: torch.Tensor | None, step: float, kl: bool, descending: bool, centred: bool
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the ranks, and the order with its blocks marked (`_rank_kernels`), of contiguous values."""
+    if values.device.type != "cpu":
+        return _portable.rank_state(values, mask, step, kl, descending, centred)
+    ranks = torch.empty_like(values)
+    order = torch.empty(values.shape, dtype=torch.int32)
+    x, r, o = as_rows(values), as_rows(ranks), as_rows(order)
+    m = rows_of_mask(mask, len(x))
+
+    def rows(first: int, stop: int) -> int:
+        answer: int = _rank_kernels.rank_rows(x, m, r, o, first, stop, step, kl, descending, centred)
+        return answer
+
+    if over_rows(rows, *x.shape) >= 0:
+        refuse_row(values, mask)
+    return ranks, order
+
+
+def _product(
+    grad: torch.Tensor, order: torch.Tensor, ranks: torch.Tensor, scale: float, kl: bool
+) -> torch.Tensor:
+    if grad.device.type == "cpu":
+        try:
+            g = as_rows(grad)
+        except RuntimeError:  # a batched tensor (vmap over backward passes) has no memory of its own
+            pass
+        else:
+            product = torch.empty_like(grad)
+            o, r, p = as_rows(order), as_rows(ranks) if kl else g, as_rows(product)
+
+            def rows(first: int, stop: int) -> int:
+                answer: int = _rank_kernels.rank_vjp_rows(o, g, r, p, first, stop, scale, kl)
+                return answer
+
+            over_rows(rows, *g.shape)
+            return product
+    return _portable.rank_vjp(grad, order, ranks if kl else None, scale)
+
+
+class _SoftRank(Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        values: torch.Tensor,
+        mask: torch.Tensor | None,
+        step: float,
+        kl: bool,
+        descending: bool,
+        centred: bool,
+    ) -> torch.Tensor:
+        ranks, order = rank_state(values, mask, step, kl, descending, centred)
+        ctx.save_for_backward(values, order, *((ranks,) if kl else ()))
+        ctx.scale = (-1.0 if descending else 1.0) / step
+        return ranks
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        values, order, *ranks = ctx.saved_tensors
+        product = _product(grad.contiguous(), order, ranks[0] if ranks else order, ctx.scale, bool(ranks))
+        return once(product, values, grad), None, None, None, None, None
+
+
+def _rank(
+    values: torch.Tensor, mask: torch.Tensor | None, step: float, kl: bool, descending: bool, centred: bool
+) -> torch.Tensor:
+    """Rank float32 or float64 `values`; `centred` ranks ("l2" only) have their mean subtracted."""
+    if values.numel() == 0:
+        return values * 1.0
+    if mask is not None:
+        mask = check_mask(mask, values)
+    values = values.contiguous()
+    if values.requires_grad and torch.is_grad_enabled():
+        ranks: torch.Tensor = _SoftRank.apply(values, mask, step, kl, descending, centred)  # type: ignore[no-untyped-call]  # torch's
+        return ranks
+    return rank_state(values.detach(), mask, step, kl, descending, centred)[0]

@@ -1,0 +1,120 @@
+"""The soft sort."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.autograd import Function
+
+from musicemo.ops import _portable, _sort_kernels
+from musicemo.ops._checks import check_mask, check_ranking, refuse_row, working_dtype
+from musicemo.ops._once import once
+from musicemo.ops._rank import Regularization
+from musicemo.ops._rows import as_rows, over_rows, rows_of_mask
+
+__all__ = ["soft_sort"]
+
+
+def soft_sort(
+    values: torch.Tensor,
+    *,
+    strength: float = 1.0,
+    regularization: Regularization = "l2",
+    descending: bool = False,
+    mask: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Sort the last axis, differentiably.
+
+    ``s(x) = argmin_{p in P(x)} ||p - rho / strength||^2 / 2`` with ``rho = (1, ..., n)``, where P(x) is the
+    convex hull of the permutations of x; for "kl" the entropic projection, ``-log`` of that of
+    ``exp(-x)``. With ``strength`` towards 0 this is the sorted row; towards infinity all entries become the
+    mean ("l2"). A sum over a row is kept by "l2".
+
+    Args:
+        values: ``[..., n]``, floating point. float16 and bfloat16 are computed in float32.
+        strength: How much to smooth, in units of 1 / `values`; positive. A step between neighbours in the
+            result is never above 1 / strength.
+        regularization: "l2" (Euclidean) or "kl" (entropic).
+        descending: Whether the largest value comes first.
+        mask: Boolean, broadcastable to `values`; false marks entries that take no part. The valid ones are
+            sorted into the first places, zeros follow.
+
+    Returns:
+        The row in order, ``[..., n]``, in the dtype of `values`. Differentiable once.
+
+    Raises:
+        InputError: A valid entry is NaN or infinite (the row is named), or an argument is off.
+
+    Reference: M. Blondel, O. Teboul, Q. Berthet, J. Djolonga, "Fast Differentiable Sorting and Ranking",
+    ICML 2020. We sort ascending by default, as `torch.sort` does.
+    """
+    check_ranking(values, strength, regularization)
+    if values.numel() == 0:
+        return values * 1.0
+    x = values.to(working_dtype(values.dtype)).contiguous()
+    mask = check_mask(mask, x)
+    result: torch.Tensor = _SoftSort.apply(x, mask, strength, regularization == "kl", descending)  # type: ignore[no-untyped-call]  # torch's
+    return result.to(values.dtype)
+
+
+def _state(
+    values: torch.Tensor, mask: torch.Tensor | None, step: float, kl: bool, descending: bool
+) -> tuple[torch.Tensor, torch.Tensor]:
+    if values.device.type != "cpu":
+        return _portable.sort_state(values, mask, step, kl, descending)
+    result = torch.empty_like(values)
+    order = torch.empty(values.shape, dtype=torch.int32)
+    x, s, o = as_rows(values), as_rows(result), as_rows(order)
+    m = rows_of_mask(mask, len(x))
+
+    def rows(first: int, stop: int) -> int:
+        answer: int = _sort_kernels.sort_rows(x, m, s, o, first, stop, step, kl, descending)
+        return answer
+
+    if over_rows(rows, *x.shape) >= 0:
+        refuse_row(values, mask)
+    return result, order
+
+
+def _product(
+    grad: torch.Tensor, order: torch.Tensor, values: torch.Tensor, kl: bool, descending: bool
+) -> torch.Tensor:
+    if grad.device.type == "cpu":
+        try:
+            g = as_rows(grad)
+        except RuntimeError:  # a batched tensor (vmap over backward passes) has no memory of its own
+            pass
+        else:
+            product = torch.empty_like(grad)
+            o, x, p = as_rows(order), as_rows(values), as_rows(product)
+
+            def rows(first: int, stop: int) -> int:
+                answer: int = _sort_kernels.sort_vjp_rows(o, g, x, p, first, stop, kl, descending)
+                return answer
+
+            over_rows(rows, *g.shape)
+            return product
+    return _portable.sort_vjp(grad, order, values, kl, descending)
+
+
+class _SoftSort(Function):
+    @staticmethod
+    def forward(
+        ctx: Any, values: torch.Tensor, mask: torch.Tensor | None, step: float, kl: bool, descending: bool
+    ) -> torch.Tensor:
+        result, order = _state(values, mask, step, kl, descending)
+        ctx.save_for_backward(values, order, mask)
+        ctx.setting = kl, descending
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        values, order, mask = ctx.saved_tensors
+        x = values.detach()
+        if mask is not None:
+            x = x.masked_fill(~mask, 0.0)
+        product = _product(grad.detach().contiguous(), order, x, *ctx.setting)
+        if mask is not None:
+            product = product.masked_fill(~mask, 0.0)
+        return once(product, values, grad), None, None, None, None
