@@ -10,13 +10,15 @@ import typing
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pluggy
-from pydantic import BaseModel, ConfigDict, create_model
 
 from musicemo import hookspecs
 from musicemo.errors import InputError, MusicemoError, nearest
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 __all__ = ["GROUPS", "Claim", "Hooks", "claims", "entry_points", "load", "load_hooks", "schema", "validate"]
 
@@ -99,6 +101,8 @@ def schema(component: Any, provided: Mapping[str, str] | None = None) -> type[Ba
         component: the class, or a function that makes one.
         provided: names of parameters that the core fills in, which are no keys.
     """
+    from pydantic import ConfigDict, create_model
+
     callable_ = component.__init__ if inspect.isclass(component) else component
     hints = typing.get_type_hints(callable_, include_extras=True)
     fields: dict[str, Any] = {}

@@ -5,13 +5,12 @@ from __future__ import annotations
 import signal
 import sys
 import warnings
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
-from rich.console import Console
 
 from musicemo import __version__, registry
-from musicemo.cli import data, experiments, plugins, run
+from musicemo.cli import _data, _experiments, _plugins, _run
 from musicemo.errors import MusicemoError
 
 __all__ = ["main"]
@@ -32,7 +31,7 @@ def make_app() -> typer.Typer:
         help="Experiments in music emotion recognition that can be believed, compared and repeated.",
         epilog=_EPILOG,
         no_args_is_help=True,
-        rich_markup_mode="rich",
+        rich_markup_mode=None,  # importing what draws its boxes takes longer than all the rest
         context_settings={"help_option_names": ["-h", "--help"]},
         pretty_exceptions_enable=False,
     )
@@ -45,20 +44,14 @@ def make_app() -> typer.Typer:
     ) -> None:
         pass
 
-    for group in (run, experiments, data, plugins):
+    for group in (_run, _experiments, _data, _plugins):
         group.add_commands(app)
     return app
 
 
 def main() -> NoReturn:
     """Run the command line and exit: 0 done, 1 failed, 2 wrong input, 130 interrupted."""
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
-
-    def show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-        console.print("[yellow]warning:[/yellow]", end=" ")
-        console.print(str(message), markup=False)
-
-    warnings.showwarning = show_warning
+    warnings.showwarning = lambda message, *_, **__: _say("warning", "yellow", str(message))
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's polite end is an interruption
     app = make_app()
     try:
@@ -66,10 +59,17 @@ def main() -> NoReturn:
         app()
     except MusicemoError as error:
         for problem in getattr(error, "problems", None) or (str(error),):
-            console.print("[bold red]error:[/bold red]", end=" ")
-            console.print(problem, markup=False)
+            _say("error", "bold red", problem)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        console.print("interrupted; the same command with --resume goes on where it stopped")
+        _say("interrupted", "yellow", "the same command with --resume goes on where it stopped")
         sys.exit(130)
     sys.exit(0)
+
+
+def _say(what: str, style: str, text: str) -> None:
+    from rich.console import Console
+
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console.print(f"{what}:", style=style, end=" ")
+    console.print(text, markup=False)

@@ -1,52 +1,19 @@
-"""``musicemo data``."""
+"""A dataset's summary as tables."""
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated
 
-import typer
 from rich.console import Console
 from rich.table import Table
 
-from musicemo.cli._options import ExperimentFile, Overrides
+from musicemo.data import PARTS, Summary
 
-if TYPE_CHECKING:
-    from musicemo.data import Summary
-
-__all__ = ["add_commands"]
-
-_PARTS = ("train", "val", "test")
+__all__ = ["print_summary"]
 
 
-def add_commands(app: typer.Typer) -> None:
-    """Add ``data``."""
-    app.command()(data)
-
-
-def data(
-    experiment: ExperimentFile,
-    overrides: Overrides = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
-) -> None:
-    """Look at an experiment's data: tracks, parts, classes, ratings, lengths, gaps and suspected leaks."""
-    from musicemo.assembly import read_tracks, split_tracks
-    from musicemo.data import Features, summarize
-    from musicemo.experiment import load_experiment
-
-    loaded = load_experiment(experiment, overrides or [])
-    tracks = read_tracks(loaded)
-    split = split_tracks(loaded, tracks, loaded.replicates()[0][1])
-    summary = summarize(tracks, split, Features(tracks.tracks, tracks.rows, loaded.training.cache))
-    if as_json:
-        typer.echo(json.dumps(dataclasses.asdict(summary), indent=2))
-    else:
-        _print(loaded.dataset.name, loaded.split.method, summary)
-
-
-def _print(dataset: str, method: str, summary: Summary) -> None:
+def print_summary(dataset: str, method: str, summary: Summary) -> None:
+    """Print a summary."""
     console = Console(highlight=False)
     console.print(
         f"[bold]{dataset}[/bold]: {summary.tracks} labelled tracks, {summary.unlabelled} without a label for any task, "
@@ -64,12 +31,12 @@ def _print(dataset: str, method: str, summary: Summary) -> None:
         _print_ratings(console, task, parts)
     for task, classes in summary.classes.items():
         _print_merging(console, task, summary)
-        table = Table("class", *_PARTS, "all", "", title=f"{task}: classes after merging", title_justify="left")
+        table = Table("class", *PARTS, "all", "", title=f"{task}: classes after merging", title_justify="left")
         most = max(sum(counts.values()) for counts in classes.values())
         for name, counts in classes.items():
             total = sum(counts.values())
             if name != "missing" or total:
-                table.add_row(name, *(str(counts[part]) for part in _PARTS), str(total), _bar(total, most))
+                table.add_row(name, *(str(counts[part]) for part in PARTS), str(total), _bar(total, most))
         console.print(table)
     for leak in summary.leaks:
         console.print("[yellow]suspected leak:[/yellow]", end=" ")

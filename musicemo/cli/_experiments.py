@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.syntax import Syntax
 
 from musicemo.cli._options import ExperimentFile, ExperimentFiles, Overrides
 
@@ -27,6 +25,8 @@ def validate(
     ] = True,
 ) -> None:
     """Check experiments, their components and their data without training."""
+    from rich.console import Console
+
     from musicemo.experiment import load_experiment
     from musicemo.pipeline import check_experiment
 
@@ -48,6 +48,9 @@ def validate(
 
 def show(experiment: ExperimentFile, overrides: Overrides = None) -> None:
     """Print the resolved experiment, and where each value came from."""
+    from rich.console import Console
+    from rich.syntax import Syntax
+
     from musicemo import _toml
     from musicemo.experiment import load_experiment
 

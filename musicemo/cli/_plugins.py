@@ -6,8 +6,6 @@ import json
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from musicemo import registry
 
@@ -23,6 +21,9 @@ def plugins(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """List what is installed: datasets, models, losses, weightings and lifecycle plugins."""
+    from rich.console import Console
+    from rich.table import Table
+
     found = [claim for kind in registry.GROUPS for claim in registry.claims(kind)]
     if as_json:
         rows = [
