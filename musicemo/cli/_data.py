@@ -23,7 +23,10 @@ def data(
     overrides: Overrides = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
-    """Look at an experiment's data: tracks, parts, classes, ratings, lengths, gaps and suspected leaks."""
+    """Look at an experiment's data and its split.
+
+    Tracks, parts, classes before and after merging, ratings, lengths, missing targets, suspected leaks.
+    """
     from musicemo.assembly import read_tracks, split_tracks
     from musicemo.cli import _summary
     from musicemo.data import Features, summarize

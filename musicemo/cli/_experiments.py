@@ -24,7 +24,7 @@ def validate(
         bool, typer.Option("--data/--no-data", help="Whether to read the dataset and make the split too.")
     ] = True,
 ) -> None:
-    """Check experiments, their components and their data without training."""
+    """Check experiments and their data without training."""
     from rich.console import Console
 
     from musicemo.experiment import load_experiment
@@ -47,7 +47,10 @@ def validate(
 
 
 def show(experiment: ExperimentFile, overrides: Overrides = None) -> None:
-    """Print the resolved experiment, and where each value came from."""
+    """Print an experiment with its defaults filled in.
+
+    A comment at each value says where it came from: a line of a file, --set, or the default.
+    """
     from rich.console import Console
     from rich.syntax import Syntax
 

@@ -20,7 +20,7 @@ def add_commands(app: typer.Typer) -> None:
 def plugins(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """List what is installed: datasets, models, losses, weightings and lifecycle plugins."""
+    """List the installed components and plugins."""
     from rich.console import Console
     from rich.table import Table
 
