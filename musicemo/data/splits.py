@@ -167,7 +167,7 @@ def _fold(
         splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
     else:
         splitter = KFold(folds, shuffle=True, random_state=seed)
-    rest, test = list(splitter.split(tracks, strata, groups))[fold]
+    rest, test = list(splitter.split(tracks, strata, groups if settings.grouped else None))[fold]
     return rest, test
 
 
@@ -197,7 +197,7 @@ def _cut(
                 'fewer bins, or choose method = "random"'
             )
         splitter = StratifiedShuffleSplit(1, test_size=share, random_state=settings.seed)
-    rest, cut = next(splitter.split(tracks, strata[tracks], groups[tracks]))
+    rest, cut = next(splitter.split(tracks, strata[tracks], groups[tracks] if grouped else None))
     return tracks[rest], tracks[cut]
 
 

@@ -1,0 +1,114 @@
+"""Fixtures for every test: components that are registered without being installed."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from musicemo import registry
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import fakes as fakes_module
+
+
+class FakeEntryPoint(importlib.metadata.EntryPoint):
+    """An entry point of an object, or, like a real one, of ``module:attribute``."""
+
+    def load(self) -> Any:
+        component = vars(self)["component"]
+        return super().load() if isinstance(component, str) else component
+
+
+Install = Callable[..., None]
+
+
+@pytest.fixture
+def install(monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
+    """Return ``install(kind, name, component, distribution="fake", version="1.0")``.
+
+    A component is an object, or ``"module:attribute"``. What is really installed is hidden from the test unless
+    ``install.beside()`` is called, which shows it too.
+    """
+    points: dict[str, list[importlib.metadata.EntryPoint]] = {group: [] for group in registry.GROUPS.values()}
+    real = registry.entry_points
+    shown = False
+
+    def entry_points(group: str) -> importlib.metadata.EntryPoints:
+        return importlib.metadata.EntryPoints([*points[group], *(real(group) if shown else ())])
+
+    def add(kind: str, name: str, component: Any, distribution: str = "fake", version: str = "1.0") -> None:
+        if not isinstance(component, str):
+            module = getattr(component, "__module__", "fakes")
+            value = f"{module}:{getattr(component, '__qualname__', name)}"
+        else:
+            value = component
+        point = FakeEntryPoint(name, value, registry.GROUPS[kind])
+        vars(point).update(
+            component=component, dist=SimpleNamespace(name=distribution, version=version, metadata={})
+        )
+        points[registry.GROUPS[kind]].append(point)
+
+    def beside() -> None:
+        nonlocal shown
+        shown = True
+
+    add.beside = beside  # type: ignore[attr-defined]
+    entry_points.cache_clear = lambda: None  # type: ignore[attr-defined]
+    monkeypatch.setattr(registry, "entry_points", entry_points)
+    clear_caches()
+    yield add
+    clear_caches()
+
+
+def clear_caches() -> None:
+    """Forget components of earlier tests."""
+    from musicemo import experiment
+
+    experiment._schema.cache_clear()
+    experiment._signature.cache_clear()
+
+
+@pytest.fixture
+def fakes(install: Install) -> Install:
+    """Register the components of `fakes.py`, and nothing else; return `install` to register more."""
+    for kind, name, component in fakes_module.FAKES:
+        install(kind, name, component)
+    return install
+
+
+@pytest.fixture
+def fakes_beside(install: Install) -> Install:
+    """Register the components of `fakes.py` whose names are their own, beside all that is installed."""
+    for kind, name, component in fakes_module.FAKES:
+        if name in fakes_module.OWN_NAMES:
+            install(kind, name, component)
+    install.beside()  # type: ignore[attr-defined]
+    return install
+
+
+@pytest.fixture
+def experiment_file(tmp_path: Path) -> Path:
+    """Return the path of a small experiment on the components of `fakes.py`."""
+    path = tmp_path / "small.toml"
+    path.write_text(fakes_module.EXPERIMENT)
+    return path
+
+
+@pytest.fixture
+def child_environment(tmp_path: Path) -> dict[str, str]:
+    """Return the environment of a child process that sees the components of `fakes.py` beside the built-ins."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    own = [point for point in fakes_module.FAKES if point[1] in fakes_module.OWN_NAMES]
+    points = [(kind, name, f"fakes:{component.__name__}") for kind, name, component in own]
+    fakes_module.write_distribution(folder, points)
+    path = os.pathsep.join([str(folder), str(Path(__file__).parent)])
+    return {**os.environ, "PYTHONPATH": path}
