@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from os import PathLike
+from os import PathLike, fspath
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from musicemo.audio._decode import load
 from musicemo.audio._recipe import Recipe
+from musicemo.errors import InputError
 
 __all__ = ["Analysis", "analyse", "analyse_signal"]
+
+_LOUDEST = 1e9
+"""Samples beyond this would overflow when squared."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -19,9 +23,11 @@ class Analysis:
     """The features of one clip.
 
     Attributes:
-        frame: `[mels + 12, frames]`, float32: mel spectrogram in dB below the clip's maximum, then chromagram.
-        beat: `[mels + 12, segments]`, float32: the same, as medians between beats. The segments lie before
-            the first beat, between beats and after the last one, so there is at least one.
+        frame: `[mels + 12, frames]`, float32: the mel spectrogram in dB, 0 being the clip's maximum and
+            -80 the least, then the chromagram from C, 0 to 1.
+        beat: `[mels + 12, segments]`, float32: the same for medians over the segments that the beats cut
+            the clip into. The one before the first beat and the one after the last beat count, so there
+            is at least one.
         beat_frames: `[beats]`, int64: the frames of the beats, ascending.
         recipe: What the features were made with.
     """
@@ -33,28 +39,66 @@ class Analysis:
 
 
 def analyse(path: str | PathLike[str], recipe: Recipe | None = None) -> Analysis:
-    """Extract the features of an audio file."""
+    """Extract the features of an audio file.
+
+    Args:
+        path: What libsndfile reads (wav, flac, ogg, mp3 and others), or what an installed ffmpeg reads.
+        recipe: The parameters; None is the original study's.
+
+    Raises:
+        InputError: The file is missing, is not audio, is truncated, or its excerpt is silent, too short or
+            not finite; the message begins with the path.
+    """
     recipe = recipe or Recipe()
-    return analyse_signal(load(path, recipe), recipe)
+    return _analyse(load(path, recipe), recipe, fspath(path))
 
 
-def analyse_signal(samples: NDArray[np.float32], recipe: Recipe | None = None) -> Analysis:
+def analyse_signal(samples: ArrayLike, recipe: Recipe | None = None) -> Analysis:
     """Extract the features of a signal.
 
     Args:
         samples: `[samples]`, mono, at the recipe's sample rate.
-        recipe: The parameters; its excerpt is not applied.
-    """
-    import librosa
+        recipe: The parameters; its excerpt is not applied. None is the original study's.
 
-    recipe = recipe or Recipe()
-    rate, hop, n_fft = recipe.sample_rate, recipe.hop, recipe.n_fft
-    percussive = librosa.effects.percussive(samples, n_fft=n_fft, hop_length=hop)
-    _, beats = librosa.beat.beat_track(y=percussive, sr=rate, hop_length=hop)
-    mel = librosa.feature.melspectrogram(y=samples, sr=rate, n_fft=n_fft, hop_length=hop, n_mels=recipe.mels)
-    chroma = librosa.feature.chroma_cqt(y=samples, sr=rate, hop_length=hop)
-    mel_sync = librosa.util.sync(mel, list(beats), aggregate=np.median)
-    chroma_sync = librosa.util.sync(chroma, list(beats), aggregate=np.median)
-    frame = np.concatenate([librosa.power_to_db(mel, ref=np.max), chroma])
-    beat = np.concatenate([librosa.power_to_db(mel_sync, ref=np.max), chroma_sync])
-    return Analysis(frame.astype(np.float32), beat.astype(np.float32), beats.astype(np.int64), recipe)
+    Raises:
+        InputError: The signal is silent, too short or not finite, or has more than one channel.
+    """
+    return _analyse(np.ascontiguousarray(samples, np.float32), recipe or Recipe(), "the signal")
+
+
+def _analyse(samples: NDArray[np.float32], recipe: Recipe, name: str) -> Analysis:
+    _check(samples, recipe, name)
+    # These compile loops and import scipy, which importing this package should not.
+    from musicemo.audio._beats import track_beats
+    from musicemo.audio._chroma import BINS_PER_OCTAVE, chromagram
+    from musicemo.audio._separate import separate
+    from musicemo.audio._sync import decibels, synchronise
+    from musicemo.audio._tuning import estimate_tuning
+
+    parts = separate(samples, recipe)
+    beats = track_beats(parts.percussive, recipe)
+    tuning = estimate_tuning(parts.pitches, BINS_PER_OCTAVE)
+    chroma = chromagram(samples, recipe.sample_rate, recipe.hop, tuning)
+    return Analysis(
+        frame=np.concatenate([decibels(parts.mel), chroma]),
+        beat=np.concatenate([decibels(synchronise(parts.mel, beats)), synchronise(chroma, beats)]),
+        beat_frames=beats,
+        recipe=recipe,
+    )
+
+
+def _check(samples: NDArray[np.float32], recipe: Recipe, name: str) -> None:
+    if samples.ndim != 1:
+        raise InputError(f"{name} has shape {list(samples.shape)}; one channel, [samples], is needed")
+    if len(samples) < recipe.n_fft:
+        raise InputError(
+            f"{name} is too short: {len(samples)} samples, {len(samples) / recipe.sample_rate:.3f} s; "
+            f"at least {recipe.n_fft} samples, {recipe.n_fft / recipe.sample_rate:.3f} s, are needed"
+        )
+    peak = max(float(samples.max()), -float(samples.min()))
+    if not np.isfinite(peak):
+        raise InputError(f"{name} has samples that are not finite")
+    if peak > _LOUDEST:
+        raise InputError(f"{name} has a sample of {peak:g}; samples lie between -1 and 1 as a rule")
+    if peak == 0:
+        raise InputError(f"{name} is silent: all {len(samples)} samples are 0")

@@ -1,0 +1,190 @@
+"""The short-time Fourier transform, its inverse, and mel spectrograms, block by block."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import scipy.fft
+from numpy.typing import NDArray
+
+from musicemo.audio._jit import compiled
+
+__all__ = ["BLOCK", "OverlapAdd", "frame_count", "frames", "hann", "mel_filters", "mel_power", "transform"]
+
+BLOCK = 128
+"""Frames that are worked on together: enough to vectorise, few enough to stay in the cache."""
+
+_LINEAR_HZ, _LINEAR_STEP = 1000.0, 200.0 / 3
+"""Slaney's mel scale is linear up to 1000 Hz, 3 mel to 200 Hz, and logarithmic above."""
+_LOG_STEP = np.log(6.4) / 27
+
+
+def frame_count(size: int, hop: int) -> int:
+    """Return how many frames a signal of `size` samples has."""
+    return 1 + size // hop
+
+
+@lru_cache
+def hann(size: int) -> NDArray[np.float64]:
+    """Return the periodic Hann window, `[size]`."""
+    angle = np.linspace(-np.pi, np.pi, size + 1)[:-1]
+    return np.asarray(0.5 + 0.5 * np.cos(angle))
+
+
+def frames(samples: NDArray[np.float32], first: int, stop: int, size: int, hop: int) -> NDArray[np.float32]:
+    """View frames `first` to `stop` of a signal with silence around it; frame t is centred on sample t hop.
+
+    Returns:
+        `[stop - first, size]`, a view of `samples` or of a copy of the part that the frames need.
+    """
+    begin = first * hop - size // 2
+    end = (stop - 1) * hop - size // 2 + size
+    part = samples[max(begin, 0) : max(end, 0)]
+    if begin < 0 or end > len(samples):
+        before = min(max(-begin, 0), end - begin)
+        part = np.pad(part, (before, end - begin - before - len(part)))
+    return np.lib.stride_tricks.sliding_window_view(part, size)[::hop]
+
+
+def transform(
+    samples: NDArray[np.float32], first: int, stop: int, size: int, hop: int
+) -> NDArray[np.complex64]:
+    """Compute frames `first` to `stop` of the Hann-windowed Fourier transform, `[stop - first, size / 2 + 1]`.
+
+    The transform runs in double precision and its result is rounded once.
+    """
+    windowed = frames(samples, first, stop, size, hop) * hann(size)
+    spectrum: NDArray[np.complex128] = scipy.fft.rfft(windowed, axis=1, overwrite_x=True)
+    return spectrum.astype(np.complex64)
+
+
+class OverlapAdd:
+    """The inverse transform: frames are given in order and summed into a signal.
+
+    Attributes:
+        signal: `[samples]`: what was summed so far; `finish` divides by the windows' sum of squares.
+    """
+
+    def __init__(self, samples: int, size: int, hop: int) -> None:
+        self.signal = np.zeros(samples, np.float32)
+        self._size = size
+        self._hop = hop
+        self._frames = 0
+
+    def add(self, spectrum: NDArray[np.complex64]) -> None:
+        """Add the next frames, `[frames, size / 2 + 1]`."""
+        blocks = scipy.fft.irfft(spectrum, n=self._size, axis=1)
+        begin = self._frames * self._hop - self._size // 2
+        _overlap_add(self.signal, blocks, hann(self._size), begin, self._hop)
+        self._frames += len(spectrum)
+
+    def finish(self) -> NDArray[np.float32]:
+        """Undo the windows' gain and return the signal."""
+        _divide_by_windows(self.signal, hann(self._size) ** 2, self._size // 2, self._frames, self._hop)
+        return self.signal
+
+
+@compiled
+def _overlap_add(
+    signal: NDArray[np.float32],
+    blocks: NDArray[np.float32],
+    window: NDArray[np.float64],
+    begin: int,
+    hop: int,
+) -> None:
+    size = len(window)
+    for t in range(len(blocks)):
+        start = begin + t * hop
+        block = blocks[t]
+        for k in range(max(0, -start), min(size, len(signal) - start)):
+            signal[start + k] = np.float32(signal[start + k] + window[k] * block[k])
+
+
+@compiled
+def _divide_by_windows(
+    signal: NDArray[np.float32], squares: NDArray[np.float64], offset: int, frames: int, hop: int
+) -> None:
+    size = len(squares)
+    smallest = np.finfo(np.float32).tiny
+    gains = np.zeros(hop, np.float32)
+    repeats = False
+    for block in range(offset // hop, (offset + len(signal) - 1) // hop + 1):
+        # Away from the ends all blocks of `hop` samples are covered alike.
+        inside = block * hop >= size and block < frames
+        if not (inside and repeats):
+            for k in range(hop):
+                place = block * hop + k
+                gains[k] = 0
+                for t in range(max(0, (place - size) // hop + 1), min(frames, block + 1)):
+                    gains[k] = np.float32(gains[k] + squares[place - t * hop])
+        repeats = inside
+        begin = block * hop - offset
+        for k in range(max(0, -begin), min(hop, len(signal) - begin)):
+            if gains[k] > smallest:
+                signal[begin + k] /= gains[k]
+
+
+@lru_cache
+def mel_filters(sample_rate: int, size: int, mels: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Build triangular filters of equal area on Slaney's mel scale, from 0 Hz to half the sample rate.
+
+    Filter m rises from mel point m to m + 1 and falls to m + 2; its area is 1 in Hz. The scale and the area
+    are those of M. Slaney, "Auditory Toolbox", Interval Research Technical Report 1998-010.
+
+    Returns:
+        The filters, `[mels, size / 2 + 1]`, and the bins that each one covers, `[mels, 2]`.
+    """
+    top = sample_rate / 2
+    linear = _LINEAR_HZ / _LINEAR_STEP
+    highest = top / _LINEAR_STEP if top < _LINEAR_HZ else linear + np.log(top / _LINEAR_HZ) / _LOG_STEP
+    mel = np.linspace(0.0, highest, mels + 2)
+    points = np.where(mel < linear, mel * _LINEAR_STEP, _LINEAR_HZ * np.exp(_LOG_STEP * (mel - linear)))
+    bins = np.fft.rfftfreq(size, 1 / sample_rate)
+    low, centre, high = points[:-2, None], points[1:-1, None], points[2:, None]
+    triangles = np.maximum(0, np.minimum((bins - low) / (centre - low), (high - bins) / (high - centre)))
+    filters = (triangles * (2.0 / (high - low))).astype(np.float32)
+    inside = filters > 0
+    covered = np.stack([inside.argmax(axis=1), len(bins) - inside[:, ::-1].argmax(axis=1)], axis=1)
+    covered[~inside.any(axis=1)] = 0
+    return filters, covered
+
+
+def mel_power(
+    spectrum: NDArray[np.complex64], filters: NDArray[np.float32], covered: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """Compute the mel spectrogram, in power, of a block of frames.
+
+    Args:
+        spectrum: `[frames, bins]`.
+        filters: `[mels, bins]`, see `mel_filters`.
+        covered: `[mels, 2]`: the bins that each filter covers.
+
+    Returns:
+        `[mels, frames]`.
+    """
+    transposed = np.ascontiguousarray(spectrum.T)
+    result = np.zeros((len(filters), len(spectrum)), np.float32)
+    _project(transposed.view(np.float32).reshape(*transposed.shape, 2), filters, covered, result)
+    return result
+
+
+@compiled
+def _project(
+    spectrum: NDArray[np.float32],
+    filters: NDArray[np.float32],
+    covered: NDArray[np.int64],
+    result: NDArray[np.float32],
+) -> None:
+    bins, count, _ = spectrum.shape
+    power = np.empty((bins, count), np.float32)
+    for b in range(bins):
+        for t in range(count):
+            re = spectrum[b, t, 0]
+            im = spectrum[b, t, 1]
+            power[b, t] = re * re + im * im
+    for m in range(len(filters)):
+        for b in range(covered[m, 0], covered[m, 1]):
+            weight = filters[m, b]
+            for t in range(count):
+                result[m, t] += weight * power[b, t]
