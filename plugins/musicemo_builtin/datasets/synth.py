@@ -1,0 +1,126 @@
+"""The embedded dataset: music synthesised as audio, whose emotions follow from what was played."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from musicemo.contracts import FEATURE_ROWS, Target, Track
+from musicemo_builtin.datasets._synthesis import (
+    EMOTIONS,
+    GENRES,
+    RATE,
+    VERSION,
+    Panel,
+    make,
+    perceive,
+    slot,
+    stream,
+)
+from musicemo_builtin.datasets._synthesis.store import Record, Store
+
+__all__ = ["Synth", "render"]
+
+
+class Synth:
+    """Clips of ten genres, composed, arranged and played by numpy, then analysed as real audio is.
+
+    Targets are `genre` and the listeners' mean ratings of `valence`, `energy` and `danceability` in [0, 1];
+    every listener's rating is in `Track.ratings`. A track's group is its artist: eight a genre, each with
+    favourites of their own. The official split is by artist: five train, one validates, two test. What is played
+    and what listeners make of it is in `docs/synth.md`.
+
+    A clip depends on the seed and its number alone: more tracks are the same ones and others, and noise, raters
+    and missing targets change no sound. Features are made when tracks are first asked for, over all cores, and
+    kept on disk.
+
+    Args:
+        tracks: How many clips; genres take turns.
+        seed: Of the music, the listeners and the missing targets.
+        features: Rows to use: the mel spectrogram, the chromagram or both.
+        sync: Columns: one a beat or one a frame.
+        duration: Seconds a clip.
+        noise: Standard deviation of a rating's slip; those of a listener's leaning and gain follow from it.
+        raters: How many of the panel's forty listeners rate a clip.
+        missing: Probability that a target is missing.
+        cache: Folder for the features; None is `$MUSICEMO_CACHE`, or `musicemo` in the user's cache folder.
+
+    Raises:
+        RunError: From `tracks`, if the cache cannot be written to.
+    """
+
+    def __init__(
+        self,
+        *,
+        tracks: Annotated[int, Field(ge=1, le=99_999)] = 240,
+        seed: Annotated[int, Field(ge=0)] = 0,
+        features: Literal["mel", "chroma", "fused"] = "fused",
+        sync: Literal["beat", "frame"] = "beat",
+        duration: Annotated[float, Field(ge=3.0, le=120.0)] = 12.0,
+        noise: Annotated[float, Field(ge=0.0, le=1.0)] = 0.15,
+        raters: Annotated[int, Field(ge=1, le=40)] = 8,
+        missing: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0,
+        cache: Path | None = None,
+    ) -> None:
+        self.count, self.seed, self.sync = tracks, seed, sync
+        self.raters, self.missing = raters, missing
+        self.rows = FEATURE_ROWS[features]
+        self.targets = [
+            *(Target(emotion, "regression", range=(0.0, 1.0)) for emotion in EMOTIONS),
+            Target("genre", "classification", classes=GENRES),
+        ]
+        self.panel = Panel(noise, stream(seed, "panel"))
+        self.store = Store(_folder(cache, seed, duration), seed, float(duration))
+
+    def tracks(self) -> Iterator[Track]:
+        """Yield the tracks by number; make those that the cache has not."""
+        from musicemo_builtin.datasets._synthesis.factory import fill
+
+        for index, record in enumerate(fill(self.store, self.count)):
+            yield self._track(index, record)
+
+    def _track(self, index: int, record: Record) -> Track:
+        what = slot(index)
+        ratings = self.panel.rate(perceive(record.cues), stream(self.seed, "ratings", index), self.raters)
+        targets: dict[str, float | str | None] = {
+            name: float(np.mean(given)) for name, given in ratings.items()
+        }
+        targets["genre"] = what.genre
+        lost = stream(self.seed, "missing", index).random(len(targets)) < self.missing
+        for name, gone in zip(list(targets), lost, strict=True):
+            if gone:
+                targets[name] = None
+        return Track(
+            id=f"synth-{index:05d}",
+            features=self.store.array(index, self.sync),
+            targets=targets,
+            group=what.name,
+            part=what.part,
+            ratings={name: given for name, given in ratings.items() if targets[name] is not None},
+        )
+
+
+def render(seed: int, index: int, duration: float = 12.0) -> NDArray[np.float32]:
+    """Return the sound of a track, `[samples]`, mono, at 22,050 Hz, with a peak of 0.9."""
+    return make(seed, index, duration).samples
+
+
+def _folder(cache: Path | None, seed: int, duration: float) -> Path:
+    """Return the cache's folder for all that changes the features: another recipe, another folder."""
+    from musicemo.audio import Recipe
+
+    if cache is None:
+        home = os.environ.get("XDG_CACHE_HOME")
+        default = (Path(home) if home else Path.home() / ".cache") / "musicemo"
+        cache = Path(os.environ.get("MUSICEMO_CACHE") or default)
+    made_by = [VERSION, seed, float(duration), Recipe(sample_rate=RATE).fingerprint]
+    key = hashlib.sha256(json.dumps(made_by).encode()).hexdigest()[:16]
+    return cache.expanduser() / "synth" / key
