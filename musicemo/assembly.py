@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import random
-from typing import Any
+import traceback
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from musicemo.contracts import Weighting
 from musicemo.data import (
@@ -27,6 +28,8 @@ from musicemo.experiment import Experiment, component
 from musicemo.training import Network, Objective, Term, TrainingSettings, check_monitor
 
 __all__ = ["Assembly", "read_tracks", "split_tracks"]
+
+Indices = NDArray[np.intp]
 
 #: The loss of a task that names none.
 _DEFAULT_LOSS = {"regression": "mse", "classification": "cross-entropy"}
@@ -116,6 +119,7 @@ class Assembly:
         seed_everything(seed)
         self.training = _training(experiment, overfit=bool(overfit_batches))
         self.features = Features(tracks.tracks, tracks.rows, self.training.cache)
+        self.features.check(np.concatenate(list(split.parts.values())))
         train = split.parts["train"]
         self.scaling: Scaling = fit_scaling(
             experiment.scaling.method, self.features.select(train), self.features.size
@@ -131,6 +135,27 @@ class Assembly:
         self.batches = self._batches(tracks, split, seed, overfit_batches)
         with source.blaming("training", "early_stopping", "monitor"):
             check_monitor(self.training.early_stopping.monitor, tracks.tasks, self.batches)
+        with source.blaming("model"):
+            self._rehearse(tracks, train[:2], device)
+
+    @torch.no_grad()
+    def _rehearse(self, tracks: Tracks, indices: Indices, device: torch.device) -> None:
+        """Take two tracks through the network and the losses, to see that shapes are what they should be."""
+        network = self.network.eval()
+        batch = next(Batches(self.features, tracks.targets, indices, len(indices)).epoch()).to(device)
+        expected = [len(indices), network.backbone.embedding_size]
+        try:
+            embedding = network.backbone(batch.x, batch.lengths)
+        except Exception as error:  # a stranger's model may raise anything
+            frame = traceback.extract_tb(error.__traceback__)[-1]
+            raise InputError(
+                f"fails on a batch of shape {list(batch.x.shape)}: {type(error).__name__}: {error} "
+                f"({frame.filename}:{frame.lineno})"
+            ) from error
+        if not isinstance(embedding, torch.Tensor) or list(embedding.shape) != expected:
+            found = list(embedding.shape) if isinstance(embedding, torch.Tensor) else type(embedding).__name__
+            raise InputError(f"the embedding has shape {found}, where {expected} is expected")
+        self.objective({name: head(embedding) for name, head in network.heads.items()}, batch.targets)
 
     def _batches(self, tracks: Tracks, split: Split, seed: int, overfit_batches: int) -> dict[str, Batches]:
         size, bucket = self.training.batch_size, self.training.bucket
@@ -155,9 +180,7 @@ def _training(experiment: Experiment, *, overfit: bool) -> TrainingSettings:
     return experiment.training.model_copy(update={"early_stopping": stopping})
 
 
-def _terms(
-    experiment: Experiment, tracks: Tracks, train: np.ndarray[Any, np.dtype[np.intp]]
-) -> dict[str, list[Term]]:
+def _terms(experiment: Experiment, tracks: Tracks, train: Indices) -> dict[str, list[Term]]:
     """Build each task's loss terms."""
     found: dict[str, list[Term]] = {}
     for column, task in enumerate(tracks.tasks):

@@ -282,7 +282,8 @@ def _tables(value: Any) -> list[str]:
 def _plain(value: Any) -> Any:
     """Return a value as TOML can hold it: paths as text, tuples as arrays, None left out."""
     if isinstance(value, Mapping):
-        return {name: _plain(inner) for name, inner in value.items() if inner is not None}
+        leading = {"type": value["type"]} if "type" in value else {}
+        return {name: _plain(inner) for name, inner in {**leading, **value}.items() if inner is not None}
     if isinstance(value, list | tuple):
         return [_plain(inner) for inner in value]
     return str(value) if isinstance(value, Path) else value

@@ -22,7 +22,8 @@ def plugins(
 ) -> None:
     """List the installed components and plugins."""
     from rich.console import Console
-    from rich.table import Table
+
+    from musicemo.cli._style import plain_table
 
     found = [claim for kind in registry.GROUPS for claim in registry.claims(kind)]
     if as_json:
@@ -37,7 +38,7 @@ def plugins(
         ]
         typer.echo(json.dumps(rows, indent=2))
         return
-    table = Table("kind", "name", "distribution", "version")
+    table = plain_table("kind", "name", "distribution", "version")
     for claim in found:
         table.add_row(claim.kind, claim.name, claim.distribution, claim.version)
     Console().print(table)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from rich.console import Console
 from rich.table import Table
 
+from musicemo.cli._style import plain_table
 from musicemo.data import PARTS, Summary
 
 __all__ = ["print_summary"]
@@ -20,24 +21,24 @@ def print_summary(dataset: str, method: str, summary: Summary) -> None:
         f"{summary.feature_rows} feature rows",
         soft_wrap=True,
     )
-    table = Table("part", title=f"Split ({method}, hash {summary.split_hash[:12]})", title_justify="left")
-    for name in ("tracks", "shortest", "median", "longest"):
-        table.add_column(name, justify="right")
+    title = f"Split: {method}, hash {summary.split_hash[:12]}"
+    table = plain_table("part", "tracks", "shortest", "median", "longest (frames)", title=title)
     for part, count in summary.parts.items():
         table.add_row(part, str(count), *(f"{frames:g}" for frames in summary.frames.get(part, ())))
-    table.caption = "lengths in frames"
-    console.print(table)
+    _print(console, table)
     for task, parts in summary.ratings.items():
         _print_ratings(console, task, parts)
     for task, classes in summary.classes.items():
         _print_merging(console, task, summary)
-        table = Table("class", *PARTS, "all", "", title=f"{task}: classes after merging", title_justify="left")
+        table = plain_table("class", *PARTS, "all", title=f"{task}: tracks of each class")
+        table.add_column("")
         most = max(sum(counts.values()) for counts in classes.values())
         for name, counts in classes.items():
             total = sum(counts.values())
             if name != "missing" or total:
                 table.add_row(name, *(str(counts[part]) for part in PARTS), str(total), _bar(total, most))
-        console.print(table)
+        _print(console, table)
+    console.print()
     for leak in summary.leaks:
         console.print("[yellow]suspected leak:[/yellow]", end=" ")
         console.print(leak, markup=False, soft_wrap=True)
@@ -47,21 +48,24 @@ def print_summary(dataset: str, method: str, summary: Summary) -> None:
 
 def _print_ratings(console: Console, task: str, parts: Mapping[str, Mapping[str, float]]) -> None:
     names = ("count", "missing", "min", "q1", "median", "q3", "max", "mean")
-    table = Table("part", title=f"{task}: ratings in their own units", title_justify="left")
-    for name in names:
-        table.add_column(name, justify="right")
+    table = plain_table("part", *names, title=f"{task}: ratings in their own units")
     for part, found in parts.items():
         table.add_row(part, *(f"{found[name]:.4g}" if name in found else "" for name in names))
-    console.print(table)
+    _print(console, table)
 
 
 def _print_merging(console: Console, task: str, summary: Summary) -> None:
     merged = summary.merged[task]
     if all(found["becomes"] == name for name, found in merged.items()):
         return
-    table = Table("class", "tracks", "becomes", title=f"{task}: classes before merging", title_justify="left")
+    table = plain_table("class", "tracks", "becomes", title=f"{task}: classes before merging")
     for name, found in merged.items():
         table.add_row(name, str(found["tracks"]), found["becomes"] or "[dim]dropped[/dim]")
+    _print(console, table)
+
+
+def _print(console: Console, table: Table) -> None:
+    console.print()
     console.print(table)
 
 

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
+from musicemo.cli._style import plain_table
 from musicemo.evaluation import CLASSIFICATION, REGRESSION
 from musicemo.pipeline import Outcome
 
@@ -63,35 +65,28 @@ def print_replicates(name: str, outcomes: Sequence[Outcome]) -> None:
         tasks = [task for task in found[0] if names[0] in found[0][task]]
         if not tasks:
             continue
-        table = Table("task", *(_TITLES[metric] for metric in names))
+        table = plain_table("task", *(_TITLES[metric] for metric in names))
         for task in tasks:
             table.add_row(task, *(_spread([run[task][metric]["value"] for run in found]) for metric in names))
         console.print(table)
 
 
 def _metrics_table(tasks: Mapping[str, Any], names: Sequence[str]) -> Table:
-    table = Table()
-    table.add_column("task", no_wrap=True)
-    for name in names:
-        table.add_column(_TITLES[name], justify="right", no_wrap=True)
-    table.add_column("tracks", justify="right")
+    leading, *rest = names
+    table = plain_table("task", f"{_TITLES[leading]} [interval]", *(_TITLES[name] for name in rest), "tracks")
     for task, found in tasks.items():
-        leading, *rest = names
-        table.add_row(
-            task,
-            _with_interval(found[leading]),
-            *(_number(found[name]["value"]) for name in rest),
-            str(found["tracks"]),
-        )
+        values = (_number(found[name]["value"]) for name in rest)
+        table.add_row(task, _with_interval(found[leading]), *values, str(found["tracks"]))
     return table
 
 
 def _with_interval(metric: Mapping[str, float | None]) -> str:
-    return f"{_number(metric['value'])} [dim]\\[{_number(metric['low'])}, {_number(metric['high'])}][/dim]"
+    low, high = (_number(metric[bound], 2) for bound in ("low", "high"))
+    return f"{_number(metric['value'])} [dim]{escape(f'[{low}, {high}]')}[/dim]"
 
 
-def _number(value: float | None) -> str:
-    return "n/a" if value is None else f"{value:.3f}"
+def _number(value: float | None, digits: int = 3) -> str:
+    return "n/a" if value is None else f"{value:.{digits}f}"
 
 
 def _spread(values: Sequence[float | None]) -> str:

@@ -72,6 +72,11 @@ class Features:
             self._kept[index] = features
         return features
 
+    def check(self, indices: NDArray[np.intp]) -> None:
+        """Read some tracks' features, to know before training that all can be read and are finite."""
+        for index in indices:
+            self[int(index)]
+
     def select(self, indices: Sequence[int] | NDArray[np.intp]) -> Iterator[Array]:
         """Yield the features of some tracks."""
         return (self[int(index)] for index in indices)

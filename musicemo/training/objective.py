@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from musicemo.data import Task
+from musicemo.errors import InputError
 
 __all__ = ["Objective", "Term"]
 
@@ -40,6 +41,12 @@ class Objective(nn.Module):
         losses = {}
         for task, prediction, target in self.known(predictions, targets):
             parts = [term.weight * term.loss(prediction, target) for term in self.terms[task.name]]
+            for term, part in zip(self.terms[task.name], parts, strict=True):
+                if part.dim():
+                    name = type(term.loss).__name__
+                    raise InputError(
+                        f"loss {name} returns shape {list(part.shape)}, where a scalar is expected"
+                    )
             losses[task.name] = torch.stack(parts).sum()
         return losses
 
