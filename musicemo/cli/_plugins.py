@@ -38,7 +38,9 @@ def plugins(
         ]
         typer.echo(json.dumps(rows, indent=2))
         return
-    table = plain_table("kind", "name", "distribution", "version")
+    table = plain_table("kind")
+    for column in ("name", "distribution", "version"):
+        table.add_column(column, no_wrap=True)
     for claim in found:
         table.add_row(claim.kind, claim.name, claim.distribution, claim.version)
     Console().print(table)
