@@ -1,0 +1,121 @@
+import pytest
+import torch
+from musicemo_builtin.models._masking import MaskedBatchNorm2d, masked_mean, valid_steps
+from torch import nn
+
+LENGTHS = torch.tensor([5, 1, 3])
+VALID = valid_steps(LENGTHS, 5, torch.device("cpu"))
+
+
+def normalizations(dtype=torch.float64):
+    torch.manual_seed(0)
+    masked, native = MaskedBatchNorm2d(3).to(dtype), nn.BatchNorm2d(3).to(dtype)
+    for module in (masked, native):
+        torch.manual_seed(1)
+        nn.init.normal_(module.weight)
+        nn.init.normal_(module.bias)
+    return masked, native
+
+
+def batch(dtype=torch.float64):
+    torch.manual_seed(2)
+    return (torch.randn(3, 3, 5, 4, dtype=dtype) * 3 + 7).requires_grad_()
+
+
+def positions(x):
+    """Return the valid positions alone, `[count, channel, 1, feature]`: what native normalization understands."""
+    return x.transpose(1, 2)[VALID][:, :, None]
+
+
+def test_valid_steps():
+    assert VALID.tolist() == [[True] * 5, [True] + [False] * 4, [True] * 3 + [False] * 2]
+
+
+def test_masked_mean_of_each_track():
+    x = torch.randn(3, 5, 2)
+    expected = torch.stack([track[:length].mean(0) for track, length in zip(x, LENGTHS, strict=True)])
+    torch.testing.assert_close(masked_mean(x, VALID), expected)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_equals_native_normalization_of_the_valid_positions(training):
+    masked, native = normalizations()
+    masked.train(training), native.train(training)
+    x, y = batch(), batch()
+    cotangent = torch.randn(x.shape, dtype=x.dtype)
+    for _ in range(2):  # twice, for the running statistics
+        ours, theirs = masked(x, VALID), native(positions(y))
+    torch.testing.assert_close(positions(ours), theirs)
+    assert (ours.transpose(1, 2)[~VALID] == 0).all()
+    torch.testing.assert_close(masked.running_mean, native.running_mean)
+    torch.testing.assert_close(masked.running_var, native.running_var)
+    (ours * cotangent).sum().backward()
+    (theirs * positions(cotangent)).sum().backward()
+    torch.testing.assert_close(x.grad, y.grad)
+    torch.testing.assert_close(masked.weight.grad, native.weight.grad)
+    torch.testing.assert_close(masked.bias.grad, native.bias.grad)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_is_native_without_padding(training):
+    masked, native = normalizations()
+    masked.train(training), native.train(training)
+    x = batch()
+    everything = torch.ones(3, 5, dtype=torch.bool)
+    torch.testing.assert_close(masked(x), native(x), rtol=0, atol=0)
+    torch.testing.assert_close(masked(x, everything), native(x))
+    assert {name: tensor.shape for name, tensor in masked.state_dict().items()} | {
+        "num_batches_tracked": torch.Size([])
+    } == {name: tensor.shape for name, tensor in native.state_dict().items()}
+
+
+def test_gradient():
+    masked, _ = normalizations()
+    x = batch()
+
+    def normalize(x, weight, bias):
+        masked.reset_running_stats()
+        return torch.func.functional_call(masked, {"weight": weight, "bias": bias}, (x, VALID))
+
+    assert torch.autograd.gradcheck(normalize, (x, masked.weight, masked.bias))
+
+
+def test_gradients_of_several_objectives_at_once():
+    masked, _ = normalizations()
+    x = batch()
+    y = masked(x, VALID)
+    cotangents = torch.randn(4, *y.shape, dtype=y.dtype)
+    together = torch.autograd.grad(y, x, cotangents, is_grads_batched=True, retain_graph=True)[0]
+    one_by_one = torch.stack([torch.autograd.grad(y, x, c, retain_graph=True)[0] for c in cotangents])
+    torch.testing.assert_close(together, one_by_one)
+
+
+def test_one_value_per_channel_is_normalized_by_the_running_statistics():
+    for valid in (None, torch.tensor([[True]])):
+        module = MaskedBatchNorm2d(2).train()
+        x = torch.randn(1, 2, 1, 1)
+        torch.testing.assert_close(module(x, valid), x, rtol=1e-4, atol=1e-4)
+        assert torch.equal(module.running_mean, torch.zeros(2))
+        assert torch.equal(module.running_var, torch.ones(2))
+
+
+def test_constant_input_has_a_finite_gradient():
+    module = MaskedBatchNorm2d(3).train()
+    x = torch.full((3, 3, 5, 4), 2.0, requires_grad=True)
+    y = module(x, VALID)
+    y.square().sum().backward()
+    assert y.isfinite().all()
+    assert x.grad.isfinite().all()
+
+
+def test_half_precision_keeps_float32_statistics():
+    module = MaskedBatchNorm2d(3).train()
+    x = batch(torch.float32).detach()
+    rounded = x.bfloat16().requires_grad_()
+    y = module(rounded, VALID)
+    expected = MaskedBatchNorm2d(3).train()(rounded.detach().float(), VALID)
+    assert y.dtype == torch.bfloat16
+    torch.testing.assert_close(y, expected.bfloat16())
+    assert module.running_mean.dtype == torch.float32
+    y.sum().backward()
+    assert rounded.grad.dtype == torch.bfloat16
