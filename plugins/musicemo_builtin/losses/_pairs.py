@@ -1,0 +1,42 @@
+"""What the regression losses share: a strict look at the shapes, and correlations turned into losses."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from torch import Tensor
+
+from musicemo.errors import InputError
+
+__all__ = ["check_pair", "one_minus"]
+
+
+def check_pair(prediction: Tensor, target: Tensor) -> None:
+    """Refuse a prediction and a target that are not both `[batch]` with at least one track.
+
+    Broadcasting `[batch, 1]` against `[batch]` compares every prediction with every target, and the best answer
+    to that is the mean.
+
+    Raises:
+        ValueError: the shapes differ, are not one-dimensional, or are empty.
+    """
+    if prediction.shape != target.shape or prediction.dim() != 1 or len(prediction) == 0:
+        raise ValueError(
+            f"prediction {list(prediction.shape)} and target {list(target.shape)} must both be [batch], batch > 0"
+        )
+
+
+def one_minus(correlation: Callable[[Tensor, Tensor], Tensor], prediction: Tensor, target: Tensor) -> Tensor:
+    """Return one less the correlation, or NaN where the prediction is not finite, for the run to stop on.
+
+    Raises:
+        ValueError: the shapes are not both `[batch]`, or a target is not finite.
+    """
+    check_pair(prediction, target)
+    try:
+        return 1 - correlation(prediction, target)
+    except InputError:
+        if bool(prediction.isfinite().all()):
+            raise
+        return prediction.sum() * math.nan

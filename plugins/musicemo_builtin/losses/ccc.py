@@ -1,0 +1,36 @@
+"""The `ccc` loss."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from musicemo import ops
+from musicemo_builtin.losses._pairs import one_minus
+
+__all__ = ["CCC"]
+
+
+class CCC(nn.Module):
+    """One less the concordance correlation coefficient of a batch's predictions with its targets.
+
+        1 - 2 cov(p, y) / (var(p) + var(y) + (mean(p) - mean(y))^2)
+
+    with p -> `prediction`, y -> `target`: 0 where they are equal, up to 2. Unlike `pearson` it also falls with
+    the distance in mean and in scale. A constant prediction, a constant target and a batch of one have loss 1
+    and a zero gradient. A prediction that is not finite gives NaN, for the run to stop on.
+
+    Shapes: `prediction` and `target` `[batch]` -> scalar.
+
+    L. I. Lin, "A Concordance Correlation Coefficient to Evaluate Reproducibility", Biometrics, 1989; as a loss:
+    F. Weninger, F. Ringeval, E. Marchi and B. Schuller, "Discriminatively Trained Recurrent Neural Networks for
+    Continuous Dimensional Emotion Recognition from Audio", IJCAI 2016.
+
+    Raises:
+        ValueError: in the call, where the shapes are not both `[batch]`, or a target is not finite.
+    """
+
+    kind = "regression"
+
+    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """Return the loss of a batch."""
+        return one_minus(ops.ccc, prediction, target)

@@ -1,0 +1,48 @@
+"""The `huber` loss."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from musicemo_builtin.losses._pairs import check_pair
+
+__all__ = ["Huber"]
+
+
+class Huber(nn.Module):
+    """Squared error up to `delta` and absolute error beyond, so that outliers pull less.
+
+        (1/n) sum_i h(p_i - y_i),   h(d) = d^2 / 2                     where |d| <= delta
+                                           delta * (|d| - delta / 2)   elsewhere
+
+    with p -> `prediction`, y -> `target`, n the batch size. From a `delta` of 1 on it is half of `mse`, since
+    targets lie in [0, 1]; hence a default below.
+
+    Shapes: `prediction` and `target` `[batch]` -> scalar.
+
+    P. J. Huber, "Robust Estimation of a Location Parameter", Annals of Mathematical Statistics, 1964.
+
+    Args:
+        delta: Error at which the loss becomes linear, in units of the target's range.
+
+    Raises:
+        ValueError: in the call, where the shapes are not both `[batch]`; nothing is broadcast.
+    """
+
+    kind = "regression"
+
+    def __init__(self, *, delta: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.1) -> None:
+        super().__init__()
+        self.delta = delta
+
+    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """Return the loss of a batch."""
+        check_pair(prediction, target)
+        return nn.functional.huber_loss(prediction, target, delta=self.delta)
+
+    def extra_repr(self) -> str:
+        """Describe the constructor's arguments."""
+        return f"delta={self.delta}"

@@ -1,0 +1,30 @@
+"""The `mse` loss."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from musicemo_builtin.losses._pairs import check_pair
+
+__all__ = ["MSE"]
+
+
+class MSE(nn.Module):
+    """Mean squared error.
+
+        (1/n) sum_i (p_i - y_i)^2
+
+    with p -> `prediction`, y -> `target`, n the batch size. The best constant prediction is the mean.
+
+    Shapes: `prediction` and `target` `[batch]` -> scalar.
+
+    Raises:
+        ValueError: in the call, where the shapes are not both `[batch]`; nothing is broadcast.
+    """
+
+    kind = "regression"
+
+    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """Return the loss of a batch."""
+        check_pair(prediction, target)
+        return nn.functional.mse_loss(prediction, target)
