@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from numbers import Real
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -33,9 +34,9 @@ class TaskSettings(Settings):
     #: The dataset's target; the task's name where absent.
     target: str | None = None
     #: Terms of the loss: each a component with its parameters and a ``weight``.
-    loss: dict[str, Any] | list[dict[str, Any]] | None = None
+    loss: dict[str, Any] | Annotated[list[dict[str, Any]], Field(min_length=1)] | None = None
     #: Classification: class -> the class that it is merged into, or false to drop it.
-    classes: dict[str, str | Literal[False]] = Field(default_factory=dict)
+    classes: dict[str, Annotated[str, Field(min_length=1)] | Literal[False]] = Field(default_factory=dict)
     head: HeadSettings | None = None
 
 
@@ -62,17 +63,35 @@ class Task:
         if value is None:
             return math.nan
         if self.kind == "classification":
-            if value not in self.merged:
+            if not isinstance(value, str) or value not in self.merged:
                 known = ", ".join(sorted(self.merged))
                 raise InputError(
                     f"track {track.id!r}: {self.target} is {value!r}, not a class of it (classes: {known})"
                 )
-            name = self.merged[str(value)]
+            name = self.merged[value]
             return math.nan if name is None else float(self.classes.index(name))
         low, high = self.range
-        if isinstance(value, str) or not low <= value <= high:
-            raise InputError(f"track {track.id!r}: {self.target} is {value!r}, outside [{low:g}, {high:g}]")
-        return (value - low) / (high - low)
+        if isinstance(value, bool) or not isinstance(value, Real):
+            raise InputError(f"track {track.id!r}: {self.target} is {value!r}, not a number")
+        rating = float(value)
+        if not low <= rating <= high:
+            raise InputError(f"track {track.id!r}: {self.target} is {rating!r}, outside [{low:g}, {high:g}]")
+        return (rating - low) / (high - low)
+
+    def restricted(self, labels: Iterable[float | str | None]) -> Task:
+        """Return the task with the classes that occur among a dataset's labels; a regression as it is.
+
+        Raises:
+            InputError: fewer than two classes occur.
+        """
+        if self.kind == "regression":
+            return self
+        found = {self.merged.get(str(label)) for label in labels if label is not None}
+        classes = tuple(name for name in self.classes if name in found)
+        if len(classes) < 2:
+            listed = ", ".join(classes) or "none"
+            raise InputError(f"task {self.name!r}: at least 2 classes must have tracks (found: {listed})")
+        return replace(self, classes=classes)
 
     def decode(self, values: ArrayLike) -> NDArray[np.float64]:
         """Return values of [0, 1] in the target's own units."""
@@ -97,7 +116,12 @@ def make_task(name: str, settings: TaskSettings, targets: Sequence[Target]) -> T
     if target.kind == "regression":
         if settings.classes:
             raise InputError(f"{wanted!r} is a regression target, so it has no classes to merge or drop")
-        return Task(name, wanted, target.kind, range=(float(target.range[0]), float(target.range[1])))
+        low, high = (float(end) for end in target.range)
+        if not -math.inf < low < high < math.inf:
+            raise InputError(
+                f"the dataset gives {wanted!r} the range [{low:g}, {high:g}], which is empty or endless"
+            )
+        return Task(name, wanted, target.kind, range=(low, high))
     for old in settings.classes:
         if old not in target.classes:
             listed = ", ".join(sorted(target.classes))

@@ -57,7 +57,7 @@ class Tracks:
 
 
 def collect(dataset: Dataset, tasks: Sequence[Task]) -> Tracks:
-    """Read the dataset's tracks and encode their targets.
+    """Read the dataset's tracks and encode their targets; a class that no track has is left out of its task.
 
     Raises:
         InputError: every track whose id is taken, whose target is out of range or of no known class (the
@@ -69,7 +69,9 @@ def collect(dataset: Dataset, tasks: Sequence[Task]) -> Tracks:
     encoded: list[list[float]] = []
     seen: set[str] = set()
     declared = {target.name for target in dataset.targets}
-    for track in dataset.tracks():
+    everyone = list(dataset.tracks())
+    tasks = [task.restricted(track.targets.get(task.target) for track in everyone) for task in tasks]
+    for track in everyone:
         if track.id in seen:
             problems.append(f"track {track.id!r}: the dataset has it twice")
         seen.add(track.id)

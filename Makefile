@@ -1,0 +1,38 @@
+VENV ?= .venv
+PYTHON ?= python3
+BIN = $(VENV)/bin
+INSTALL = $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: demo test lint bench clean
+
+demo: $(VENV)/installed ## Train the default experiment on synthesised music.
+	$(BIN)/musicemo run experiments/multitask.toml
+
+test: $(VENV)/installed-test ## Run the tests.
+	$(BIN)/pytest
+
+lint: $(VENV)/installed-lint ## Check style and types.
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+bench: $(VENV)/installed ## Measure speed, as ratios: minutes, on a machine with nothing else to do.
+	$(BIN)/python benchmarks/training.py
+	$(BIN)/python benchmarks/soft_rank.py
+	$(BIN)/python benchmarks/extraction.py
+
+clean: ## Remove the virtual environment; runs stay.
+	rm -rf $(VENV)
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "musicemo needs Python 3.11 or later; name one with make PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(INSTALL) --editable .
+	@touch $@
+
+$(VENV)/installed-%: $(VENV)/installed
+	$(INSTALL) --editable '.[$*]'
+	@touch $@
