@@ -19,47 +19,69 @@ def describe_problem(
     source: _toml.Source, prefix: _toml.Key, schema: type[BaseModel], details: ErrorDetails
 ) -> str:
     """Turn a pydantic error into a line with file, line, key, and what is allowed."""
-    found = tuple(part for part in details["loc"] if part in _existing(source, prefix, details["loc"]))
-    key = (*prefix, *found)
+    key = (*prefix, *_existing(source, prefix, details["loc"]))
     message = details["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
     if details["type"] == "extra_forbidden":
-        allowed = sorted(_fields(schema, details["loc"][:-1]))
+        allowed = sorted(_fields(schema, details["loc"][:-1]) | ({"extends"} if len(key) == 1 else set()))
         message = f"unknown key{nearest(str(key[-1]), allowed)} (allowed: {', '.join(allowed) or 'none'})"
     elif details["type"] == "missing":
-        key = (*prefix, *details["loc"])
+        key = (*key, details["loc"][-1])
         message = "is required"
+    elif details["type"] in ("union_tag_invalid", "union_tag_not_found"):
+        tags = sorted(_tags(schema, details["loc"]))
+        found = details.get("ctx", {}).get("tag")
+        key, message = (*key, "type"), f"must be one of {', '.join(tags)}"
+        if found is not None:
+            message += f", not {found!r}{nearest(str(found), tags)}"
     elif not isinstance(details["input"], dict | list):
         message += f", not {details['input']!r}"
     return source.error(key, message)
 
 
-def _existing(source: _toml.Source, prefix: _toml.Key, loc: Sequence[str | int]) -> set[str | int]:
+def _existing(source: _toml.Source, prefix: _toml.Key, loc: Sequence[str | int]) -> list[str | int]:
     """Return the parts of a pydantic location that are keys; the others name the branch of a union."""
     table: Any = source.table
     for part in prefix:
-        table = table[part]
-    existing: set[str | int] = set()
+        table = table.get(part, {}) if isinstance(table, dict) else table[part]
+    existing: list[str | int] = []
     for part in loc:
         inside = isinstance(table, dict) and part in table
         if inside or (isinstance(table, list) and isinstance(part, int) and part < len(table)):
-            existing.add(part)
+            existing.append(part)
             table = table[part]
     return existing
 
 
 def _fields(schema: Any, loc: Sequence[str | int]) -> set[str]:
     """Return the keys of the table at a pydantic location."""
+    return {name for model in _models(schema, loc) for name in model.model_fields}
+
+
+def _tags(schema: Any, loc: Sequence[str | int]) -> set[str]:
+    """Return the values that ``type`` can have in the tables at a pydantic location."""
+    return {tag for model in _models(schema, loc) for tag in _own_tags(model)}
+
+
+def _own_tags(schema: Any) -> tuple[str, ...]:
+    field = getattr(schema, "model_fields", {}).get("type")
+    return typing.get_args(field.annotation) if field else ()
+
+
+def _models(schema: Any, loc: Sequence[str | int]) -> list[type[BaseModel]]:
+    """Return the tables that may stand at a pydantic location, which names the branches of unions too."""
     if isinstance(schema, type) and issubclass(schema, BaseModel):
         if not loc:
-            return set(schema.model_fields)
+            return [schema]
         field = schema.model_fields.get(str(loc[0]))
-        return _fields(field.annotation, loc[1:]) if field else _fields(schema, loc[1:])
-    found: set[str] = set()
-    for inner in typing.get_args(schema):
-        tag = getattr(getattr(inner, "model_fields", {}).get("type"), "annotation", None)
-        tags = typing.get_args(tag)
-        if loc and tags and loc[0] in tags:
-            return _fields(inner, loc[1:])
-        found |= _fields(inner, loc if not isinstance(schema, dict) else loc[1:])
-    return found
+        if field is not None:
+            return _models(field.annotation, loc[1:])
+        return _models(schema, loc[1:]) if loc[0] == schema.__name__ else []
+    origin, inner = typing.get_origin(schema), typing.get_args(schema)
+    if origin is typing.Annotated:
+        return _models(inner[0], loc)
+    if origin in (dict, list, tuple):
+        return _models(inner[-1], loc[1:])
+    if loc and (tagged := [branch for branch in inner if loc[0] in _own_tags(branch)]):
+        return _models(tagged[0], loc[1:])
+    return [model for branch in inner for model in _models(branch, loc)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -33,7 +34,7 @@ class Origin:
     @property
     def folder(self) -> Path:
         """The folder that relative paths are relative to."""
-        return self.file.resolve().parent if self.file else Path.cwd()
+        return self.file.parent.resolve() if self.file else Path.cwd()
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}" if self.file else f"--set {self.override}"
@@ -92,7 +93,7 @@ def read(file: Path, overrides: list[str]) -> Source:
 def _chain(file: Path) -> list[Path]:
     """Return the file and what it extends, the outermost base first."""
     chain = [file]
-    while base := _parse(chain[0]).get("extends"):
+    while (base := _parse(chain[0]).get("extends")) is not None:
         origin = f"{chain[0]}:{_lines(chain[0])[('extends',)]}: extends"
         if not isinstance(base, str):
             raise InputError(f"{origin}: must be the name of a file, not {base!r}")
@@ -114,7 +115,7 @@ def _parse(path: Path) -> dict[str, Any]:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: is not UTF-8 text: {error}") from error
     except OSError as error:
@@ -129,7 +130,7 @@ def _lines(path: Path) -> dict[Key, int]:
     """Return the line of every key: the one that makes the key appear as the file is parsed line by line."""
     lines: dict[Key, int] = {}
     start, text = 1, ""
-    for number, line in enumerate(_text(path).splitlines(keepends=True), start=1):
+    for number, line in enumerate(io.StringIO(_text(path)), start=1):
         text += line
         try:
             table = tomllib.loads(text)
@@ -160,17 +161,29 @@ def _merge(
     key: Key = (),
 ) -> None:
     """Lay `new` over `old`: tables merge, all else replaces, and so does a component of another type."""
-    if "type" in new and "type" in old and new["type"] != old["type"]:
-        old.clear()
+    before, now = old.get("type"), new.get("type")
+    if isinstance(before, str) and isinstance(now, str) and before != now:
+        for name in list(old):
+            _drop(old, old_origins, (*key, name))
     for name, value in new.items():
         path = (*key, name)
-        old.pop(_RIVALS.get(path, ""), None)
-        old_origins[path] = new_origins[path]
+        rival = _RIVALS.get(path)
+        if rival is not None and rival not in new:
+            _drop(old, old_origins, (rival,))
         if isinstance(value, dict) and isinstance(old.get(name), dict):
             _merge(old[name], value, old_origins, new_origins, path)
         else:
+            _drop(old, old_origins, path)
             old[name] = value
+            old_origins[path] = new_origins[path]
             old_origins.update({(*path, *child): new_origins[(*path, *child)] for child in _keys(value)})
+
+
+def _drop(table: dict[str, Any], origins: dict[Key, Origin], path: Key) -> None:
+    """Forget a key and where it, and all in it, was given."""
+    if table.pop(str(path[-1]), None) is not None:
+        for key in [key for key in origins if key[: len(path)] == path]:
+            del origins[key]
 
 
 def _override(text: str) -> dict[str, Any]:
@@ -179,9 +192,10 @@ def _override(text: str) -> dict[str, Any]:
     if not equals:
         raise InputError(f"--set {text}: must have the form KEY=VALUE, for example training.epochs=3")
     try:
-        value = tomllib.loads(f"value = {raw}")["value"]
+        given = tomllib.loads(f"value = {raw}")
     except tomllib.TOMLDecodeError:
-        value = raw
+        given = {}
+    value = given["value"] if len(given) == 1 else raw
     try:
         table = tomllib.loads(f"{name} = 0")
     except tomllib.TOMLDecodeError as error:
@@ -210,8 +224,17 @@ def _item(value: Any, key: Key, source: Source | None) -> Item:
         return table
     item: Item = _inline(value)
     if source is not None:
-        item.comment(str(source.origins.get(key, "default")))
+        item.comment(_comment(source, key))
     return item
+
+
+def _comment(source: Source, key: Key) -> str:
+    """Return the origins of a key and of all in it, in one line."""
+    if key == ("seeds",) and key not in source.origins:
+        key = ("seed",)
+    given = [origin for other, origin in source.origins.items() if other[: len(key)] == key]
+    text = ", ".join(dict.fromkeys(str(origin) for origin in given)) or "default"
+    return "".join(char if char.isprintable() else " " for char in text)
 
 
 def _inline(value: Any) -> Item:

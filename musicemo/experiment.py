@@ -6,12 +6,14 @@ import functools
 import hashlib
 import inspect
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic_core import to_jsonable_python
 
 from musicemo import _toml, registry
 from musicemo._problems import describe_problem
@@ -27,13 +29,17 @@ __all__ = ["Component", "Experiment", "component", "fingerprint", "load_experime
 _Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 
 
+#: What every random number generator takes.
+_Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
+
 class _Schema(Settings):
     """The file as a whole; components are validated against their own signatures."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     description: str = ""
-    seed: int | None = Field(default=None, ge=0)
-    seeds: list[Annotated[int, Field(ge=0)]] | None = Field(default=None, min_length=1)
+    seed: _Seed | None = None
+    seeds: list[_Seed] | None = Field(default=None, min_length=1)
     dataset: dict[str, Any]
     split: SplitSettings = SplitSettings()
     scaling: ScalingSettings = ScalingSettings()
@@ -81,7 +87,7 @@ class Component:
 
     def to_table(self) -> dict[str, Any]:
         """Return the TOML table, defaults filled in."""
-        return {"type": self.name, **_plain(self.parameters)}
+        return {"type": self.name, **_plain(to_jsonable_python(self.parameters))}
 
 
 @dataclass(frozen=True)
@@ -237,7 +243,7 @@ class _Components:
             [(*key, index) for index in range(len(table))]
             if isinstance(table, list)
             else [key]
-            if table
+            if table is not None
             else []
         )
         for place in keys:
@@ -245,9 +251,9 @@ class _Components:
             if not isinstance(term, Mapping):
                 continue
             weight = term.get("weight", 1.0)
-            if isinstance(weight, bool) or not isinstance(weight, int | float) or not weight > 0:
+            if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight < math.inf:
                 self._problems.append(
-                    self._source.error((*place, "weight"), f"must be a number above 0, not {weight!r}")
+                    self._source.error((*place, "weight"), f"must be a finite number above 0, not {weight!r}")
                 )
                 continue
             if found := self.find("loss", place, ignore=["weight"]):
@@ -255,13 +261,20 @@ class _Components:
 
     def _anchored(self, validated: BaseModel, key: _toml.Key) -> dict[str, Any]:
         """Return the parameters, relative paths taken relative to where they were written."""
-        parameters = {}
-        for name in type(validated).model_fields:
-            value = getattr(validated, name)
-            if isinstance(value, Path) and name in validated.model_fields_set:
-                value = (self._source.origin((*key, name)).folder / value.expanduser()).resolve()
-            parameters[name] = value
-        return parameters
+        return {
+            name: self._anchor(getattr(validated, name), (*key, name)) for name in type(validated).model_fields
+        }
+
+    def _anchor(self, value: Any, key: _toml.Key) -> Any:
+        if isinstance(value, Path):
+            return (self._source.origin(key).folder / value.expanduser()).resolve()
+        if isinstance(value, list):
+            return [self._anchor(inner, (*key, index)) for index, inner in enumerate(value)]
+        if isinstance(value, tuple) and type(value) is tuple:
+            return tuple(self._anchor(inner, (*key, index)) for index, inner in enumerate(value))
+        if isinstance(value, dict):
+            return {name: self._anchor(inner, (*key, name)) for name, inner in value.items()}
+        return value
 
 
 @functools.cache

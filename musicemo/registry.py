@@ -88,7 +88,7 @@ def load(kind: str, name: str) -> Any:
 def _import(claim: Claim) -> Any:
     try:
         return claim.entry_point.load()
-    except Exception as error:  # a stranger's module may raise anything at import
+    except (Exception, SystemExit) as error:  # a stranger's module may raise anything at import
         raise InputError(
             f"{claim.kind} {claim.name!r} of {claim} cannot be imported: {type(error).__name__}: {error}"
         ) from error
@@ -100,21 +100,35 @@ def schema(component: Any, provided: Mapping[str, str] | None = None) -> type[Ba
     Args:
         component: the class, or a function that makes one.
         provided: names of parameters that the core fills in, which are no keys.
+
+    Raises:
+        InputError: an annotation that cannot be resolved, or that pydantic cannot check.
     """
+    name = getattr(component, "__name__", type(component).__name__)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Field name .* shadows an attribute", UserWarning)
+            return _schema(component, name, provided or {})
+    except Exception as error:  # whatever a stranger's annotation raises when it is evaluated
+        raise InputError(
+            f"the parameters of {getattr(component, '__module__', '?')}.{name} cannot be read: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+
+
+def _schema(component: Any, name: str, provided: Mapping[str, str]) -> type[BaseModel]:
     from pydantic import ConfigDict, create_model
 
     callable_ = component.__init__ if inspect.isclass(component) else component
     hints = typing.get_type_hints(callable_, include_extras=True)
     fields: dict[str, Any] = {}
     for parameter in inspect.signature(component).parameters.values():
-        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD) or (
-            provided and parameter.name in provided
-        ):
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD) or parameter.name in provided:
             continue
         default = ... if parameter.default is parameter.empty else parameter.default
         fields[parameter.name] = (hints.get(parameter.name, Any), default)
     config = ConfigDict(extra="forbid", strict=True, protected_namespaces=())
-    return create_model(getattr(component, "__name__", "Component"), __config__=config, **fields)
+    return create_model(name, __config__=config, **fields)
 
 
 def validate(model: type[BaseModel], table: Mapping[str, Any]) -> BaseModel:
@@ -139,11 +153,13 @@ class Hooks:
 
     def register(self, plugin: object, name: str) -> None:
         """Add a plugin; a class is made without arguments; a misspelt hook is an `InputError`."""
-        self.manager.register(plugin() if inspect.isclass(plugin) else plugin, name)
+        plugin = plugin() if inspect.isclass(plugin) else plugin
         try:
+            self.manager.register(plugin, name)
             self.manager.check_pending()
         except pluggy.PluginValidationError as error:
-            self.manager.unregister(name=name)
+            if self.manager.has_plugin(name):
+                self.manager.unregister(name=name)
             known = sorted(hook for hook in vars(hookspecs.Hookspecs) if hook.startswith("musicemo_"))
             raise InputError(f"plugin {name!r}: {error} (hooks: {', '.join(known)})") from error
 
@@ -156,12 +172,12 @@ class Hooks:
             except MusicemoError:
                 raise
             except Exception as error:
+                self.manager.unregister(implementation.plugin)
                 warnings.warn(
                     f"plugin {implementation.plugin_name!r} failed in {hook} and is left out from now on: "
                     f"{type(error).__name__}: {error}",
                     stacklevel=2,
                 )
-                self.manager.unregister(implementation.plugin)
 
 
 def load_hooks() -> Hooks:

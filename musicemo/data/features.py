@@ -82,10 +82,13 @@ class Features:
         return (self[int(index)] for index in indices)
 
     def _read(self, track: Track) -> Array:
-        features = np.ascontiguousarray(_open(track)[self._rows].T, dtype=np.float32)
+        array = _open(track)
+        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is told below
+            features = np.ascontiguousarray(array[self._rows].T, dtype=np.float32)
         if not np.isfinite(features).all():
-            frame, row = (int(where) for where in np.argwhere(~np.isfinite(features))[0])
-            raise InputError(f"{_where(track)}: is {features[frame, row]} at row {row}, frame {frame}")
+            frame, chosen = (int(where) for where in np.argwhere(~np.isfinite(features))[0])
+            row = range(*self._rows.indices(len(array)))[chosen]
+            raise InputError(f"{_where(track)}: is {array[row, frame]} at row {row}, frame {frame}")
         return features
 
 
@@ -104,7 +107,7 @@ def _open(track: Track) -> NDArray[np.floating]:
     if not isinstance(track.features, Path):
         return track.features
     try:
-        array: NDArray[np.floating] = np.load(track.features, mmap_mode="r", allow_pickle=False)
+        array: NDArray[np.floating] = np.lib.format.open_memmap(track.features, mode="r")  # never unpickles
     except FileNotFoundError as error:
         raise InputError(f"{_where(track)}: there is no such file") from error
     except (OSError, ValueError, EOFError) as error:

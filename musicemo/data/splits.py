@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -29,6 +30,9 @@ __all__ = ["PARTS", "Split", "SplitSettings", "make_split", "strata"]
 
 PARTS = ("train", "val", "test")
 
+#: The stratum of the tracks whose target is missing.
+_MISSING = 0
+
 Indices = NDArray[np.intp]
 
 
@@ -40,7 +44,7 @@ class SplitSettings(Settings):
     validation: float = Field(default=0.2, ge=0, lt=1)
     test: float = Field(default=0.2, ge=0, lt=1)
     #: Independent of the experiment's seeds, so that replicates are tested on the same tracks.
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**32)
     #: The task whose classes or binned ratings every part has in equal shares; the first one where absent.
     stratify: str | None = None
     bins: int = Field(default=5, ge=2)
@@ -108,7 +112,7 @@ def make_split(
         strata: per track, the class or bin to stratify by.
         groups: per track, its artist or album.
         official: per track, the part that the dataset's authors chose.
-        fold: which fold is the test part, for k-fold.
+        fold: which fold is the test part, for k-fold; the settings' own, or the first, where absent.
 
     Raises:
         InputError: a part that must not be empty is, a stratum too small, groups or official parts missing.
@@ -122,9 +126,9 @@ def make_split(
     group_codes = np.unique([group or "" for group in groups], return_inverse=True)[1]
     val: Indices | None = None
     if settings.method == "official":
-        rest, val, test = _official(official)
+        rest, val, test = _official(official, ids)
     elif settings.method == "kfold":
-        rest, test = _fold(settings, everyone, strata, group_codes, fold or 0)
+        rest, test = _fold(settings, everyone, strata, group_codes, settings.fold if fold is None else fold)
     else:
         rest, test = _cut(settings, everyone, settings.test, strata, group_codes, "test")
     if val is None or not len(val):
@@ -135,7 +139,12 @@ def make_split(
     return Split({"train": np.sort(rest), "val": np.sort(val), "test": np.sort(test)}, ids)
 
 
-def _official(official: Sequence[str | None]) -> tuple[Indices, Indices, Indices]:
+def _official(official: Sequence[str | None], ids: Sequence[str]) -> tuple[Indices, Indices, Indices]:
+    if without := [name for name, part in zip(ids, official, strict=True) if part not in PARTS]:
+        raise InputError(
+            f"{len(without)} tracks are in no official part, {without[0]!r} first; choose another method "
+            "(random, stratified, grouped, kfold)"
+        )
     found = {part: np.flatnonzero([name == part for name in official]) for part in PARTS}
     if not len(found["train"]) or not len(found["test"]):
         raise InputError(
@@ -149,25 +158,30 @@ def _official(official: Sequence[str | None]) -> tuple[Indices, Indices, Indices
 
 
 def _fold(
-    settings: SplitSettings, tracks: Indices, strata: Indices, groups: Indices, fold: int
+    settings: SplitSettings, tracks: Indices, strata: Indices, groups: Indices, fold: int | None
 ) -> tuple[Indices, Indices]:
     folds, seed = settings.folds, settings.seed
-    smallest = int(np.bincount(strata).max()) if len(strata) else 0
+    largest = int(np.bincount(strata).max()) if len(strata) else 0
     if settings.grouped:
         if len(np.unique(groups)) < folds:
             raise InputError(f"{len(np.unique(groups))} groups cannot be cut into {folds} folds")
         splitter = (
             StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-            if smallest >= folds
+            if largest >= folds
             else GroupKFold(folds, shuffle=True, random_state=seed)
         )
     elif len(tracks) < folds:
         raise InputError(f"{len(tracks)} tracks cannot be cut into {folds} folds")
-    elif smallest >= folds:
+    elif largest >= folds:
         splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
     else:
         splitter = KFold(folds, shuffle=True, random_state=seed)
-    rest, test = list(splitter.split(tracks, strata, groups if settings.grouped else None))[fold]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The least populated class", UserWarning)  # not in every fold, then
+        pairs = list(splitter.split(tracks, strata, groups if settings.grouped else None))
+    rest, test = pairs[fold or 0]
+    if not len(test) or not len(rest):
+        raise InputError(f"fold {fold or 0} of {folds} is empty: the groups are too few or too unequal")
     return rest, test
 
 
@@ -180,7 +194,7 @@ def _cut(
     grouped = settings.method == "grouped" or (settings.method == "kfold" and settings.grouped)
     pieces = len(np.unique(groups[tracks])) if grouped else len(tracks)
     noun = "groups" if grouped else "tracks"
-    if math.floor(pieces * (1 - share)) < 1 or math.ceil(pieces * share) < 1 or pieces < 2:
+    if not 0 < math.ceil(pieces * share) < pieces:
         raise InputError(f"{pieces} {noun} are too few to take a {part} share of {share:.0%} from")
     if grouped:
         splitter = GroupShuffleSplit(1, test_size=share, random_state=settings.seed)
@@ -188,6 +202,9 @@ def _cut(
         splitter = ShuffleSplit(1, test_size=share, random_state=settings.seed)
     else:
         sizes = np.bincount(strata[tracks])
+        if sizes[_MISSING] == 1:  # alone it cannot stand on both sides
+            strata = np.where(strata == _MISSING, sizes.argmax(), strata)
+            sizes = np.bincount(strata[tracks])
         present = sizes[sizes > 0]
         size = math.ceil(len(tracks) * share)
         if present.min() < 2 or size < len(present) or len(tracks) - size < len(present):
@@ -204,7 +221,7 @@ def _cut(
 def strata(values: NDArray[np.float64], *, regression: bool, bins: int) -> Indices:
     """Return every track's stratum: its class, or the quantile bin of its rating; missing ones share one."""
     present = np.isfinite(values)
-    codes = np.zeros(len(values), dtype=np.intp)
+    codes = np.full(len(values), _MISSING, dtype=np.intp)
     if regression and present.any():
         edges = np.unique(np.quantile(values[present], np.linspace(0, 1, bins + 1)[1:-1]))
         codes[present] = np.digitize(values[present], edges) + 1

@@ -26,7 +26,7 @@ def predicted_figure(name: str, part: str, task: TaskEvaluation) -> Figure:
 
     figure = Figure(figsize=(4.5, 4.5), layout="constrained")
     axes = figure.add_subplot()
-    both = np.concatenate([task.target, task.prediction])
+    both = np.concatenate([task.target, task.prediction]) if len(task.target) else np.array([0.0, 1.0])
     low, high = float(both.min()), float(both.max())
     margin = 0.04 * (high - low) or 0.5
     axes.plot([low, high], [low, high], color="0.6", linewidth=1, linestyle="--", zorder=1)
@@ -48,7 +48,8 @@ def confusion_figure(name: str, part: str, task: TaskEvaluation) -> Figure:
     from matplotlib.figure import Figure
 
     metrics = task.metrics()
-    counts = np.array(metrics["confusion_matrix"])
+    empty = np.zeros((len(task.classes), len(task.classes)), dtype=np.intp)
+    counts = np.array(metrics.get("confusion_matrix", empty))
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = 2 + 0.45 * len(task.classes)
     figure = Figure(figsize=(side + 0.6, side), layout="constrained")

@@ -1,0 +1,106 @@
+import errno
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from musicemo.errors import RunError
+from musicemo.files import read_json, write_atomically, write_json, write_text
+
+
+def failing(error: Exception):
+    def write(file):
+        file.write(b"half")
+        raise error
+
+    return write
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), OSError("odd")])
+def test_a_full_disk_leaves_the_old_file(tmp_path, error):
+    path = tmp_path / "results.json"
+    path.write_text("old")
+    with pytest.raises(
+        RunError, match=r"results\.json: cannot be written: (No space left on device|odd)"
+    ) as caught:
+        write_atomically(path, failing(error))
+    assert caught.value.exit_code == 1
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_disk_that_fills_up_as_buffers_are_flushed(tmp_path, monkeypatch):
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(RunError, match="No space left on device"):
+        write_text(tmp_path / "a", "text")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_device_without_room(tmp_path, monkeypatch):
+    """A real ENOSPC from the system, at the first write that reaches it."""
+
+    def full(dir, prefix):
+        path = tmp_path / "temporary"
+        path.write_bytes(b"")
+        return os.open("/dev/full", os.O_WRONLY), str(path)
+
+    monkeypatch.setattr("musicemo.files.tempfile.mkstemp", full)
+    with pytest.raises(RunError, match="No space left on device"):
+        write_atomically(tmp_path / "a", lambda file: file.write(b"x" * 100))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("error", [ValueError("a bug"), KeyboardInterrupt()])
+def test_other_errors_pass_and_leave_nothing(tmp_path, error):
+    path = tmp_path / "a"
+    path.write_text("old")
+    with pytest.raises(type(error)):
+        write_atomically(path, failing(error))
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_that_is_missing(tmp_path):
+    with pytest.raises(RunError, match=r"none/a: cannot be written: No such file"):
+        write_text(tmp_path / "none" / "a", "text")
+
+
+def test_a_folder_in_the_way(tmp_path):
+    (tmp_path / "a").mkdir()
+    with pytest.raises(RunError, match="a: cannot be written: Is a directory"):
+        write_text(tmp_path / "a", "text")
+    assert list(tmp_path.iterdir()) == [tmp_path / "a"]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), {"a": [1, float("-inf")]}])
+def test_json_has_no_name_for_what_is_not_finite(tmp_path, value):
+    write_json(tmp_path / "a", 1)
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(tmp_path / "a", value)
+    assert read_json(tmp_path / "a") == 1
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_text_and_json_round_trip(tmp_path):
+    write_text(tmp_path / "a", "Spearman's ρ\r\n")
+    assert (tmp_path / "a").read_bytes() == "Spearman's ρ\r\n".encode()
+    value = {"ρ": [1, 0.1, None, True], "a": {"b": "c"}}
+    write_json(tmp_path / "b", value)
+    assert read_json(tmp_path / "b") == value
+    assert "ρ" in (tmp_path / "b").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_permissions_honour_the_umask(tmp_path, mask, mode):
+    old = os.umask(mask)
+    try:
+        write_text(tmp_path / "a", "text")
+        assert os.umask(mask) == mask
+    finally:
+        os.umask(old)
+    assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == mode
