@@ -14,6 +14,9 @@ from musicemo.errors import nearest
 
 __all__ = ["describe_problem"]
 
+#: Errors whose message needs no "not 3" at its end.
+_COMPLETE = ("extra_forbidden", "missing", "union_tag_invalid", "union_tag_not_found")
+
 
 def describe_problem(
     source: _toml.Source, prefix: _toml.Key, schema: type[BaseModel], details: ErrorDetails
@@ -34,7 +37,9 @@ def describe_problem(
         key, message = (*key, "type"), f"must be one of {', '.join(tags)}"
         if found is not None:
             message += f", not {found!r}{nearest(str(found), tags)}"
-    elif not isinstance(details["input"], dict | list):
+    elif details["type"] in ("dict_type", "model_type", "model_attributes_type"):
+        message = "must be a table"
+    if details["type"] not in _COMPLETE and not isinstance(details["input"], dict | list):
         message += f", not {details['input']!r}"
     return source.error(key, message)
 

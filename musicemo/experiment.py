@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 from pydantic_core import to_jsonable_python
 
 from musicemo import _toml, registry
@@ -50,12 +50,17 @@ class _Schema(Settings):
     training: TrainingSettings = TrainingSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
 
+    @field_validator("seeds")
+    @classmethod
+    def _each_once(cls, seeds: list[int] | None) -> list[int] | None:
+        if seeds and len(set(seeds)) < len(seeds):
+            raise ValueError("each must be given once")
+        return seeds
+
     @model_validator(mode="after")
     def _one_of_seed_and_seeds(self) -> _Schema:
         if self.seed is not None and self.seeds is not None:
             raise ValueError("give either seed or seeds")
-        if self.seeds and len(set(self.seeds)) < len(self.seeds):
-            raise ValueError("seeds: each must be given once")
         return self
 
 
@@ -209,8 +214,11 @@ class _Components:
         name = table.get("type")
         if not isinstance(name, str):
             choices = ", ".join(sorted({claim.name for claim in registry.claims(kind)}))
+            wanted = f"the name of a {kind} (installed: {choices})"
             self._problems.append(
-                self._source.error(key, f"needs type = the name of a {kind} (installed: {choices})")
+                self._source.error((*key, "type"), f"must be {wanted}, not {name!r}")
+                if "type" in table
+                else self._source.error(key, f"needs type = {wanted}")
             )
             return None
         try:
