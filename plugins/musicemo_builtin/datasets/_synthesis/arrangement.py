@@ -16,6 +16,8 @@ __all__ = ["compose", "form_artist"]
 
 #: Tonics in semitones from C, the usual ones more than once.
 _TONICS = (0, 0, 0, 0, 0, 0, -5, -5, -5, -5, 2, 2, 2, 2, -3, -3, 5, 4)
+#: Probability that the drums are silent throughout the clip.
+_BREAK = 0.12
 
 
 def form_artist(genre: str, rng: np.random.Generator) -> Artist:
@@ -46,11 +48,11 @@ def compose(artist: Artist, duration: float, rng: np.random.Generator) -> Score:
         rng: Draws everything else.
     """
     style = STYLES[artist.genre]
-    intensity = float(np.clip(rng.beta(1.6, 1.6) + artist.intensity, 0.0, 1.0))
+    intensity = float(np.clip(rng.beta(1.2, 1.2) + artist.intensity, 0.0, 1.0))
 
     def leaning(bounds: tuple[float, float]) -> float:
         """Draw from a range; the more intense the clip, the higher."""
-        return float(np.interp(np.clip(0.65 * intensity + 0.35 * rng.random(), 0, 1), (0, 1), bounds))
+        return float(np.interp(np.clip(0.75 * intensity + 0.25 * rng.random(), 0, 1), (0, 1), bounds))
 
     mood = float(rng.beta(1.5, 1.5))
     pace = np.interp(0.6 * mood + 0.4 * rng.random(), (0, 1), np.log(style.tempo))
@@ -86,7 +88,7 @@ def compose(artist: Artist, duration: float, rng: np.random.Generator) -> Score:
             "lead": favourite(artist.lead, style.leads),
             "bass": favourite(artist.bass, style.basses),
             "pad": _choose(style.pads, rng),
-            "groove": favourite(artist.groove, style.grooves),
+            "groove": "" if rng.random() < _BREAK else favourite(artist.groove, style.grooves),
             "comping": _choose(style.comping, rng),
             "bass line": _choose(style.bass_lines, rng),
         },

@@ -29,7 +29,7 @@ class Band:
 
     def __init__(self, score: Score, clock: Clock, density: float, rng: np.random.Generator) -> None:
         self.score, self.clock, self.density, self.rng = score, clock, density, rng
-        self.loudness = 0.45 + 0.5 * score.intensity
+        self.loudness = 0.35 + 0.6 * score.intensity
         self.height = 7 + int(rng.integers(0, 5))
 
     def play(self) -> None:
@@ -48,10 +48,15 @@ class Band:
         pitch += self.score.tonic + self.score.tuning
         self.score.notes.append(Note(start, seconds, pitch, velocity, self.score.instruments[role], role))
 
+    def _plays(self, sure: float) -> bool:
+        """Draw whether a stroke is played: surely in an intense clip, with probability `sure` in a calm one."""
+        return bool(self.rng.random() < sure + (1 - sure) * self.score.intensity)
+
     def _drums(self, start: float) -> None:
         for name, pattern in GROOVES[self.score.instruments["groove"]].items():
             for beat, _, velocity in steps(pattern):
-                if velocity < 1 and self.rng.random() > 0.4 + 0.6 * self.score.intensity:
+                backbone = name in ("kick", "snare", "clap") or beat % 1 == 0
+                if not self._plays((0.85 if backbone else 0.2) * velocity):
                     continue
                 level = float(np.clip(velocity * self.loudness * self.rng.normal(1, 0.07), 0.05, 1))
                 self.score.hits.append(Hit(self.clock(start + beat), name, level))
@@ -66,7 +71,7 @@ class Band:
         broken = comping.startswith(("arpeggio", "alberti"))
         order = [0, 2, 1, 2] if comping == "alberti" else [0, 1, 2, 3, 2, 1]
         for index, (beat, beats, velocity) in enumerate(steps(pattern, length)):
-            if velocity < 1 and self.rng.random() > 0.35 + 0.65 * self.score.intensity:
+            if index and not self._plays(0.35 * velocity):
                 continue
             if broken:
                 step = order[index % len(order)]
@@ -92,6 +97,8 @@ class Band:
         root = 28 + (now.root + 4) % 12
         strokes = steps(pattern, length)
         for index, (beat, beats, velocity) in enumerate(strokes):
+            if index and not self._plays(0.4):
+                continue
             pitch = root
             if line == "walking":
                 tones = [root, *(root + (pitch - now.root) % 12 for pitch in now.pitches[1:])]

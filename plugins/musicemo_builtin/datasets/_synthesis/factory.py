@@ -143,7 +143,7 @@ class _Progress:
         now = time.monotonic()
         rate = self.done / max(now - self._begin, 1e-9)
         self._bar.update(self._task, advance=1, rate=f"{rate:.1f} a second")
-        if now - self._spoke > _EVERY and self.done < self.todo:
+        if now - self._spoke > _EVERY and 4 < self.done < self.todo:
             self._spoke = now
             left = (self.todo - self.done) / rate
             self._say(
