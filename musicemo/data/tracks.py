@@ -70,7 +70,7 @@ def collect(dataset: Dataset, tasks: Sequence[Task]) -> Tracks:
     seen: set[str] = set()
     declared = {target.name for target in dataset.targets}
     everyone = list(dataset.tracks())
-    tasks = [task.restricted(track.targets.get(task.target) for track in everyone) for task in tasks]
+    tasks, unusable = _restricted(tasks, everyone)
     for track in everyone:
         if track.id in seen:
             problems.append(f"track {track.id!r}: the dataset has it twice")
@@ -90,9 +90,24 @@ def collect(dataset: Dataset, tasks: Sequence[Task]) -> Tracks:
         else:
             kept.append(track)
             encoded.append(row)
+    if everyone:
+        problems += unusable
     if problems:
         more = [f"and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
         raise InputError(*problems[:_SHOWN], *more)
     if not kept:
         raise InputError(f"none of the dataset's {len(unlabelled)} tracks has a label for any task")
     return Tracks(kept, tasks, np.array(encoded, dtype=np.float64), dataset.rows, unlabelled)
+
+
+def _restricted(tasks: Sequence[Task], tracks: Sequence[Track]) -> tuple[list[Task], list[str]]:
+    """Return the tasks with the classes that occur, and what is said of a task that keeps too few of them."""
+    found: list[Task] = []
+    problems: list[str] = []
+    for task in tasks:
+        try:
+            found.append(task.restricted(track.targets.get(task.target) for track in tracks))
+        except InputError as error:
+            found.append(task)
+            problems += error.problems
+    return found, problems

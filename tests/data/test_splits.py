@@ -1,0 +1,336 @@
+import numpy as np
+import pytest
+from fakes import MemoryDataset
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from sklearn.model_selection import StratifiedKFold
+
+from musicemo.data import PARTS, Split, SplitSettings, make_split, strata
+from musicemo.errors import InputError
+
+METHODS = ("random", "stratified", "grouped", "kfold")
+
+
+def ids(count: int) -> list[str]:
+    return [f"t{index}" for index in range(count)]
+
+
+def cut(count: int, codes=None, groups=None, official=None, fold=None, **options) -> Split:
+    codes = np.zeros(count, dtype=np.intp) + 1 if codes is None else np.asarray(codes, dtype=np.intp)
+    return make_split(
+        SplitSettings(**options), ids(count), codes, groups or [None] * count, official or [None] * count, fold
+    )
+
+
+def attempt(*arguments, **options) -> Split | str:
+    """Return the split, or what was said against it."""
+    try:
+        return cut(*arguments, **options)
+    except InputError as error:
+        return str(error)
+
+
+def assert_partition(split: Split, count: int) -> None:
+    everyone = np.concatenate([split.parts[part] for part in PARTS])
+    assert sorted(everyone) == list(range(count))
+    assert all((np.diff(split.parts[part]) > 0).all() for part in PARTS)
+
+
+def assert_groups_apart(split: Split, groups) -> None:
+    sides = [{groups[index] for index in split.parts[part]} for part in PARTS]
+    assert len(set.union(*sides)) == sum(len(side) for side in sides)
+
+
+@settings(deadline=None, max_examples=80)
+@given(
+    method=st.sampled_from(("random", "stratified")),
+    count=st.integers(1, 200),
+    validation=st.floats(0, 0.99),
+    test=st.floats(0, 0.99),
+    seed=st.integers(0, 2**32 - 1),
+    classes=st.integers(1, 4),
+)
+def test_parts_are_disjoint_and_cover_everything(method, count, validation, test, seed, classes):
+    assume(validation + test < 1)
+    options = {"method": method, "validation": validation, "test": test, "seed": seed}
+    codes = np.arange(count) % classes + 1
+    split = attempt(count, codes, **options)
+    if isinstance(split, str):
+        smallest = min(share for share in (validation, test, 1 - validation - test) if share)
+        assert count * smallest < 2 * classes, split
+        return
+    assert_partition(split, count)
+    # Two cuts, each of which rounds up to a whole track.
+    assert abs(len(split.parts["test"]) - count * test) <= 1
+    assert abs(len(split.parts["val"]) - count * validation) <= 2
+    again = cut(count, codes, **options)
+    assert again.to_json() == split.to_json()
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    kfold=st.booleans(),
+    sizes=st.lists(st.integers(1, 6), min_size=3, max_size=30),
+    test=st.floats(0.05, 0.5),
+    seed=st.integers(0, 1000),
+    classes=st.integers(1, 3),
+    folds=st.integers(2, 6),
+)
+def test_groups_never_stand_on_two_sides(kfold, sizes, test, seed, classes, folds):
+    groups = [f"artist{index}" for index, size in enumerate(sizes) for _ in range(size)]
+    order = np.random.default_rng(seed).permutation(len(groups))
+    groups = [groups[index] for index in order]
+    codes = np.random.default_rng(seed).integers(1, classes + 1, len(groups))
+    method = (
+        {"method": "kfold", "grouped": True, "folds": folds} if kfold else {"method": "grouped", "test": test}
+    )
+    split = attempt(len(groups), codes, groups, seed=seed, validation=0.2, **method)
+    if isinstance(split, str):
+        assert "groups" in split
+        assert len(sizes) < 2 * folds + 2 or test * len(sizes) < 3, split
+        return
+    assert_partition(split, len(groups))
+    assert_groups_apart(split, groups)
+    assert len(split.parts["test"])
+    assert len(split.parts["val"])
+
+
+@settings(deadline=None, max_examples=40)
+@given(count=st.integers(10, 100), folds=st.integers(2, 6), seed=st.integers(0, 100), classes=st.integers(1, 5))
+def test_the_test_parts_of_the_folds_partition_the_tracks(count, folds, seed, classes):
+    codes = np.random.default_rng(seed).integers(1, classes + 1, count)
+    made = [
+        cut(count, codes, fold=fold, method="kfold", folds=folds, seed=seed, validation=0)
+        for fold in range(folds)
+    ]
+    for split in made:
+        assert_partition(split, count)
+        assert not len(split.parts["val"])
+    tested = np.concatenate([split.parts["test"] for split in made])
+    assert sorted(tested) == list(range(count))
+    sizes = [len(split.parts["test"]) for split in made]
+    assert max(sizes) - min(sizes) <= classes
+
+
+def test_folds_are_those_of_scikit_learn_in_dataset_order():
+    codes = np.random.default_rng(3).integers(1, 5, 83)
+    expected = list(StratifiedKFold(5, shuffle=True, random_state=0).split(np.zeros(83), codes))
+    for fold, (rest, test) in enumerate(expected):
+        split = cut(83, codes, fold=fold, method="kfold", validation=0)
+        assert np.array_equal(split.parts["test"], test)
+        assert np.array_equal(split.parts["train"], rest)
+
+
+def test_the_fold_of_the_settings_counts_where_none_is_asked_for():
+    one = make_split(SplitSettings(method="kfold", fold=2), ids(50), np.ones(50, int), [None] * 50, [None] * 50)
+    two = make_split(SplitSettings(method="kfold"), ids(50), np.ones(50, int), [None] * 50, [None] * 50, 2)
+    assert one.to_json() == two.to_json()
+
+
+def test_classes_rarer_than_folds_raise_no_warning():
+    codes = [1] * 20 + [2] * 2
+    assert_partition(cut(22, codes, method="kfold", folds=5, validation=0), 22)
+    # No class is as large as the number of folds: plain folds.
+    assert_partition(cut(8, range(1, 9), method="kfold", folds=4, validation=0), 8)
+    groups = [f"g{index}" for index in range(8)]
+    assert_partition(cut(8, range(1, 9), groups, method="kfold", folds=4, grouped=True, validation=0), 8)
+
+
+def test_the_defaults_cut_sixty_tracks_three_to_one_to_one():
+    for method in ("random", "stratified"):
+        split = cut(60, method=method)
+        assert [len(split.parts[part]) for part in PARTS] == [36, 12, 12]
+
+
+def test_strata_have_equal_shares_in_every_part():
+    codes = np.repeat([1, 2, 3], [100, 50, 10])
+    split = cut(160, codes, method="stratified")
+    for part, size in zip(PARTS, (96, 32, 32), strict=True):
+        counts = np.bincount(codes[split.parts[part]], minlength=4)[1:]
+        assert np.abs(counts - np.array([100, 50, 10]) * size / 160).max() <= 1
+
+
+def test_ratings_are_stratified_by_bins():
+    values = np.random.default_rng(0).beta(2, 5, 500)
+    codes = strata(values, regression=True, bins=5)
+    assert np.bincount(codes).tolist() == [0, 100, 100, 100, 100, 100]
+    split = cut(500, codes, method="stratified")
+    for part in PARTS:
+        assert abs(values[split.parts[part]].mean() - values.mean()) < 0.02
+        counts = np.bincount(codes[split.parts[part]])[1:]
+        assert counts.max() - counts.min() <= 1
+
+
+def test_strata():
+    nan = np.nan
+    assert strata(np.array([0, 2, nan, 1]), regression=False, bins=5).tolist() == [1, 3, 0, 2]
+    assert strata(np.array([0.1, 0.9, nan]), regression=True, bins=2).tolist() == [1, 2, 0]
+    assert strata(np.array([0.5, 0.5, 0.5]), regression=True, bins=5).tolist() == [2, 2, 2]
+    assert strata(np.array([nan, nan]), regression=True, bins=5).tolist() == [0, 0]
+    assert strata(np.array([nan, nan]), regression=False, bins=5).tolist() == [0, 0]
+    assert strata(np.array([]), regression=True, bins=5).tolist() == []
+
+
+@pytest.mark.parametrize("missing", [1, 2, 3, 10])
+def test_a_few_missing_targets_do_not_hinder_a_stratified_split(missing):
+    values = np.random.default_rng(0).uniform(size=100)
+    values[:missing] = np.nan
+    split = cut(100, strata(values, regression=True, bins=5), method="stratified")
+    assert_partition(split, 100)
+
+
+def test_a_split_does_not_depend_on_global_randomness():
+    np.random.seed(1)  # noqa: NPY002  # the point
+    one = [cut(50, method=method, groups=ids(50)).to_json() for method in METHODS]
+    np.random.seed(2)  # noqa: NPY002  # the point
+    assert [cut(50, method=method, groups=ids(50)).to_json() for method in METHODS] == one
+    other = [cut(50, method=method, groups=ids(50), seed=1).to_json() for method in METHODS]
+    assert all(first != second for first, second in zip(one, other, strict=True))
+
+
+def test_official():
+    official = ["train", "val", "test", "train"]
+    split = cut(4, official=official, method="official")
+    assert {part: split.track_ids(part) for part in PARTS} == {
+        **{"train": ["t0", "t3"], "val": ["t1"], "test": ["t2"]}
+    }
+
+
+def test_official_without_a_validation_part_cuts_one_off():
+    official = ["train"] * 40 + ["test"] * 10
+    split = cut(50, np.arange(50) % 2 + 1, official=official, method="official", validation=0.25)
+    assert split.parts["test"].tolist() == list(range(40, 50))
+    assert len(split.parts["val"]) == 10
+    assert_partition(split, 50)
+    assert not len(cut(50, official=official, method="official", validation=0).parts["val"])
+
+
+def test_of_the_memory_dataset():
+    tracks = list(MemoryDataset().tracks())
+    split = cut(60, official=[track.part for track in tracks], method="official")
+    assert [len(split.parts[part]) for part in PARTS] == [36, 12, 12]
+
+
+# Errors.
+
+
+@pytest.mark.parametrize(
+    ("official", "said"),
+    [
+        (["train"] * 4, "the official split has 4 tracks to train and 0 tracks to test that have a label"),
+        (["val", "test"] * 2, "the official split has 0 tracks to train and 2 tracks to test"),
+        (["train", "test", None, "test"], "1 tracks are in no official part, 't2' first"),
+        (["train", "test", "validation", "dev"], "2 tracks are in no official part, 't2' first"),
+    ],
+)
+def test_official_errors(official, said):
+    with pytest.raises(InputError, match=said) as caught:
+        cut(4, official=official, method="official")
+    assert "random, stratified, grouped, kfold" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("count", "options", "said"),
+    [
+        (1, {"method": "random"}, "1 tracks are too few to take a test share of 20% from"),
+        (
+            2,
+            {"method": "random", "test": 0.9, "validation": 0},
+            "2 tracks are too few to take a test share of 90%",
+        ),
+        (2, {"method": "random"}, "1 tracks are too few to take a validation share of 25%"),
+        (3, {"method": "kfold"}, "3 tracks cannot be cut into 5 folds"),
+        (0, {"method": "random"}, "0 tracks are too few"),
+        (0, {"method": "stratified"}, "0 tracks are too few"),
+        (0, {"method": "kfold"}, "0 tracks cannot be cut"),
+    ],
+)
+def test_too_few_tracks(count, options, said):
+    with pytest.raises(InputError, match=said):
+        cut(count, **options)
+
+
+@pytest.mark.parametrize(
+    ("codes", "test", "said"),
+    [
+        (
+            [1] * 20 + [2],
+            0.2,
+            "cannot take a stratified test share of 20% from 21 tracks in 2 strata, the smallest of 1",
+        ),
+        ([1, 2, 3] * 3, 0.2, "from 9 tracks in 3 strata, the smallest of 3"),
+        ([1] * 20 + [2, 2], 0.5, "cannot take a stratified validation share of 40% from 11 tracks in 2 strata"),
+    ],
+)
+def test_strata_that_are_too_small(codes, test, said):
+    with pytest.raises(InputError, match=said) as caught:
+        cut(len(codes), codes, method="stratified", test=test)
+    assert 'choose method = "random"' in str(caught.value)
+
+
+def test_missing_groups():
+    for options in ({"method": "grouped"}, {"method": "kfold", "grouped": True}):
+        with pytest.raises(
+            InputError, match=r"2 tracks have no group, 't1' first; a grouped split needs one each"
+        ):
+            cut(4, groups=["a", None, "b", None], **options)
+
+
+def test_too_few_groups():
+    with pytest.raises(InputError, match="1 groups are too few to take a test share of 20% from"):
+        cut(4, groups=["a"] * 4, method="grouped")
+    with pytest.raises(InputError, match="2 groups cannot be cut into 5 folds"):
+        cut(4, groups=["a", "a", "b", "b"], method="kfold", grouped=True)
+
+
+def test_an_empty_fold():
+    """Scikit-learn leaves folds empty where a group is more than its share."""
+    groups = ["a"] * 20 + ["b", "c"]
+    for fold in range(3):
+        split = attempt(22, [1] * 22, groups, method="kfold", grouped=True, folds=3, validation=0, fold=fold)
+        assert "is empty" in split if isinstance(split, str) else len(split.parts["test"])
+
+
+def test_a_track_on_two_sides_is_an_error():
+    def parts(train, val, test):
+        return {"train": np.array(train), "val": np.array(val, dtype=int), "test": np.array(test)}
+
+    Split(parts([0], [1], [2]), ids(3))
+    with pytest.raises(InputError, match="track 't1' is on two sides of the split"):
+        Split(parts([0, 1], [], [1, 2]), ids(3))
+    with pytest.raises(InputError, match="track 't0' is on two sides of the split"):
+        Split(parts([0, 0], [], [1, 2]), ids(3))
+    with pytest.raises(InputError, match="the training part is empty"):
+        Split(parts(np.array([], dtype=int), [0], [1, 2]), ids(3))
+
+
+# The hash.
+
+
+def test_the_hash_does_not_depend_on_the_order_of_tracks():
+    one = Split({"train": np.array([0, 1]), "val": np.array([2]), "test": np.array([3])}, ids(4))
+    two = Split({"train": np.array([3, 2]), "val": np.array([1]), "test": np.array([0])}, ids(4)[::-1])
+    assert one.hashes == two.hashes
+    assert set(one.hashes) == {*PARTS, "all"}
+
+
+def test_the_hash_tells_parts_apart():
+    def hashes(train, val, test):
+        return Split(
+            {"train": np.array(train), "val": np.array(val, dtype=int), "test": np.array(test)}, ids(4)
+        ).hashes
+
+    base = hashes([0, 1], [2], [3])
+    assert hashes([0, 2], [1], [3])["all"] != base["all"]
+    assert hashes([0, 1], [3], [2])["all"] != base["all"]
+    assert hashes([0, 1], [3], [2])["train"] == base["train"]
+    assert hashes([0, 1], [], [3])["all"] != base["all"]
+
+
+def test_the_hash_is_frozen():
+    """So that runs of several versions can be compared: SHA-256 of the JSON of the sorted ids."""
+    split = Split(
+        {"train": np.array([0, 1]), "val": np.array([2]), "test": np.array([3])}, ["b", "a", "ü", "d"]
+    )
+    assert split.hashes["train"] == "3554d2b8a1e34099053865de8576d1460b807430ec8c6b85315c9607ba93d308"
+    assert split.to_json() == {"hash": split.hashes, "train": ["b", "a"], "val": ["ü"], "test": ["d"]}

@@ -1,0 +1,146 @@
+import numpy as np
+import pytest
+from fakes import MemoryDataset
+
+from musicemo.contracts import Dataset, Target, Track
+from musicemo.data import TaskSettings, collect, make_task
+from musicemo.errors import InputError
+
+FEATURES = np.zeros((2, 3), "float32")
+TARGETS = (
+    Target("valence", "regression", range=(1, 9)),
+    Target("genre", "classification", classes=("folk", "jazz", "pop")),
+)
+
+
+class Listed:
+    targets = TARGETS
+    rows = slice(0, 2)
+
+    def __init__(self, *tracks: Track) -> None:
+        self._tracks = tracks
+
+    def tracks(self):
+        return iter(self._tracks)
+
+
+def track(name: str, **targets) -> Track:
+    return Track(name, FEATURES, targets)
+
+
+def tasks(*names: str, classes=None):
+    options = {"genre": TaskSettings(classes=classes or {})}
+    return [make_task(name, options.get(name, TaskSettings()), TARGETS) for name in names]
+
+
+def said(*tracks: Track, names=("valence", "genre")) -> tuple[str, ...]:
+    with pytest.raises(InputError) as caught:
+        collect(Listed(*tracks), tasks(*names))
+    return caught.value.problems
+
+
+def test_targets_are_encoded_in_the_order_of_tasks():
+    found = collect(
+        Listed(track("a", valence=5, genre="pop"), track("b", genre="folk"), track("c", valence=9)),
+        tasks("genre", "valence"),
+    )
+    assert found.ids == ["a", "b", "c"]
+    assert len(found) == 3
+    assert [task.classes for task in found.tasks] == [("folk", "pop"), ()]
+    assert np.array_equal(found.targets, [[1, 0.5], [0, np.nan], [np.nan, 1]], equal_nan=True)
+    assert found.rows == slice(0, 2)
+
+
+def test_tracks_without_any_label_stand_apart():
+    found = collect(
+        Listed(
+            *(track("a", valence=5, genre="pop"), track("b"), track("c", valence=None, genre=None)),
+            *(track("d", genre="folk"), track("e", genre="jazz")),
+        ),
+        tasks("genre", classes={"jazz": False}),
+    )
+    assert found.ids == ["a", "d"]
+    assert [one.id for one in found.unlabelled] == ["b", "c", "e"]
+
+
+def test_the_memory_dataset():
+    dataset = MemoryDataset(tracks=30, missing=0.3, seed=4)
+    assert isinstance(dataset, Dataset)
+    found = collect(dataset, [make_task(t.name, TaskSettings(), dataset.targets) for t in dataset.targets])
+    missing = np.isnan(found.targets)
+    assert missing.any()
+    assert not missing.all(axis=1).any()
+    assert len(found) + len(found.unlabelled) == 30
+
+
+def test_ids_that_are_taken():
+    assert said(track("a", valence=1), track("b", valence=1), track("a", valence=2), names=["valence"]) == (
+        "track 'a': the dataset has it twice",
+    )
+
+
+def test_targets_that_are_not_declared():
+    assert said(track("a", valence=1, arousal=2, x=None), names=["valence"]) == (
+        "track 'a': has targets that the dataset does not declare: arousal, x",
+    )
+
+
+def test_every_problem_is_told():
+    assert said(
+        track("a", valence=0, genre="rock"), track("b", valence=10, genre="pop"), track("b", genre="folk")
+    ) == (
+        "track 'a': valence is 0.0, outside [1, 9]",
+        "track 'a': genre is 'rock', not a class of it (classes: folk, jazz, pop)",
+        "track 'b': valence is 10.0, outside [1, 9]",
+        "track 'b': the dataset has it twice",
+    )
+
+
+def test_misspelt_classes_are_told_before_it_is_said_that_too_few_occur():
+    assert said(track("a", genre="Pop"), track("b", genre="pop"), names=["genre"]) == (
+        "track 'a': genre is 'Pop', not a class of it (classes: folk, jazz, pop)",
+        "task 'genre': at least 2 classes must have tracks (found: pop)",
+    )
+
+
+@pytest.mark.parametrize(("count", "told"), [(20, 20), (21, 21), (70, 21)])
+def test_twenty_problems_are_told(count, told):
+    problems = said(*(track(f"t{index}", valence=0) for index in range(count)), names=["valence"])
+    assert len(problems) == told
+    assert problems[19].startswith("track 't19'")
+    if count > 20:
+        assert problems[-1] == f"and {count - 20} more"
+
+
+def test_no_track_has_a_label():
+    assert said(track("a"), track("b"), names=["valence"]) == (
+        "none of the dataset's 2 tracks has a label for any task",
+    )
+    assert said() == ("none of the dataset's 0 tracks has a label for any task",)
+
+
+# Whether a split can be trained on.
+
+
+def check(labels, parts):
+    found = collect(
+        Listed(*(track(f"t{index}", genre=label) for index, label in enumerate(labels)), track("x", valence=5)),
+        tasks("genre", "valence"),
+    )
+    found.check_trainable({name: np.array(indices, dtype=int) for name, indices in parts.items()})
+
+
+def test_every_class_must_be_trained_on():
+    labels = ["pop", "folk", "jazz", "pop"]
+    check(labels, {"train": [0, 1, 2, 4], "val": [3], "test": []})
+    with pytest.raises(InputError) as caught:
+        check(labels, {"train": [0, 1, 4], "val": [3], "test": [2]})
+    assert str(caught.value) == (
+        "task 'genre': class 'jazz' is seen only in the test part (track 't2'); merge or drop it with "
+        "tasks.genre.classes, or split otherwise"
+    )
+
+
+def test_every_task_must_have_a_label_to_train_on():
+    with pytest.raises(InputError, match="task 'valence': no track of the training part has a label"):
+        check(["pop", "folk"], {"train": [0, 1], "val": [2], "test": []})
