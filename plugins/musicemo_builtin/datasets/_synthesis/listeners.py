@@ -1,6 +1,6 @@
 """From what was played to what listeners say of it.
 
-Six cues describe a clip; each is brought to [-1, 1] between a low and a high reference, and three weighted sums
+Eight cues describe a clip; each is brought to [-1, 1] between a low and a high reference, and three weighted sums
 of them, squashed into (0, 1), are the emotions. The cues, their directions and their relative importance follow
 the literature named in `docs/synth.md`; the numbers are ours.
 """
