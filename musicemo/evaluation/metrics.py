@@ -60,7 +60,9 @@ def regression(prediction: Floats, target: Floats) -> dict[str, Floats]:
             "ccc": np.where(
                 defined, 2 * covariance / (prediction.var(axis=-1) + target.var(axis=-1) + distance), np.nan
             ),
-            "r2": np.where(defined, metrics.r2_score(**columns).reshape(shape), np.nan),
+            "r2": np.where(
+                defined, metrics.r2_score(**columns).reshape(shape) if count > 1 else np.nan, np.nan
+            ),
             "rmse": metrics.root_mean_squared_error(**columns).reshape(shape),
             "mae": metrics.mean_absolute_error(**columns).reshape(shape),
         }
