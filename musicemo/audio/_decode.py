@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -80,13 +79,13 @@ def _read(name: str, path: Path, recipe: Recipe) -> tuple[NDArray[np.float32], i
         return decode(name, path, recipe)
     with file:
         try:
-            return _mono(_blocks(file, name, recipe)), file.samplerate
+            return _excerpt(file, name, recipe), file.samplerate
         except soundfile.LibsndfileError as error:
             raise InputError(f"{name} is damaged or truncated: {error.error_string}") from error
 
 
-def _blocks(file: SoundFile, name: str, recipe: Recipe) -> Iterator[NDArray[np.float32]]:
-    """Yield `[sample frames, channels]` of the excerpt."""
+def _excerpt(file: SoundFile, name: str, recipe: Recipe) -> NDArray[np.float32]:
+    """Decode the excerpt of an open file and average its channels."""
     from musicemo.audio._integrity import check_length
 
     begin = int(recipe.offset * file.samplerate)
@@ -100,21 +99,17 @@ def _blocks(file: SoundFile, name: str, recipe: Recipe) -> Iterator[NDArray[np.f
     wanted = file.frames - begin
     if recipe.duration is not None:
         wanted = min(wanted, int(recipe.duration * file.samplerate))
-    left = wanted
-    while left > 0:
-        block = file.read(min(left, _READ), dtype="float32", always_2d=True)
+    samples = np.empty(wanted, np.float32)
+    done = 0
+    while done < wanted:
+        block = file.read(min(wanted - done, _READ), dtype="float32", always_2d=True)
         if not len(block):
             break
-        left -= len(block)
-        yield block
-    check_length(file, name, missing=left)
-
-
-def _mono(blocks: Iterator[NDArray[np.float32]]) -> NDArray[np.float32]:
-    parts = [block[:, 0] if block.shape[1] == 1 else block.T.mean(axis=0) for block in blocks]
-    if len(parts) == 1:
-        return np.ascontiguousarray(parts[0])
-    return np.concatenate(parts) if parts else np.empty(0, np.float32)
+        place = samples[done : done + len(block)]
+        place[:] = block[:, 0] if block.shape[1] == 1 else block.T.mean(axis=0)
+        done += len(block)
+    check_length(file, name, missing=wanted - done)
+    return samples[:done]
 
 
 def _resample(samples: NDArray[np.float32], rate: int, target: int) -> NDArray[np.float32]:

@@ -47,7 +47,7 @@ class Recipe:
         problems = [
             f"recipe.{name} is {getattr(self, name)!r}; it must be a whole number above 0"
             for name in positive
-            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1
+            if type(getattr(self, name)) is not int or getattr(self, name) < 1
         ]
         if not problems:
             if self.sample_rate < _LOWEST_RATE:

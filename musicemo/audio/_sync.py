@@ -43,8 +43,7 @@ def decibels(power: NDArray[np.float32], reference: float | None = None) -> NDAr
         power: Any shape; below 1e-10 it counts as 1e-10.
         reference: What 0 dB stands for; None is the maximum of `power`.
     """
-    if reference is None:
-        reference = float(power.max())
-    level = 10.0 * np.log10(np.maximum(_LEAST_POWER, power)) - 10.0 * np.log10(max(_LEAST_POWER, reference))
+    level = 10.0 * np.log10(np.maximum(_LEAST_POWER, power))
+    level -= level.max() if reference is None else 10.0 * np.log10(max(_LEAST_POWER, reference))
     limited: NDArray[np.float32] = np.maximum(level, level.max() - _RANGE).astype(np.float32)
     return limited
