@@ -26,8 +26,9 @@ def predicted_figure(name: str, part: str, task: TaskEvaluation) -> Figure:
 
     figure = Figure(figsize=(4.5, 4.5), layout="constrained")
     axes = figure.add_subplot()
-    both = np.concatenate([task.target, task.prediction]) if len(task.target) else np.array([0.0, 1.0])
-    low, high = float(both.min()), float(both.max())
+    both = np.concatenate([task.target, task.prediction])
+    both = both[np.isfinite(both)]
+    low, high = (float(both.min()), float(both.max())) if len(both) else (0.0, 1.0)
     margin = 0.04 * (high - low) or 0.5
     axes.plot([low, high], [low, high], color="0.6", linewidth=1, linestyle="--", zorder=1)
     axes.scatter(task.target, task.prediction, s=16, alpha=0.6, linewidths=0, zorder=2)

@@ -30,7 +30,7 @@ def regression(prediction: Floats, target: Floats) -> dict[str, Floats]:
     mean absolute error, the last two in the target's units. The concordance is 2 cov / (var_p + var_t +
     (mean_p - mean_t)^2), from Lin (1989), "A concordance correlation coefficient to evaluate reproducibility".
     A constant prediction ranks nothing: its correlations are 0. With a constant target, or fewer than two
-    tracks, correlations and R squared are not defined: NaN.
+    tracks, correlations and R squared are not defined: NaN. A prediction that is not finite leaves none defined.
     """
     from scipy import stats
     from sklearn import metrics
@@ -38,6 +38,8 @@ def regression(prediction: Floats, target: Floats) -> dict[str, Floats]:
     *shape, count = target.shape
     if count == 0:
         return {name: np.full(shape, np.nan) for name in REGRESSION}
+    known = np.isfinite(prediction).all(axis=-1, keepdims=True)
+    prediction = np.where(known, prediction, 0.0)
     columns: dict[str, Any] = {
         "y_true": target.reshape(-1, count).T,
         "y_pred": prediction.reshape(-1, count).T,
@@ -54,7 +56,7 @@ def regression(prediction: Floats, target: Floats) -> dict[str, Floats]:
 
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")  # of constant input, which `defined` and `spread` answer
-        return {
+        found = {
             "spearman": correlation(stats.rankdata(prediction, axis=-1), stats.rankdata(target, axis=-1)),
             "pearson": correlation(prediction, target),
             "ccc": np.where(
@@ -66,6 +68,7 @@ def regression(prediction: Floats, target: Floats) -> dict[str, Floats]:
             "rmse": metrics.root_mean_squared_error(**columns).reshape(shape),
             "mae": metrics.mean_absolute_error(**columns).reshape(shape),
         }
+    return {name: np.where(known[..., 0], value, np.nan) for name, value in found.items()}
 
 
 def classification(prediction: Indices, target: Indices, classes: Sequence[str]) -> dict[str, Any]:

@@ -36,6 +36,7 @@ CASES = {
     "two tracks": regression_task([1, 2], [1, 3]),
     "one track": regression_task([1], [2]),
     "no track": regression_task([], []),
+    "prediction not finite": regression_task([1, np.inf, np.nan], [1, 2, 3]),
     "classes": classification_task([0, 1, 2, 0], [0, 1, 1, 2]),
     "one class": classification_task([0, 0], [0, 0]),
     "one labelled track": classification_task([0], [1]),

@@ -138,6 +138,16 @@ def test_a_prediction_that_hardly_varies_makes_no_noise():
     assert all(np.isfinite(value) for value in found.values())
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_prediction_that_is_not_finite_leaves_its_row_undefined(value):
+    prediction, target = (np.stack([values, values]) for values in ratings(10))
+    prediction[1, 3] = value
+    found, good = regression(prediction, target), regression(prediction[0], target[0])
+    for name in REGRESSION:
+        assert found[name][0] == pytest.approx(good[name])
+        assert np.isnan(found[name][1])
+
+
 # Classification.
 
 
