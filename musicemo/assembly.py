@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from musicemo.contracts import Weighting
 from musicemo.data import (
+    Batch,
     Batches,
     Features,
     Scaling,
@@ -131,31 +132,38 @@ class Assembly:
         with source.blaming("weighting"):
             self.weighting: Weighting = experiment.weighting.build(tasks=list(experiment.tasks))
             self.weighting.to(device)
-        self.objective = Objective(tracks.tasks, _terms(experiment, tracks, train))
+        self.objective = Objective(tracks.tasks, _terms(experiment, tracks, train)).to(device)
         self.batches = self._batches(tracks, split, seed, overfit_batches)
         with source.blaming("training", "early_stopping", "monitor"):
             check_monitor(self.training.early_stopping.monitor, tracks.tasks, self.batches)
-        with source.blaming("model"):
-            self._rehearse(tracks, train[:2], device)
+        with torch.no_grad():
+            self._rehearse(experiment, tracks, train[:2], device)
 
-    @torch.no_grad()
-    def _rehearse(self, tracks: Tracks, indices: Indices, device: torch.device) -> None:
+    def _rehearse(self, experiment: Experiment, tracks: Tracks, indices: Indices, device: torch.device) -> None:
         """Take two tracks through the network and the losses, to see that shapes are what they should be."""
-        network = self.network.eval()
         batch = next(Batches(self.features, tracks.targets, indices, len(indices)).epoch()).to(device)
-        expected = [len(indices), network.backbone.embedding_size]
+        with experiment.source.blaming("model"):
+            embedding = self._embedding(batch)
+        predictions = {name: head(embedding) for name, head in self.network.heads.items()}
+        with experiment.source.blaming("tasks"):
+            try:
+                self.objective(predictions, batch.targets)
+            except InputError:
+                raise
+            except Exception as error:  # a stranger's loss may raise anything
+                raise InputError(f"a loss fails on {len(indices)} tracks: {_described(error)}") from error
+
+    def _embedding(self, batch: Batch) -> torch.Tensor:
+        network = self.network.eval()
+        expected = [len(batch.x), network.backbone.embedding_size]
         try:
             embedding = network.backbone(batch.x, batch.lengths)
         except Exception as error:  # a stranger's model may raise anything
-            frame = traceback.extract_tb(error.__traceback__)[-1]
-            raise InputError(
-                f"fails on a batch of shape {list(batch.x.shape)}: {type(error).__name__}: {error} "
-                f"({frame.filename}:{frame.lineno})"
-            ) from error
+            raise InputError(f"fails on a batch of shape {list(batch.x.shape)}: {_described(error)}") from error
         if not isinstance(embedding, torch.Tensor) or list(embedding.shape) != expected:
             found = list(embedding.shape) if isinstance(embedding, torch.Tensor) else type(embedding).__name__
             raise InputError(f"the embedding has shape {found}, where {expected} is expected")
-        self.objective({name: head(embedding) for name, head in network.heads.items()}, batch.targets)
+        return embedding
 
     def _batches(self, tracks: Tracks, split: Split, seed: int, overfit_batches: int) -> dict[str, Batches]:
         size, bucket = self.training.batch_size, self.training.bucket
@@ -175,7 +183,7 @@ def _training(experiment: Experiment, *, overfit: bool) -> TrainingSettings:
     if not overfit:
         return experiment.training
     stopping = experiment.training.early_stopping.model_copy(
-        update={"monitor": "train/loss", "patience": False}
+        update={"monitor": "train/loss", "mode": "min", "patience": False}
     )
     return experiment.training.model_copy(update={"early_stopping": stopping})
 
@@ -190,6 +198,11 @@ def _terms(experiment: Experiment, tracks: Tracks, train: Indices) -> dict[str, 
         with experiment.source.blaming("tasks", task.name, "loss"):
             found[task.name] = [Term(weight, loss.build(class_counts=counts)) for weight, loss in chosen]
     return found
+
+
+def _described(error: Exception) -> str:
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {error} ({frame.filename}:{frame.lineno})"
 
 
 def seed_everything(seed: int) -> None:

@@ -15,6 +15,8 @@ from musicemo.errors import MusicemoError
 
 __all__ = ["main"]
 
+_INTERRUPTED = 130
+
 _EPILOG = "Start with: musicemo run experiments/multitask.toml"
 
 
@@ -62,9 +64,15 @@ def main() -> NoReturn:
             _say("error", "bold red", problem)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        _say("interrupted", "yellow", "the same command with --resume goes on where it stopped")
-        sys.exit(130)
+        sys.exit(_interrupted())
+    except SystemExit as end:  # typer makes one of an interruption that reaches it
+        sys.exit(_interrupted() if end.code == _INTERRUPTED else end.code)
     sys.exit(0)
+
+
+def _interrupted() -> int:
+    _say("interrupted", "yellow", "musicemo run with --resume goes on where a run stopped")
+    return _INTERRUPTED
 
 
 def _say(what: str, style: str, text: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from musicemo.cli._style import plain_table
@@ -36,7 +37,9 @@ def print_summary(dataset: str, method: str, summary: Summary) -> None:
         for name, counts in classes.items():
             total = sum(counts.values())
             if name != "missing" or total:
-                table.add_row(name, *(str(counts[part]) for part in PARTS), str(total), _bar(total, most))
+                table.add_row(
+                    escape(name), *(str(counts[part]) for part in PARTS), str(total), _bar(total, most)
+                )
         _print(console, table)
     console.print()
     for leak in summary.leaks:
@@ -60,7 +63,8 @@ def _print_merging(console: Console, task: str, summary: Summary) -> None:
         return
     table = plain_table("class", "tracks", "becomes", title=f"{task}: classes before merging")
     for name, found in merged.items():
-        table.add_row(name, str(found["tracks"]), found["becomes"] or "[dim]dropped[/dim]")
+        becomes = "[dim]dropped[/dim]" if found["becomes"] is None else escape(found["becomes"])
+        table.add_row(escape(name), str(found["tracks"]), becomes)
     _print(console, table)
 
 

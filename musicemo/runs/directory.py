@@ -59,7 +59,10 @@ class RunDirectory:
 
     def _acquire(self) -> bool:
         """Take the lock, which the system gives back however the process ends."""
-        self._lock = (self.path / ".lock").open("w")
+        try:
+            self._lock = (self.path / ".lock").open("w")
+        except OSError as error:
+            raise RunError(f"{self.path / '.lock'}: cannot be written: {error.strerror}") from error
         with contextlib.suppress(BlockingIOError):
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return True

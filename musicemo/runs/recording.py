@@ -28,14 +28,20 @@ def recorded(
     Raises:
         RunError: in place of any error that is not the user's.
     """
-    results: dict[str, Any] = {"status": "running", **known, "warnings": []}
+    told: list[str] = []
+    results: dict[str, Any] = {"status": "running", **known, "warnings": directory.results.get("warnings", [])}
     show = warnings.showwarning
 
     def record(message: Warning | str, *details: Any, **more: Any) -> None:
-        results["warnings"].append(str(message))
-        show(message, *details, **more)
+        text = str(message)
+        if text not in results["warnings"]:
+            results["warnings"].append(text)
+        if text not in told:  # what warns once a batch or an epoch need not be read as often
+            told.append(text)
+            show(message, *details, **more)
 
     warnings.showwarning = record
+    (directory.path / "error.txt").unlink(missing_ok=True)
     try:
         yield results
         directory.write_results(results)

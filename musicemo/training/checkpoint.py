@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import pickle
+import io
 import random
-import shutil
+import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -22,18 +20,20 @@ _FORMAT = 1
 
 
 def save_checkpoint(folder: Path, content: dict[str, Any], *, best: bool) -> None:
-    """Write ``last.pt`` and, if the epoch is the best so far, ``best.pt`` with the same content."""
-    last = folder / "last.pt"
-    write_atomically(last, lambda file: torch.save({"format": _FORMAT, **content}, file))
-    if best:
-        link = folder / ".best.pt"
-        with contextlib.suppress(FileNotFoundError):
-            link.unlink()
-        try:
-            os.link(last, link)
-            link.replace(folder / "best.pt")
-        except OSError:  # a file system without links
-            write_atomically(folder / "best.pt", lambda file: shutil.copyfileobj(last.open("rb"), file))
+    """Write ``last.pt`` and, if the epoch is the best so far, ``best.pt`` with the same content.
+
+    The best comes first: a run killed in between trains the epoch again, and no ``last.pt`` ever speaks of a
+    best epoch that ``best.pt`` is not of.
+    """
+    buffer = io.BytesIO()  # since torch.save turns a full disk's OSError into a RuntimeError about zip files
+    torch.save({"format": _FORMAT, **content}, buffer)
+    paths = [folder / "best.pt"] if best else []
+    for path in [*paths, folder / "last.pt"]:
+        write_atomically(path, lambda file: _write(file, buffer))
+
+
+def _write(file: BinaryIO, content: io.BytesIO) -> None:
+    file.write(content.getbuffer())
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
@@ -43,11 +43,14 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         InputError: the file is missing, damaged, or no checkpoint of this format.
     """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of how a file that is no checkpoint was pickled
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise InputError(f"{path}: there is no such checkpoint") from error
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, ValueError) as error:
-        raise InputError(f"{path}: is no readable checkpoint: {error}") from error
+    except Exception as error:  # what torch raises for a damaged file depends on where it is damaged
+        first = next(iter(str(error).splitlines()), "")
+        raise InputError(f"{path}: is no readable checkpoint: {type(error).__name__}: {first}") from error
     if not isinstance(content, dict) or content.get("format") != _FORMAT:
         raise InputError(f"{path}: is no checkpoint of this version of musicemo")
     return content

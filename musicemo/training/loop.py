@@ -68,6 +68,7 @@ class Trainer:
             name: [p for p in head.parameters() if p.requires_grad] for name, head in run.network.heads.items()
         }
 
+        self._random: dict[str, Any] | None = None
         self._folder = run.directory / "checkpoints"
         self._started = time.monotonic()
 
@@ -91,7 +92,7 @@ class Trainer:
         self._scaler.load_state_dict(state["scaler"])
         self.run.stopping.load_state_dict(state["stopping"])
         self.run.history[:] = state["history"]
-        restore_random_state(state["random"])
+        self._random = state["random"]
         self._started -= state["seconds"]
 
     @property
@@ -105,13 +106,15 @@ class Trainer:
         Raises:
             RunError: a loss or gradient that is not finite, with its epoch, batch and task.
         """
+        if self._random:  # only now, since a plugin may draw random numbers when the run starts
+            restore_random_state(self._random)
         first = len(self.run.history) + 1
         for epoch in range(first, self.settings.epochs + 1):
             if first > 1 and self.run.stopping.stop(epoch - 1):
                 break
             self._hooks("epoch_started", run=self.run, epoch=epoch)
             record = {"epoch": epoch, **self._train(epoch), **self._validate()}
-            record |= {"learning_rate": self._optimizer.param_groups[0]["lr"], **self.run.weighting.scalars()}
+            record |= {"learning_rate": self._optimizer.param_groups[0]["lr"], **self._weights()}
             monitored = self.run.stopping.value(record)
             best = self.run.stopping.update(epoch, monitored)
             self._schedule.step(monitored)
@@ -192,6 +195,10 @@ class Trainer:
         if limit is not None and math.isfinite(value):
             torch.nn.utils.clip_grads_with_norm_(self.run.network.parameters(), limit, norm)
         return value
+
+    @torch.no_grad()
+    def _weights(self) -> dict[str, float]:
+        return {name: float(value) for name, value in self.run.weighting.scalars().items()}
 
     def _validate(self) -> dict[str, float]:
         if "val" not in self.parts:

@@ -30,6 +30,13 @@ class Head(nn.Sequential):
         super().__init__(*layers)
 
 
+class _Heads(nn.ModuleDict):
+    """Modules by task, whose names may be those of a dictionary's methods: a task may be called `pop`."""
+
+    def add_module(self, name: str, module: nn.Module | None) -> None:
+        self._modules[name] = module  # type: ignore[assignment]  # torch's own hint of it leaves None out
+
+
 class Network(nn.Module):
     """`x` `[batch, time, feature]` and `lengths` `[batch]` to an embedding and, by task, predictions."""
 
@@ -39,7 +46,7 @@ class Network(nn.Module):
         if not isinstance(size, int):
             raise InputError(f"model {type(backbone).__name__} has no integer attribute embedding_size")
         self.backbone = backbone
-        self.heads = nn.ModuleDict({task.name: Head(size, task, heads[task.name]) for task in tasks})
+        self.heads = _Heads({task.name: Head(size, task, heads[task.name]) for task in tasks})
 
     def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the embedding `[batch, embedding]` and the predictions of every task."""

@@ -42,10 +42,11 @@ class Objective(nn.Module):
         for task, prediction, target in self.known(predictions, targets):
             parts = [term.weight * term.loss(prediction, target) for term in self.terms[task.name]]
             for term, part in zip(self.terms[task.name], parts, strict=True):
-                if part.dim():
+                if not isinstance(part, Tensor) or part.dim():
                     name = type(term.loss).__name__
+                    found = f"shape {list(part.shape)}" if isinstance(part, Tensor) else type(part).__name__
                     raise InputError(
-                        f"loss {name} returns shape {list(part.shape)}, where a scalar is expected"
+                        f"task {task.name!r}: loss {name} returns {found}, where a scalar tensor is expected"
                     )
             losses[task.name] = torch.stack(parts).sum()
         return losses

@@ -67,7 +67,11 @@ class Schedule:
         self._scheduler: lr_scheduler.LRScheduler | None = None
         if isinstance(settings, Plateau):
             self._plateau = lr_scheduler.ReduceLROnPlateau(
-                optimizer, "max" if mode == "max" else "min", factor=settings.factor, patience=settings.patience
+                optimizer,
+                "max" if mode == "max" else "min",
+                factor=settings.factor,
+                patience=settings.patience,
+                threshold=0.0,
             )
         elif isinstance(settings, Cosine | StepDecay):
             self._scheduler = _with_warmup(settings, optimizer, epochs)

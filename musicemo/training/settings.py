@@ -56,7 +56,7 @@ class _WithWarmup(Settings):
 
 
 class Cosine(_WithWarmup):
-    """A half cosine down to `final` times the learning rate at the last epoch."""
+    """A half cosine down to `final` times the learning rate, which is reached as the last epoch ends."""
 
     type: Literal["cosine"]
     final: float = Field(default=0.0, ge=0, le=1)
@@ -71,7 +71,7 @@ class StepDecay(_WithWarmup):
 
 
 class Plateau(Settings):
-    """Times `factor` after `patience` epochs without a better value of what early stopping monitors."""
+    """Times `factor` after more than `patience` epochs without a better value of what early stopping monitors."""
 
     type: Literal["plateau"]
     factor: float = Field(default=0.5, gt=0, lt=1)

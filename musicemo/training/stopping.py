@@ -47,9 +47,10 @@ class Stopping:
     def update(self, epoch: int, value: float) -> bool:
         """Take in an epoch's value and tell whether it is the best so far."""
         sign = -1 if self.mode == "max" else 1
-        better = self.best_epoch == 0 or math.isnan(self.best_value)
+        better = self.best_epoch == 0
         if not better and math.isfinite(value):
-            better = sign * value < sign * self.best_value - self._min_delta
+            limit = sign * self.best_value - self._min_delta
+            better = sign * value < limit or not math.isfinite(limit)
         if better:
             self.best_epoch, self.best_value = epoch, value
         return better

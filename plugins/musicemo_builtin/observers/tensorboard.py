@@ -31,9 +31,12 @@ class TensorBoard:
         """Open the writer, or reopen it after the last recorded epoch; show the configuration and examples."""
         from torch.utils.tensorboard import SummaryWriter
 
-        done = len(run.history)
-        self._writer = SummaryWriter(str(run.directory), purge_step=done + 1 if done else None)
-        if not done:
+        # From the best epoch on, where figures are drawn, what an interrupted process wrote is written anew.
+        first = run.stopping.best_epoch
+        self._writer = SummaryWriter(str(run.directory), purge_step=first)
+        for record in run.history[max(first - 1, 0) :]:
+            self._write(run, record)
+        if not run.history:
             indented = "\n".join(f"    {line}" for line in run.toml.splitlines())
             self._writer.add_text("experiment", indented, 0)
             for index in run.split.parts["train"][:_EXAMPLES]:
@@ -43,6 +46,9 @@ class TensorBoard:
     @hookimpl
     def musicemo_epoch_finished(self, run: Run, record: dict[str, float]) -> None:
         """Write every recorded quantity."""
+        self._write(run, record)
+
+    def _write(self, run: Run, record: Mapping[str, float]) -> None:
         if self._writer:
             tasks = {task.name for task in run.tasks}
             for name, value in record.items():

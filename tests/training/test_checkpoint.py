@@ -1,0 +1,148 @@
+import errno
+import os
+import random
+import resource
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from musicemo.errors import InputError, RunError
+from musicemo.training import load_checkpoint
+from musicemo.training.checkpoint import random_state, restore_random_state, save_checkpoint
+
+
+def state(value=1.0):
+    return {"network": {"weight": torch.full((20, 10), value)}, "epoch": 3, "random": random_state()}
+
+
+def test_a_checkpoint_is_read_as_it_was_written(tmp_path):
+    save_checkpoint(tmp_path, state(2.0), best=False)
+    assert os.listdir(tmp_path) == ["last.pt"]
+    found = load_checkpoint(tmp_path / "last.pt")
+    assert found["epoch"] == 3
+    assert torch.equal(found["network"]["weight"], torch.full((20, 10), 2.0))
+
+
+def test_the_best_is_kept_until_there_is_a_better(tmp_path):
+    for value, best in [(1.0, True), (2.0, False), (3.0, True), (4.0, False)]:
+        save_checkpoint(tmp_path, state(value), best=best)
+        assert sorted(os.listdir(tmp_path)) == ["best.pt", "last.pt"]
+    values = [load_checkpoint(tmp_path / name)["network"]["weight"][0, 0] for name in ("best.pt", "last.pt")]
+    assert values == [3.0, 4.0]
+
+
+def test_loading_executes_nothing(tmp_path):
+    class Malicious:
+        def __reduce__(self):
+            return os.system, (f"touch {tmp_path / 'executed'}",)
+
+    torch.save({"format": 1, "network": Malicious()}, tmp_path / "evil.pt")
+    with pytest.raises(InputError, match=r"evil\.pt: is no readable checkpoint: UnpicklingError"):
+        load_checkpoint(tmp_path / "evil.pt")
+    torch.save(nn.Linear(2, 2), tmp_path / "whole.pt")
+    with pytest.raises(InputError, match=r"whole\.pt: is no readable checkpoint"):
+        load_checkpoint(tmp_path / "whole.pt")
+    assert not (tmp_path / "executed").exists()
+
+
+def test_a_checkpoint_that_is_missing(tmp_path):
+    with pytest.raises(InputError, match=r"last\.pt: there is no such checkpoint"):
+        load_checkpoint(tmp_path / "last.pt")
+
+
+@pytest.mark.parametrize("content", [{"weight": torch.zeros(2)}, {"format": 99}, [1, 2], torch.zeros(3)])
+def test_a_file_of_something_else_is_refused(content, tmp_path):
+    torch.save(content, tmp_path / "other.pt")
+    with pytest.raises(InputError, match=r"other\.pt: is no checkpoint of this version of musicemo"):
+        load_checkpoint(tmp_path / "other.pt")
+
+
+def test_a_damaged_file_is_refused_wherever_it_is_damaged(tmp_path):
+    save_checkpoint(tmp_path, state(), best=False)
+    whole, broken = (tmp_path / "last.pt").read_bytes(), tmp_path / "broken.pt"
+    damaged = [whole[: len(whole) * share // 20] for share in range(20)]
+    draw = random.Random(0)
+    for _ in range(150):
+        changed = bytearray(whole)
+        for _ in range(3):
+            changed[draw.randrange(len(whole))] = draw.randrange(256)
+        damaged.append(bytes(changed))
+    damaged += [b"hello", b"epoch,loss\n1,2\n", b"\x80\x04N.", b"PK\x03\x04", b"\x80\x02}q\x00.", b"{}"]
+    refused = 0
+    for content in damaged:
+        broken.write_bytes(content)
+        try:
+            load_checkpoint(broken)
+        except InputError as error:
+            refused += 1
+            assert str(error).startswith(f"{broken}: is no ")
+            assert "\n" not in str(error)
+    assert refused > 60
+
+
+def test_every_generator_continues():
+    def draw():
+        found = [random.random(), random.gauss(0, 1), *np.random.random(3), np.random.normal()]
+        return [*found, *torch.rand(3).tolist()]
+
+    random.seed(5)
+    np.random.seed(5)
+    torch.manual_seed(5)
+    draw()  # leaves a normal deviate behind in two of them
+    kept = random_state()
+    expected = draw()
+    restore_random_state(kept)
+    assert draw() == expected
+
+
+def test_the_generators_state_survives_a_checkpoint(tmp_path):
+    save_checkpoint(tmp_path, {"random": random_state()}, best=False)
+    expected = [random.random(), np.random.random(), torch.rand(1).item()]
+    restore_random_state(load_checkpoint(tmp_path / "last.pt")["random"])
+    assert [random.random(), np.random.random(), torch.rand(1).item()] == expected
+
+
+@pytest.mark.parametrize("best", [True, False])
+def test_a_full_disk_leaves_the_earlier_checkpoints(best, tmp_path):
+    save_checkpoint(tmp_path, state(1.0), best=True)
+    large = {"network": {"weight": torch.zeros(100, 1000)}}
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))  # a write beyond it fails as on a full disk
+    try:
+        with pytest.raises(RunError, match=r"\.pt: cannot be written: File too large"):
+            save_checkpoint(tmp_path, large, best=best)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert sorted(os.listdir(tmp_path)) == ["best.pt", "last.pt"]
+    for name in ("best.pt", "last.pt"):
+        assert load_checkpoint(tmp_path / name)["network"]["weight"].shape == (20, 10)
+
+
+def test_a_disk_without_space_is_named(tmp_path, monkeypatch):
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(RunError, match=r"last\.pt: cannot be written: No space left on device"):
+        save_checkpoint(tmp_path, state(), best=False)
+    assert os.listdir(tmp_path) == []
+
+
+def test_no_checkpoint_speaks_of_a_best_epoch_that_best_is_not_of(tmp_path, monkeypatch):
+    save_checkpoint(tmp_path, {"epoch": 1}, best=True)
+    replace, count = os.replace, 0
+
+    def fail_second(source, target):
+        nonlocal count
+        count += 1
+        if count == 2:
+            raise OSError(errno.EIO, "as if the power had gone")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", fail_second)
+    with pytest.raises(RunError):
+        save_checkpoint(tmp_path, {"epoch": 2}, best=True)
+    assert load_checkpoint(tmp_path / "last.pt")["epoch"] == 1
+    assert load_checkpoint(tmp_path / "best.pt")["epoch"] == 2

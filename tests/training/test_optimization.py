@@ -1,0 +1,194 @@
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from musicemo.errors import InputError
+from musicemo.training import TrainingSettings, choose_device
+from musicemo.training.optimization import Schedule, make_optimizer
+
+ADAM = {"type": "adam", "lr": 0.02, "weight_decay": 0.1, "betas": [0.8, 0.99]}
+ADAMW = {"type": "adamw", "lr": 0.02, "weight_decay": 0.3}
+SGD = {"type": "sgd", "lr": 0.02, "momentum": 0.5, "nesterov": True, "weight_decay": 0.2}
+
+
+def settings(**tables):
+    """Read a table [training] as TOML would be, with arrays where there are tuples."""
+    from musicemo import registry
+
+    return registry.validate(TrainingSettings, tables)
+
+
+def network():
+    torch.manual_seed(3)
+    return nn.Sequential(nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 1))
+
+
+def step(net, optimizer, times=5):
+    x = torch.linspace(-1, 1, 24).view(6, 4)
+    for _ in range(times):
+        optimizer.zero_grad()
+        ((net(x) - 0.3) ** 2).mean().backward()
+        optimizer.step()
+    return torch.cat([p.detach().flatten() for p in net.parameters()])
+
+
+@pytest.mark.parametrize(
+    ("table", "reference"),
+    [
+        (ADAM, lambda p: torch.optim.Adam(p, lr=0.02, weight_decay=0.1, betas=(0.8, 0.99))),
+        (ADAMW, lambda p: torch.optim.AdamW(p, lr=0.02, weight_decay=0.3)),
+        (SGD, lambda p: torch.optim.SGD(p, lr=0.02, momentum=0.5, nesterov=True, weight_decay=0.2)),
+        ({"type": "adam"}, lambda p: torch.optim.Adam(p, lr=1e-3)),
+        ({"type": "adamw"}, lambda p: torch.optim.AdamW(p, lr=1e-3, weight_decay=0.01)),
+        ({"type": "sgd"}, lambda p: torch.optim.SGD(p, lr=1e-3, momentum=0.9)),
+    ],
+)
+def test_an_optimizer_steps_as_torchs_own(table, reference):
+    ours, theirs = network(), network()
+    optimizer = make_optimizer(settings(optimizer=table).optimizer, ours, nn.Module())
+    assert torch.equal(step(ours, optimizer), step(theirs, reference(theirs.parameters())))
+
+
+@pytest.mark.parametrize("table", [ADAM, ADAMW, SGD])
+def test_a_weightings_parameters_are_trained_without_decay(table):
+    weighting = nn.ParameterList([nn.Parameter(torch.ones(2))])
+    optimizer = make_optimizer(settings(optimizer=table).optimizer, network(), weighting)
+    own = [group for group in optimizer.param_groups if any(p is weighting[0] for p in group["params"])]
+    assert [group["weight_decay"] for group in own] == [0.0]
+    assert own[0]["lr"] == 0.02
+    assert optimizer.param_groups[0]["weight_decay"] == table["weight_decay"]
+
+
+def test_frozen_parameters_are_not_given_to_the_optimizer():
+    net = network()
+    net[0].requires_grad_(False)
+    optimizer = make_optimizer(settings().optimizer, net, nn.Module())
+    assert [p for group in optimizer.param_groups for p in group["params"]] == [*net[2].parameters()]
+    before = net[0].weight.clone()
+    step(net, optimizer)
+    assert torch.equal(net[0].weight, before)
+
+
+def rates(table, epochs=8, values=None, mode="min"):
+    """Return the learning rate of every epoch."""
+    net = network()
+    optimizer = make_optimizer(settings(optimizer={"type": "sgd", "lr": 2.0}).optimizer, net, nn.Module())
+    schedule = Schedule(settings(schedule=table).schedule, optimizer, epochs, mode)
+    found = []
+    for epoch in range(epochs):
+        found.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step(values[epoch] if values else 0.0)
+    return found
+
+
+def test_constant_rate():
+    assert rates({"type": "constant"}) == [2.0] * 8
+
+
+@pytest.mark.parametrize("final", [0.0, 0.1])
+def test_cosine_falls_by_half_a_period_over_the_epochs(final):
+    expected = [2 * (final + (1 - final) * (1 + math.cos(math.pi * e / 8)) / 2) for e in range(8)]
+    assert rates({"type": "cosine", "final": final}) == pytest.approx(expected)
+
+
+def test_cosine_is_torchs_own():
+    parameter = nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([parameter], lr=2.0)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=8, eta_min=0.2)
+    expected = []
+    for _ in range(8):
+        expected.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    assert rates({"type": "cosine", "final": 0.1}) == pytest.approx(expected)
+
+
+def test_warmup_rises_linearly_and_then_the_schedule_begins():
+    found = rates({"type": "cosine", "warmup": 3})
+    assert found[:4] == pytest.approx([2 * 1 / 4, 2 * 2 / 4, 2 * 3 / 4, 2.0])
+    assert found[4:] == pytest.approx([1 + math.cos(math.pi * e / 5) for e in range(1, 5)])
+
+
+def test_step_decay_multiplies_every_so_many_epochs():
+    expected = [2.0, 2.0, 2.0, 0.5, 0.5, 0.5, 0.125, 0.125]
+    assert rates({"type": "step", "every": 3, "factor": 0.25}) == pytest.approx(expected)
+    found = rates({"type": "step", "every": 3, "factor": 0.25, "warmup": 1})
+    assert found == pytest.approx([1.0, *expected[:7]])
+
+
+def test_a_warmup_longer_than_the_training_only_rises():
+    assert rates({"type": "cosine", "warmup": 20}, epochs=3) == pytest.approx([2 / 21, 4 / 21, 6 / 21])
+
+
+@pytest.mark.parametrize(
+    ("mode", "values"),
+    [
+        ("min", [5.0, 4.0, 4.0, 4.5, 4.0, 3.9, 4.0, 4.0]),
+        ("max", [0.0, 1.0, 1.0, 0.5, 1.0, 1.1, 1.0, 1.0]),
+    ],
+)
+def test_plateau_falls_after_more_than_patience_epochs_without_a_better_value(mode, values):
+    # epochs 3, 4 and 5 bring nothing better than epoch 2, so the rate of epoch 6 is lower; epoch 6 is better
+    found = rates({"type": "plateau", "factor": 0.5, "patience": 2}, values=values, mode=mode)
+    assert found == [2.0] * 5 + [1.0] * 3
+
+
+def test_plateau_counts_the_smallest_improvement_as_early_stopping_does():
+    values = [1.0 - epoch * 1e-6 for epoch in range(8)]
+    assert rates({"type": "plateau", "patience": 0}, values=values) == [2.0] * 8
+
+
+def test_plateau_takes_a_value_that_is_not_defined_for_no_improvement():
+    values = [1.0, math.nan, math.nan, 0.5, 0.4, 0.3, 0.2, 0.1]
+    assert rates({"type": "plateau", "patience": 1}, values=values) == [2.0] * 3 + [1.0] * 5
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        {"type": "cosine", "warmup": 2},
+        {"type": "step", "every": 2},
+        {"type": "plateau", "patience": 1},
+        {"type": "constant"},
+    ],
+)
+def test_a_schedule_continues_from_its_state(table):
+    def made():
+        net = network()
+        optimizer = make_optimizer(settings(optimizer={"type": "sgd", "lr": 2.0}).optimizer, net, nn.Module())
+        return optimizer, Schedule(settings(schedule=table).schedule, optimizer, 8, "min")
+
+    def run(optimizer, schedule, epochs):
+        found = []
+        for epoch in epochs:
+            found.append(optimizer.param_groups[0]["lr"])
+            optimizer.step()
+            schedule.step([3, 2, 2, 2, 2, 1, 2, 2][epoch])
+        return found
+
+    whole = run(*made(), range(8))
+    first, halted = made()
+    begun = run(first, halted, range(4))
+    second, continued = made()
+    second.load_state_dict(first.state_dict())
+    continued.load_state_dict(halted.state_dict())
+    assert begun + run(second, continued, range(4, 8)) == whole
+
+
+def test_the_device_is_cuda_where_there_is_one_else_mps_else_the_cpu(monkeypatch):
+    for cuda, mps, expected in [(True, True, "cuda"), (False, True, "mps"), (False, False, "cpu")]:
+        monkeypatch.setattr(torch.cuda, "is_available", lambda there=cuda: there)
+        monkeypatch.setattr(torch.backends.mps, "is_available", lambda there=mps: there)
+        assert choose_device("auto").type == expected
+
+
+@pytest.mark.parametrize("name", ["cuda", "gpu", "", "CPU"])
+def test_a_device_that_is_not_there(name, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(InputError, match=r"training\.device.*available: auto, cpu\)") as caught:
+        choose_device(name)
+    assert repr(name) in str(caught.value)
