@@ -230,10 +230,17 @@ def _item(value: Any, key: Key, source: Source | None) -> Item:
 
 def _comment(source: Source, key: Key) -> str:
     """Return the origins of a key and of all in it, in one line."""
-    if key == ("seeds",) and key not in source.origins:
-        key = ("seed",)
-    given = [origin for other, origin in source.origins.items() if other[: len(key)] == key]
-    text = ", ".join(dict.fromkeys(str(origin) for origin in given)) or "default"
+    if key not in source.origins:  # the key may be what another one stands for
+        key = {("seeds",): ("seed",), ("tasks", *key[1:2], "head"): ("head",)}.get(key, key)
+    lines: dict[Path, list[int]] = {}
+    overrides: dict[str, None] = {}
+    for origin in (origin for other, origin in source.origins.items() if other[: len(key)] == key):
+        if origin.file:
+            lines.setdefault(origin.file, []).append(origin.line)
+        else:
+            overrides[str(origin)] = None
+    files = [f"{file}:{min(found)}" + f"-{max(found)}" * (len(set(found)) > 1) for file, found in lines.items()]
+    text = ", ".join([*files, *overrides]) or "default"
     return "".join(char if char.isprintable() else " " for char in text)
 
 

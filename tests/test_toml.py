@@ -386,6 +386,17 @@ def test_the_comment_of_seeds_is_that_of_the_seed(toml):
     assert comments(_toml.write({"seeds": [0]}, _toml.read(toml(""), []))) == {"seeds": "default"}
 
 
+def test_the_comment_of_several_lines_is_their_range(toml):
+    path = toml("[tasks.genre.classes]\nRock = 'Pop'\nFolk = 'Pop'\n")
+    table = {"tasks": {"genre": {"classes": {"Rock": "Pop", "Folk": "Pop"}, "head": {"hidden": []}}}}
+    assert comments(_toml.write(table, _toml.read(path, []))) == {"classes": f"{path}:1-3", "head": "default"}
+    source = _toml.read(path, ["tasks.genre.classes.Jazz=Pop", "head.hidden=[]"])
+    assert comments(_toml.write(table, source)) == {
+        "classes": f"{path}:1-3, --set tasks.genre.classes.Jazz=Pop",
+        "head": "--set head.hidden=[]",
+    }
+
+
 def test_a_comment_stays_in_its_line(toml):
     source = _toml.read(toml(""), ["description=a\nname = 'injected'\x00"])
     table = {"description": source.table["description"]}

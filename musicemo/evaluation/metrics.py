@@ -38,8 +38,8 @@ def regression(prediction: Floats, target: Floats) -> dict[str, Floats]:
     *shape, count = target.shape
     if count == 0:
         return {name: np.full(shape, np.nan) for name in REGRESSION}
-    known = np.isfinite(prediction).all(axis=-1, keepdims=True)
-    prediction = np.where(known, prediction, 0.0)
+    known = np.isfinite(prediction)
+    prediction = np.where(known.all(axis=-1, keepdims=True), prediction, 0.0)
     columns: dict[str, Any] = {
         "y_true": target.reshape(-1, count).T,
         "y_pred": prediction.reshape(-1, count).T,
@@ -68,7 +68,7 @@ def regression(prediction: Floats, target: Floats) -> dict[str, Floats]:
             "rmse": metrics.root_mean_squared_error(**columns).reshape(shape),
             "mae": metrics.mean_absolute_error(**columns).reshape(shape),
         }
-    return {name: np.where(known[..., 0], value, np.nan) for name, value in found.items()}
+    return {name: np.where(known.all(axis=-1), value, np.nan) for name, value in found.items()}
 
 
 def classification(prediction: Indices, target: Indices, classes: Sequence[str]) -> dict[str, Any]:
