@@ -1,10 +1,11 @@
 import tomllib
 from enum import Enum
 from pathlib import Path
+from typing import Annotated
 
 import pytest
 from fakes import EXPERIMENT, MemoryDataset
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from musicemo import _toml
 from musicemo.errors import InputError
@@ -368,6 +369,43 @@ def test_build_provides_what_the_constructor_names(write):
     assert found.model.build(input_size=12, class_counts={}).dense.in_features == 12
     assert found.weighting.build(tasks=["valence"]).tasks == ("valence",)
     assert component("loss", "mse").build(class_counts={}).kind == "regression"
+
+
+class Small(BaseModel, extra="forbid"):
+    size: int = 1
+
+
+class Large(BaseModel, extra="forbid"):
+    width: int
+
+
+class Nested:
+    def __init__(
+        self,
+        *,
+        input_size: int,
+        stages: list[Annotated[Small, Field(title="stage")]] | None = None,
+        either: Small | Large | None = None,
+        named: dict[str, Small] | None = None,
+    ) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("table", "expected"),
+    [
+        ("stages = [{ size = 1 }, { sise = 1 }]", "model.stages[1].sise: unknown key; did you mean 'size'?"),
+        (
+            "named = { a = { sise = 1 } }",
+            "model.named.a.sise: unknown key; did you mean 'size'? (allowed: size)",
+        ),
+        ("either = { widht = 1 }", "model.either.widht: unknown key; did you mean 'width'? (allowed: width)"),
+        ("either = { size = 'x' }", "model.either.size: input should be a valid integer"),
+    ],
+)
+def test_tables_within_a_components_table(fakes, write, table, expected):
+    fakes("model", "nested", Nested)
+    assert expected in "\n".join(problems(write(), f"model={{ type = 'nested', {table} }}"))
 
 
 # Paths.
