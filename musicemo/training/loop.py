@@ -180,7 +180,8 @@ class Trainer:
         norm = self._gradient_norm(where, values)
         self._scaler.step(self._optimizer)
         self._scaler.update()
-        run.weighting.step_finished(losses)
+        with torch.no_grad():
+            run.weighting.step_finished({name: loss.detach() for name, loss in losses.items()})
         collected.add(predictions, batch.targets, batch.indices)
         return values, float(objective.detach()), norm
 

@@ -19,12 +19,16 @@ from musicemo.pipeline import Outcome, run_experiment
 
 CPU = torch.device("cpu")
 
-#: One regression task whose head is one dense layer.
-LINEAR = (
-    "model={ type = 'average' }",
-    "head={ hidden = [], dropout = 0.0 }",
-    "tasks={ valence = { loss = { type = 'squared-error' } } }",
-)
+#: One regression task, from the features' means through a head of one dense layer.
+LINEAR = """\
+name = "linear"
+dataset.type = "memory"
+model.type = "average"
+weighting.type = "sum"
+head = { hidden = [], dropout = 0.0 }
+training = { epochs = 3, batch_size = 16, device = "cpu" }
+tasks.valence.loss.type = "squared-error"
+"""
 
 
 class Average(torch.nn.Module):
@@ -86,17 +90,18 @@ class Recorder:
         self.calls.append(("run_failed", error))
 
 
-def load(folder: Path, *overrides: str) -> Experiment:
-    """Return the experiment of `fakes.py` with overrides."""
+def load(folder: Path, *overrides: str, text: str = fakes.EXPERIMENT) -> Experiment:
+    """Return the experiment of `fakes.py`, or another, with overrides."""
     path = folder / "small.toml"
-    path.write_text(fakes.EXPERIMENT)
+    path.write_text(text)
     return load_experiment(path, ["evaluation.resamples=100", *overrides])
 
 
-def assemble(folder: Path, *overrides: str, overfit_batches: int = 0) -> Assembly:
+def assemble(folder: Path, *overrides: str, text: str = fakes.EXPERIMENT, overfit_batches: int = 0) -> Assembly:
     """Return what the experiment trains."""
-    experiment = load(folder, *overrides)
+    experiment = load(folder, *overrides, text=text)
     tracks = read_tracks(experiment)
+    experiment = experiment.completed(tracks.tasks)
     split = split_tracks(experiment, tracks)
     return Assembly(experiment, tracks, split, experiment.seeds[0], CPU, overfit_batches)
 
@@ -110,10 +115,15 @@ def hooks_of(*plugins: object) -> registry.Hooks:
 
 
 def run_all(
-    folder: Path, *overrides: str, plugins: Sequence[object] = (), runs: str = "runs", **how: Any
+    folder: Path,
+    *overrides: str,
+    text: str = fakes.EXPERIMENT,
+    plugins: Sequence[object] = (),
+    runs: str = "runs",
+    **how: Any,
 ) -> list[Outcome]:
     """Run every replicate."""
-    return list(run_experiment(load(folder, *overrides), folder / runs, hooks_of(*plugins), **how))
+    return list(run_experiment(load(folder, *overrides, text=text), folder / runs, hooks_of(*plugins), **how))
 
 
 def train(folder: Path, *overrides: str, **how: Any) -> Recorder:

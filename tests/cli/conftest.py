@@ -1,0 +1,13 @@
+"""Fixtures for tests of the command line."""
+
+from __future__ import annotations
+
+import pytest
+from launcher import Launcher
+from launcher import launcher as the_launcher
+
+
+@pytest.fixture
+def launcher() -> Launcher:
+    """Return what runs ``musicemo`` in processes of its own."""
+    return the_launcher()

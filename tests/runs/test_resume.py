@@ -1,0 +1,290 @@
+"""A run that is killed at any moment and resumed ends as one that was not."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+from launcher import Finished, Launcher
+
+#: Something of all that a checkpoint must carry: a weighting with parameters, dropout, momentum, a schedule that
+#: watches the validation part, early stopping before the last epoch, batches sorted by length.
+EXPERIMENT = """\
+name = "small"
+seed = 3
+dataset = { type = "memory", missing = 0.1 }
+split = { method = "random" }
+model.type = "mean"
+head = { hidden = [10], dropout = 0.3 }
+weighting.type = "learned"
+evaluation.resamples = 100
+[training]
+epochs = 12
+batch_size = 16
+bucket = true
+device = "cpu"
+optimizer = { type = "adam", lr = 0.1, weight_decay = 1e-3 }
+schedule = { type = "plateau", patience = 0 }
+early_stopping = { patience = 2 }
+[tasks.valence]
+loss = { type = "squared-error" }
+[tasks.genre]
+"""
+
+SEED = """\
+name = "other"
+dataset.type = "memory"
+model.type = "mean"
+weighting.type = "sum"
+evaluation.resamples = 100
+training = { epochs = 2, batch_size = 32, device = "cpu", early_stopping = { patience = false } }
+tasks.valence.loss.type = "squared-error"
+"""
+
+
+def kill_at(moment: str, with_signal: signal.Signals = signal.SIGKILL) -> dict[str, str]:
+    """Return the environment that makes the plugin of `assassin.py` send a signal."""
+    return {"MUSICEMO_TEST_KILL_AT": moment, "MUSICEMO_TEST_SIGNAL": str(int(with_signal))}
+
+
+def run(
+    launcher: Launcher, folder: Path, *arguments: str, moment: str = "", text: str = EXPERIMENT
+) -> Finished:
+    """Run the experiment in a folder, to be killed at a moment."""
+    (folder / "experiment.toml").write_text(text)
+    environment = kill_at(moment) if moment else {"MUSICEMO_TEST_KILL_AT": ""}
+    return launcher.run("run", "experiment.toml", *arguments, folder=folder, environment=environment)
+
+
+def directories(folder: Path) -> list[Path]:
+    return sorted((folder / "runs").glob("*/*"))
+
+
+def results(directory: Path) -> dict[str, object]:
+    return json.loads((directory / "results.json").read_text())
+
+
+def flat(value: object, name: str = "") -> dict[str, object]:
+    """Return what stands where in nested dictionaries and lists."""
+    if isinstance(value, dict | list):
+        pairs = value.items() if isinstance(value, dict) else enumerate(value)
+        return {key: found for part, inner in pairs for key, found in flat(inner, f"{name}/{part}").items()}
+    return {name: value}
+
+
+def assert_same_run(found: Path, expected: Path) -> None:
+    """Assert that two runs came out the same, to the bit, and that nothing is left over."""
+    for name in ("history.jsonl", "predictions.csv", "split.json", "experiment.toml"):
+        assert (found / name).read_bytes() == (expected / name).read_bytes(), name
+    for name in ("best.pt", "last.pt"):
+        first, second = (
+            flat(torch.load(path / "checkpoints" / name, weights_only=True)) for path in (found, expected)
+        )
+        assert first.keys() == second.keys()
+        for key in first.keys() - {"/seconds"}:
+            same = (
+                torch.equal(first[key], second[key])
+                if isinstance(first[key], torch.Tensor)
+                else first[key] == second[key] or first[key] != first[key]
+            )
+            assert same, (name, key)
+    first, second = results(found), results(expected)
+    for key in ("durations", "resumed_after_epoch"):
+        first.pop(key, None), second.pop(key, None)
+    assert first == second
+    names = {path.name for path in found.rglob("*")}
+    assert names == {path.name for path in expected.rglob("*")} | {".lock"}
+
+
+@pytest.fixture(scope="module")
+def whole(launcher, tmp_path_factory) -> Path:
+    """Return the directory of a run that nothing interrupted."""
+    folder = tmp_path_factory.mktemp("whole")
+    finished = run(launcher, folder)
+    assert finished.code == 0, finished.err
+    (directory,) = directories(folder)
+    found = results(directory)
+    assert found["best_epoch"] < found["epochs"] == found["best_epoch"] + 2 < 12
+    rates = [
+        json.loads(line)["learning_rate"] for line in (directory / "history.jsonl").read_text().splitlines()
+    ]
+    assert len(set(rates)) > 1
+    return directory
+
+
+#: The order of what is written: the experiment, environment and split, results, history; then in each epoch the
+#: best checkpoint where it is, the last one, history; predictions and results in the end.
+MOMENTS = [
+    "before:os.replace:5",
+    "run_started",
+    "batch_finished:1:2",
+    "before:os.replace:6",
+    "after:os.replace:6",
+    "after:os.replace:7",
+    "epoch_finished:1",
+    "epoch_started:2",
+    "after:os.fsync:9",
+    "batch_finished:3:1",
+    "epoch_finished:3",
+    "evaluated:train",
+    "evaluated:test",
+    "run_finished",
+]
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_killed_run_ends_the_same_when_resumed(moment, launcher, whole, tmp_path):
+    assert run(launcher, tmp_path, moment=moment).code == -signal.SIGKILL
+    (directory,) = directories(tmp_path)
+    assert results(directory)["status"] == "running"
+    resumed = run(launcher, tmp_path, "--resume")
+    assert resumed.code == 0, resumed.err
+    assert directories(tmp_path) == [directory]
+    assert_same_run(directory, whole)
+
+
+def test_a_run_killed_again_and_again_ends_the_same(launcher, whole, tmp_path):
+    for moment in (
+        "epoch_finished:1",
+        "batch_finished:2:1",
+        "before:os.replace:6",
+        "evaluated:val",
+        "run_finished",
+    ):
+        assert run(launcher, tmp_path, "--resume", moment=moment).code == -signal.SIGKILL, moment
+    assert run(launcher, tmp_path, "--resume").code == 0
+    (directory,) = directories(tmp_path)
+    assert_same_run(directory, whole)
+
+
+def test_a_run_killed_before_it_was_one_is_begun_anew(launcher, whole, tmp_path):
+    assert run(launcher, tmp_path, moment="before:os.replace:3").code == -signal.SIGKILL
+    assert run(launcher, tmp_path, "--resume").code == 0
+    begun, directory = directories(tmp_path)
+    assert not (begun / "results.json").exists()
+    assert_same_run(directory, whole)
+
+
+def test_a_run_killed_while_it_was_failing_is_readable(launcher, tmp_path):
+    assert run(launcher, tmp_path, moment="after:os.replace:4").code == -signal.SIGKILL
+    (directory,) = directories(tmp_path)
+    assert results(directory)["status"] == "running"
+
+
+@pytest.mark.parametrize("with_signal", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("moment", ["batch_finished:2:2", "evaluated:val"])
+def test_an_interruption_is_recorded_and_can_be_resumed(moment, with_signal, launcher, whole, tmp_path):
+    (tmp_path / "experiment.toml").write_text(EXPERIMENT)
+    finished = launcher.run("run", "experiment.toml", folder=tmp_path, environment=kill_at(moment, with_signal))
+    assert finished.code == 130
+    assert finished.err == "interrupted: musicemo run with --resume goes on where a run stopped\n"
+    (directory,) = directories(tmp_path)
+    assert results(directory)["status"] == "interrupted"
+    assert not (directory / "error.txt").exists()
+    assert run(launcher, tmp_path, "--resume").code == 0
+    assert "error" not in results(directory)
+    assert_same_run(directory, whole)
+
+
+def test_a_finished_run_is_left_alone(launcher, whole, tmp_path):
+    shutil.copytree(whole.parents[1], tmp_path / "runs")
+    (directory,) = directories(tmp_path)
+    before = {path: (path.stat().st_mtime_ns, path.stat().st_ino) for path in directory.rglob("*")}
+    finished = run(launcher, tmp_path, "--resume")
+    assert finished.code == 0
+    assert "done before" in finished.out
+    assert directories(tmp_path) == [directory]
+    after = {path: (path.stat().st_mtime_ns, path.stat().st_ino) for path in directory.rglob("*")}
+    del after[directory / ".lock"], before[directory / ".lock"]
+    assert after == before
+
+
+def test_a_finished_run_is_repeated_without_resume(launcher, whole, tmp_path):
+    shutil.copytree(whole.parents[1], tmp_path / "runs")
+    assert run(launcher, tmp_path).code == 0
+    first, second = directories(tmp_path)
+    assert_same_run(second, first)
+
+
+def test_nothing_to_resume_begins_a_new_run(launcher, tmp_path):
+    finished = run(launcher, tmp_path, "--resume", text=SEED)
+    assert finished.code == 0
+    assert "resumed" not in finished.out
+    assert len(directories(tmp_path)) == 1
+
+
+@pytest.mark.parametrize(
+    "change", ["training.epochs=3", "seed=9", "training.batch_size=8", "dataset.tracks=50", "split.seed=1"]
+)
+def test_a_run_of_another_experiment_is_not_resumed(change, launcher, tmp_path):
+    assert run(launcher, tmp_path, moment="epoch_finished:1", text=SEED).code == -signal.SIGKILL
+    assert run(launcher, tmp_path, "--resume", "--set", change, text=SEED).code == 0
+    first, second = directories(tmp_path)
+    assert results(first)["status"] == "running"
+    assert results(second)["status"] == "done"
+
+
+@pytest.mark.parametrize("change", ["training.cache='disk'", "description='said otherwise'"])
+def test_what_does_not_change_the_outcome_may_change(change, launcher, tmp_path):
+    assert run(launcher, tmp_path, moment="epoch_finished:1", text=SEED).code == -signal.SIGKILL
+    finished = run(launcher, tmp_path, "--resume", "--set", change, text=SEED)
+    assert "resumed after epoch 1" in finished.out
+    assert len(directories(tmp_path)) == 1
+
+
+def test_a_run_that_another_process_writes_to_is_not_touched(launcher, tmp_path):
+    assert run(launcher, tmp_path, moment="epoch_finished:1", text=SEED).code == -signal.SIGKILL
+    (held,) = directories(tmp_path)
+    content = {path: path.read_bytes() for path in held.rglob("*") if path.is_file()}
+    with (held / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert run(launcher, tmp_path, "--resume", text=SEED).code == 0
+    assert content == {path: path.read_bytes() for path in held.rglob("*") if path.is_file()}
+    assert len(directories(tmp_path)) == 2
+
+
+def test_replicates_that_are_done_are_left_and_the_rest_is_run(launcher, tmp_path):
+    text = SEED.replace('name = "other"', 'name = "other"\nseeds = [0, 1, 2]')
+    assert run(launcher, tmp_path, text=text, moment="after:os.replace:20").code == -signal.SIGKILL
+    statuses = [results(directory)["status"] for directory in directories(tmp_path)]
+    assert statuses == ["done", "running"]
+    finished = run(launcher, tmp_path, "--resume", text=text)
+    assert finished.code == 0
+    assert [results(directory)["status"] for directory in directories(tmp_path)] == ["done"] * 3
+    assert finished.out.count("done before") == 1
+    assert "mean ± standard deviation over 3 runs" in finished.out
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda path: path.write_bytes(b"hello"), "is no readable checkpoint"),
+        (
+            lambda path: torch.save({"format": 1, "network": {}}, path),
+            "is of another network: it lacks backbone",
+        ),
+    ],
+)
+def test_a_damaged_checkpoint_is_named(damage, message, launcher, tmp_path):
+    assert run(launcher, tmp_path, moment="epoch_finished:1", text=SEED).code == -signal.SIGKILL
+    (directory,) = directories(tmp_path)
+    path = directory / "checkpoints" / "last.pt"
+    damage(path)
+    finished = run(launcher, tmp_path, "--resume", text=SEED)
+    assert finished.code == 2
+    assert finished.err.startswith(f"error: {path.relative_to(tmp_path)}: {message}")
+    assert results(directory)["status"] == "failed"
+
+
+def test_warnings_before_and_after_a_resumption_are_kept(launcher, tmp_path):
+    assert run(launcher, tmp_path, moment="epoch_finished:1", text=SEED).code == -signal.SIGKILL
+    (directory,) = directories(tmp_path)
+    found = results(directory)
+    (directory / "results.json").write_text(json.dumps({**found, "warnings": ["said before"]}))
+    assert run(launcher, tmp_path, "--resume", text=SEED).code == 0
+    assert results(directory)["warnings"] == ["said before"]
