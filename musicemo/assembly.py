@@ -25,15 +25,12 @@ from musicemo.data import (
     strata,
 )
 from musicemo.errors import InputError
-from musicemo.experiment import Experiment, component
+from musicemo.experiment import Experiment
 from musicemo.training import Network, Objective, Term, TrainingSettings, check_monitor
 
 __all__ = ["Assembly", "read_tracks", "split_tracks"]
 
 Indices = NDArray[np.intp]
-
-#: The loss of a task that names none.
-_DEFAULT_LOSS = {"regression": "mse", "classification": "cross-entropy"}
 
 
 def read_tracks(experiment: Experiment) -> Tracks:
@@ -194,7 +191,7 @@ def _terms(experiment: Experiment, tracks: Tracks, train: Indices) -> dict[str, 
     for column, task in enumerate(tracks.tasks):
         labels = tracks.targets[train, column]
         counts = {name: int((labels == index).sum()) for index, name in enumerate(task.classes)}
-        chosen = experiment.losses[task.name] or [(1.0, component("loss", _DEFAULT_LOSS[task.kind]))]
+        chosen = experiment.losses[task.name]
         with experiment.source.blaming("tasks", task.name, "loss"):
             found[task.name] = [Term(weight, loss.build(class_counts=counts)) for weight, loss in chosen]
     return found

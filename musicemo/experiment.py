@@ -7,8 +7,8 @@ import hashlib
 import inspect
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,19 +18,24 @@ from pydantic_core import to_jsonable_python
 from musicemo import _toml, registry
 from musicemo._problems import describe_problem
 from musicemo.contracts import PROVIDED
-from musicemo.data import HeadSettings, ScalingSettings, SplitSettings, TaskSettings
+from musicemo.data import HeadSettings, ScalingSettings, SplitSettings, Task, TaskSettings
 from musicemo.errors import InputError
 from musicemo.evaluation import EvaluationSettings
 from musicemo.settings import Settings
 from musicemo.training import TrainingSettings
 
-__all__ = ["Component", "Experiment", "component", "fingerprint", "load_experiment"]
+__all__ = ["Component", "Experiment", "fingerprint", "load_experiment"]
 
 _Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 
 
 #: What every random number generator takes.
 _Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
+
+#: What a file means that names no weighting, or no loss of a task.
+_DEFAULT_WEIGHTING = {"type": "constant"}
+_DEFAULT_LOSSES = {"regression": "mse", "classification": "cross-entropy"}
 
 
 class _Schema(Settings):
@@ -46,7 +51,7 @@ class _Schema(Settings):
     model: dict[str, Any]
     head: HeadSettings = HeadSettings()
     tasks: dict[_Name, TaskSettings] = Field(min_length=1)
-    weighting: dict[str, Any] = Field(default_factory=lambda: {"type": "constant"})
+    weighting: dict[str, Any] = Field(default_factory=lambda: dict(_DEFAULT_WEIGHTING))
     training: TrainingSettings = TrainingSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
 
@@ -115,6 +120,14 @@ class Experiment:
     evaluation: EvaluationSettings
     source: _toml.Source
 
+    def completed(self, tasks: Iterable[Task]) -> Experiment:
+        """Return the experiment with a loss for every task: where it names none, the kind of target decides."""
+        losses = {
+            task.name: self.losses[task.name] or [(1.0, _default_component("loss", _DEFAULT_LOSSES[task.kind]))]
+            for task in tasks
+        }
+        return replace(self, losses=losses)
+
     def resolved(self, seed: int | None = None, fold: int | None = None) -> dict[str, Any]:
         """Return the experiment as nested tables with every default filled in, for one seed and fold or all."""
         tasks = {}
@@ -171,7 +184,7 @@ def load_experiment(file: Path, overrides: Sequence[str] = ()) -> Experiment:
     components = _Components(source, problems)
     dataset = components.find("dataset", ("dataset",))
     model = components.find("model", ("model",))
-    weighting = components.find("weighting", ("weighting",), {"type": "constant"})
+    weighting = components.find("weighting", ("weighting",), _DEFAULT_WEIGHTING)
     losses = {name: list(components.losses(name)) for name in _tables(source.table.get("tasks"))}
     if problems or schema is None or dataset is None or model is None or weighting is None:
         raise InputError(*dict.fromkeys(problems))
@@ -193,9 +206,11 @@ def load_experiment(file: Path, overrides: Sequence[str] = ()) -> Experiment:
     )
 
 
-def component(kind: str, name: str) -> Component:
+def _default_component(kind: str, name: str) -> Component:
     """Return a component with its default parameters."""
-    return Component(kind, name, registry.load(kind, name), {})
+    factory = registry.load(kind, name)
+    defaults = registry.validate(_schema(factory, kind), {})
+    return Component(kind, name, factory, {key: getattr(defaults, key) for key in type(defaults).model_fields})
 
 
 class _Components:

@@ -60,6 +60,7 @@ def run_experiment(
     """
     chosen = choose_device(device or experiment.training.device)
     tracks = read_tracks(experiment)
+    experiment = experiment.completed(tracks.tasks)
     for seed, fold in experiment.replicates():
         split = split_tracks(experiment, tracks, fold)
         replicate = _Replicate(experiment, tracks, split, seed, fold, chosen, overfit_batches)
@@ -83,6 +84,7 @@ def check_experiment(experiment: Experiment) -> Checked:
     """
     device = choose_device(experiment.training.device)
     tracks = read_tracks(experiment)
+    experiment = experiment.completed(tracks.tasks)
     seed, fold = experiment.replicates()[0]
     split = split_tracks(experiment, tracks, fold)
     made = Assembly(experiment, tracks, split, seed, device)

@@ -10,4 +10,4 @@ __all__ = ["Settings"]
 class Settings(BaseModel):
     """A table whose unknown keys are errors and whose values have the type that they are written with."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)

@@ -8,8 +8,9 @@ from fakes import EXPERIMENT, MemoryDataset
 from pydantic import BaseModel, Field
 
 from musicemo import _toml
+from musicemo.data import Task
 from musicemo.errors import InputError
-from musicemo.experiment import component, fingerprint, load_experiment
+from musicemo.experiment import fingerprint, load_experiment
 
 pytestmark = pytest.mark.usefixtures("fakes")
 
@@ -368,7 +369,15 @@ def test_build_provides_what_the_constructor_names(write):
     found = load_experiment(write())
     assert found.model.build(input_size=12, class_counts={}).dense.in_features == 12
     assert found.weighting.build(tasks=["valence"]).tasks == ("valence",)
-    assert component("loss", "mse").build(class_counts={}).kind == "regression"
+
+
+def test_a_task_without_a_loss_gets_the_one_of_its_kind_and_it_is_resolved(write):
+    tasks = [Task("valence", "valence", "regression"), Task("genre", "genre", "classification")]
+    found = load_experiment(write(EXPERIMENT.replace('loss = { type = "squared-error" }', "")))
+    assert "loss" not in found.resolved()["tasks"]["genre"]
+    resolved = found.completed(tasks).resolved()["tasks"]
+    assert resolved["valence"]["loss"] == [{"type": "mse", "weight": 1.0}]
+    assert resolved["genre"]["loss"] == [{"type": "cross-entropy", "balanced": False, "weight": 1.0}]
 
 
 class Small(BaseModel, extra="forbid"):
