@@ -66,7 +66,7 @@ def ccc(
     shift = mx - my
     scale = torch.maximum(torch.maximum(_peak(dx), _peak(dy)), shift.detach().abs())
     varies = x_varies & y_varies
-    scale = scale.where(varies, 1.0)
+    scale = scale.clamp(min=torch.finfo(x.dtype).tiny / torch.finfo(x.dtype).eps)
     dx, dy, shift = dx / scale, dy / scale, shift / scale  # homogeneous: the scale has no gradient of its own
     both = (dx * dx + dy * dy).sum(-1, keepdim=True) + count * shift * shift
     value = 2.0 * (dx * dy).sum(-1, keepdim=True) / both.where(varies, 1.0)
@@ -77,7 +77,7 @@ def spearman(
     prediction: torch.Tensor,
     target: torch.Tensor,
     *,
-    strength: float = 0.1,
+    strength: float = 0.03,
     regularization: Regularization = "l2",
     target_ranks: TargetRanks = "hard",
     mask: torch.Tensor | None = None,
@@ -91,7 +91,8 @@ def spearman(
     Args:
         prediction: ``[..., n]``, floating point; the half precisions are computed, and returned, in float32.
         target: The same shape.
-        strength: Of the soft ranks, in units of the predictions; see `soft_rank`.
+        strength: Of the soft ranks, in units of the predictions; see `soft_rank`. A good one is the predictions'
+            range over n: the default is for 32 predictions in [0, 1].
         regularization: Of the soft ranks: "l2" or "kl".
         target_ranks: "hard" gives tied targets the average of their ranks; "soft" ranks the target as the
             prediction is ranked, at the same strength, which then is in units of the target too; "none"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import torch
 
+from musicemo.ops._backend import rank_state
 from musicemo.ops._checks import check_mask, check_ranking, working_dtype
-from musicemo.ops._rank import Regularization, rank_state
+from musicemo.ops._rank import Regularization
+from musicemo.ops._traced import traced_rank
 
 __all__ = ["zero_gradient_share"]
 
@@ -39,7 +41,8 @@ def zero_gradient_share(
     if x.numel() == 0:
         return x.new_zeros(())
     mask = check_mask(mask, x)
-    _, order = rank_state(x, mask, strength, regularization == "kl", False, False)
+    state = traced_rank if torch.compiler.is_compiling() else rank_state
+    _, order = state(x, mask, strength, regularization == "kl", False, False)
     starts = order < 0
     ends = torch.cat((starts[..., 1:], torch.ones_like(starts[..., :1])), -1)
     alone = (starts & ends).sum()

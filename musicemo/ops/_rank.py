@@ -7,12 +7,12 @@ from typing import Any, Literal
 import torch
 from torch.autograd import Function
 
-from musicemo.ops import _portable, _rank_kernels
-from musicemo.ops._checks import check_mask, check_ranking, check_values, refuse_row, working_dtype
+from musicemo.ops._backend import rank_state, rank_vjp
+from musicemo.ops._checks import check_mask, check_ranking, check_values, working_dtype
 from musicemo.ops._once import once
-from musicemo.ops._rows import as_rows, over_rows, rows_of_mask
+from musicemo.ops._traced import traced_rank
 
-__all__ = ["Regularization", "centred_rank", "hard_rank", "rank_state", "soft_rank"]
+__all__ = ["Regularization", "centred_rank", "hard_rank", "soft_rank"]
 
 Regularization = Literal["l2", "kl"]
 
@@ -89,47 +89,6 @@ def centred_rank(values: torch.Tensor, mask: torch.Tensor | None, step: float, k
     return _rank(values, mask, step, kl, False, not kl)
 
 
-def rank_state(
-    values: torch.Tensor, mask: torch.Tensor | None, step: float, kl: bool, descending: bool, centred: bool
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the ranks, and the order with its blocks marked (`_rank_kernels`), of contiguous values."""
-    if values.device.type != "cpu":
-        return _portable.rank_state(values, mask, step, kl, descending, centred)
-    ranks = torch.empty_like(values)
-    order = torch.empty(values.shape, dtype=torch.int32)
-    x, r, o = as_rows(values), as_rows(ranks), as_rows(order)
-    m = rows_of_mask(mask, len(x))
-
-    def rows(first: int, stop: int) -> int:
-        answer: int = _rank_kernels.rank_rows(x, m, r, o, first, stop, step, kl, descending, centred)
-        return answer
-
-    if over_rows(rows, *x.shape) >= 0:
-        refuse_row(values, mask)
-    return ranks, order
-
-
-def _product(
-    grad: torch.Tensor, order: torch.Tensor, ranks: torch.Tensor, scale: float, kl: bool
-) -> torch.Tensor:
-    if grad.device.type == "cpu":
-        try:
-            g = as_rows(grad)
-        except RuntimeError:  # a batched tensor (vmap over backward passes) has no memory of its own
-            pass
-        else:
-            product = torch.empty_like(grad)
-            o, r, p = as_rows(order), as_rows(ranks) if kl else g, as_rows(product)
-
-            def rows(first: int, stop: int) -> int:
-                answer: int = _rank_kernels.rank_vjp_rows(o, g, r, p, first, stop, scale, kl)
-                return answer
-
-            over_rows(rows, *g.shape)
-            return product
-    return _portable.rank_vjp(grad, order, ranks if kl else None, scale)
-
-
 class _SoftRank(Function):
     @staticmethod
     def forward(
@@ -149,7 +108,7 @@ class _SoftRank(Function):
     @staticmethod
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         values, order, *ranks = ctx.saved_tensors
-        product = _product(grad.contiguous(), order, ranks[0] if ranks else order, ctx.scale, bool(ranks))
+        product = rank_vjp(grad.contiguous(), order, ranks[0] if ranks else order, ctx.scale, bool(ranks))
         return once(product, values, grad), None, None, None, None, None
 
 
@@ -162,6 +121,9 @@ def _rank(
     if mask is not None:
         mask = check_mask(mask, values)
     values = values.contiguous()
+    if torch.compiler.is_compiling():
+        traced: torch.Tensor = traced_rank(values, mask, step, kl, descending, centred)[0]
+        return traced
     if values.requires_grad and torch.is_grad_enabled():
         ranks: torch.Tensor = _SoftRank.apply(values, mask, step, kl, descending, centred)  # type: ignore[no-untyped-call]  # torch's
         return ranks

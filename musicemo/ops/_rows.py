@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -10,16 +11,22 @@ from typing import Any
 import numpy as np
 import torch
 
-__all__ = ["as_rows", "over_rows", "rows_of_mask"]
+__all__ = ["as_rows", "as_tensor", "over_rows", "rows_of_mask"]
 
-_GRAIN = 16384  # entries below which waking a thread costs more than it saves
+_GRAIN = 1 << 17  # entries, some milliseconds of work, below which waking a thread may cost more than it saves
 _pool: ThreadPoolExecutor | None = None
 
 
 def as_rows(tensor: torch.Tensor) -> Any:
     """View a contiguous CPU tensor ``[..., n]`` as a numpy array ``[rows, n]`` that shares its memory."""
-    array = tensor.detach().numpy()
+    array = (tensor.detach() if tensor.requires_grad else tensor).numpy()
     return array if array.ndim == 2 else array.reshape(-1, array.shape[-1])
+
+
+def as_tensor(rows: Any, shape: torch.Size) -> torch.Tensor:
+    """View rows that numpy allocated, which is quicker for small ones, as a tensor of the given shape."""
+    tensor = torch.from_numpy(rows)
+    return tensor if len(shape) == 2 else tensor.view(shape)
 
 
 def rows_of_mask(mask: torch.Tensor | None, rows: int) -> Any:
@@ -31,14 +38,24 @@ def over_rows(kernel: Callable[[int, int], int], rows: int, n: int) -> int:
     """Call ``kernel(first, stop)`` for ranges that cover all rows; return the largest answer.
 
     The kernels hold no GIL, so a few plain threads share the rows; unlike numba's own, they survive a fork,
-    may be entered from several threads at once, and heed `torch.set_num_threads`.
+    may be entered from several threads at once, and heed `torch.set_num_threads`. Each takes the next piece
+    when it is done with the last: on a busy machine nothing waits for a thread that has not started.
     """
-    if rows == 1 or rows * n < _GRAIN:
+    threads = 1 if rows * n < _GRAIN else min(torch.get_num_threads(), rows)
+    if threads == 1:
         return kernel(0, rows)
-    threads = min(torch.get_num_threads(), rows)
-    bounds = [rows * i // threads for i in range(threads + 1)]
-    others = [_executor().submit(kernel, bounds[i], bounds[i + 1]) for i in range(1, threads)]
-    return max(kernel(0, bounds[1]), *(other.result() for other in others), -1)
+    pieces = min(rows, rows * n * 8 // _GRAIN)
+    numbers = itertools.count()
+
+    def work() -> int:
+        answer = -1
+        while (piece := next(numbers)) < pieces:
+            answer = max(answer, kernel(rows * piece // pieces, rows * (piece + 1) // pieces))
+        return answer
+
+    others = [_executor().submit(work) for _ in range(threads - 1)]
+    answer = work()
+    return max([answer, *(other.result() for other in others if not other.cancel())])
 
 
 def _executor() -> ThreadPoolExecutor:

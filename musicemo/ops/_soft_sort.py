@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch.autograd import Function
 
-from musicemo.ops import _portable, _sort_kernels
-from musicemo.ops._checks import check_mask, check_ranking, refuse_row, working_dtype
+from musicemo.ops._backend import sort_state, sort_vjp
+from musicemo.ops._checks import check_mask, check_ranking, working_dtype
 from musicemo.ops._once import once
 from musicemo.ops._rank import Regularization
-from musicemo.ops._rows import as_rows, over_rows, rows_of_mask
+from musicemo.ops._traced import traced_sort
 
 __all__ = ["soft_sort"]
 
@@ -54,48 +54,11 @@ def soft_sort(
         return values * 1.0
     x = values.to(working_dtype(values.dtype)).contiguous()
     mask = check_mask(mask, x)
-    result: torch.Tensor = _SoftSort.apply(x, mask, strength, regularization == "kl", descending)  # type: ignore[no-untyped-call]  # torch's
+    if torch.compiler.is_compiling():
+        result: torch.Tensor = traced_sort(x, mask, strength, regularization == "kl", descending)[0]
+    else:
+        result = _SoftSort.apply(x, mask, strength, regularization == "kl", descending)  # type: ignore[no-untyped-call]  # torch's
     return result.to(values.dtype)
-
-
-def _state(
-    values: torch.Tensor, mask: torch.Tensor | None, step: float, kl: bool, descending: bool
-) -> tuple[torch.Tensor, torch.Tensor]:
-    if values.device.type != "cpu":
-        return _portable.sort_state(values, mask, step, kl, descending)
-    result = torch.empty_like(values)
-    order = torch.empty(values.shape, dtype=torch.int32)
-    x, s, o = as_rows(values), as_rows(result), as_rows(order)
-    m = rows_of_mask(mask, len(x))
-
-    def rows(first: int, stop: int) -> int:
-        answer: int = _sort_kernels.sort_rows(x, m, s, o, first, stop, step, kl, descending)
-        return answer
-
-    if over_rows(rows, *x.shape) >= 0:
-        refuse_row(values, mask)
-    return result, order
-
-
-def _product(
-    grad: torch.Tensor, order: torch.Tensor, values: torch.Tensor, kl: bool, descending: bool
-) -> torch.Tensor:
-    if grad.device.type == "cpu":
-        try:
-            g = as_rows(grad)
-        except RuntimeError:  # a batched tensor (vmap over backward passes) has no memory of its own
-            pass
-        else:
-            product = torch.empty_like(grad)
-            o, x, p = as_rows(order), as_rows(values), as_rows(product)
-
-            def rows(first: int, stop: int) -> int:
-                answer: int = _sort_kernels.sort_vjp_rows(o, g, x, p, first, stop, kl, descending)
-                return answer
-
-            over_rows(rows, *g.shape)
-            return product
-    return _portable.sort_vjp(grad, order, values, kl, descending)
 
 
 class _SoftSort(Function):
@@ -103,7 +66,7 @@ class _SoftSort(Function):
     def forward(
         ctx: Any, values: torch.Tensor, mask: torch.Tensor | None, step: float, kl: bool, descending: bool
     ) -> torch.Tensor:
-        result, order = _state(values, mask, step, kl, descending)
+        result, order = sort_state(values, mask, step, kl, descending)
         ctx.save_for_backward(values, order, mask)
         ctx.setting = kl, descending
         return result
@@ -111,10 +74,5 @@ class _SoftSort(Function):
     @staticmethod
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         values, order, mask = ctx.saved_tensors
-        x = values.detach()
-        if mask is not None:
-            x = x.masked_fill(~mask, 0.0)
-        product = _product(grad.detach().contiguous(), order, x, *ctx.setting)
-        if mask is not None:
-            product = product.masked_fill(~mask, 0.0)
+        product = sort_vjp(grad.contiguous(), order, values.detach(), mask, *ctx.setting)
         return once(product, values, grad), None, None, None, None

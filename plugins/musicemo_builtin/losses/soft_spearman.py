@@ -29,9 +29,10 @@ class SoftSpearman(nn.Module):
     prediction that is not finite gives NaN, for the run to stop on.
 
     Args:
-        strength: Of the soft ranks, in units of the predictions. A prediction whose neighbours in the order are
-            much further away than this gets no gradient; from about the predictions' range on, the loss is
-            one less Pearson's correlation with the target's ranks.
+        strength: Of the soft ranks, in units of the predictions. Too small and predictions whose neighbours in
+            the order are further away get no gradient; from about the predictions' range over the batch size
+            on, the gradient is that of Pearson's correlation. The default suits batches of 32 in [0, 1];
+            docs/soft-ranks.md says how to choose.
         regularization: Of the soft ranks: "l2" (Euclidean) or "kl" (entropic).
         form: What is compared with what: see above.
         backend: "musicemo", or "fast-soft-sort", the authors' implementation: CPU only and slow, for comparison.
@@ -50,7 +51,7 @@ class SoftSpearman(nn.Module):
     def __init__(
         self,
         *,
-        strength: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.1,
+        strength: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.03,
         regularization: Literal["l2", "kl"] = "l2",
         form: Literal["hard", "soft", "study"] = "hard",
         backend: Literal["musicemo", "fast-soft-sort"] = "musicemo",
