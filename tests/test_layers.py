@@ -18,7 +18,7 @@ ROOT = Path(musicemo.__file__).parent
 #: The rooms, the lowest first; those of one line do not import each other.
 ROOMS = (
     ("errors", "settings", "_version"),
-    ("files", "_toml"),
+    ("files", "_toml", "progress", "workers"),
     ("_problems",),
     ("ops", "evaluation"),
     ("contracts",),

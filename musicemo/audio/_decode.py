@@ -16,7 +16,7 @@ from musicemo.errors import InputError
 if TYPE_CHECKING:
     from soundfile import SoundFile
 
-__all__ = ["load"]
+__all__ = ["check_file", "load"]
 
 _READ = 1 << 25
 """Sample frames that are decoded at once, 12 minutes at 44.1 kHz; an MP3 loses its last bit where reads meet."""
@@ -43,7 +43,7 @@ def load(path: str | PathLike[str], recipe: Recipe | None = None) -> NDArray[np.
     """
     recipe = recipe or Recipe()
     name, path = fspath(path), Path(path)
-    _check_file(name, path)
+    check_file(name, path)
     samples, rate = _read(name, path, recipe)
     if not len(samples):
         where = f" from {recipe.offset:g} s on" if recipe.offset else ""
@@ -51,7 +51,12 @@ def load(path: str | PathLike[str], recipe: Recipe | None = None) -> NDArray[np.
     return _resample(samples, rate, recipe.sample_rate)
 
 
-def _check_file(name: str, path: Path) -> None:
+def check_file(name: str, path: Path) -> None:
+    """Refuse what is missing, unreadable, empty or no file; `name` is what messages call it.
+
+    Raises:
+        InputError: It is one of these.
+    """
     if not path.exists():
         raise InputError(f"{name}: there is no such file")
     if not path.is_file():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
@@ -115,12 +114,8 @@ def render(seed: int, index: int, duration: float = 12.0) -> NDArray[np.float32]
 
 def _folder(cache: Path | None, seed: int, duration: float) -> Path:
     """Return the cache's folder for all that changes the features: another recipe, another folder."""
-    from musicemo.audio import Recipe
+    from musicemo.audio import Recipe, cache_folder
 
-    if cache is None:
-        home = os.environ.get("XDG_CACHE_HOME")
-        default = (Path(home) if home else Path.home() / ".cache") / "musicemo"
-        cache = Path(os.environ.get("MUSICEMO_CACHE") or default)
     made_by = [VERSION, seed, float(duration), Recipe(sample_rate=RATE).fingerprint]
     key = hashlib.sha256(json.dumps(made_by).encode()).hexdigest()[:16]
-    return cache.expanduser() / "synth" / key
+    return (cache.expanduser() if cache else cache_folder()) / "synth" / key

@@ -1,0 +1,179 @@
+"""Many feature arrays in one file, to train from: memory-mapped, in any order, without a copy."""
+
+from __future__ import annotations
+
+import math
+import mmap
+import os
+import struct
+import zlib
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from musicemo.errors import InputError
+from musicemo.files import write_atomically
+
+__all__ = ["Pack"]
+
+_MAGIC = b"musicemo pack\r\n\x1a"
+_FORMAT = 1
+_HEADER = struct.Struct("<16sIIQQQII")
+"""Magic, format, rows, tracks, offset of the index, its length, its checksum, the header's own checksum."""
+
+_ALIGNMENT = 64
+"""Where arrays begin: at a cache line."""
+
+_VALUE = np.dtype("<f4")
+_ENTRY = np.dtype([("offset", "<u8"), ("frames", "<u8"), ("checksum", "<u4"), ("name", "<u4")])
+"""One track in the index; `name` is the length of its name, and the names follow, in UTF-8."""
+
+
+class Pack:
+    """A file of feature arrays by name, read-only.
+
+    Opening it maps the file and reads its index; an array is a view of the map, read from the disk when it is
+    touched, and shared between processes. A track's values are stored frame by frame, so `pack[name].T`, which
+    is what a network takes, is contiguous. Iterating yields the names in the order of the file. A pickled pack is
+    opened again where it is unpickled.
+
+    Args:
+        path: What `Pack.build` has written.
+
+    Raises:
+        InputError: The file is missing, is no pack, is cut off, or its index is damaged.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        try:
+            with self.path.open("rb") as file:
+                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except FileNotFoundError as error:
+            raise InputError(f"{self.path}: there is no such file") from error
+        except (OSError, ValueError) as error:  # an empty file cannot be mapped
+            raise InputError(f"{self.path}: cannot be read as a pack of features: {error}") from error
+        self.rows, entries, names = self._index()
+        places = zip(entries["offset"].tolist(), entries["frames"].tolist(), strict=True)
+        self._places: dict[str, tuple[int, int]] = dict(zip(names, places, strict=True))
+        self._checksums = entries["checksum"]
+
+    @classmethod
+    def build(cls, path: str | os.PathLike[str], items: Iterable[tuple[str, NDArray[np.floating]]]) -> Pack:
+        """Write a pack and open it; arrays are taken one by one, and nobody sees half of the file.
+
+        Args:
+            path: Its folder must exist.
+            items: Names, each one once, and arrays `[rows, frames]`, all with the same number of rows. Values become
+                float32.
+
+        Raises:
+            InputError: A name comes twice, or an array has another shape, or there is none.
+            RunError: The file cannot be written.
+        """
+        write_atomically(Path(path), lambda file: _write(file, items))
+        return cls(path)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The tracks' names, in the order of the file."""
+        return tuple(self._places)
+
+    def frames(self, name: str) -> int:
+        """Return how many frames a track has, without touching its values."""
+        return self._places[name][1]
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._places
+
+    def __getitem__(self, name: str) -> NDArray[np.float32]:
+        """Return a track's features, `[rows, frames]`, a read-only view.
+
+        Raises:
+            KeyError: There is no such track.
+        """
+        offset, frames = self._places[name]
+        return np.ndarray((frames, self.rows), _VALUE, self._map, offset).T
+
+    def verify(self) -> None:
+        """Read everything and compare checksums.
+
+        Raises:
+            InputError: Tracks are damaged; the first ones are named.
+        """
+        damaged = [
+            name
+            for name, checksum in zip(self._places, self._checksums.tolist(), strict=True)
+            if zlib.crc32(self[name].T.data) != checksum
+        ]
+        if damaged:
+            listed = ", ".join(map(repr, damaged[:5])) + (", ..." if len(damaged) > 5 else "")
+            raise InputError(f"{self.path}: {len(damaged)} of {len(self)} tracks are damaged: {listed}")
+
+    def __reduce__(self) -> tuple[type[Pack], tuple[Path]]:
+        return type(self), (self.path.absolute(),)
+
+    def __repr__(self) -> str:
+        return f"Pack({str(self.path)!r}: {len(self)} tracks of {self.rows} rows)"
+
+    def _index(self) -> tuple[int, NDArray[Any], list[str]]:
+        """Return the number of rows, the tracks' entries and their names, once they are known to be sound."""
+        size = len(self._map)
+        head = self._map[: _HEADER.size]
+        if head[: len(_MAGIC)] != _MAGIC:
+            raise InputError(f"{self.path}: is no pack of features")
+        if size < _HEADER.size or zlib.crc32(head[:-4]) != _HEADER.unpack(head)[-1]:
+            raise InputError(f"{self.path}: is damaged: its header is not as it was written")
+        _, version, rows, count, begin, length, checksum, _ = _HEADER.unpack(head)
+        if version != _FORMAT:
+            raise InputError(f"{self.path}: is a pack of format {version}, this version reads {_FORMAT}")
+        if size != begin + length:
+            raise InputError(f"{self.path}: is damaged: it has {size} of {begin + length} bytes")
+        index = self._map[begin:]
+        if zlib.crc32(index) != checksum:
+            raise InputError(f"{self.path}: is damaged: its index is not as it was written")
+        entries = np.frombuffer(index, _ENTRY, count)
+        text = index[entries.nbytes :]
+        ends = np.cumsum(entries["name"], dtype=np.int64).tolist()
+        names = [text[a:b].decode() for a, b in pairwise([0, *ends])]
+        return rows, entries, names
+
+
+def _write(file: BinaryIO, items: Iterable[tuple[str, NDArray[np.floating]]]) -> None:
+    file.write(bytes(_HEADER.size))
+    place, rows = _HEADER.size, 0
+    names: dict[str, None] = {}
+    entries: list[tuple[int, int, int, int]] = []
+    for name, array in items:
+        if name in names:
+            raise InputError(f"track {name!r} is to be packed twice")
+        if array.ndim != 2 or not array.size or (rows and len(array) != rows):
+            raise InputError(
+                f"track {name!r} has features of shape {list(array.shape)}, and [{rows or 'rows'}, frames] is needed"
+            )
+        rows = len(array)
+        values = np.ascontiguousarray(array.T, _VALUE)
+        start = math.ceil(place / _ALIGNMENT) * _ALIGNMENT
+        file.write(bytes(start - place))
+        file.write(values.data)
+        place = start + values.nbytes
+        names[name] = None
+        entries.append((start, values.shape[0], zlib.crc32(values.data), len(name.encode())))
+    if not entries:
+        raise InputError("there is no track to be packed")
+    index = np.array(entries, _ENTRY).tobytes() + "".join(names).encode()
+    file.write(index)
+    fields = _MAGIC, _FORMAT, rows, len(entries), place, len(index), zlib.crc32(index)
+    head = _HEADER.pack(*fields, 0)[:-4]
+    file.seek(0)
+    file.write(head + struct.pack("<I", zlib.crc32(head)))

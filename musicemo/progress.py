@@ -1,0 +1,79 @@
+"""How far a long piece of work is: a bar on a terminal, a line now and then elsewhere; on standard error."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+
+__all__ = ["Progress"]
+
+#: Seconds between two lines where standard error is no terminal.
+_EVERY = 10.0
+
+
+class Progress:
+    """Shows the pieces that are done, their rate and the time left.
+
+    Args:
+        title: What is done: ``"Making music"``.
+        unit: What it is done to, in the plural: ``"clips"``.
+    """
+
+    def __init__(self, title: str, unit: str) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+        self._title, self._unit = title, unit
+        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._bar = Progress(
+            TextColumn(title, markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn(f"{unit}{{task.fields[pace]}}", markup=False),
+            console=self._console,
+            disable=not self._console.is_terminal,
+            transient=True,
+        )
+        self._task = self._bar.add_task("", total=None, pace="")
+        self._done, self._total = 0, 0
+        self._begin = self._spoke = time.monotonic()
+
+    def __enter__(self) -> Progress:
+        self._bar.start()
+        self._begin = self._spoke = time.monotonic()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+        if kind is None and self._done:
+            seconds = time.monotonic() - self._begin
+            self._say(f"{self._done} {self._unit} in {_time(seconds)}")
+
+    def update(self, done: int, total: int) -> None:
+        """Show that `done` of `total` pieces are done."""
+        now = time.monotonic()
+        if done == 0:
+            self._begin = self._spoke = now
+        if done == 0 and total and not self._console.is_terminal:
+            self._say(f"{total} {self._unit}")
+        self._done, self._total = done, total
+        rate = done / max(now - self._begin, 1e-9)
+        pace = f", {rate:.1f} a second, {_time((total - done) / rate)} left" if done else ""
+        self._bar.update(self._task, completed=done, total=total, pace=pace)
+        if now - self._spoke > _EVERY and done < total:
+            self._spoke = now
+            self._say(f"{done} of {total} {self._unit}{pace}")
+
+    def _say(self, line: str) -> None:
+        if not self._console.is_terminal:
+            self._console.print(f"{self._title}: {line}", markup=False)
+
+
+def _time(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return (
+        f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+    )
