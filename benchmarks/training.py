@@ -139,7 +139,7 @@ class Bare:
 
     def __init__(self, run: Run, batches: dict[str, list[list[Any]]]) -> None:
         self.network = copy.deepcopy(run.network)
-        self.optimizer = torch.optim.Adam(self.network.parameters(), 1e-4, weight_decay=1e-7)
+        self.optimizer = torch.optim.Adam(self.network.parameters(), 1e-4, weight_decay=1e-7, fused=True)
         self.batches = batches
 
     def losses(self, batch: Any) -> list[Tensor]:

@@ -65,7 +65,7 @@ def test_a_bare_loop_over_the_same_batches_gives_the_same_weights_to_the_bit(buc
 
     w = {name: p.detach().clone().requires_grad_() for name, p in made.network.named_parameters()}
     s = torch.zeros(2, requires_grad=True)
-    optimizer = torch.optim.Adam([*w.values(), s], lr=1e-2)
+    optimizer = torch.optim.Adam([*w.values(), s], lr=1e-2, fused=True)
     for epoch in (1, 2, 3):
         for batch in made.batches["train"].epoch(epoch):
             mean = batch.x.sum(dim=1) / batch.lengths[:, None].to(batch.x)

@@ -37,12 +37,12 @@ def step(net, optimizer, times=5):
 @pytest.mark.parametrize(
     ("table", "reference"),
     [
-        (ADAM, lambda p: torch.optim.Adam(p, lr=0.02, weight_decay=0.1, betas=(0.8, 0.99))),
-        (ADAMW, lambda p: torch.optim.AdamW(p, lr=0.02, weight_decay=0.3)),
-        (SGD, lambda p: torch.optim.SGD(p, lr=0.02, momentum=0.5, nesterov=True, weight_decay=0.2)),
-        ({"type": "adam"}, lambda p: torch.optim.Adam(p, lr=1e-3)),
-        ({"type": "adamw"}, lambda p: torch.optim.AdamW(p, lr=1e-3, weight_decay=0.01)),
-        ({"type": "sgd"}, lambda p: torch.optim.SGD(p, lr=1e-3, momentum=0.9)),
+        (ADAM, lambda p: torch.optim.Adam(p, lr=0.02, weight_decay=0.1, betas=(0.8, 0.99), fused=True)),
+        (ADAMW, lambda p: torch.optim.AdamW(p, lr=0.02, weight_decay=0.3, fused=True)),
+        (SGD, lambda p: torch.optim.SGD(p, lr=0.02, momentum=0.5, nesterov=True, weight_decay=0.2, fused=True)),
+        ({"type": "adam"}, lambda p: torch.optim.Adam(p, lr=1e-3, fused=True)),
+        ({"type": "adamw"}, lambda p: torch.optim.AdamW(p, lr=1e-3, weight_decay=0.01, fused=True)),
+        ({"type": "sgd"}, lambda p: torch.optim.SGD(p, lr=1e-3, momentum=0.9, fused=True)),
     ],
 )
 def test_an_optimizer_steps_as_torchs_own(table, reference):
