@@ -31,9 +31,12 @@ class TensorBoard:
         """Open the writer, or reopen it after the last recorded epoch; show the configuration and examples."""
         from torch.utils.tensorboard import SummaryWriter
 
+        if not run.history:  # a process that was killed in the first epoch may have been here before
+            for earlier in run.directory.glob("events.out.tfevents.*"):
+                earlier.unlink()
         # From the best epoch on, where figures are drawn, what an interrupted process wrote is written anew.
         first = run.stopping.best_epoch
-        self._writer = SummaryWriter(str(run.directory), purge_step=first)
+        self._writer = SummaryWriter(str(run.directory), purge_step=first or None)
         for record in run.history[max(first - 1, 0) :]:
             self._write(run, record)
         if not run.history:

@@ -1,0 +1,181 @@
+"""Event files are read back with TensorBoard's own reader."""
+
+from __future__ import annotations
+
+import json
+import signal
+import tomllib
+from collections import Counter
+
+import fakes as fakes_module
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams import plugin_data_pb2
+
+from musicemo.hookspecs import hookimpl
+
+TEXT = fakes_module.EXPERIMENT.replace("[training]", "[evaluation]\nresamples = 100\n\n[training]")
+
+
+@pytest.fixture(scope="module")
+def launcher():
+    from launcher import launcher
+
+    return launcher()
+
+
+def run(launcher, folder, *arguments, moment="", text=TEXT):
+    (folder / "small.toml").write_text(text)
+    environment = {"MUSICEMO_TEST_KILL_AT": moment}
+    finished = launcher.run(
+        "run", "small.toml", *arguments, folder=folder, environment=environment, tensorboard=True
+    )
+    (directory,) = (folder / "runs").glob("*/*")
+    return finished, directory
+
+
+def read(directory):
+    found = EventAccumulator(str(directory), size_guidance={"scalars": 0, "images": 0, "tensors": 0})
+    found.Reload()
+    return found
+
+
+def history(directory):
+    return [json.loads(line) for line in (directory / "history.jsonl").read_text().splitlines()]
+
+
+def scalars(events, tag):
+    return [(event.step, event.value) for event in events.Scalars(tag)]
+
+
+@pytest.fixture(scope="module")
+def done(launcher, tmp_path_factory):
+    """Return a finished run's directory and its events."""
+    finished, directory = run(launcher, tmp_path_factory.mktemp("tensorboard"))
+    assert (finished.code, finished.err) == (0, "")
+    return directory, read(directory)
+
+
+def test_there_is_one_event_file(done):
+    assert len(list(done[0].glob("events.out.tfevents.*"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("tag", "name"),
+    [
+        ("loss/total/train", "train/loss"),
+        ("loss/total/val", "val/loss"),
+        ("loss/valence/train", "train/valence/loss"),
+        ("loss/genre/val", "val/genre/loss"),
+        ("spearman/valence/val", "val/valence/spearman"),
+        ("accuracy/genre/train", "train/genre/accuracy"),
+        ("optimization/learning_rate", "learning_rate"),
+        ("optimization/gradient_norm", "train/gradient_norm"),
+        ("optimization/objective", "train/objective"),
+        ("weight/genre", "weight/genre"),
+    ],
+)
+def test_every_epoch_has_its_scalars(tag, name, done):
+    directory, events = done
+    expected = [(record["epoch"], pytest.approx(record[name], rel=1e-6)) for record in history(directory)]
+    assert scalars(events, tag) == expected
+
+
+def test_everything_in_the_history_is_a_scalar(done):
+    directory, events = done
+    tags = [tag for tag in events.Tags()["scalars"] if not tag.startswith("final/")]
+    assert len(tags) == len(history(directory)[0]) - 1
+    assert all(len(events.Scalars(tag)) == 3 for tag in tags)
+
+
+def test_figures_show_each_task_and_part_at_the_best_epoch(done):
+    directory, events = done
+    best = json.loads((directory / "results.json").read_text())["best_epoch"]
+    for task in ("valence", "genre"):
+        for part in ("train", "val", "test"):
+            (image,) = events.Images(f"{task}/{part}")
+            assert image.step == best
+            assert min(image.width, image.height) >= 300
+            assert image.encoded_image_string.startswith(b"\x89PNG")
+
+
+def test_three_tracks_of_the_training_part_are_shown(done):
+    directory, events = done
+    train = json.loads((directory / "split.json").read_text())["train"]
+    examples = [tag for tag in events.Tags()["images"] if tag.startswith("example/")]
+    assert examples == [f"example/{track}" for track in train[:3]]
+
+
+def test_the_configuration_is_text(done):
+    directory, events = done
+    (event,) = events.Tensors("experiment/text_summary")
+    (text,) = event.tensor_proto.string_val
+    lines = [line.removeprefix("    ") for line in text.decode().splitlines()]
+    assert tomllib.loads("\n".join(lines)) == tomllib.loads((directory / "experiment.toml").read_text())
+
+
+def test_hyper_parameters_stand_beside_the_final_metrics(done):
+    directory, events = done
+    results = json.loads((directory / "results.json").read_text())
+    (value,) = scalars(events, "final/test/valence/spearman")
+    assert value == (
+        results["best_epoch"],
+        pytest.approx(results["metrics"]["test"]["valence"]["spearman"]["value"]),
+    )
+    assert "final/val/genre/macro_f1" in events.Tags()["scalars"]
+    content = events.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
+    settings = plugin_data_pb2.HParamsPluginData.FromString(content).session_start_info.hparams
+    assert settings["training.optimizer.lr"].number_value == 1e-2
+    assert settings["seed"].number_value == 0
+    assert settings["model.type"].string_value == "mean"
+    content = events.SummaryMetadata("_hparams_/experiment").plugin_data.content
+    metrics = plugin_data_pb2.HParamsPluginData.FromString(content).experiment.metric_infos
+    assert "final/test/valence/spearman" in {metric.name.tag for metric in metrics}
+
+
+#: After the checkpoint of an epoch and before its scalars; in the middle of evaluation, long after the best epoch;
+#: before the first checkpoint.
+@pytest.mark.parametrize(
+    "moment", ["epoch_finished:2", "batch_finished:3:1", "evaluated:val", "batch_finished:1:1"]
+)
+def test_a_resumed_run_has_every_step_once(moment, done, launcher, tmp_path):
+    assert run(launcher, tmp_path, moment=moment)[0].code == -signal.SIGKILL
+    finished, directory = run(launcher, tmp_path, "--resume")
+    assert finished.code == 0, finished.err
+    whole, events = done[1], read(directory)
+    for kind in ("scalars", "images", "tensors"):
+        assert Counter(events.Tags()[kind]) == Counter(whole.Tags()[kind])
+    for tag in whole.Tags()["scalars"]:
+        assert scalars(events, tag) == scalars(whole, tag), tag
+    for tag in whole.Tags()["images"]:
+        assert [image.step for image in events.Images(tag)] == [image.step for image in whole.Images(tag)], tag
+    assert len(events.Tensors("experiment/text_summary")) == 1
+
+
+class Undefined:
+    """Makes a metric undefined."""
+
+    @hookimpl(tryfirst=True)
+    def musicemo_epoch_finished(self, record):
+        record["val/valence/r2"] = float("nan")
+
+
+def test_what_is_not_defined_is_left_out(fakes, tmp_path):
+    from harness import train
+    from musicemo_builtin.observers.tensorboard import TensorBoard
+
+    recorder = train(tmp_path, "training.epochs=1", plugins=[TensorBoard(), Undefined()])
+    events = read(recorder.run.directory)
+    assert "r2/valence/val" not in events.Tags()["scalars"]
+    assert scalars(events, "r2/valence/train")
+
+
+def test_a_task_without_a_track_has_no_figure_and_an_overfit_run_shows_training_alone(fakes, tmp_path):
+    from harness import train
+    from musicemo_builtin.observers.tensorboard import TensorBoard
+
+    recorder = train(tmp_path, "training.epochs=1", plugins=[TensorBoard()], overfit_batches=1)
+    events = read(recorder.run.directory)
+    shown = {tag for tag in events.Tags()["images"] if not tag.startswith("example/")}
+    assert shown == {"valence/train", "genre/train"}
+    assert not any(tag.startswith("final/") for tag in events.Tags()["scalars"])

@@ -1,0 +1,355 @@
+"""From an experiment to its runs."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import fakes as fakes_module
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+sys.path.insert(0, str(Path(__file__).parent / "training"))
+
+from harness import Recorder, load, results_of, run_all, train
+
+from musicemo.contracts import Track
+from musicemo.errors import InputError
+from musicemo.pipeline import check_experiment
+
+pytestmark = pytest.mark.usefixtures("fakes")
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def last(directory):
+    return torch.load(directory / "checkpoints" / "last.pt", weights_only=True)
+
+
+def same(first, second):
+    return all(torch.equal(first[name], second[name]) for name in first) and first.keys() == second.keys()
+
+
+def test_there_is_a_run_for_each_seed_and_fold(tmp_path):
+    overrides = ["seeds=[3, 5]", "split.method='kfold'", "split.folds=3", "training.epochs=1"]
+    outcomes = run_all(tmp_path, *overrides)
+    assert [(outcome.seed, outcome.fold) for outcome in outcomes] == [(s, f) for s in (3, 5) for f in range(3)]
+    assert len({outcome.directory for outcome in outcomes}) == 6
+    splits = [json.loads((outcome.directory / "split.json").read_text()) for outcome in outcomes]
+    assert [split["hash"] for split in splits[:3]] == [split["hash"] for split in splits[3:]]
+    tested = [track for split in splits[:3] for track in split["test"]]
+    assert sorted(tested) == sorted(f"track{index:03d}" for index in range(60))
+    for outcome in outcomes:
+        assert outcome.directory.name.endswith(f"-seed{outcome.seed}-fold{outcome.fold}")
+        found = results_of(outcome.directory)
+        assert (found["seed"], found["fold"], found["status"]) == (outcome.seed, outcome.fold, "done")
+        text = (outcome.directory / "experiment.toml").read_text()
+        assert f"\nseed = {outcome.seed}\n" in text
+        assert f"\nfold = {outcome.fold}\n" in text
+
+
+def test_the_same_seed_twice_is_the_same_run_and_another_seed_is_not(tmp_path):
+    first, second, other = (
+        train(tmp_path, f"seed={seed}", runs=name) for seed, name in ((7, "a"), (7, "b"), (8, "c"))
+    )
+    assert first.run.history == second.run.history != other.run.history
+    assert same(first.weights[-1], second.weights[-1])
+    assert not same(first.weights[-1], other.weights[-1])
+    assert first.run.split.hashes == other.run.split.hashes
+    for name in ("predictions.csv", "split.json", "experiment.toml"):
+        assert (first.run.directory / name).read_bytes() == (second.run.directory / name).read_bytes()
+
+
+def test_what_was_drawn_before_does_not_matter(tmp_path):
+    torch.rand(17)
+    first = train(tmp_path, runs="a")
+    torch.rand(5)
+    second = train(tmp_path, runs="b")
+    assert first.run.history == second.run.history
+
+
+class Changed(fakes_module.MemoryDataset):
+    """Other features for the tracks of one part of the official split."""
+
+    def __init__(self, changed: str = "") -> None:
+        super().__init__()
+        self.changed = changed
+
+    def tracks(self) -> Iterator[Track]:
+        for track in super().tracks():
+            factor = np.float32(100 if track.part == self.changed else 1)
+            yield Track(track.id, track.features * factor, track.targets, track.group, track.part)
+
+
+def test_scaling_and_training_see_nothing_of_the_test_part(fakes, tmp_path):
+    fakes("dataset", "changed", Changed)
+    runs = {
+        part: train(
+            tmp_path,
+            f"dataset={{ type = 'changed', changed = '{part}' }}",
+            "split.method='official'",
+            runs=part,
+        )
+        for part in ("none", "val", "test", "train")
+    }
+    states = {part: last(recorder.run.directory) for part, recorder in runs.items()}
+    for part in ("val", "test"):
+        assert same(states[part]["network"], states["none"]["network"])
+        assert same(states[part]["scaling"], states["none"]["scaling"])
+    assert runs["test"].run.history == runs["none"].run.history
+    assert not same(states["train"]["scaling"], states["none"]["scaling"])
+
+
+def test_memory_and_disk_give_the_same_run(fakes, tmp_path):
+    class OnDisk(fakes_module.MemoryDataset):
+        def tracks(self) -> Iterator[Track]:
+            for track in super().tracks():
+                path = tmp_path / f"{track.id}.npy"
+                np.save(path, track.features)
+                yield Track(track.id, path, track.targets, track.group, track.part)
+
+    fakes("dataset", "on-disk", OnDisk)
+    runs = [
+        train(tmp_path, *overrides, runs=f"runs{number}")
+        for number, overrides in enumerate(
+            [
+                ["training.cache='memory'"],
+                ["training.cache='disk'"],
+                ["training.cache='disk'", "dataset.type='on-disk'"],
+                ["training.cache='memory'", "dataset.type='on-disk'"],
+            ]
+        )
+    ]
+    for recorder in runs[1:]:
+        assert recorder.run.history == runs[0].run.history
+        assert same(recorder.weights[-1], runs[0].weights[-1])
+
+
+def test_overfitting_batches_is_a_sanity_check(tmp_path):
+    overrides = [
+        "training={ epochs = 60, batch_size = 8, device = 'cpu' }",
+        "training.optimizer={ type = 'adam', lr = 0.02 }",
+        "training.early_stopping={ monitor = 'val/valence/spearman', mode = 'max', patience = 1 }",
+        "head={ hidden = [50], dropout = 0.0 }",
+    ]
+    recorder = train(tmp_path, *overrides, overfit_batches=2)
+    assert len(recorder.run.history) == 60
+    assert [call[1] for call in recorder.calls if call[0] == "evaluated"] == ["train"]
+    found = results_of(recorder.run.directory)
+    assert found["name"] == recorder.run.directory.parent.name == "small-overfit"
+    assert found["monitor"] == {"name": "train/loss", "mode": "min"}
+    losses = [record["train/loss"] for record in recorder.run.history]
+    assert found["best_epoch"] == int(np.argmin(losses)) + 1
+    assert min(losses) < 0.05 * losses[0]
+    assert list(found["metrics"]) == ["train"]
+    assert found["metrics"]["train"]["valence"]["tracks"] == 16
+    assert found["metrics"]["train"]["genre"]["accuracy"]["value"] == 1.0
+    seen = {call[2] for call in recorder.calls if call[0] == "batch_finished"}
+    assert seen == {1, 2}
+    assert not any(name.startswith("val/") for name in recorder.run.history[0])
+
+
+def test_overfitting_more_batches_than_there_are_takes_them_all(tmp_path):
+    recorder = train(tmp_path, "training.epochs=1", overfit_batches=99)
+    assert results_of(recorder.run.directory)["metrics"]["train"]["genre"]["tracks"] == 36
+
+
+def test_overfitting_and_training_are_no_resumption_of_each_other(tmp_path):
+    for batches in (0, 1, 2):
+        (outcome,) = run_all(tmp_path, "training.epochs=1", overfit_batches=batches, resume=True)
+        assert not outcome.skipped
+    (outcome,) = run_all(tmp_path, "training.epochs=1", overfit_batches=2, resume=True)
+    assert outcome.skipped
+
+
+def test_a_device_may_be_given_instead_of_the_experiments(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(InputError, match="no 'cuda' device"):
+        run_all(tmp_path, "training.device='cuda'")
+    (outcome,) = run_all(tmp_path, "training.device='cuda'", "training.epochs=1", device="cpu")
+    assert results_of(outcome.directory)["status"] == "done"
+
+
+@pytest.mark.parametrize("name", ["cuda:99", "tpu", " "])
+def test_a_device_that_is_none(name, tmp_path):
+    with pytest.raises(InputError, match="available: auto, cpu"):
+        run_all(tmp_path, device=name)
+    assert not (tmp_path / "runs").exists()
+
+
+def refused(folder, *overrides, **how):
+    """Return the message of an input error that comes before anything is written."""
+    recorder = Recorder()
+    with pytest.raises(InputError) as caught:
+        run_all(folder, *overrides, plugins=[recorder], **how)
+    assert not (folder / "runs").exists()
+    assert recorder.calls == []
+    assert caught.value.exit_code == 2
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("part", ["train", "val", "test"])
+def test_features_that_are_not_finite_are_found_before_training(part, fakes, tmp_path):
+    (index,) = (i for i in (0, 9, 12) if ("train", "train", "train", "val", "test")[i // 3 % 5] == part)
+    message = refused(tmp_path, f"dataset.nan_track={index}", "split.method='official'")
+    assert message == f"track 'track{index:03d}': is nan at row 2, frame 3"
+
+
+def test_a_track_cannot_stand_on_two_sides(fakes, tmp_path):
+    class Twice(fakes_module.MemoryDataset):
+        def tracks(self) -> Iterator[Track]:
+            yield from super().tracks()
+            yield next(super().tracks())
+
+    fakes("dataset", "twice", Twice)
+    assert "track 'track000': the dataset has it twice" in refused(tmp_path, "dataset.type='twice'")
+
+
+@pytest.mark.parametrize("part", ["val", "test"])
+def test_a_class_that_nothing_trains(part, fakes, tmp_path):
+    class Late(fakes_module.MemoryDataset):
+        def tracks(self) -> Iterator[Track]:
+            for track in super().tracks():
+                if track.targets["genre"] != "metal" or track.part == part:
+                    yield track
+
+    fakes("dataset", "late", Late)
+    message = refused(tmp_path, "dataset.type='late'", "split.method='official'")
+    assert f"class 'metal' is seen only in the {part} part" in message
+    assert "tasks.genre.classes" in message
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        (
+            "tasks.valence.loss={ type = 'cross-entropy' }",
+            "loss 'cross-entropy' is for classification, and 'valence'",
+        ),
+        ("tasks.genre.loss={ type = 'squared-error' }", "loss 'squared-error' is for regression, and 'genre'"),
+        ("tasks.tempo={}", "the dataset declares no target 'tempo'"),
+        ("split.stratify='valance'", "'valance' is not a task (tasks: valence, genre)"),
+        ("split.method='grouped'", ""),
+    ],
+)
+def test_what_does_not_fit_is_told_with_its_place(override, message, tmp_path):
+    if not message:
+        run_all(tmp_path, override, "training.epochs=1")
+        return
+    found = refused(tmp_path, override)
+    assert message in found
+    assert found.startswith((f"--set {override}", str(tmp_path / "small.toml")))
+
+
+class Picky(fakes_module.MeanModel):
+    """A model that breaks what is expected of it in one of several ways."""
+
+    def __init__(self, *, input_size: int, fault: str) -> None:
+        if fault == "constructor":
+            raise ValueError("cannot be built")
+        super().__init__(input_size=input_size)
+        self.fault = fault
+        if fault == "silent":
+            del self.embedding_size
+
+    def forward(self, x: torch.Tensor, lengths: torch.Tensor) -> object:
+        found = super().forward(x, lengths)
+        if self.fault == "raises":
+            raise IndexError("out of frames")
+        return {
+            "per frame": found[:, None],
+            "narrow": found[:, :3],
+            "flat": found.mean(),
+            "tuple": (found, found),
+        }[self.fault]
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ("constructor", r"model 'picky': cannot be built"),
+        ("silent", r"model Picky has no integer attribute embedding_size"),
+        (
+            "raises",
+            r"fails on a batch of shape \[2, \d+, 12\]: IndexError: out of frames \(.*test_pipeline.py:\d+\)",
+        ),
+        ("per frame", r"the embedding has shape \[2, 1, 8\], where \[2, 8\] is expected"),
+        ("narrow", r"the embedding has shape \[2, 3\], where \[2, 8\] is expected"),
+        ("flat", r"the embedding has shape \[\], where \[2, 8\] is expected"),
+        ("tuple", r"the embedding has shape tuple, where \[2, 8\] is expected"),
+    ],
+)
+def test_a_model_that_does_not_do_what_models_do(fault, message, fakes, tmp_path):
+    fakes("model", "picky", Picky)
+    found = refused(tmp_path, f"model={{ type = 'picky', fault = '{fault}' }}")
+    assert re.search(rf"(small\.toml:\d+|--set .*): model: {message}$", found)
+
+
+class Odd(nn.Module):
+    """A loss that breaks what is expected of it."""
+
+    kind = "regression"
+
+    def __init__(self, fault: str) -> None:
+        super().__init__()
+        self.fault = fault
+
+    def forward(self, prediction: torch.Tensor, target: torch.Tensor) -> object:
+        if self.fault == "raises":
+            raise KeyError("nothing there")
+        return {"vector": (prediction - target) ** 2, "number": 1.5}[self.fault]
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ("raises", r"a loss fails on 2 tracks: KeyError: 'nothing there' \(.*test_pipeline.py:\d+\)"),
+        ("vector", r"task 'valence': loss Odd returns shape \[2\], where a scalar tensor is expected"),
+        ("number", r"task 'valence': loss Odd returns float, where a scalar tensor is expected"),
+    ],
+)
+def test_a_loss_that_does_not_do_what_losses_do(fault, message, fakes, tmp_path):
+    fakes("loss", "odd", Odd)
+    found = refused(tmp_path, f"tasks.valence.loss={{ type = 'odd', fault = '{fault}' }}")
+    assert re.search(rf"(small\.toml:\d+|--set .*): tasks: {message}$", found)
+
+
+def test_nothing_to_train_on(tmp_path):
+    message = refused(tmp_path, "dataset.tracks=2", "dataset.classes=2", "split.method='random'")
+    assert "too few to take a validation share" in message
+
+
+def test_an_experiment_is_checked_without_training(tmp_path):
+    checked = check_experiment(load(tmp_path))
+    assert checked.tracks == {"train": 36, "val": 12, "test": 12}
+    assert checked.parameters == 12 * 8 + 8 + (8 * 50 + 50 + 50 + 1) + (8 * 50 + 50 + 50 * 3 + 3)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["small.toml"]
+    with pytest.raises(InputError, match="is nan at row 2"):
+        check_experiment(load(tmp_path, "dataset.nan_track=0"))
+
+
+def test_a_merged_and_dropped_class_is_trained_as_such(tmp_path):
+    recorder = train(
+        tmp_path, "dataset.classes=5", "tasks.genre.classes={ jazz = 'pop', rock = false }", "training.epochs=1"
+    )
+    assert recorder.run.tasks[1].classes == ("folk", "metal", "pop")
+    found = results_of(recorder.run.directory)["metrics"]["train"]["genre"]
+    assert len(found["confusion_matrix"]) == 3
+    dropped = sum(track.targets["genre"] == "rock" for track in recorder.run.tracks.tracks)
+    assert dropped == 12  # they still have a rating
+    total = sum(
+        results_of(recorder.run.directory)["metrics"][part]["genre"]["tracks"]
+        for part in ("train", "val", "test")
+    )
+    assert total == 48
