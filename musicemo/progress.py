@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable, Iterator
 from types import TracebackType
+from typing import TypeVar
 
 __all__ = ["Progress"]
+
+_T = TypeVar("_T")
 
 #: Seconds between two lines where standard error is no terminal.
 _EVERY = 10.0
@@ -65,6 +69,13 @@ class Progress:
         if now - self._spoke > _EVERY and done < total:
             self._spoke = now
             self._say(f"{done} of {total} {self._unit}{pace}")
+
+    def watch(self, pieces: Iterable[_T], total: int) -> Iterator[_T]:
+        """Yield `pieces`, and show each one as done when the next one is asked for."""
+        self.update(0, total)
+        for done, piece in enumerate(pieces, start=1):
+            yield piece
+            self.update(done, total)
 
     def _say(self, line: str) -> None:
         if not self._console.is_terminal:

@@ -13,6 +13,7 @@ from musicemo.audio._files import (
     read_features,
     write_features,
 )
+from musicemo.audio._find import find_songs
 from musicemo.audio._pack import Pack
 from musicemo.audio._recipe import Recipe
 
@@ -30,6 +31,7 @@ __all__ = [
     "cache_folder",
     "describe",
     "extract",
+    "find_songs",
     "load",
     "read_array",
     "read_features",

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
+import csv
+import io
+import os
 import time
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 from musicemo.audio._analysis import analyse
 from musicemo.audio._decode import check_file
 from musicemo.audio._files import Source, describe, write_features
 from musicemo.audio._recipe import Recipe
 from musicemo.errors import InputError, RunError
+from musicemo.files import write_atomically
 from musicemo.workers import Outcome, WorkerDied, run_tasks, unbroken
 
 __all__ = ["ExtractionReport", "Failure", "extract"]
+
+_ABANDONED = 600.0
+"""Seconds after which a temporary file has nobody who still writes it; writing takes a moment."""
 
 _Task = tuple[str, str]
 """A song and its feature file; as text, which takes less memory than paths."""
@@ -45,6 +53,25 @@ class ExtractionReport:
     skipped: int
     failures: list[Failure]
     seconds: float
+
+    def write_failures(self, path: Path) -> None:
+        """Write the failures as a CSV with the columns path and reason; without any, remove what is there.
+
+        Raises:
+            RunError: The file cannot be written.
+        """
+        if not self.failures:
+            path.unlink(missing_ok=True)
+            return
+        text = io.StringIO()
+        rows = ((os.fspath(failure.path), failure.reason) for failure in self.failures)
+        csv.writer(text, lineterminator="\n").writerows([("path", "reason"), *rows])
+        content = text.getvalue().encode(errors="surrogateescape")
+
+        def write(file: BinaryIO) -> None:
+            file.write(content)
+
+        write_atomically(path, write)
 
 
 def extract(
@@ -79,17 +106,20 @@ def extract(
     recipe = recipe or Recipe()
     pairs = sources.items() if isinstance(sources, Mapping) else sources
     tasks, skipped = _stale(pairs, recipe.fingerprint)
+    _sweep(tasks, _ABANDONED)
     done = 0
     failures: list[Failure] = []
     report = progress or (lambda finished, total: None)
     if tasks:
         report(0, len(tasks))
-    with closing(run_tasks(partial(_extract, recipe=recipe), tasks, jobs)) as outcomes:
+    with contextlib.closing(run_tasks(partial(_extract, recipe=recipe), tasks, jobs)) as outcomes:
         for finished, outcome in enumerate(outcomes, start=1):
             if outcome.error is None:
                 done += bool(outcome.value)
                 skipped += not outcome.value
             else:
+                if isinstance(outcome.error, WorkerDied):
+                    _sweep([outcome.task], 0)
                 failures.append(_failure(outcome, strict))
             report(finished, len(tasks))
     failures.sort(key=lambda failure: failure.path)
@@ -102,14 +132,35 @@ def _stale(pairs: Iterable[tuple[Path, Path]], fingerprint: str) -> tuple[list[_
     skipped = 0
     taken: dict[str, str] = {}
     for source, target in pairs:
-        other = taken.setdefault(str(target), str(source))
-        if other != str(source):
+        if str(target) in taken:
+            other = taken[str(target)]
+            if other == str(source):
+                continue
             raise InputError(f"{target}: is the feature file of two songs, {other} and {source}")
+        taken[str(target)] = str(source)
         if _is_fresh(source, target, fingerprint, hashed=False):
             skipped += 1
         else:
             tasks.append((str(source), str(target)))
     return tasks, skipped
+
+
+def _sweep(tasks: Iterable[_Task], age: float) -> None:
+    """Remove what processes that were killed have left: temporary files beside feature files, `age` seconds old."""
+    names: dict[str, set[str]] = {}
+    for _, target in tasks:
+        folder, name = os.path.split(target)
+        names.setdefault(folder or ".", set()).add(name)
+    for folder, wanted in names.items():
+        try:
+            found = [entry for entry in os.scandir(folder) if entry.name.startswith(".")]
+        except FileNotFoundError:
+            continue
+        for entry in found:
+            if entry.name[1:].rpartition(".")[0] in wanted:
+                with contextlib.suppress(FileNotFoundError):
+                    if time.time() - entry.stat().st_mtime >= age:
+                        Path(entry.path).unlink()
 
 
 def _is_fresh(source: Path, target: Path, fingerprint: str, *, hashed: bool) -> bool:

@@ -145,7 +145,7 @@ class Pack:
         entries = np.frombuffer(index, _ENTRY, count)
         text = index[entries.nbytes :]
         ends = np.cumsum(entries["name"], dtype=np.int64).tolist()
-        names = [text[a:b].decode() for a, b in pairwise([0, *ends])]
+        names = [os.fsdecode(text[a:b]) for a, b in pairwise([0, *ends])]
         return rows, entries, names
 
 
@@ -168,10 +168,10 @@ def _write(file: BinaryIO, items: Iterable[tuple[str, NDArray[np.floating]]]) ->
         file.write(values.data)
         place = start + values.nbytes
         names[name] = None
-        entries.append((start, values.shape[0], zlib.crc32(values.data), len(name.encode())))
+        entries.append((start, values.shape[0], zlib.crc32(values.data), len(os.fsencode(name))))
     if not entries:
         raise InputError("there is no track to be packed")
-    index = np.array(entries, _ENTRY).tobytes() + "".join(names).encode()
+    index = np.array(entries, _ENTRY).tobytes() + os.fsencode("".join(names))
     file.write(index)
     fields = _MAGIC, _FORMAT, rows, len(entries), place, len(index), zlib.crc32(index)
     head = _HEADER.pack(*fields, 0)[:-4]

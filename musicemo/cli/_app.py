@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from musicemo import __version__, registry
-from musicemo.cli import _data, _experiments, _plugins, _run
+from musicemo.cli import _data, _experiments, _extract, _plugins, _run
 from musicemo.errors import MusicemoError
 
 __all__ = ["main"]
@@ -46,7 +46,7 @@ def make_app() -> typer.Typer:
     ) -> None:
         pass
 
-    for group in (_run, _experiments, _data, _plugins):
+    for group in (_run, _experiments, _data, _extract, _plugins):
         group.add_commands(app)
     return app
 
@@ -71,7 +71,9 @@ def main() -> NoReturn:
 
 
 def _interrupted() -> int:
-    _say("interrupted", "yellow", "musicemo run with --resume goes on where a run stopped")
+    _say(
+        "interrupted", "yellow", "the same command goes on where it stopped, musicemo run if --resume is added"
+    )
     return _INTERRUPTED
 
 

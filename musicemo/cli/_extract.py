@@ -1,0 +1,111 @@
+"""``musicemo extract``."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from musicemo.audio import ExtractionReport
+
+__all__ = ["add_commands"]
+
+_SHOWN = 20
+"""Failures in the table; the file has them all."""
+
+
+class Sync(StrEnum):
+    """Which features are packed."""
+
+    beat = "beat"
+    frame = "frame"
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add ``extract``."""
+    app.command()(extract)
+
+
+def extract(
+    sources: Annotated[
+        list[Path], typer.Argument(metavar="SOURCE...", help="Songs, folders, or patterns.", show_default=False)
+    ],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to write to.", show_default=False)],
+    sample_rate: Annotated[int, typer.Option(metavar="HZ", help="Rate to resample to.")] = 22050,
+    hop: Annotated[int, typer.Option(metavar="SAMPLES", help="Between two frames.")] = 512,
+    n_fft: Annotated[int, typer.Option("--n-fft", metavar="SAMPLES", help="Of a window.")] = 2048,
+    mels: Annotated[int, typer.Option(metavar="N", help="Bands of the mel spectrogram.")] = 128,
+    offset: Annotated[float, typer.Option(metavar="SECONDS", help="Where the excerpt begins.")] = 0.0,
+    duration: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="Length of the excerpt; all of the song otherwise.")
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Processes; one for each core otherwise.")
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first song that fails.")] = False,
+    pack: Annotated[
+        list[Sync] | None,
+        typer.Option(
+            help="Pack these features of all songs into one file too, OUT/beat.pack or OUT/frame.pack."
+        ),
+    ] = None,
+) -> None:
+    """Extract the features of songs: mel spectrogram and chromagram, frame-wise and beat-synchronous.
+
+    Each song gets a feature file under OUT, at the same place as in its folder. What is there already is left as it
+    is, if it was made from the same song with the same parameters. OUT/failures.csv says which songs failed and why.
+    """
+    from musicemo.audio import Pack, Recipe, find_songs, read_array
+    from musicemo.audio import extract as extract_songs
+    from musicemo.errors import InputError, RunError
+    from musicemo.progress import Progress
+
+    recipe = Recipe(sample_rate, hop, n_fft, mels, offset, duration)
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out}: is a file; the last argument is the folder to write to")
+    songs = find_songs(sources, out)
+    with Progress("Extracting", "songs") as bar:
+        try:
+            report = extract_songs(songs, recipe, jobs=jobs, strict=strict, progress=bar.update)
+        except InputError as error:
+            raise RunError(str(error)) from error
+    _print(report, out)
+    failed = {failure.path for failure in report.failures}
+    files = {song: file for song, file in songs.items() if song not in failed}
+    for sync in (pack or []) if files else []:
+        with Progress(f"Packing {sync.value}", "songs") as bar:
+            names = ((file.relative_to(out).with_suffix("").as_posix(), file) for file in files.values())
+            features = ((name, read_array(file, sync.value)) for name, file in names)
+            packed = Pack.build(out / f"{sync.value}.pack", bar.watch(features, len(files)))
+        typer.echo(f"{packed.path}: {len(packed)} songs, {packed.path.stat().st_size / 1e6:.1f} MB")
+    if not files:
+        raise RunError(f"none of {len(songs)} songs could be analysed")
+
+
+def _print(report: ExtractionReport, out: Path) -> None:
+    """Print the report, and write the failures."""
+    from rich.console import Console
+    from rich.markup import escape
+
+    from musicemo.cli._style import plain_table
+
+    console = Console(highlight=False, soft_wrap=True)
+    pace = f" in {report.seconds:.1f} s, {report.done / report.seconds:.1f} a second" if report.done else ""
+    text = f"{out}: {report.done} songs extracted{pace}; {report.skipped} were there; {len(report.failures)} failed"
+    console.print(text, markup=False)
+    if out.is_dir() or report.failures:
+        out.mkdir(parents=True, exist_ok=True)
+        report.write_failures(out / "failures.csv")
+    if not report.failures:
+        return
+    table = plain_table("song")
+    table.add_column("why it failed")
+    for failure in report.failures[:_SHOWN]:
+        name = str(failure.path).encode(errors="replace").decode()  # a terminal cannot show every file name
+        table.add_row(escape(name), escape(failure.reason))
+    console.print(table)
+    more = len(report.failures) - _SHOWN
+    console.print(f"{f'and {more} more; ' if more > 0 else ''}all in {out / 'failures.csv'}", markup=False)
