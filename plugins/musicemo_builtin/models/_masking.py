@@ -52,12 +52,16 @@ class MaskedBatchNorm2d(nn.BatchNorm2d):
             x, self.weight, self.bias, valid, count, self.eps
         )  # type: ignore[no-untyped-call]  # torch leaves apply untyped
         y, mean, variance = normalized
-        with torch.no_grad():
-            assert self.running_mean is not None
-            assert self.running_var is not None
-            self.running_mean.lerp_(mean, _MOMENTUM)
-            self.running_var.lerp_(variance * (count / (count - 1)), _MOMENTUM)
+        self.remember(mean, variance, count)
         return y
+
+    @torch.no_grad()
+    def remember(self, mean: Tensor, variance: Tensor, count: int) -> None:
+        """Take a batch's mean and biased variance over `count` values a channel into the running statistics."""
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        self.running_mean.lerp_(mean, _MOMENTUM)
+        self.running_var.lerp_(variance * (count / (count - 1)), _MOMENTUM)
 
 
 _MOMENTUM = 0.1
