@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from musicemo import __version__, registry
-from musicemo.cli import _data, _experiments, _extract, _plugins, _run
+from musicemo.cli import _cache, _data, _experiments, _extract, _plugins, _run
 from musicemo.errors import MusicemoError
 
 __all__ = ["main"]
@@ -46,7 +46,7 @@ def make_app() -> typer.Typer:
     ) -> None:
         pass
 
-    for group in (_run, _experiments, _data, _extract, _plugins):
+    for group in (_run, _experiments, _data, _extract, _cache, _plugins):
         group.add_commands(app)
     return app
 
@@ -57,8 +57,9 @@ def main() -> NoReturn:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's polite end is an interruption
     app = make_app()
     try:
-        registry.load_hooks()("commands", app=app)
-        app()
+        hooks = registry.load_hooks()
+        hooks("commands", app=app)
+        app(obj=hooks)
     except MusicemoError as error:
         for problem in getattr(error, "problems", None) or (str(error),):
             _say("error", "bold red", problem)
@@ -71,9 +72,11 @@ def main() -> NoReturn:
 
 
 def _interrupted() -> int:
-    _say(
-        "interrupted", "yellow", "the same command goes on where it stopped, musicemo run if --resume is added"
+    extracting = sys.argv[1:2] == ["extract"]
+    again = (
+        "the same command goes on where it" if extracting else "musicemo run with --resume goes on where a run"
     )
+    _say("interrupted", "yellow", f"{again} stopped")
     return _INTERRUPTED
 
 
