@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from musicemo.cli._options import ExperimentFile, Overrides
+from musicemo.cli._options import Overrides
 
 __all__ = ["add_commands"]
 
@@ -19,14 +20,27 @@ def add_commands(app: typer.Typer) -> None:
 
 
 def data(
-    experiment: ExperimentFile,
+    experiment: Annotated[
+        Path,
+        typer.Argument(
+            metavar="EXPERIMENT",
+            show_default=False,
+            help="The experiment's TOML file; for --cite also a dataset.",
+        ),
+    ],
     overrides: Overrides = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+    cite: Annotated[
+        bool, typer.Option("--cite", help="Print what to cite for the data, and their licence, instead.")
+    ] = False,
 ) -> None:
     """Look at an experiment's data and its split.
 
     Tracks, parts, classes before and after merging, ratings, lengths, missing targets, suspected leaks.
     """
+    if cite:
+        _cite(experiment, overrides or [])
+        return
     from musicemo.assembly import read_tracks, split_tracks
     from musicemo.cli import _summary
     from musicemo.data import Features, summarize
@@ -40,3 +54,21 @@ def data(
         typer.echo(json.dumps(dataclasses.asdict(summary), indent=2))
     else:
         _summary.print_summary(loaded.dataset.name, loaded.split.method, summary)
+
+
+def _cite(experiment: Path, overrides: list[str]) -> None:
+    """Print citation and licence of an experiment's dataset, or of the dataset of that name."""
+    from musicemo import registry
+
+    name = str(experiment)
+    if experiment.suffix == ".toml" or experiment.is_file():
+        from musicemo.experiment import load_experiment
+
+        dataset = load_experiment(experiment, overrides).dataset
+        name, factory = dataset.name, dataset.factory
+    else:
+        factory = registry.load("dataset", name)
+    citation, licence = (getattr(factory, attribute, None) for attribute in ("citation", "licence"))
+    typer.echo(citation or f"The dataset {name!r} names nothing to cite; cite those who made your data.")
+    if licence:
+        typer.echo(f"Licence: {licence}")

@@ -23,7 +23,7 @@ def plugins(
     """List the installed components and plugins."""
     from rich.console import Console
 
-    from musicemo.cli._style import plain_table
+    from musicemo.cli._style import plain_table, print_table
 
     found = [claim for kind in registry.GROUPS for claim in registry.claims(kind)]
     if as_json:
@@ -43,4 +43,4 @@ def plugins(
         table.add_column(column, no_wrap=True)
     for claim in found:
         table.add_row(claim.kind, claim.name, claim.distribution, claim.version)
-    Console().print(table)
+    print_table(Console(), table)

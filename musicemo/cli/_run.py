@@ -21,6 +21,7 @@ def add_commands(app: typer.Typer) -> None:
 
 
 def run(
+    context: typer.Context,
     experiments: ExperimentFiles,
     overrides: Overrides = None,
     runs: Annotated[Path, typer.Option(metavar="DIR", help="Where run directories are written.")] = Path(
@@ -39,17 +40,15 @@ def run(
     ] = 0,
 ) -> None:
     """Train, evaluate and record experiments."""
-    from musicemo import registry
     from musicemo.cli import _tables
     from musicemo.experiment import load_experiment
     from musicemo.pipeline import run_experiment
 
     loaded = [load_experiment(file, overrides or []) for file in experiments]
-    hooks = registry.load_hooks()
     for experiment in loaded:
         outcomes: list[Outcome] = []
         for outcome in run_experiment(
-            experiment, runs, hooks, resume=resume, device=device, overfit_batches=overfit_batches
+            experiment, runs, context.obj, resume=resume, device=device, overfit_batches=overfit_batches
         ):
             _tables.print_outcome(outcome, overfit=bool(overfit_batches))
             outcomes.append(outcome)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from rich.console import Console
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.table import Table
 
-__all__ = ["plain_table"]
+__all__ = ["plain_table", "print_table"]
+
+#: More columns than any table has.
+_UNBOUNDED = 10_000
 
 
 def plain_table(first: str, *columns: str, title: str | None = None) -> Table:
@@ -16,10 +21,20 @@ def plain_table(first: str, *columns: str, title: str | None = None) -> Table:
         pad_edge=False,
         header_style="bold",
         title=title,
-        title_style="bold",
-        title_justify="left",
     )
     table.add_column(escape(first), no_wrap=True)
     for column in columns:
         table.add_column(escape(column), justify="right", no_wrap=True)
     return table
+
+
+def print_table(console: Console, table: Table) -> None:
+    """Print a table in its own width: where a terminal is narrower, it breaks lines, and no number is cut."""
+    title, table.title = table.title, None  # which would be wrapped to the width of the table
+    if title:
+        console.print(title, style="bold", markup=False, soft_wrap=True)
+    needed = Measurement.get(console, console.options.update(width=_UNBOUNDED), table).maximum
+    width = console.width
+    console.width = max(width, needed)
+    console.print(table, soft_wrap=False)
+    console.width = width

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from musicemo.cli._style import plain_table
+from musicemo.cli._style import plain_table, print_table
 from musicemo.data import PARTS, Summary
 
 __all__ = ["print_summary"]
@@ -70,7 +70,7 @@ def _print_merging(console: Console, task: str, summary: Summary) -> None:
 
 def _print(console: Console, table: Table) -> None:
     console.print()
-    console.print(table)
+    print_table(console, table)
 
 
 def _bar(count: int, most: int) -> str:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from musicemo.cli._style import plain_table
+from musicemo.cli._style import plain_table, print_table
 from musicemo.evaluation import CLASSIFICATION, REGRESSION
 from musicemo.pipeline import Outcome
 
@@ -28,6 +28,10 @@ _TITLES = {
     "macro_f1": "macro F1",
     "weighted_f1": "weighted F1",
 }
+
+
+#: Metrics with a deviation that fit on a line of 80 columns beside a task's name.
+_A_LINE = 3
 
 
 def print_outcome(outcome: Outcome, *, overfit: bool) -> None:
@@ -47,7 +51,7 @@ def print_outcome(outcome: Outcome, *, overfit: bool) -> None:
     for names in (REGRESSION, CLASSIFICATION):
         tasks = {task: found for task, found in results["metrics"][part].items() if names[0] in found}
         if tasks:
-            console.print(_metrics_table(tasks, names))
+            print_table(console, _metrics_table(tasks, names))
     if overfit:
         console.print("The network saw these tracks alone: loss and metrics should be close to perfect by now.")
     console.print(f"Run directory: {outcome.directory}", markup=False)
@@ -65,10 +69,13 @@ def print_replicates(name: str, outcomes: Sequence[Outcome]) -> None:
         tasks = [task for task in found[0] if names[0] in found[0][task]]
         if not tasks:
             continue
-        table = plain_table("task", *(_TITLES[metric] for metric in names))
-        for task in tasks:
-            table.add_row(task, *(_spread([run[task][metric]["value"] for run in found]) for metric in names))
-        console.print(table)
+        for some in (names[start : start + _A_LINE] for start in range(0, len(names), _A_LINE)):
+            table = plain_table("task", *(_TITLES[metric] for metric in some))
+            for task in tasks:
+                table.add_row(
+                    task, *(_spread([run[task][metric]["value"] for run in found]) for metric in some)
+                )
+            print_table(console, table)
 
 
 def _metrics_table(tasks: Mapping[str, Any], names: Sequence[str]) -> Table:

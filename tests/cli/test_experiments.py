@@ -1,0 +1,83 @@
+"""``musicemo validate`` and ``musicemo show``."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+
+import fakes as fakes_module
+import pytest
+from typer.testing import CliRunner
+
+from musicemo.cli._app import make_app
+from musicemo.errors import InputError
+from musicemo.experiment import load_experiment
+
+pytestmark = pytest.mark.usefixtures("fakes")
+
+
+def call(*arguments):
+    """Run a command in this process; errors that the command line would report are raised."""
+    found = CliRunner().invoke(make_app(), [str(argument) for argument in arguments], catch_exceptions=False)
+    assert found.exit_code == 0, found.output
+    return found.stdout
+
+
+def test_a_valid_experiment_is_described_in_a_line(experiment_file):
+    assert call("validate", experiment_file) == (
+        f"{experiment_file}: valid: mean on memory for valence, genre, 1 run; tracks: 36 train, 12 val, 12 test; "
+        "1,208 parameters\n"
+    )
+    assert [path.name for path in experiment_file.parent.iterdir()] == ["small.toml"]
+
+
+def test_data_need_not_be_read(experiment_file):
+    overrides = ["--set", "dataset.nan_track=3", "--set", "seeds=[1, 2]"]
+    text = call("validate", experiment_file, "--no-data", *overrides)
+    assert text == f"{experiment_file}: valid: mean on memory for valence, genre, 2 runs\n"
+    with pytest.raises(InputError, match="track 'track003': is nan"):
+        call("validate", experiment_file, *overrides)
+
+
+def test_several_files_are_validated(experiment_file, tmp_path):
+    other = tmp_path / "other.toml"
+    other.write_text(fakes_module.EXPERIMENT.replace("epochs = 3", "epochs = 0"))
+    with pytest.raises(InputError, match=r"other\.toml:\d+: training\.epochs: "):
+        call("validate", experiment_file, other)
+    other.write_text(fakes_module.EXPERIMENT.replace("seed = 0", "split = { method = 'kfold', folds = 4 }"))
+    lines = call("validate", experiment_file, other).splitlines()
+    assert [line.partition(":")[0] for line in lines] == [str(experiment_file), str(other)]
+    assert ", 4 runs; tracks: " in lines[1]
+
+
+def test_what_is_shown_is_the_resolved_experiment(experiment_file):
+    text = call("show", experiment_file, "--set", "training.batch_size=5")
+    experiment = load_experiment(experiment_file, ["training.batch_size=5"])
+    assert tomllib.loads(text) == experiment.resolved()
+    again = experiment_file.with_name("again.toml")
+    again.write_text(text)
+    assert load_experiment(again).resolved() == experiment.resolved()
+
+
+def test_it_says_where_every_value_came_from(experiment_file):
+    base = experiment_file.with_name("base.toml")
+    experiment_file.rename(base)
+    experiment_file.write_text('extends = "base.toml"\n[training]\nepochs = 9\n')
+    text = call("show", experiment_file, "--set", "training.batch_size=5")
+    line = base.read_text().splitlines().index('device = "cpu"') + 1
+    for value, origin in {
+        "epochs = 9": f"{experiment_file}:3",
+        "batch_size = 5": "--set training.batch_size=5",
+        'device = "cpu"': f"{base}:{line}",
+        "bucket = false": "default",
+    }.items():
+        assert re.search(rf"^{re.escape(value)} # {re.escape(origin)}$", text, re.MULTILINE)
+
+
+def test_a_resolved_experiment_is_coloured_on_a_terminal(experiment_file, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    text = call("show", experiment_file)
+    assert "\x1b[" in text
+    assert "batch_size" in re.sub(r"\x1b\[[0-9;]*m", "", text)

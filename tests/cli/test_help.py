@@ -1,0 +1,102 @@
+"""Help reads well and is quick: no torch is imported for it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+from musicemo import __version__
+
+HELP = {
+    (): ["run", "validate", "show", "data", "plugins", "--version", "musicemo run experiments/multitask.toml"],
+    ("run",): ["EXPERIMENT", "--set", "--runs", "--resume", "--device", "--overfit-batches", "KEY=VALUE"],
+    ("validate",): ["EXPERIMENT", "--set", "--no-data"],
+    ("show",): ["EXPERIMENT", "--set"],
+    ("data",): ["EXPERIMENT", "--set", "--json"],
+    ("plugins",): ["--json"],
+}
+
+HEAVY = ("torch", "numpy", "sklearn", "scipy", "matplotlib", "librosa", "numba", "tensorboard")
+
+
+@pytest.fixture(scope="module")
+def clean() -> dict[str, dict[str, object]]:
+    """Return what a process of its own prints for every command's help, and what it has imported after it."""
+    code = """
+        import contextlib, io, json, sys
+        import musicemo.cli
+        from musicemo.cli import main
+        found = {}
+        for command in json.loads(sys.argv[1]):
+            sys.argv = ["musicemo", *command, "--help"]
+            text = io.StringIO()
+            with contextlib.redirect_stdout(text):
+                try:
+                    main()
+                except SystemExit as end:
+                    code = end.code
+            found[" ".join(command)] = [code, text.getvalue(), sorted(sys.modules)]
+        print(json.dumps(found))
+    """
+    lines = "\n".join(line[8:] for line in code.splitlines())
+    environment = {**os.environ, "COLUMNS": "80", "TERM": "dumb"}
+    finished = subprocess.run(
+        [sys.executable, "-c", lines, json.dumps(list(HELP))],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stderr == ""
+    return json.loads(finished.stdout)
+
+
+@pytest.mark.parametrize("command", HELP)
+def test_help_mentions_every_option(command, clean):
+    code, text, _ = clean[" ".join(command)]
+    assert code == 0
+    for option in HELP[command]:
+        assert option in text
+    assert max(map(len, text.splitlines())) <= 80
+    assert re.search(r"^\s*(Show|-h|--help|.*--help)", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("command", HELP)
+def test_help_imports_nothing_heavy(command, clean):
+    _, _, modules = clean[" ".join(command)]
+    assert not set(HEAVY) & set(modules)
+
+
+def test_every_command_says_what_it_does(clean):
+    _, text, _ = clean[""]
+    summaries = dict(re.findall(r"^  ([a-z]+) +(\S.*)$", text.split("Commands:")[1], re.MULTILINE))
+    assert {"run", "validate", "show", "data", "plugins"} <= set(summaries)
+    assert all(summary.endswith(".") for summary in summaries.values())
+
+
+def test_the_version(launcher):
+    finished = launcher.run("--version")
+    assert (finished.code, finished.out, finished.err) == (0, f"musicemo {__version__}\n", "")
+
+
+def test_no_command_is_a_request_for_help(launcher, clean):
+    finished = launcher.run()
+    assert finished.code in (0, 2)
+    assert "Usage: musicemo" in finished.out + finished.err
+
+
+@pytest.mark.parametrize(
+    "arguments", [["rum"], ["run"], ["run", "--resum", "x.toml"], ["show", "a.toml", "b.toml"]]
+)
+def test_wrong_usage_is_the_users_and_told_on_stderr(arguments, launcher):
+    finished = launcher.run(*arguments)
+    assert finished.code == 2
+    assert finished.out == ""
+    assert "Usage: musicemo" in finished.err
+    assert "Traceback" not in finished.err

@@ -1,0 +1,307 @@
+"""``musicemo run``: exit codes, streams, and what it prints."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+import threading
+
+import fakes as fakes_module
+import pytest
+
+TEXT = fakes_module.EXPERIMENT.replace("[training]", "[evaluation]\nresamples = 100\n\n[training]")
+ONE = ["--set", "training.epochs=1"]
+
+
+@pytest.fixture
+def small(tmp_path):
+    """Return the path of a small experiment."""
+    path = tmp_path / "small.toml"
+    path.write_text(TEXT)
+    return path
+
+
+def run(launcher, folder, *arguments, **how):
+    return launcher.run("run", *arguments, folder=folder, **how)
+
+
+def directories(folder, runs="runs"):
+    return sorted((folder / runs).glob("*/*"))
+
+
+def status(directory):
+    return json.loads((directory / "results.json").read_text())["status"]
+
+
+def test_a_run_from_end_to_end(launcher, small, tmp_path):
+    finished = run(launcher, tmp_path, "small.toml")
+    assert (finished.code, finished.err) == (0, "")
+    (directory,) = directories(tmp_path)
+    assert status(directory) == "done"
+    results = json.loads((directory / "results.json").read_text())
+    lines = finished.out.splitlines()
+    assert lines[0].startswith("small: seed 0, 36 train, 12 val, 12 test, ")
+    assert [line.split("  ")[0] for line in lines[1:4]] == ["epoch 1/3", "epoch 2/3", "epoch 3/3"]
+    assert f"(epoch {results['best_epoch']} of 3; " in finished.out
+    valence = results["metrics"]["test"]["valence"]
+    row = next(line for line in lines if line.startswith("valence"))
+    assert row.split()[1] == f"{valence['spearman']['value']:.3f}"
+    assert row.split()[-1] == "12"
+    assert f"Run directory: runs/small/{directory.name}" in finished.out
+    assert "tensorboard --logdir runs" in finished.out
+    assert "\x1b" not in finished.out
+    assert max(map(len, lines[5:])) <= 80 + len(str(directory))
+
+
+def test_the_installed_command_does_the_same(small, tmp_path, child_environment):
+    command = [sys.executable, "-c", "from musicemo.cli import main; main()", "run", "small.toml", *ONE]
+    finished = subprocess.run(
+        command, cwd=tmp_path, env=child_environment, capture_output=True, text=True, check=False
+    )
+    assert (finished.returncode, finished.stderr) == (0, "")
+    (directory,) = directories(tmp_path)
+    assert status(directory) == "done"
+    assert list(directory.glob("events.out.tfevents.*"))
+
+
+def test_runs_may_be_written_elsewhere(launcher, small, tmp_path):
+    finished = run(launcher, tmp_path, "small.toml", "--runs", "deep/down", *ONE)
+    assert finished.code == 0
+    assert len(directories(tmp_path, "deep/down")) == 1
+    assert not (tmp_path / "runs").exists()
+
+
+def test_overrides_are_toml_or_text(launcher, small, tmp_path):
+    overrides = [
+        'training.optimizer={ type = "sgd", lr = 1e-3 }',
+        "training.epochs=2",
+        "split.method=random",
+        "seeds=[4, 6]",
+        'name="renamed"',
+    ]
+    finished = run(launcher, tmp_path, "small.toml", *(part for one in overrides for part in ("--set", one)))
+    assert finished.code == 0, finished.err
+    found = [path.relative_to(tmp_path / "runs") for path in directories(tmp_path)]
+    assert [str(path)[:7] for path in found] == ["renamed"] * 2
+    assert [path.name[-5:] for path in found] == ["seed4", "seed6"]
+    assert "renamed: mean ± standard deviation over 2 runs, test part" in finished.out
+    assert re.search(r"^valence +-?\d\.\d{3} ± \d\.\d{3}", finished.out, re.MULTILINE)
+    text = (directories(tmp_path)[0] / "experiment.toml").read_text()
+    assert 'optimizer = {type = "sgd", lr = 0.001' in text
+    assert 'method = "random"' in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["missing.toml"], "error: missing.toml: cannot be read: No such file or directory"),
+        (["small.toml", "--device", "gpu"], "this machine has no 'gpu' device (available: auto, cpu"),
+        (["small.toml", "--set", "training.epoch=3"], "unknown key; did you mean 'epochs'?"),
+        (["small.toml", "--set", "model.type='men'"], "no model is called 'men'; did you mean 'mean'?"),
+        (
+            ["small.toml", "--set", "training.epochs='3'"],
+            "training.epochs: input should be a valid integer, not '3'",
+        ),
+        (["small.toml", "--set", "epochs"], "error: --set epochs: must have the form KEY=VALUE"),
+        (["small.toml", "--set", "dataset.nan_track=7"], "error: track 'track007': is nan at row 2, frame 3"),
+        (
+            ["small.toml", "--set", "training.early_stopping.monitor='val/valance/ccc'"],
+            "did you mean 'val/valence/ccc'?",
+        ),
+        (["small.toml", "--set", "tasks.tempo={}"], "the dataset declares no target 'tempo'"),
+    ],
+)
+def test_wrong_input_is_told_on_stderr_and_nothing_is_written(arguments, message, launcher, small, tmp_path):
+    finished = run(launcher, tmp_path, *arguments)
+    assert finished.code == 2
+    assert finished.out == ""
+    assert message in finished.err
+    assert all(line.startswith("error: ") for line in finished.err.splitlines())
+    assert not (tmp_path / "runs").exists()
+
+
+def test_every_problem_is_told_at_once(launcher, small, tmp_path):
+    changes = ["training.epoch=3", "model.typo=1", "dataset.tracks='many'", "split.test=2.0"]
+    finished = run(launcher, tmp_path, "small.toml", *(part for one in changes for part in ("--set", one)))
+    assert finished.code == 2
+    assert len(finished.err.splitlines()) == 4
+    for change in changes:
+        assert f"--set {change}: {change.partition('=')[0]}: " in finished.err
+
+
+def test_several_files_are_checked_before_the_first_is_run(launcher, small, tmp_path):
+    (tmp_path / "wrong.toml").write_text(TEXT.replace("epochs", "epoch"))
+    finished = run(launcher, tmp_path, "small.toml", "wrong.toml")
+    assert finished.code == 2
+    assert "wrong.toml:" in finished.err
+    assert not (tmp_path / "runs").exists()
+    (tmp_path / "second.toml").write_text(TEXT.replace('"small"', '"second"'))
+    finished = run(launcher, tmp_path, "small.toml", "second.toml", *ONE)
+    assert finished.code == 0
+    assert [path.parent.name for path in directories(tmp_path)] == ["second", "small"]
+
+
+def test_overfitting_is_told_as_what_it_is(launcher, small, tmp_path):
+    finished = run(launcher, tmp_path, "small.toml", "--overfit-batches", "1", *ONE)
+    assert finished.code == 0
+    assert "The network saw these tracks alone" in finished.out
+    assert "small-overfit, seed 0: training part" in finished.out
+    assert run(launcher, tmp_path, "small.toml", "--overfit-batches", "-1").code == 2
+
+
+STRANGER = """
+import warnings
+from torch import nn
+from musicemo.contracts import Weighting
+from musicemo.hookspecs import hookimpl
+
+class Unstable(nn.Module):
+    kind = "regression"
+    def forward(self, prediction, target):
+        loss = ((prediction - target) ** 2).mean()
+        return loss * float("nan") if loss.requires_grad else loss
+
+class Broken(Weighting):
+    def combine(self, losses):
+        raise RuntimeError("nobody foresaw this")
+
+class Hook:
+    @hookimpl
+    def musicemo_epoch_finished(self, record):
+        raise ValueError("a stranger's bug")
+
+class Commands:
+    @hookimpl
+    def musicemo_commands(self, app):
+        @app.command()
+        def greet(name: str) -> None:
+            '''Greet somebody.'''
+            print(f"hello, {name}")
+
+class Misspelt:
+    @hookimpl
+    def musicemo_epoch_finnished(self):
+        pass
+"""
+
+
+@pytest.fixture
+def stranger(tmp_path):
+    """Return a function that installs components of somebody else's distribution."""
+    folder = tmp_path / "stranger"
+    folder.mkdir()
+    fakes_module.write_module(folder, "stranger", STRANGER)
+
+    def install(*points):
+        fakes_module.write_distribution(folder, points, name="stranger", version="2.5")
+        return [folder]
+
+    return install
+
+
+def test_a_run_that_fails_has_exit_code_1(launcher, small, stranger, tmp_path):
+    path = stranger(("loss", "unstable", "stranger:Unstable"), ("weighting", "broken", "stranger:Broken"))
+    finished = run(
+        launcher, tmp_path, "small.toml", "--set", "tasks.valence.loss={ type = 'unstable' }", path=path
+    )
+    assert finished.code == 1
+    assert finished.err == "error: epoch 1, batch 1: the loss of task 'valence' is nan\n"
+    finished = run(launcher, tmp_path, "small.toml", "--set", "weighting.type=broken", path=path)
+    assert finished.code == 1
+    assert finished.err.startswith("error: RuntimeError: nobody foresaw this (traceback in runs/small/")
+    assert "Traceback" not in finished.err
+    first, second = directories(tmp_path)
+    assert status(first) == status(second) == "failed"
+    assert "nobody foresaw this" in (second / "error.txt").read_text()
+    assert not (first / "error.txt").exists()
+
+
+def test_a_strangers_hook_that_raises_is_left_out_and_the_run_goes_on(launcher, small, stranger, tmp_path):
+    finished = run(launcher, tmp_path, "small.toml", path=stranger(("plugin", "hook", "stranger:Hook")))
+    assert finished.code == 0
+    (line,) = finished.err.splitlines()
+    assert line.startswith("warning: plugin 'hook of stranger' failed in epoch_finished and is left out")
+    assert line.endswith("ValueError: a stranger's bug")
+    (directory,) = directories(tmp_path)
+    assert status(directory) == "done"
+    assert len(json.loads((directory / "results.json").read_text())["warnings"]) == 1
+    assert len((directory / "history.jsonl").read_text().splitlines()) == 3
+
+
+def test_a_strangers_command_is_one_of_musicemos(launcher, stranger):
+    path = stranger(("plugin", "commands", "stranger:Commands"))
+    assert re.search(r"greet +Greet somebody\.", launcher.run("--help", path=path).out)
+    finished = launcher.run("greet", "you", path=path)
+    assert (finished.code, finished.out, finished.err) == (0, "hello, you\n", "")
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("stranger:Misspelt", "plugin 'hook': unknown hook 'musicemo_epoch_finnished'"),
+        ("stranger:Absent", "cannot be imported: AttributeError"),
+        ("no_such_module:Hook", "cannot be imported: ModuleNotFoundError"),
+    ],
+)
+def test_a_plugin_that_cannot_be_loaded_is_warned_of_once(value, message, launcher, small, stranger, tmp_path):
+    path = stranger(("plugin", "hook", value))
+    finished = run(launcher, tmp_path, "small.toml", *ONE, path=path)
+    assert finished.code == 0
+    (line,) = finished.err.splitlines()
+    assert line.startswith(f"warning: plugin 'hook' of stranger 2.5 ({value}) is left out: ")
+    assert message.partition(":")[2] in line
+
+
+def test_a_terminal_has_a_live_display_and_the_final_table(launcher, small, tmp_path):
+    controller, terminal = pty.openpty()
+    written = bytearray()
+
+    def drain():
+        while True:
+            try:
+                chunk = os.read(controller, 65536)
+            except OSError:
+                return
+            if not chunk:
+                return
+            written.extend(chunk)
+
+    reader = threading.Thread(target=drain, daemon=True)
+    reader.start()
+    environment = {"TERM": "xterm-256color", "COLUMNS": "80", "LINES": "30"}
+    process = launcher.start(
+        "run", "small.toml", folder=tmp_path, terminal=os.ttyname(terminal), environment=environment
+    )
+    finished = process.wait()
+    os.close(terminal)
+    reader.join(5)
+    os.close(controller)
+    text = written.decode()
+    assert finished.code == 0
+    assert text.count("\x1b[?25l") == text.count("\x1b[?25h") == 1
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
+    assert "3/3" in plain
+    assert "best epoch so far: " in plain
+    assert "test part with the best epoch's weights" in plain
+    assert "Run directory: runs/small/" in plain
+    table = plain[plain.index("test part with") :].replace("\r", "").splitlines()
+    assert all(len(line) <= 80 for line in table[1:5])
+
+
+def test_a_table_of_long_names_is_readable_in_80_columns(launcher, tmp_path):
+    name = "perceived-danceability"
+    text = TEXT.replace("[tasks.valence]", f'[tasks.{name}]\ntarget = "valence"').replace(
+        "seed = 0", "seeds = [0, 1]"
+    )
+    (tmp_path / "x.toml").write_text(text)
+    finished = run(launcher, tmp_path, "x.toml", *ONE)
+    assert finished.code == 0, finished.err
+    rows = [line for line in finished.out.splitlines() if line.startswith(name)]
+    assert [row.count("±") for row in rows] == [0, 0, 3, 3]
+    assert [len(re.findall(r"-?\d+\.\d{3}", row)) for row in rows] == [6, 6, 6, 6]
+    assert all(len(row) <= 80 for row in rows[2:])
+    assert "…" not in finished.out
