@@ -19,14 +19,26 @@ _COMPLETE = ("extra_forbidden", "missing", "union_tag_invalid", "union_tag_not_f
 
 
 def describe_problem(
-    source: _toml.Source, prefix: _toml.Key, schema: type[BaseModel], details: ErrorDetails
+    source: _toml.Source,
+    prefix: _toml.Key,
+    schema: type[BaseModel],
+    details: ErrorDetails,
+    own: Sequence[str] = (),
 ) -> str:
-    """Turn a pydantic error into a line with file, line, key, and what is allowed."""
+    """Turn a pydantic error into a line with file, line, key, and what is allowed.
+
+    Args:
+        source: the merged tables.
+        prefix: the table that was validated.
+        schema: what it was validated against.
+        details: the error.
+        own: keys of that table that are the core's, and not in the schema.
+    """
     key = (*prefix, *_existing(source, prefix, details["loc"]))
     message = details["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
     if details["type"] == "extra_forbidden":
-        allowed = sorted(_fields(schema, details["loc"][:-1]) | ({"extends"} if len(key) == 1 else set()))
+        allowed = sorted(_fields(schema, details["loc"][:-1]) | set(own if len(details["loc"]) == 1 else ()))
         message = f"unknown key{nearest(str(key[-1]), allowed)} (allowed: {', '.join(allowed) or 'none'})"
     elif details["type"] == "missing":
         key = (*key, details["loc"][-1])

@@ -180,7 +180,7 @@ def load_experiment(file: Path, overrides: Sequence[str] = ()) -> Experiment:
     try:
         schema = registry.validate(_Schema, source.table)  # type: ignore[assignment]  # of the class given
     except ValidationError as error:
-        problems += [describe_problem(source, (), _Schema, details) for details in error.errors()]
+        problems += [describe_problem(source, (), _Schema, details, ["extends"]) for details in error.errors()]
     components = _Components(source, problems)
     dataset = components.find("dataset", ("dataset",))
     model = components.find("model", ("model",))
@@ -247,7 +247,8 @@ class _Components:
             validated = registry.validate(schema, parameters)
         except ValidationError as error:
             self._problems += [
-                describe_problem(self._source, key, schema, details) for details in error.errors()
+                describe_problem(self._source, key, schema, details, ["type", *ignore])
+                for details in error.errors()
             ]
             return None
         return Component(kind, name, factory, self._anchored(validated, key))

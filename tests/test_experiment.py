@@ -121,12 +121,12 @@ clases = {}
             "e.toml:3: epoch: unknown key (allowed: dataset, description, evaluation, extends, head, model, name, "
             "scaling, seed, seeds, split, tasks, training, weighting)",
             "e.toml:7: dataset.trakcs: unknown key; did you mean 'tracks'? "
-            "(allowed: classes, missing, nan_track, seed, tracks)",
+            "(allowed: classes, missing, nan_track, seed, tracks, type)",
             "e.toml:8: dataset.missing: input should be less than or equal to 1, not 2",
             "e.toml:11: model.type: no model is called 'men'; did you mean 'mean'? (installed: mean)",
             "e.toml:14: split.method: input should be 'official', 'random', 'stratified', 'grouped' or 'kfold', "
             "not 'strat'",
-            "e.toml:18: weighting.power: unknown key (allowed: none)",
+            "e.toml:18: weighting.power: unknown key (allowed: type)",
             "e.toml:21: training.epochs: input should be a valid integer, not '3'",
             "e.toml:22: training.optimizer.learning_rate: unknown key (allowed: betas, lr, type, weight_decay)",
             "e.toml:25: tasks.valence.loss[0].weight: must be a finite number above 0, not -1",
@@ -181,7 +181,7 @@ clases = {}
         ),
         (
             'tasks.genre.loss=[{ type = "cross-entropy", balance = true }]',
-            "tasks.genre.loss[0].balance: unknown key; did you mean 'balanced'? (allowed: balanced)",
+            "tasks.genre.loss[0].balance: unknown key; did you mean 'balanced'? (allowed: balanced, type, weight)",
         ),
         ("evaluation.resample=100", "evaluation.resample: unknown key; did you mean 'resamples'?"),
         ("scaling.methods=none", "scaling.methods: unknown key; did you mean 'method'? (allowed: method)"),
@@ -240,7 +240,7 @@ clases = {}
         ("name='../x'", "name: string should match pattern"),
         ("dataset=3", "dataset: must be a table, not 3"),
         ("dataset.tracks=10.5", "dataset.tracks: input should be a valid integer, not 10.5"),
-        ("model.input_size=3", "model.input_size: unknown key (allowed: hidden)"),
+        ("model.input_size=3", "model.input_size: unknown key (allowed: hidden, type)"),
         ("weighting=sum", "weighting: must be a table, not 'sum'"),
     ],
 )
