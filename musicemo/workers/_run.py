@@ -1,4 +1,4 @@
-"""Many small pieces of work over the processor's cores, in processes that may die without taking the program along."""
+"""Tasks handed out to processes, one at a time to each."""
 
 from __future__ import annotations
 
@@ -7,22 +7,20 @@ import contextlib
 import itertools
 import json
 import os
-import queue
+import pickle
 import signal
 import subprocess
 import sys
 import tempfile
-import threading
-import time
-from collections.abc import Callable, Generator, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterable
 from multiprocessing.connection import Connection, Pipe, wait
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar, cast
 
-from musicemo.errors import RunError
+from musicemo.errors import InputError, RunError
+from musicemo.workers._serve import PATIENCE, Outcome, attempt
 
-__all__ = ["Outcome", "WorkerDied", "cores", "run_tasks", "unbroken"]
+__all__ = ["WorkerDied", "cores", "run_tasks"]
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
@@ -34,25 +32,12 @@ _ONE_THREAD = {
 #: What a process runs. It does not import the main program, so that scripts need no guard, and notebooks work.
 _PROGRAM = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[2]); "
-    "from musicemo.workers import serve; serve(int(sys.argv[1]))"
+    "from musicemo.workers._serve import serve; serve(int(sys.argv[1]))"
 )
-#: Seconds until a process that was asked to end is killed.
-_PATIENCE = 5.0
-
-_unbroken = threading.Lock()
 
 
 class WorkerDied(Exception):
     """The process that worked on a task ended before the task did: it crashed, or was killed for its memory."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome(Generic[_T, _R]):
-    """What became of a task: a value, or the error that it raised."""
-
-    task: _T
-    value: _R | None = None
-    error: Exception | None = None
 
 
 def run_tasks(
@@ -71,38 +56,41 @@ def run_tasks(
         jobs: Processes; None is one for each core, 0 works in this process.
 
     Raises:
+        InputError: `jobs` is negative.
         RunError: A process cannot be started.
     """
+    if jobs is not None and jobs < 0:
+        raise InputError(f"jobs is {jobs}; it must be 0 or more")
     if jobs == 0:
         for task in tasks:
-            yield _attempt(function, task)
+            yield attempt(function, task)
         return
+    program = pickle.dumps(function)
     left = iter(tasks)
     busy: dict[Connection[Any, Any], _Worker] = {}
+    proven = False
     try:
         for task in itertools.islice(left, jobs or cores()):
-            _give(busy, function, task)
+            _start(busy, program, task)
         while busy:
             for connection in wait(list(busy)):
-                assert isinstance(connection, Connection)
-                worker = busy[connection]
+                worker = busy[cast("Connection[Any, Any]", connection)]
                 try:
                     outcome = worker.receive()
                 except EOFError:
-                    del busy[connection]
-                    outcome = Outcome(worker.task, error=WorkerDied(worker.bury()))
+                    how = worker.bury()
+                    if not proven:
+                        raise RunError(f"a process to work in could not start: {how}") from None
+                    outcome = Outcome(worker.task, error=WorkerDied(how))
+                proven = True
                 if outcome is None:
                     continue
-                for task in itertools.islice(left, 1):
-                    if busy.pop(connection, None) and worker.give(task):
-                        busy[connection] = worker
-                    else:
-                        worker.end()
-                        _give(busy, function, task)
-                    break
-                else:
-                    if busy.pop(connection, None):
-                        worker.end()
+                following = list(itertools.islice(left, 1))
+                if not following or not worker.give(following[0]):
+                    del busy[worker.connection]
+                    worker.end()
+                    for task in following:
+                        _start(busy, program, task)
                 yield outcome
     finally:
         for worker in busy.values():
@@ -120,49 +108,8 @@ def cores() -> int:
     return count
 
 
-@contextlib.contextmanager
-def unbroken() -> Iterator[None]:
-    """Do something, such as replacing a file, that the end of the program should wait for."""
-    with _unbroken:
-        yield
-
-
-def serve(descriptor: int) -> None:
-    """Be a process of `run_tasks`: read a function, then tasks, and answer each, until the parent hangs up."""
-    connection: Connection[Any, Any] = Connection(descriptor)
-    function = connection.recv()
-    connection.send(None)
-    tasks: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    threading.Thread(target=_listen, args=(connection, tasks), daemon=True).start()
-    while True:
-        outcome = _attempt(function, tasks.get())
-        try:
-            connection.send(outcome)
-        except OSError:
-            time.sleep(2 * _PATIENCE)  # the parent is gone, and the listener ends this process
-        except Exception as error:  # what cannot be pickled
-            told = RuntimeError(f"{type(outcome.error or outcome.value).__name__}: {outcome.error or error}")
-            connection.send(Outcome(outcome.task, error=told))
-
-
-def _listen(connection: Connection[Any, Any], tasks: queue.SimpleQueue[Any]) -> None:
-    try:
-        while True:
-            tasks.put(connection.recv())
-    except (EOFError, OSError):
-        _unbroken.acquire(timeout=_PATIENCE)
-        os._exit(0)
-
-
-def _attempt(function: Callable[[_T], _R], task: _T) -> Outcome[_T, _R]:
-    try:
-        return Outcome(task, function(task))
-    except Exception as error:
-        return Outcome(task, error=error)
-
-
-def _give(busy: dict[Connection[Any, Any], _Worker], function: Callable[[Any], Any], task: Any) -> None:
-    worker = _Worker(function)
+def _start(busy: dict[Connection[Any, Any], _Worker], program: bytes, task: Any) -> None:
+    worker = _Worker(program)
     busy[worker.connection] = worker
     worker.give(task)
 
@@ -170,9 +117,8 @@ def _give(busy: dict[Connection[Any, Any], _Worker], function: Callable[[Any], A
 class _Worker:
     """A process, seen from the one that started it."""
 
-    def __init__(self, function: Callable[[Any], Any]) -> None:
+    def __init__(self, program: bytes) -> None:
         self.task: Any = None
-        self._ready = False
         # Decoders and crashing libraries write to standard error, where a progress bar is.
         self._messages = tempfile.TemporaryFile(mode="a+b")  # noqa: SIM115  # closed by `end`
         self.connection, theirs = Pipe()
@@ -193,31 +139,27 @@ class _Worker:
                 self._messages.close()
                 raise RunError(f"a process to work in cannot be started: {error.strerror or error}") from error
         with contextlib.suppress(OSError):  # if it died already, `receive` tells
-            self.connection.send(function)
+            self.connection.send_bytes(program)
 
     def give(self, task: Any) -> bool:
-        """Hand a task over; return whether the process is alive to take it, or too young to say."""
+        """Hand a task over; return whether that was possible."""
         self.task = task
         try:
             self.connection.send(task)
         except OSError:
-            return not self._ready
+            return False
         return True
 
     def receive(self) -> Outcome[Any, Any] | None:
         """Return the outcome of the task; None when there is only a sign of life.
 
         Raises:
-            EOFError: The process died at work.
-            RunError: It died before.
+            EOFError: The process died.
         """
         try:
             outcome: Outcome[Any, Any] | None = self.connection.recv()
-        except (EOFError, OSError) as error:
-            if self._ready:
-                raise EOFError from error
-            raise RunError(f"a process to work in could not start: {self.bury()}") from error
-        self._ready = True
+        except OSError as error:
+            raise EOFError from error
         os.ftruncate(self._messages.fileno(), 0)
         return outcome
 
@@ -240,7 +182,7 @@ class _Worker:
         """End the process, once it has finished what is `unbroken`."""
         self.connection.close()
         try:
-            self._process.wait(_PATIENCE + 1)
+            self._process.wait(PATIENCE + 1)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
