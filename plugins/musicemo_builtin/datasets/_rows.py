@@ -14,19 +14,21 @@ __all__ = ["Rows", "parse_number", "read_rows"]
 Rows = list[tuple[int, list[str]]]
 
 
-def read_rows(path: Path, delimiter: str | None = None) -> Rows:
+def read_rows(path: Path, delimiter: str | None = None, *, strict: bool = True) -> Rows:
     """Return every row that is not blank as its line number and its cells, stripped of surrounding space.
 
     Args:
         path: Text in UTF-8, with or without a byte order mark.
         delimiter: What stands between cells. None: a tab in a `.tsv` file, otherwise whichever of comma,
             semicolon and tab is most frequent in the first line.
+        strict: Whether text that is not UTF-8 and quotes in odd places are errors; otherwise they are read as well
+            as can be.
 
     Raises:
         InputError: The file is missing, unreadable, not UTF-8, not delimited text, or has no row.
     """
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = path.read_bytes().decode("utf-8-sig", "strict" if strict else "replace")
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except OSError as error:
@@ -39,7 +41,7 @@ def read_rows(path: Path, delimiter: str | None = None) -> Rows:
         raise InputError(f"{path}: is empty, expected a header and one row a track")
     if delimiter is None:
         delimiter = "\t" if path.suffix.lower() == ".tsv" else max(",;\t", key=lines[0].count)
-    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    reader = csv.reader(lines, delimiter=delimiter, strict=strict)
     rows: Rows = []
     start = 1
     try:
