@@ -60,6 +60,13 @@ class Lab:
         InputError: The folder, a label or an array is not as described; up to twenty problems in one error.
     """
 
+    citation = (
+        'The dataset "patreco3-multitask-affective-music" on Kaggle; its clips are of M. Defferrard, K. Benzi, '
+        'P. Vandergheynst, X. Bresson, "FMA: a dataset for music analysis", International Society for Music '
+        "Information Retrieval Conference (ISMIR), 2017."
+    )
+    licence = "See the dataset's page; each clip is under the Creative Commons licence that its artist chose."
+
     def __init__(self, *, root: Path, features: Literal["mel", "chroma", "fused"] = "fused") -> None:
         self.root = root
         self.features = features

@@ -1,0 +1,119 @@
+"""DEAM: 1,802 songs and excerpts with valence and arousal, from the MediaEval benchmark."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from musicemo.contracts import Target, Track
+from musicemo_builtin.datasets._layout import Layout, song_file
+from musicemo_builtin.datasets._problems import Problems
+from musicemo_builtin.datasets._recordings import Duration, Features, Offset, OnError, Recordings, Sync
+from musicemo_builtin.datasets._rows import read_rows
+from musicemo_builtin.datasets._sheet import Part, Sheet
+
+__all__ = ["Deam"]
+
+#: File of the songs' ratings -> the part that its songs are in.
+_FILES: dict[str, Part] = {
+    "static_annotations_averaged_songs_1_2000.csv": "train",
+    "static_annotations_averaged_songs_2000_2058.csv": "test",
+}
+
+#: Target -> its column and its range.
+_TARGETS = {
+    "valence": ("valence_mean", (1.0, 9.0)),
+    "arousal": ("arousal_mean", (1.0, 9.0)),
+    "valence_std": ("valence_std", (0.0, 4.0)),
+    "arousal_std": ("arousal_std", (0.0, 4.0)),
+}
+
+_LAYOUT = Layout(
+    "DEAM",
+    "https://cvml.unige.ch/databases/DEAM/",
+    """\
+  MEMD_audio/2.mp3 ...                                     DEAM_audio.zip
+  annotations/annotations averaged per song/song_level/    DEAM_Annotations.zip
+    static_annotations_averaged_songs_1_2000.csv
+    static_annotations_averaged_songs_2000_2058.csv
+  metadata/metadata_2013.csv, _2014.csv, _2015.csv         metadata.zip; may be absent
+(the archives may be unpacked into folders of their own)""",
+)
+
+
+class Deam:
+    """Valence and arousal of a whole excerpt or song: mean and standard deviation over its listeners.
+
+    Targets are `valence` and `arousal` in [1, 9], and `valence_std` and `arousal_std` in [0, 4]. The part is that
+    of the benchmark's last year: the 1,744 excerpts of 45 s (songs 1 to 2000) train, the 58 full songs (2001 to
+    2058) test. The group is the artist where the metadata are there and name one. A track's id is the song's
+    number.
+
+    A. Aljanaki, Y.-H. Yang, M. Soleymani, "Developing a benchmark for emotional analysis of music", PLoS ONE
+    12(3), 2017.
+
+    Args:
+        root: The folder; where in it the files are does not matter.
+        features: Rows to use: the mel spectrogram, the chromagram or both.
+        sync: Columns: one a beat or one a frame.
+        offset: Where the excerpt that is analysed begins, in seconds.
+        duration: Its length in seconds; None is the rest of the song.
+        cache: Folder for the features; None is `$MUSICEMO_CACHE`, or `musicemo` in the user's cache folder.
+        on_error: What a song does that is missing or cannot be analysed: ``raise`` an error that lists all, or be
+            left out (``skip``) with a warning.
+
+    Raises:
+        InputError: Something is missing, or a rating is not as described; with file, line and column.
+    """
+
+    citation = (
+        'A. Aljanaki, Y.-H. Yang, M. Soleymani, "Developing a benchmark for emotional analysis of music", '
+        "PLoS ONE 12(3), e0173392, 2017."
+    )
+    licence = (
+        "Annotations for research, see the dataset's page; the songs are under Creative Commons licences of "
+        "their artists'."
+    )
+
+    def __init__(
+        self,
+        *,
+        root: Path,
+        features: Features = "fused",
+        sync: Sync = "beat",
+        offset: Offset = 0.0,
+        duration: Duration = None,
+        cache: Path | None = None,
+        on_error: OnError = "raise",
+    ) -> None:
+        self._recordings = Recordings("deam", root, features, sync, offset, duration, cache, on_error)
+        self.rows = self._recordings.rows
+        self.targets = [Target(name, "regression", range=bounds) for name, (_, bounds) in _TARGETS.items()]
+        problems = Problems()
+        audio = _LAYOUT.find(root, "MEMD_audio")
+        artists = _artists(root)
+        needs = {"the song": "song_id", **{name: column for name, (column, _) in _TARGETS.items()}}
+        for name, part in _FILES.items():
+            for song, row in Sheet(_LAYOUT.find(root, name), needs, problems, ",").tracks("song_id"):
+                targets = {target: row.number(column, *bounds) for target, (column, bounds) in _TARGETS.items()}
+                track = Track(song, song_file(audio, song), targets, group=artists.get(song), part=part)
+                self._recordings.add(row.where, track)
+        self._recordings.check(problems, _LAYOUT.advice)
+
+    def tracks(self) -> Iterator[Track]:
+        """Yield the songs in the order of the ratings; analyse those that the cache has not."""
+        yield from self._recordings.tracks()
+
+
+def _artists(root: Path) -> dict[str, str]:
+    """Return song -> artist; the rows have cells of more than their columns at the end, which do not matter."""
+    artists: dict[str, str] = {}
+    for year in (2013, 2014, 2015):
+        for path in sorted(root.rglob(f"metadata_{year}.csv"))[:1]:
+            (_, header), *rows = read_rows(path, ",", strict=False)
+            columns = [name.lower() for name in header]
+            if "artist" not in columns:
+                continue
+            place = columns.index("artist")
+            artists |= {cells[0]: cells[place] for _, cells in rows if len(cells) > place and cells[place]}
+    return artists

@@ -1,0 +1,198 @@
+"""FMA: music of the Free Music Archive with genres, artists, a split, and Echonest's audio features."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from musicemo.contracts import Target, Track
+from musicemo.errors import InputError
+from musicemo_builtin.datasets._layout import Layout, song_file
+from musicemo_builtin.datasets._problems import Problems
+from musicemo_builtin.datasets._recordings import Duration, Features, Offset, OnError, Recordings, Sync
+from musicemo_builtin.datasets._sheet import Part, Row
+
+__all__ = ["ECHONEST", "GENRES", "Fma"]
+
+#: Top-level genres, in alphabetical order.
+GENRES = (
+    *("Blues", "Classical", "Country", "Easy Listening", "Electronic", "Experimental", "Folk", "Hip-Hop"),
+    *("Instrumental", "International", "Jazz", "Old-Time / Historic", "Pop", "Rock", "Soul-RnB", "Spoken"),
+)
+
+#: Echonest's audio features and their ranges; the tempo is in beats per minute.
+ECHONEST = {
+    **dict.fromkeys(
+        ("acousticness", "danceability", "energy", "instrumentalness", "liveness", "speechiness", "valence"),
+        (0.0, 1.0),
+    ),
+    "tempo": (0.0, 300.0),
+}
+
+Subset = Literal["small", "medium", "large", "full"]
+
+#: Each is part of the next one; a track's cell names the smallest that it is in.
+_SUBSETS: tuple[Subset, ...] = ("small", "medium", "large", "full")
+_PARTS: dict[str, Part] = {"training": "train", "validation": "val", "test": "test"}
+
+#: Header rows joined by a slash -> what they are for.
+_TRACK_COLUMNS = {
+    "set/split": "part",
+    "set/subset": "subset",
+    "artist/id": "artist",
+    "track/genre_top": "genre",
+}
+_ECHONEST_COLUMNS = {f"echonest/audio_features/{name}": name for name in ECHONEST}
+
+_LONGEST_CELL = 2**31 - 1
+
+_LAYOUT = Layout(
+    "FMA",
+    "https://github.com/mdeff/fma",
+    """\
+  fma_metadata/tracks.csv, echonest.csv      fma_metadata.zip
+  fma_small/000/000002.mp3 ...               fma_small.zip; or fma_medium, fma_large, fma_full""",
+)
+
+
+class Fma:
+    """Genres of 8,000 (small), 25,000 (medium) or 106,574 (large, full) tracks, and the emotions of some.
+
+    Targets are `genre`, a top-level genre or missing, and for the 13,129 tracks that Echonest analysed `valence`,
+    `energy`, `danceability`, `acousticness`, `instrumentalness`, `liveness` and `speechiness` in [0, 1], and `tempo`
+    in beats per minute. These are a program's output, not listeners' ratings. The parts are the official ones, by
+    artist; the group is the artist's number. A track's id is its number. Clips last 30 s, in `full` the whole song.
+
+    M. Defferrard, K. Benzi, P. Vandergheynst, X. Bresson, "FMA: a dataset for music analysis", ISMIR 2017.
+
+    Args:
+        root: The folder that holds `fma_metadata` and the folder of the audio.
+        subset: Which tracks; the audio may be that of a larger subset.
+        features: Rows to use: the mel spectrogram, the chromagram or both.
+        sync: Columns: one a beat or one a frame.
+        offset: Where the excerpt that is analysed begins, in seconds.
+        duration: Its length in seconds; None is the rest of the song.
+        cache: Folder for the features; None is `$MUSICEMO_CACHE`, or `musicemo` in the user's cache folder.
+        on_error: What a song does that is missing or cannot be analysed: ``raise`` an error that lists all, or be
+            left out (``skip``) with a warning. Three clips of the small subset have no audio, so it needs ``skip``.
+
+    Raises:
+        InputError: Something is missing, or the metadata are not as described; with file, line and column.
+    """
+
+    citation = (
+        'M. Defferrard, K. Benzi, P. Vandergheynst, X. Bresson, "FMA: a dataset for music analysis", '
+        "International Society for Music Information Retrieval Conference (ISMIR), 2017."
+    )
+    licence = "Metadata CC BY 4.0; each song under the Creative Commons licence that its artist chose."
+
+    def __init__(
+        self,
+        *,
+        root: Path,
+        subset: Subset = "small",
+        features: Features = "fused",
+        sync: Sync = "beat",
+        offset: Offset = 0.0,
+        duration: Duration = None,
+        cache: Path | None = None,
+        on_error: OnError = "raise",
+    ) -> None:
+        self._recordings = Recordings("fma", root, features, sync, offset, duration, cache, on_error)
+        self.rows = self._recordings.rows
+        problems = Problems()
+        metadata, echonest = (
+            _LAYOUT.find_any(root, f"fma_metadata/{name}", name) for name in ("tracks.csv", "echonest.csv")
+        )
+        subsets = _SUBSETS[_SUBSETS.index(subset) :]
+        audio = _LAYOUT.find_any(root, *(f"fma_{name}" for name in subsets))
+        smaller = _SUBSETS[: _SUBSETS.index(subset) + 1]
+        analysed = {
+            row.cells["track_id"]: {name: row.number(name, *bounds) for name, bounds in ECHONEST.items()}
+            for row in _rows(echonest, 3, _ECHONEST_COLUMNS, problems)
+        }
+        genres = set(GENRES)
+        for row in _rows(metadata, 2, _TRACK_COLUMNS, problems):
+            if row.one_of("subset", _SUBSETS, "is no subset; subsets are") not in smaller:
+                continue
+            number, genre = row.cells["track_id"], row.text("genre")
+            genres.update([genre] if genre else [])
+            stem = f"{int(number):06}"
+            track = Track(
+                number,
+                song_file(audio / stem[:3], stem),
+                {**analysed.get(number, {}), "genre": genre},
+                group=row.text("artist"),
+                part=row.part("part", _PARTS),
+            )
+            self._recordings.add(row.where, track)
+        self._recordings.check(problems, _LAYOUT.advice)
+        self.targets = [
+            Target("genre", "classification", classes=tuple(sorted(genres))),
+            *(Target(name, "regression", range=bounds) for name, bounds in ECHONEST.items()),
+        ]
+
+    def tracks(self) -> Iterator[Track]:
+        """Yield the tracks by number; analyse those that the cache has not."""
+        yield from self._recordings.tracks()
+
+
+def _rows(path: Path, levels: int, columns: dict[str, str], problems: Problems) -> Iterator[Row]:
+    """Yield a file's rows, with those cells alone that `columns` names; the file is not held in memory.
+
+    The names of a column stand below each other in `levels` rows, and a row follows that names the index.
+
+    Raises:
+        InputError: The file cannot be read, or its header is not as described.
+    """
+    lines = _lines(path)
+    header = [cells for _, (_, cells) in zip(range(levels), lines, strict=False)]
+    names = ["/".join(parts) for parts in zip(*header, strict=False)]
+    missing = [name for name in columns if names.count(name) != 1]
+    if missing:
+        raise InputError(
+            *(
+                f"{path}:1: the {levels} rows of the header name no column ({', '.join(name.split('/'))})"
+                for name in missing
+            )
+        )
+    places = {use: names.index(name) for name, use in columns.items()}
+    seen: set[str] = set()
+    for line, cells in lines:
+        where = f"{path}:{line}"
+        if not cells or cells[0] == "track_id":
+            continue
+        if len(cells) != len(names):
+            problems.add(f"{where}: malformed row, expected {len(names)} cells, got {len(cells)}")
+        elif not cells[0].isdecimal():
+            problems.add(f"{where}: column 'track_id': {cells[0]!r} is no track's number")
+        elif cells[0] in seen:
+            problems.add(f"{where}: track {cells[0]} is there twice")
+        else:
+            seen.add(cells[0])
+            chosen = {use: cells[place].strip() for use, place in places.items()}
+            yield Row(where, {"track_id": cells[0], **chosen}, problems)
+
+
+def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Yield line number and cells; biographies may be longer than what the csv module takes by default."""
+    line = 1
+    limit = csv.field_size_limit(_LONGEST_CELL)
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file, strict=True)
+            for cells in reader:
+                yield line, cells
+                line = reader.line_num + 1
+    except csv.Error as error:
+        raise InputError(f"{path}:{line}: malformed row ({error})") from None
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path}:{line}: is not UTF-8 text, in this row or soon after ({error.reason})"
+        ) from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+    finally:
+        csv.field_size_limit(limit)

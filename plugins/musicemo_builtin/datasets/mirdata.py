@@ -1,0 +1,224 @@
+"""Any dataset that the library mirdata has a loader for, whose tracks have audio and a label."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from musicemo.contracts import Target, Track
+from musicemo.errors import InputError, nearest
+from musicemo_builtin.datasets._problems import Problems
+from musicemo_builtin.datasets._recordings import Duration, Features, Offset, OnError, Recordings, Sync
+from musicemo_builtin.datasets._sheet import PARTS, Part
+from musicemo_builtin.datasets._targets import check_names, check_ranges
+
+__all__ = ["Mirdata"]
+
+
+class Mirdata:
+    """Tracks of a mirdata loader.
+
+    ::
+
+        [dataset]
+        type = "mirdata"
+        loader = "gtzan_genre"
+        data_home = "data/gtzan_genre"
+        classification = ["genre"]
+
+    mirdata downloads nothing on its own, and nothing is downloaded here: `mirdata.initialize(loader,
+    data_home=...).download()` fetches the loader's index and, where that is allowed, the data. Tracks come in the order
+    of the index. A track's part is its `split` where the loader has one, named train, validation or test.
+
+    R. M. Bittner, M. Fuentes, D. Rubinstein, A. Jansson, K. Choi, T. Kell, "mirdata: Software for reproducible usage
+    of datasets", ISMIR 2019.
+
+    Args:
+        loader: Its name; `mirdata.list_datasets()` lists them.
+        data_home: Where the data are; None is mirdata's own folder, ``~/mir_datasets/<loader>``.
+        version: Version of the dataset's index.
+        regression: Attribute of the tracks that is a number -> its lowest and highest possible value.
+        classification: Attributes that are class names: a list takes the classes that occur, in alphabetical order;
+            a mapping from attribute to classes allows these only, in this order.
+        audio: Attribute that is the path of the audio.
+        group: Attribute that names what must not stand on two sides of a grouped split: the artist, the album.
+        features: Rows to use: the mel spectrogram, the chromagram or both.
+        sync: Columns: one a beat or one a frame.
+        offset: Where the excerpt that is analysed begins, in seconds.
+        duration: Its length in seconds; None is the rest of the song.
+        cache: Folder for the features; None is `$MUSICEMO_CACHE`, or `musicemo` in the user's cache folder.
+        on_error: What a song does that is missing or cannot be analysed: ``raise`` an error that lists all, or be
+            left out (``skip``) with a warning.
+
+    Raises:
+        ImportError: mirdata is not installed.
+        InputError: There is no such loader, index or attribute, or an attribute is not as described.
+    """
+
+    citation = (
+        "R. M. Bittner, M. Fuentes, D. Rubinstein, A. Jansson, K. Choi, T. Kell, "
+        '"mirdata: Software for reproducible usage of datasets", International Society for Music Information '
+        "Retrieval Conference (ISMIR), 2019; and what mirdata.initialize(loader).cite() prints."
+    )
+    licence = "That of the loader's dataset: mirdata.initialize(loader).license() prints it."
+
+    def __init__(
+        self,
+        *,
+        loader: str,
+        data_home: Path | None = None,
+        version: str = "default",
+        regression: dict[str, Annotated[list[float], Field(min_length=2, max_length=2)]] | None = None,
+        classification: list[str] | dict[str, list[str]] | None = None,
+        audio: str = "audio_path",
+        group: str | None = None,
+        features: Features = "fused",
+        sync: Sync = "beat",
+        offset: Offset = 0.0,
+        duration: Duration = None,
+        cache: Path | None = None,
+        on_error: OnError = "raise",
+    ) -> None:
+        ranges = check_ranges(regression or {})
+        classes: Mapping[str, list[str]] = (
+            classification if isinstance(classification, dict) else {name: [] for name in classification or []}
+        )
+        check_names("mirdata", ranges, classes)
+        dataset = _initialize(loader, data_home, version)
+        source = Path(dataset.data_home)
+        self._recordings = Recordings(
+            f"mirdata-{loader}", source, features, sync, offset, duration, cache, on_error
+        )
+        self.rows = self._recordings.rows
+        problems = Problems()
+        found: dict[str, set[str]] = {name: set() for name in classes}
+        for name in dataset.track_ids:
+            attributes = _Attributes(f"{loader}: track {name!r}", dataset.track(name), problems)
+            targets: dict[str, float | str | None] = {
+                target: attributes.number(target, *bounds) for target, bounds in ranges.items()
+            }
+            for target, allowed in classes.items():
+                label = attributes.text(target, allowed)
+                targets[target] = label
+                found[target].update([label] if label else [])
+            path = attributes.text(audio)
+            if path is None:
+                problems.add(f"{attributes.where}: {audio} is empty, every track needs audio")
+                continue
+            track = Track(
+                name,
+                Path(path),
+                targets,
+                group=attributes.text(group) if group else None,
+                part=_part(attributes.track),
+            )
+            self._recordings.add(loader, track)
+        self._recordings.check(
+            problems, f"mirdata is to find its files in {source}: {_fetch(loader, data_home)}"
+        )
+        self.targets = [
+            *(Target(name, "regression", range=bounds) for name, bounds in ranges.items()),
+            *(
+                Target(name, "classification", classes=tuple(allowed or sorted(found[name])))
+                for name, allowed in classes.items()
+            ),
+        ]
+
+    def tracks(self) -> Iterator[Track]:
+        """Yield the tracks in the order of the index; analyse those that the cache has not."""
+        yield from self._recordings.tracks()
+
+
+def _initialize(loader: str, data_home: Path | None, version: str) -> Any:
+    """Return mirdata's own dataset.
+
+    Raises:
+        ImportError: mirdata is not installed.
+        InputError: There is no such loader or version, or its index is not there.
+    """
+    try:
+        import mirdata
+    except ImportError as error:
+        raise ImportError(f"it needs the library mirdata: pip install 'musicemo[mirdata]' ({error})") from error
+    known = mirdata.list_datasets()
+    if loader not in known:
+        raise InputError(
+            f"mirdata has no loader {loader!r}{nearest(loader, known)} (it has: {', '.join(known)})"
+        )
+    home = str(data_home.expanduser()) if data_home else None
+    try:
+        dataset = mirdata.initialize(loader, data_home=home, version=version)
+        if not list(dataset.track_ids):
+            raise InputError(f"mirdata's loader {loader!r} has no tracks")
+    except FileNotFoundError as error:
+        raise InputError(
+            f"mirdata's index of {loader!r} is not there ({error}): {_fetch(loader, data_home)}"
+        ) from error
+    except (ValueError, AttributeError) as error:
+        raise InputError(f"mirdata's loader {loader!r}: {error}") from error
+    return dataset
+
+
+def _fetch(loader: str, data_home: Path | None) -> str:
+    home = f", data_home={str(data_home)!r}" if data_home else ""
+    return f'python -c "import mirdata; mirdata.initialize({loader!r}{home}).download()" fetches what may be'
+
+
+def _part(track: Any) -> Part | None:
+    split = getattr(track, "split", None)
+    return PARTS.get(split) if isinstance(split, str) else None
+
+
+class _Attributes:
+    """The attributes of a mirdata track; what is wrong with one is noted as a problem."""
+
+    def __init__(self, where: str, track: Any, problems: Problems) -> None:
+        self.where, self.track, self._problems = where, track, problems
+
+    def number(self, name: str, low: float, high: float) -> float | None:
+        """Return a number within [low, high]; not a number is a missing one."""
+        value = self._get(name)
+        if value is None:
+            return None
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            self._blame(name, f"is {type(value).__name__}, no number")
+            return None
+        if math.isnan(number):
+            return None
+        if not low <= number <= high:
+            self._blame(name, f"{number:g} is outside [{low:g}, {high:g}]")
+            return None
+        return number
+
+    def text(self, name: str, allowed: list[str] | None = None) -> str | None:
+        """Return a text, one of `allowed` if there are any."""
+        value = self._get(name)
+        if value is None or value == "":
+            return None
+        if not isinstance(value, str | Path):
+            self._blame(name, f"is {type(value).__name__}, no text")
+            return None
+        if allowed and value not in allowed:
+            self._blame(name, f"{value!r} is no class of it, which has {', '.join(allowed)}")
+            return None
+        return str(value)
+
+    def _get(self, name: str) -> Any:
+        try:
+            return getattr(self.track, name)
+        except AttributeError:
+            names = sorted(name for name in dir(self.track) if not name.startswith("_"))
+            self._blame(name, f"is no attribute of it{nearest(name, names)} (it has: {', '.join(names)})")
+            return None
+        except Exception as error:  # a loader reads its files when an attribute is asked for
+            self._blame(name, f"cannot be read: {type(error).__name__}: {error}")
+            return None
+
+    def _blame(self, name: str, message: str) -> None:
+        self._problems.add(f"{self.where}: {name}: {message}")

@@ -1,0 +1,119 @@
+"""With a stand-in for the library, which is no dependency."""
+
+import sys
+import types
+from pathlib import Path
+
+import pytest
+from dataset_conformance import assert_conforms
+from musicemo_builtin.datasets.mirdata import Mirdata
+from songs import write_song
+
+from musicemo.errors import InputError
+
+
+class FakeTrack:
+    def __init__(self, home: Path, name: str) -> None:
+        self.track_id = name
+        self.genre, _, number = name.partition(".")
+        self.audio_path = str(home / "genres" / f"{name}.wav")
+        self.tempo = float("nan") if number == "2" else 100.0 + int(number)
+        self.artist = f"artist of {self.genre}"
+        self.split = "validation" if number == "2" else "train"
+        self.nothing = None
+
+    @property
+    def beats(self):
+        raise FileNotFoundError("annotations/beats.txt")
+
+
+class FakeDataset:
+    def __init__(self, home: Path, names: tuple[str, ...]) -> None:
+        self.data_home = str(home)
+        self.track_ids = list(names)
+
+    def track(self, name: str) -> FakeTrack:
+        return FakeTrack(Path(self.data_home), name)
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch) -> Path:
+    names = ("blues.1", "blues.2", "jazz.1")
+    for number, name in enumerate(names):
+        write_song(tmp_path / "genres" / f"{name}.wav", number)
+
+    def initialize(loader: str, data_home: str | None = None, version: str = "default"):
+        if version != "default":
+            raise ValueError(f"Invalid version {version}. Must be one of default.")
+        if loader == "beatles":
+            raise FileNotFoundError("This dataset's index must be downloaded. Did you run .download()?")
+        return FakeDataset(Path(data_home or tmp_path), names)
+
+    library = types.ModuleType("mirdata")
+    library.initialize = initialize
+    library.list_datasets = lambda: ["beatles", "gtzan_genre"]
+    monkeypatch.setitem(sys.modules, "mirdata", library)
+    return tmp_path
+
+
+def mirdata(home: Path, **parameters) -> Mirdata:
+    chosen = {"loader": "gtzan_genre", "data_home": home, "cache": home / "cache"} | parameters
+    return Mirdata(**chosen)
+
+
+def test_conforms(home):
+    dataset = mirdata(home, classification=["genre"], regression={"tempo": [40.0, 240.0]}, group="artist")
+    tracks = assert_conforms(dataset)
+    assert [(target.name, target.range, target.classes) for target in dataset.targets] == [
+        ("tempo", (40.0, 240.0), ()),
+        ("genre", (0.0, 1.0), ("blues", "jazz")),
+    ]
+    assert [(track.id, dict(track.targets), track.group, track.part) for track in tracks] == [
+        ("blues.1", {"tempo": 101.0, "genre": "blues"}, "artist of blues", "train"),
+        ("blues.2", {"tempo": None, "genre": "blues"}, "artist of blues", "val"),
+        ("jazz.1", {"tempo": 101.0, "genre": "jazz"}, "artist of jazz", "train"),
+    ]
+
+
+def test_its_own_folder_by_default(home):
+    dataset = Mirdata(loader="gtzan_genre", classification={"genre": ["jazz", "blues"]}, cache=home / "cache")
+    assert dataset.targets[0].classes == ("jazz", "blues")
+    assert len(list(dataset.tracks())) == 3
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({}, "mirdata: name at least one target"),
+        ({"loader": "gtzan"}, "mirdata has no loader 'gtzan'; did you mean 'gtzan_genre'?"),
+        (
+            {"loader": "beatles"},
+            r"index of 'beatles' is not there.*initialize\('beatles', data_home=.*download\(\)",
+        ),
+        ({"version": "9"}, "loader 'gtzan_genre': Invalid version 9"),
+        ({"classification": ["gener"]}, r"track 'blues\.1': gener: is no attribute.*did you mean 'genre'"),
+        ({"classification": ["tempo"]}, r"track 'jazz\.1': tempo: is float, no text"),
+        ({"classification": {"genre": ["blues"]}}, "'jazz' is no class of it, which has blues"),
+        ({"regression": {"tempo": [40.0, 60.0]}}, r"tempo: 101 is outside \[40, 60\]"),
+        ({"regression": {"genre": [40.0, 60.0]}}, "genre: is str, no number"),
+        ({"regression": {"beats": [40.0, 60.0]}}, "beats: cannot be read: FileNotFoundError: annotations"),
+        ({"audio": "nothing"}, "nothing is empty, every track needs audio"),
+    ],
+)
+def test_problems(home, parameters, message):
+    if "loader" in parameters or "version" in parameters or "audio" in parameters:
+        parameters = {"classification": ["genre"]} | parameters
+    with pytest.raises(InputError, match=message):
+        mirdata(home, **parameters)
+
+
+def test_missing_audio_says_how_to_fetch_it(home):
+    (home / "genres").rename(home / "other")
+    with pytest.raises(InputError, match=r"blues\.1\.wav: no such file.*mirdata\.initialize\('gtzan_genre'"):
+        mirdata(home, classification=["genre"])
+
+
+def test_without_the_library_the_command_that_installs_it_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "mirdata", None)
+    with pytest.raises(ImportError, match=r"needs the library mirdata: pip install 'musicemo\[mirdata\]'"):
+        Mirdata(loader="gtzan_genre", classification=["genre"])

@@ -1,0 +1,75 @@
+"""On a tiny copy of its layout."""
+
+from pathlib import Path
+
+import pytest
+from dataset_conformance import assert_conforms
+from musicemo_builtin.datasets.pmemo import PMEmo
+from songs import write_song, write_text
+
+from musicemo.errors import InputError
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    for number, name in enumerate((1, 4, 5)):
+        write_song(tmp_path / f"PMEmo2019/chorus/{name}.mp3", number)
+    write_text(
+        tmp_path / "PMEmo2019/annotations/static_annotations.csv",
+        "musicId,Arousal(mean),Valence(mean)\n1,0.4,0.575\n4,0.2625,0.2875\n5,0.15,0.2\n",
+    )
+    write_text(
+        tmp_path / "PMEmo2019/metadata.csv",
+        "musicId,fileName,title,artist,album,duration,chorus_start_time,chorus_end_time\n"
+        "1,1.mp3,Good Drank,2 Chainz;Gucci Mane,Pretty Girls,30,02:28,03:00\n"
+        "4,4.mp3,夜空,歌手,,30,02:28,03:00\n"
+        "9,9.mp3,Without rating,Nobody,,30,02:28,03:00\n",
+    )
+    return tmp_path
+
+
+def pmemo(root: Path, **parameters) -> PMEmo:
+    return PMEmo(root=root, cache=root / "cache", **parameters)
+
+
+@pytest.mark.parametrize("below", ["", "PMEmo2019"])
+def test_conforms(root, below):
+    dataset = pmemo(root / below)
+    tracks = assert_conforms(dataset)
+    assert {target.name: target.range for target in dataset.targets} == {
+        "valence": (0.0, 1.0),
+        "arousal": (0.0, 1.0),
+    }
+    assert [(track.id, track.group, track.part) for track in tracks] == [
+        ("1", "2 Chainz;Gucci Mane", None),
+        ("4", "歌手", None),
+        ("5", None, None),
+    ]
+    assert tracks[0].targets == {"valence": 0.575, "arousal": 0.4}
+
+
+def test_songs_in_another_format_serve_as_well(root):
+    chorus = root / "PMEmo2019/chorus"
+    (chorus / "4.mp3").unlink()
+    write_song(chorus / "4.wav")
+    assert len(list(pmemo(root).tracks())) == 3
+
+
+def test_problems_name_file_line_and_column(root):
+    ratings = root / "PMEmo2019/annotations/static_annotations.csv"
+    write_text(ratings, ratings.read_text().replace("0.2875", "2.9").replace("Arousal(mean)", "Arousal"))
+    with pytest.raises(
+        InputError, match=r"static_annotations\.csv:1: no column 'Arousal\(mean\)' \(for arousal\)"
+    ):
+        pmemo(root)
+    write_text(ratings, ratings.read_text().replace("Arousal", "Arousal(mean)"))
+    with pytest.raises(InputError) as caught:
+        pmemo(root)
+    assert str(caught.value) == f"{ratings}:3: column 'Valence(mean)': 2.9 is outside [0, 1]"
+
+
+@pytest.mark.parametrize("missing", ["chorus", "metadata.csv", "annotations/static_annotations.csv"])
+def test_says_what_is_missing_and_where_it_is(root, missing):
+    (root / "PMEmo2019" / missing).rename(root / "other")
+    with pytest.raises(InputError, match=f"there is no {Path(missing).name} in it; PMEmo is at https"):
+        pmemo(root)

@@ -1,0 +1,40 @@
+"""``musicemo data --cite``."""
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from musicemo import registry
+from musicemo.cli._app import make_app
+from musicemo.errors import InputError
+
+ROOT = Path(__file__).parents[2]
+OF_OTHERS = ("deam", "emomusic", "emotify", "fma", "lab", "mirdata", "pmemo")
+
+
+def cite(what: str | Path) -> str:
+    found = CliRunner().invoke(make_app(), ["data", "--cite", str(what)], catch_exceptions=False)
+    assert found.exit_code == 0
+    return found.stdout
+
+
+@pytest.mark.parametrize("name", OF_OTHERS)
+def test_a_dataset_of_others_has_a_citation_and_a_licence(name):
+    text = cite(name)
+    assert registry.load("dataset", name).citation in text
+    assert "\nLicence: " in text
+    assert any(f" {year}" in text for year in range(2013, 2020)) or name == "mirdata"
+
+
+def test_an_experiments_dataset():
+    assert cite(ROOT / "experiments/emotify/multitask.toml") == cite("emotify")
+
+
+def test_a_dataset_without_a_citation():
+    assert cite("table") == "The dataset 'table' names nothing to cite; cite those who made your data.\n"
+
+
+def test_an_unknown_name():
+    with pytest.raises(InputError, match="no dataset is called 'emotfy'; did you mean 'emotify'"):
+        cite("emotfy")
