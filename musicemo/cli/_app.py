@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import threading
 import warnings
 from typing import Annotated, NoReturn
 
@@ -54,6 +55,7 @@ def make_app() -> typer.Typer:
 def main() -> NoReturn:
     """Run the command line and exit: 0 done, 1 failed, 2 wrong input, 130 interrupted."""
     warnings.showwarning = lambda message, *_, **__: _say("warning", "yellow", str(message))
+    threading.excepthook = _thread_failed
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's polite end is an interruption
     app = make_app()
     try:
@@ -69,6 +71,11 @@ def main() -> NoReturn:
     except SystemExit as end:  # typer makes one of an interruption that reaches it
         sys.exit(_interrupted() if end.code == _INTERRUPTED else end.code)
     sys.exit(0)
+
+
+def _thread_failed(failure: threading.ExceptHookArgs) -> None:
+    """Say in a line what Python says in a traceback: TensorBoard writes in a thread, and disks are sometimes full."""
+    _say("warning", "yellow", f"a thread failed: {failure.exc_type.__name__}: {failure.exc_value}")
 
 
 def _interrupted() -> int:

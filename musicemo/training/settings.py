@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from musicemo.settings import Settings
 
@@ -90,6 +90,14 @@ class EarlyStoppingSettings(Settings):
     patience: Annotated[int, Field(ge=1)] | Literal[False] = 10
     #: What a value must improve by to count.
     min_delta: float = Field(default=0.0, ge=0)
+
+    @field_validator("patience", mode="before")
+    @classmethod
+    def _epochs_or_false(cls, value: Any) -> Any:
+        """Tell 0 from false, which pydantic takes for the same."""
+        if value is False or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
+            return value
+        raise ValueError("must be a number of epochs, 1 or more, or false to train every epoch")
 
 
 class TrainingSettings(Settings):

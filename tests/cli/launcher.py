@@ -12,12 +12,14 @@ import gc
 import importlib.metadata
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import fakes
 
@@ -83,6 +85,7 @@ class Launcher:
         folder: Path | None = None,
         terminal: str | None = None,
         tensorboard: bool = False,
+        largest_file: int = -1,
     ) -> Process:
         """Start ``musicemo ARGUMENTS``.
 
@@ -93,6 +96,7 @@ class Launcher:
             folder: the working directory.
             terminal: both streams, instead of files.
             tensorboard: whether its plugin is installed: its figures take most of a small run's time.
+            largest_file: bytes beyond which a file cannot be written, as on a full disk; -1 for no limit.
         """
         self._count += 1
         streams = [
@@ -105,6 +109,7 @@ class Launcher:
             "folder": str(folder or self._folder),
             "streams": [str(stream) for stream in streams],
             "hidden": [] if tensorboard else ["tensorboard"],
+            "largest_file": largest_file,
         }
         assert self._server.stdin
         self._server.stdin.write(json.dumps(request) + "\n")
@@ -174,8 +179,9 @@ def _say(word: Mapping[str, int]) -> None:
     sys.stdout.flush()
 
 
-def _become(request: Mapping[str, Sequence[str]]) -> None:
+def _become(request: Mapping[str, Any]) -> None:
     """Be the process that was asked for."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (request["largest_file"], request["largest_file"]))
     from musicemo import registry
 
     if request["path"]:
@@ -185,8 +191,8 @@ def _become(request: Mapping[str, Sequence[str]]) -> None:
     registry.entry_points = lambda group: importlib.metadata.EntryPoints(
         point for point in found(group) if point.name not in request["hidden"]
     )
-    os.chdir(str(request["folder"]))
-    os.environ.update(dict(request["environment"]))
+    os.chdir(request["folder"])
+    os.environ.update(request["environment"])
     sys.argv = ["musicemo", *request["arguments"]]
     flags = os.O_RDWR | os.O_CREAT | os.O_NOCTTY
     for number, stream in enumerate(request["streams"], start=1):

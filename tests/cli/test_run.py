@@ -220,6 +220,20 @@ def test_a_run_that_fails_has_exit_code_1(launcher, small, stranger, tmp_path):
     assert not (first / "error.txt").exists()
 
 
+@pytest.mark.parametrize("tensorboard", [False, True])
+def test_a_full_disk_has_exit_code_1(tensorboard, launcher, small, tmp_path):
+    finished = run(launcher, tmp_path, "small.toml", largest_file=20_000, tensorboard=tensorboard)
+    assert finished.code == 1
+    *warned, error = finished.err.splitlines()
+    assert error.startswith("error: runs/small/")
+    assert error.endswith("/checkpoints/best.pt: cannot be written: File too large")
+    assert bool(warned) == tensorboard
+    assert "Traceback" not in finished.err
+    (directory,) = directories(tmp_path)
+    assert status(directory) == "failed"
+    assert list((directory / "checkpoints").iterdir()) == []
+
+
 def test_a_strangers_hook_that_raises_is_left_out_and_the_run_goes_on(launcher, small, stranger, tmp_path):
     finished = run(launcher, tmp_path, "small.toml", path=stranger(("plugin", "hook", "stranger:Hook")))
     assert finished.code == 0

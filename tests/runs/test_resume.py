@@ -149,6 +149,37 @@ def test_a_killed_run_ends_the_same_when_resumed(moment, launcher, whole, tmp_pa
     assert_same_run(directory, whole)
 
 
+BUILT_IN = """\
+name = "built-in"
+dataset = { type = "memory", tracks = 40 }
+head = { dropout = 0.4 }
+weighting.type = "uncertainty"
+evaluation.resamples = 100
+training = { epochs = 3, batch_size = 8, device = "cpu", clip_gradient_norm = 1.0, schedule = { type = "cosine" } }
+tasks.valence.loss = [{ type = "mse" }, { type = "pearson", weight = 0.1 }]
+tasks.genre = {}
+"""
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        '{ type = "lstm", layers = 2, hidden = 6, dropout = 0.3, pooling = "attention" }',
+        '{ type = "cnn", channels = [4], kernels = [3] }',
+    ],
+)
+def test_built_in_networks_end_the_same_when_resumed(model, launcher, tmp_path):
+    """Dropout between layers, running means and deviations, parameters of a weighting."""
+    text = BUILT_IN + f"model = {model}\n"
+    assert run(launcher, tmp_path, "--runs", "whole", text=text).code == 0
+    (whole,) = (tmp_path / "whole").glob("*/*")
+    for moment in ("batch_finished:1:2", "batch_finished:2:2", "epoch_finished:3"):
+        assert run(launcher, tmp_path, "--resume", moment=moment, text=text).code == -signal.SIGKILL
+    assert run(launcher, tmp_path, "--resume", text=text).code == 0
+    (directory,) = directories(tmp_path)
+    assert_same_run(directory, whole)
+
+
 def test_a_run_killed_again_and_again_ends_the_same(launcher, whole, tmp_path):
     for moment in (
         "epoch_finished:1",

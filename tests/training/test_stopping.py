@@ -1,6 +1,7 @@
 import math
 
 import pytest
+from pydantic import ValidationError
 
 from musicemo import registry
 from musicemo.data import Task
@@ -85,6 +86,12 @@ def test_a_value_that_is_not_defined_is_never_the_best(mode):
 
 def test_a_quantity_that_is_never_defined_uses_up_the_patience():
     assert follow([NAN] * 9, patience=4) == (1, 5)
+
+
+@pytest.mark.parametrize("value", [0, -1, 0.0, 2.5, True, "10"])
+def test_patience_is_a_number_of_epochs_or_false(value):
+    with pytest.raises(ValidationError, match="must be a number of epochs, 1 or more, or false"):
+        stopping(patience=value)
 
 
 def test_the_state_continues():
