@@ -9,14 +9,14 @@ demo: $(VENV)/installed ## Train the default experiment on synthesised music.
 	$(BIN)/musicemo run experiments/multitask.toml
 
 test: $(VENV)/installed-test ## Run the tests.
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto # a process a core, each with one thread
 
 lint: $(VENV)/installed-lint ## Check style and types.
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-bench: $(VENV)/installed ## Measure speed, as ratios: minutes, on a machine with nothing else to do.
+bench: $(VENV)/installed-test ## Measure speed, as ratios: minutes, on a machine with nothing else to do.
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/soft_rank.py
 	$(BIN)/python benchmarks/extraction.py
