@@ -38,32 +38,38 @@ class Progress:
         )
         self._task = self._bar.add_task("", rate="")
         self._begin = self._spoke = time.monotonic()
-        self._finished = self._total = 0
+        self._total = 0
 
     def __enter__(self) -> Progress:
         return self
 
     def __exit__(self, *exception: object) -> None:
         self._bar.stop()
-        if self._total and self._finished == self._total:
+
+    def end(self, done: int) -> None:
+        """Say that this is all, and how many could be analysed."""
+        self._bar.stop()
+        if self._total:
+            count = _songs(self._total) if done == self._total else f"{done} of {_songs(self._total)}"
             taken = time.monotonic() - self._begin
-            self._say(f"Analysed {self._total} songs in {taken:.0f} s; the features are in {self._folder}")
+            self._say(f"Analysed {count} in {taken:.0f} s; the features are in {self._folder}")
 
     def __call__(self, finished: int, total: int) -> None:
         """Show that `finished` of `total` songs are done."""
         now = time.monotonic()
-        self._finished, self._total = finished, total
+        self._total = total
         if not finished:
+            self._bar.update(self._task, total=total)
             self._bar.start()
             there = f" ({self._count - total} of {self._count} were there)" if total < self._count else ""
-            self._line(f"Analysing {total} songs, once{there}")
+            self._line(f"Analysing {_songs(total)}, once{there}")
             return
         rate = finished / max(now - self._begin, 1e-9)
-        self._bar.update(self._task, completed=finished, total=total, rate=f"{rate:.1f} a second")
+        self._bar.update(self._task, completed=finished, rate=f"{rate:.1f} a second")
         if now - self._spoke > _EVERY and finished < total:
             self._spoke = now
             left = (total - finished) / rate
-            self._line(f"Analysed {finished} of {total} songs, {rate:.1f} a second, {left:.0f} s left")
+            self._line(f"Analysed {finished} of {_songs(total)}, {rate:.1f} a second, {left:.0f} s left")
 
     def _line(self, text: str) -> None:
         if not self._console.is_terminal:
@@ -71,3 +77,7 @@ class Progress:
 
     def _say(self, text: str) -> None:
         self._console.print(text, markup=False)
+
+
+def _songs(count: int) -> str:
+    return f"{count} song{'s' if count != 1 else ''}"

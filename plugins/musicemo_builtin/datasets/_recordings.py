@@ -157,6 +157,7 @@ class Recordings:
                 jobs=None if len(songs) >= _WORTH_STARTING else 0,
                 progress=progress,
             )
+            progress.end(report.done)
         reasons = {failure.path: failure.reason for failure in report.failures}
         failed = {name: source for name, (source, _) in songs.items() if source in reasons}
         messages = [f"track {name!r}: {source}: {reasons[source]}" for name, source in failed.items()]
