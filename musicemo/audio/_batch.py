@@ -152,15 +152,11 @@ def _sweep(tasks: Iterable[_Task], age: float) -> None:
         folder, name = os.path.split(target)
         names.setdefault(folder or ".", set()).add(name)
     for folder, wanted in names.items():
-        try:
-            found = [entry for entry in os.scandir(folder) if entry.name.startswith(".")]
-        except FileNotFoundError:
-            continue
-        for entry in found:
-            if entry.name[1:].rpartition(".")[0] in wanted:
-                with contextlib.suppress(FileNotFoundError):
-                    if time.time() - entry.stat().st_mtime >= age:
-                        Path(entry.path).unlink()
+        with contextlib.suppress(OSError):  # no such folder, or one that writing will say more about
+            for entry in os.scandir(folder):
+                ours = entry.name.startswith(".") and entry.name[1:].rpartition(".")[0] in wanted
+                if ours and time.time() - entry.stat().st_mtime >= age:
+                    Path(entry.path).unlink(missing_ok=True)
 
 
 def _is_fresh(source: Path, target: Path, fingerprint: str, *, hashed: bool) -> bool:

@@ -1,0 +1,268 @@
+"""Extraction from many songs: what is done, skipped, and failed, and what interruptions leave."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import signals
+import soundfile
+
+from musicemo import audio
+from musicemo.audio import Failure, Recipe, analyse, describe, extract, read_features
+from musicemo.errors import InputError, RunError
+
+SHARED = Path(__file__).parents[3] / "shared"
+GOLDEN = sorted((SHARED / "golden" / "extraction").glob("*.npz"))
+RECIPE = Recipe(duration=1.0)
+
+
+def write_song(path, seed=0):
+    soundfile.write(path, signals.song(1.0, seed=seed), signals.RATE)
+
+
+@pytest.fixture
+def songs(tmp_path):
+    """Three songs, and where their features are to go."""
+    pairs = {}
+    for index in range(3):
+        song = tmp_path / f"{index}.wav"
+        write_song(song, index)
+        pairs[song] = tmp_path / "out" / "sub" / f"{index}.npz"
+    return pairs
+
+
+@pytest.fixture
+def bad(tmp_path):
+    """Songs that cannot be analysed, and the beginning of the reason."""
+    whole = tmp_path / "whole.flac"
+    soundfile.write(whole, signals.song(2.0), signals.RATE)
+    (tmp_path / "cut.flac").write_bytes(whole.read_bytes()[:9000])
+    (tmp_path / "text.mp3").write_text("these are no samples\n" * 50)
+    (tmp_path / "empty.mp3").touch()
+    soundfile.write(tmp_path / "silent.wav", np.zeros(22050), 22050)
+    soundfile.write(tmp_path / "short.wav", np.full(1000, 0.1), 22050)
+    whole.unlink()
+    return {
+        tmp_path / "cut.flac": "is damaged or truncated",
+        tmp_path / "empty.mp3": "is empty",
+        tmp_path / "none.wav": "there is no such file",
+        tmp_path / "short.wav": "is too short: 1000 samples",
+        tmp_path / "silent.wav": "is silent: all 22050 samples are 0",
+        tmp_path / "text.mp3": "is not audio",
+    }
+
+
+def times(pairs):
+    return {target.name: target.stat().st_mtime_ns for target in pairs.values()}
+
+
+def counts(report):
+    return report.done, report.skipped, len(report.failures)
+
+
+def leftovers(folder):
+    return [path.name for path in folder.rglob(".*")]
+
+
+@pytest.mark.parametrize("jobs", [0, 1])
+def test_features_are_those_of_analyse(songs, jobs):
+    report = extract(songs, RECIPE, jobs=jobs)
+    assert counts(report) == (3, 0, 0)
+    assert report.seconds > 0
+    for song, target in songs.items():
+        found, expected = read_features(target), analyse(song, RECIPE)
+        np.testing.assert_array_equal(found.frame, expected.frame)
+        np.testing.assert_array_equal(found.beat, expected.beat)
+        np.testing.assert_array_equal(found.beat_frames, expected.beat_frames)
+        assert found.info.source == audio.Source.of(song)
+
+
+@pytest.mark.skipif(not GOLDEN, reason="the reference features are not here")
+def test_features_are_those_of_the_study(tmp_path):
+    pairs = {}
+    for golden in GOLDEN[::4]:
+        genre, _, number = golden.stem.partition("-")
+        pairs[SHARED / "data" / "emotify" / "audio" / genre / f"{number}.mp3"] = tmp_path / golden.name
+    assert counts(extract(pairs.items(), jobs=1)) == (len(pairs), 0, 0)
+    for golden in GOLDEN[::4]:
+        found = read_features(tmp_path / golden.name)
+        with np.load(golden) as reference:
+            np.testing.assert_array_equal(found.beat_frames, reference["beat_frames"])
+            np.testing.assert_allclose(found.frame[:128], reference["frame"][:128], rtol=0, atol=1e-3)
+            np.testing.assert_allclose(found.beat[128:], reference["beat"][128:], rtol=0, atol=1e-4)
+
+
+def test_what_is_done_is_not_done_again(songs):
+    extract(songs, RECIPE, jobs=0)
+    before = times(songs)
+    extra = next(iter(songs)).with_name("extra.wav")
+    write_song(extra, 9)
+    songs[extra] = extra.with_suffix(".npz")
+    calls = []
+    report = extract(songs, RECIPE, jobs=0, progress=lambda *state: calls.append(state))
+    assert counts(report) == (1, 3, 0)
+    assert calls == [(0, 1), (1, 1)]
+    assert before.items() <= times(songs).items()
+    calls.clear()
+    assert counts(extract(songs, RECIPE, progress=lambda *state: calls.append(state))) == (0, 4, 0)
+    assert calls == []
+
+
+def test_a_changed_recipe_is_noticed(songs):
+    extract(songs, RECIPE, jobs=0)
+    assert counts(extract(songs, Recipe(duration=1.0, hop=256), jobs=0)) == (3, 0, 0)
+    assert {describe(target).recipe["hop"] for target in songs.values()} == {256}
+
+
+def test_a_changed_song_is_noticed(songs):
+    extract(songs, RECIPE, jobs=0)
+    first, second, third = songs
+    write_song(first, 7)  # as long as before
+    soundfile.write(second, signals.song(1.5), signals.RATE)
+    os.utime(third, (1, 1))  # copied, not changed
+    assert counts(extract(songs, RECIPE, jobs=0)) == (2, 1, 0)
+    assert counts(extract(songs, RECIPE, jobs=0)) == (0, 3, 0)
+    np.testing.assert_array_equal(read_features(songs[first]).frame, analyse(first, RECIPE).frame)
+
+
+def test_a_song_that_changes_meanwhile_is_done_again(songs, monkeypatch):
+    song, target = next(iter(songs.items()))
+
+    def analyse_and_change(path, recipe):
+        analysis = analyse(path, recipe)
+        write_song(song, 8)
+        return analysis
+
+    monkeypatch.setattr("musicemo.audio._batch.analyse", analyse_and_change)
+    extract({song: target}, RECIPE, jobs=0)
+    monkeypatch.undo()
+    assert counts(extract({song: target}, RECIPE, jobs=0)) == (1, 0, 0)
+    np.testing.assert_array_equal(read_features(target).frame, analyse(song, RECIPE).frame)
+
+
+def test_damaged_feature_files_are_made_again(songs):
+    extract(songs, RECIPE, jobs=0)
+    first, second, _ = songs.values()
+    content = first.read_bytes()
+    first.write_bytes(content[:-10])
+    second.write_text("something else")
+    assert counts(extract(songs, RECIPE, jobs=0)) == (2, 1, 0)
+    assert first.read_bytes() == content
+
+
+@pytest.mark.parametrize("jobs", [0, 1])
+def test_bad_songs_do_not_stop_the_others(songs, bad, tmp_path, jobs):
+    pairs = {song: tmp_path / "out" / f"{song.name}.npz" for song in [*bad, *songs]}
+    calls = []
+    report = extract(pairs, RECIPE, jobs=jobs, progress=lambda *state: calls.append(state))
+    assert counts(report) == (3, 0, 6)
+    assert calls == [(done, 9) for done in range(10)]
+    assert [failure.path for failure in report.failures] == sorted(bad)
+    for failure in report.failures:
+        assert failure.reason.startswith(bad[failure.path])
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["0.wav.npz", "1.wav.npz", "2.wav.npz"]
+
+    report.write_failures(tmp_path / "failures.csv")
+    with (tmp_path / "failures.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.reader(file))
+    assert rows == [["path", "reason"], *([str(each.path), each.reason] for each in report.failures)]
+
+
+def test_no_failures_leave_no_list(songs, tmp_path):
+    path = tmp_path / "failures.csv"
+    path.write_text("of another time")
+    extract(songs, RECIPE, jobs=0).write_failures(path)
+    assert not path.exists()
+
+
+def test_strict_stops(songs, bad, tmp_path):
+    text = tmp_path / "text.mp3"
+    pairs = {text: tmp_path / "text.npz"} | songs
+    with pytest.raises(InputError, match=r"text\.mp3: is not audio"):
+        extract(pairs, RECIPE, jobs=0, strict=True)
+    assert not any(target.exists() for target in songs.values())
+
+
+def test_two_songs_with_one_feature_file(songs, tmp_path):
+    first, second, _ = songs
+    target = tmp_path / "x.npz"
+    with pytest.raises(InputError, match=r"x\.npz: is the feature file of two songs, .*0\.wav and .*1\.wav"):
+        extract([(first, target), (second, target)], RECIPE, jobs=0)
+    assert counts(extract([(first, target), (first, target)], RECIPE, jobs=0)) == (1, 0, 0)
+
+
+@pytest.mark.parametrize("jobs", [0, 1])
+def test_a_folder_that_cannot_be_made_is_nobodys_fault(songs, tmp_path, jobs):
+    (tmp_path / "out").write_text("in the way")
+    with pytest.raises(RunError, match="cannot be made"):
+        extract(songs, RECIPE, jobs=jobs)
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (MemoryError(), "needs more memory than there is"),
+        (ValueError("so odd"), "cannot be analysed: ValueError: so odd"),
+    ],
+)
+def test_what_nobody_foresaw(songs, monkeypatch, error, reason):
+    def fail(path, recipe):
+        raise error
+
+    monkeypatch.setattr("musicemo.audio._batch.analyse", fail)
+    report = extract(songs, RECIPE, jobs=0)
+    assert report.failures == [Failure(song, reason) for song in songs]
+
+
+def test_what_killed_processes_left_is_removed(songs):
+    extract(songs, RECIPE, jobs=0)
+    folder = next(iter(songs.values())).parent
+    for name in (".0.npz.abandoned", ".1.npz.recent12", ".other.npz.abandon"):
+        (folder / name).write_text("half")
+        if "abandon" in name:
+            os.utime(folder / name, (1, 1))
+    extract(songs, Recipe(duration=0.5), jobs=0)
+    assert sorted(leftovers(folder)) == [".1.npz.recent12", ".other.npz.abandon"]
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from musicemo.audio import Recipe, extract
+
+songs, out = map(Path, sys.argv[1:])
+print(extract({song: out / f"{song.stem}.npz" for song in songs.iterdir()}, Recipe(), jobs=2))
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_an_interruption_leaves_whole_files(tmp_path, how):
+    songs, out = tmp_path / "songs", tmp_path / "out"
+    songs.mkdir()
+    soundfile.write(songs / "0.wav", signals.song(12.0), signals.RATE)
+    for index in range(1, 60):
+        os.link(songs / "0.wav", songs / f"{index}.wav")
+    command = [sys.executable, "-c", SCRIPT, str(songs), str(out)]
+    program = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    end = time.monotonic() + 60
+    while len(list(out.glob("*.npz"))) < 3:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    program.send_signal(how)
+    begin = time.monotonic()
+    program.communicate()
+    assert time.monotonic() - begin < 5
+    time.sleep(0.5)
+    found = list(out.glob("*.npz"))
+    assert 3 <= len(found) < 60
+    for path in found:
+        read_features(path)
+    assert leftovers(out) == []
+    pairs = {songs / f"{path.stem}.wav": path for path in found}
+    assert counts(extract(pairs)) == (0, len(found), 0)

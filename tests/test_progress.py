@@ -1,0 +1,77 @@
+"""The progress of long work: lines where there is no terminal, a bar where there is one."""
+
+import pytest
+
+from musicemo import progress
+from musicemo.progress import Progress
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    class Clock:
+        now = 100.0
+
+        def monotonic(self):
+            return self.now
+
+    clock = Clock()
+    monkeypatch.setattr(progress, "time", clock)
+    return clock
+
+
+def test_lines_now_and_then(capsys, clock):
+    with Progress("Making music", "clips") as bar:
+        clock.now += 5
+        for done in range(101):
+            bar.update(done, 100)
+            clock.now += 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    lines = err.splitlines()
+    assert lines[0] == "Making music: 100 clips"
+    assert lines[1] == "Making music: 11 of 100 clips, 1.0 a second, 1 min 29 s left"
+    assert lines[-1] == "Making music: 100 clips in 1 min 41 s"
+    assert len(lines) == 11
+
+
+def test_nothing_to_do_says_nothing(capsys):
+    with Progress("Making music", "clips"):
+        pass
+    assert capsys.readouterr() == ("", "")
+
+
+def test_an_error_is_not_the_end_of_the_work(capsys):
+    def work():
+        yield "a"
+        raise KeyError
+
+    with pytest.raises(KeyError), Progress("Making [music]", "clips") as bar:
+        list(bar.watch(work(), 3))
+    assert capsys.readouterr().err == "Making [music]: 3 clips\n"
+
+
+def test_watching(capsys):
+    with Progress("Packing", "songs") as bar:
+        assert list(bar.watch("abc", 3)) == ["a", "b", "c"]
+    assert capsys.readouterr().err == "Packing: 3 songs\nPacking: 3 songs in 0 s\n"
+
+
+def test_a_bar_on_a_terminal(capsys, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    with Progress("Making music", "clips") as bar:
+        for done in range(4):
+            bar.update(done, 3)
+    err = capsys.readouterr().err
+    assert "\x1b[" in err
+    assert "3/3" in err
+    assert " in " not in err
+
+
+def test_times():
+    assert [progress._time(seconds) for seconds in (0.4, 59.6, 61, 3599.7, 3725)] == [
+        "0 s",
+        "1 min 00 s",
+        "1 min 01 s",
+        "1 h 00 min",
+        "1 h 02 min",
+    ]
