@@ -1,0 +1,121 @@
+"""``musicemo extract``."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+import warnings
+
+import numpy as np
+import pytest
+import soundfile
+
+from musicemo.audio import Pack, describe, read_features
+from musicemo.cli import main
+
+
+@pytest.fixture
+def musicemo(monkeypatch, capsys):
+    """Return ``musicemo(*arguments)``, which gives exit code, standard output and standard error."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["musicemo", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        return (end.value.code, *capsys.readouterr())
+
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
+    handler = signal.getsignal(signal.SIGTERM)
+    yield run
+    signal.signal(signal.SIGTERM, handler)
+
+
+@pytest.fixture
+def music(tmp_path, monkeypatch):
+    """Two songs, and a text that says it is one."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    for name in ("music/rock/1.wav", "music/pop/1.wav"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, 0.1 * rng.standard_normal(22050), 22050)
+    (tmp_path / "music/pop/[b]2.mp3").write_text("no samples\n" * 100)
+    return tmp_path / "music"
+
+
+def test_songs_are_extracted_packed_and_left_alone(musicemo, music, tmp_path):
+    code, out, err = musicemo("extract", "music", "out", "--jobs", 1, "--pack", "beat", "--duration", 0.5)
+    assert code == 0
+    assert out.startswith("out: 2 songs extracted in ")
+    assert "0 were there; 1 failed\n" in out
+    assert "music/pop/[b]2.mp3  is not audio" in out
+    assert err.startswith("Extracting: 3 songs\n")
+    with (tmp_path / "out/failures.csv").open(newline="") as file:
+        (failure,) = csv.DictReader(file)
+    assert failure["path"] == "music/pop/[b]2.mp3"
+    assert failure["reason"].startswith("is not audio")
+    files = {name: tmp_path / "out" / f"{name}.npz" for name in ("pop/1", "rock/1")}
+    assert {describe(file).recipe["duration"] for file in files.values()} == {0.5}
+    pack = Pack(tmp_path / "out/beat.pack")
+    assert list(pack) == list(files)
+    for name, file in files.items():
+        np.testing.assert_array_equal(pack[name], read_features(file).beat)
+
+    (music / "pop/[b]2.mp3").unlink()
+    code, out, _ = musicemo("extract", "music", "out", "--jobs", 1, "--duration", 0.5)
+    assert (code, out) == (0, "out: 0 songs extracted; 2 were there; 0 failed\n")
+    assert not (tmp_path / "out/failures.csv").exists()
+
+
+def test_strict_stops_and_fails(musicemo, music):
+    code, _, err = musicemo("extract", "music/**/*2.mp3", "out", "--jobs", 1, "--strict")
+    assert code == 1
+    assert "error: music/pop/[b]2.mp3: is not audio" in err
+
+
+def test_nothing_to_be_had_is_a_failure(musicemo, music):
+    code, out, err = musicemo("extract", "music/pop/[b]2.mp3", "out", "--jobs", 1, "--pack", "frame")
+    assert code == 1
+    assert "out: 0 songs extracted; 0 were there; 1 failed" in out
+    assert err.endswith("error: none of 1 songs could be analysed\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["music"], "Missing argument"),
+        (
+            ["nowhere", "music/*.ogg", "out"],
+            "error: nowhere: there is no such file or folder\nerror: music/*.ogg",
+        ),
+        (["music", "music/rock/1.wav"], "error: music/rock/1.wav: is a file; the last argument is the folder"),
+        (["music", "out", "--hop", "5000"], "error: recipe.hop is 5000; it must be at most half of n_fft"),
+        (["music", "out", "--jobs", "0"], "Invalid value for '--jobs'"),
+        (["music", "out", "--pack", "bars"], "Invalid value for '--pack'"),
+        (["music/rock/1.wav", "music/pop/1.wav", "out"], "would have one feature file, out/1.npz"),
+    ],
+)
+def test_wrong_arguments_do_nothing(musicemo, music, tmp_path, arguments, said):
+    code, out, err = musicemo("extract", *arguments)
+    assert (code, out) == (2, "")
+    assert said in err
+    assert "Traceback" not in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_interruption_can_be_gone_on_from(music, tmp_path):
+    soundfile.write(music / "0.wav", np.random.default_rng(0).standard_normal(300_000) / 9, 22050)
+    for index in range(1, 60):
+        os.link(music / "0.wav", music / f"{index}.wav")
+    command = [sys.executable, "-c", "from musicemo.cli import main; main()", "extract", "music", "out"]
+    program = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    end = time.monotonic() + 60
+    while len(list(tmp_path.glob("out/*.npz"))) < 2:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    program.send_signal(signal.SIGINT)
+    _, err = program.communicate(timeout=10)
+    assert program.returncode == 130
+    assert err.endswith("interrupted: the same command goes on where it stopped\n")
