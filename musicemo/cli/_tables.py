@@ -52,6 +52,10 @@ def print_outcome(outcome: Outcome, *, overfit: bool) -> None:
         tasks = {task: found for task, found in results["metrics"][part].items() if names[0] in found}
         if tasks:
             print_table(console, _metrics_table(tasks, names))
+    for task, found in results["metrics"][part].items():
+        if "per_class" in found:
+            console.print()
+            print_table(console, _classes_table(task, found["per_class"]))
     if overfit:
         console.print("The network saw these tracks alone: loss and metrics should be close to perfect by now.")
     console.print(f"Run directory: {outcome.directory}", markup=False)
@@ -84,6 +88,14 @@ def _metrics_table(tasks: Mapping[str, Any], names: Sequence[str]) -> Table:
     for task, found in tasks.items():
         values = (_number(found[name]["value"]) for name in rest)
         table.add_row(task, _with_interval(found[leading]), *values, str(found["tracks"]))
+    return table
+
+
+def _classes_table(task: str, classes: Mapping[str, Mapping[str, float]]) -> Table:
+    table = plain_table(task, "precision", "recall", "F1", "support")
+    for name, found in classes.items():
+        scores = (_number(found[score]) for score in ("precision", "recall", "f1"))
+        table.add_row(name, *scores, str(found["support"]))
     return table
 
 
