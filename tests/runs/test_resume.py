@@ -121,18 +121,14 @@ def whole(launcher, tmp_path_factory) -> Path:
 #: The order of what is written: the experiment, environment and split, results, history; then in each epoch the
 #: best checkpoint where it is, the last one, history; predictions and results in the end.
 MOMENTS = [
-    "before:os.replace:5",
     "run_started",
     "batch_finished:1:2",
     "before:os.replace:6",
     "after:os.replace:6",
     "after:os.replace:7",
     "epoch_finished:1",
-    "epoch_started:2",
-    "after:os.fsync:9",
     "batch_finished:3:1",
     "epoch_finished:3",
-    "evaluated:train",
     "evaluated:test",
     "run_finished",
 ]
@@ -202,14 +198,9 @@ def test_a_run_killed_before_it_was_one_is_begun_anew(launcher, whole, tmp_path)
     assert_same_run(directory, whole)
 
 
-def test_a_run_killed_while_it_was_failing_is_readable(launcher, tmp_path):
-    assert run(launcher, tmp_path, moment="after:os.replace:4").code == -signal.SIGKILL
-    (directory,) = directories(tmp_path)
-    assert results(directory)["status"] == "running"
-
-
-@pytest.mark.parametrize("with_signal", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("moment", ["batch_finished:2:2", "evaluated:val"])
+@pytest.mark.parametrize(
+    ("moment", "with_signal"), [("batch_finished:2:2", signal.SIGINT), ("evaluated:val", signal.SIGTERM)]
+)
 def test_an_interruption_is_recorded_and_can_be_resumed(moment, with_signal, launcher, whole, tmp_path):
     (tmp_path / "experiment.toml").write_text(EXPERIMENT)
     finished = launcher.run("run", "experiment.toml", folder=tmp_path, environment=kill_at(moment, with_signal))
@@ -250,9 +241,7 @@ def test_nothing_to_resume_begins_a_new_run(launcher, tmp_path):
     assert len(directories(tmp_path)) == 1
 
 
-@pytest.mark.parametrize(
-    "change", ["training.epochs=3", "seed=9", "training.batch_size=8", "dataset.tracks=50", "split.seed=1"]
-)
+@pytest.mark.parametrize("change", ["training.epochs=3", "seed=9", "dataset.tracks=50"])
 def test_a_run_of_another_experiment_is_not_resumed(change, launcher, tmp_path):
     assert run(launcher, tmp_path, moment="epoch_finished:1", text=SEED).code == -signal.SIGKILL
     assert run(launcher, tmp_path, "--resume", "--set", change, text=SEED).code == 0
