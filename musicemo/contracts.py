@@ -68,6 +68,10 @@ class Dataset(Protocol):
     """Declares its targets and yields its tracks.
 
     `rows` chooses rows of every track's features (see `FEATURE_ROWS`); the rest is never read.
+
+    Two optional attributes let what is trained on it be applied to audio: ``sync``, what a column of the features
+    is ("beat", "frame", or None for what cannot be told), and ``recipe``, the `musicemo.audio.Recipe` that they
+    were made with (None: the default one).
     """
 
     targets: Sequence[Target]
@@ -100,7 +104,7 @@ class Loss(Protocol):
     Regression: both `[batch]`, the target rescaled to [0, 1]. Classification: logits `[batch, classes]` and
     class indices `[batch]`. Tracks whose target is missing are left out before. Non-negative, unless the
     class has ``may_be_negative = True``. An optional method ``diagnostics(prediction, target) -> dict[str,
-    float]`` is recorded once an epoch.
+    float]`` is recorded once an epoch. A loss is neither trained nor in a checkpoint: what learns is a weighting.
     """
 
     kind: Literal["regression", "classification"]

@@ -130,6 +130,8 @@ class _Replicate:
         )
         trainer = Trainer(run, made.training, made.objective, made.batches, made.scaling, hooks)
         known = {"name": name, "seed": self.seed, "fold": self.fold, "fingerprint": identity}
+        if self.overfit_batches:
+            known["overfit_batches"] = self.overfit_batches
         with directory, recorded(directory, run, hooks, known) as results:
             directory.write_start(run.toml, describe_environment(self.device), self.split.to_json())
             self._train(run, trainer, directory, hooks, results)

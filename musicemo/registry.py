@@ -162,6 +162,15 @@ class Hooks:
                 self.manager.unregister(name=name)
             known = sorted(hook for hook in vars(hookspecs.Hookspecs) if hook.startswith("musicemo_"))
             raise InputError(f"plugin {name!r}: {error} (hooks: {', '.join(known)})") from error
+        for caller in self.manager.get_hookcallers(self.manager.get_plugin(name)) or ():
+            if any(
+                hook.plugin_name == name and (hook.wrapper or hook.hookwrapper)
+                for hook in caller.get_hookimpls()
+            ):
+                self.manager.unregister(name=name)
+                raise InputError(
+                    f"plugin {name!r}: {caller.name} is a hook wrapper, which musicemo does not call"
+                )
 
     def __call__(self, hook: str, **arguments: Any) -> None:
         """Call a hook of every plugin that implements it, the last registered first."""

@@ -354,6 +354,18 @@ def test_an_argument_that_a_hook_does_not_have_is_refused():
     hooks("epoch_started", run=None, epoch=1)
 
 
+def test_a_hook_wrapper_is_refused_since_it_would_never_run():
+    class Wrapper:
+        @hookimpl(wrapper=True)
+        def musicemo_run_finished(self):
+            yield
+
+    hooks = registry.Hooks()
+    with pytest.raises(InputError, match=r"plugin 'wrapper': musicemo_run_finished is a hook wrapper"):
+        hooks.register(Wrapper, "wrapper")
+    assert not hooks.manager.has_plugin("wrapper")
+
+
 def test_a_hook_that_raises_is_left_out_and_the_others_go_on():
     hooks = registry.Hooks()
     first, broken, last = Recorder(), Broken(), Recorder()

@@ -6,6 +6,7 @@ import contextlib
 import csv
 import fcntl
 import io
+import warnings
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -117,10 +118,16 @@ class RunDirectory:
 def find_run(runs: Path, name: str, fingerprint: str) -> RunDirectory | None:
     """Return the latest run of this very experiment, finished or not, that nobody is writing to.
 
-    Runs whose `results.json` is missing are passed over: they ended before they began.
+    Runs whose `results.json` is missing are passed over, since they ended before they began, and so are, with a
+    warning, those in which it is damaged.
     """
     for path in sorted((runs / name).glob("*/results.json"), reverse=True):
         directory = RunDirectory(path.parent)
-        if directory.results.get("fingerprint") == fingerprint and not directory.in_use:
+        try:
+            recorded = directory.results.get("fingerprint")
+        except InputError as error:
+            warnings.warn(f"{error}; the run is passed over", stacklevel=2)
+            continue
+        if recorded == fingerprint and not directory.in_use:
             return directory
     return None

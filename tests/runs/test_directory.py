@@ -152,3 +152,11 @@ def test_results_hold_no_value_that_json_has_no_name_for(made):
     with pytest.raises(ValueError, match="Out of range float values are not JSON compliant"):
         made.write_results({"loss": float("nan")})
     assert not (made.path / "results.json").exists()
+
+
+def test_a_damaged_run_is_passed_over_with_a_warning(tmp_path):
+    for stamp, text in (("1", json.dumps({"fingerprint": "a"})), ("2", "{")):
+        (tmp_path / "x" / stamp).mkdir(parents=True)
+        (tmp_path / "x" / stamp / "results.json").write_text(text)
+    with pytest.warns(UserWarning, match=r"x/2/results.json: cannot be read: .*passed over"):
+        assert find_run(tmp_path, "x", "a").path == tmp_path / "x" / "1"
