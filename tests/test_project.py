@@ -79,7 +79,8 @@ def test_every_command_in_the_docs_is_one_that_the_command_line_takes(page, word
         assert any(words[0] in parameter.opts for parameter in group.params) or words == ["--help"]
         return
     command = group.commands[words[0]]
-    command.make_context(words[0], list(words[1:]), resilient_parsing=False)
+    if not {"-h", "--help"} & set(words):
+        command.make_context(words[0], list(words[1:]))
 
 
 def test_the_readmes_experiment_is_valid_and_reads_its_table(tmp_path):
