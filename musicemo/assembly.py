@@ -28,7 +28,7 @@ from musicemo.errors import InputError
 from musicemo.experiment import Experiment
 from musicemo.training import Network, Objective, Term, TrainingSettings, check_monitor
 
-__all__ = ["Assembly", "read_tracks", "split_tracks"]
+__all__ = ["Assembly", "make_batches", "read_tracks", "split_tracks"]
 
 Indices = NDArray[np.intp]
 
@@ -130,7 +130,7 @@ class Assembly:
             self.weighting: Weighting = experiment.weighting.build(tasks=list(experiment.tasks))
             self.weighting.to(device)
         self.objective = Objective(tracks.tasks, _terms(experiment, tracks, train)).to(device)
-        self.batches = self._batches(tracks, split, seed, overfit_batches)
+        self.batches = make_batches(self.features, tracks, split, self.training, seed, overfit_batches)
         with source.blaming("training", "early_stopping", "monitor"):
             check_monitor(self.training.early_stopping.monitor, tracks.tasks, self.batches)
         with torch.no_grad():
@@ -162,18 +162,28 @@ class Assembly:
             raise InputError(f"the embedding has shape {found}, where {expected} is expected")
         return embedding
 
-    def _batches(self, tracks: Tracks, split: Split, seed: int, overfit_batches: int) -> dict[str, Batches]:
-        size, bucket = self.training.batch_size, self.training.bucket
-        targets, parts = tracks.targets, split.parts
-        if overfit_batches:
-            order = np.random.default_rng(seed).permutation(parts["train"])
-            some = order[: size * overfit_batches]
-            return {"train": Batches(self.features, targets, some, size)}
-        batches = {"train": Batches(self.features, targets, parts["train"], size, seed=seed, bucket=bucket)}
-        for part in ("val", "test"):
-            if len(parts[part]):
-                batches[part] = Batches(self.features, targets, parts[part], size, bucket=True)
-        return batches
+
+
+def make_batches(
+    features: Features,
+    tracks: Tracks,
+    split: Split,
+    training: TrainingSettings,
+    seed: int,
+    overfit_batches: int = 0,
+) -> dict[str, Batches]:
+    """Return the batches of every part that has tracks; of some training batches alone, if that is asked for."""
+    size, bucket = training.batch_size, training.bucket
+    targets, parts = tracks.targets, split.parts
+    if overfit_batches:
+        order = np.random.default_rng(seed).permutation(parts["train"])
+        some = order[: size * overfit_batches]
+        return {"train": Batches(features, targets, some, size)}
+    batches = {"train": Batches(features, targets, parts["train"], size, seed=seed, bucket=bucket)}
+    for part in ("val", "test"):
+        if len(parts[part]):
+            batches[part] = Batches(features, targets, parts[part], size, bucket=True)
+    return batches
 
 
 def _training(experiment: Experiment, *, overfit: bool) -> TrainingSettings:

@@ -28,7 +28,7 @@ ROOMS = (
     ("experiment",),
     ("runs",),
     ("assembly",),
-    ("pipeline",),
+    ("pipeline", "prediction"),
     ("cli", "__main__"),
 )
 LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}

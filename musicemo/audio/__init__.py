@@ -13,7 +13,7 @@ from musicemo.audio._files import (
     read_features,
     write_features,
 )
-from musicemo.audio._find import find_songs
+from musicemo.audio._find import find_songs, songs_in
 from musicemo.audio._pack import Pack
 from musicemo.audio._recipe import Recipe
 
@@ -35,5 +35,6 @@ __all__ = [
     "load",
     "read_array",
     "read_features",
+    "songs_in",
     "write_features",
 ]

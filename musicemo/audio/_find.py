@@ -10,7 +10,7 @@ from pathlib import Path
 
 from musicemo.errors import InputError
 
-__all__ = ["find_songs"]
+__all__ = ["find_songs", "songs_in"]
 
 _SUFFIXES = frozenset(
     {".aac", ".ac3", ".aif", ".aifc", ".aiff", ".ape", ".au", ".caf", ".flac", ".m4a", ".m4b", ".mka", ".mp2"}
@@ -61,6 +61,11 @@ def find_songs(sources: Iterable[str | os.PathLike[str]], out: Path) -> dict[Pat
         more = [f"and {len(problems) - 20} more"] if len(problems) > 20 else []
         raise InputError(*problems[:20], *more)
     return songs
+
+
+def songs_in(source: str | os.PathLike[str]) -> list[Path]:
+    """Return the songs of a file, a folder or a pattern, sorted, as `find_songs` does; none if it is missing."""
+    return [song for song, _ in _search(os.fspath(source))]
 
 
 def _is_pattern(source: str) -> bool:

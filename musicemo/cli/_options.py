@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-__all__ = ["ExperimentFile", "ExperimentFiles", "Overrides"]
+__all__ = [
+    "Device",
+    "ExperimentFile",
+    "ExperimentFiles",
+    "Format",
+    "FormatOption",
+    "Output",
+    "Overrides",
+    "TrainedRuns",
+]
+
+
+class Format(StrEnum):
+    """How results are printed."""
+
+    table = "table"
+    json = "json"
+    csv = "csv"
+
 
 _FILE = {"metavar": "EXPERIMENT", "show_default": False}
 
@@ -21,3 +40,17 @@ Overrides = Annotated[
         help="Override a key of the file; the value is TOML, or plain text. Give it as often as you like.",
     ),
 ]
+TrainedRuns = Annotated[
+    Path,
+    typer.Argument(
+        metavar="RUN",
+        help="A run directory, or an experiment's folder in runs: its finished runs are replicates.",
+        show_default=False,
+    ),
+]
+FormatOption = Annotated[Format, typer.Option("--format", help="How to print it.")]
+Output = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Write to a file instead of standard output.", show_default=False),
+]
+Device = Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda or mps.")]

@@ -15,7 +15,7 @@ from musicemo.cli._style import plain_table, print_table
 from musicemo.evaluation import CLASSIFICATION, REGRESSION
 from musicemo.pipeline import Outcome
 
-__all__ = ["print_outcome", "print_replicates"]
+__all__ = ["print_metrics", "print_outcome", "print_replicates", "print_spread"]
 
 _TITLES = {
     "spearman": "Spearman",
@@ -48,14 +48,7 @@ def print_outcome(outcome: Outcome, *, overfit: bool) -> None:
         + f": {what.lower()} with the best epoch's weights "
         f"(epoch {results['best_epoch']} of {results['epochs']}; {when})"
     )
-    for names in (REGRESSION, CLASSIFICATION):
-        tasks = {task: found for task, found in results["metrics"][part].items() if names[0] in found}
-        if tasks:
-            print_table(console, _metrics_table(tasks, names))
-    for task, found in results["metrics"][part].items():
-        if "per_class" in found:
-            console.print()
-            print_table(console, _classes_table(task, found["per_class"]))
+    print_metrics(console, results["metrics"][part])
     if overfit:
         console.print("The network saw these tracks alone: loss and metrics should be close to perfect by now.")
     console.print(f"Run directory: {outcome.directory}", markup=False)
@@ -63,12 +56,28 @@ def print_outcome(outcome: Outcome, *, overfit: bool) -> None:
         console.print(f"Look at it:    tensorboard --logdir {_top(outcome.directory)}", markup=False)
 
 
+def print_metrics(console: Console, metrics: Mapping[str, Any]) -> None:
+    """Print task -> metric -> value, with the interval of the leading metric, and each class's scores."""
+    for names in (REGRESSION, CLASSIFICATION):
+        tasks = {task: found for task, found in metrics.items() if names[0] in found}
+        if tasks:
+            print_table(console, _metrics_table(tasks, names))
+    for task, found in metrics.items():
+        if "per_class" in found:
+            console.print()
+            print_table(console, _classes_table(task, found["per_class"]))
+
+
 def print_replicates(name: str, outcomes: Sequence[Outcome]) -> None:
     """Print mean and standard deviation over the replicates of an experiment."""
     console = Console(highlight=False, soft_wrap=True)
     part = next(name for name in ("test", "val", "train") if name in outcomes[0].results["metrics"])
-    found = [outcome.results["metrics"][part] for outcome in outcomes]
-    console.print(f"\n[bold]{name}[/bold]: mean ± standard deviation over {len(outcomes)} runs, {part} part")
+    print_spread(console, name, part, [outcome.results["metrics"][part] for outcome in outcomes])
+
+
+def print_spread(console: Console, name: str, part: str, found: Sequence[Mapping[str, Any]]) -> None:
+    """Print mean and standard deviation of the replicates' metrics."""
+    console.print(f"\n[bold]{name}[/bold]: mean ± standard deviation over {len(found)} runs, {part} part")
     for names in (REGRESSION, CLASSIFICATION):
         tasks = [task for task in found[0] if names[0] in found[0][task]]
         if not tasks:

@@ -1,6 +1,7 @@
 """From a dataset to batches: tasks, tracks, splits, scaling, padding."""
 
 from musicemo.data.batches import Batch, Batches
+from musicemo.data.description import Description, describe
 from musicemo.data.features import Features
 from musicemo.data.scaling import Scaling, ScalingSettings, fit_scaling
 from musicemo.data.splits import PARTS, Split, SplitSettings, make_split, strata
@@ -12,6 +13,7 @@ __all__ = [
     "PARTS",
     "Batch",
     "Batches",
+    "Description",
     "Features",
     "HeadSettings",
     "Scaling",
@@ -23,6 +25,7 @@ __all__ = [
     "TaskSettings",
     "Tracks",
     "collect",
+    "describe",
     "fit_scaling",
     "make_split",
     "make_task",

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from musicemo.audio import Recipe
 from musicemo.contracts import Dataset, Track
 from musicemo.data.tasks import Task
 from musicemo.errors import InputError
@@ -29,6 +31,9 @@ class Tracks:
     rows: slice
     #: Tracks of the dataset that have no label for any task.
     unlabelled: Sequence[Track] = ()
+    #: What a column of the features is, and what they were made with, where the dataset says so.
+    sync: Literal["beat", "frame"] | None = None
+    recipe: Recipe | None = None
 
     def __len__(self) -> int:
         return len(self.tracks)
@@ -56,21 +61,26 @@ class Tracks:
                     )
 
 
-def collect(dataset: Dataset, tasks: Sequence[Task]) -> Tracks:
-    """Read the dataset's tracks and encode their targets; a class that no track has is left out of its task.
+def collect(dataset: Dataset, tasks: Sequence[Task], *, restrict: bool = True) -> Tracks:
+    """Read the dataset's tracks and encode their targets.
+
+    Args:
+        dataset: where they are.
+        tasks: what is wanted of them.
+        restrict: leave a class out of its task that no track has.
 
     Raises:
         InputError: every track whose id is taken, whose target is out of range or of no known class (the
-            first twenty), a dataset without a labelled track.
+            first twenty), a dataset without a labelled track, or whose `sync` or `recipe` is none.
     """
-    problems: list[str] = []
+    problems = _misdeclared(dataset)
     kept: list[Track] = []
     unlabelled: list[Track] = []
     encoded: list[list[float]] = []
     seen: set[str] = set()
     declared = {target.name for target in dataset.targets}
     everyone = list(dataset.tracks())
-    tasks, unusable = _restricted(tasks, everyone)
+    tasks, unusable = _restricted(tasks, everyone) if restrict else (tasks, [])
     for track in everyone:
         if track.id in seen:
             problems.append(f"track {track.id!r}: the dataset has it twice")
@@ -97,7 +107,20 @@ def collect(dataset: Dataset, tasks: Sequence[Task]) -> Tracks:
         raise InputError(*problems[:_SHOWN], *more)
     if not kept:
         raise InputError(f"none of the dataset's {len(unlabelled)} tracks has a label for any task")
-    return Tracks(kept, tasks, np.array(encoded, dtype=np.float64), dataset.rows, unlabelled)
+    targets = np.array(encoded, dtype=np.float64)
+    sync, recipe = getattr(dataset, "sync", None), getattr(dataset, "recipe", None)
+    return Tracks(kept, tasks, targets, dataset.rows, unlabelled, sync, recipe)
+
+
+def _misdeclared(dataset: Dataset) -> list[str]:
+    """Return what is wrong with the attributes that a dataset may have."""
+    sync, recipe = getattr(dataset, "sync", None), getattr(dataset, "recipe", None)
+    found = []
+    if sync not in (None, "beat", "frame"):
+        found.append(f"the dataset's sync is {sync!r}; it must be 'beat', 'frame' or None")
+    if not isinstance(recipe, Recipe | None):
+        found.append(f"the dataset's recipe is {recipe!r}; it must be a musicemo.audio.Recipe or None")
+    return found
 
 
 def _restricted(tasks: Sequence[Task], tracks: Sequence[Track]) -> tuple[list[Task], list[str]]:

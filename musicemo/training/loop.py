@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from musicemo.contracts import Step
-from musicemo.data import Batch, Batches, Scaling
+from musicemo.data import Batch, Batches, Scaling, describe
 from musicemo.errors import InputError, RunError
 from musicemo.evaluation import Evaluation
 from musicemo.training.checkpoint import (
@@ -227,6 +227,7 @@ class Trainer:
         run = self.run
         return {
             "epoch": len(run.history),
+            "description": describe(run.tracks, run.split, run.features).to_state(),
             "network": run.network.state_dict(),
             "optimizer": self._optimizer.state_dict(),
             "weighting": run.weighting.state_dict(),

@@ -81,7 +81,8 @@ class LSTM(nn.Module):
         elif self.pooling == "mean":
             embedding = masked_mean(outputs, valid)
         else:
-            embedding = outputs[torch.arange(len(x), device=x.device), lengths - 1]
+            last = (lengths - 1)[:, None, None].expand(-1, 1, outputs.shape[2])  # any batch, to a tracer too
+            embedding = outputs.gather(1, last).squeeze(1)
             if self.backwards:
                 hidden = embedding.shape[1] // 2
                 embedding = torch.cat([embedding[:, :hidden], outputs[:, 0, hidden:]], 1)

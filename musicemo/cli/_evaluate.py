@@ -1,0 +1,84 @@
+"""``musicemo evaluate``."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from musicemo.cli._options import Device, Format, FormatOption, Output, Overrides, TrainedRuns
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from musicemo.prediction import RunEvaluation
+
+__all__ = ["add_commands"]
+
+
+class Part(StrEnum):
+    """Tracks to evaluate on."""
+
+    train = "train"
+    val = "val"
+    test = "test"
+    all = "all"
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add ``evaluate``."""
+    app.command()(evaluate)
+
+
+def evaluate(
+    run: TrainedRuns,
+    part: Annotated[
+        Part | None,
+        typer.Option(
+            help="Tracks to evaluate on: test, or where --set names another dataset, all with a label."
+        ),
+    ] = None,
+    overrides: Overrides = None,
+    form: FormatOption = Format.table,
+    output: Output = None,
+    device: Device = "auto",
+) -> None:
+    """Evaluate a trained run again, or on another dataset.
+
+    The best checkpoint is evaluated. --set dataset.root=FOLDER names other data of the same kind,
+    --set dataset.type=NAME and its keys another dataset, --set tasks.TASK.target=NAME what a target is called there.
+    """
+    from musicemo.cli._output import check_output, emit, emit_json, emit_tables
+    from musicemo.prediction import evaluate_run, evaluations_csv, evaluations_json, find_runs
+    from musicemo.training import choose_device
+
+    check_output(output)
+    chosen = part.value if part else None
+    found = [
+        evaluate_run(one, overrides=overrides or [], part=chosen)
+        for one in find_runs(run, choose_device(device))
+    ]
+    if form == Format.json:
+        emit_json(evaluations_json(found), output)
+    elif form == Format.csv:
+        emit(evaluations_csv(found), output)
+    else:
+        emit_tables(lambda console: _print(console, found), output)
+
+
+def _print(console: Console, evaluations: list[RunEvaluation]) -> None:
+    from rich.markup import escape
+
+    from musicemo.cli._tables import print_metrics, print_spread
+
+    metrics = []
+    for found in evaluations:
+        metrics.append(found.metrics())
+        where = "every labelled track" if found.part == "all" else f"{found.part} part"
+        console.print(
+            f"[bold]{escape(str(found.run.directory))}[/bold] on {found.dataset}: {where}, {found.tracks} tracks"
+        )
+        print_metrics(console, metrics[-1])
+    if len(evaluations) > 1:
+        print_spread(console, evaluations[0].run.experiment.name, evaluations[0].part, metrics)

@@ -1,0 +1,204 @@
+"""``musicemo predict``."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from musicemo.cli._options import Device, Format, FormatOption, Output, TrainedRuns
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from musicemo.audio import Analysis, Failure
+    from musicemo.prediction import SongPrediction, TaskPrediction
+
+__all__ = ["add_commands"]
+
+_CLASSES = 3
+"""Classes in the table; the other formats have them all."""
+
+
+class Sync(StrEnum):
+    """What a column of the features is."""
+
+    beat = "beat"
+    frame = "frame"
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add ``predict``."""
+    app.command()(predict)
+
+
+def predict(
+    run: TrainedRuns,
+    songs: Annotated[
+        list[str],
+        typer.Argument(metavar="SONG...", help="Audio files, folders or patterns.", show_default=False),
+    ],
+    form: FormatOption = Format.table,
+    output: Output = None,
+    sync: Annotated[
+        Sync | None, typer.Option(help="What the run's features are, if its dataset does not say so.")
+    ] = None,
+    window: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="Length of a window; as in training otherwise.")
+    ] = None,
+    hop: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="From window to window; half of one otherwise.")
+    ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(metavar="PNG|DIR", help="Draw each song: a .png for one song, a folder for several."),
+    ] = None,
+    device: Device = "auto",
+) -> None:
+    """Predict genre and emotions of songs.
+
+    With several runs of an experiment: the mean, and the standard deviation over the runs. A song that is longer than
+    those that were trained on is predicted in overlapping windows, of which the mean is taken. Songs that cannot be
+    analysed are reported, the others go on; the exit code is 2 then.
+    """
+    from musicemo.audio import Failure
+    from musicemo.cli._output import check_output, emit, emit_json, emit_tables
+    from musicemo.errors import InputError
+    from musicemo.prediction import Predictor, find_runs, predictions_csv, predictions_json
+    from musicemo.progress import Progress
+    from musicemo.training import choose_device
+
+    check_output(output)
+    runs = find_runs(run, choose_device(device))
+    predictor = Predictor(runs, sync=sync.value if sync else None, window=window, hop=hop)
+    found = _find(songs)
+    pictures = _pictures(plot, found)
+    results: list[SongPrediction | Failure] = []
+
+    def one(song: Path) -> SongPrediction | Failure:
+        try:
+            analysis = predictor.analyse(song)
+            prediction = predictor.predict(song, analysis)
+        except InputError as error:
+            return Failure(song, str(error).removeprefix(f"{song}").lstrip(": "))
+        if song in pictures:
+            _draw(prediction, analysis, pictures[song])
+        return prediction
+
+    if len(found) > 1:
+        with Progress("Predicting", "songs") as bar:
+            results += [one(song) for song in bar.watch(found, len(found))]
+    else:
+        results += [one(song) for song in found]
+    if form == Format.json:
+        emit_json(predictions_json(runs, results), output)
+    elif form == Format.csv:
+        emit(predictions_csv(results), output)
+    else:
+        emit_tables(lambda console: _print(console, results, len(runs)), output)
+    failures = [result for result in results if isinstance(result, Failure)]
+    if failures:
+        raise InputError(*(f"{_shown(failure.path)}: {failure.reason}" for failure in failures))
+
+
+def _find(sources: Sequence[str]) -> list[Path]:
+    """Return every song once; a file that is missing is a song that will fail."""
+    from musicemo.audio import songs_in
+    from musicemo.errors import InputError
+
+    songs: dict[Path, None] = {}
+    for source in sources:
+        found = songs_in(source)
+        if not found and Path(source).is_dir():
+            raise InputError(f"{_shown(source)}: there is no song in this folder")
+        songs.update(dict.fromkeys(found or [Path(source)]))
+    return list(songs)
+
+
+def _pictures(plot: Path | None, songs: Sequence[Path]) -> dict[Path, Path]:
+    """Return song -> picture, whose folder is there."""
+    from musicemo.errors import InputError
+
+    if plot is None:
+        return {}
+    single = plot.suffix.lower() == ".png" and not plot.is_dir()
+    if single and len(songs) > 1:
+        raise InputError(f"--plot {plot}: is one picture, and there are {len(songs)} songs; name a folder")
+    try:
+        (plot.parent if single else plot).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--plot {plot}: the folder cannot be made: {error.strerror}") from error
+    if single:
+        return {songs[0]: plot}
+    pictures: dict[Path, Path] = {}
+    taken: set[str] = set()
+    for song in songs:
+        name, number = song.stem, 1
+        while name.casefold() in taken:
+            number += 1
+            name = f"{song.stem}-{number}"
+        taken.add(name.casefold())
+        pictures[song] = plot / f"{name}.png"
+    return pictures
+
+
+def _draw(prediction: SongPrediction, analysis: Analysis, path: Path) -> None:
+    from musicemo.files import write_atomically
+    from musicemo.prediction import song_figure
+
+    figure = song_figure(prediction, analysis)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph", UserWarning)  # of a song's name, for which no font is there
+        write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=110))
+
+
+def _print(console: Console, results: Sequence[SongPrediction | Failure], runs: int) -> None:
+    from musicemo.audio import Failure
+    from musicemo.cli._style import plain_table, print_table
+
+    for result in results:
+        if isinstance(result, Failure):
+            continue
+        count = len(result.windows)
+        length = result.windows[0][1] - result.windows[0][0]
+        over = f", {count} windows of about {length:.0f} s" if count > 1 else ""
+        console.print(f"[bold]{_escaped(result.song)}[/bold]: {result.duration:.1f} s{over}")
+        headings = ["± over runs"] * (runs > 1) + ["lowest", "highest"] * (count > 1) + ["range"]
+        emotions = plain_table("emotion", "rating", *headings)
+        classes = plain_table("class", "probability", *headings[:-1])
+        for name, task in result.tasks.items():
+            if task.kind == "regression":
+                low, high = task.range
+                emotions.add_row(name, *_row(task, (), count), f"{low:g} to {high:g}")
+                continue
+            for place in task.value.argsort()[::-1][:_CLASSES]:
+                classes.add_row(_escaped(f"{name}: {task.classes[place]}"), *_row(task, (int(place),), count))
+        for table in (emotions, classes):
+            if table.row_count:
+                print_table(console, table)
+        console.print()
+
+
+def _row(task: TaskPrediction, place: tuple[int, ...], windows: int) -> list[str]:
+    row = [f"{task.value[place]:.3f}"]
+    if (deviation := task.deviation) is not None:
+        row.append(f"{deviation[place]:.3f}")
+    if windows > 1:
+        curve = task.curve[:, place[0]] if place else task.curve
+        row += [f"{curve.min():.3f}", f"{curve.max():.3f}"]
+    return row
+
+
+def _shown(name: str | Path) -> str:
+    """Return a file's name as a terminal can show it."""
+    return str(name).encode(errors="replace").decode()
+
+
+def _escaped(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(_shown(text))

@@ -1,0 +1,222 @@
+"""The metrics of a run again, or on other data."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from musicemo.assembly import make_batches, split_tracks
+from musicemo.contracts import Dataset, Target
+from musicemo.data import PARTS, Batches, Features, Split, Task, TaskSettings, Tracks, collect
+from musicemo.errors import InputError
+from musicemo.evaluation import Evaluation, EvaluationSettings
+from musicemo.experiment import Experiment, load_experiment
+from musicemo.files import read_json
+from musicemo.prediction.trained import TrainedRun
+from musicemo.training.evaluate import collect_predictions, to_evaluation
+
+__all__ = ["ALL", "RunEvaluation", "evaluate_run"]
+
+ALL = "all"
+"""The part that every labelled track is in."""
+
+_CHANGEABLE = ("dataset", "evaluation", "split", "tasks", "training")
+"""Tables whose keys may be overridden: what is left of them does not change the network."""
+
+
+@dataclass(frozen=True)
+class RunEvaluation:
+    """What a run's network makes of a part of a dataset."""
+
+    run: TrainedRun
+    dataset: str
+    part: str
+    #: Labelled tracks in the part.
+    tracks: int
+    evaluation: Evaluation
+    settings: EvaluationSettings
+
+    def metrics(self) -> dict[str, Any]:
+        """Return ``task -> metric -> {value, low, high}``, as `results.json` has them."""
+        return self.evaluation.to_json(self.settings)
+
+
+def evaluate_run(run: TrainedRun, *, overrides: Sequence[str] = (), part: str | None = None) -> RunEvaluation:
+    """Evaluate a run's best checkpoint on a part of its own dataset, or of another one.
+
+    On the run's own dataset the metrics are those of `results.json`, computed again. Another dataset is one that is
+    given by overrides: a task whose target it lacks, and labels of classes that the run does not know, are left out
+    with a warning; a regression target of another range is predicted in that range.
+
+    Args:
+        run: the run.
+        overrides: ``KEY=VALUE`` for the experiment: of its dataset, split, tasks (``target`` and ``classes``),
+            evaluation and training (``batch_size``, ``precision``).
+        part: ``train``, ``val``, ``test``, or ``all`` for every labelled track; None is ``all`` of another dataset
+            and the first of test, val and train of the run's own.
+
+    Raises:
+        InputError: an override that would change the network, data that cannot be read or do not fit the run, a part
+            that is empty, or a dataset that is not what it was when the run was trained.
+    """
+    for override in overrides:
+        table = override.partition("=")[0].split(".")[0].strip()
+        if table not in _CHANGEABLE:
+            raise InputError(
+                f"--set {override}: {table} of a trained run cannot be changed (tables: {', '.join(_CHANGEABLE)})"
+            )
+    if part not in (None, ALL, *PARTS):
+        raise InputError(f"--part {part}: must be one of {', '.join((*PARTS, ALL))}")
+    metrics = run.results.get("metrics", {})
+    if run.results.get("overfit_batches"):
+        raise InputError(f"{run.directory}: was a check whether few tracks can be learnt by heart; train it first")
+    experiment = load_experiment(run.directory / "experiment.toml", overrides)
+    other = any(override.partition("=")[0].split(".")[0].strip() == "dataset" for override in overrides)
+    tracks = _read(run, experiment)
+    part = part or (ALL if other else next((name for name in reversed(PARTS) if name in metrics), ALL))
+    split = None
+    if part != ALL or not other:
+        split = _split(experiment, tracks)
+    own = split is not None and split.hashes == run.results.get("split")
+    if not other and not own:
+        raise InputError(
+            f"{run.directory}: the split is not the one that the run was trained with: the dataset has changed since"
+            " (or --set changed the split); to evaluate other data, name them with --set dataset.KEY=VALUE"
+        )
+    features = Features(tracks.tracks, tracks.rows, experiment.training.cache)
+    features.scale(run.scaling)
+    if part == ALL or split is None:
+        indices = np.arange(len(tracks))
+        batches = Batches(features, tracks.targets, indices, experiment.training.batch_size, bucket=True)
+    else:
+        every = make_batches(features, tracks, split, experiment.training, run.experiment.seeds[0])
+        if part not in every:
+            raise InputError(f"{run.directory}: the {part} part is empty")
+        batches = every[part]
+    if not own or part == ALL:
+        _warn_of_overlap(run, experiment, [tracks.ids[index] for index in batches.indices])
+    predictions, targets, found = collect_predictions(
+        run.network, batches, tracks.tasks, run.device, experiment.training.precision
+    )
+    wanted = {task.name: predictions[task.name] for task in tracks.tasks}
+    evaluation = to_evaluation(wanted, targets, [tracks.ids[index] for index in found], tracks.tasks)
+    return RunEvaluation(run, experiment.dataset.name, part, len(found), evaluation, experiment.evaluation)
+
+
+def _read(run: TrainedRun, experiment: Experiment) -> Tracks:
+    """Read the dataset's tracks for those of the run's tasks that it has targets for."""
+    with experiment.source.blaming("dataset"):
+        dataset: Dataset = experiment.dataset.build()
+    by_name = {target.name: target for target in dataset.targets}
+    tasks = []
+    for task in run.description.tasks:
+        settings = experiment.tasks[task.name]
+        matched = _match(task, settings, by_name)
+        if isinstance(matched, Task):
+            tasks.append(matched)
+        else:
+            warnings.warn(f"task {task.name!r} is left out: {matched}", stacklevel=4)
+    if not tasks:
+        raise InputError(
+            f"{experiment.dataset.name}: has no target of the run's tasks "
+            f"({', '.join(experiment.tasks)}; targets: {', '.join(by_name)})"
+        )
+    tracks = collect(dataset, tasks, restrict=False)
+    for task in tasks:
+        _warn_of_classes(task, experiment.tasks[task.name], tracks)
+    _check_features(run, tracks)
+    return tracks
+
+
+def _match(task: Task, settings: TaskSettings, targets: Mapping[str, Target]) -> Task | str:
+    """Return the run's task for a dataset's target, or why there is none."""
+    wanted = settings.target or task.name
+    if wanted not in targets:
+        return f"the dataset declares no target {wanted!r} (targets: {', '.join(targets)})"
+    target = targets[wanted]
+    if target.kind != task.kind:
+        return f"{wanted!r} is a {target.kind} target, and the run's is a {task.kind}"
+    if task.kind == "regression":
+        low, high = (float(end) for end in target.range)
+        if (low, high) != task.range:
+            warnings.warn(
+                f"task {task.name!r}: its range is [{low:g}, {high:g}] in this dataset and "
+                f"[{task.range[0]:g}, {task.range[1]:g}] in the run's; predictions are stretched to it",
+                stacklevel=5,
+            )
+        return replace(task, target=wanted, range=(low, high))
+    becomes = {name: settings.classes.get(name, name) or None for name in target.classes}
+    merged = {old: new if new in task.classes else None for old, new in becomes.items()}
+    if not any(merged.values()):
+        return f"none of its classes is one of the run's (classes: {', '.join(task.classes)})"
+    return replace(task, target=wanted, merged=merged)
+
+
+def _warn_of_classes(task: Task, settings: TaskSettings, tracks: Tracks) -> None:
+    """Say which labels are left out because the run does not know their class."""
+    labels = Counter(track.targets.get(task.target) for track in (*tracks.tracks, *tracks.unlabelled))
+    unknown = {
+        str(name): count
+        for name, count in labels.items()
+        if name is not None
+        and task.merged.get(str(name), "") is None
+        and settings.classes.get(str(name)) is not False
+    }
+    if task.kind == "classification" and unknown:
+        listed = ", ".join(f"{name} ({count})" for name, count in sorted(unknown.items()))
+        warnings.warn(
+            f"task {task.name!r}: {sum(unknown.values())} tracks of classes that the run does not know are left out: "
+            f"{listed}; tasks.{task.name}.classes merges them",
+            stacklevel=4,
+        )
+
+
+def _check_features(run: TrainedRun, tracks: Tracks) -> None:
+    """Refuse features that are not of the kind that the run was trained on."""
+    described = run.description
+    rows = slice(tracks.rows.start or 0, tracks.rows.stop)
+    size = described.rows.stop - described.rows.start
+    if (rows.start, rows.stop) != (described.rows.start, described.rows.stop):
+        raise InputError(
+            f"{run.directory}: was trained on {size} feature rows, {described.rows.start} to {described.rows.stop}; "
+            f"the dataset gives {rows.start} to {rows.stop}"
+        )
+    if None not in (tracks.sync, described.sync) and tracks.sync != described.sync:
+        raise InputError(
+            f"{run.directory}: was trained on {described.sync}-wise features; the dataset's are {tracks.sync}-wise"
+        )
+    first, second = (
+        recipe and replace(recipe, offset=0.0, duration=None) for recipe in (described.recipe, tracks.recipe)
+    )
+    if first and second and first != second:
+        raise InputError(f"{run.directory}: was trained on features of {first}; the dataset's are of {second}")
+
+
+def _split(experiment: Experiment, tracks: Tracks) -> Split:
+    stratify = experiment.split.stratify
+    if stratify is not None and stratify not in [task.name for task in tracks.tasks]:
+        raise InputError(
+            f"the split is stratified by {stratify!r}, which is left out; choose --part {ALL}, or another split "
+            "with --set split.stratify=TASK"
+        )
+    return split_tracks(experiment, tracks)
+
+
+def _warn_of_overlap(run: TrainedRun, experiment: Experiment, ids: Sequence[str]) -> None:
+    """Say how many tracks bear ids of the run's training part."""
+    try:
+        trained = set(read_json(run.directory / "split.json")["train"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    common = sum(name in trained for name in ids)
+    if common and experiment.dataset.name == run.experiment.dataset.name:
+        warnings.warn(
+            f"{common} of {len(ids)} tracks have ids of tracks that the run was trained on; if they are the same "
+            "ones, the metrics are too good",
+            stacklevel=3,
+        )

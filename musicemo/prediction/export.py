@@ -1,0 +1,226 @@
+"""A run's network as an ONNX file that needs neither torch nor musicemo."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import tempfile
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from musicemo import __version__
+from musicemo.assembly import read_tracks
+from musicemo.audio import Recipe
+from musicemo.data import Features
+from musicemo.errors import InputError, RunError
+from musicemo.files import write_atomically
+from musicemo.prediction.trained import TrainedRun, pad
+
+__all__ = ["Exported", "export_onnx"]
+
+_TOLERANCE = 1e-4
+_INPUTS = ("features", "lengths")
+_CLIPS = 16
+"""Clips of the dataset to check with."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """An ONNX file that was compared with torch."""
+
+    path: Path
+    #: Clips that were compared, and the largest difference between probabilities, or ratings as shares of their range.
+    clips: int
+    difference: float
+
+
+def export_onnx(run: TrainedRun, path: Path, clips: Sequence[NDArray[np.float32]] = ()) -> Exported:
+    """Write a run's network as an ONNX file, after comparing it with torch.
+
+    Inputs are ``features`` `[batch, time, feature]`, float32 and not scaled, and ``lengths`` `[batch]`, int64: what
+    lies beyond a clip's length has no influence. For each task there is an output of its name (``features`` and
+    ``lengths`` have a ``_`` behind it): ratings in their own units `[batch]`, or probabilities `[batch, classes]`.
+    The metadata has the tasks, the recipe and the feature rows as JSON.
+
+    Args:
+        run: the run.
+        path: the file.
+        clips: to compare with, each `[time, feature]`, not scaled; without any, some of the run's dataset.
+
+    Raises:
+        InputError: the packages for it are not installed, the dataset is not there, or the folder is not.
+        RunError: the model cannot be exported, or its file does not compute what torch does.
+    """
+    try:
+        import onnx
+        import onnxruntime
+    except ImportError as error:
+        raise InputError(
+            f"export needs onnx and onnxruntime: pip install 'musicemo[onnx]' ({error})"
+        ) from error
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: there is no folder {path.parent}")
+    clips = list(clips) or _dataset_clips(run)
+    run = dataclasses.replace(run, network=run.network.cpu(), device=torch.device("cpu"))
+    outputs = {task.name: task.name + "_" * (task.name in _INPUTS) for task in run.description.tasks}
+    name = run.experiment.model.name
+    content = _traced(run, list(outputs.values()), name)
+    try:
+        onnxruntime.set_default_logger_severity(4)  # what fails is told below
+        session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+        difference = max(_difference(run, session, some, outputs) for some in _batches(clips))
+    except Exception as error:  # onnxruntime's errors have no common base
+        raise RunError(
+            f"model {name!r} cannot be exported: its graph fails on clips of other lengths than the one it was traced "
+            f"with: {_first_line(error)}"
+        ) from error
+    if not difference <= _TOLERANCE:
+        raise RunError(
+            f"model {name!r} cannot be exported: its graph differs from torch by {difference:.2g}, more than "
+            f"{_TOLERANCE:g}; what it computes may depend on the batch in a way that tracing does not see"
+        )
+    model = onnx.load_model_from_string(content)
+    onnx.helper.set_model_props(
+        model, {key: json.dumps(value) for key, value in _metadata(run, outputs).items()}
+    )
+    whole = model.SerializeToString()
+    write_atomically(path, lambda file: _write(file, whole))
+    return Exported(path, len(clips), difference)
+
+
+def _write(file: BinaryIO, content: bytes) -> None:
+    file.write(content)
+
+
+class _Graph(nn.Module):
+    """Scaling, network, and predictions in their own units."""
+
+    def __init__(self, run: TrainedRun) -> None:
+        super().__init__()
+        self.network = run.network
+        self.tasks = run.description.tasks
+        self.offset = torch.from_numpy(run.scaling.offset)
+        self.scale = torch.from_numpy(run.scaling.scale)
+
+    def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
+        beyond = torch.arange(features.shape[1]) >= lengths[:, None]
+        x = ((features - self.offset) / self.scale).masked_fill(beyond[:, :, None], 0)
+        _, predictions = self.network(x, lengths)
+        found = []
+        for task in self.tasks:
+            prediction = predictions[task.name]
+            low, high = task.range
+            found.append(
+                prediction * (high - low) + low if task.kind == "regression" else prediction.softmax(1)
+            )
+        return tuple(found)
+
+
+def _traced(run: TrainedRun, outputs: Sequence[str], name: str) -> bytes:
+    """Trace the network on three clips of different lengths."""
+    _, median, _ = run.description.lengths
+    lengths = torch.tensor([median + 2, median + 1, median])
+    features = torch.zeros(3, median + 2, run.description.input_size)
+    try:
+        with warnings.catch_warnings(), torch.no_grad(), tempfile.TemporaryDirectory() as folder:
+            warnings.simplefilter("ignore")  # of what tracing fixes, which the comparison would show
+            torch.onnx.export(
+                _Graph(run).eval(),
+                (features, lengths),
+                f"{folder}/model.onnx",
+                input_names=list(_INPUTS),
+                output_names=list(outputs),
+                dynamic_axes={
+                    "features": {0: "batch", 1: "time"},
+                    "lengths": {0: "batch"},
+                    **{output: {0: "batch"} for output in outputs},
+                },
+                dynamo=False,  # the newer exporter fixes the batch size of an LSTM and refuses the CNN
+            )
+            return Path(folder, "model.onnx").read_bytes()
+    except Exception as error:  # whatever a stranger's model raises when it is traced
+        raise RunError(f"model {name!r} cannot be exported to ONNX: {_first_line(error)}") from error
+
+
+def _batches(clips: Sequence[NDArray[np.float32]]) -> list[list[NDArray[np.float32]]]:
+    """Return batches to compare: clips alone, all together, two that are equally long, and a short one."""
+    shortest = min(len(clip) for clip in clips)
+    return [
+        *([clip] for clip in clips[:2]),
+        list(clips),
+        [clip[:shortest] for clip in (clips[0], clips[-1])],
+        [clips[0], clips[-1][: max(shortest // 2, 1)]],
+    ]
+
+
+def _difference(
+    run: TrainedRun, session: Any, clips: Sequence[NDArray[np.float32]], outputs: Mapping[str, str]
+) -> float:
+    features, lengths = pad(clips)
+    names = list(outputs.values())
+    found = session.run(names, {"features": features.numpy(), "lengths": lengths.numpy()})
+    expected = run.predict(clips)
+    worst = 0.0
+    for task, output in zip(run.description.tasks, found, strict=True):
+        width = task.range[1] - task.range[0] if task.kind == "regression" else 1.0
+        if output.shape != expected[task.name].shape:
+            return float("inf")
+        worst = max(worst, float(np.abs(output - expected[task.name]).max()) / width)
+    return worst
+
+
+def _dataset_clips(run: TrainedRun) -> list[NDArray[np.float32]]:
+    """Return clips of the run's dataset, from all over it."""
+    try:
+        tracks = read_tracks(run.experiment)
+    except InputError as error:
+        raise InputError(
+            *error.problems,
+            "the file is compared with torch on clips of the dataset; name songs instead: --check SONG",
+        ) from error
+    some = np.unique(np.linspace(0, len(tracks) - 1, _CLIPS).round().astype(int))
+    chosen = [tracks.tracks[index] for index in some]
+    features = Features(chosen, tracks.rows, "disk")
+    size = run.description.input_size
+    if features.size != size:
+        raise InputError(f"{run.directory}: was trained on {size} feature rows; the dataset has {features.size}")
+    return [features[index] for index in range(len(chosen))]
+
+
+def _metadata(run: TrainedRun, outputs: Mapping[str, str]) -> dict[str, Any]:
+    described = run.description
+    return {
+        "musicemo": __version__,
+        "experiment": run.experiment.name,
+        "run": run.directory.resolve().name,
+        "tasks": [
+            {
+                "name": task.name,
+                "output": outputs[task.name],
+                "kind": task.kind,
+                **({"range": task.range} if task.kind == "regression" else {"classes": task.classes}),
+            }
+            for task in described.tasks
+        ],
+        "rows": [described.rows.start, described.rows.stop],
+        "sync": described.sync,
+        "recipe": dataclasses.asdict(described.recipe or Recipe()),
+        "lengths": dict(zip(("fewest", "median", "most"), described.lengths, strict=True)),
+        "scaling": {
+            "method": run.experiment.scaling.method,
+            "offset": run.scaling.offset.tolist(),
+            "scale": run.scaling.scale.tolist(),
+        },
+    }
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"

@@ -1,0 +1,171 @@
+"""A song in one picture: its spectrogram with its beats, and the predictions over its time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from musicemo.audio import Analysis
+from musicemo.prediction.songs import SongPrediction, TaskPrediction
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["song_figure"]
+
+_COLUMNS = 2000
+"""Of the spectrogram, at most: a picture has no more."""
+
+_BEATS = 150
+"""Beats that can be told apart as lines across the spectrogram; more are ticks at its foot."""
+
+_CLASSES = 8
+"""Classes with a colour of their own; the rest are drawn as one."""
+
+
+def song_figure(prediction: SongPrediction, analysis: Analysis) -> Figure:
+    """Draw a song's mel spectrogram with its beats, its emotions over time, and its classes' probabilities.
+
+    Emotions whose ranges are equal share a panel; bands are standard deviations over the runs. A song of one window
+    has lines from its beginning to its end, and bars for its classes.
+    """
+    from matplotlib.figure import Figure
+
+    regressions: dict[tuple[float, float], dict[str, TaskPrediction]] = {}
+    for name, task in prediction.tasks.items():
+        if task.kind == "regression":
+            regressions.setdefault(task.range, {})[name] = task
+    classifications = {name: task for name, task in prediction.tasks.items() if task.kind == "classification"}
+    heights = [1.25] + [1.0] * (len(regressions) + len(classifications))
+    figure = Figure(figsize=(10, 0.9 + 2.1 * sum(heights)), layout="constrained")
+    panels = np.atleast_1d(figure.subplots(len(heights), 1, height_ratios=heights))
+    _spectrogram(panels[0], prediction, analysis)
+    rest = iter(panels[1:])
+    for bounds, tasks in regressions.items():
+        _emotions(next(rest), prediction, bounds, tasks)
+    for name, task in classifications.items():
+        panel = next(rest)
+        if len(prediction.windows) > 1:
+            _classes_over_time(panel, prediction, name, task)
+        else:
+            _classes(panel, name, task)
+    return figure
+
+
+def _spectrogram(axes: Axes, prediction: SongPrediction, analysis: Analysis) -> None:
+    mel = analysis.frame[: analysis.recipe.mels]
+    step = -(-mel.shape[1] // _COLUMNS)
+    starts = np.arange(0, mel.shape[1], step)
+    image = axes.imshow(
+        np.maximum.reduceat(mel, starts, axis=1),
+        origin="lower",
+        aspect="auto",
+        cmap="magma",
+        extent=(0, prediction.duration, 0, len(mel)),
+    )
+    axes.figure.colorbar(image, cax=axes.inset_axes((1.01, 0, 0.012, 1)), label="dB")
+    beats = analysis.beat_frames / analysis.recipe.frame_rate
+    across = len(beats) <= _BEATS
+    axes.vlines(beats, 0, len(mel) if across else 0.08 * len(mel), color="white", linewidth=0.6, alpha=0.45)
+    name = Path(prediction.song).name.encode(errors="replace").decode()
+    title = (
+        f"{name if len(name) <= 90 else name[:87] + '...'} ({prediction.duration:.1f} s, {len(beats)} beats)"
+    )
+    axes.set_title(title, fontsize=11, parse_math=False)
+    axes.set(ylabel="mel band")
+    _time(axes, prediction)
+
+
+def _emotions(
+    axes: Axes, prediction: SongPrediction, bounds: tuple[float, float], tasks: dict[str, TaskPrediction]
+) -> None:
+    for number, (name, task) in enumerate(tasks.items()):
+        colour = f"C{number % 10}"
+        times, curve = _line(prediction, task.curve)
+        label = f"{name} {float(task.value):.2f}"
+        if (deviation := task.deviation) is not None:
+            label += f" ± {float(deviation):.2f}"
+        marker = "." if 1 < len(prediction.windows) <= 60 else ""
+        axes.plot(
+            times, curve, color=colour, marker=marker, label=label, linestyle="-" if number < 10 else "--"
+        )
+        if (spread := task.curve_deviation) is not None:
+            _, half = _line(prediction, spread)
+            axes.fill_between(times, curve - half, curve + half, color=colour, alpha=0.15, linewidth=0)
+    low, high = bounds
+    everything = np.concatenate([task.curve for task in tasks.values()])
+    margin = 0.03 * (high - low)
+    axes.set_ylim(min(low, everything.min()) - margin, max(high, everything.max()) + margin)
+    for end in bounds:
+        axes.axhline(end, color="0.8", linewidth=0.8, zorder=0)
+    axes.set(ylabel="rating" if len(tasks) > 1 else next(iter(tasks)))
+    _legend(axes)
+    _time(axes, prediction)
+
+
+def _line(
+    prediction: SongPrediction, curve: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return times and values: at the middle of each window, or along all of a song that is one."""
+    if len(prediction.windows) == 1:
+        return prediction.windows[0], np.repeat(curve, 2, axis=0)
+    return prediction.windows.mean(axis=1), curve
+
+
+def _classes_over_time(axes: Axes, prediction: SongPrediction, name: str, task: TaskPrediction) -> None:
+    order = np.argsort(task.value)[::-1]
+    shown, rest = order[:_CLASSES], order[_CLASSES:]
+    curves = [task.curve[:, index] for index in shown]
+    labels = [f"{task.classes[index]} {task.value[index]:.0%}" for index in shown]
+    colours = [f"C{number}" for number in range(len(shown))]
+    if len(rest):
+        curves.append(task.curve[:, rest].sum(axis=1))
+        labels.append(f"{len(rest)} others {task.value[rest].sum():.0%}")
+        colours.append("0.75")
+    middles = prediction.windows.mean(axis=1)
+    times = np.concatenate([[prediction.windows[0, 0]], middles, [prediction.windows[-1, 1]]])
+    curves = [np.pad(curve, 1, mode="edge") for curve in curves]
+    axes.stackplot(times, curves, labels=labels, colors=colours, alpha=0.75, linewidth=0)
+    axes.set(ylim=(0, 1), ylabel=f"{name}: probability")
+    _legend(axes)
+    _time(axes, prediction)
+
+
+def _classes(axes: Axes, name: str, task: TaskPrediction) -> None:
+    order = np.argsort(task.value)[::-1][:_CLASSES][::-1]
+    deviation = task.deviation
+    axes.barh(
+        [task.classes[index] for index in order],
+        task.value[order],
+        xerr=None if deviation is None else deviation[order],
+        color="C0",
+        alpha=0.75,
+    )
+    axes.set(xlim=(0, 1), xlabel="probability", ylabel=name)
+
+
+def _legend(axes: Axes) -> None:
+    handles, labels = axes.get_legend_handles_labels()
+    legend = axes.legend(
+        handles, labels, loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8, frameon=False
+    )
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+
+
+def _time(axes: Axes, prediction: SongPrediction) -> None:
+    from matplotlib.ticker import FuncFormatter
+
+    def shown(seconds: float, _: Any) -> str:
+        minutes, rest = divmod(round(seconds), 60)
+        return f"{minutes}:{rest:02d}"
+
+    axes.set(
+        xlim=(0, prediction.duration), xlabel="seconds" if prediction.duration < 120 else "minutes:seconds"
+    )
+    if prediction.duration >= 120:
+        axes.xaxis.set_major_formatter(FuncFormatter(shown))

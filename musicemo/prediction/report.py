@@ -1,0 +1,124 @@
+"""Predictions and evaluations as JSON and CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from musicemo.audio import Failure
+from musicemo.evaluation import CLASSIFICATION, REGRESSION
+from musicemo.prediction.evaluation import RunEvaluation
+from musicemo.prediction.songs import SongPrediction, TaskPrediction
+from musicemo.prediction.trained import TrainedRun
+
+__all__ = ["evaluations_csv", "evaluations_json", "predictions_csv", "predictions_json"]
+
+
+def predictions_json(runs: Sequence[TrainedRun], songs: Iterable[SongPrediction | Failure]) -> dict[str, Any]:
+    """Return the shape that `docs/prediction.md` describes."""
+    return {
+        "runs": [str(run.directory) for run in runs],
+        "songs": [
+            {"song": str(song.path), "error": song.reason}
+            if isinstance(song, Failure)
+            else {
+                "song": song.song,
+                "duration": round(song.duration, 3),
+                "windows": song.windows.round(3).tolist(),
+                "tasks": {name: _task_json(task) for name, task in song.tasks.items()},
+            }
+            for song in songs
+        ],
+    }
+
+
+def _task_json(task: TaskPrediction) -> dict[str, Any]:
+    deviation = task.deviation
+    if task.kind == "regression":
+        return {
+            "kind": task.kind,
+            "range": list(task.range),
+            "value": float(task.value),
+            "deviation": None if deviation is None else float(deviation),
+            "curve": task.curve.tolist(),
+        }
+    return {
+        "kind": task.kind,
+        "value": task.classes[int(task.value.argmax())],
+        "probabilities": _by_class(task, task.value),
+        "deviations": None if deviation is None else _by_class(task, deviation),
+        "curves": _by_class(task, task.curve.T),
+    }
+
+
+def _by_class(task: TaskPrediction, values: NDArray[np.float64]) -> dict[str, Any]:
+    return dict(zip(task.classes, values.tolist(), strict=True))
+
+
+def predictions_csv(songs: Iterable[SongPrediction | Failure]) -> str:
+    """Return a row for each song, task and class, and for each of their windows where there are several.
+
+    Columns: song, task, class, window (empty: the song as a whole), start, end, value, deviation over the runs.
+    Songs that failed have no row.
+    """
+    rows: list[Sequence[Any]] = [("song", "task", "class", "window", "start", "end", "value", "deviation")]
+    for song in songs:
+        if isinstance(song, Failure):
+            continue
+        for name, task in song.tasks.items():
+            for index, label in enumerate(task.classes or [""]):
+                select = (index,) if task.classes else ()
+                whole = _pair(task.value, task.deviation, select)
+                rows.append((song.song, name, label, "", "0.000", f"{song.duration:.3f}", *whole))
+                spread = task.curve_deviation
+                for number, (start, end) in enumerate(song.windows if len(song.windows) > 1 else ()):
+                    pair = _pair(task.curve, spread, (number, *select))
+                    rows.append((song.song, name, label, number, f"{start:.3f}", f"{end:.3f}", *pair))
+    return _csv(rows)
+
+
+def _pair(value: Any, deviation: Any, place: tuple[int, ...]) -> tuple[str, str]:
+    return repr(float(value[place])), "" if deviation is None else repr(float(deviation[place]))
+
+
+def evaluations_json(evaluations: Sequence[RunEvaluation]) -> dict[str, Any]:
+    """Return the shape that `docs/prediction.md` describes; metrics are as in `results.json`."""
+    return {
+        "dataset": evaluations[0].dataset,
+        "part": evaluations[0].part,
+        "runs": [
+            {
+                "run": str(found.run.directory),
+                "seed": found.run.results.get("seed"),
+                "fold": found.run.results.get("fold"),
+                "tracks": found.tracks,
+                "metrics": found.metrics(),
+            }
+            for found in evaluations
+        ],
+    }
+
+
+def evaluations_csv(evaluations: Sequence[RunEvaluation]) -> str:
+    """Return a row for each run, task and metric; what is not defined is empty."""
+    rows: list[Sequence[Any]] = [("run", "dataset", "part", "task", "metric", "value", "low", "high", "tracks")]
+    for found in evaluations:
+        for task, metrics in found.metrics().items():
+            for name in (*REGRESSION, *CLASSIFICATION):
+                if name in metrics:
+                    values = (metrics[name][end] for end in ("value", "low", "high"))
+                    shown = ("" if value is None else repr(value) for value in values)
+                    where = (str(found.run.directory), found.dataset, found.part)
+                    rows.append((*where, task, name, *shown, metrics["tracks"]))
+    return _csv(rows)
+
+
+def _csv(rows: Iterable[Sequence[Any]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()

@@ -1,0 +1,186 @@
+"""Predictions for songs: whole ones, and over their time."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from os import PathLike, fspath
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from musicemo.audio import Analysis, Recipe, analyse
+from musicemo.contracts import FEATURE_ROWS
+from musicemo.errors import InputError
+from musicemo.prediction.trained import TrainedRun
+from musicemo.prediction.windows import column_edges, cut_by_columns, cut_by_seconds
+
+__all__ = ["Predictor", "SongPrediction", "TaskPrediction"]
+
+Sync = Literal["beat", "frame"]
+Array = NDArray[np.float32]
+
+_SILENCE = -80.0
+"""The least value of a mel spectrogram, in dB."""
+
+
+@dataclass(frozen=True)
+class TaskPrediction:
+    """One task of one song."""
+
+    kind: Literal["regression", "classification"]
+    range: tuple[float, float]
+    classes: Sequence[str]
+    #: Ratings in their own units `[runs, windows]`, or probabilities `[runs, windows, classes]`.
+    values: NDArray[np.float64]
+
+    @property
+    def value(self) -> NDArray[np.float64]:
+        """The mean over windows and runs: a scalar, or `[classes]`."""
+        mean: NDArray[np.float64] = self.values.mean(axis=(0, 1))
+        return mean
+
+    @property
+    def deviation(self) -> NDArray[np.float64] | None:
+        """The standard deviation of the song's value over the runs, shaped like it; None for one run."""
+        if len(self.values) < 2:
+            return None
+        deviation: NDArray[np.float64] = self.values.mean(axis=1).std(axis=0, ddof=1)
+        return deviation
+
+    @property
+    def curve(self) -> NDArray[np.float64]:
+        """The mean over the runs: `[windows]`, or `[windows, classes]`."""
+        mean: NDArray[np.float64] = self.values.mean(axis=0)
+        return mean
+
+    @property
+    def curve_deviation(self) -> NDArray[np.float64] | None:
+        """The standard deviation over the runs, shaped like the curve; None for one run."""
+        return self.values.std(axis=0, ddof=1) if len(self.values) > 1 else None
+
+
+@dataclass(frozen=True)
+class SongPrediction:
+    """What the runs make of a song."""
+
+    song: str
+    #: In seconds.
+    duration: float
+    #: `[windows, 2]`: begin and end of each window, in seconds.
+    windows: NDArray[np.float64]
+    tasks: Mapping[str, TaskPrediction]
+
+
+class Predictor:
+    """Predicts songs with one run, or with several replicates of it.
+
+    A song that has no more columns (beats or frames) than the longest training track is one clip, as in training.
+    A longer one is cut into windows of the median training track's length, overlapping by half; its value is the mean
+    over them. The mel spectrogram's dB are relative to the loudest moment of each window, as they are to that of
+    each clip in training; a window in which a song is silent is left out.
+
+    Args:
+        runs: what `find_runs` returns.
+        sync: what a column of the features is, for a run whose dataset does not say so.
+        window: seconds a window, instead of the trained length.
+        hop: seconds from one window to the next; half a window where absent.
+
+    Raises:
+        InputError: `sync` is missing or contradicts the run, the windows make no sense, or the run was trained on
+            features that audio does not give.
+    """
+
+    def __init__(
+        self,
+        runs: Sequence[TrainedRun],
+        *,
+        sync: Sync | None = None,
+        window: float | None = None,
+        hop: float | None = None,
+    ) -> None:
+        for name, seconds in (("window", window), ("hop", hop)):
+            if seconds is not None and not 0 < seconds < math.inf:
+                raise InputError(f"--{name} {seconds:g}: must be above 0 seconds")
+        if hop is not None and window is None:
+            raise InputError(f"--hop {hop:g}: is for windows of a given length; give --window too")
+        self.runs = runs
+        described, directory = runs[0].description, runs[0].directory
+        if described.sync is not None and sync not in (None, described.sync):
+            raise InputError(f"--sync {sync}: {directory} was trained on {described.sync}-wise features")
+        chosen = described.sync or sync
+        if chosen is None:
+            raise InputError(
+                f"{directory}: its dataset does not say whether a column of its features is a beat or a frame; "
+                "say it with --sync beat or --sync frame"
+            )
+        self.sync: Sync = chosen
+        self.recipe = dataclasses.replace(described.recipe or Recipe(), offset=0.0, duration=None)
+        rows = described.rows
+        given = described.recipe is not None or rows in FEATURE_ROWS.values()
+        if not given or rows.stop > self.recipe.rows:
+            raise InputError(
+                f"{directory}: was trained on rows {rows.start} to {rows.stop} of its dataset's arrays, which are not "
+                f"the features of audio: {self.recipe.mels} of a mel spectrogram, 12 of a chromagram, or both"
+            )
+        self._rows, self._lengths = rows, described.lengths
+        self._window, self._hop = window, hop
+
+    def analyse(self, song: str | PathLike[str]) -> Analysis:
+        """Extract the features of a song, all of it, as those that the runs were trained on.
+
+        Raises:
+            InputError: it cannot be analysed; the message begins with the path.
+        """
+        return analyse(song, self.recipe)
+
+    def predict(self, song: str | PathLike[str], analysis: Analysis | None = None) -> SongPrediction:
+        """Predict a song.
+
+        Args:
+            song: its path.
+            analysis: its features, where they have been extracted already.
+
+        Raises:
+            InputError: it cannot be analysed, or the model refuses it.
+        """
+        clips, windows, duration = self.clips(analysis or self.analyse(song))
+        try:
+            found = [run.predict(clips) for run in self.runs]
+        except (RuntimeError, ValueError, IndexError) as error:  # too short for a network, for example
+            raise InputError(f"{fspath(song)}: the model cannot take it: {error}") from error
+        tasks = {
+            task.name: TaskPrediction(
+                task.kind, task.range, task.classes, np.stack([one[task.name] for one in found])
+            )
+            for task in self.runs[0].description.tasks
+        }
+        for name, task in tasks.items():
+            if not np.isfinite(task.values).all():
+                raise InputError(f"{fspath(song)}: the prediction of {name!r} is not finite")
+        return SongPrediction(fspath(song), duration, windows, tasks)
+
+    def clips(self, analysis: Analysis) -> tuple[list[Array], NDArray[np.float64], float]:
+        """Return the windows' features, each `[time, feature]`, the windows `[windows, 2]` and the song's seconds."""
+        edges = column_edges(analysis, self.sync)
+        columns = len(edges) - 1
+        if self._window is not None:
+            windows = cut_by_seconds(edges, self._window, self._hop or self._window / 2)
+        else:
+            _, median, most = self._lengths
+            windows = cut_by_columns(columns, columns if columns <= most else median)
+        array = analysis.beat if self.sync == "beat" else analysis.frame
+        mels = analysis.recipe.mels
+        loud = [window for window in windows if array[:mels, slice(*window)].max() > _SILENCE]
+        if not loud:  # possible with gaps between the windows
+            raise InputError(f"the song is silent in every window of {self._window:g} s")
+        clips = [self._clip(array[:, slice(*window)], mels) for window in loud]
+        return clips, edges[np.array(loud)], float(edges[-1])
+
+    def _clip(self, window: Array, mels: int) -> Array:
+        clip = window.copy()
+        clip[:mels] -= clip[:mels].max()
+        return np.ascontiguousarray(clip[self._rows].T)

@@ -1,0 +1,120 @@
+"""A finished run, ready to predict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from musicemo.data import Description, Scaling
+from musicemo.errors import InputError
+from musicemo.experiment import Experiment, load_experiment
+from musicemo.runs import RunDirectory
+from musicemo.training import Network, load_checkpoint
+
+__all__ = ["TrainedRun"]
+
+_AT_ONCE = 32
+"""Clips in a batch."""
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """The network of a run with its best epoch's weights, in evaluation mode, and what it was trained on."""
+
+    directory: Path
+    experiment: Experiment
+    description: Description
+    scaling: Scaling
+    network: Network
+    device: torch.device
+    #: What `results.json` holds.
+    results: Mapping[str, Any]
+
+    @classmethod
+    def load(cls, directory: Path, device: torch.device | None = None) -> TrainedRun:
+        """Rebuild a run's network; its dataset need not be there.
+
+        Args:
+            directory: the run directory.
+            device: where to predict; None is the CPU.
+
+        Raises:
+            InputError: it is no run directory, the run is not finished, a file of it is damaged, or a component that
+                the run needs is not installed.
+        """
+        results = RunDirectory(directory).results
+        if not directory.is_dir() or not results:
+            raise InputError(f"{directory}: is no run directory: it has no results.json")
+        status = results.get("status")
+        if status != "done":
+            raise InputError(
+                f"{directory}: the run is not finished, its status is {status!r}; musicemo run --resume goes on with it"
+            )
+        experiment = load_experiment(directory / "experiment.toml")
+        path = directory / "checkpoints" / "best.pt"
+        state = load_checkpoint(path)
+        try:
+            if "description" not in state:
+                raise InputError(
+                    "an earlier version of musicemo wrote it, which did not say what it predicts; train again"
+                )
+            description = Description.from_state(state["description"])
+            scaling = _scaling(state, description)
+        except InputError as error:
+            raise InputError(*(f"{path}: {problem}" for problem in error.problems)) from error
+        if [task.name for task in description.tasks] != list(experiment.tasks):
+            raise InputError(
+                f"{path}: is not of the experiment in {directory / 'experiment.toml'}: the tasks differ"
+            )
+        chosen = device or torch.device("cpu")
+        with experiment.source.blaming("model"):
+            backbone = experiment.model.build(input_size=description.input_size)
+            network = Network(backbone, description.tasks, experiment.heads)
+        network.load(state.get("network", {}), str(path))
+        return cls(directory, experiment, description, scaling, network.to(chosen).eval(), chosen, results)
+
+    @torch.no_grad()
+    def predict(self, clips: Sequence[NDArray[np.float32]]) -> dict[str, NDArray[np.float64]]:
+        """Predict clips.
+
+        Args:
+            clips: each `[time, feature]`, the rows that the run was trained on, not scaled.
+
+        Returns:
+            Task -> ratings in their own units `[clips]`, or probabilities `[clips, classes]`.
+        """
+        found: dict[str, list[Tensor]] = {task.name: [] for task in self.description.tasks}
+        for start in range(0, len(clips), _AT_ONCE):
+            x, lengths = pad([self.scaling(clip) for clip in clips[start : start + _AT_ONCE]])
+            _, predictions = self.network(x.to(self.device), lengths.to(self.device))
+            for name, prediction in predictions.items():
+                found[name].append(prediction.double().cpu())
+        return {
+            task.name: task.decode(torch.cat(found[task.name]).numpy())
+            if task.kind == "regression"
+            else torch.cat(found[task.name]).softmax(dim=1).numpy()
+            for task in self.description.tasks
+        }
+
+
+def pad(clips: Sequence[NDArray[np.float32]]) -> tuple[Tensor, Tensor]:
+    """Return clips `[time, feature]` as one tensor `[batch, time, feature]`, zero after each, and their lengths."""
+    x = torch.nn.utils.rnn.pad_sequence([torch.from_numpy(clip) for clip in clips], batch_first=True)
+    return x, torch.tensor([len(clip) for clip in clips])
+
+
+def _scaling(state: Mapping[str, Any], description: Description) -> Scaling:
+    try:
+        scaling = Scaling(*(state["scaling"][name].numpy() for name in ("offset", "scale")))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"its scaling is damaged: {type(error).__name__}: {error}") from error
+    if scaling.offset.shape != (description.input_size,) or scaling.scale.shape != (description.input_size,):
+        raise InputError(f"its scaling is not of {description.input_size} feature rows")
+    return scaling

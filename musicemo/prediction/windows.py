@@ -1,0 +1,56 @@
+"""A song's columns in time, and the windows that it is predicted in."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from musicemo.audio import Analysis
+
+__all__ = ["column_edges", "cut_by_columns", "cut_by_seconds"]
+
+Windows = NDArray[np.int64]
+
+
+def column_edges(analysis: Analysis, sync: Literal["beat", "frame"]) -> NDArray[np.float64]:
+    """Return `[columns + 1]`: where each column of the features begins, and where the last one ends, in seconds."""
+    total = analysis.frame.shape[1]
+    edges = np.arange(total + 1)
+    if sync == "beat":
+        beats = analysis.beat_frames
+        edges = np.unique(np.concatenate([[0], beats[(beats >= 0) & (beats < total)], [total]]))
+    return edges / analysis.recipe.frame_rate
+
+
+def cut_by_columns(columns: int, length: int) -> Windows:
+    """Return `[windows, 2]`, first and past-the-last column: `length` each, overlapping by half.
+
+    The last window ends with the song. A song that is shorter is one window.
+    """
+    last = max(columns - length, 0)
+    starts = np.unique([*range(0, last, max(length // 2, 1)), last])
+    return np.stack([starts, np.minimum(starts + length, columns)], axis=1)
+
+
+def cut_by_seconds(edges: NDArray[np.float64], window: float, hop: float) -> Windows:
+    """Return `[windows, 2]`, first and past-the-last column, for windows of so many seconds.
+
+    A window holds every column that it covers to a part. The last window ends with the song.
+
+    Args:
+        edges: `[columns + 1]`, in seconds; see `column_edges`.
+        window: length in seconds.
+        hop: from one window's beginning to the next one's, in seconds.
+    """
+    last = max(edges[-1] - window, 0.0)
+    begins = np.append(np.arange(0.0, last, hop), last)
+    starts = np.searchsorted(edges, begins + _TOLERANCE, side="right") - 1
+    stops = np.searchsorted(edges, begins + window - _TOLERANCE, side="left")
+    starts = np.clip(starts, 0, len(edges) - 2)
+    return np.unique(np.stack([starts, np.clip(stops, starts + 1, len(edges) - 1)], axis=1), axis=0)
+
+
+_TOLERANCE = 1e-6
+"""Seconds by which a column may be touched without being covered."""
