@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
-import inspect
 import json
-import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
-from pydantic_core import to_jsonable_python
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from musicemo import _toml, registry
+from musicemo._components import Component, Components, default_component, plain
 from musicemo._problems import describe_problem
-from musicemo.contracts import PROVIDED
 from musicemo.data import HeadSettings, ScalingSettings, SplitSettings, Task, TaskSettings
 from musicemo.errors import InputError
 from musicemo.evaluation import EvaluationSettings
@@ -28,10 +24,8 @@ __all__ = ["Component", "Experiment", "fingerprint", "load_experiment"]
 
 _Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 
-
 #: What every random number generator takes.
 _Seed = Annotated[int, Field(ge=0, lt=2**32)]
-
 
 #: What a file means that names no weighting, or no loss of a task.
 _DEFAULT_WEIGHTING = {"type": "constant"}
@@ -70,37 +64,6 @@ class _Schema(Settings):
 
 
 @dataclass(frozen=True)
-class Component:
-    """A registered class and the parameters that the experiment gives it."""
-
-    kind: str
-    name: str
-    factory: Any
-    parameters: Mapping[str, Any]
-
-    def build(self, **provided: Any) -> Any:
-        """Construct it with its parameters and those of `provided` that its signature names.
-
-        Raises:
-            InputError: the constructor refuses them.
-        """
-        named = _signature(self.factory)
-        chosen = {name: value for name, value in provided.items() if name in named}
-        try:
-            return self.factory(**self.parameters, **chosen)
-        except InputError as error:
-            raise InputError(
-                *(f"{self.kind} {self.name!r}: {problem}" for problem in error.problems)
-            ) from error
-        except (TypeError, ValueError, ImportError) as error:
-            raise InputError(f"{self.kind} {self.name!r}: {error}") from error
-
-    def to_table(self) -> dict[str, Any]:
-        """Return the TOML table, defaults filled in."""
-        return {"type": self.name, **_plain(to_jsonable_python(self.parameters))}
-
-
-@dataclass(frozen=True)
 class Experiment:
     """A validated experiment."""
 
@@ -123,7 +86,7 @@ class Experiment:
     def completed(self, tasks: Iterable[Task]) -> Experiment:
         """Return the experiment with a loss for every task: where it names none, the kind of target decides."""
         losses = {
-            task.name: self.losses[task.name] or [(1.0, _default_component("loss", _DEFAULT_LOSSES[task.kind]))]
+            task.name: self.losses[task.name] or [(1.0, default_component("loss", _DEFAULT_LOSSES[task.kind]))]
             for task in tasks
         }
         return replace(self, losses=losses)
@@ -132,22 +95,22 @@ class Experiment:
         """Return the experiment as nested tables with every default filled in, for one seed and fold or all."""
         tasks = {}
         for name, task in self.tasks.items():
-            table = _plain(task.model_dump(exclude={"loss", "head"}))
+            table = plain(task.model_dump(exclude={"loss", "head"}))
             if losses := self.losses[name]:
                 table["loss"] = [{**loss.to_table(), "weight": weight} for weight, loss in losses]
-            tasks[name] = table | {"head": _plain(self.heads[name].model_dump())}
+            tasks[name] = table | {"head": plain(self.heads[name].model_dump())}
         split = self.split if fold is None else self.split.model_copy(update={"fold": fold})
         return {
             "name": self.name,
             **({"description": self.description} if self.description else {}),
             **({"seeds": list(self.seeds)} if seed is None else {"seed": seed}),
             "dataset": self.dataset.to_table(),
-            "split": _plain(split.model_dump()),
-            "scaling": _plain(self.scaling.model_dump()),
+            "split": plain(split.model_dump()),
+            "scaling": plain(self.scaling.model_dump()),
             "model": self.model.to_table(),
             "weighting": self.weighting.to_table(),
-            "training": _plain(self.training.model_dump()),
-            "evaluation": _plain(self.evaluation.model_dump()),
+            "training": plain(self.training.model_dump()),
+            "evaluation": plain(self.evaluation.model_dump()),
             "tasks": tasks,
         }
 
@@ -181,7 +144,7 @@ def load_experiment(file: Path, overrides: Sequence[str] = ()) -> Experiment:
         schema = registry.validate(_Schema, source.table)  # type: ignore[assignment]  # of the class given
     except ValidationError as error:
         problems += [describe_problem(source, (), _Schema, details, ["extends"]) for details in error.errors()]
-    components = _Components(source, problems)
+    components = Components(source, problems)
     dataset = components.find("dataset", ("dataset",))
     model = components.find("model", ("model",))
     weighting = components.find("weighting", ("weighting",), _DEFAULT_WEIGHTING)
@@ -206,121 +169,6 @@ def load_experiment(file: Path, overrides: Sequence[str] = ()) -> Experiment:
     )
 
 
-def _default_component(kind: str, name: str) -> Component:
-    """Return a component with its default parameters."""
-    factory = registry.load(kind, name)
-    defaults = registry.validate(_schema(factory, kind), {})
-    return Component(kind, name, factory, {key: getattr(defaults, key) for key in type(defaults).model_fields})
-
-
-class _Components:
-    """Looks components up and validates their tables, gathering problems."""
-
-    def __init__(self, source: _toml.Source, problems: list[str]) -> None:
-        self._source = source
-        self._problems = problems
-
-    def find(
-        self, kind: str, key: _toml.Key, default: Mapping[str, Any] | None = None, ignore: Sequence[str] = ()
-    ) -> Component | None:
-        table = self._at(key, default)
-        if not isinstance(table, Mapping):
-            return None  # the schema said so already
-        name = table.get("type")
-        if not isinstance(name, str):
-            choices = ", ".join(sorted({claim.name for claim in registry.claims(kind)}))
-            wanted = f"the name of a {kind} (installed: {choices})"
-            self._problems.append(
-                self._source.error((*key, "type"), f"must be {wanted}, not {name!r}")
-                if "type" in table
-                else self._source.error(key, f"needs type = {wanted}")
-            )
-            return None
-        try:
-            factory = registry.load(kind, name)
-            schema = _schema(factory, kind)
-        except InputError as error:
-            self._problems += [self._source.error((*key, "type"), problem) for problem in error.problems]
-            return None
-        parameters = {name: value for name, value in table.items() if name != "type" and name not in ignore}
-        try:
-            validated = registry.validate(schema, parameters)
-        except ValidationError as error:
-            self._problems += [
-                describe_problem(self._source, key, schema, details, ["type", *ignore])
-                for details in error.errors()
-            ]
-            return None
-        return Component(kind, name, factory, self._anchored(validated, key))
-
-    def _at(self, key: _toml.Key, default: Mapping[str, Any] | None) -> Any:
-        table: Any = self._source.table
-        for part in key:
-            absent = isinstance(table, dict) and part not in table
-            table = default if absent else table[part]
-        return table
-
-    def losses(self, task: str) -> Iterator[tuple[float, Component]]:
-        key: _toml.Key = ("tasks", task, "loss")
-        table = self._source.table["tasks"][task].get("loss")
-        keys = (
-            [(*key, index) for index in range(len(table))]
-            if isinstance(table, list)
-            else [key]
-            if table is not None
-            else []
-        )
-        for place in keys:
-            term = self._at(place, None)
-            if not isinstance(term, Mapping):
-                continue
-            weight = term.get("weight", 1.0)
-            if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight < math.inf:
-                self._problems.append(
-                    self._source.error((*place, "weight"), f"must be a finite number above 0, not {weight!r}")
-                )
-                continue
-            if found := self.find("loss", place, ignore=["weight"]):
-                yield float(weight), found
-
-    def _anchored(self, validated: BaseModel, key: _toml.Key) -> dict[str, Any]:
-        """Return the parameters, relative paths taken relative to where they were written."""
-        return {
-            name: self._anchor(getattr(validated, name), (*key, name)) for name in type(validated).model_fields
-        }
-
-    def _anchor(self, value: Any, key: _toml.Key) -> Any:
-        if isinstance(value, Path):
-            return (self._source.origin(key).folder / value.expanduser()).resolve()
-        if isinstance(value, list):
-            return [self._anchor(inner, (*key, index)) for index, inner in enumerate(value)]
-        if isinstance(value, tuple) and type(value) is tuple:
-            return tuple(self._anchor(inner, (*key, index)) for index, inner in enumerate(value))
-        if isinstance(value, dict):
-            return {name: self._anchor(inner, (*key, name)) for name, inner in value.items()}
-        return value
-
-
-@functools.cache
-def _schema(factory: Any, kind: str) -> type[BaseModel]:
-    return registry.schema(factory, PROVIDED[kind])
-
-
-@functools.cache
-def _signature(factory: Any) -> frozenset[str]:
-    return frozenset(inspect.signature(factory).parameters)
-
-
 def _tables(value: Any) -> list[str]:
     """Return the names of the tables in a table; anything else is the schema's to report."""
     return [name for name, table in value.items() if isinstance(table, dict)] if isinstance(value, dict) else []
-
-
-def _plain(value: Any) -> Any:
-    """Return a value as TOML can hold it: paths as text, tuples as arrays, None left out."""
-    if isinstance(value, Mapping):
-        leading = {"type": value["type"]} if "type" in value else {}
-        return {name: _plain(inner) for name, inner in {**leading, **value}.items() if inner is not None}
-    if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
-    return str(value) if isinstance(value, Path) else value

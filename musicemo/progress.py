@@ -53,7 +53,7 @@ class Progress:
         self._bar.stop()
         if kind is None and self._done:
             seconds = time.monotonic() - self._begin
-            self._say(f"{self._done} {self._unit} in {_time(seconds)}")
+            self._say(f"{self._count(self._done)} in {_time(seconds)}")
 
     def update(self, done: int, total: int) -> None:
         """Show that `done` of `total` pieces are done."""
@@ -61,7 +61,7 @@ class Progress:
         if done == 0:
             self._begin = self._spoke = now
         if done == 0 and total and not self._console.is_terminal:
-            self._say(f"{total} {self._unit}")
+            self._say(self._count(total))
         self._done, self._total = done, total
         rate = done / max(now - self._begin, 1e-9)
         pace = f", {rate:.1f} a second, {_time((total - done) / rate)} left" if done else ""
@@ -76,6 +76,9 @@ class Progress:
         for done, piece in enumerate(pieces, start=1):
             yield piece
             self.update(done, total)
+
+    def _count(self, pieces: int) -> str:
+        return f"{pieces} {self._unit.removesuffix('s') if pieces == 1 else self._unit}"
 
     def _say(self, line: str) -> None:
         if not self._console.is_terminal:

@@ -70,10 +70,10 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
 
 def clear_caches() -> None:
     """Forget components of earlier tests."""
-    from musicemo import experiment
+    from musicemo import _components
 
-    experiment._schema.cache_clear()
-    experiment._signature.cache_clear()
+    _components._schema.cache_clear()
+    _components._signature.cache_clear()
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ ROOMS = (
     ("audio",),
     ("data", "hookspecs"),
     ("training", "registry"),
+    ("_components",),
     ("experiment",),
     ("runs",),
     ("assembly",),

@@ -27,8 +27,8 @@ from musicemo.audio import Pack, Recipe, cache_folder, extract, read_array
 from musicemo.contracts import FEATURE_ROWS, Track
 from musicemo.errors import InputError, RunError
 from musicemo.files import read_json, write_json
+from musicemo.progress import Progress
 from musicemo_builtin.datasets._problems import Problems
-from musicemo_builtin.datasets._progress import Progress
 
 __all__ = ["Duration", "Features", "Offset", "OnError", "Recordings", "Sync"]
 
@@ -150,14 +150,13 @@ class Recordings:
         about = {"source": str(self._source), "recipe": dataclasses.asdict(self._recipe)}
         write_json(self.folder / "about.json", about)
         songs = {track.id: (Path(str(track.features)), self._file(track.id)) for track in stale}
-        with Progress(len(self._tracks), self.folder) as progress:
+        with Progress(f"Analysing songs into {self.folder}", "songs") as progress:
             report = extract(
                 songs.values(),
                 self._recipe,
                 jobs=None if len(songs) >= _WORTH_STARTING else 0,
-                progress=progress,
+                progress=progress.update,
             )
-            progress.end(report.done)
         reasons = {failure.path: failure.reason for failure in report.failures}
         failed = {name: source for name, (source, _) in songs.items() if source in reasons}
         messages = [f"track {name!r}: {source}: {reasons[source]}" for name, source in failed.items()]

@@ -62,8 +62,9 @@ def test_nothing_is_analysed_before_it_is_needed_or_twice(folder, analysed, caps
     assert not (folder / "cache").exists()
     first = [np.array(track.features) for track in dataset.tracks()]
     err = capsys.readouterr().err
-    assert "Analysing 3 songs, once" in err
-    assert f"the features are in {folder / 'cache' / 'table' / 'songs-'}" in err.replace("\n", "")
+    where = f"Analysing songs into {folder / 'cache' / 'table' / 'songs-'}"
+    assert [line.partition(": ")[2].split(" in ")[0] for line in err.splitlines()] == ["3 songs", "3 songs"]
+    assert all(line.startswith(where) for line in err.splitlines())
     again = [track.features for track in table(folder).tracks()]
     assert len(analysed) == 3
     assert capsys.readouterr().err == ""
@@ -141,7 +142,7 @@ def test_songs_that_cannot_be_analysed_are_all_named(folder):
 
 def test_songs_that_cannot_be_analysed_are_left_out_with_a_warning(folder, analysed, capsys):
     write_text(folder / "audio" / "one.wav", "no music")
-    for said in ("Analysed 2 of 3 songs in ", "Analysing 1 song, once (2 of 3 were there)"):
+    for said in (": 3 songs\n", ": 1 song\n"):
         with pytest.warns(UserWarning, match="1 track that cannot be analysed left out: track 'one'"):
             tracks = list(table(folder, on_error="skip").tracks())
         assert [track.id for track in tracks] == ["Two", "rock/3"]

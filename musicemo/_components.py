@@ -1,0 +1,167 @@
+"""Components in an experiment: their tables validated against their own signatures."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import to_jsonable_python
+
+from musicemo import _toml, registry
+from musicemo._problems import describe_problem
+from musicemo.contracts import PROVIDED
+from musicemo.errors import InputError
+
+__all__ = ["Component", "Components", "default_component", "plain"]
+
+
+@dataclass(frozen=True)
+class Component:
+    """A registered class and the parameters that the experiment gives it."""
+
+    kind: str
+    name: str
+    factory: Any
+    parameters: Mapping[str, Any]
+
+    def build(self, **provided: Any) -> Any:
+        """Construct it with its parameters and those of `provided` that its signature names.
+
+        Raises:
+            InputError: the constructor refuses them.
+        """
+        named = _signature(self.factory)
+        chosen = {name: value for name, value in provided.items() if name in named}
+        try:
+            return self.factory(**self.parameters, **chosen)
+        except InputError as error:
+            raise InputError(
+                *(f"{self.kind} {self.name!r}: {problem}" for problem in error.problems)
+            ) from error
+        except (TypeError, ValueError, ImportError) as error:
+            raise InputError(f"{self.kind} {self.name!r}: {error}") from error
+
+    def to_table(self) -> dict[str, Any]:
+        """Return the TOML table, defaults filled in."""
+        return {"type": self.name, **plain(to_jsonable_python(self.parameters))}
+
+
+def default_component(kind: str, name: str) -> Component:
+    """Return a component with its default parameters."""
+    factory = registry.load(kind, name)
+    defaults = registry.validate(_schema(factory, kind), {})
+    return Component(kind, name, factory, {key: getattr(defaults, key) for key in type(defaults).model_fields})
+
+
+class Components:
+    """Looks components up and validates their tables, gathering problems."""
+
+    def __init__(self, source: _toml.Source, problems: list[str]) -> None:
+        self._source = source
+        self._problems = problems
+
+    def find(
+        self, kind: str, key: _toml.Key, default: Mapping[str, Any] | None = None, ignore: Sequence[str] = ()
+    ) -> Component | None:
+        table = self._at(key, default)
+        if not isinstance(table, Mapping):
+            return None  # the schema said so already
+        name = table.get("type")
+        if not isinstance(name, str):
+            choices = ", ".join(sorted({claim.name for claim in registry.claims(kind)}))
+            wanted = f"the name of a {kind} (installed: {choices})"
+            self._problems.append(
+                self._source.error((*key, "type"), f"must be {wanted}, not {name!r}")
+                if "type" in table
+                else self._source.error(key, f"needs type = {wanted}")
+            )
+            return None
+        try:
+            factory = registry.load(kind, name)
+            schema = _schema(factory, kind)
+        except InputError as error:
+            self._problems += [self._source.error((*key, "type"), problem) for problem in error.problems]
+            return None
+        parameters = {name: value for name, value in table.items() if name != "type" and name not in ignore}
+        try:
+            validated = registry.validate(schema, parameters)
+        except ValidationError as error:
+            self._problems += [
+                describe_problem(self._source, key, schema, details, ["type", *ignore])
+                for details in error.errors()
+            ]
+            return None
+        return Component(kind, name, factory, self._anchored(validated, key))
+
+    def _at(self, key: _toml.Key, default: Mapping[str, Any] | None) -> Any:
+        table: Any = self._source.table
+        for part in key:
+            absent = isinstance(table, dict) and part not in table
+            table = default if absent else table[part]
+        return table
+
+    def losses(self, task: str) -> Iterator[tuple[float, Component]]:
+        key: _toml.Key = ("tasks", task, "loss")
+        table = self._source.table["tasks"][task].get("loss")
+        keys = (
+            [(*key, index) for index in range(len(table))]
+            if isinstance(table, list)
+            else [key]
+            if table is not None
+            else []
+        )
+        for place in keys:
+            term = self._at(place, None)
+            if not isinstance(term, Mapping):
+                continue
+            weight = term.get("weight", 1.0)
+            if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight < math.inf:
+                self._problems.append(
+                    self._source.error((*place, "weight"), f"must be a finite number above 0, not {weight!r}")
+                )
+                continue
+            if found := self.find("loss", place, ignore=["weight"]):
+                yield float(weight), found
+
+    def _anchored(self, validated: BaseModel, key: _toml.Key) -> dict[str, Any]:
+        """Return the parameters, relative paths taken relative to where they were written."""
+        return {
+            name: self._anchor(getattr(validated, name), (*key, name)) for name in type(validated).model_fields
+        }
+
+    def _anchor(self, value: Any, key: _toml.Key) -> Any:
+        if isinstance(value, Path):
+            return (self._source.origin(key).folder / value.expanduser()).resolve()
+        if isinstance(value, list):
+            return [self._anchor(inner, (*key, index)) for index, inner in enumerate(value)]
+        if isinstance(value, tuple) and type(value) is tuple:
+            return tuple(self._anchor(inner, (*key, index)) for index, inner in enumerate(value))
+        if isinstance(value, dict):
+            return {name: self._anchor(inner, (*key, name)) for name, inner in value.items()}
+        return value
+
+
+@functools.cache
+def _schema(factory: Any, kind: str) -> type[BaseModel]:
+    return registry.schema(factory, PROVIDED[kind])
+
+
+@functools.cache
+def _signature(factory: Any) -> frozenset[str]:
+    return frozenset(inspect.signature(factory).parameters)
+
+
+def plain(value: Any) -> Any:
+    """Return a value as TOML can hold it: paths as text, tuples as arrays, None left out."""
+    if isinstance(value, Mapping):
+        leading = {"type": value["type"]} if "type" in value else {}
+        return {name: plain(inner) for name, inner in {**leading, **value}.items() if inner is not None}
+    if isinstance(value, list | tuple):
+        return [plain(inner) for inner in value]
+    return str(value) if isinstance(value, Path) else value
