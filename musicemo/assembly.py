@@ -163,7 +163,6 @@ class Assembly:
         return embedding
 
 
-
 def make_batches(
     features: Features,
     tracks: Tracks,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -75,7 +76,7 @@ def _read(name: str, path: Path, recipe: Recipe) -> tuple[NDArray[np.float32], i
     import soundfile
 
     try:
-        file = soundfile.SoundFile(path)
+        file = soundfile.SoundFile(os.fsencode(path))  # as text it must be UTF-8, which a name need not be
     except soundfile.LibsndfileError as error:
         if error.code not in _FOREIGN:
             raise InputError(f"{name} is damaged or truncated: {error.error_string}") from error

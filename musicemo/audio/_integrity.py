@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,7 +35,7 @@ def check_length(file: SoundFile, name: str, missing: int) -> None:
     Raises:
         InputError: More than 0.1 s is missing.
     """
-    if file.format in ("MP3", "MPEG") and not _declares_length(Path(file.name)):
+    if file.format in ("MP3", "MPEG") and not _declares_length(Path(os.fsdecode(file.name))):
         # The number of frames is an estimate from the first frame's bit rate.
         missing = 0
     chunk = _CHUNK.search(file.extra_info)
@@ -46,7 +47,7 @@ def check_length(file: SoundFile, name: str, missing: int) -> None:
         raise InputError(
             f"{name} is truncated: its header declares {missing / file.samplerate:.2f} s more than it holds"
         )
-    if file.format == "OGG" and not _ends_stream(Path(file.name)):
+    if file.format == "OGG" and not _ends_stream(Path(os.fsdecode(file.name))):
         raise InputError(f"{name} is truncated: the last page of its Ogg stream is missing")
 
 

@@ -74,7 +74,9 @@ def evaluate_run(run: TrainedRun, *, overrides: Sequence[str] = (), part: str | 
         raise InputError(f"--part {part}: must be one of {', '.join((*PARTS, ALL))}")
     metrics = run.results.get("metrics", {})
     if run.results.get("overfit_batches"):
-        raise InputError(f"{run.directory}: was a check whether few tracks can be learnt by heart; train it first")
+        raise InputError(
+            f"{run.directory}: was a check whether few tracks can be learnt by heart; train it first"
+        )
     experiment = load_experiment(run.directory / "experiment.toml", overrides)
     other = any(override.partition("=")[0].split(".")[0].strip() == "dataset" for override in overrides)
     tracks = _read(run, experiment)
@@ -101,7 +103,7 @@ def evaluate_run(run: TrainedRun, *, overrides: Sequence[str] = (), part: str | 
     if not own or part == ALL:
         _warn_of_overlap(run, experiment, [tracks.ids[index] for index in batches.indices])
     predictions, targets, found = collect_predictions(
-        run.network, batches, tracks.tasks, run.device, experiment.training.precision
+        run.network, batches, run.description.tasks, run.device, experiment.training.precision
     )
     wanted = {task.name: predictions[task.name] for task in tracks.tasks}
     evaluation = to_evaluation(wanted, targets, [tracks.ids[index] for index in found], tracks.tasks)

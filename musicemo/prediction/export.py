@@ -191,7 +191,9 @@ def _dataset_clips(run: TrainedRun) -> list[NDArray[np.float32]]:
     features = Features(chosen, tracks.rows, "disk")
     size = run.description.input_size
     if features.size != size:
-        raise InputError(f"{run.directory}: was trained on {size} feature rows; the dataset has {features.size}")
+        raise InputError(
+            f"{run.directory}: was trained on {size} feature rows; the dataset has {features.size}"
+        )
     return [features[index] for index in range(len(chosen))]
 
 

@@ -97,7 +97,9 @@ def _emotions(
             _, half = _line(prediction, spread)
             axes.fill_between(times, curve - half, curve + half, color=colour, alpha=0.15, linewidth=0)
     low, high = bounds
-    everything = np.concatenate([task.curve for task in tasks.values()])
+    everything = np.concatenate(
+        [task.curve + side * _spread(task) for task in tasks.values() for side in (-1, 1)]
+    )
     margin = 0.03 * (high - low)
     axes.set_ylim(min(low, everything.min()) - margin, max(high, everything.max()) + margin)
     for end in bounds:
@@ -105,6 +107,11 @@ def _emotions(
     axes.set(ylabel="rating" if len(tasks) > 1 else next(iter(tasks)))
     _legend(axes)
     _time(axes, prediction)
+
+
+def _spread(task: TaskPrediction) -> NDArray[np.float64]:
+    spread = task.curve_deviation
+    return np.zeros_like(task.curve) if spread is None else spread
 
 
 def _line(

@@ -186,3 +186,12 @@ def test_errors_of_the_signal_name_the_file(tmp_path):
     soundfile.write(tmp_path / "broken.wav", broken, 22050, subtype="FLOAT")
     with pytest.raises(InputError, match=r"broken\.wav has samples that are not finite"):
         analyse(tmp_path / "broken.wav")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems insist on UTF-8")
+@pytest.mark.parametrize("form", ["wav", "ogg", "mp3"])
+def test_a_files_name_need_not_be_utf8(form, tmp_path):
+    soundfile.write(tmp_path / f"song.{form}", song(1.0), 22050)
+    odd = tmp_path / f"br\udcff\udcfeken.{form}"
+    (tmp_path / f"song.{form}").rename(odd)
+    assert len(load(odd)) == pytest.approx(22050, abs=2000)

@@ -74,9 +74,10 @@ class Recordings:
         on_error: OnError,
     ) -> None:
         self.rows = FEATURE_ROWS[features]
-        self._source, self._sync, self._on_error = source.resolve(), sync, on_error
-        self._recipe = Recipe(offset=float(offset), duration=duration)
-        text = f"{self._source}\n{self._recipe.fingerprint}"
+        self.sync: Sync = sync
+        self.recipe = Recipe(offset=float(offset), duration=duration)
+        self._source, self._on_error = source.resolve(), on_error
+        text = f"{self._source}\n{self.recipe.fingerprint}"
         key = hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:16]
         self.folder = (cache or cache_folder()).expanduser() / dataset / f"{_safe(source.stem)[:40]}-{key}"
         self._tracks: list[Track] = []
@@ -135,8 +136,8 @@ class Recordings:
     def _open(self) -> tuple[Pack | None, Mapping[str, _Identity]]:
         """Return the pack and what it was made of; nothing where it is absent or damaged."""
         try:
-            pack = Pack(self.folder / f"{self._sync}.pack")
-            known: dict[str, _Identity] = read_json(self.folder / f"{self._sync}.json")
+            pack = Pack(self.folder / f"{self.sync}.pack")
+            known: dict[str, _Identity] = read_json(self.folder / f"{self.sync}.json")
             return pack, {name: identity for name, identity in known.items() if name in pack}
         except (InputError, OSError, ValueError, AttributeError):
             return None, {}
@@ -147,13 +148,13 @@ class Recordings:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RunError(f"{self.folder}: cannot be made: {error.strerror or error}") from error
-        about = {"source": str(self._source), "recipe": dataclasses.asdict(self._recipe)}
+        about = {"source": str(self._source), "recipe": dataclasses.asdict(self.recipe)}
         write_json(self.folder / "about.json", about)
         songs = {track.id: (Path(str(track.features)), self._file(track.id)) for track in stale}
         with Progress(f"Analysing songs into {self.folder}", "songs") as progress:
             report = extract(
                 songs.values(),
-                self._recipe,
+                self.recipe,
                 jobs=None if len(songs) >= _WORTH_STARTING else 0,
                 progress=progress.update,
             )
@@ -175,8 +176,8 @@ class Recordings:
     def _pack(self, old: Pack | None, known: Mapping[str, _Identity], wanted: Mapping[str, _Identity]) -> Pack:
         """Pack what is wanted, and keep what else was packed: another subset may want it."""
         every = {**known, **wanted}
-        pack = Pack.build(self.folder / f"{self._sync}.pack", self._arrays(old, known, every))
-        write_json(self.folder / f"{self._sync}.json", every)
+        pack = Pack.build(self.folder / f"{self.sync}.pack", self._arrays(old, known, every))
+        write_json(self.folder / f"{self.sync}.json", every)
         return pack
 
     def _arrays(
@@ -184,7 +185,7 @@ class Recordings:
     ) -> Iterator[tuple[str, NDArray[np.float32]]]:
         for name, identity in every.items():
             packed = old is not None and known.get(name) == identity
-            yield name, old[name] if packed and old else read_array(self._file(name), self._sync)
+            yield name, old[name] if packed and old else read_array(self._file(name), self.sync)
 
     def _file(self, name: str) -> Path:
         return self.folder / "songs" / f"{_safe(name)}.npz"

@@ -88,6 +88,7 @@ class Deam:
     ) -> None:
         self._recordings = Recordings("deam", root, features, sync, offset, duration, cache, on_error)
         self.rows = self._recordings.rows
+        self.sync, self.recipe = self._recordings.sync, self._recordings.recipe
         self.targets = [Target(name, "regression", range=bounds) for name, (_, bounds) in _TARGETS.items()]
         problems = Problems()
         audio = _LAYOUT.find(root, "MEMD_audio")

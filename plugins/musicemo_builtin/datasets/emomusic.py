@@ -81,6 +81,7 @@ class EmoMusic:
     ) -> None:
         self._recordings = Recordings("emomusic", root, features, sync, offset, duration, cache, on_error)
         self.rows = self._recordings.rows
+        self.sync, self.recipe = self._recordings.sync, self._recordings.recipe
         problems = Problems()
         ratings, songs = (_LAYOUT.find(root, name) for name in ("static_annotations.csv", "songs_info.csv"))
         clips = _LAYOUT.find_any(root, "clips_45sec/clips_45seconds", "clips_45seconds", "clips_45sec")

@@ -96,6 +96,7 @@ class Emotify:
     ) -> None:
         self._recordings = Recordings("emotify", root, features, sync, offset, duration, cache, on_error)
         self.rows = self._recordings.rows
+        self.sync, self.recipe = self._recordings.sync, self._recordings.recipe
         self.targets = [
             *(Target(name, "regression", range=(0.0, 1.0)) for name in EMOTIONS),
             Target("genre", "classification", classes=GENRES),

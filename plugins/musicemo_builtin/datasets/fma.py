@@ -102,6 +102,7 @@ class Fma:
     ) -> None:
         self._recordings = Recordings("fma", root, features, sync, offset, duration, cache, on_error)
         self.rows = self._recordings.rows
+        self.sync, self.recipe = self._recordings.sync, self._recordings.recipe
         problems = Problems()
         metadata, echonest = (
             _LAYOUT.find_any(root, f"fma_metadata/{name}", name) for name in ("tracks.csv", "echonest.csv")

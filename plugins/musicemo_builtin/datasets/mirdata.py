@@ -94,6 +94,7 @@ class Mirdata:
             f"mirdata-{loader}", source, features, sync, offset, duration, cache, on_error
         )
         self.rows = self._recordings.rows
+        self.sync, self.recipe = self._recordings.sync, self._recordings.recipe
         problems = Problems()
         found: dict[str, set[str]] = {name: set() for name in classes}
         for name in dataset.track_ids:

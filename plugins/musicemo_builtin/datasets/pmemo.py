@@ -68,6 +68,7 @@ class PMEmo:
     ) -> None:
         self._recordings = Recordings("pmemo", root, features, sync, offset, duration, cache, on_error)
         self.rows = self._recordings.rows
+        self.sync, self.recipe = self._recordings.sync, self._recordings.recipe
         self.targets = [Target(name, "regression", range=(0.0, 1.0)) for name in _TARGETS]
         problems = Problems()
         ratings, songs, chorus = (

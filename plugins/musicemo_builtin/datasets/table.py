@@ -120,6 +120,8 @@ class Table:
             self._recordings.check(self._problems)
         self._problems.raise_if_any()
 
+        self.sync = self._recordings.sync if self._recordings else None
+        self.recipe = self._recordings.recipe if self._recordings else None
         self.rows = (
             self._recordings.rows
             if self._recordings

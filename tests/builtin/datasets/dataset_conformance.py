@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from musicemo.audio import Recipe
 from musicemo.contracts import Dataset, Track
 
 
@@ -22,6 +23,13 @@ def assert_conforms(dataset: Dataset) -> list[Track]:
             assert target.range[0] < target.range[1], target
         else:
             assert len(set(target.classes)) == len(target.classes) > 0, target
+
+    sync, recipe = getattr(dataset, "sync", None), getattr(dataset, "recipe", None)
+    assert sync in (None, "beat", "frame")
+    assert recipe is None or isinstance(recipe, Recipe)
+    if getattr(dataset, "_recordings", None) is not None:
+        assert sync, "what is trained on audio says what its columns are, so that it can predict songs"
+        assert recipe, "what is trained on audio says what its features were made with"
 
     tracks = list(dataset.tracks())
     assert tracks, "a dataset has at least one track"

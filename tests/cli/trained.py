@@ -1,0 +1,35 @@
+"""A small trained experiment for tests of the command line, on the dataset of `tests/prediction/clips.py`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import fakes
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "prediction"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "audio"))
+
+from clips import TEXT
+
+FOLDER = Path(__file__).parents[1] / "prediction"
+
+
+class Trained:
+    """Two finished replicates in `folder/runs/songs`, and what runs commands that know their dataset."""
+
+    def __init__(self, launcher, folder: Path) -> None:
+        self._launcher = launcher
+        self.folder = folder
+        self._site = folder / "site"
+        self._site.mkdir()
+        fakes.write_distribution(self._site, [("dataset", "clips", "clips:Clips")], name="clips-plugin")
+        (folder / "songs.toml").write_text(TEXT)
+        finished = self.run("run", "songs.toml")
+        assert (finished.code, finished.err) == (0, "")
+        self.replicates = folder / "runs" / "songs"
+        self.first, self.second = sorted(self.replicates.iterdir())
+
+    def run(self, *arguments, folder: Path | None = None, plugin: bool = True):
+        path = [self._site, FOLDER] if plugin else []
+        return self._launcher.run(*arguments, folder=folder or self.folder, path=path)

@@ -1,0 +1,144 @@
+import json
+
+import pytest
+import torch
+
+from musicemo.errors import InputError
+from musicemo.prediction import TrainedRun, find_runs
+
+
+def edit(copied, **changes):
+    path = copied / "results.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def checkpoint(copied, **changes):
+    path = copied / "checkpoints" / "best.pt"
+    state = torch.load(path, weights_only=True)
+    for name, value in changes.items():
+        if value is None:
+            del state[name]
+        else:
+            state[name] = value
+    torch.save(state, path)
+
+
+def test_a_run_is_rebuilt_in_evaluation_mode(run, directory):
+    assert run.directory == directory
+    assert not any(module.training for module in run.network.modules())
+    state = torch.load(directory / "checkpoints" / "best.pt", weights_only=True)
+    for name, tensor in run.network.state_dict().items():
+        torch.testing.assert_close(tensor, state["network"][name], rtol=0, atol=0)
+
+
+def test_the_description_is_plain(directory):
+    state = torch.load(directory / "checkpoints" / "last.pt", weights_only=True)["description"]
+    assert json.loads(json.dumps(state)) == state
+    assert state["rows"] == [0, 140]
+    assert state["sync"] == "beat"
+    assert state["recipe"]["duration"] == 30.0
+    assert [task["name"] for task in state["tasks"]] == ["valence", "genre"]
+    assert state["tasks"][1]["classes"] == ["folk", "jazz", "rock"]
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"has no results\.json"):
+        TrainedRun.load(tmp_path)
+    with pytest.raises(InputError, match="there is no such run directory"):
+        find_runs(tmp_path / "nowhere")
+    with pytest.raises(InputError, match="is no run directory"):
+        find_runs(tmp_path)
+
+
+@pytest.mark.parametrize("status", ["running", "failed", "interrupted"])
+def test_a_run_must_be_finished(components, copied, status):
+    edit(copied, status=status)
+    with pytest.raises(InputError, match=f"the run is not finished, its status is '{status}'"):
+        TrainedRun.load(copied)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "", '"done"'])
+def test_damaged_results_are_told(components, copied, text):
+    (copied / "results.json").write_text(text)
+    with pytest.raises(InputError, match=r"results\.json"):
+        find_runs(copied)
+
+
+def test_a_missing_or_damaged_experiment_is_told(components, copied):
+    (copied / "experiment.toml").write_text("name = ")
+    with pytest.raises(InputError, match=r"experiment\.toml"):
+        TrainedRun.load(copied)
+    (copied / "experiment.toml").unlink()
+    with pytest.raises(InputError, match=r"experiment\.toml"):
+        TrainedRun.load(copied)
+
+
+def test_a_missing_or_damaged_checkpoint_is_told(components, copied):
+    path = copied / "checkpoints" / "best.pt"
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(InputError, match=r"best\.pt: is no readable checkpoint"):
+        TrainedRun.load(copied)
+    path.unlink()
+    with pytest.raises(InputError, match=r"best\.pt: there is no such checkpoint"):
+        TrainedRun.load(copied)
+
+
+def test_a_checkpoint_without_a_description_is_of_an_earlier_version(components, copied):
+    checkpoint(copied, description=None)
+    with pytest.raises(InputError, match="an earlier version of musicemo wrote it"):
+        TrainedRun.load(copied)
+
+
+@pytest.mark.parametrize(
+    "description",
+    [
+        {},
+        [],
+        "text",
+        {"tasks": [{}], "input_size": 1, "rows": [0, 1], "sync": None, "recipe": None, "lengths": [1, 1, 1]},
+        {
+            "tasks": [],
+            "input_size": 1,
+            "rows": [0, 1],
+            "sync": None,
+            "recipe": {"hop": 0},
+            "lengths": [1, 1, 1],
+        },
+        {"tasks": [], "input_size": 1, "rows": [0, 1], "sync": None, "recipe": None, "lengths": [1]},
+    ],
+)
+def test_a_damaged_description_is_told(components, copied, description):
+    checkpoint(copied, description=description)
+    with pytest.raises(InputError, match=r"best\.pt: its description is damaged"):
+        TrainedRun.load(copied)
+
+
+@pytest.mark.parametrize("scaling", [{}, {"offset": torch.zeros(3), "scale": torch.ones(3)}, "text"])
+def test_a_damaged_scaling_is_told(components, copied, scaling):
+    checkpoint(copied, scaling=scaling)
+    with pytest.raises(InputError, match=r"best\.pt: its scaling is"):
+        TrainedRun.load(copied)
+
+
+def test_a_checkpoint_of_another_experiment_is_told(components, copied, trained):
+    other = trained("training.epochs=1", 'tasks.mood.target="valence"')
+    (copied / "checkpoints" / "best.pt").write_bytes((other.directory / "checkpoints" / "best.pt").read_bytes())
+    with pytest.raises(InputError, match="the tasks differ"):
+        TrainedRun.load(copied)
+
+
+def test_a_checkpoint_of_another_network_is_told(components, copied):
+    path = copied / "experiment.toml"
+    path.write_text(path.read_text().replace("hidden = 8", "hidden = 9"))
+    with pytest.raises(InputError, match="is of another network"):
+        TrainedRun.load(copied)
+    checkpoint(copied, network={})
+    with pytest.raises(InputError, match="is of another network"):
+        TrainedRun.load(copied)
+
+
+def test_a_model_that_is_not_installed_is_told(components, copied):
+    path = copied / "experiment.toml"
+    path.write_text(path.read_text().replace('type = "mean"', 'type = "gone"'))
+    with pytest.raises(InputError, match=r"experiment\.toml:\d+: model\.type: no model is called 'gone'"):
+        TrainedRun.load(copied)
