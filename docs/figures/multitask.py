@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 
 
 def main(run: Path, out: Path) -> None:
+    """Draw the run into a file."""
     history = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
     results = json.loads((run / "results.json").read_text())
     tasks = list(results["metrics"]["test"])
