@@ -106,7 +106,7 @@ class TrainedRun:
 
 def pad(clips: Sequence[NDArray[np.float32]]) -> tuple[Tensor, Tensor]:
     """Return clips `[time, feature]` as one tensor `[batch, time, feature]`, zero after each, and their lengths."""
-    x = torch.nn.utils.rnn.pad_sequence([torch.from_numpy(clip) for clip in clips], batch_first=True)
+    x = torch.nn.utils.rnn.pad_sequence([torch.tensor(clip) for clip in clips], batch_first=True)
     return x, torch.tensor([len(clip) for clip in clips])
 
 

@@ -30,7 +30,10 @@ def session(path):
 
 
 def some_clips(*lengths):
-    return [np.ascontiguousarray(columns(length, seed=seed).T) for seed, length in enumerate(lengths)]
+    found = [np.ascontiguousarray(columns(length, seed=seed).T) for seed, length in enumerate(lengths)]
+    for clip in found:
+        clip.setflags(write=False)  # as those of a pack are
+    return found
 
 
 def padded(found, extra=0, value=0.0):
