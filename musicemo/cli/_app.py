@@ -79,11 +79,11 @@ def _thread_failed(failure: threading.ExceptHookArgs) -> None:
 
 
 def _interrupted() -> int:
-    extracting = sys.argv[1:2] == ["extract"]
-    again = (
-        "the same command goes on where it" if extracting else "musicemo run with --resume goes on where a run"
-    )
-    _say("interrupted", "yellow", f"{again} stopped")
+    hints = {
+        "extract": "the same command goes on where it stopped",
+        "run": "musicemo run with --resume goes on where a run stopped",
+    }
+    _say("interrupted", "yellow", hints.get(next(iter(sys.argv[1:]), ""), "nothing was left half-written"))
     return _INTERRUPTED
 
 
