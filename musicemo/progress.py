@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import TypeVar
 
-__all__ = ["Progress"]
+__all__ = ["Progress", "duration"]
 
 _T = TypeVar("_T")
 
@@ -53,7 +53,7 @@ class Progress:
         self._bar.stop()
         if kind is None and self._done:
             seconds = time.monotonic() - self._begin
-            self._say(f"{self._count(self._done)} in {_time(seconds)}")
+            self._say(f"{self._count(self._done)} in {duration(seconds)}")
 
     def update(self, done: int, total: int) -> None:
         """Show that `done` of `total` pieces are done."""
@@ -64,7 +64,7 @@ class Progress:
             self._say(self._count(total))
         self._done, self._total = done, total
         rate = done / max(now - self._begin, 1e-9)
-        pace = f", {rate:.1f} a second, {_time((total - done) / rate)} left" if done else ""
+        pace = f", {rate:.1f} a second, {duration((total - done) / rate)} left" if done else ""
         self._bar.update(self._task, completed=done, total=total, pace=pace)
         if now - self._spoke > _EVERY and done < total:
             self._spoke = now
@@ -85,7 +85,8 @@ class Progress:
             self._console.print(f"{self._title}: {line}", markup=False)
 
 
-def _time(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Return a time as it is read aloud: ``1 h 05 min``, ``2 min 03 s``, ``7 s``."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return (

@@ -22,7 +22,7 @@ from musicemo.training.checkpoint import (
 )
 from musicemo.training.evaluate import Collected, autocast, collect_predictions, to_evaluation
 from musicemo.training.objective import Objective
-from musicemo.training.optimization import Schedule, make_optimizer
+from musicemo.training.optimization import Schedule, make_optimizer, trainable
 from musicemo.training.run import Run
 from musicemo.training.settings import TrainingSettings
 
@@ -63,10 +63,8 @@ class Trainer:
         self._optimizer = make_optimizer(settings.optimizer, run.network, run.weighting)
         self._schedule = Schedule(settings.schedule, self._optimizer, settings.epochs, self.run.stopping.mode)
         self._scaler = torch.amp.GradScaler(run.device.type, enabled=settings.precision == "float16")
-        self._shared = [p for p in run.network.backbone.parameters() if p.requires_grad]
-        self._heads = {
-            name: [p for p in head.parameters() if p.requires_grad] for name, head in run.network.heads.items()
-        }
+        self._shared = trainable(run.network.backbone)
+        self._heads = {name: trainable(head) for name, head in run.network.heads.items()}
 
         self._random: dict[str, Any] | None = None
         self._folder = run.directory / "checkpoints"

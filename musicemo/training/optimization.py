@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
 from typing import Any
 
 import torch
@@ -20,7 +20,7 @@ from musicemo.training.settings import (
     StepDecay,
 )
 
-__all__ = ["Schedule", "choose_device", "make_optimizer"]
+__all__ = ["Schedule", "choose_device", "make_optimizer", "trainable"]
 
 
 def choose_device(name: str) -> torch.device:
@@ -38,6 +38,11 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+def trainable(module: nn.Module) -> list[nn.Parameter]:
+    """Return a module's parameters that are trained."""
+    return [parameter for parameter in module.parameters() if parameter.requires_grad]
+
+
 def make_optimizer(
     settings: OptimizerSettings, network: nn.Module, weighting: nn.Module
 ) -> torch.optim.Optimizer:
@@ -45,8 +50,8 @@ def make_optimizer(
 
     In torch's fused form: on a CPU a step of Adam takes a tenth of the time of the default one.
     """
-    groups: list[dict[str, Any]] = [{"params": [p for p in network.parameters() if p.requires_grad]}]
-    if own := [p for p in weighting.parameters() if p.requires_grad]:
+    groups: list[dict[str, Any]] = [{"params": trainable(network)}]
+    if own := trainable(weighting):
         groups.append({"params": own, "weight_decay": 0.0})
     if isinstance(settings, SGD):
         return torch.optim.SGD(
@@ -101,8 +106,6 @@ class Schedule:
 def _with_warmup(
     settings: Cosine | StepDecay, optimizer: torch.optim.Optimizer, epochs: int
 ) -> lr_scheduler.LRScheduler:
-    import math
-
     def factor(epoch: int) -> float:
         if epoch < settings.warmup:
             return (epoch + 1) / (settings.warmup + 1)
@@ -113,13 +116,3 @@ def _with_warmup(
         return settings.final + (1 - settings.final) * (1 + math.cos(math.pi * progress)) / 2
 
     return lr_scheduler.LambdaLR(optimizer, factor)
-
-
-def learning_rate(optimizer: torch.optim.Optimizer) -> float:
-    """Return the learning rate of the network's parameters."""
-    return float(optimizer.param_groups[0]["lr"])
-
-
-def trainable(parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:
-    """Return the parameters that are trained."""
-    return [parameter for parameter in parameters if parameter.requires_grad]

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["MaskedBatchNorm2d", "masked_mean", "valid_steps"]
+__all__ = ["MaskedBatchNorm2d", "masked_mean", "spread", "valid_steps"]
 
 
 def valid_steps(lengths: Tensor, steps: int, device: torch.device) -> Tensor:
@@ -77,10 +77,10 @@ class _MaskedNormalization(torch.autograd.Function):
         mask = valid[:, None, :, None].to(weight.dtype)
         full = x.to(weight.dtype)  # under autocast x has half precision, too little for statistics
         mean = (full.sum(-1) * mask[..., 0]).sum((0, 2)) / count
-        centred = (full - _spread(mean)).mul_(mask)
+        centred = (full - spread(mean)).mul_(mask)
         variance = centred.square().sum((0, 2, 3)) / count
         scale = torch.rsqrt(variance + eps)
-        y = torch.addcmul(_spread(bias), centred, _spread(weight * scale)).mul_(mask)
+        y = torch.addcmul(spread(bias), centred, spread(weight * scale)).mul_(mask)
         ctx.save_for_backward(centred, weight, scale, mask)
         ctx.count = count
         ctx.mark_non_differentiable(mean, variance)
@@ -95,13 +95,14 @@ class _MaskedNormalization(torch.autograd.Function):
         slope = weight * scale
         # dx = slope * (dy - mean(dy) - normalized * mean(dy * normalized)) on the valid positions
         x_gradient = (
-            gradient.mul_(_spread(slope))
-            .sub_(_spread(slope * bias_gradient / ctx.count))
-            .addcmul_(centred, _spread(-slope * scale * weight_gradient / ctx.count))
+            gradient.mul_(spread(slope))
+            .sub_(spread(slope * bias_gradient / ctx.count))
+            .addcmul_(centred, spread(-slope * scale * weight_gradient / ctx.count))
             .mul_(mask)
         )
         return x_gradient.to(gradients[0].dtype), weight_gradient, bias_gradient, None, None, None
 
 
-def _spread(per_channel: Tensor) -> Tensor:
+def spread(per_channel: Tensor) -> Tensor:
+    """View `[channel]` so that it broadcasts over `[batch, channel, time, feature]`."""
     return per_channel[:, None, None]

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from musicemo_builtin.models._masking import spread
+
 __all__ = ["NormalizedPool"]
 
 
@@ -45,7 +47,7 @@ class NormalizedPool(torch.autograd.Function):
         ctx.save_for_backward(centred, pooled, chosen, weight, scale)
         ctx.shape, ctx.ceil = x.shape, ceil
         ctx.mark_non_differentiable(mean, variance)
-        y = torch.addcmul(_spread(bias), pooled, _spread(weight * scale))
+        y = torch.addcmul(spread(bias), pooled, spread(weight * scale))
         return y.to(x.dtype), mean, variance
 
     @staticmethod
@@ -65,10 +67,6 @@ class NormalizedPool(torch.autograd.Function):
         )
         image = centred.view(batch, time, features, channels).permute(0, 3, 1, 2)
         through = torch.ops.aten.max_pool2d_with_indices_backward(
-            gradient * _spread(slope), image, [2, 2], [2, 2], [0, 0], [1, 1], ctx.ceil, chosen
+            gradient * spread(slope), image, [2, 2], [2, 2], [0, 0], [1, 1], ctx.ceil, chosen
         )
         return rest.add_(through).to(gradients[0].dtype), weight_gradient, bias_gradient, None, None
-
-
-def _spread(per_channel: Tensor) -> Tensor:
-    return per_channel[:, None, None]

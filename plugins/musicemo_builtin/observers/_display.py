@@ -13,6 +13,8 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 from rich.text import Text
 
+from musicemo.progress import duration
+
 if TYPE_CHECKING:
     from musicemo.training import Run
 
@@ -70,7 +72,7 @@ class Display:
     def _left(self) -> str:
         done = len(self._run.history) - self._first
         left = (time.monotonic() - self._started) / done * (self._run.epochs - len(self._run.history))
-        return f"at most {_duration(left)} left"
+        return f"at most {duration(left)} left"
 
     def _line(self, record: dict[str, float]) -> str:
         parts = [f"epoch {int(record['epoch'])}/{self._run.epochs}"]
@@ -118,11 +120,3 @@ def _best(run: Run) -> str:
 
 def _number(value: float | None) -> str:
     return "" if value is None else "n/a" if math.isnan(value) else f"{value:.4f}"
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return (
-        f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
-    )

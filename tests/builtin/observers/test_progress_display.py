@@ -13,6 +13,7 @@ from musicemo_builtin.observers.progress import Progress
 from rich.console import Console
 
 from musicemo.hookspecs import hookimpl
+from musicemo.progress import duration
 
 pytestmark = pytest.mark.usefixtures("fakes")
 
@@ -94,7 +95,7 @@ def test_several_runs_are_shown_one_after_the_other(screen, tmp_path):
     ("seconds", "text"), [(0.4, "0 s"), (59.6, "1 min 00 s"), (125, "2 min 05 s"), (7384, "2 h 03 min")]
 )
 def test_durations(seconds, text):
-    assert _display._duration(seconds) == text
+    assert duration(seconds) == text
 
 
 def test_numbers_that_are_not_there():
