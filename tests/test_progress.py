@@ -68,7 +68,7 @@ def test_a_bar_on_a_terminal(capsys, monkeypatch):
 
 
 def test_times():
-    assert [progress._time(seconds) for seconds in (0.4, 59.6, 61, 3599.7, 3725)] == [
+    assert [progress.duration(seconds) for seconds in (0.4, 59.6, 61, 3599.7, 3725)] == [
         "0 s",
         "1 min 00 s",
         "1 min 01 s",
