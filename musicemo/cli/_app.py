@@ -11,7 +11,19 @@ from typing import Annotated, NoReturn
 import typer
 
 from musicemo import __version__, registry
-from musicemo.cli import _cache, _data, _evaluate, _experiments, _export, _extract, _plugins, _predict, _run
+from musicemo.cli import (
+    _cache,
+    _data,
+    _environment,
+    _evaluate,
+    _experiments,
+    _export,
+    _extract,
+    _plugins,
+    _predict,
+    _run,
+    _tensorboard,
+)
 from musicemo.errors import MusicemoError
 
 __all__ = ["main"]
@@ -47,7 +59,19 @@ def make_app() -> typer.Typer:
     ) -> None:
         pass
 
-    for group in (_run, _experiments, _data, _extract, _predict, _evaluate, _export, _cache, _plugins):
+    for group in (
+        _run,
+        _experiments,
+        _data,
+        _tensorboard,
+        _extract,
+        _predict,
+        _evaluate,
+        _export,
+        _cache,
+        _plugins,
+        _environment,
+    ):
         group.add_commands(app)
     return app
 

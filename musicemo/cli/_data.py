@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from musicemo.cli._completion import complete_component, complete_experiment
 from musicemo.cli._options import Overrides
 
 __all__ = ["add_commands"]
@@ -19,12 +20,17 @@ def add_commands(app: typer.Typer) -> None:
     app.command()(data)
 
 
+def _experiment_or_dataset(incomplete: str) -> list[str]:
+    return [*complete_experiment(incomplete), *complete_component(incomplete, "dataset")]
+
+
 def data(
     experiment: Annotated[
         Path,
         typer.Argument(
             metavar="EXPERIMENT",
             show_default=False,
+            autocompletion=_experiment_or_dataset,
             help="The experiment's TOML file; for --cite also a dataset.",
         ),
     ],

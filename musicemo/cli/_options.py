@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from musicemo.cli._completion import complete_experiment, complete_override, complete_run
+
 __all__ = [
     "Device",
     "ExperimentFile",
@@ -28,7 +30,7 @@ class Format(StrEnum):
     csv = "csv"
 
 
-_FILE = {"metavar": "EXPERIMENT", "show_default": False}
+_FILE = {"metavar": "EXPERIMENT", "show_default": False, "autocompletion": complete_experiment}
 
 ExperimentFile = Annotated[Path, typer.Argument(help="The experiment's TOML file.", **_FILE)]
 ExperimentFiles = Annotated[list[Path], typer.Argument(help="TOML files of experiments.", **_FILE)]
@@ -37,6 +39,7 @@ Overrides = Annotated[
     typer.Option(
         "--set",
         metavar="KEY=VALUE",
+        autocompletion=complete_override,
         help="Override a key of the file; the value is TOML, or plain text. Give it as often as you like.",
     ),
 ]
@@ -44,6 +47,7 @@ TrainedRuns = Annotated[
     Path,
     typer.Argument(
         metavar="RUN",
+        autocompletion=complete_run,
         help="A run directory, or an experiment's folder in runs: its finished runs are replicates.",
         show_default=False,
     ),

@@ -53,7 +53,7 @@ def print_outcome(outcome: Outcome, *, overfit: bool) -> None:
         console.print("The network saw these tracks alone: loss and metrics should be close to perfect by now.")
     console.print(f"Run directory: {outcome.directory}", markup=False)
     if not overfit:
-        console.print(f"Look at it:    tensorboard --logdir {_top(outcome.directory)}", markup=False)
+        console.print(f"Look at it:    musicemo tensorboard {_top(outcome.directory)}", markup=False)
 
 
 def print_metrics(console: Console, metrics: Mapping[str, Any]) -> None:

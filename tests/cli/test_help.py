@@ -18,6 +18,8 @@ HELP = {
     ("validate",): ["EXPERIMENT", "--set", "--no-data"],
     ("show",): ["EXPERIMENT", "--set"],
     ("data",): ["EXPERIMENT", "--set", "--json"],
+    ("tensorboard",): ["RUNS", "--port", "--host", "--no-browser"],
+    ("environment",): ["--json", "--output"],
     ("plugins",): ["--json"],
 }
 

@@ -1,0 +1,84 @@
+"""``musicemo environment``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+
+from musicemo import registry
+from musicemo.cli._options import Output
+from musicemo.errors import InputError
+
+__all__ = ["add_commands"]
+
+#: What changes how musicemo behaves or how fast it is.
+_VARIABLES = ("MUSICEMO_", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add ``environment``."""
+    app.command()(environment)
+
+
+def environment(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
+    output: Output = None,
+) -> None:
+    """Describe this installation, to paste into a bug report.
+
+    Versions, machine, device, threads, installed plugins, and components that cannot be imported. No file's name
+    but those of the interpreter and the cache is in it.
+    """
+    from musicemo.cli._output import check_output, emit, emit_json
+
+    check_output(output)
+    found = _describe()
+    if as_json:
+        emit_json(found, output)
+    else:
+        emit("".join(f"{line}\n" for line in _lines(found)), output)
+
+
+def _describe() -> dict[str, Any]:
+    from musicemo.audio import cache_folder
+    from musicemo.runs import describe_environment
+    from musicemo.training import choose_device
+
+    known = describe_environment(choose_device("auto"))
+    del known["command"]
+    return {
+        **known,
+        "interpreter": sys.executable,
+        "cache": str(cache_folder()),
+        "variables": {name: value for name, value in sorted(os.environ.items()) if name.startswith(_VARIABLES)},
+        "broken": _broken(),
+    }
+
+
+def _broken() -> list[str]:
+    """Return what is wrong with each component and plugin that cannot be had."""
+    problems: dict[str, None] = {}
+    for kind in registry.GROUPS:
+        for claim in registry.claims(kind):
+            try:
+                registry.load(kind, claim.name)
+            except InputError as error:
+                problems[str(error)] = None
+    return list(problems)
+
+
+def _lines(found: Mapping[str, Any]) -> list[str]:
+    width = max(map(len, found)) + 2
+    lines = []
+    for name, value in found.items():
+        if isinstance(value, Mapping):
+            value = [f"{key} {inner}" for key, inner in value.items() if inner is not None]
+            value = [", ".join(value)] if name != "variables" else value
+        items = value if isinstance(value, list) else [value]
+        for label, item in zip([name, *[""] * len(items)], items or ["none"], strict=False):
+            lines.append(f"{label:<{width}}{item}")
+    return lines
