@@ -129,7 +129,13 @@ class _Replicate:
             stopping=Stopping(made.training.early_stopping),
         )
         trainer = Trainer(run, made.training, made.objective, made.batches, made.scaling, hooks)
-        known = {"name": name, "seed": self.seed, "fold": self.fold, "fingerprint": identity}
+        known = {
+            "name": name,
+            "seed": self.seed,
+            "fold": self.fold,
+            "fingerprint": identity,
+            "tasks": {task.name: task.to_json() for task in self.tracks.tasks},
+        }
         if self.overfit_batches:
             known["overfit_batches"] = self.overfit_batches
         with directory, recorded(directory, run, hooks, known) as results:

@@ -154,6 +154,7 @@ LIGHT = (
     "musicemo.errors",
     "musicemo.registry",
     "musicemo.hookspecs",
+    "musicemo.runs",
     "musicemo_builtin.observers.history",
     "musicemo_builtin.observers.progress",
     "musicemo_builtin.observers.tensorboard",

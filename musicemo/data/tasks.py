@@ -78,6 +78,11 @@ class Task:
             raise InputError(f"track {track.id!r}: {self.target} is {rating!r}, outside [{low:g}, {high:g}]")
         return (rating - low) / (high - low)
 
+    def to_json(self) -> dict[str, Any]:
+        """Return what `results.json` says of the task: its kind, and its range in its own units or its classes."""
+        known = {"classes": list(self.classes)} if self.classes else {"range": list(self.range)}
+        return {"kind": self.kind, "target": self.target, **known}
+
     def restricted(self, labels: Iterable[float | str | None]) -> Task:
         """Return the task with the classes that occur among a dataset's labels; a regression as it is.
 

@@ -1,7 +1,9 @@
-"""The run directory on disk."""
+"""The run directory on disk: write it, find it, read it back."""
 
 from musicemo.runs.directory import RunDirectory, find_run
 from musicemo.runs.environment import describe_environment
+from musicemo.runs.reading import RecordedRun
 from musicemo.runs.recording import recorded
+from musicemo.runs.replicates import find_replicates
 
-__all__ = ["RunDirectory", "describe_environment", "find_run", "recorded"]
+__all__ = ["RecordedRun", "RunDirectory", "describe_environment", "find_replicates", "find_run", "recorded"]

@@ -6,11 +6,12 @@ import importlib.metadata
 import os
 import platform
 import sys
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from musicemo import __version__, registry
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["describe_environment"]
 
@@ -30,6 +31,8 @@ _PACKAGES = (
 
 def describe_environment(device: torch.device) -> dict[str, Any]:
     """Return versions, machine, device, threads, installed plugins and the command line."""
+    import torch
+
     plugins = {claim.distribution: claim.version for kind in registry.GROUPS for claim in registry.claims(kind)}
     return {
         "musicemo": __version__,

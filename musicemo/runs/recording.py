@@ -6,15 +6,15 @@ import traceback
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from musicemo.errors import MusicemoError, RunError
 from musicemo.files import write_text
-from musicemo.registry import Hooks
 from musicemo.runs.directory import RunDirectory
-from musicemo.training import Run
+
+if TYPE_CHECKING:
+    from musicemo.registry import Hooks
+    from musicemo.training import Run
 
 __all__ = ["recorded"]
 
@@ -54,6 +54,8 @@ def recorded(
         directory.write_results(results)
         if isinstance(error, MusicemoError) or not isinstance(error, Exception):
             raise
+        import torch  # reading runs back does without it
+
         write_text(directory.path / "error.txt", traceback.format_exc())
         hint = "; try a smaller training.batch_size" if isinstance(error, torch.OutOfMemoryError) else ""
         raise RunError(

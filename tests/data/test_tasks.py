@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from musicemo.contracts import Target, Track
-from musicemo.data import TaskSettings, make_task
+from musicemo.data import Task, TaskSettings, make_task
 from musicemo.errors import InputError
 
 TARGETS = (
@@ -145,3 +145,10 @@ def test_restricted_to_the_classes_that_occur():
         task.restricted(["Rock", "Psych-Rock"])
     valence = make_task("valence", TaskSettings(), TARGETS)
     assert valence.restricted([]) is valence
+
+
+def test_what_results_say_of_a_task():
+    mood = Task("mood", "valence", "regression", range=(1.0, 9.0))
+    assert mood.to_json() == {"kind": "regression", "target": "valence", "range": [1.0, 9.0]}
+    genre = Task("genre", "genre", "classification", classes=("Folk", "Jazz"))
+    assert genre.to_json() == {"kind": "classification", "target": "genre", "classes": ["Folk", "Jazz"]}
