@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from musicemo.errors import InputError
 from musicemo.evaluation import CLASSIFICATION, Evaluation, TaskEvaluation
@@ -135,8 +136,11 @@ class RecordedRun:
             return TaskEvaluation("regression", ids, np.array(target, float), np.array(prediction, float))
         classes = self.tasks[name].get("classes") or sorted({*target, *prediction})
         places = {label: place for place, label in enumerate(classes)}
-        indices = (np.array([places[label] for label in some], np.intp) for some in (target, prediction))
-        return TaskEvaluation("classification", ids, *indices, classes=classes)
+
+        def indices(labels: Sequence[str]) -> NDArray[np.intp]:
+            return np.array([places[label] for label in labels], np.intp)
+
+        return TaskEvaluation("classification", ids, indices(target), indices(prediction), classes=classes)
 
 
 def _lines(text: str) -> list[Any]:
