@@ -18,7 +18,7 @@ from musicemo._problems import describe_problem
 from musicemo.contracts import PROVIDED
 from musicemo.errors import InputError
 
-__all__ = ["Component", "Components", "default_component", "plain"]
+__all__ = ["Component", "Components", "default_component", "make_component", "plain"]
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,20 @@ class Component:
 
 def default_component(kind: str, name: str) -> Component:
     """Return a component with its default parameters."""
-    factory = registry.load(kind, name)
-    defaults = registry.validate(_schema(factory, kind), {})
-    return Component(kind, name, factory, {key: getattr(defaults, key) for key in type(defaults).model_fields})
+    return make_component(kind, name, registry.load(kind, name), {})
+
+
+def make_component(kind: str, name: str, factory: Any, table: Mapping[str, Any]) -> Component:
+    """Return a component with the parameters of a TOML table without ``type``.
+
+    Raises:
+        InputError: a signature that cannot be read.
+        pydantic.ValidationError: the parameters do not fit it.
+    """
+    validated = registry.validate(_schema(factory, kind), table)
+    return Component(
+        kind, name, factory, {key: getattr(validated, key) for key in type(validated).model_fields}
+    )
 
 
 class Components:

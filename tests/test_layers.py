@@ -30,7 +30,7 @@ ROOMS = (
     ("runs",),
     ("assembly",),
     ("pipeline", "prediction"),
-    ("cli", "__main__"),
+    ("cli", "testing", "__main__"),
 )
 LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
 

@@ -1,0 +1,206 @@
+"""A contract under test: what a component breaks is gathered, a sentence for each clause."""
+
+from __future__ import annotations
+
+import pickle
+import tomllib
+import traceback
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from inspect import Parameter, signature
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from pydantic_core import to_jsonable_python
+from torch import Tensor, nn
+
+from musicemo import _toml, registry
+from musicemo._components import Component, make_component
+from musicemo.assembly import seed_everything
+from musicemo.contracts import PROVIDED
+from musicemo.errors import InputError
+from musicemo.training.checkpoint import random_state, restore_random_state
+
+__all__ = ["Contract", "ContractError", "require"]
+
+#: Keys of a component's table that are the core's own.
+_RESERVED = {"loss": ("type", "weight")}
+
+
+class ContractError(AssertionError):
+    """A component breaks its contract.
+
+    Attributes:
+        problems: clause -> a sentence that says what was found and what the contract says.
+    """
+
+    def __init__(self, what: str, problems: Mapping[str, str]) -> None:
+        self.problems = dict(problems)
+        lines = [f"  {clause}: {sentence}" for clause, sentence in self.problems.items()]
+        super().__init__("\n".join([f"{what} breaks its contract:", *lines]))
+
+
+class _Broken(Exception):
+    """One clause is broken."""
+
+
+def require(condition: object, sentence: str) -> None:
+    """Say that the clause which is being checked is broken unless the condition holds."""
+    if not condition:
+        raise _Broken(sentence)
+
+
+class Contract:
+    """The clauses of one component's contract.
+
+    In a ``with`` statement: every clause that is broken is remembered, all of them are raised at the end, and the
+    random number generators go on where they were.
+
+    Args:
+        kind: of component.
+        given: the class, the function that makes one, or the name that it is installed under.
+        parameters: its TOML table.
+
+    Raises:
+        ContractError: at the end of the statement.
+        InputError: nothing of that name is installed.
+    """
+
+    def __init__(self, kind: str, given: Any, parameters: Mapping[str, Any] | None = None) -> None:
+        self.kind = kind
+        self.name = given if isinstance(given, str) else getattr(given, "__name__", type(given).__name__)
+        self.given = registry.load(kind, given) if isinstance(given, str) else given
+        self.parameters = dict(parameters or {})
+        self.problems: dict[str, str] = {}
+
+    def __enter__(self) -> Contract:
+        self._state = random_state()
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        restore_random_state(self._state)
+        if self.problems and (error is None or isinstance(error, _Broken)):
+            raise ContractError(f"{self.kind} {self.name}", self.problems) from None
+
+    @contextmanager
+    def clause(self, name: str, doing: str, *, essential: bool = False) -> Iterator[None]:
+        """Check a clause inside: `require` what it says, and use the component, which may raise what it likes.
+
+        Args:
+            name: of the clause.
+            doing: what is done with the component, for a sentence about an error of its own.
+            essential: whether the clauses that follow make no sense where this one is broken.
+        """
+        try:
+            yield
+        except _Broken as broken:
+            self.problems[name] = str(broken)
+        except Exception as error:  # whatever a stranger's component raises
+            frame = traceback.extract_tb(error.__traceback__)[-1]
+            told = f"{type(error).__name__}: {error} ({frame.filename}:{frame.lineno})"
+            self.problems[name] = f"{doing} raises {told}"
+        if essential and name in self.problems:
+            raise _Broken
+
+    def configured(self) -> Component:
+        """Return the component with its parameters, after a look at its signature: its TOML table."""
+        with self.clause("parameters", "reading its signature", essential=True):
+            self._check_signature()
+            try:
+                component = make_component(self.kind, self.name, self.given, self.parameters)
+            except ValidationError as error:
+                told = "; ".join(
+                    f"{_toml.dotted(details['loc']) or 'the table'}: {details['msg']}"
+                    for details in error.errors()
+                )
+                require(False, f"the parameters given, {self.parameters}, do not fit its signature: {told}")
+            self._check_round_trip(component)
+        return component
+
+    def _check_signature(self) -> None:
+        for parameter in signature(self.given).parameters.values():
+            name = parameter.name
+            if parameter.kind in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD) or name == "self":
+                continue
+            require(
+                parameter.kind is not Parameter.POSITIONAL_ONLY,
+                f"{name!r} is positional-only, and a key of a TOML table is passed by name",
+            )
+            require(
+                name not in _RESERVED.get(self.kind, ("type",)),
+                f"{name!r} cannot be given, since that key of the table is musicemo's own; rename the parameter",
+            )
+            require(
+                name in PROVIDED[self.kind] or parameter.annotation is not Parameter.empty,
+                f"{name!r} has no annotation, so that any value would be accepted; annotate every parameter",
+            )
+
+    def _check_round_trip(self, component: Component) -> None:
+        text = _toml.write({self.kind: component.to_table()})
+        table = tomllib.loads(text)[self.kind]
+        del table["type"]
+        try:
+            again = make_component(self.kind, self.name, self.given, table)
+        except ValidationError as error:
+            details = error.errors()[0]
+            key = _toml.dotted(details["loc"])
+            require(
+                False,
+                f"the default of {key!r} is not what its own annotation allows: {details['msg']}; defaults are "
+                "written beside each run and read again",
+            )
+        before, after = (to_jsonable_python(found.parameters) for found in (component, again))
+        for name, value in before.items():
+            require(
+                value == after[name],
+                f"{name!r} is {value!r} and comes back from TOML as {after[name]!r}; a run must repeat with the "
+                "table that is written beside it",
+            )
+
+
+def built(contract: Contract, component: Component, seed: int = 0, **provided: Any) -> Any:
+    """Return the component, constructed as a run constructs it."""
+    seed_everything(seed)
+    try:
+        return component.build(**provided)
+    except InputError as error:
+        raise _Broken(f"cannot be constructed with {dict(component.parameters)}: {error}") from error
+
+
+def check_pickle(contract: Contract, made: Any) -> Any:
+    """Check that an object goes to another process, and return what arrives there."""
+    arrived = None
+    with contract.clause("pickle", "pickling it for a worker process"):
+        arrived = pickle.loads(pickle.dumps(made))  # noqa: S301  # our own bytes, made in the same expression
+    return arrived
+
+
+def check_tensors(contract: Contract, module: nn.Module) -> None:
+    """Check that a module's tensors follow it to another device."""
+    with contract.clause("device", "looking at its attributes"):
+        for path, inner in module.named_modules():
+            for name, value in vars(inner).items():
+                where = ".".join(filter(None, [path, name]))
+                require(
+                    not isinstance(value, Tensor),
+                    f"the tensor {where!r} is a plain attribute and stays behind when the network moves to another "
+                    "device; register it with register_buffer",
+                )
+
+
+def difference(left: Tensor, right: Tensor) -> float:
+    """Return the largest absolute difference of two tensors of one shape; infinity where one is not finite."""
+    if left.shape != right.shape:
+        return float("inf")
+    found = (left.double() - right.double()).abs().max() if left.numel() else torch.zeros(())
+    return float(found) if found.isfinite() else float("inf")
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Let no warning of a component through: it may warn of what it is given here."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

@@ -1,0 +1,232 @@
+"""What every dataset must hold."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from musicemo.assembly import seed_everything
+from musicemo.audio import Recipe
+from musicemo.contracts import Dataset, Target, Track
+from musicemo.testing._contract import Contract, built, check_pickle, quiet, require
+
+__all__ = ["check_dataset"]
+
+
+def check_dataset(dataset: Any, parameters: Mapping[str, Any] | None = None) -> list[Track]:
+    """Hold a dataset to `musicemo.contracts.Dataset`, and return its tracks.
+
+    Its parameters come from TOML and go back to it; targets are declared with a kind and a range or classes; ids are
+    unique; every target, rating, group and part is what was declared; every array is `[rows, frames]`, of floating
+    point and finite, with the rows that are asked for; order and content are the same each time, whatever the seed;
+    it can be pickled.
+
+    Args:
+        dataset: the class, a function that makes one, the name that it is installed under, or a dataset.
+        parameters: its TOML table, without ``type``; none for one that is made already.
+
+    Raises:
+        ContractError: with a sentence for every clause that is broken.
+        InputError: nothing of that name is installed.
+    """
+    made_already = not (isinstance(dataset, str) or inspect.isclass(dataset) or inspect.isroutine(dataset))
+    tracks: list[Track] = []
+    with Contract("dataset", dataset, parameters) as contract, quiet():
+        if made_already:
+            made = dataset
+        else:
+            component = contract.configured()
+            with contract.clause("construction", "constructing it", essential=True):
+                made = built(contract, component)
+        with contract.clause("targets", "reading its targets", essential=True):
+            declared = _check_declarations(made)
+        with contract.clause("tracks", "reading its tracks", essential=True):
+            tracks = list(made.tracks())
+            require(tracks, "it has no track; a dataset has at least one")
+            stranger = next((track for track in tracks if not isinstance(track, Track)), None)
+            require(
+                stranger is None,
+                f"it yields a {type(stranger).__name__}; a dataset yields musicemo.contracts.Track",
+            )
+        _check_tracks(contract, declared, tracks)
+        with contract.clause("features", "reading the features"):
+            _check_features(tracks, made.rows)
+        with contract.clause("order", "reading the tracks again"):
+            seed_everything(1)
+            again = list(made.tracks())
+            _require_same(tracks, again, "a second time")
+            if not made_already:
+                _require_same(
+                    tracks, list(built(contract, component, 2).tracks()), "from another one with another seed"
+                )
+        arrived = check_pickle(contract, made)
+        if arrived is not None:
+            with contract.clause("pickle", "reading the tracks after pickling"):
+                _require_same(tracks, list(arrived.tracks()), "after pickling")
+    return tracks
+
+
+def _check_declarations(dataset: Any) -> dict[str, Target]:
+    require(
+        isinstance(dataset, Dataset),
+        f"a {type(dataset).__name__} lacks one of targets, rows and tracks(); a dataset has all three",
+    )
+    targets = list(dataset.targets)
+    require(targets, "it declares no target; a dataset has at least one")
+    names = [target.name for target in targets]
+    require(len(set(names)) == len(names), f"two targets have one name ({', '.join(names)}); names are unique")
+    for target in targets:
+        require(
+            target.kind in ("regression", "classification"),
+            f"{target.name!r} is a {target.kind!r} target; there are regression and classification",
+        )
+        if target.kind == "regression":
+            low, high = target.range
+            require(
+                -np.inf < low < high < np.inf,
+                f"{target.name!r} has the range [{low:g}, {high:g}]; a range is finite, its lower end first",
+            )
+        else:
+            require(
+                len(set(target.classes)) == len(target.classes) >= 2,
+                f"{target.name!r} has the classes {list(target.classes)}; at least two, each once, are declared",
+            )
+    require(
+        isinstance(dataset.rows, slice),
+        f"its rows are {dataset.rows!r}; they are a slice of each array's rows, such as slice(0, 12)",
+    )
+    sync, recipe = getattr(dataset, "sync", None), getattr(dataset, "recipe", None)
+    require(sync in (None, "beat", "frame"), f"its sync is {sync!r}; it is 'beat', 'frame' or None")
+    require(
+        recipe is None or isinstance(recipe, Recipe),
+        f"its recipe is {recipe!r}; it is a musicemo.audio.Recipe or None",
+    )
+    return {target.name: target for target in targets}
+
+
+def _check_tracks(contract: Contract, declared: Mapping[str, Target], tracks: Sequence[Track]) -> None:
+    with contract.clause("ids", "reading the ids"):
+        seen: set[str] = set()
+        for track in tracks:
+            require(
+                isinstance(track.id, str) and track.id,
+                f"an id is {track.id!r}; an id is text that is not empty",
+            )
+            require(track.id not in seen, f"{track.id!r} is the id of two tracks; ids are unique in a dataset")
+            seen.add(track.id)
+    with contract.clause("labels", "reading the targets of the tracks"):
+        known = ", ".join(declared)
+        for track in tracks:
+            for name in chain(track.targets, track.ratings):
+                require(
+                    name in declared,
+                    f"track {track.id!r} has {name!r}, which is not declared (targets: {known}); every target is",
+                )
+            for name, value in track.targets.items():
+                if value is not None:
+                    _require_allowed(track, declared[name], value)
+            for name, ratings in track.ratings.items():
+                for rating in ratings:
+                    _require_allowed(track, declared[name], rating)
+        for name in declared:
+            require(
+                any(track.targets.get(name) is not None for track in tracks),
+                f"no track has a value for {name!r}; a declared target is known of some track",
+            )
+    with contract.clause("groups", "reading groups and parts"):
+        for track in tracks:
+            require(
+                track.group is None or (isinstance(track.group, str) and track.group),
+                f"track {track.id!r} has the group {track.group!r}; a group is text that is not empty, or None",
+            )
+            require(
+                track.part in (None, "train", "val", "test"),
+                f"track {track.id!r} is in the part {track.part!r}; a part is train, val, test or None",
+            )
+
+
+def _require_allowed(track: Track, target: Target, value: Any) -> None:
+    if target.kind == "classification":
+        require(
+            value in target.classes,
+            f"track {track.id!r} has the {target.name} {value!r}, which is not among the declared classes",
+        )
+        return
+    require(
+        isinstance(value, float | int | np.floating) and not isinstance(value, bool),
+        f"track {track.id!r} has the {target.name} {value!r}; the value of a regression target is a number",
+    )
+    low, high = target.range
+    require(
+        low <= value <= high,
+        f"track {track.id!r} has the {target.name} {value!r}, outside the declared range [{low:g}, {high:g}]",
+    )
+
+
+def _check_features(tracks: Sequence[Track], rows: slice) -> None:
+    first: int | None = None
+    for track in tracks:
+        array = _array(track)
+        require(
+            isinstance(array, np.ndarray) and array.ndim == 2 and array.dtype.kind == "f",
+            f"track {track.id!r} has {_described(array)}; features are a floating-point array [rows, frames]",
+        )
+        require(array.shape[1], f"track {track.id!r} has no frame; features have at least one")
+        require(
+            (rows.stop or 0) <= len(array) and len(array[rows]),
+            f"track {track.id!r} has {len(array)} rows, and the dataset's rows are {rows.start or 0} to {rows.stop}; "
+            "every array has the rows that are asked for",
+        )
+        chosen = np.asarray(array[rows])
+        first = len(chosen) if first is None else first
+        require(
+            len(chosen) == first,
+            f"track {track.id!r} has {len(chosen)} rows where the first has {first}; all have as many",
+        )
+        require(
+            np.isfinite(chosen).all(),
+            f"track {track.id!r} has features that are not finite; every value must be",
+        )
+
+
+def _require_same(tracks: Sequence[Track], again: Sequence[Track], when: str) -> None:
+    contract = "order and content are the same each time, whatever the seed"
+    require(len(tracks) == len(again), f"{len(again)} tracks are yielded {when}, not {len(tracks)}; {contract}")
+    for before, after in zip(tracks, again, strict=True):
+        require(
+            before.id == after.id, f"{when} {after.id!r} stands where {before.id!r} stood before; {contract}"
+        )
+        for name in ("targets", "group", "part", "ratings"):
+            require(
+                getattr(before, name) == getattr(after, name),
+                f"track {before.id!r} has other {name} {when}; {contract}",
+            )
+    for before, after in _sampled(tracks, again):
+        require(
+            np.array_equal(_array(before), _array(after), equal_nan=True),
+            f"track {before.id!r} has other features {when}; {contract}",
+        )
+
+
+def _sampled(tracks: Sequence[Track], again: Sequence[Track]) -> Iterator[tuple[Track, Track]]:
+    """Yield the first tracks and the last, twice read: comparing all of a large dataset would take too long."""
+    yield from zip([*tracks[:10], tracks[-1]], [*again[:10], again[-1]], strict=True)
+
+
+def _array(track: Track) -> NDArray[np.floating]:
+    if isinstance(track.features, Path):
+        array: NDArray[np.floating] = np.load(track.features, mmap_mode="r", allow_pickle=False)
+        return array
+    return track.features
+
+
+def _described(value: Any) -> str:
+    return (
+        f"{value.dtype} {list(value.shape)}" if isinstance(value, np.ndarray) else f"a {type(value).__name__}"
+    )

@@ -1,0 +1,164 @@
+"""What every loss must hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from musicemo.assembly import seed_everything
+from musicemo.testing._contract import Contract, built, check_pickle, check_tensors, quiet, require
+
+__all__ = ["check_loss"]
+
+_COUNTS = {"jazz": 9, "pop": 30, "rock": 1}
+"""Classes of a task, and their training tracks."""
+
+
+def check_loss(loss: Any, parameters: Mapping[str, Any] | None = None) -> None:
+    """Hold a loss to `musicemo.contracts.Loss`.
+
+    Its parameters come from TOML and go back to it; it declares its kind; it is a scalar, finite in value and
+    gradient for ties, constant predictions, constant targets, far outliers and batches of one, and not negative
+    unless it says so; it depends on the prediction; it repeats under a seed; it has nothing to train and nothing in
+    its state; it can be pickled; its tensors follow it to a device; it leaves its input alone.
+
+    Args:
+        loss: the class, a function that makes one, or the name that it is installed under.
+        parameters: its TOML table, without ``type`` and ``weight``.
+
+    Raises:
+        ContractError: with a sentence for every clause that is broken.
+        InputError: nothing of that name is installed.
+    """
+    with Contract("loss", loss, parameters) as contract, quiet():
+        component = contract.configured()
+        with contract.clause("kind", "looking at its kind", essential=True):
+            kind = getattr(contract.given, "kind", None)
+            require(
+                kind in ("regression", "classification"),
+                f'its kind is {kind!r}; a loss has a class attribute kind = "regression" or "classification"',
+            )
+        with contract.clause("construction", "constructing it", essential=True):
+            made = built(contract, component, class_counts=_COUNTS if kind == "classification" else {})
+            require(isinstance(made, nn.Module), f"it is a {type(made).__name__}; a loss is an nn.Module")
+        examples = dict(_ratings() if kind == "regression" else _labels())
+        _check_values(contract, made, examples)
+        _check_repeats(contract, made, *examples["random"])
+        with contract.clause("state", "reading its state_dict"):
+            learnt = [name for name, _ in made.named_parameters()]
+            require(
+                not learnt,
+                f"it has parameters ({', '.join(learnt)}); a loss is not trained: what learns is a weighting",
+            )
+            kept = sorted(made.state_dict())
+            require(
+                not kept,
+                f"it has {', '.join(kept)} in its state_dict; a loss is in no checkpoint: register its buffers with "
+                "persistent=False",
+            )
+        check_pickle(contract, made)
+        check_tensors(contract, made)
+
+
+def _check_values(contract: Contract, loss: nn.Module, examples: Mapping[str, tuple[Tensor, Tensor]]) -> None:
+    with contract.clause("scalar", "computing it", essential=True):
+        for name, (prediction, target) in examples.items():
+            value = loss(prediction, target)
+            found = list(value.shape) if isinstance(value, Tensor) else type(value).__name__
+            require(
+                isinstance(value, Tensor) and value.dim() == 0 and value.is_floating_point(),
+                f"{name}: it returns {found} for predictions {list(prediction.shape)}; a loss returns a scalar tensor",
+            )
+    with contract.clause("finite", "computing its gradient"):
+        for name, example in examples.items():
+            value, gradient = _differentiated(loss, *example)
+            require(value.isfinite(), f"{name}: it is {value.item()}; a loss is finite for every finite input")
+            require(gradient.isfinite().all(), f"{name}: its gradient is not finite, though its input is")
+    with contract.clause("gradient", "computing its gradient"):
+        _, gradient = _differentiated(loss, *examples["random"])
+        require(
+            gradient.any(), "its gradient is zero for random predictions, so that nothing can be learnt from it"
+        )
+    with contract.clause("sign", "computing it"):
+        for name, (prediction, target) in examples.items():
+            value = float(loss(prediction, target))
+            require(
+                value >= -1e-6 or getattr(loss, "may_be_negative", False),
+                f"{name}: it is {value:.3g}; a loss is not negative, unless its class has may_be_negative = True",
+            )
+    tell: Any = getattr(loss, "diagnostics", None)
+    if tell is not None:
+        with contract.clause("diagnostics", "asking for its diagnostics"):
+            told = tell(*examples["random"])
+            require(
+                isinstance(told, dict) and all(isinstance(value, float | int) for value in told.values()),
+                f"its diagnostics are {told!r}; they are a dict of names to numbers",
+            )
+
+
+def _check_repeats(contract: Contract, loss: nn.Module, prediction: Tensor, target: Tensor) -> None:
+    kept = prediction.clone(), target.clone()
+    with contract.clause("seed", "computing it twice"):
+        results = []
+        for _ in range(2):
+            seed_everything(3)
+            results.append(_differentiated(loss, prediction, target))
+        require(
+            all(torch.equal(first, second) for first, second in zip(*results, strict=True)),
+            "the same batch has two losses or gradients under one seed; chance comes from the generators of torch, "
+            "numpy and random, which the core seeds",
+        )
+    with contract.clause("input", "computing it"):
+        require(
+            torch.equal(prediction, kept[0]) and torch.equal(target, kept[1]),
+            "it changes its input in place; predictions and targets belong to the core",
+        )
+
+
+def _differentiated(loss: nn.Module, prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the value and its gradient in the prediction."""
+    given = prediction.detach().requires_grad_()
+    value = loss(given, target)
+    require(
+        value.requires_grad,
+        "it cannot be differentiated: its value does not depend on the prediction in torch's graph",
+    )
+    (gradient,) = torch.autograd.grad(value, given, materialize_grads=True)
+    return value.detach(), gradient
+
+
+def _ratings() -> Iterator[tuple[str, tuple[Tensor, Tensor]]]:
+    generator = torch.Generator().manual_seed(0)
+    prediction, target = (torch.rand(32, generator=generator) for _ in range(2))
+    constant, tied = torch.full((4,), 0.3), torch.tensor([0.0, 0.0, 1.0, 1.0])
+    varied = torch.tensor([0.1, 0.4, 0.4, 0.9])
+    yield "random", (prediction, target)
+    yield "predictions that are right", (target.clone(), target)
+    yield "constant predictions", (constant, varied)
+    yield "constant targets", (varied, constant)
+    yield "constant predictions of constant targets", (constant, constant.clone())
+    yield "tied predictions", (tied, varied)
+    yield "tied targets", (varied, tied)
+    yield "far outliers", (varied * 1e4, varied)
+    yield "a batch of one", (torch.tensor([0.7]), torch.tensor([0.2]))
+    yield "a batch of one that is right", (torch.tensor([0.7]), torch.tensor([0.7]))
+
+
+def _labels() -> Iterator[tuple[str, tuple[Tensor, Tensor]]]:
+    generator = torch.Generator().manual_seed(0)
+    classes = len(_COUNTS)
+    target = torch.randint(classes, (32,), generator=generator)
+    sure = 40 * nn.functional.one_hot(target, classes).float()
+    yield "random", (torch.randn(32, classes, generator=generator), target)
+    yield "predictions that are right", (sure, target)
+    yield "predictions that are wrong", (-sure, target)
+    yield "constant predictions", (torch.zeros(32, classes), target)
+    yield "far outliers", (1e4 * torch.randn(32, classes, generator=generator), target)
+    yield (
+        "a batch of one class",
+        (torch.randn(4, classes, generator=generator), torch.ones(4, dtype=torch.int64)),
+    )
+    yield "a batch of one", (torch.randn(1, classes, generator=generator), torch.tensor([2]))

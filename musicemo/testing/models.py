@@ -1,0 +1,209 @@
+"""What every model must hold."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from musicemo.assembly import seed_everything
+from musicemo.testing._contract import Contract, built, check_pickle, check_tensors, difference, quiet, require
+
+__all__ = ["check_model"]
+
+_TOLERANCE = 1e-4
+"""Of embeddings that are computed in another order: float32 has seven digits."""
+
+
+def check_model(
+    model: Any,
+    parameters: Mapping[str, Any] | None = None,
+    *,
+    input_sizes: Sequence[int] = (12, 140),
+    lengths: Sequence[int] = (23, 40, 7, 1),
+) -> None:
+    """Hold a model to `musicemo.contracts.Model`.
+
+    Its parameters come from TOML and go back to it; its embeddings are `[batch, embedding_size]`, finite, the same
+    alone and in a padded batch, in the batch's order, without chance in evaluation mode and repeatable under a seed
+    in training; gradients are finite and reach every parameter; its state is saved and restored strictly, without
+    executing anything; it can be pickled; its tensors follow it to a device; it leaves its input alone.
+
+    Args:
+        model: the class, a function that makes one, or the name that it is installed under.
+        parameters: its TOML table, without ``type``.
+        input_sizes: numbers of feature rows to try; 12 is chroma, 128 mel and 140 both.
+        lengths: frames of the tracks to try; a dataset may have tracks of one.
+
+    Raises:
+        ContractError: with a sentence for every clause that is broken.
+        InputError: nothing of that name is installed.
+    """
+    with Contract("model", model, parameters) as contract, quiet():
+        component = contract.configured()
+        for size in input_sizes:
+
+            def make(seed: int = 0, size: int = size) -> nn.Module:
+                found: nn.Module = built(contract, component, seed, input_size=size)
+                return found
+
+            _check(contract, make, _tracks(lengths, size))
+
+
+def _check(contract: Contract, make: Callable[[int], nn.Module], tracks: Sequence[Tensor]) -> None:
+    with contract.clause("construction", "constructing it", essential=True):
+        made = make(0)
+        require(isinstance(made, nn.Module), f"it is a {type(made).__name__}; a model is an nn.Module")
+        size = getattr(made, "embedding_size", None)
+        require(
+            isinstance(size, int) and not isinstance(size, bool) and size > 0,
+            f"its embedding_size is {size!r}; a model has an integer above 0, the size of its embedding",
+        )
+    x, lengths = _padded(tracks)
+    with contract.clause("shape", f"embedding a batch of shape {list(x.shape)}", essential=True):
+        embedding = _embed(made.eval(), x, lengths)
+        require(
+            isinstance(embedding, Tensor) and embedding.is_floating_point(),
+            f"it returns {type(embedding).__name__}; a model returns one floating-point tensor",
+        )
+        require(
+            list(embedding.shape) == [len(tracks), size],
+            f"{len(tracks)} tracks give shape {list(embedding.shape)}; a model returns [batch, embedding_size], "
+            f"here [{len(tracks)}, {size}]",
+        )
+    _check_evaluation(contract, make, tracks)
+    _check_training(contract, make, tracks)
+    _check_state(contract, make, tracks)
+    check_tensors(contract, made)
+
+
+def _check_evaluation(contract: Contract, make: Callable[[int], nn.Module], tracks: Sequence[Tensor]) -> None:
+    """Check embeddings in evaluation mode, after a step of training, whose traces could hide in a fresh network."""
+    model = _trained(make, tracks)
+    x, lengths = _padded(tracks)
+    with contract.clause("finite", "embedding tracks of zeros"):
+        for name, value in (("tracks", x), ("tracks of zeros", torch.zeros_like(x))):
+            require(
+                _embed(model, value, lengths).isfinite().all(),
+                f"{name} have an embedding that is not finite; every finite input has a finite one",
+            )
+    with contract.clause("input", "embedding a batch", essential=True):
+        kept = x.clone(), lengths.clone()
+        _embed(model, x, lengths)
+        require(
+            torch.equal(x, kept[0]) and torch.equal(lengths, kept[1]),
+            "it changes its input in place; batches belong to the core",
+        )
+    with contract.clause("evaluation", "embedding a batch twice", essential=True):
+        before = {name: value.clone() for name, value in model.state_dict().items()}
+        first, second = (_embed(model, x, lengths) for _ in range(2))
+        require(
+            torch.equal(first, second),
+            "the same batch has two embeddings in evaluation mode; nothing is left to chance there (is dropout on?)",
+        )
+        for name, value in model.state_dict().items():
+            require(
+                torch.equal(value, before[name]), f"evaluation changes {name!r}; only training changes a model"
+            )
+    with contract.clause("padding", "embedding tracks one by one"):
+        together = _embed(model, torch.nn.functional.pad(x, (0, 0, 0, 9)), lengths)
+        for index, track in enumerate(tracks):
+            alone = _embed(model, *_padded([track]))[0]
+            found = difference(together[index], alone)
+            require(
+                found <= _TOLERANCE * max(1.0, float(alone.abs().max())),
+                f"a track of {len(track)} frames has another embedding alone than in a padded batch, by {found:.2g}; "
+                "padding must not change an embedding in evaluation mode",
+            )
+    with contract.clause("order", "embedding a batch backwards"):
+        found = difference(_embed(model, x.flip(0), lengths.flip(0)), _embed(model, x, lengths).flip(0))
+        require(
+            found <= _TOLERANCE * max(1.0, float(_embed(model, x, lengths).abs().max())),
+            f"tracks in another order have other embeddings, by {found:.2g}; a track gives the same one in any batch",
+        )
+
+
+def _check_training(contract: Contract, make: Callable[[int], nn.Module], tracks: Sequence[Tensor]) -> None:
+    x, lengths = _padded(tracks)
+    results: list[dict[str, Tensor | None]] = []
+    with contract.clause("gradients", "training on a batch", essential=True):
+        for _ in range(2):
+            model = make(3).train()
+            seed_everything(5)
+            given = x.clone().requires_grad_()
+            embedding = model(given, lengths)
+            require(
+                embedding.requires_grad,
+                "its embedding needs no gradient in training, so that nothing can be learnt through it",
+            )
+            embedding.square().sum().backward()
+            results.append(
+                {"the embedding": embedding.detach()}
+                | {name: value.grad for name, value in model.named_parameters() if value.requires_grad}
+            )
+            for name, value in results[-1].items():
+                require(value is not None, f"no gradient reaches the parameter {name!r}: is it used?")
+                require(
+                    value is not None and value.isfinite().all(),
+                    f"{name} is not finite after a step of training; gradients are finite for every finite input",
+                )
+            require(
+                given.grad is not None and given.grad.isfinite().all() and given.grad.any(),
+                "the embedding does not depend on the features, or their gradient is not finite",
+            )
+    with contract.clause("seed", "training on a batch twice"):
+        first, second = results
+        for name, value in first.items():
+            other = second[name]
+            require(
+                value is not None and other is not None and torch.equal(value, other),
+                f"{name} differs between two runs with one seed; chance comes from the generators of torch, numpy "
+                "and random, which the core seeds",
+            )
+
+
+def _check_state(contract: Contract, make: Callable[[int], nn.Module], tracks: Sequence[Tensor]) -> None:
+    model = _trained(make, tracks)
+    x, lengths = _padded(tracks)
+    expected = _embed(model, x, lengths)
+    with contract.clause("state", "restoring its state_dict"):
+        file = io.BytesIO()
+        torch.save(model.state_dict(), file)
+        file.seek(0)
+        state = torch.load(file, weights_only=True)
+        fresh = make(1).eval()
+        fresh.load_state_dict(state, strict=True)
+        require(
+            torch.equal(_embed(fresh, x, lengths), expected),
+            "another with its state_dict has other embeddings; all that is learnt is in the state_dict",
+        )
+    arrived = check_pickle(contract, model)
+    if arrived is not None:
+        with contract.clause("pickle", "embedding after pickling"):
+            require(torch.equal(_embed(arrived, x, lengths), expected), "once pickled it has other embeddings")
+
+
+def _trained(make: Callable[[int], nn.Module], tracks: Sequence[Tensor]) -> nn.Module:
+    """Return a model in evaluation mode that has seen a batch in training."""
+    model = make(0).train()
+    _embed(model, *_padded([2 * track + 0.5 for track in tracks]))
+    return model.eval()
+
+
+@torch.no_grad()
+def _embed(model: nn.Module, x: Tensor, lengths: Tensor) -> Tensor:
+    found: Tensor = model(x, lengths)
+    return found
+
+
+def _tracks(lengths: Sequence[int], size: int) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return [torch.randn(length, size, generator=generator) for length in lengths]
+
+
+def _padded(tracks: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    lengths = torch.tensor([len(track) for track in tracks])
+    return nn.utils.rnn.pad_sequence(list(tracks), batch_first=True), lengths

@@ -1,0 +1,45 @@
+"""The built-in components hold their contracts, with default parameters and others, as any author's would."""
+
+import pytest
+
+from musicemo import registry
+from musicemo.testing import check_loss, check_model
+
+
+def own(kind):
+    return [claim.name for claim in registry.claims(kind) if claim.distribution == "musicemo"]
+
+
+@pytest.mark.parametrize("name", own("model"))
+def test_models(name):
+    check_model(name)
+
+
+@pytest.mark.parametrize("name", own("loss"))
+def test_losses(name):
+    check_loss(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("cnn", {"pooling": "mean-max", "channels": [3, 5, 6], "kernels": [5, 4, 3], "dropout": 0.2}),
+        ("cnn", {"pooling": "flatten", "frames": 30, "channels": [4], "kernels": [5]}),
+        ("lstm", {"layers": 2, "dropout": 0.2}),
+    ],
+)
+def test_models_with_other_parameters(name, parameters):
+    check_model(name, parameters)
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("soft-spearman", {"form": "soft", "regularization": "kl"}),
+        ("soft-spearman", {"form": "study"}),
+        ("cross-entropy", {"class_weights": "balanced", "label_smoothing": 0.1}),
+        ("cross-entropy", {"class_weights": {"rock": 3.0}}),
+    ],
+)
+def test_losses_with_other_parameters(name, parameters):
+    check_loss(name, parameters)
