@@ -32,21 +32,34 @@ _DEFAULT_WEIGHTING = {"type": "constant"}
 _DEFAULT_LOSSES = {"regression": "mse", "classification": "cross-entropy"}
 
 
-class _Schema(Settings):
+class ExperimentTable(Settings):
     """The file as a whole; components are validated against their own signatures."""
 
+    #: The experiment's name, and that of its folder in ``runs``; the file's where absent.
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    #: What it is about, in a sentence.
     description: str = ""
+    #: Of the initial weights and the order of the batches; the split has one of its own.
     seed: _Seed | None = None
+    #: A run for each, instead of ``seed``: replicates.
     seeds: list[_Seed] | None = Field(default=None, min_length=1)
+    #: Where the tracks come from.
     dataset: dict[str, Any]
+    #: Which track trains, validates and tests.
     split: SplitSettings = SplitSettings()
+    #: How features are scaled before training.
     scaling: ScalingSettings = ScalingSettings()
+    #: The backbone, which every task shares.
     model: dict[str, Any]
+    #: The layers between the backbone and each task's prediction.
     head: HeadSettings = HeadSettings()
+    #: What to predict: a table for each task.
     tasks: dict[_Name, TaskSettings] = Field(min_length=1)
+    #: How the tasks' losses become one objective.
     weighting: dict[str, Any] = Field(default_factory=lambda: dict(_DEFAULT_WEIGHTING))
+    #: How the network is fitted.
     training: TrainingSettings = TrainingSettings()
+    #: How sure the metrics are.
     evaluation: EvaluationSettings = EvaluationSettings()
 
     @field_validator("seeds")
@@ -57,7 +70,7 @@ class _Schema(Settings):
         return seeds
 
     @model_validator(mode="after")
-    def _one_of_seed_and_seeds(self) -> _Schema:
+    def _one_of_seed_and_seeds(self) -> ExperimentTable:
         if self.seed is not None and self.seeds is not None:
             raise ValueError("give either seed or seeds")
         return self
@@ -139,11 +152,13 @@ def load_experiment(file: Path, overrides: Sequence[str] = ()) -> Experiment:
     source = _toml.read(file, list(overrides))
     source.table.setdefault("name", file.stem)
     problems: list[str] = []
-    schema: _Schema | None = None
+    schema: ExperimentTable | None = None
     try:
-        schema = registry.validate(_Schema, source.table)  # type: ignore[assignment]  # of the class given
+        schema = registry.validate(ExperimentTable, source.table)  # type: ignore[assignment]  # of the class given
     except ValidationError as error:
-        problems += [describe_problem(source, (), _Schema, details, ["extends"]) for details in error.errors()]
+        problems += [
+            describe_problem(source, (), ExperimentTable, details, ["extends"]) for details in error.errors()
+        ]
     components = Components(source, problems)
     dataset = components.find("dataset", ("dataset",))
     model = components.find("model", ("model",))

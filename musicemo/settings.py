@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler
+
+from musicemo._docstrings import attribute_docs
 
 __all__ = ["Settings"]
 
@@ -11,3 +15,13 @@ class Settings(BaseModel):
     """A table whose unknown keys are errors and whose values have the type that they are written with."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: Any, handler: GetJsonSchemaHandler) -> Any:
+        """Describe each key in the JSON Schema with what the code says of it."""
+        found = handler(core)
+        keys = handler.resolve_ref_schema(found).get("properties", {})
+        for name, text in attribute_docs(cls, Settings).items():
+            if name in keys:
+                keys[name]["description"] = text
+        return found

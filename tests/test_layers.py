@@ -17,6 +17,7 @@ ROOT = Path(musicemo.__file__).parent
 
 #: The rooms, the lowest first; those of one line do not import each other.
 ROOMS = (
+    ("_docstrings",),
     ("errors", "settings", "_version"),
     ("files", "_toml", "progress", "workers"),
     ("_problems",),
@@ -27,7 +28,7 @@ ROOMS = (
     ("training", "registry"),
     ("_components",),
     ("experiment",),
-    ("runs",),
+    ("runs", "json_schema"),
     ("assembly",),
     ("pipeline", "prediction"),
     ("cli", "testing", "__main__"),

@@ -1,4 +1,4 @@
-"""``musicemo validate`` and ``musicemo show``."""
+"""``musicemo validate``, ``musicemo show`` and ``musicemo schema``."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ from typing import Annotated
 
 import typer
 
-from musicemo.cli._options import ExperimentFile, ExperimentFiles, Overrides
+from musicemo.cli._options import ExperimentFile, ExperimentFiles, Output, Overrides
 
 __all__ = ["add_commands"]
 
 
 def add_commands(app: typer.Typer) -> None:
-    """Add ``validate`` and ``show``."""
+    """Add ``validate``, ``show`` and ``schema``."""
     app.command()(validate)
     app.command()(show)
+    app.command()(schema)
 
 
 def validate(
@@ -64,3 +65,16 @@ def show(experiment: ExperimentFile, overrides: Overrides = None) -> None:
         console.print(Syntax(text, "toml", background_color="default"))
     else:
         typer.echo(text, nl=False)
+
+
+def schema(output: Output = None) -> None:
+    """Print the JSON Schema of experiment files, for editors.
+
+    It has the parameters of every component that is installed. An editor that knows TOML completes and checks a
+    file whose first line is "#:schema FILE".
+    """
+    from musicemo.cli._output import check_output, emit_json
+    from musicemo.json_schema import experiment_schema
+
+    check_output(output)
+    emit_json(experiment_schema(), output)

@@ -39,18 +39,23 @@ Indices = NDArray[np.intp]
 class SplitSettings(Settings):
     """The table ``[split]``."""
 
+    #: The dataset's own parts, a draw, one with equal shares of classes or ratings, whole groups, or folds.
     method: Literal["official", "random", "stratified", "grouped", "kfold"] = "stratified"
-    #: Shares of the tracks; an official test part and a fold stand as they are.
+    #: Share of the tracks that early stopping looks at.
     validation: float = Field(default=0.2, ge=0, lt=1)
+    #: Share of the tracks that nothing looks at before the end; an official test part and a fold stand as they are.
     test: float = Field(default=0.2, ge=0, lt=1)
     #: Independent of the experiment's seeds, so that replicates are tested on the same tracks.
     seed: int = Field(default=0, ge=0, lt=2**32)
     #: The task whose classes or binned ratings every part has in equal shares; the first one where absent.
     stratify: str | None = None
+    #: How many bins of equal size ratings are cut into for it.
     bins: int = Field(default=5, ge=2)
-    #: k-fold: the number of folds, whether no group stands on two sides, and one fold instead of all.
+    #: k-fold: the number of folds.
     folds: int = Field(default=5, ge=2)
+    #: k-fold: whether no group stands on two sides.
     grouped: bool = False
+    #: k-fold: one fold instead of all, counted from 0.
     fold: int | None = Field(default=None, ge=0)
 
     @model_validator(mode="after")

@@ -22,7 +22,9 @@ __all__ = ["HeadSettings", "Task", "TaskSettings", "make_task"]
 class HeadSettings(Settings):
     """The dense layers between the embedding and a task's prediction."""
 
+    #: Units of each hidden layer; ``[]`` for a linear head.
     hidden: list[Annotated[int, Field(gt=0)]] = Field(default_factory=lambda: [50])
+    #: Share of the units that a training step leaves out.
     dropout: float = Field(default=0.2, ge=0, lt=1)
     #: Regression only: ``sigmoid`` keeps predictions inside the target's range.
     output: Literal["linear", "sigmoid"] = "linear"
@@ -37,6 +39,7 @@ class TaskSettings(Settings):
     loss: dict[str, Any] | Annotated[list[dict[str, Any]], Field(min_length=1)] | None = None
     #: Classification: class -> the class that it is merged into, or false to drop it.
     classes: dict[str, Annotated[str, Field(min_length=1)] | Literal[False]] = Field(default_factory=dict)
+    #: A head of its own, instead of the table ``[head]``.
     head: HeadSettings | None = None
 
 

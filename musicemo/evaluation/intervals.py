@@ -22,8 +22,9 @@ _AT_ONCE = 1_000_000
 class EvaluationSettings(Settings):
     """The table ``[evaluation]``."""
 
-    #: Bootstrap resamples of a part's tracks, and the intervals' confidence.
+    #: Bootstrap resamples of a part's tracks.
     resamples: int = Field(default=1000, ge=100)
+    #: Of the intervals: the share of them that holds the true value.
     confidence: float = Field(default=0.95, gt=0, lt=1)
 
 

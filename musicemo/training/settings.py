@@ -14,7 +14,9 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class _Optimizer(Settings):
+    #: Learning rate.
     lr: float = Field(default=1e-3, gt=0)
+    #: Of the network's weights; a weighting's own parameters decay never.
     weight_decay: float = Field(default=0.0, ge=0)
 
 
@@ -22,6 +24,7 @@ class Adam(_Optimizer):
     """Kingma and Ba (2015), "Adam: A Method for Stochastic Optimization"; weight decay is an L2 penalty."""
 
     type: Literal["adam"]
+    #: Decay of the running means of the gradient and of its square.
     betas: tuple[Share, Share] = (0.9, 0.999)
 
 
@@ -29,7 +32,9 @@ class AdamW(_Optimizer):
     """Loshchilov and Hutter (2019), "Decoupled Weight Decay Regularization"."""
 
     type: Literal["adamw"]
+    #: Of the network's weights, apart from the gradient; a weighting's own parameters decay never.
     weight_decay: float = Field(default=0.01, ge=0)
+    #: Decay of the running means of the gradient and of its square.
     betas: tuple[Share, Share] = (0.9, 0.999)
 
 
@@ -37,7 +42,9 @@ class SGD(_Optimizer):
     """Stochastic gradient descent."""
 
     type: Literal["sgd"]
+    #: Share of the last step that is taken again.
     momentum: Share = 0.9
+    #: Whether to look ahead, as Nesterov's momentum does.
     nesterov: bool = False
 
 
@@ -59,6 +66,7 @@ class Cosine(_WithWarmup):
     """A half cosine down to `final` times the learning rate, which is reached as the last epoch ends."""
 
     type: Literal["cosine"]
+    #: Share of the learning rate that is left at the end.
     final: float = Field(default=0.0, ge=0, le=1)
 
 
@@ -66,7 +74,9 @@ class StepDecay(_WithWarmup):
     """Times `factor` every `every` epochs."""
 
     type: Literal["step"]
+    #: Epochs between two steps.
     every: int = Field(gt=0)
+    #: What the learning rate is multiplied by.
     factor: float = Field(default=0.1, gt=0, lt=1)
 
 
@@ -74,7 +84,9 @@ class Plateau(Settings):
     """Times `factor` after more than `patience` epochs without a better value of what early stopping monitors."""
 
     type: Literal["plateau"]
+    #: What the learning rate is multiplied by.
     factor: float = Field(default=0.5, gt=0, lt=1)
+    #: Epochs to wait for a better value.
     patience: int = Field(default=5, ge=0)
 
 
@@ -84,9 +96,11 @@ ScheduleSettings = Annotated[Constant | Cosine | StepDecay | Plateau, Field(disc
 class EarlyStoppingSettings(Settings):
     """Which quantity chooses the best epoch, and how long to wait for a better one."""
 
+    #: Any quantity in ``history.jsonl``.
     monitor: str = "val/loss"
+    #: Whether less of it is better, or more; ``auto`` knows losses and metrics.
     mode: Literal["auto", "min", "max"] = "auto"
-    #: ``false`` trains every epoch.
+    #: Epochs without a better value after which training ends; ``false`` trains every epoch.
     patience: Annotated[int, Field(ge=1)] | Literal[False] = 10
     #: What a value must improve by to count.
     min_delta: float = Field(default=0.0, ge=0)
@@ -103,16 +117,23 @@ class EarlyStoppingSettings(Settings):
 class TrainingSettings(Settings):
     """How the network is fitted."""
 
+    #: The most passes over the training part.
     epochs: int = Field(default=100, ge=1)
+    #: Tracks a batch.
     batch_size: int = Field(default=32, ge=1)
     #: Put tracks of similar length together.
     bucket: bool = False
     #: Where features are kept: ``auto`` is memory if half of what is free is enough.
     cache: Literal["auto", "memory", "disk"] = "auto"
+    #: What takes the steps.
     optimizer: OptimizerSettings = Adam(type="adam")
+    #: What becomes of the learning rate.
     schedule: ScheduleSettings = Constant(type="constant")
     #: Scale gradients down to this norm.
     clip_gradient_norm: float | None = Field(default=None, gt=0)
+    #: Of the forward and backward pass; weights stay in 32 bits.
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    #: Where to train; ``auto`` is the GPU where there is one.
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    #: Which epoch is the best, and when to stop.
     early_stopping: EarlyStoppingSettings = EarlyStoppingSettings()

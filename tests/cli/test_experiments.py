@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 
@@ -81,3 +82,10 @@ def test_a_resolved_experiment_is_coloured_on_a_terminal(experiment_file, monkey
     text = call("show", experiment_file)
     assert "\x1b[" in text
     assert "batch_size" in re.sub(r"\x1b\[[0-9;]*m", "", text)
+
+
+def test_the_schema_is_json(tmp_path):
+    assert call("schema", "--output", tmp_path / "schema.json") == ""
+    schema = json.loads((tmp_path / "schema.json").read_text())
+    assert schema == json.loads(call("schema"))
+    assert "dataset:memory" in schema["$defs"]

@@ -17,6 +17,7 @@ HELP = {
     ("run",): ["EXPERIMENT", "--set", "--runs", "--resume", "--device", "--overfit-batches", "KEY=VALUE"],
     ("validate",): ["EXPERIMENT", "--set", "--no-data"],
     ("show",): ["EXPERIMENT", "--set"],
+    ("schema",): ["--output"],
     ("data",): ["EXPERIMENT", "--set", "--json"],
     ("tensorboard",): ["RUNS", "--port", "--host", "--no-browser"],
     ("environment",): ["--json", "--output"],

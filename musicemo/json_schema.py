@@ -1,0 +1,97 @@
+"""The JSON Schema of an experiment file, with which editors complete and check one as it is written."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic.json_schema import GenerateJsonSchema
+
+from musicemo import registry
+from musicemo._docstrings import parameter_docs, summary
+from musicemo.contracts import PROVIDED
+from musicemo.errors import InputError
+from musicemo.experiment import ExperimentTable
+
+__all__ = ["component_schema", "experiment_schema"]
+
+Json = dict[str, Any]
+
+_WEIGHT = {
+    "type": "number",
+    "exclusiveMinimum": 0,
+    "default": 1.0,
+    "description": "What the term is multiplied by in the task's loss.",
+}
+_EXTENDS = {
+    "type": "string",
+    "description": "Another experiment file, relative to this one, which this one is laid over.",
+}
+
+
+def experiment_schema() -> Json:
+    """Return the schema of an experiment file, the parameters of every installed component included.
+
+    A table of a component is one of those installed, told apart by ``type``. In a file that extends another, what
+    the other has may be absent. A component that cannot be imported is left out with a warning.
+    """
+    schema = ExperimentTable.model_json_schema(schema_generator=_Untitled)
+    definitions, keys = schema["$defs"], schema["properties"]
+    for kind in PROVIDED:
+        definitions |= {f"{kind}:{name}": found for name, found in _components(kind)}
+        chosen = [{"$ref": f"#/$defs/{key}"} for key in definitions if key.startswith(f"{kind}:")]
+        definitions[kind] = {"type": "object", "oneOf": [*chosen, {"not": {"required": ["type"]}}]}
+    for kind in ("dataset", "model", "weighting"):
+        keys[kind] = {"$ref": f"#/$defs/{kind}", "description": keys[kind]["description"]}
+    losses = definitions["TaskSettings"]["properties"]["loss"]
+    terms = {"type": "array", "items": {"$ref": "#/$defs/loss"}, "minItems": 1}
+    losses["anyOf"] = [{"$ref": "#/$defs/loss"}, terms]
+    keys["extends"] = _EXTENDS
+    required = schema.pop("required")
+    typed = {kind: {"required": ["type"]} for kind in ("dataset", "model")}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "musicemo experiment",
+        **schema,
+        "if": {"not": {"required": ["extends"]}},
+        "then": {"required": [key for key in required if key != "name"], "properties": typed},
+    }
+
+
+def component_schema(kind: str, name: str, component: Any) -> Json:
+    """Return the schema of one component's table.
+
+    Raises:
+        InputError: its signature cannot be read.
+    """
+    table = registry.schema(component, PROVIDED[kind])
+    found = table.model_json_schema(schema_generator=_Untitled)
+    keys = found.setdefault("properties", {})
+    for key, text in parameter_docs(component).items():
+        if key in keys:
+            keys[key]["description"] = text
+    found["properties"] = {"type": {"const": name}, **keys, **({"weight": _WEIGHT} if kind == "loss" else {})}
+    found["required"] = ["type", *found.get("required", ())]
+    found["description"] = summary(component)
+    return found
+
+
+def _components(kind: str) -> Iterator[tuple[str, Json]]:
+    for name in sorted({claim.name for claim in registry.claims(kind)}):
+        try:
+            yield name, component_schema(kind, name, registry.load(kind, name))
+        except InputError as error:
+            warnings.warn(f"{error}; it is left out", stacklevel=3)
+
+
+class _Untitled(GenerateJsonSchema):
+    """Without a title for every key that only spells the key in another way."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False
+
+    def model_schema(self, schema: Any) -> Json:
+        found = super().model_schema(schema)
+        found.pop("title", None)
+        return found

@@ -1,0 +1,173 @@
+"""The JSON Schema of experiment files, against files that are right and wrong."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import fakes as fakes_module
+import jsonschema
+import pytest
+
+from musicemo._docstrings import attribute_docs, parameter_docs, summary
+from musicemo.errors import InputError
+from musicemo.experiment import load_experiment
+from musicemo.json_schema import component_schema, experiment_schema
+from musicemo.settings import Settings
+
+EXPERIMENTS = sorted((Path(__file__).parents[1] / "experiments").glob("**/*.toml"))
+
+
+@pytest.fixture(scope="module")
+def installed():
+    """Return the validator of what is installed."""
+    schema = experiment_schema()
+    jsonschema.Draft202012Validator.check_schema(schema)
+    return jsonschema.Draft202012Validator(schema)
+
+
+@pytest.fixture
+def problems(fakes):
+    """Return what the schema of the fakes says of a text."""
+    validator = jsonschema.Draft202012Validator(experiment_schema())
+    return lambda text: [error.message for error in validator.iter_errors(tomllib.loads(text))]
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_every_experiment_fits(path, installed):
+    assert not [error.message for error in installed.iter_errors(tomllib.loads(path.read_text()))]
+
+
+def test_every_key_is_described(installed):
+    def walk(schema, place):
+        if isinstance(schema, dict):
+            for name, key in schema.get("properties", {}).items():
+                told = name == "type" or "description" in key or "then" in place
+                assert told, f"{place}.{name}: say what it is, in a comment #: above it, or under Args"
+            for name, inner in schema.items():
+                walk(inner, f"{place}.{name}")
+        elif isinstance(schema, list):
+            for inner in schema:
+                walk(inner, place)
+
+    walk(installed.schema, "")
+
+
+def test_a_right_file_fits(problems):
+    assert problems(fakes_module.EXPERIMENT) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("seed = 0", "sede = 0"),
+        ("seed = 0", "seed = -1"),
+        ("epochs = 3", "epochs = 0"),
+        ("epochs = 3", 'epochs = "3"'),
+        ('type = "adam"', 'type = "adamant"'),
+        ("lr = 1e-2", "lr = 0"),
+        ('type = "memory"', 'type = "memories"'),
+        ('type = "memory"', 'type = "memory"\ntracks = 0'),
+        ('type = "memory"', 'type = "memory"\ntrack = 9'),
+        ('type = "memory"', "tracks = 9"),
+        ('type = "mean"', 'type = "mean"\nhidden = 1.5'),
+        ('type = "mean"', 'type = "mean"\ninput_size = 140'),
+        ('type = "squared-error"', 'type = "squared-error", weight = 0'),
+        ('type = "squared-error"', 'type = "squared-eror"'),
+        ('loss = { type = "squared-error" }', "loss = []"),
+        ("[tasks.genre]", "[tasks.genre]\nclasses = { jazz = true }"),
+        ('[model]\ntype = "mean"', ""),
+    ],
+)
+def test_what_musicemo_refuses_does_not_fit(old, new, problems, experiment_file):
+    text = fakes_module.EXPERIMENT.replace(old, new)
+    assert text != fakes_module.EXPERIMENT
+    experiment_file.write_text(text)
+    with pytest.raises(InputError):
+        load_experiment(experiment_file)
+    assert problems(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'extends = "base.toml"',
+        'extends = "base.toml"\n[model]\nhidden = 3',
+        fakes_module.EXPERIMENT.replace('type = "squared-error"', 'type = "squared-error", weight = 2'),
+        fakes_module.EXPERIMENT.replace(
+            '{ type = "squared-error" }', '[{ type = "squared-error" }, { type = "mse" }]'
+        ),
+        fakes_module.EXPERIMENT.replace("epochs = 3", "early_stopping = { patience = false }"),
+    ],
+)
+def test_what_musicemo_takes_fits(text, problems):
+    assert problems(text) == []
+
+
+def test_a_component_that_cannot_be_imported_is_left_out_with_a_warning(fakes):
+    fakes("model", "rotten", "no_such_module:Model")
+    with pytest.warns(UserWarning, match="'rotten'.*left out"):
+        schema = experiment_schema()
+    assert "model:mean" in schema["$defs"]
+    assert "model:rotten" not in schema["$defs"]
+
+
+class Documented(Settings):
+    """A table
+    in two lines.
+    """
+
+    #: Of the first,
+    #: in two lines.
+    first: int = 0
+    #: A comment that is not right above.
+
+    second: int = 0
+    third: int = 0
+    """Right below."""
+
+
+class Child(Documented):
+    """Another."""
+
+    #: Changed.
+    second: int = 1
+
+
+class Component:
+    """One line.
+
+    Args:
+        width: Of the layer,
+            in units: many.
+        depth (int): Number of layers.
+
+    Shape: `[batch]`.
+    """
+
+    def __init__(self, width: int, depth: int, other: int = 0) -> None:
+        """Make one.
+
+        Args:
+            other: Something else.
+        """
+
+
+def test_what_the_code_says_of_itself():
+    assert attribute_docs(Child, Settings) == {
+        "first": "Of the first, in two lines.",
+        "third": "Right below.",
+        "second": "Changed.",
+    }
+    assert attribute_docs(int) == {}
+    assert summary(Documented) == "A table in two lines."
+    assert parameter_docs(Component) == {
+        "width": "Of the layer, in units: many.",
+        "depth": "Number of layers.",
+        "other": "Something else.",
+    }
+    found = component_schema("model", "documented", Component)
+    assert found["properties"]["width"]["description"] == "Of the layer, in units: many."
+    assert found["required"] == ["type", "width", "depth"]
+    schema = Child.model_json_schema()
+    assert schema["properties"]["second"]["description"] == "Changed."
