@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import to_jsonable_python
 
 from musicemo import _toml, registry
+from musicemo._local import LocalCode, is_local, line_of
 from musicemo._problems import describe_problem
 from musicemo.contracts import PROVIDED
 from musicemo.errors import InputError
@@ -23,12 +24,14 @@ __all__ = ["Component", "Components", "default_component", "make_component", "pl
 
 @dataclass(frozen=True)
 class Component:
-    """A registered class and the parameters that the experiment gives it."""
+    """A class, registered or of a file of the user's own, and the parameters that the experiment gives it."""
 
     kind: str
     name: str
     factory: Any
     parameters: Mapping[str, Any]
+    #: The file that it comes from, if it is not registered.
+    code: LocalCode | None = None
 
     def build(self, **provided: Any) -> Any:
         """Construct it with its parameters and those of `provided` that its signature names.
@@ -45,11 +48,19 @@ class Component:
                 *(f"{self.kind} {self.name!r}: {problem}" for problem in error.problems)
             ) from error
         except (TypeError, ValueError, ImportError) as error:
-            raise InputError(f"{self.kind} {self.name!r}: {error}") from error
+            where = line_of(error)
+            told = f"{where}: {type(error).__name__}: {error}" if where else str(error)
+            raise InputError(f"{self.kind} {self.name!r}: {told}") from error
+        except Exception as error:  # a user's own file may raise anything, and its line is what helps
+            if where := line_of(error):
+                raise InputError(
+                    f"{self.kind} {self.name!r}: {where}: {type(error).__name__}: {error}"
+                ) from error
+            raise
 
     def to_table(self) -> dict[str, Any]:
         """Return the TOML table, defaults filled in."""
-        return {"type": self.name, **plain(to_jsonable_python(self.parameters))}
+        return {"type": str(self.code or self.name), **plain(to_jsonable_python(self.parameters))}
 
 
 def default_component(kind: str, name: str) -> Component:
@@ -71,11 +82,20 @@ def make_component(kind: str, name: str, factory: Any, table: Mapping[str, Any])
 
 
 class Components:
-    """Looks components up and validates their tables, gathering problems."""
+    """Looks components up and validates their tables, gathering problems.
 
-    def __init__(self, source: _toml.Source, problems: list[str]) -> None:
+    Args:
+        source: the experiment's tables.
+        problems: where problems are gathered.
+        run_local_code: whether files of code that the experiment names are executed, or are a problem.
+    """
+
+    def __init__(self, source: _toml.Source, problems: list[str], *, run_local_code: bool = True) -> None:
         self._source = source
         self._problems = problems
+        self._run_local_code = run_local_code
+        #: The files of code that were found.
+        self.code: list[LocalCode] = []
 
     def find(
         self, kind: str, key: _toml.Key, default: Mapping[str, Any] | None = None, ignore: Sequence[str] = ()
@@ -94,7 +114,11 @@ class Components:
             )
             return None
         try:
-            factory = registry.load(kind, name)
+            if is_local(name):
+                code = self._local(name, (*key, "type"))
+                factory = code.load()
+            else:
+                code, factory = None, registry.load(kind, name)
             schema = _schema(factory, kind)
         except InputError as error:
             self._problems += [self._source.error((*key, "type"), problem) for problem in error.problems]
@@ -108,7 +132,27 @@ class Components:
                 for details in error.errors()
             ]
             return None
-        return Component(kind, name, factory, self._anchored(validated, key))
+        return Component(kind, name, factory, self._anchored(validated, key), code)
+
+    def _local(self, name: str, key: _toml.Key) -> LocalCode:
+        """Return the code in a file that the experiment itself names.
+
+        Raises:
+            InputError: it is named elsewhere, it is not to be executed, or it cannot be read.
+        """
+        origin = self._source.origin(key)
+        if origin.file is None:
+            raise InputError(
+                f"{name!r}: a file of code is named in the experiment file itself, so write it there"
+            )
+        if not self._run_local_code:
+            raise InputError(
+                f"{name!r} is code that came with the experiment; read it, and say --trust-local-code to execute it"
+            )
+        code = LocalCode.find(name, origin.folder)
+        if code not in self.code:
+            self.code.append(code)
+        return code
 
     def _at(self, key: _toml.Key, default: Mapping[str, Any] | None) -> Any:
         table: Any = self._source.table

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from musicemo._local import line_of
 from musicemo.contracts import Weighting
 from musicemo.data import (
     Batch,
@@ -208,7 +209,8 @@ def _terms(experiment: Experiment, tracks: Tracks, train: Indices) -> dict[str, 
 
 def _described(error: Exception) -> str:
     frame = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{type(error).__name__}: {error} ({frame.filename}:{frame.lineno})"
+    where = line_of(error) or f"{frame.filename}:{frame.lineno}"
+    return f"{type(error).__name__}: {error} ({where})"
 
 
 def seed_everything(seed: int) -> None:

@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from musicemo import _toml, registry
 from musicemo._components import Component, Components, default_component, plain
+from musicemo._local import LocalCode
 from musicemo._problems import describe_problem
 from musicemo.data import HeadSettings, ScalingSettings, SplitSettings, Task, TaskSettings
 from musicemo.errors import InputError
@@ -95,6 +96,8 @@ class Experiment:
     training: TrainingSettings
     evaluation: EvaluationSettings
     source: _toml.Source
+    #: The files of code that the experiment names, as they were executed.
+    code: Sequence[LocalCode] = ()
 
     def completed(self, tasks: Iterable[Task]) -> Experiment:
         """Return the experiment with a loss for every task: where it names none, the kind of target decides."""
@@ -143,8 +146,13 @@ def fingerprint(resolved: Mapping[str, Any], **more: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def load_experiment(file: Path, overrides: Sequence[str] = ()) -> Experiment:
+def load_experiment(file: Path, overrides: Sequence[str] = (), *, run_local_code: bool = True) -> Experiment:
     """Read, merge and validate an experiment file.
+
+    Args:
+        file: the experiment file.
+        overrides: ``KEY=VALUE``, laid over it.
+        run_local_code: whether components may come from files of code that it names, which are executed.
 
     Raises:
         InputError: with every error, each with its file, line and key.
@@ -159,7 +167,7 @@ def load_experiment(file: Path, overrides: Sequence[str] = ()) -> Experiment:
         problems += [
             describe_problem(source, (), ExperimentTable, details, ["extends"]) for details in error.errors()
         ]
-    components = Components(source, problems)
+    components = Components(source, problems, run_local_code=run_local_code)
     dataset = components.find("dataset", ("dataset",))
     model = components.find("model", ("model",))
     weighting = components.find("weighting", ("weighting",), _DEFAULT_WEIGHTING)
@@ -181,6 +189,7 @@ def load_experiment(file: Path, overrides: Sequence[str] = ()) -> Experiment:
         training=schema.training,
         evaluation=schema.evaluation,
         source=source,
+        code=tuple(components.code),
     )
 
 

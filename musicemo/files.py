@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 
 from musicemo.errors import RunError
 
-__all__ = ["read_json", "write_atomically", "write_json", "write_text"]
+__all__ = ["read_json", "write_atomically", "write_bytes", "write_json", "write_text"]
 
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], None]) -> None:
@@ -44,9 +44,14 @@ def _umask() -> int:
     return mask
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write bytes atomically."""
+    write_atomically(path, lambda file: _write(file, content))
+
+
 def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text atomically."""
-    write_atomically(path, lambda file: _write(file, text.encode()))
+    write_bytes(path, text.encode())
 
 
 def write_json(path: Path, value: Any) -> None:

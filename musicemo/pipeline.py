@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from musicemo import _toml
+from musicemo import _local, _toml
 from musicemo.assembly import Assembly, read_tracks, split_tracks
 from musicemo.data import PARTS, Split, Tracks
 from musicemo.evaluation import Evaluation
@@ -105,7 +105,8 @@ class _Replicate:
 
     def run(self, runs: Path, hooks: Hooks, *, resume: bool) -> Outcome:
         name = self.experiment.name + ("-overfit" if self.overfit_batches else "")
-        resolved = self.experiment.resolved(self.seed, self.fold)
+        code = self.experiment.code
+        resolved = _local.kept(self.experiment.resolved(self.seed, self.fold), code)
         identity = fingerprint(resolved, split=self.split.hashes["all"], overfit=self.overfit_batches)
         directory = find_run(runs, name, identity) if resume else None
         if directory and directory.results.get("status") == "done":
@@ -139,7 +140,8 @@ class _Replicate:
         if self.overfit_batches:
             known["overfit_batches"] = self.overfit_batches
         with directory, recorded(directory, run, hooks, known) as results:
-            directory.write_start(run.toml, describe_environment(self.device), self.split.to_json())
+            environment = describe_environment(self.device) | ({"code": _local.describe(code)} if code else {})
+            directory.write_start(run.toml, environment, self.split.to_json(), code)
             self._train(run, trainer, directory, hooks, results)
         return Outcome(self.seed, self.fold, directory.path, results)
 

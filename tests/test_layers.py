@@ -19,7 +19,7 @@ ROOT = Path(musicemo.__file__).parent
 ROOMS = (
     ("_docstrings",),
     ("errors", "settings", "_version"),
-    ("files", "_toml", "progress", "workers"),
+    ("files", "_local", "_toml", "progress", "workers"),
     ("_problems",),
     ("ops", "evaluation"),
     ("contracts",),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from musicemo.cli._options import Device, Format, FormatOption, Output, Overrides, TrainedRuns
+from musicemo.cli._options import Device, Format, FormatOption, Output, Overrides, TrainedRuns, TrustLocalCode
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -43,6 +43,7 @@ def evaluate(
     form: FormatOption = Format.table,
     output: Output = None,
     device: Device = "auto",
+    trust: TrustLocalCode = False,
 ) -> None:
     """Evaluate a trained run again, or on another dataset.
 
@@ -57,7 +58,7 @@ def evaluate(
     chosen = part.value if part else None
     found = [
         evaluate_run(one, overrides=overrides or [], part=chosen)
-        for one in find_runs(run, choose_device(device))
+        for one in find_runs(run, choose_device(device), trust_local_code=trust)
     ]
     if form == Format.json:
         emit_json(evaluations_json(found), output)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -38,6 +39,9 @@ def validate(
             checked = check_experiment(experiment)
             sizes = ", ".join(f"{count} {part}" for part, count in checked.tracks.items())
             tail = f"; tracks: {sizes}; {checked.parameters:,} parameters"
+        if experiment.code:
+            files = dict.fromkeys(_shown(found.path) for found in experiment.code)
+            tail += f"; runs code from {', '.join(files)}"
         count = len(experiment.replicates())
         tasks = ", ".join(experiment.tasks)
         console.print(
@@ -45,6 +49,11 @@ def validate(
             f", {count} run{'s' if count > 1 else ''}{tail}",
             markup=False,
         )
+
+
+def _shown(path: Path) -> str:
+    """Return a path as it is read best: from the working directory where it is below that."""
+    return f"./{path.relative_to(Path.cwd())}" if path.is_relative_to(Path.cwd()) else str(path)
 
 
 def show(experiment: ExperimentFile, overrides: Overrides = None) -> None:

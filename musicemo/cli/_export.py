@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from musicemo.cli._options import TrainedRuns
+from musicemo.cli._options import TrainedRuns, TrustLocalCode
 
 __all__ = ["add_commands"]
 
@@ -24,6 +24,7 @@ def export(
         list[Path] | None,
         typer.Option(metavar="SONG", help="Compare with torch on this song, instead of the run's dataset."),
     ] = None,
+    trust: TrustLocalCode = False,
 ) -> None:
     """Export a run's network as an ONNX file, compared with torch.
 
@@ -35,7 +36,7 @@ def export(
 
     if model.suffix.lower() != ".onnx":
         raise InputError(f"{model}: the file's name must end with .onnx")
-    runs = find_runs(run)
+    runs = find_runs(run, trust_local_code=trust)
     if len(runs) > 1:
         listed = ", ".join(str(one.directory) for one in runs)
         raise InputError(f"{run}: has {len(runs)} runs, and a file has room for one; name one of {listed}")

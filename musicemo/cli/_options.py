@@ -19,6 +19,7 @@ __all__ = [
     "Output",
     "Overrides",
     "TrainedRuns",
+    "TrustLocalCode",
 ]
 
 
@@ -58,3 +59,9 @@ Output = Annotated[
     typer.Option(metavar="FILE", help="Write to a file instead of standard output.", show_default=False),
 ]
 Device = Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda or mps.")]
+TrustLocalCode = Annotated[
+    bool,
+    typer.Option(
+        "--trust-local-code", help="Execute the code that the run keeps in its folder code: read it first."
+    ),
+]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from musicemo.cli._options import Device, Format, FormatOption, Output, TrainedRuns
+from musicemo.cli._options import Device, Format, FormatOption, Output, TrainedRuns, TrustLocalCode
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -58,6 +58,7 @@ def predict(
         typer.Option(metavar="PNG|DIR", help="Draw each song: a .png for one song, a folder for several."),
     ] = None,
     device: Device = "auto",
+    trust: TrustLocalCode = False,
 ) -> None:
     """Predict genre and emotions of songs.
 
@@ -73,7 +74,7 @@ def predict(
     from musicemo.training import choose_device
 
     check_output(output)
-    runs = find_runs(run, choose_device(device))
+    runs = find_runs(run, choose_device(device), trust_local_code=trust)
     predictor = Predictor(runs, sync=sync.value if sync else None, window=window, hop=hop)
     found = _find(songs)
     pictures = _pictures(plot, found)

@@ -77,7 +77,9 @@ def evaluate_run(run: TrainedRun, *, overrides: Sequence[str] = (), part: str | 
         raise InputError(
             f"{run.directory}: was a check whether few tracks can be learnt by heart; train it first"
         )
-    experiment = load_experiment(run.directory / "experiment.toml", overrides)
+    experiment = load_experiment(
+        run.directory / "experiment.toml", overrides, run_local_code=bool(run.experiment.code)
+    )
     other = any(override.partition("=")[0].split(".")[0].strip() == "dataset" for override in overrides)
     tracks = _read(run, experiment)
     part = part or (ALL if other else next((name for name in reversed(PARTS) if name in metrics), ALL))

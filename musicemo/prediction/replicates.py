@@ -12,14 +12,19 @@ from musicemo.runs import find_replicates
 __all__ = ["find_runs"]
 
 
-def find_runs(path: Path, device: torch.device | None = None) -> list[TrainedRun]:
+def find_runs(
+    path: Path, device: torch.device | None = None, *, trust_local_code: bool = False
+) -> list[TrainedRun]:
     """Return the run of a run directory, or the replicates in an experiment's folder.
 
     Args:
         path: ``runs/<name>/<run id>``, or ``runs/<name>``; see `musicemo.runs.find_replicates`.
         device: where to predict; None is the CPU.
+        trust_local_code: whether to execute the runs' copies of files of code; see `TrainedRun.load`.
 
     Raises:
         InputError: there is no such run, it is not finished, or it cannot be loaded.
     """
-    return [TrainedRun.load(found, device) for found in find_replicates(path)]
+    return [
+        TrainedRun.load(found, device, trust_local_code=trust_local_code) for found in find_replicates(path)
+    ]

@@ -38,12 +38,15 @@ class TrainedRun:
     results: Mapping[str, Any]
 
     @classmethod
-    def load(cls, directory: Path, device: torch.device | None = None) -> TrainedRun:
+    def load(
+        cls, directory: Path, device: torch.device | None = None, *, trust_local_code: bool = False
+    ) -> TrainedRun:
         """Rebuild a run's network; its dataset need not be there.
 
         Args:
             directory: the run directory.
             device: where to predict; None is the CPU.
+            trust_local_code: whether to execute the run's copy of files of code that its experiment names.
 
         Raises:
             InputError: it is no run directory, the run is not finished, a file of it is damaged, or a component that
@@ -57,7 +60,7 @@ class TrainedRun:
             raise InputError(
                 f"{directory}: the run is not finished, its status is {status!r}; musicemo run --resume goes on with it"
             )
-        experiment = load_experiment(directory / "experiment.toml")
+        experiment = load_experiment(directory / "experiment.toml", run_local_code=trust_local_code)
         path = directory / "checkpoints" / "best.pt"
         state = load_checkpoint(path)
         try:

@@ -7,14 +7,17 @@ import csv
 import fcntl
 import io
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from musicemo.errors import InputError, RunError
 from musicemo.evaluation import Evaluation
-from musicemo.files import read_json, write_json, write_text
+from musicemo.files import read_json, write_bytes, write_json, write_text
+
+if TYPE_CHECKING:
+    from musicemo._local import LocalCode
 
 __all__ = ["RunDirectory", "find_run"]
 
@@ -93,8 +96,17 @@ class RunDirectory:
         """Write `results.json`."""
         write_json(self.path / "results.json", results)
 
-    def write_start(self, toml: str, environment: Mapping[str, Any], split: Mapping[str, Any]) -> None:
-        """Write what is known before training."""
+    def write_start(
+        self,
+        toml: str,
+        environment: Mapping[str, Any],
+        split: Mapping[str, Any],
+        code: Sequence[LocalCode] = (),
+    ) -> None:
+        """Write what is known before training, and the files of code that the experiment names."""
+        for name, content in {found.kept: found.content for found in code}.items():
+            (self.path / name).parent.mkdir(exist_ok=True)
+            write_bytes(self.path / name, content)
         write_text(self.path / "experiment.toml", toml)
         write_json(self.path / "environment.json", environment)
         write_json(self.path / "split.json", split)

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from musicemo._local import line_of
 from musicemo.errors import MusicemoError, RunError
 from musicemo.files import write_text
 from musicemo.runs.directory import RunDirectory
@@ -58,8 +59,9 @@ def recorded(
 
         write_text(directory.path / "error.txt", traceback.format_exc())
         hint = "; try a smaller training.batch_size" if isinstance(error, torch.OutOfMemoryError) else ""
-        raise RunError(
-            f"{type(error).__name__}: {error}{hint} (traceback in {directory.path / 'error.txt'})"
-        ) from error
+        where = line_of(error)
+        what = f"{where}: " if where else ""
+        what += f"{type(error).__name__}: {error}{hint}"
+        raise RunError(f"{what} (traceback in {directory.path / 'error.txt'})") from error
     finally:
         warnings.showwarning = show

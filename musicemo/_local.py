@@ -1,0 +1,152 @@
+"""Components from a file of the user's own, which an experiment names: ``type = "./my_model.py:MyModel"``."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import re
+import sys
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from musicemo.errors import InputError, nearest
+
+__all__ = ["LocalCode", "describe", "is_local", "kept", "line_of"]
+
+#: The folder of a run directory that code is kept in, and what a file in it is called.
+_KEPT = re.compile(r"^(?P<stem>.+)-(?P<digits>[0-9a-f]{8})$")
+_FOLDER = "code"
+
+
+def is_local(name: str) -> bool:
+    """Tell the place of a file from a name that is looked up among what is installed."""
+    return "/" in name or "\\" in name or name.partition(":")[0].endswith(".py")
+
+
+@dataclass(frozen=True, slots=True)
+class LocalCode:
+    """A class, or a function that makes one, in a file; its bytes are what is hashed, executed and kept."""
+
+    path: Path
+    attribute: str
+    content: bytes
+
+    @classmethod
+    def find(cls, name: str, folder: Path) -> LocalCode:
+        """Read the file that a name says; nothing is executed.
+
+        Args:
+            name: ``FILE.py:NAME``.
+            folder: what a relative file is relative to.
+
+        Raises:
+            InputError: the name has another form, the file cannot be read, or a run's copy of it was changed.
+        """
+        file, colon, attribute = name.rpartition(":")
+        if not colon or not file.endswith(".py") or not attribute.isidentifier():
+            raise InputError(f"{name!r} must have the form FILE.py:NAME, for example ./my_model.py:MyModel")
+        path = (folder / Path(file).expanduser()).resolve()
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError as error:
+            raise InputError(f"there is no file {path}") from error
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+        found = cls(path, attribute, content)
+        kept = _KEPT.match(path.stem)
+        if path.parent.name == _FOLDER and kept and kept["digits"] != found.sha256[:8]:
+            raise InputError(f"{path}: is not what the run executed: it was changed since")
+        return found
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.attribute}"
+
+    @property
+    def sha256(self) -> str:
+        """The hash of the file's bytes."""
+        return hashlib.sha256(self.content).hexdigest()
+
+    @property
+    def kept(self) -> str:
+        """Where a run directory keeps the file: ``code/<name>-<the hash's first digits>.py``."""
+        digits = self.sha256[:8]
+        stem = self.path.stem.removesuffix(f"-{digits}")
+        return f"{_FOLDER}/{stem}-{digits}.py"
+
+    def load(self) -> Any:
+        """Execute the file, once a process, and return what it defines under the name.
+
+        Raises:
+            InputError: the file raises an error, told with its line, or has nothing of that name.
+        """
+        module = _execute(self.path, self.content)
+        if not hasattr(module, self.attribute):
+            defined = [
+                name
+                for name, value in vars(module).items()
+                if getattr(value, "__module__", None) == module.__name__ and not name.startswith("_")
+            ]
+            listed = ", ".join(sorted(defined)) or "nothing"
+            raise InputError(
+                f"{self.path}: has no {self.attribute!r}{nearest(self.attribute, defined)} (it defines: {listed})"
+            )
+        component = getattr(module, self.attribute)
+        if not callable(component):
+            raise InputError(
+                f"{self.path}: {self.attribute!r} is a {type(component).__name__}, no class or function"
+            )
+        return component
+
+
+@functools.cache
+def _execute(path: Path, content: bytes) -> ModuleType:
+    """Return the module that a file's bytes make; no compiled copy is left beside the file."""
+    digits = hashlib.sha256(bytes(path) + content).hexdigest()[:16]
+    module = ModuleType(f"musicemo_local_{digits}")
+    module.__file__ = str(path)
+    sys.modules[module.__name__] = module  # where dataclasses, annotations and pickle look
+    try:
+        exec(compile(content, path, "exec"), vars(module))
+    except SyntaxError as error:
+        del sys.modules[module.__name__]
+        raise InputError(f"{error.filename}:{error.lineno}: SyntaxError: {error.msg}") from error
+    except (Exception, SystemExit) as error:  # a user's file may raise anything
+        where = line_of(error) or str(path)
+        del sys.modules[module.__name__]
+        hint = "; only what is installed can be imported" if isinstance(error, ModuleNotFoundError) else ""
+        raise InputError(f"{where}: {type(error).__name__}: {error}{hint}") from error
+    return module
+
+
+def kept(value: Any, code: Sequence[LocalCode]) -> Any:
+    """Return nested tables in which components of these files come from where a run directory keeps them."""
+    places = {str(found): f"{found.kept}:{found.attribute}" for found in code}
+
+    def moved(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            named = (
+                {"type": places.get(value["type"], value["type"])} if isinstance(value.get("type"), str) else {}
+            )
+            return {name: moved(inner) for name, inner in value.items()} | named
+        return [moved(inner) for inner in value] if isinstance(value, list) else value
+
+    return moved(value) if places else value
+
+
+def describe(code: Sequence[LocalCode]) -> dict[str, dict[str, str]]:
+    """Return where each file is kept -> where it was, and its hash."""
+    return {found.kept: {"from": str(found.path), "sha256": found.sha256} for found in code}
+
+
+def line_of(error: BaseException) -> str | None:
+    """Return ``file:line`` of the innermost line of a user's own file that an error came through, if it did."""
+    files = {
+        module.__file__ for name, module in list(sys.modules.items()) if name.startswith("musicemo_local_")
+    }
+    frames = traceback.extract_tb(error.__traceback__)
+    found = [f"{frame.filename}:{frame.lineno}" for frame in frames if frame.filename in files]
+    return found[-1] if found else None

@@ -1,0 +1,272 @@
+"""Components from a file of the user's own: found, run, kept beside the run, and executed only where asked for."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+import tomllib
+
+import pytest
+
+from musicemo.errors import InputError
+from musicemo.experiment import load_experiment
+from musicemo.prediction import TrainedRun
+
+MODULE = """
+    from dataclasses import dataclass
+    from typing import Annotated
+
+    import fakes
+    from pydantic import Field
+    from torch import nn
+
+    from musicemo import contracts
+
+
+    @dataclass(frozen=True)
+    class Kept:
+        size: int = 4
+
+
+    class MyModel(fakes.MeanModel):
+        '''A mean of my own.'''
+
+        def __init__(self, *, input_size: int, width: Annotated[int, Field(gt=0)] = 5) -> None:
+            super().__init__(input_size=input_size, hidden=width)
+            self.kept = Kept()
+
+
+    class MyLoss(nn.Module):
+        kind = "regression"
+
+        def forward(self, prediction, target):
+            return (prediction - target).abs().mean()
+
+
+    class MyWeighting(contracts.Weighting):
+        def combine(self, losses):
+            return sum(losses.values())
+
+
+    class MyDataset(fakes.MemoryDataset):
+        pass
+
+
+    SIZE = 3
+"""
+
+EXPERIMENT = """
+    name = "mine"
+
+    [dataset]
+    type = "../code of mine/parts.py:MyDataset"
+    tracks = 40
+
+    [model]
+    type = "../code of mine/parts.py:MyModel"
+    width = 7
+
+    [weighting]
+    type = "../code of mine/parts.py:MyWeighting"
+
+    [training]
+    epochs = 2
+    device = "cpu"
+
+    [tasks.valence]
+    loss = [{ type = "../code of mine/parts.py:MyLoss", weight = 2.0 }, { type = "mse" }]
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "code of mine").mkdir()
+    (tmp_path / "experiments").mkdir()
+    (tmp_path / "code of mine" / "parts.py").write_text(textwrap.dedent(MODULE))
+    (tmp_path / "experiments" / "mine.toml").write_text(textwrap.dedent(EXPERIMENT))
+    return tmp_path
+
+
+@pytest.fixture
+def small(folder):
+    """Return what writes a file beside an experiment on the fakes, and the experiment."""
+
+    def write(code: str, name: str = "./my_model.py:MyModel"):
+        import fakes
+
+        (folder / "my_model.py").write_text(textwrap.dedent(code))
+        file = folder / "small.toml"
+        file.write_text(fakes.EXPERIMENT.replace('type = "mean"', f'type = "{name}"'))
+        return file
+
+    return write
+
+
+def problem(file, *overrides):
+    with pytest.raises(InputError) as caught:
+        load_experiment(file, overrides)
+    return str(caught.value)
+
+
+def test_a_run_of_them_is_kept_with_their_code(launcher, folder):
+    """Validated, run, repeated from the run directory, and predicted with where that is asked for."""
+    said = launcher.run("validate", "experiments/mine.toml", folder=folder)
+    assert said.code == 0, said.err
+    assert "; runs code from ./code of mine/parts.py" in said.out
+    assert said.out.count("parts.py") == 3, "the model, the dataset, and the file once"
+
+    ran = launcher.run("run", "experiments/mine.toml", folder=folder)
+    assert ran.code == 0, ran.err
+    (run,) = (folder / "runs" / "mine").iterdir()
+    (kept,) = (run / "code").iterdir()
+    assert kept.read_text() == textwrap.dedent(MODULE)
+    assert kept.name.startswith("parts-")
+    resolved = tomllib.loads((run / "experiment.toml").read_text())
+    assert resolved["model"] == {"type": f"code/{kept.name}:MyModel", "width": 7}
+    assert resolved["tasks"]["valence"]["loss"][0]["type"] == f"code/{kept.name}:MyLoss"
+    (told,) = json.loads((run / "environment.json").read_text())["code"].items()
+    assert told[0] == f"code/{kept.name}"
+    assert told[1]["from"] == str(folder / "code of mine" / "parts.py")
+    assert kept.stem.endswith(told[1]["sha256"][:8])
+
+    again = launcher.run("run", run / "experiment.toml", "--runs", folder / "again", folder=folder)
+    assert again.code == 0, again.err
+    (repeated,) = (folder / "again" / "mine").iterdir()
+    for file in ("predictions.csv", "experiment.toml"):
+        assert (repeated / file).read_text() == (run / file).read_text()
+    assert [path.name for path in (repeated / "code").iterdir()] == [kept.name]
+
+    refused = launcher.run("evaluate", run, folder=folder)
+    assert refused.code == 2
+    assert "is code that came with the experiment; read it, and say --trust-local-code" in refused.err
+    trusted = launcher.run("evaluate", run, "--trust-local-code", "--format", "json", folder=folder)
+    assert trusted.code == 0, trusted.err
+
+    kept.write_text(kept.read_text() + "\n")
+    changed = launcher.run("evaluate", run, "--trust-local-code", folder=folder)
+    assert changed.code == 2
+    assert "is not what the run executed: it was changed since" in changed.err
+
+
+def test_resuming_heeds_a_change_of_the_code(launcher, folder):
+    launcher.run("run", "experiments/mine.toml", folder=folder)
+    launcher.run("run", "experiments/mine.toml", "--resume", folder=folder)
+    assert len(list((folder / "runs" / "mine").iterdir())) == 1
+    with (folder / "code of mine" / "parts.py").open("a") as file:
+        file.write("# another version\n")
+    launcher.run("run", "experiments/mine.toml", "--resume", folder=folder)
+    assert len(list((folder / "runs" / "mine").iterdir())) == 2
+
+
+def test_loading_a_run_executes_nothing_unasked(launcher, small, folder):
+    trace = folder / "executed"
+    file = small(f"from fakes import MeanModel as MyModel\nopen({str(trace)!r}, 'w').close()\n")
+    assert launcher.run("run", file, folder=folder).code == 0
+    (run,) = (folder / "runs" / "small").iterdir()
+    trace.unlink()
+    with pytest.raises(InputError, match="--trust-local-code"):
+        TrainedRun.load(run)
+    assert not trace.exists()
+
+
+def test_it_is_relative_to_the_file_that_writes_it(folder, fakes):
+    (folder / "experiments" / "inner").mkdir()
+    file = folder / "experiments" / "inner" / "extended.toml"
+    file.write_text('extends = "../mine.toml"\n[training]\nepochs = 3\n')
+    experiment = load_experiment(file)
+    assert experiment.model.name == "../code of mine/parts.py:MyModel"
+    assert {code.path for code in experiment.code} == {folder / "code of mine" / "parts.py"}
+    assert experiment.resolved()["model"]["type"] == f"{folder}/code of mine/parts.py:MyModel"
+
+
+def test_it_is_named_in_the_experiment_alone(small, fakes):
+    file = small("from fakes import MeanModel as MyModel")
+    load_experiment(file)
+    said = problem(file, "model.type=./my_model.py:MyModel")
+    assert said == (
+        "--set model.type=./my_model.py:MyModel: model.type: './my_model.py:MyModel': a file of code is named in the "
+        "experiment file itself, so write it there"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("./my_model.py", "must have the form FILE.py:NAME"),
+        ("./my_model:MyModel", "must have the form FILE.py:NAME"),
+        ("./my_model.py:My-Model", "must have the form FILE.py:NAME"),
+        ("./absent.py:MyModel", "there is no file"),
+        ("./my_model.py:MyMode", "has no 'MyMode'; did you mean 'MyModel'? (it defines: MyModel, helper)"),
+        ("./my_model.py:SIZE", "'SIZE' is a int, no class or function"),
+    ],
+)
+def test_names_that_lead_nowhere(small, fakes, name, words):
+    file = small(
+        """
+        import torch
+        SIZE = 3
+        def helper():
+            pass
+        class MyModel(torch.nn.Module):
+            pass
+        """,
+        name,
+    )
+    said = problem(file)
+    assert words in said
+    assert said.startswith(f"{file}:8: model.type: ")
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("import torch\n\nx = 1 / 0\n", "my_model.py:3: ZeroDivisionError: division by zero"),
+        ("import torch\nclass MyModel(\n", "my_model.py:2: SyntaxError: "),
+        (
+            "import no_such\n",
+            "my_model.py:1: ModuleNotFoundError: No module named 'no_such'; only what is installed",
+        ),
+        ("raise SystemExit('no')\n", "my_model.py:1: SystemExit: no"),
+    ],
+)
+def test_errors_of_the_file_are_told_with_its_line(small, fakes, code, words):
+    assert words in problem(small(code))
+
+
+MISTAKES = """
+    from fakes import MeanModel
+
+
+    class MyModel(MeanModel):
+        def __init__(self, *, input_size: int, mistake: str = "") -> None:
+            super().__init__(input_size=input_size)
+            self.mistake = mistake
+            if mistake == "construction":
+                {}["key"]
+
+        def forward(self, x, lengths):
+            if self.mistake == "embedding" or (self.mistake == "training" and self.training):
+                return x @ x
+            return super().forward(x, lengths)
+"""
+
+
+@pytest.mark.parametrize(
+    ("mistake", "line", "code"), [("construction", 10, 2), ("embedding", 14, 2), ("training", 14, 1)]
+)
+def test_errors_in_use_are_told_with_its_line(launcher, small, folder, mistake, line, code):
+    file = small(MISTAKES)
+    done = launcher.run("run", file, "--set", f"model.mistake={mistake}", folder=folder)
+    assert done.code == code
+    assert f"{folder / 'my_model.py'}:{line}" in done.err
+    assert "Traceback" not in done.err
+
+
+def test_an_error_while_tracks_are_read(launcher, folder):
+    path = folder / "code of mine" / "parts.py"
+    code = textwrap.dedent(MODULE).replace("    pass\n", "    def tracks(self):\n        return self.absent\n")
+    path.write_text(code)
+    done = launcher.run("run", "experiments/mine.toml", folder=folder)
+    assert done.code == 2
+    line = code.splitlines().index("        return self.absent") + 1
+    assert done.err == f"error: {path}:{line}: AttributeError: 'MyDataset' object has no attribute 'absent'\n"
