@@ -24,6 +24,11 @@ _WEIGHT = {
     "default": 1.0,
     "description": "What the term is multiplied by in the task's loss.",
 }
+_LOCAL = {
+    "properties": {"type": {"type": "string", "pattern": r"\.py:[A-Za-z_][A-Za-z0-9_]*$"}},
+    "required": ["type"],
+    "description": "A class in a file of your own, relative to this one: ./my_model.py:MyModel.",
+}
 _EXTENDS = {
     "type": "string",
     "description": "Another experiment file, relative to this one, which this one is laid over.",
@@ -41,7 +46,7 @@ def experiment_schema() -> Json:
     for kind in PROVIDED:
         definitions |= {f"{kind}:{name}": found for name, found in _components(kind)}
         chosen = [{"$ref": f"#/$defs/{key}"} for key in definitions if key.startswith(f"{kind}:")]
-        definitions[kind] = {"type": "object", "oneOf": [*chosen, {"not": {"required": ["type"]}}]}
+        definitions[kind] = {"type": "object", "oneOf": [*chosen, _LOCAL, {"not": {"required": ["type"]}}]}
     for kind in ("dataset", "model", "weighting"):
         keys[kind] = {"$ref": f"#/$defs/{kind}", "description": keys[kind]["description"]}
     losses = definitions["TaskSettings"]["properties"]["loss"]
