@@ -161,9 +161,14 @@ class Components:
             table = default if absent else table[part]
         return table
 
-    def losses(self, task: str) -> Iterator[tuple[float, Component]]:
-        key: _toml.Key = ("tasks", task, "loss")
-        table = self._source.table["tasks"][task].get("loss")
+    def losses(self, key: _toml.Key, kind: str | None = None) -> Iterator[tuple[float, Component]]:
+        """Yield the weighted terms of a key that holds a loss or a list of them; nothing where it is absent.
+
+        Args:
+            key: such as ``("tasks", "valence", "loss")``.
+            kind: what targets they must be for; None for any.
+        """
+        table = self._at(key, None)
         keys = (
             [(*key, index) for index in range(len(table))]
             if isinstance(table, list)
@@ -181,7 +186,11 @@ class Components:
                     self._source.error((*place, "weight"), f"must be a finite number above 0, not {weight!r}")
                 )
                 continue
-            if found := self.find("loss", place, ignore=["weight"]):
+            found = self.find("loss", place, ignore=["weight"])
+            if found and kind not in (None, getattr(found.factory, "kind", kind)):
+                other = found.factory.kind
+                self._problems.append(self._source.error((*place, "type"), f"{found.name!r} is for {other}"))
+            elif found:
                 yield float(weight), found
 
     def _anchored(self, validated: BaseModel, key: _toml.Key) -> dict[str, Any]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,7 @@ from tomlkit.items import Item, Table
 
 from musicemo.errors import InputError
 
-__all__ = ["Key", "Origin", "Source", "dotted", "read", "write"]
+__all__ = ["Key", "Origin", "Source", "dotted", "nested", "read", "write"]
 
 Key = tuple[str | int, ...]
 
@@ -47,6 +48,35 @@ class Source:
     file: Path
     table: dict[str, Any] = field(default_factory=dict)
     origins: dict[Key, Origin] = field(default_factory=dict)
+    #: Axis -> value of the variant that this is, of a file with a matrix.
+    variant: dict[str, Any] = field(default_factory=dict)
+
+    def copy(self) -> Source:
+        """Return a source that can be changed without changing this one."""
+        return Source(self.file, copy.deepcopy(self.table), dict(self.origins), dict(self.variant))
+
+    def lay(self, table: Mapping[str, Any], origin: Callable[[Key], Origin]) -> None:
+        """Lay a table over this one: tables merge, all else replaces, and so does a component of another type.
+
+        Args:
+            table: the keys to lay over; it is copied.
+            origin: where each key of it was given.
+        """
+        _merge(self.table, copy.deepcopy(table), self.origins, {key: origin(key) for key in _keys(table)})
+
+    def override(self, text: str) -> None:
+        """Lay ``KEY=VALUE`` over the tables; a value that is no TOML is text.
+
+        Raises:
+            InputError: it has another form.
+        """
+        self.lay(_override(text), lambda _: Origin(None, 0, text))
+
+    def drop(self, name: str) -> Any:
+        """Take a key of the file out, and return its value; None where it is not there."""
+        value = self.table.get(name)
+        _drop(self.table, self.origins, (name,))
+        return value
 
     def origin(self, key: Key) -> Origin:
         """Return the origin of a key, or of the nearest table above it that was given."""
@@ -85,8 +115,7 @@ def read(file: Path, overrides: list[str]) -> Source:
         table.pop("extends", None)
         _merge(source.table, table, source.origins, _origins(path))
     for override in overrides:
-        table = _override(override)
-        _merge(source.table, table, source.origins, dict.fromkeys(_keys(table), Origin(None, 0, override)))
+        source.override(override)
     return source
 
 
@@ -173,8 +202,8 @@ def _merge(
         if isinstance(value, dict) and isinstance(old.get(name), dict):
             _merge(old[name], value, old_origins, new_origins, path)
         else:
-            _drop(old, old_origins, path)
-            old[name] = value
+            _forget(old_origins, path)
+            old[name] = value  # in the place that it had: the order of a matrix's axes is that of its names
             old_origins[path] = new_origins[path]
             old_origins.update({(*path, *child): new_origins[(*path, *child)] for child in _keys(value)})
 
@@ -182,12 +211,15 @@ def _merge(
 def _drop(table: dict[str, Any], origins: dict[Key, Origin], path: Key) -> None:
     """Forget a key and where it, and all in it, was given."""
     if table.pop(str(path[-1]), None) is not None:
-        for key in [key for key in origins if key[: len(path)] == path]:
-            del origins[key]
+        _forget(origins, path)
+
+
+def _forget(origins: dict[Key, Origin], path: Key) -> None:
+    for key in [key for key in origins if key[: len(path)] == path]:
+        del origins[key]
 
 
 def _override(text: str) -> dict[str, Any]:
-    """Return the table that ``KEY=VALUE`` stands for; a value that is no TOML is text."""
     name, equals, raw = text.partition("=")
     if not equals:
         raise InputError(f"--set {text}: must have the form KEY=VALUE, for example training.epochs=3")
@@ -197,9 +229,21 @@ def _override(text: str) -> dict[str, Any]:
         given = {}
     value = given["value"] if len(given) == 1 else raw
     try:
+        return nested(name, value)
+    except InputError as error:
+        raise InputError(f"--set {text}: {error}") from error
+
+
+def nested(name: str, value: Any) -> dict[str, Any]:
+    """Return the table that a dotted key and its value stand for.
+
+    Raises:
+        InputError: it is no TOML key.
+    """
+    try:
         table = tomllib.loads(f"{name} = 0")
     except tomllib.TOMLDecodeError as error:
-        raise InputError(f"--set {text}: {name!r} is no TOML key: {error}") from error
+        raise InputError(f"{name!r} is no TOML key: {error}") from error
     inner = table
     while isinstance(child := next(iter(inner.values())), dict):
         inner = child

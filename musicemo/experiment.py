@@ -1,4 +1,4 @@
-"""The experiment: the schema of the TOML, its overrides, and its resolved form."""
+"""The experiment: the schema of the TOML, its variants and overrides, and its resolved form."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from musicemo import _toml, registry
+from musicemo import _matrix, _toml, registry
 from musicemo._components import Component, Components, default_component, plain
 from musicemo._local import LocalCode
 from musicemo._problems import describe_problem
@@ -21,12 +21,18 @@ from musicemo.evaluation import EvaluationSettings
 from musicemo.settings import Settings
 from musicemo.training import TrainingSettings
 
-__all__ = ["Component", "Experiment", "fingerprint", "load_experiment"]
+__all__ = ["Component", "Experiment", "fingerprint", "load_experiment", "load_experiments"]
 
 _Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 
 #: What every random number generator takes.
 _Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
+#: What a target can be.
+TargetKind = Literal["regression", "classification"]
+
+#: A loss, or a list of weighted terms.
+_Loss = dict[str, Any] | Annotated[list[dict[str, Any]], Field(min_length=1)]
 
 #: What a file means that names no weighting, or no loss of a task.
 _DEFAULT_WEIGHTING = {"type": "constant"}
@@ -54,6 +60,8 @@ class ExperimentTable(Settings):
     model: dict[str, Any]
     #: The layers between the backbone and each task's prediction.
     head: HeadSettings = HeadSettings()
+    #: The loss of the tasks that name none, by kind of target.
+    losses: dict[TargetKind, _Loss] = Field(default_factory=dict)
     #: What to predict: a table for each task.
     tasks: dict[_Name, TaskSettings] = Field(min_length=1)
     #: How the tasks' losses become one objective.
@@ -92,6 +100,8 @@ class Experiment:
     heads: Mapping[str, HeadSettings]
     #: Task -> (weight, loss); empty where the task's kind decides.
     losses: Mapping[str, Sequence[tuple[float, Component]]]
+    #: The same by kind of target, for those tasks; only the kinds that the file names.
+    default_losses: Mapping[str, Sequence[tuple[float, Component]]]
     weighting: Component
     training: TrainingSettings
     evaluation: EvaluationSettings
@@ -99,13 +109,20 @@ class Experiment:
     #: The files of code that the experiment names, as they were executed.
     code: Sequence[LocalCode] = ()
 
+    @property
+    def variant(self) -> Mapping[str, Any]:
+        """Axis -> value, for a variant of a file with a matrix; else empty."""
+        return self.source.variant
+
     def completed(self, tasks: Iterable[Task]) -> Experiment:
         """Return the experiment with a loss for every task: where it names none, the kind of target decides."""
         losses = {
-            task.name: self.losses[task.name] or [(1.0, default_component("loss", _DEFAULT_LOSSES[task.kind]))]
+            task.name: self.losses[task.name]
+            or self.default_losses.get(task.kind)
+            or [(1.0, default_component("loss", _DEFAULT_LOSSES[task.kind]))]
             for task in tasks
         }
-        return replace(self, losses=losses)
+        return replace(self, losses=losses, default_losses={})
 
     def resolved(self, seed: int | None = None, fold: int | None = None) -> dict[str, Any]:
         """Return the experiment as nested tables with every default filled in, for one seed and fold or all."""
@@ -113,7 +130,7 @@ class Experiment:
         for name, task in self.tasks.items():
             table = plain(task.model_dump(exclude={"loss", "head"}))
             if losses := self.losses[name]:
-                table["loss"] = [{**loss.to_table(), "weight": weight} for weight, loss in losses]
+                table["loss"] = _tables_of(losses)
             tasks[name] = table | {"head": plain(self.heads[name].model_dump())}
         split = self.split if fold is None else self.split.model_copy(update={"fold": fold})
         return {
@@ -124,6 +141,11 @@ class Experiment:
             "split": plain(split.model_dump()),
             "scaling": plain(self.scaling.model_dump()),
             "model": self.model.to_table(),
+            **(
+                {"losses": {kind: _tables_of(terms) for kind, terms in self.default_losses.items()}}
+                if self.default_losses
+                else {}
+            ),
             "weighting": self.weighting.to_table(),
             "training": plain(self.training.model_dump()),
             "evaluation": plain(self.evaluation.model_dump()),
@@ -146,32 +168,72 @@ def fingerprint(resolved: Mapping[str, Any], **more: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def load_experiment(file: Path, overrides: Sequence[str] = (), *, run_local_code: bool = True) -> Experiment:
-    """Read, merge and validate an experiment file.
+def load_experiments(
+    file: Path, overrides: Sequence[str] = (), only: Sequence[str] = (), *, run_local_code: bool = True
+) -> list[Experiment]:
+    """Read, merge and validate an experiment file: an experiment, or each variant of its matrix.
 
     Args:
         file: the experiment file.
-        overrides: ``KEY=VALUE``, laid over it.
+        overrides: ``KEY=VALUE``, laid over every variant.
+        only: ``AXIS=VALUE``, which variants to return.
         run_local_code: whether components may come from files of code that it names, which are executed.
 
     Raises:
         InputError: with every error, each with its file, line and key.
     """
-    source = _toml.read(file, list(overrides))
-    source.table.setdefault("name", file.stem)
+    variants = _matrix.select(_matrix.expand(_toml.read(file, []), overrides, file.stem), only)
+    found: list[Experiment] = []
+    problems: list[str] = []
+    for source in variants:
+        try:
+            found.append(_validated(source, run_local_code=run_local_code))
+        except InputError as error:
+            problems += error.problems
+    if problems:
+        raise InputError(*dict.fromkeys(problems))
+    return found
+
+
+def load_experiment(
+    file: Path, overrides: Sequence[str] = (), only: Sequence[str] = (), *, run_local_code: bool = True
+) -> Experiment:
+    """Read, merge and validate the file of one experiment; see `load_experiments`.
+
+    Raises:
+        InputError: with every error, each with its file, line and key; or more than one variant is left.
+    """
+    first, *others = load_experiments(file, overrides, only, run_local_code=run_local_code)
+    if others:
+        raise InputError(
+            f"{file}: its matrix has {1 + len(others)} variants, {first.name} to {others[-1].name}; choose one with "
+            + " ".join(f"--only {axis}=VALUE" for axis in first.variant)
+        )
+    return first
+
+
+def _validated(source: _toml.Source, *, run_local_code: bool) -> Experiment:
+    source.table.setdefault("name", source.file.stem)
     problems: list[str] = []
     schema: ExperimentTable | None = None
     try:
         schema = registry.validate(ExperimentTable, source.table)  # type: ignore[assignment]  # of the class given
     except ValidationError as error:
-        problems += [
-            describe_problem(source, (), ExperimentTable, details, ["extends"]) for details in error.errors()
-        ]
+        own = ["extends", "matrix"]
+        problems += [describe_problem(source, (), ExperimentTable, details, own) for details in error.errors()]
     components = Components(source, problems, run_local_code=run_local_code)
     dataset = components.find("dataset", ("dataset",))
     model = components.find("model", ("model",))
     weighting = components.find("weighting", ("weighting",), _DEFAULT_WEIGHTING)
-    losses = {name: list(components.losses(name)) for name in _tables(source.table.get("tasks"))}
+    losses = {
+        name: list(components.losses(("tasks", name, "loss"))) for name in _tables(source.table.get("tasks"))
+    }
+    kinds = source.table.get("losses")
+    default_losses = {
+        kind: list(components.losses(("losses", kind), kind))
+        for kind in _DEFAULT_LOSSES
+        if isinstance(kinds, dict) and kind in kinds
+    }
     if problems or schema is None or dataset is None or model is None or weighting is None:
         raise InputError(*dict.fromkeys(problems))
     return Experiment(
@@ -185,12 +247,17 @@ def load_experiment(file: Path, overrides: Sequence[str] = (), *, run_local_code
         tasks=schema.tasks,
         heads={name: task.head or schema.head for name, task in schema.tasks.items()},
         losses=losses,
+        default_losses=default_losses,
         weighting=weighting,
         training=schema.training,
         evaluation=schema.evaluation,
         source=source,
         code=tuple(components.code),
     )
+
+
+def _tables_of(losses: Sequence[tuple[float, Component]]) -> list[dict[str, Any]]:
+    return [{**loss.to_table(), "weight": weight} for weight, loss in losses]
 
 
 def _tables(value: Any) -> list[str]:

@@ -33,13 +33,46 @@ _EXTENDS = {
     "type": "string",
     "description": "Another experiment file, relative to this one, which this one is laid over.",
 }
+_RULE = {"type": "object", "minProperties": 1}
+_MATRIX = {
+    "type": "object",
+    "description": "Axes, whose every combination is an experiment: a dotted key in quotes with a list of values, "
+    "or a name with a table of variants, each of the keys that it lays over the file.",
+    "properties": {
+        "exclude": {
+            "type": "array",
+            "items": _RULE,
+            "description": "Combinations to leave out: AXIS = VALUE, or a list of values.",
+        },
+        "override": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "where": {**_RULE, "description": "AXIS = VALUE, or a list of values; all must hold."},
+                    "set": {"type": "object", "description": "The keys."},
+                },
+                "required": ["where", "set"],
+                "additionalProperties": False,
+            },
+            "description": "More keys for the combinations that `where` describes.",
+        },
+    },
+    "additionalProperties": {
+        "anyOf": [
+            {"type": "array", "items": {"type": ["string", "number", "boolean"]}, "minItems": 1},
+            {"type": "object", "additionalProperties": {"type": "object"}, "minProperties": 1},
+        ]
+    },
+}
 
 
 def experiment_schema() -> Json:
     """Return the schema of an experiment file, the parameters of every installed component included.
 
     A table of a component is one of those installed, told apart by ``type``. In a file that extends another, what
-    the other has may be absent. A component that cannot be imported is left out with a warning.
+    the other has may be absent, and so may, in one with a matrix, what its variants have. A component that cannot be
+    imported is left out with a warning.
     """
     schema = ExperimentTable.model_json_schema(schema_generator=_Untitled)
     definitions, keys = schema["$defs"], schema["properties"]
@@ -52,14 +85,16 @@ def experiment_schema() -> Json:
     losses = definitions["TaskSettings"]["properties"]["loss"]
     terms = {"type": "array", "items": {"$ref": "#/$defs/loss"}, "minItems": 1}
     losses["anyOf"] = [{"$ref": "#/$defs/loss"}, terms]
+    keys["losses"]["additionalProperties"] = {"anyOf": losses["anyOf"]}
     keys["extends"] = _EXTENDS
+    keys["matrix"] = _MATRIX
     required = schema.pop("required")
     typed = {kind: {"required": ["type"]} for kind in ("dataset", "model")}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "musicemo experiment",
         **schema,
-        "if": {"not": {"required": ["extends"]}},
+        "if": {"not": {"anyOf": [{"required": ["extends"]}, {"required": ["matrix"]}]}},
         "then": {"required": [key for key in required if key != "name"], "properties": typed},
     }
 

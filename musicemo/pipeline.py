@@ -130,13 +130,15 @@ class _Replicate:
             stopping=Stopping(made.training.early_stopping),
         )
         trainer = Trainer(run, made.training, made.objective, made.batches, made.scaling, hooks)
-        known = {
+        known: dict[str, Any] = {
             "name": name,
             "seed": self.seed,
             "fold": self.fold,
             "fingerprint": identity,
             "tasks": {task.name: task.to_json() for task in self.tracks.tasks},
         }
+        if self.experiment.variant:
+            known["variant"] = dict(self.experiment.variant)
         if self.overfit_batches:
             known["overfit_batches"] = self.overfit_batches
         with directory, recorded(directory, run, hooks, known) as results:

@@ -77,6 +77,10 @@ def test_a_right_file_fits(problems):
         ('loss = { type = "squared-error" }', "loss = []"),
         ("[tasks.genre]", "[tasks.genre]\nclasses = { jazz = true }"),
         ('[model]\ntype = "mean"', ""),
+        ("[training]", '[losses]\nregression = [{ type = "squared-eror" }]\n[training]'),
+        ("[training]", "[matrix]\nseed = 3\n[training]"),
+        ("[training]", "[matrix]\na.b = 3\n[training]"),
+        ("[training]", "[matrix]\na.b = {}\nexclude = [{}]\n[training]"),
     ],
 )
 def test_what_musicemo_refuses_does_not_fit(old, new, problems, experiment_file):
@@ -98,6 +102,9 @@ def test_what_musicemo_refuses_does_not_fit(old, new, problems, experiment_file)
             '{ type = "squared-error" }', '[{ type = "squared-error" }, { type = "mse" }]'
         ),
         fakes_module.EXPERIMENT.replace("epochs = 3", "early_stopping = { patience = false }"),
+        fakes_module.EXPERIMENT
+        + '[losses]\nregression.type = "mse"\n[matrix]\n"split.seed" = [1, 2]\na.b.model = {}',
+        '[matrix]\n"dataset.type" = ["memory"]\noverride = [{ where = { type = "memory" }, set = { tasks.a = {} } }]',
     ],
 )
 def test_what_musicemo_takes_fits(text, problems):

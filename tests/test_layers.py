@@ -20,7 +20,7 @@ ROOMS = (
     ("_docstrings",),
     ("errors", "settings", "_version"),
     ("files", "_local", "_toml", "progress", "workers"),
-    ("_problems",),
+    ("_problems", "_matrix"),
     ("ops", "evaluation"),
     ("contracts",),
     ("audio",),

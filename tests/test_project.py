@@ -12,7 +12,7 @@ import typer
 from musicemo import registry
 from musicemo.assembly import read_tracks, split_tracks
 from musicemo.cli._app import make_app
-from musicemo.experiment import load_experiment
+from musicemo.experiment import load_experiment, load_experiments
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("**/*.md"))]
@@ -56,8 +56,8 @@ def test_every_component_has_a_docstring_and_a_doc_entry(kind, name):
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("experiments/**/*.toml")), ids=lambda path: path.stem)
 def test_every_experiment_validates(path):
-    experiment = load_experiment(path)
-    assert experiment.description or path.parent.name != "experiments"
+    for experiment in load_experiments(path):
+        assert experiment.description or path.parent.name != "experiments"
 
 
 def commands() -> list[tuple[str, list[str]]]:

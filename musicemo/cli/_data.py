@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from musicemo.cli._completion import complete_component, complete_experiment
-from musicemo.cli._options import Overrides
+from musicemo.cli._options import Only, Overrides
 
 __all__ = ["add_commands"]
 
@@ -35,6 +35,7 @@ def data(
         ),
     ],
     overrides: Overrides = None,
+    only: Only = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
     cite: Annotated[
         bool, typer.Option("--cite", help="Print what to cite for the data, and their licence, instead.")
@@ -45,14 +46,14 @@ def data(
     Tracks, parts, classes before and after merging, ratings, lengths, missing targets, suspected leaks.
     """
     if cite:
-        _cite(experiment, overrides or [])
+        _cite(experiment, overrides or [], only or [])
         return
     from musicemo.assembly import read_tracks, split_tracks
     from musicemo.cli import _summary
     from musicemo.data import Features, summarize
     from musicemo.experiment import load_experiment
 
-    loaded = load_experiment(experiment, overrides or [])
+    loaded = load_experiment(experiment, overrides or [], only or [])
     tracks = read_tracks(loaded)
     split = split_tracks(loaded, tracks, loaded.replicates()[0][1])
     summary = summarize(tracks, split, Features(tracks.tracks, tracks.rows, loaded.training.cache))
@@ -62,15 +63,15 @@ def data(
         _summary.print_summary(loaded.dataset.name, loaded.split.method, summary)
 
 
-def _cite(experiment: Path, overrides: list[str]) -> None:
+def _cite(experiment: Path, overrides: list[str], only: list[str]) -> None:
     """Print citation and licence of an experiment's dataset, or of the dataset of that name."""
     from musicemo import registry
 
     name = str(experiment)
     if experiment.suffix == ".toml" or experiment.is_file():
-        from musicemo.experiment import load_experiment
+        from musicemo.experiment import load_experiments
 
-        dataset = load_experiment(experiment, overrides).dataset
+        dataset = load_experiments(experiment, overrides, only)[0].dataset
         name, factory = dataset.name, dataset.factory
     else:
         factory = registry.load("dataset", name)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from musicemo.cli._options import ExperimentFile, ExperimentFiles, Output, Overrides
+from musicemo.cli._options import ExperimentFile, ExperimentFiles, Only, Output, Overrides
+
+if TYPE_CHECKING:
+    from musicemo.experiment import Experiment
 
 __all__ = ["add_commands"]
 
@@ -22,6 +26,7 @@ def add_commands(app: typer.Typer) -> None:
 def validate(
     experiments: ExperimentFiles,
     overrides: Overrides = None,
+    only: Only = None,
     data: Annotated[
         bool, typer.Option("--data/--no-data", help="Whether to read the dataset and make the split too.")
     ] = True,
@@ -29,11 +34,12 @@ def validate(
     """Check experiments and their data without training."""
     from rich.console import Console
 
-    from musicemo.experiment import load_experiment
+    from musicemo.experiment import load_experiments
     from musicemo.pipeline import check_experiment
 
     console = Console(highlight=False, soft_wrap=True)
-    for experiment in [load_experiment(file, overrides or []) for file in experiments]:
+    loaded = [load_experiments(file, overrides or [], only or []) for file in experiments]
+    for experiment in (variant for variants in loaded for variant in variants):
         tail = ""
         if data:
             checked = check_experiment(experiment)
@@ -44,8 +50,9 @@ def validate(
             tail += f"; runs code from {', '.join(files)}"
         count = len(experiment.replicates())
         tasks = ", ".join(experiment.tasks)
+        name = f" {experiment.name}:" if experiment.variant else ""
         console.print(
-            f"{experiment.source.file}: valid: {experiment.model.name} on {experiment.dataset.name} for {tasks}"
+            f"{experiment.source.file}:{name} valid: {experiment.model.name} on {experiment.dataset.name} for {tasks}"
             f", {count} run{'s' if count > 1 else ''}{tail}",
             markup=False,
         )
@@ -56,8 +63,8 @@ def _shown(path: Path) -> str:
     return f"./{path.relative_to(Path.cwd())}" if path.is_relative_to(Path.cwd()) else str(path)
 
 
-def show(experiment: ExperimentFile, overrides: Overrides = None) -> None:
-    """Print an experiment with its defaults filled in.
+def show(experiment: ExperimentFile, overrides: Overrides = None, only: Only = None) -> None:
+    """Print an experiment with its defaults filled in, or the variants of a matrix.
 
     A comment at each value says where it came from: a line of a file, --set, or the default.
     """
@@ -65,15 +72,37 @@ def show(experiment: ExperimentFile, overrides: Overrides = None) -> None:
     from rich.syntax import Syntax
 
     from musicemo import _toml
-    from musicemo.experiment import load_experiment
+    from musicemo.experiment import load_experiments
 
-    loaded = load_experiment(experiment, overrides or [])
-    text = _toml.write(loaded.resolved(), loaded.source)
+    first, *others = load_experiments(experiment, overrides or [], only or [])
+    if others:
+        _list([first, *others])
+        return
+    text = _toml.write(first.resolved(), first.source)
     console = Console(highlight=False, soft_wrap=True)
     if console.is_terminal:
         console.print(Syntax(text, "toml", background_color="default"))
     else:
         typer.echo(text, nl=False)
+
+
+def _list(variants: Sequence[Experiment]) -> None:
+    """Print the variants of a matrix with their values."""
+    from rich.console import Console
+
+    from musicemo.cli._style import plain_table, print_table
+
+    table = plain_table("experiment")
+    for axis in variants[0].variant:
+        table.add_column(axis)
+    table.add_column("runs", justify="right")
+    for variant in variants:
+        values = (str(value) for value in variant.variant.values())
+        table.add_row(variant.name, *values, str(len(variant.replicates())))
+    console = Console(highlight=False, soft_wrap=True)
+    print_table(console, table)
+    axes = " ".join(f"--only {axis}=VALUE" for axis in variants[0].variant)
+    console.print(f"\n{len(variants)} variants; {axes} shows one with its keys", markup=False)
 
 
 def schema(output: Output = None) -> None:

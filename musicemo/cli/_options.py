@@ -16,6 +16,7 @@ __all__ = [
     "ExperimentFiles",
     "Format",
     "FormatOption",
+    "Only",
     "Output",
     "Overrides",
     "TrainedRuns",
@@ -42,6 +43,15 @@ Overrides = Annotated[
         metavar="KEY=VALUE",
         autocompletion=complete_override,
         help="Override a key of the file; the value is TOML, or plain text. Give it as often as you like.",
+    ),
+]
+Only = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--only",
+        metavar="AXIS=VALUE",
+        help="Of a file with a matrix: the variants with that value. Several of one axis are alternatives.",
+        show_default=False,
     ),
 ]
 TrainedRuns = Annotated[

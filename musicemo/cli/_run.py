@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from musicemo.cli._options import ExperimentFiles, Overrides
+from musicemo.cli._options import ExperimentFiles, Only, Overrides
 
 if TYPE_CHECKING:
     from musicemo.pipeline import Outcome
@@ -24,6 +24,7 @@ def run(
     context: typer.Context,
     experiments: ExperimentFiles,
     overrides: Overrides = None,
+    only: Only = None,
     runs: Annotated[Path, typer.Option(metavar="DIR", help="Where run directories are written.")] = Path(
         "runs"
     ),
@@ -41,11 +42,11 @@ def run(
 ) -> None:
     """Train, evaluate and record experiments."""
     from musicemo.cli import _tables
-    from musicemo.experiment import load_experiment
+    from musicemo.experiment import load_experiments
     from musicemo.pipeline import run_experiment
 
-    loaded = [load_experiment(file, overrides or []) for file in experiments]
-    for experiment in loaded:
+    loaded = [load_experiments(file, overrides or [], only or []) for file in experiments]
+    for experiment in (variant for variants in loaded for variant in variants):
         outcomes: list[Outcome] = []
         for outcome in run_experiment(
             experiment, runs, context.obj, resume=resume, device=device, overfit_batches=overfit_batches

@@ -89,3 +89,35 @@ def test_the_schema_is_json(tmp_path):
     schema = json.loads((tmp_path / "schema.json").read_text())
     assert schema == json.loads(call("schema"))
     assert "dataset:memory" in schema["$defs"]
+
+
+def test_the_variants_of_a_matrix_are_listed(experiment_file):
+    with experiment_file.open("a") as file:
+        file.write(
+            '[matrix]\n"dataset.classes" = [2, 3]\nloss.none = {}\nloss.mse.tasks.valence.loss.type = "mse"\n'
+        )
+    text = call("show", experiment_file, "--set", "seeds=[1, 2]")
+    assert [line.split() for line in text.splitlines()] == [
+        ["experiment", "classes", "loss", "runs"],
+        *([f"small-classes{n}-{loss}", str(n), loss, "2"] for n in (2, 3) for loss in ("none", "mse")),
+        [],
+        [
+            "4",
+            "variants;",
+            "--only",
+            "classes=VALUE",
+            "--only",
+            "loss=VALUE",
+            "shows",
+            "one",
+            "with",
+            "its",
+            "keys",
+        ],
+    ]
+    text = call("show", experiment_file, "--only", "classes=3", "--only", "loss=mse")
+    assert tomllib.loads(text)["name"] == "small-classes3-mse"
+    assert re.search(rf"^classes = 3 # {re.escape(str(experiment_file))}:\d+$", text, re.MULTILINE)
+    lines = call("validate", experiment_file, "--only", "loss=mse").splitlines()
+    assert [line.split(": ")[1] for line in lines] == ["small-classes2-mse", "small-classes3-mse"]
+    assert "1,157 parameters" in lines[0]
