@@ -14,7 +14,7 @@ from typing import Any
 import tomlkit
 from tomlkit.items import Item, Table
 
-from musicemo.errors import InputError
+from musicemo.errors import InputError, nearest
 
 __all__ = ["Key", "Origin", "Source", "dotted", "nested", "read", "write"]
 
@@ -189,9 +189,12 @@ def _merge(
     new_origins: Mapping[Key, Origin],
     key: Key = (),
 ) -> None:
-    """Lay `new` over `old`: tables merge, all else replaces, and so does a component of another type."""
-    before, now = old.get("type"), new.get("type")
-    if isinstance(before, str) and isinstance(now, str) and before != now:
+    """Lay `new` over `old`: tables merge, all else replaces, and so does a component of another type.
+
+    A table of tables over an array of tables merges each with the one that it names.
+    """
+    types = old.get("type"), new.get("type")
+    if all(isinstance(kind, str) for kind in types) and len(set(types)) > 1:
         for name in list(old):
             _drop(old, old_origins, (*key, name))
     for name, value in new.items():
@@ -199,13 +202,39 @@ def _merge(
         rival = _RIVALS.get(path)
         if rival is not None and rival not in new:
             _drop(old, old_origins, (rival,))
-        if isinstance(value, dict) and isinstance(old.get(name), dict):
-            _merge(old[name], value, old_origins, new_origins, path)
+        before: Any = old.get(name)
+        if isinstance(value, dict) and isinstance(before, dict):
+            _merge(before, value, old_origins, new_origins, path)
+        elif _are_tables(before) and isinstance(value, dict) and _are_tables(list(value.values())):
+            for item, table in value.items():
+                index = _place(before, item, f"{new_origins[(*path, item)]}: {dotted(path)}")
+                moved = {
+                    (*path, index, *inner[len(path) + 1 :]): origin
+                    for inner, origin in new_origins.items()
+                    if inner[: len(path) + 1] == (*path, item)
+                }
+                _merge(before[index], table, old_origins, moved, (*path, index))
         else:
             _forget(old_origins, path)
             old[name] = value  # in the place that it had: the order of a matrix's axes is that of its names
             old_origins[path] = new_origins[path]
             old_origins.update({(*path, *child): new_origins[(*path, *child)] for child in _keys(value)})
+
+
+def _are_tables(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(inner, dict) for inner in value)
+
+
+def _place(tables: list[dict[str, Any]], item: str, where: str) -> int:
+    """Return the place of a table in an array, given its number, counted from 0, its name or its type."""
+    names = [str(table.get("name", table.get("type", ""))) for table in tables]
+    numbers = [str(index) for index in range(len(tables))]
+    for known in (numbers, names):
+        if known.count(item) == 1:
+            return known.index(item)
+    listed = ", ".join(f"{number} or {name}" for number, name in zip(numbers, names, strict=True))
+    problem = f"several are called {item!r}" if item in names else f"has no {item!r}{nearest(item, names)}"
+    raise InputError(f"{where}: {problem} ({listed})")
 
 
 def _drop(table: dict[str, Any], origins: dict[Key, Origin], path: Key) -> None:
@@ -261,15 +290,24 @@ def write(resolved: Mapping[str, Any], source: Source | None = None) -> str:
 
 def _item(value: Any, key: Key, source: Source | None) -> Item:
     """Return a table for the file's own tables and for each task, and a value in one line for all else."""
+    if len(key) == 1 and _are_tables(value):
+        array = tomlkit.aot()
+        for index, inner in enumerate(value):
+            array.append(_table(inner, (*key, index), source))
+        return array
     if isinstance(value, Mapping) and (len(key) == 1 or key[:-1] == ("tasks",)):
-        table: Table = tomlkit.table(is_super_table=key == ("tasks",))
-        for name, inner in value.items():
-            table.add(name, _item(inner, (*key, name), source))
-        return table
+        return _table(value, key, source)
     item: Item = _inline(value)
     if source is not None:
         item.comment(_comment(source, key))
     return item
+
+
+def _table(value: Mapping[str, Any], key: Key, source: Source | None) -> Table:
+    table: Table = tomlkit.table(is_super_table=key == ("tasks",))
+    for name, inner in value.items():
+        table.add(name, _item(inner, (*key, name), source))
+    return table
 
 
 def _comment(source: Source, key: Key) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import traceback
+import warnings
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -15,21 +17,26 @@ from musicemo.data import (
     Batch,
     Batches,
     Features,
+    Joined,
+    Proportions,
     Scaling,
     Split,
+    SplitSettings,
     Task,
     Tracks,
     collect,
+    find_equal,
     fit_scaling,
     make_split,
     make_task,
+    split_joined,
     strata,
 )
-from musicemo.errors import InputError
+from musicemo.errors import InputError, nearest
 from musicemo.experiment import Experiment
 from musicemo.training import Network, Objective, Term, TrainingSettings, check_monitor
 
-__all__ = ["Assembly", "make_batches", "read_tracks", "split_tracks"]
+__all__ = ["Assembly", "make_batches", "read_tracks", "split_tracks", "warn_of_leaks"]
 
 Indices = NDArray[np.intp]
 
@@ -41,21 +48,26 @@ def read_tracks(experiment: Experiment) -> Tracks:
         InputError: with the line of the experiment file where there is one.
     """
     source = experiment.source
-    with source.blaming("dataset"):
-        dataset = experiment.dataset.build()
+    dataset = experiment.build_dataset()
     problems: list[str] = []
     tasks: list[Task] = []
     for name, settings in experiment.tasks.items():
         try:
             with source.blaming("tasks", name):
+                if isinstance(dataset, Joined):
+                    dataset.check(name)
+                    settings = settings.under(name)
                 tasks.append(make_task(name, settings, dataset.targets))
                 _check_losses(experiment, tasks[-1])
         except InputError as error:
             problems += error.problems
-    stratify = experiment.split.stratify
-    if stratify is not None and stratify not in experiment.tasks:
-        listed = ", ".join(experiment.tasks)
-        problems.append(source.error(("split", "stratify"), f"{stratify!r} is not a task (tasks: {listed})"))
+    for key, split in experiment.splits.values():
+        if split.stratify is not None and split.stratify not in experiment.tasks:
+            listed = ", ".join(experiment.tasks)
+            text = (
+                f"{split.stratify!r} is not a task{nearest(split.stratify, experiment.tasks)} (tasks: {listed})"
+            )
+            problems.append(source.error((*key, "stratify"), text))
     if problems:
         raise InputError(*problems)
     return collect(dataset, tasks)
@@ -74,20 +86,38 @@ def split_tracks(experiment: Experiment, tracks: Tracks, fold: int | None = None
     Raises:
         InputError: the split cannot be made, or a class has no track to train on.
     """
-    settings, tasks = experiment.split, tracks.tasks
-    column = [task.name for task in tasks].index(settings.stratify) if settings.stratify else 0
-    regression = tasks[column].kind == "regression"
-    with experiment.source.blaming("split"):
-        split = make_split(
-            settings,
-            tracks.ids,
-            strata(tracks.targets[:, column], regression=regression, bins=settings.bins),
-            [track.group for track in tracks.tracks],
-            [track.part for track in tracks.tracks],
-            fold,
-        )
+    splits = experiment.splits
+
+    def split_one(name: str, indices: Indices) -> Split:
+        key, settings = splits[name]
+        with experiment.source.blaming(*key):
+            return _split_some(settings, tracks, indices, fold)
+
+    if tracks.sources:
+        grouped = {name: settings.by_groups for name, (_, settings) in splits.items()}
+        split = split_joined(split_one, grouped, tracks)
+    else:
+        split = split_one("", np.arange(len(tracks)))
     tracks.check_trainable(split.parts)
     return split
+
+
+def _split_some(settings: SplitSettings, tracks: Tracks, indices: Indices, fold: int | None) -> Split:
+    """Split some tracks, stratified by the task that is asked for, or by the first that has a label among them."""
+    names = [task.name for task in tracks.tasks]
+    order = [names.index(settings.stratify)] if settings.stratify else []
+    labels = tracks.targets[indices]
+    columns = [column for column in (*order, *range(len(names))) if np.isfinite(labels[:, column]).any()]
+    regression = tracks.tasks[columns[0]].kind == "regression"
+    some = [tracks.tracks[index] for index in indices]
+    return make_split(
+        settings,
+        [track.id for track in some],
+        strata(labels[:, columns[0]], regression=regression, bins=settings.bins),
+        [track.group for track in some],
+        [track.part for track in some],
+        fold,
+    )
 
 
 class Assembly:
@@ -131,7 +161,10 @@ class Assembly:
             self.weighting: Weighting = experiment.weighting.build(tasks=list(experiment.tasks))
             self.weighting.to(device)
         self.objective = Objective(tracks.tasks, _terms(experiment, tracks, train)).to(device)
-        self.batches = make_batches(self.features, tracks, split, self.training, seed, overfit_batches)
+        with source.blaming("dataset"):
+            self.batches = make_batches(
+                self.features, tracks, split, self.training, seed, overfit_batches, experiment.proportions
+            )
         with source.blaming("training", "early_stopping", "monitor"):
             check_monitor(self.training.early_stopping.monitor, tracks.tasks, self.batches)
         with torch.no_grad():
@@ -164,6 +197,13 @@ class Assembly:
         return embedding
 
 
+def warn_of_leaks(tracks: Tracks, split: Split, features: Features) -> None:
+    """Say which clips of joined datasets stand on several sides of the split: one clip may be in both."""
+    if tracks.sources:
+        for leak in find_equal(tracks.tracks, split, features):
+            warnings.warn(f"suspected leak: {leak}", stacklevel=2)
+
+
 def make_batches(
     features: Features,
     tracks: Tracks,
@@ -171,19 +211,41 @@ def make_batches(
     training: TrainingSettings,
     seed: int,
     overfit_batches: int = 0,
+    proportions: Mapping[str, float] | None = None,
 ) -> dict[str, Batches]:
-    """Return the batches of every part that has tracks; of some training batches alone, if that is asked for."""
+    """Return the batches of every part that has tracks; of some training batches alone, if that is asked for.
+
+    Args:
+        features: every track's features.
+        tracks: the tracks.
+        split: their parts.
+        training: size and kind of batches.
+        seed: decides the order of the training part.
+        overfit_batches: how many of the training batches to have alone; 0 for all of every part.
+        proportions: dataset -> its part of what is drawn to train on; without any, each track comes once an epoch.
+    """
     size, bucket = training.batch_size, training.bucket
     targets, parts = tracks.targets, split.parts
     if overfit_batches:
         order = np.random.default_rng(seed).permutation(parts["train"])
         some = order[: size * overfit_batches]
         return {"train": Batches(features, targets, some, size)}
-    batches = {"train": Batches(features, targets, parts["train"], size, seed=seed, bucket=bucket)}
+    drawn = _proportions(tracks, parts["train"], proportions) if proportions else None
+    batches = {
+        "train": Batches(features, targets, parts["train"], size, seed=seed, bucket=bucket, proportions=drawn)
+    }
     for part in ("val", "test"):
         if len(parts[part]):
             batches[part] = Batches(features, targets, parts[part], size, bucket=True)
     return batches
+
+
+def _proportions(tracks: Tracks, train: Indices, proportions: Mapping[str, float]) -> Proportions:
+    own = {name: np.intersect1d(indices, train) for name, indices in tracks.sources.items()}
+    for name in proportions:
+        if not len(own.get(name, ())):
+            raise InputError(f"{name!r} has a proportion and no track in the training part")
+    return Proportions([own[name] for name in proportions], list(proportions.values()))
 
 
 def _training(experiment: Experiment, *, overfit: bool) -> TrainingSettings:

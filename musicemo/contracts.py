@@ -61,6 +61,8 @@ class Track:
     part: Literal["train", "val", "test"] | None = None
     #: Target name -> the single listeners' ratings, where they are known.
     ratings: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    #: Which of several joined datasets it is from: filled in by the core.
+    source: str | None = None
 
 
 @runtime_checkable

@@ -13,8 +13,10 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from musicemo import _matrix, _toml, registry
 from musicemo._components import Component, Components, default_component, plain
+from musicemo._datasets import JointDataset, find_members
 from musicemo._local import LocalCode
 from musicemo._problems import describe_problem
+from musicemo.contracts import Dataset
 from musicemo.data import HeadSettings, ScalingSettings, SplitSettings, Task, TaskSettings
 from musicemo.errors import InputError
 from musicemo.evaluation import EvaluationSettings
@@ -50,8 +52,8 @@ class ExperimentTable(Settings):
     seed: _Seed | None = None
     #: A run for each, instead of ``seed``: replicates.
     seeds: list[_Seed] | None = Field(default=None, min_length=1)
-    #: Where the tracks come from.
-    dataset: dict[str, Any]
+    #: Where the tracks come from; an array of tables joins several datasets.
+    dataset: dict[str, Any] | list[dict[str, Any]]
     #: Which track trains, validates and tests.
     split: SplitSettings = SplitSettings()
     #: How features are scaled before training.
@@ -70,6 +72,15 @@ class ExperimentTable(Settings):
     training: TrainingSettings = TrainingSettings()
     #: How sure the metrics are.
     evaluation: EvaluationSettings = EvaluationSettings()
+
+    @field_validator("dataset", mode="before")
+    @classmethod
+    def _one_or_several(cls, tables: Any) -> Any:
+        if isinstance(tables, dict) or (
+            isinstance(tables, list) and tables and all(isinstance(table, dict) for table in tables)
+        ):
+            return tables
+        raise ValueError("must be a table" + ", or several as [[dataset]]" * isinstance(tables, list))
 
     @field_validator("seeds")
     @classmethod
@@ -92,7 +103,7 @@ class Experiment:
     name: str
     description: str
     seeds: Sequence[int]
-    dataset: Component
+    dataset: Component | JointDataset
     split: SplitSettings
     scaling: ScalingSettings
     model: Component
@@ -113,6 +124,38 @@ class Experiment:
     def variant(self) -> Mapping[str, Any]:
         """Axis -> value, for a variant of a file with a matrix; else empty."""
         return self.source.variant
+
+    @property
+    def datasets(self) -> Mapping[str, Component]:
+        """The datasets' components, by name."""
+        if isinstance(self.dataset, Component):
+            return {self.dataset.name: self.dataset}
+        return {member.name: member.component for member in self.dataset.members}
+
+    @property
+    def splits(self) -> Mapping[str, tuple[_toml.Key, SplitSettings]]:
+        """Where the split of each of several datasets is written, and what it is; of one, under an empty name."""
+        if isinstance(self.dataset, Component):
+            return {"": (("split",), self.split)}
+        return self.dataset.splits(self.split)
+
+    @property
+    def proportions(self) -> Mapping[str, float]:
+        """Dataset -> its part of what is drawn to train on; empty where each track comes once an epoch."""
+        members = [] if isinstance(self.dataset, Component) else self.dataset.members
+        return {member.name: share for member in members if (share := member.settings.proportion) is not None}
+
+    def build_dataset(self) -> Dataset:
+        """Construct the dataset, or all of them and what they are together.
+
+        Raises:
+            InputError: with the line of the experiment file.
+        """
+        if isinstance(self.dataset, JointDataset):
+            return self.dataset.build(self.tasks, self.source)
+        with self.source.blaming("dataset"):
+            built: Dataset = self.dataset.build()
+        return built
 
     def completed(self, tasks: Iterable[Task]) -> Experiment:
         """Return the experiment with a loss for every task: where it names none, the kind of target decides."""
@@ -222,7 +265,11 @@ def _validated(source: _toml.Source, *, run_local_code: bool) -> Experiment:
         own = ["extends", "matrix"]
         problems += [describe_problem(source, (), ExperimentTable, details, own) for details in error.errors()]
     components = Components(source, problems, run_local_code=run_local_code)
-    dataset = components.find("dataset", ("dataset",))
+    dataset: Component | JointDataset | None
+    if schema is not None and isinstance(schema.dataset, list):
+        dataset = find_members(components, source, problems, schema.split)
+    else:
+        dataset = components.find("dataset", ("dataset",))
     model = components.find("model", ("model",))
     weighting = components.find("weighting", ("weighting",), _DEFAULT_WEIGHTING)
     losses = {

@@ -11,6 +11,7 @@ from pydantic.json_schema import GenerateJsonSchema
 from musicemo import registry
 from musicemo._docstrings import parameter_docs, summary
 from musicemo.contracts import PROVIDED
+from musicemo.data import JoiningSettings
 from musicemo.errors import InputError
 from musicemo.experiment import ExperimentTable
 
@@ -80,8 +81,14 @@ def experiment_schema() -> Json:
         definitions |= {f"{kind}:{name}": found for name, found in _components(kind)}
         chosen = [{"$ref": f"#/$defs/{key}"} for key in definitions if key.startswith(f"{kind}:")]
         definitions[kind] = {"type": "object", "oneOf": [*chosen, _LOCAL, {"not": {"required": ["type"]}}]}
+    _add_joined(definitions)
     for kind in ("dataset", "model", "weighting"):
         keys[kind] = {"$ref": f"#/$defs/{kind}", "description": keys[kind]["description"]}
+    several = {"type": "array", "items": {"$ref": "#/$defs/joined"}, "minItems": 1}
+    keys["dataset"] = {
+        "anyOf": [{"$ref": "#/$defs/dataset"}, several],
+        "description": keys["dataset"]["description"],
+    }
     losses = definitions["TaskSettings"]["properties"]["loss"]
     terms = {"type": "array", "items": {"$ref": "#/$defs/loss"}, "minItems": 1}
     losses["anyOf"] = [{"$ref": "#/$defs/loss"}, terms]
@@ -97,6 +104,18 @@ def experiment_schema() -> Json:
         "if": {"not": {"anyOf": [{"required": ["extends"]}, {"required": ["matrix"]}]}},
         "then": {"required": [key for key in required if key != "name"], "properties": typed},
     }
+
+
+def _add_joined(definitions: dict[str, Json]) -> None:
+    """Define the tables of joined datasets: those of one, and the keys for joining."""
+    joining = JoiningSettings.model_json_schema(schema_generator=_Untitled)
+    definitions |= joining["$defs"]
+    for key in [key for key in definitions if key.startswith("dataset:")]:
+        table = definitions[key]
+        properties = {**table["properties"], **joining["properties"]}
+        definitions[f"joined:{key.partition(':')[2]}"] = {**table, "properties": properties}
+    chosen = [{"$ref": f"#/$defs/{key}"} for key in definitions if key.startswith("joined:")]
+    definitions["joined"] = {"type": "object", "oneOf": [*chosen, _LOCAL, {"not": {"required": ["type"]}}]}
 
 
 def component_schema(kind: str, name: str, component: Any) -> Json:

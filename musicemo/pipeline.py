@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from musicemo import _local, _toml
-from musicemo.assembly import Assembly, read_tracks, split_tracks
+from musicemo.assembly import Assembly, read_tracks, split_tracks, warn_of_leaks
 from musicemo.data import PARTS, Split, Tracks
 from musicemo.evaluation import Evaluation
 from musicemo.experiment import Experiment, fingerprint
@@ -88,6 +88,7 @@ def check_experiment(experiment: Experiment) -> Checked:
     seed, fold = experiment.replicates()[0]
     split = split_tracks(experiment, tracks, fold)
     made = Assembly(experiment, tracks, split, seed, device)
+    warn_of_leaks(tracks, split, made.features)
     return Checked({part: len(split.parts[part]) for part in PARTS}, made.network.parameter_count)
 
 
@@ -144,6 +145,7 @@ class _Replicate:
         with directory, recorded(directory, run, hooks, known) as results:
             environment = describe_environment(self.device) | ({"code": _local.describe(code)} if code else {})
             directory.write_start(run.toml, environment, self.split.to_json(), code)
+            warn_of_leaks(self.tracks, self.split, made.features)
             self._train(run, trainer, directory, hooks, results)
         return Outcome(self.seed, self.fold, directory.path, results)
 

@@ -133,7 +133,7 @@ clases = {}
             "e.toml:25: tasks.valence.loss[1].type: no loss is called 'squared-eror'; did you mean 'squared-error'? "
             "(installed: cross-entropy, mse, squared-error)",
             "e.toml:31: tasks.genre.clases: unknown key; did you mean 'classes'? "
-            "(allowed: classes, head, loss, target)",
+            "(allowed: classes, head, loss, range, target)",
         ]
     )
 
@@ -177,7 +177,7 @@ clases = {}
         ),
         (
             "tasks.head.targt=energy",
-            "tasks.head.targt: unknown key; did you mean 'target'? (allowed: classes, head, loss, target)",
+            "tasks.head.targt: unknown key; did you mean 'target'? (allowed: classes, head, loss, range, target)",
         ),
         (
             'tasks.genre.loss=[{ type = "cross-entropy", balance = true }]',
@@ -257,7 +257,7 @@ def test_tasks_named_like_keys(write, name):
         f'[dataset]\ntype = "memory"\n[model]\ntype = "mean"\n[tasks.{name}]\ntarget = "energy"\nhed = 1\n'
     )
     assert problems(path) == [
-        f"e.toml:7: tasks.{name}.hed: unknown key; did you mean 'head'? (allowed: classes, head, loss, target)"
+        f"e.toml:7: tasks.{name}.hed: unknown key; did you mean 'head'? (allowed: classes, head, loss, range, target)"
     ]
 
 

@@ -27,6 +27,7 @@ ROOMS = (
     ("data", "hookspecs"),
     ("training", "registry"),
     ("_components",),
+    ("_datasets",),
     ("experiment",),
     ("runs", "json_schema"),
     ("assembly",),

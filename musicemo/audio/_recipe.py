@@ -77,6 +77,11 @@ class Recipe:
         return self.sample_rate / self.hop
 
     @property
+    def whole(self) -> Recipe:
+        """The recipe without its excerpt: of the song from its beginning to its end."""
+        return dataclasses.replace(self, offset=0.0, duration=None)
+
+    @property
     def fingerprint(self) -> str:
         """Sixteen hexadecimal digits, equal for equal recipes, on every machine and in every process."""
         values = {

@@ -64,18 +64,20 @@ def data(
 
 
 def _cite(experiment: Path, overrides: list[str], only: list[str]) -> None:
-    """Print citation and licence of an experiment's dataset, or of the dataset of that name."""
+    """Print citation and licence of an experiment's datasets, or of the dataset of that name."""
     from musicemo import registry
 
-    name = str(experiment)
     if experiment.suffix == ".toml" or experiment.is_file():
         from musicemo.experiment import load_experiments
 
-        dataset = load_experiments(experiment, overrides, only)[0].dataset
-        name, factory = dataset.name, dataset.factory
+        factories = {
+            dataset.name: dataset.factory
+            for dataset in load_experiments(experiment, overrides, only)[0].datasets.values()
+        }
     else:
-        factory = registry.load("dataset", name)
-    citation, licence = (getattr(factory, attribute, None) for attribute in ("citation", "licence"))
-    typer.echo(citation or f"The dataset {name!r} names nothing to cite; cite those who made your data.")
-    if licence:
-        typer.echo(f"Licence: {licence}")
+        factories = {str(experiment): registry.load("dataset", str(experiment))}
+    for name, factory in factories.items():
+        citation, licence = (getattr(factory, attribute, None) for attribute in ("citation", "licence"))
+        typer.echo(citation or f"The dataset {name!r} names nothing to cite; cite those who made your data.")
+        if licence:
+            typer.echo(f"Licence: {licence}")

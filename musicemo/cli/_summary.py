@@ -27,6 +27,11 @@ def print_summary(dataset: str, method: str, summary: Summary) -> None:
     for part, count in summary.parts.items():
         table.add_row(part, str(count), *(f"{frames:g}" for frames in summary.frames.get(part, ())))
     _print(console, table)
+    if summary.datasets:
+        table = plain_table("dataset", *PARTS, title="Labelled tracks of each dataset")
+        for name, counts in summary.datasets.items():
+            table.add_row(name, *(str(counts[part]) for part in PARTS))
+        _print(console, table)
     for task, parts in summary.ratings.items():
         _print_ratings(console, task, parts)
     for task, classes in summary.classes.items():

@@ -3,9 +3,11 @@
 from musicemo.data.batches import Batch, Batches
 from musicemo.data.description import Description, describe
 from musicemo.data.features import Features
+from musicemo.data.joining import Joined, JoiningSettings, split_joined
+from musicemo.data.sampling import Proportions
 from musicemo.data.scaling import Scaling, ScalingSettings, fit_scaling
 from musicemo.data.splits import PARTS, Split, SplitSettings, make_split, strata
-from musicemo.data.summary import Summary, summarize
+from musicemo.data.summary import Summary, find_equal, summarize
 from musicemo.data.tasks import HeadSettings, Task, TaskSettings, make_task
 from musicemo.data.tracks import Tracks, collect
 
@@ -16,6 +18,9 @@ __all__ = [
     "Description",
     "Features",
     "HeadSettings",
+    "Joined",
+    "JoiningSettings",
+    "Proportions",
     "Scaling",
     "ScalingSettings",
     "Split",
@@ -26,9 +31,11 @@ __all__ = [
     "Tracks",
     "collect",
     "describe",
+    "find_equal",
     "fit_scaling",
     "make_split",
     "make_task",
+    "split_joined",
     "strata",
     "summarize",
 ]

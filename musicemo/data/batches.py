@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from musicemo.data.features import Features
+from musicemo.data.sampling import Proportions
 
 __all__ = ["Batch", "Batches"]
 
@@ -46,6 +47,7 @@ class Batches:
         batch_size: tracks a batch; the last may have fewer.
         seed: with the epoch, decides the order; None keeps the tracks' order.
         bucket: put tracks of similar length together, to pad less.
+        proportions: draw the tracks of several datasets in these, instead of each track once an epoch.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class Batches:
         *,
         seed: int | None = None,
         bucket: bool = False,
+        proportions: Proportions | None = None,
     ) -> None:
         self._features = features
         self._targets = torch.from_numpy(np.asarray(targets, dtype=np.float32))
@@ -64,12 +67,13 @@ class Batches:
         self._size = batch_size
         self._seed = seed
         self._bucket = bucket
+        self._proportions = proportions
 
     def __len__(self) -> int:
         return -(-len(self.indices) // self._size)
 
     def epoch(self, epoch: int = 0) -> Iterator[Batch]:
-        """Yield the batches of an epoch."""
+        """Yield the batches of an epoch; epoch 0 has each track once, whatever the proportions."""
         return (self._pad(indices) for indices in self.order(epoch))
 
     def order(self, epoch: int = 0) -> list[NDArray[np.intp]]:
@@ -80,7 +84,8 @@ class Batches:
                 order = order[np.argsort(self._features.lengths[order], kind="stable")]
             return self._cut(order, self._size)
         random = np.random.default_rng([self._seed, epoch])
-        order = random.permutation(order)
+        drawn = self._proportions
+        order = drawn.draw(self._seed, epoch) if drawn and epoch else random.permutation(order)
         if not self._bucket:
             return self._cut(order, self._size)
         batches = []

@@ -66,6 +66,11 @@ class SplitSettings(Settings):
             raise ValueError(f"fold {self.fold} does not exist: {self.folds} folds are counted from 0")
         return self
 
+    @property
+    def by_groups(self) -> bool:
+        """Whether no group stands on two sides."""
+        return self.method == "grouped" or (self.method == "kfold" and self.grouped)
+
 
 @dataclass(frozen=True)
 class Split:
@@ -123,8 +128,9 @@ def make_split(
         InputError: a part that must not be empty is, a stratum too small, groups or official parts missing.
     """
     everyone = np.arange(len(ids))
-    grouped = settings.method == "grouped" or (settings.method == "kfold" and settings.grouped)
-    if grouped and (without := [name for name, group in zip(ids, groups, strict=True) if group is None]):
+    if settings.by_groups and (
+        without := [name for name, group in zip(ids, groups, strict=True) if group is None]
+    ):
         raise InputError(
             f"{len(without)} tracks have no group, {without[0]!r} first; a grouped split needs one each"
         )
@@ -196,7 +202,7 @@ def _cut(
     """Cut a share off the tracks: stratified, or by groups, or at random."""
     if share == 0:
         return tracks, tracks[:0]
-    grouped = settings.method == "grouped" or (settings.method == "kfold" and settings.grouped)
+    grouped = settings.by_groups
     pieces = len(np.unique(groups[tracks])) if grouped else len(tracks)
     noun = "groups" if grouped else "tracks"
     if not 0 < math.ceil(pieces * share) < pieces:

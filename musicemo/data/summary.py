@@ -15,7 +15,7 @@ from musicemo.data.features import Features
 from musicemo.data.splits import PARTS, Split
 from musicemo.data.tracks import Tracks
 
-__all__ = ["Summary", "summarize"]
+__all__ = ["Summary", "find_equal", "find_leaks", "summarize"]
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,8 @@ class Summary:
     #: Part -> number of tracks, and their hash.
     parts: Mapping[str, int]
     split_hash: str
+    #: Dataset -> part -> tracks, where several are joined.
+    datasets: Mapping[str, Mapping[str, int]]
     #: Frames of a track: part -> minimum, median, maximum.
     frames: Mapping[str, Sequence[float]]
     feature_rows: int
@@ -72,6 +74,10 @@ def summarize(tracks: Tracks, split: Split, features: Features) -> Summary:
         unlabelled=len(tracks.unlabelled),
         parts={part: len(split.parts[part]) for part in PARTS},
         split_hash=split.hashes["all"],
+        datasets={
+            name: {part: len(np.intersect1d(own, split.parts[part])) for part in PARTS}
+            for name, own in tracks.sources.items()
+        },
         frames={
             part: [float(f(found)) for f in (np.min, np.median, np.max)] for part, found in lengths.items()
         },
@@ -79,7 +85,7 @@ def summarize(tracks: Tracks, split: Split, features: Features) -> Summary:
         ratings=ratings,
         classes=classes,
         merged=merged,
-        leaks=_leaks(tracks.tracks, split, features),
+        leaks=find_leaks(tracks.tracks, split, features),
     )
 
 
@@ -93,24 +99,36 @@ def _distribution(values: np.ndarray[Any, np.dtype[np.float64]]) -> dict[str, fl
     return found | dict(zip(names, quantiles, strict=True)) | {"mean": float(known.mean())}
 
 
-def _leaks(tracks: Sequence[Track], split: Split, features: Features) -> list[str]:
-    """Find groups that stand in several parts, and tracks with equal features in several parts."""
-    part_of = {int(index): part for part in PARTS for index in split.parts[part]}
+def find_leaks(tracks: Sequence[Track], split: Split, features: Features) -> list[str]:
+    """Return sentences on groups that stand in several parts, and on tracks with equal features in several parts."""
+    part_of = _part_of(split)
     groups: dict[str, set[str]] = defaultdict(set)
-    contents: dict[bytes, list[int]] = defaultdict(list)
-    for index, part in sorted(part_of.items()):
+    for index, part in part_of.items():
         if (group := tracks[index].group) is not None:
             groups[group].add(part)
-        contents[hashlib.sha256(features[index].tobytes()).digest()].append(index)
     found = []
     if crossing := sorted(group for group, parts in groups.items() if len(parts) > 1):
         found.append(
             f"{len(crossing)} of {len(groups)} groups (artists, albums) stand in more than one part, for example "
             f'{crossing[0]!r}; method = "grouped" keeps them apart'
         )
-    for equal in contents.values():
-        parts = {part_of[index] for index in equal}
-        if len(parts) > 1:
-            names = ", ".join(f"{tracks[index].id!r} ({part_of[index]})" for index in equal)
-            found.append(f"tracks with equal features stand in more than one part: {names}")
-    return found
+    return found + find_equal(tracks, split, features)
+
+
+def find_equal(tracks: Sequence[Track], split: Split, features: Features) -> list[str]:
+    """Return a sentence for every clip that stands in several parts, told by its features; all are read."""
+    part_of = _part_of(split)
+    contents: dict[bytes, list[int]] = defaultdict(list)
+    for index in part_of:
+        contents[hashlib.sha256(features[index].tobytes()).digest()].append(index)
+    return [
+        "tracks with equal features stand in more than one part: "
+        + ", ".join(f"{tracks[index].id!r} ({part_of[index]})" for index in equal)
+        for equal in contents.values()
+        if len({part_of[index] for index in equal}) > 1
+    ]
+
+
+def _part_of(split: Split) -> dict[int, str]:
+    """Return the part of every track, in the tracks' order."""
+    return dict(sorted((int(index), part) for part in PARTS for index in split.parts[part]))

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from musicemo.contracts import Target, Track
 from musicemo.errors import InputError, nearest
@@ -33,14 +33,29 @@ class HeadSettings(Settings):
 class TaskSettings(Settings):
     """One table ``[tasks.NAME]``."""
 
-    #: The dataset's target; the task's name where absent.
-    target: str | None = None
+    #: The dataset's target; the task's name where absent. Of several datasets: dataset -> target, and those that
+    #: are not named take no part in the task.
+    target: str | dict[str, str] | None = None
+    #: Of several datasets that rate on different scales: the range that predictions are reported in; [0, 1] where
+    #: absent.
+    range: tuple[float, float] | None = None
     #: Terms of the loss: each a component with its parameters and a ``weight``.
     loss: dict[str, Any] | Annotated[list[dict[str, Any]], Field(min_length=1)] | None = None
     #: Classification: class -> the class that it is merged into, or false to drop it.
     classes: dict[str, Annotated[str, Field(min_length=1)] | Literal[False]] = Field(default_factory=dict)
     #: A head of its own, instead of the table ``[head]``.
     head: HeadSettings | None = None
+
+    @field_validator("range")
+    @classmethod
+    def _not_empty(cls, ends: tuple[float, float] | None) -> tuple[float, float] | None:
+        if ends is not None and not ends[0] < ends[1]:
+            raise ValueError(f"must be [low, high] with low below high, not [{ends[0]:g}, {ends[1]:g}]")
+        return ends
+
+    def under(self, name: str) -> TaskSettings:
+        """Return the settings for joined datasets, whose target for a task bears the task's name."""
+        return self.model_copy(update={"target": name, "range": None})
 
 
 @dataclass(frozen=True)
@@ -113,7 +128,10 @@ def make_task(name: str, settings: TaskSettings, targets: Sequence[Target]) -> T
     Raises:
         InputError: no such target, classes that do not exist, `classes` of a regression.
     """
-    wanted = settings.target or name
+    for key in ("target", "range"):
+        if not isinstance(getattr(settings, key), str | None):
+            raise InputError(f"{key}: is for several datasets, [[dataset]], and there is one, [dataset]")
+    wanted = str(settings.target or name)
     by_name = {target.name: target for target in targets}
     if wanted not in by_name:
         known = ", ".join(by_name)

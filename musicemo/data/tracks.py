@@ -14,7 +14,7 @@ from musicemo.contracts import Dataset, Track
 from musicemo.data.tasks import Task
 from musicemo.errors import InputError
 
-__all__ = ["Tracks", "collect"]
+__all__ = ["Tracks", "collect", "first_of", "misdeclared"]
 
 _SHOWN = 20
 
@@ -42,6 +42,12 @@ class Tracks:
     def ids(self) -> list[str]:
         """The tracks' ids."""
         return [track.id for track in self.tracks]
+
+    @property
+    def sources(self) -> dict[str, NDArray[np.intp]]:
+        """Dataset -> its tracks, where several are joined; empty for one."""
+        names = dict.fromkeys(track.source for track in self.tracks)
+        return {name: np.flatnonzero([track.source == name for track in self.tracks]) for name in names if name}
 
     def check_trainable(self, parts: Mapping[str, NDArray[np.intp]]) -> None:
         """Raise an `InputError` if a task has no label to train on, or a class only labels elsewhere."""
@@ -73,7 +79,7 @@ def collect(dataset: Dataset, tasks: Sequence[Task], *, restrict: bool = True) -
         InputError: every track whose id is taken, whose target is out of range or of no known class (the
             first twenty), a dataset without a labelled track, or whose `sync` or `recipe` is none.
     """
-    problems = _misdeclared(dataset)
+    problems = misdeclared(dataset)
     kept: list[Track] = []
     unlabelled: list[Track] = []
     encoded: list[list[float]] = []
@@ -103,8 +109,7 @@ def collect(dataset: Dataset, tasks: Sequence[Task], *, restrict: bool = True) -
     if everyone:
         problems += unusable
     if problems:
-        more = [f"and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
-        raise InputError(*problems[:_SHOWN], *more)
+        raise InputError(*first_of(problems))
     if not kept:
         raise InputError(f"none of the dataset's {len(unlabelled)} tracks has a label for any task")
     targets = np.array(encoded, dtype=np.float64)
@@ -112,7 +117,13 @@ def collect(dataset: Dataset, tasks: Sequence[Task], *, restrict: bool = True) -
     return Tracks(kept, tasks, targets, dataset.rows, unlabelled, sync, recipe)
 
 
-def _misdeclared(dataset: Dataset) -> list[str]:
+def first_of(problems: Sequence[str]) -> list[str]:
+    """Return the first twenty problems, and how many more there are."""
+    more = [f"and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
+    return [*problems[:_SHOWN], *more]
+
+
+def misdeclared(dataset: Dataset) -> list[str]:
     """Return what is wrong with the attributes that a dataset may have."""
     sync, recipe = getattr(dataset, "sync", None), getattr(dataset, "recipe", None)
     found = []

@@ -12,10 +12,10 @@ import numpy as np
 
 from musicemo.assembly import make_batches, split_tracks
 from musicemo.contracts import Dataset, Target
-from musicemo.data import PARTS, Batches, Features, Split, Task, TaskSettings, Tracks, collect
+from musicemo.data import PARTS, Batches, Features, Joined, Split, Task, TaskSettings, Tracks, collect
 from musicemo.errors import InputError
 from musicemo.evaluation import Evaluation, EvaluationSettings
-from musicemo.experiment import Experiment, load_experiment
+from musicemo.experiment import Component, Experiment, load_experiment
 from musicemo.files import read_json
 from musicemo.prediction.trained import TrainedRun
 from musicemo.training.evaluate import collect_predictions, to_evaluation
@@ -114,13 +114,19 @@ def evaluate_run(run: TrainedRun, *, overrides: Sequence[str] = (), part: str | 
 
 def _read(run: TrainedRun, experiment: Experiment) -> Tracks:
     """Read the dataset's tracks for those of the run's tasks that it has targets for."""
-    with experiment.source.blaming("dataset"):
-        dataset: Dataset = experiment.dataset.build()
+    dataset: Dataset = experiment.build_dataset()
     by_name = {target.name: target for target in dataset.targets}
     tasks = []
     for task in run.description.tasks:
         settings = experiment.tasks[task.name]
-        matched = _match(task, settings, by_name)
+        matched: Task | str
+        try:
+            if isinstance(dataset, Joined):
+                dataset.check(task.name)
+                settings = settings.under(task.name)
+            matched = _match(task, settings, by_name)
+        except InputError as error:
+            matched = "; ".join(error.problems)
         if isinstance(matched, Task):
             tasks.append(matched)
         else:
@@ -139,7 +145,7 @@ def _read(run: TrainedRun, experiment: Experiment) -> Tracks:
 
 def _match(task: Task, settings: TaskSettings, targets: Mapping[str, Target]) -> Task | str:
     """Return the run's task for a dataset's target, or why there is none."""
-    wanted = settings.target or task.name
+    wanted = settings.target if isinstance(settings.target, str) else task.name
     if wanted not in targets:
         return f"the dataset declares no target {wanted!r} (targets: {', '.join(targets)})"
     target = targets[wanted]
@@ -194,33 +200,40 @@ def _check_features(run: TrainedRun, tracks: Tracks) -> None:
         raise InputError(
             f"{run.directory}: was trained on {described.sync}-wise features; the dataset's are {tracks.sync}-wise"
         )
-    first, second = (
-        recipe and replace(recipe, offset=0.0, duration=None) for recipe in (described.recipe, tracks.recipe)
-    )
+    first, second = (recipe and recipe.whole for recipe in (described.recipe, tracks.recipe))
     if first and second and first != second:
         raise InputError(f"{run.directory}: was trained on features of {first}; the dataset's are of {second}")
 
 
 def _split(experiment: Experiment, tracks: Tracks) -> Split:
-    stratify = experiment.split.stratify
-    if stratify is not None and stratify not in [task.name for task in tracks.tasks]:
-        raise InputError(
-            f"the split is stratified by {stratify!r}, which is left out; choose --part {ALL}, or another split "
-            "with --set split.stratify=TASK"
-        )
+    for key, settings in experiment.splits.values():
+        stratify = settings.stratify
+        if stratify is not None and stratify not in [task.name for task in tracks.tasks]:
+            raise InputError(
+                f"the split is stratified by {stratify!r}, which is left out; choose --part {ALL}, or another split "
+                f"with --set {'.'.join(map(str, key))}.stratify=TASK"
+            )
     return split_tracks(experiment, tracks)
 
 
 def _warn_of_overlap(run: TrainedRun, experiment: Experiment, ids: Sequence[str]) -> None:
     """Say how many tracks bear ids of the run's training part."""
     try:
-        trained = set(read_json(run.directory / "split.json")["train"])
+        trained = set(_qualified(run.experiment, read_json(run.directory / "split.json")["train"]))
     except (OSError, ValueError, KeyError, TypeError):
         return
-    common = sum(name in trained for name in ids)
-    if common and experiment.dataset.name == run.experiment.dataset.name:
+    common = sum(name in trained for name in _qualified(experiment, ids))
+    if common:
         warnings.warn(
             f"{common} of {len(ids)} tracks have ids of tracks that the run was trained on; if they are the same "
             "ones, the metrics are too good",
             stacklevel=3,
         )
+
+
+def _qualified(experiment: Experiment, ids: Sequence[str]) -> list[tuple[str, str]]:
+    """Return the type of dataset that each track is from, and its id there."""
+    if isinstance(experiment.dataset, Component):
+        return [(experiment.dataset.name, name) for name in ids]
+    types = {name: component.name for name, component in experiment.datasets.items()}
+    return [(types[source], name) for source, _, name in (name.partition("/") for name in ids)]

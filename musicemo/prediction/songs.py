@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -118,7 +117,7 @@ class Predictor:
                 "say it with --sync beat or --sync frame"
             )
         self.sync: Sync = chosen
-        self.recipe = dataclasses.replace(described.recipe or Recipe(), offset=0.0, duration=None)
+        self.recipe = (described.recipe or Recipe()).whole
         rows = described.rows
         given = described.recipe is not None or rows in FEATURE_ROWS.values()
         if not given or rows.stop > self.recipe.rows:

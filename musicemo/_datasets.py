@@ -1,0 +1,119 @@
+"""The experiment's data: one dataset, or several that are joined."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from musicemo import _toml, registry
+from musicemo._components import Component, Components, plain
+from musicemo._problems import describe_problem
+from musicemo.contracts import Dataset
+from musicemo.data import Joined, JoiningSettings, SplitSettings, TaskSettings
+from musicemo.errors import InputError
+
+__all__ = ["JointDataset", "Member", "find_members"]
+
+_CORE = tuple(JoiningSettings.model_fields)
+
+
+@dataclass(frozen=True)
+class Member:
+    """One of several datasets."""
+
+    name: str
+    component: Component
+    settings: JoiningSettings
+
+    def to_table(self) -> dict[str, Any]:
+        """Return the TOML table, defaults filled in."""
+        core = plain(self.settings.model_dump() | {"name": self.name})
+        return {**self.component.to_table(), **{key: value for key, value in core.items() if value != {}}}
+
+
+@dataclass(frozen=True)
+class JointDataset:
+    """The tables ``[[dataset]]``."""
+
+    members: Sequence[Member]
+
+    @property
+    def name(self) -> str:
+        """The datasets' names."""
+        return " + ".join(member.name for member in self.members)
+
+    def build(self, tasks: Mapping[str, TaskSettings], source: _toml.Source) -> Dataset:
+        """Construct every dataset, and the one that they are together.
+
+        Raises:
+            InputError: constructors refuse their parameters, or what they make does not go together.
+        """
+        problems: list[str] = []
+        built: dict[str, Dataset] = {}
+        for index, member in enumerate(self.members):
+            try:
+                with source.blaming("dataset", index):
+                    built[member.name] = member.component.build()
+            except InputError as error:
+                problems += error.problems
+        if problems:
+            raise InputError(*problems)
+        with source.blaming("dataset"):
+            return Joined(built, tasks)
+
+    def splits(self, settings: SplitSettings) -> dict[str, tuple[_toml.Key, SplitSettings]]:
+        """Return where each dataset's split is written, and what it is."""
+        return {
+            member.name: (("dataset", index, "split"), own.over(settings))
+            if (own := member.settings.split).model_fields_set
+            else (("split",), settings)
+            for index, member in enumerate(self.members)
+        }
+
+    def to_table(self) -> list[dict[str, Any]]:
+        """Return the TOML tables, defaults filled in."""
+        return [member.to_table() for member in self.members]
+
+
+def find_members(
+    components: Components, source: _toml.Source, problems: list[str], split: SplitSettings
+) -> JointDataset:
+    """Look up and validate the datasets of an array of tables, gathering problems."""
+    members: list[Member] = []
+    for index, table in enumerate(source.table["dataset"]):
+        key: _toml.Key = ("dataset", index)
+        component = components.find("dataset", key, ignore=_CORE)
+        core = {name: value for name, value in table.items() if name in _CORE}
+        place = key
+        try:
+            settings = registry.validate(JoiningSettings, core)
+            assert isinstance(settings, JoiningSettings)
+            place = (*key, "split")
+            settings.split.over(split)
+        except ValidationError as error:
+            problems += [
+                describe_problem(source, place, JoiningSettings, details) for details in error.errors()
+            ]
+            continue
+        if component is not None:
+            own = component.code.attribute if component.code else component.name
+            members.append(Member(settings.name or own, component, settings))
+    names = [member.name for member in members]
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            problems.append(
+                source.error(("dataset", index), f"another dataset is called {name!r}, too: give each a name")
+            )
+    given = [member.settings.proportion is not None for member in members]
+    if any(given) and not all(given):
+        lacking = given.index(False)
+        problems.append(
+            source.error(
+                ("dataset", lacking),
+                f"{names[lacking]!r} has no proportion: give it to every dataset, or to none",
+            )
+        )
+    return JointDataset(members)

@@ -1,0 +1,269 @@
+"""Several datasets as one: tracks under qualified ids, targets under the tasks' names and in one unit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from musicemo.audio import Recipe
+from musicemo.contracts import Dataset, Target, Track
+from musicemo.data.splits import PARTS, Split, SplitSettings
+from musicemo.data.tasks import Task, TaskSettings, make_task
+from musicemo.data.tracks import Tracks, first_of, misdeclared
+from musicemo.errors import InputError, nearest
+from musicemo.settings import Settings
+
+__all__ = ["Joined", "JoiningSettings", "split_joined"]
+
+
+class DatasetSplitSettings(Settings):
+    """What of ``[split]`` is otherwise for one of several datasets."""
+
+    method: Literal["official", "random", "stratified", "grouped"] | None = None
+    validation: float | None = Field(default=None, ge=0, lt=1)
+    test: float | None = Field(default=None, ge=0, lt=1)
+    stratify: str | None = None
+    bins: int | None = Field(default=None, ge=2)
+
+    def over(self, settings: SplitSettings) -> SplitSettings:
+        """Return the settings of ``[split]`` with what is given here in their place."""
+        return SplitSettings.model_validate({**settings.model_dump(), **self.model_dump(exclude_none=True)})
+
+
+class JoiningSettings(Settings):
+    """The keys of a table ``[[dataset]]`` that are the core's, beside the component's parameters."""
+
+    #: Stands before the ids of its tracks; the component's type, or its class in a file, where absent.
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")] | None = None
+    #: Its part of what is drawn to train on, relative to those of the others; given for all of them or for none.
+    proportion: float | None = Field(default=None, gt=0)
+    split: DatasetSplitSettings = DatasetSplitSettings()
+
+
+class Joined:
+    """Several datasets as one that declares the tasks' targets, each under the name of its task.
+
+    A track's id is ``dataset/id``. A task's targets are those that `TaskSettings.target` names, or that bear its
+    name; for the tracks of a dataset without it, they are missing. Ratings go from the range that their dataset
+    declares to that of the task: the common range of the datasets, or `TaskSettings.range`, or [0, 1]. Classes are
+    those of all the datasets together.
+
+    Args:
+        datasets: name -> dataset.
+        tasks: name -> settings.
+
+    Raises:
+        InputError: the datasets' feature rows, columns or recipes differ. What is wrong with a task is told by
+            `check`.
+    """
+
+    def __init__(self, datasets: Mapping[str, Dataset], tasks: Mapping[str, TaskSettings]) -> None:
+        problems = [f"{name}: {text}" for name, dataset in datasets.items() for text in misdeclared(dataset)]
+        if problems:
+            raise InputError(*problems)
+        self._datasets = dict(datasets)
+        rows = self._common("feature rows", lambda dataset: _rows(dataset.rows))
+        self.rows = slice(*rows)
+        found = {getattr(dataset, "sync", None) for dataset in datasets.values()}
+        sync = self._common("columns", lambda dataset: getattr(dataset, "sync", None), missing=None)
+        #: None where it cannot be told of one of them, so that a prediction asks for it.
+        self.sync = None if None in found else sync
+        self.recipe = self._common_recipe()
+        self.targets: Sequence[Target] = []
+        self._problems: dict[str, tuple[str, ...]] = {}
+        #: Dataset -> task -> its target there, and what that is as a task of the dataset alone.
+        self._views: dict[str, dict[str, tuple[str, Task | None]]] = {name: {} for name in datasets}
+        for name, settings in tasks.items():
+            try:
+                self.targets = [*self.targets, self._target(name, settings)]
+            except InputError as error:
+                self._problems[name] = error.problems
+
+    def check(self, task: str) -> None:
+        """Raise an `InputError` if a task's targets do not exist or do not go together."""
+        if task in self._problems:
+            raise InputError(*self._problems[task])
+
+    def tracks(self) -> Iterator[Track]:
+        """Yield the tracks of the first dataset, then those of the next.
+
+        Raises:
+            InputError: ratings that are outside the range of their dataset, targets that are not declared.
+        """
+        problems: list[str] = []
+        for name, dataset in self._datasets.items():
+            declared = {target.name for target in dataset.targets}
+            for own in dataset.tracks():
+                track = replace(own, id=f"{name}/{own.id}", source=name)
+                if unknown := sorted(set(track.targets) - declared):
+                    listed = ", ".join(unknown)
+                    problems.append(
+                        f"track {track.id!r}: has targets that the dataset does not declare: {listed}"
+                    )
+                try:
+                    yield self._translated(track, self._views[name])
+                except InputError as error:
+                    problems.extend(error.problems)
+        if problems:
+            raise InputError(*first_of(problems))
+
+    def _translated(self, track: Track, views: Mapping[str, tuple[str, Task | None]]) -> Track:
+        targets: dict[str, float | str | None] = {}
+        ratings: dict[str, Sequence[float]] = {}
+        for target in self.targets:
+            if target.name not in views:
+                continue
+            wanted, view = views[target.name]
+            value = track.targets.get(wanted)
+            given = track.ratings.get(wanted)
+            if view is not None and value is not None:
+                share = view.encode(track)
+                if view.range != target.range:
+                    value = float(np.clip(_stretched(share, target.range), *target.range))
+            targets[target.name] = value
+            if given is not None:
+                ratings[target.name] = given if view is None else _moved(given, view.range, target.range)
+        return replace(track, targets=targets, ratings=ratings)
+
+    def _target(self, name: str, settings: TaskSettings) -> Target:
+        found = self._wanted(name, settings)
+        kinds = {target.kind for target in found.values()}
+        if len(kinds) > 1:
+            listed = ", ".join(
+                f"{target.name!r} of {dataset}: {target.kind}" for dataset, target in found.items()
+            )
+            raise InputError(f"the datasets' targets are of different kinds ({listed})")
+        if kinds == {"classification"}:
+            if settings.range is not None:
+                raise InputError("range: is for ratings, and this is a classification")
+            for dataset, target in found.items():
+                self._views[dataset][name] = target.name, None
+            classes = sorted({label for target in found.values() for label in target.classes})
+            return Target(name, "classification", classes=tuple(classes))
+        for dataset, target in found.items():
+            self._views[dataset][name] = target.name, make_task(target.name, TaskSettings(), [target])
+        ranges = {(float(low), float(high)) for low, high in (target.range for target in found.values())}
+        common = ranges.pop() if len(ranges) == 1 else (0.0, 1.0)
+        return Target(name, "regression", range=settings.range or common)
+
+    def _wanted(self, name: str, settings: TaskSettings) -> dict[str, Target]:
+        """Return the task's target in every dataset that has it."""
+        declared = {
+            dataset: {target.name: target for target in found.targets}
+            for dataset, found in self._datasets.items()
+        }
+        if not isinstance(settings.target, dict):
+            wanted = settings.target or name
+            found = {dataset: targets[wanted] for dataset, targets in declared.items() if wanted in targets}
+            if not found:
+                every = list(dict.fromkeys(target for targets in declared.values() for target in targets))
+                listed = "; ".join(f"{dataset}: {', '.join(targets)}" for dataset, targets in declared.items())
+                raise InputError(
+                    f"none of the datasets declares a target {wanted!r}{nearest(wanted, every)} (targets of {listed})"
+                )
+            return found
+        problems = []
+        found = {}
+        for dataset, wanted in settings.target.items():
+            if dataset not in declared:
+                listed = ", ".join(declared)
+                problems.append(
+                    f"target: there is no dataset {dataset!r}{nearest(dataset, declared)} (datasets: {listed})"
+                )
+            elif wanted not in declared[dataset]:
+                targets = declared[dataset]
+                problems.append(
+                    f"target: {dataset} declares no target {wanted!r}{nearest(wanted, targets)} "
+                    f"(targets: {', '.join(targets)})"
+                )
+            else:
+                found[dataset] = declared[dataset][wanted]
+        if problems or not found:
+            raise InputError(*problems or ["target: names no dataset"])
+        return found
+
+    def _common(self, what: str, of: Callable[[Dataset], Any], *, missing: object = ...) -> Any:
+        """Return what every dataset has in common.
+
+        Raises:
+            InputError: two of them differ; both are named.
+        """
+        known = {name: of(dataset) for name, dataset in self._datasets.items()}
+        told = {name: value for name, value in known.items() if value is not missing} or known
+        first, *others = told
+        for other in others:
+            if told[other] != told[first]:
+                raise InputError(
+                    f"{what} must be the same: {first} has {_named(told[first])}, {other} has {_named(told[other])}"
+                )
+        return told[first]
+
+    def _common_recipe(self) -> Recipe | None:
+        """Return the datasets' recipe, whose excerpts may differ."""
+        recipes = [getattr(dataset, "recipe", None) for dataset in self._datasets.values()]
+        common = self._common("recipes", lambda dataset: (getattr(dataset, "recipe", None) or Recipe()).whole)
+        return recipes[0] if len(set(recipes)) == 1 else common
+
+
+def _rows(rows: slice) -> tuple[int, int | None]:
+    return rows.start or 0, rows.stop
+
+
+def _named(value: object) -> str:
+    if isinstance(value, tuple):
+        return f"{value[0]} to {value[1] or 'the last'}"
+    return f"a column per {value}" if isinstance(value, str) else str(value)
+
+
+def _stretched(share: float, ends: tuple[float, float]) -> float:
+    low, high = ends
+    return low + share * (high - low)
+
+
+def _moved(values: Sequence[float], old: tuple[float, float], new: tuple[float, float]) -> Sequence[float]:
+    """Return single listeners' ratings in another range; they may lie beyond it."""
+    if old == new:
+        return values
+    return [_stretched((value - old[0]) / (old[1] - old[0]), new) for value in values]
+
+
+def split_joined(
+    split_one: Callable[[str, np.ndarray[tuple[int], np.dtype[np.intp]]], Split],
+    grouped: Mapping[str, bool],
+    tracks: Tracks,
+) -> Split:
+    """Split every dataset by itself, and put the parts together.
+
+    A group (an artist, an album) is the same in every dataset that has one of its name: where a dataset is split by
+    groups, those that an earlier dataset has stand where they stand there.
+
+    Args:
+        split_one: splits some tracks of a dataset, given its name and their indices.
+        grouped: dataset -> whether it is split by groups.
+        tracks: the tracks.
+    """
+    sides: dict[str, str] = {}
+    parts: dict[str, list[int]] = {part: [] for part in PARTS}
+    for name, indices in tracks.sources.items():
+        groups = {int(index): tracks.tracks[index].group for index in indices}
+        placed = {
+            index: sides[group]
+            for index, group in groups.items()
+            if grouped[name] and group is not None and group in sides
+        }
+        rest = np.array([index for index in groups if index not in placed], dtype=np.intp)
+        if len(rest):
+            split = split_one(name, rest)
+            placed |= {int(rest[index]): part for part in PARTS for index in split.parts[part]}
+        for index, part in placed.items():
+            parts[part].append(index)
+        for part in PARTS:  # a group on two sides of an earlier dataset trains
+            for index, side in placed.items():
+                if side == part and (group := groups[index]) is not None:
+                    sides.setdefault(group, part)
+    found = {part: np.sort(np.array(indices, dtype=np.intp)) for part, indices in parts.items()}
+    return Split(found, tracks.ids)
