@@ -70,6 +70,9 @@ def test_a_right_file_fits(problems):
         ('type = "memory"', 'type = "memory"\ntracks = 0'),
         ('type = "memory"', 'type = "memory"\ntrack = 9'),
         ('type = "memory"', "tracks = 9"),
+        ('type = "memory"', 'type = "memory"\nproportion = 1'),
+        ('[dataset]\ntype = "memory"', '[[dataset]]\ntype = "memory"\nproportion = 0'),
+        ('[dataset]\ntype = "memory"', '[[dataset]]\ntype = "memory"\nsplit = { method = "kfold" }'),
         ('type = "mean"', 'type = "mean"\nhidden = 1.5'),
         ('type = "mean"', 'type = "mean"\ninput_size = 140'),
         ('type = "squared-error"', 'type = "squared-error", weight = 0'),
@@ -100,6 +103,11 @@ def test_what_musicemo_refuses_does_not_fit(old, new, problems, experiment_file)
         fakes_module.EXPERIMENT.replace('type = "squared-error"', 'type = "squared-error", weight = 2'),
         fakes_module.EXPERIMENT.replace(
             '{ type = "squared-error" }', '[{ type = "squared-error" }, { type = "mse" }]'
+        ),
+        fakes_module.EXPERIMENT.replace(
+            "[dataset]",
+            '[[dataset]]\ntype = "memory"\ntracks = 9\nname = "a"\nproportion = 2\nsplit = { test = 0.1 }\n[[dataset]]'
+            '\nname = "b"\nproportion = 1',
         ),
         fakes_module.EXPERIMENT.replace("epochs = 3", "early_stopping = { patience = false }"),
         fakes_module.EXPERIMENT

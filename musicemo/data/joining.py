@@ -23,10 +23,15 @@ __all__ = ["Joined", "JoiningSettings", "split_joined"]
 class DatasetSplitSettings(Settings):
     """What of ``[split]`` is otherwise for one of several datasets."""
 
+    #: How its tracks are split.
     method: Literal["official", "random", "stratified", "grouped"] | None = None
+    #: Share of its tracks, which an official part goes before.
     validation: float | None = Field(default=None, ge=0, lt=1)
+    #: Share of its tracks, which an official part goes before.
     test: float | None = Field(default=None, ge=0, lt=1)
+    #: The task whose classes or binned ratings every part has in equal shares.
     stratify: str | None = None
+    #: Bins of the ratings.
     bins: int | None = Field(default=None, ge=2)
 
     def over(self, settings: SplitSettings) -> SplitSettings:
@@ -41,6 +46,7 @@ class JoiningSettings(Settings):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")] | None = None
     #: Its part of what is drawn to train on, relative to those of the others; given for all of them or for none.
     proportion: float | None = Field(default=None, gt=0)
+    #: What of ``[split]`` is otherwise for it.
     split: DatasetSplitSettings = DatasetSplitSettings()
 
 
