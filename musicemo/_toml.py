@@ -16,7 +16,7 @@ from tomlkit.items import Item, Table
 
 from musicemo.errors import InputError, nearest
 
-__all__ = ["Key", "Origin", "Source", "dotted", "nested", "read", "write"]
+__all__ = ["Key", "Origin", "Source", "dotted", "inline", "nested", "read", "write"]
 
 Key = tuple[str | int, ...]
 
@@ -286,6 +286,11 @@ def write(resolved: Mapping[str, Any], source: Source | None = None) -> str:
     for name, value in resolved.items():
         document.add(name, _item(value, (name,), source))
     return tomlkit.dumps(document)
+
+
+def inline(value: Any) -> str:
+    """Return a value as it stands behind a key, in one line."""
+    return _inline(value).as_string()
 
 
 def _item(value: Any, key: Key, source: Source | None) -> Item:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -32,7 +32,7 @@ Install = Callable[..., None]
 
 @pytest.fixture
 def install(monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
-    """Return ``install(kind, name, component, distribution="fake", version="1.0")``.
+    """Return ``install(kind, name, component, distribution="fake", version="1.0", requires=())``.
 
     A component is an object, or ``"module:attribute"``. What is really installed is hidden from the test unless
     ``install.beside()`` is called, which shows it too.
@@ -44,7 +44,14 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
     def entry_points(group: str) -> importlib.metadata.EntryPoints:
         return importlib.metadata.EntryPoints([*points[group], *(real(group) if shown else ())])
 
-    def add(kind: str, name: str, component: Any, distribution: str = "fake", version: str = "1.0") -> None:
+    def add(
+        kind: str,
+        name: str,
+        component: Any,
+        distribution: str = "fake",
+        version: str = "1.0",
+        requires: Sequence[str] = (),
+    ) -> None:
         if not isinstance(component, str):
             module = getattr(component, "__module__", "fakes")
             value = f"{module}:{getattr(component, '__qualname__', name)}"
@@ -52,7 +59,8 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
             value = component
         point = FakeEntryPoint(name, value, registry.GROUPS[kind])
         vars(point).update(
-            component=component, dist=SimpleNamespace(name=distribution, version=version, metadata={})
+            component=component,
+            dist=SimpleNamespace(name=distribution, version=version, metadata={}, requires=list(requires)),
         )
         points[registry.GROUPS[kind]].append(point)
 

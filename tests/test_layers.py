@@ -17,7 +17,7 @@ ROOT = Path(musicemo.__file__).parent
 
 #: The rooms, the lowest first; those of one line do not import each other.
 ROOMS = (
-    ("_docstrings",),
+    ("_definitions", "_docstrings"),
     ("errors", "settings", "_version"),
     ("files", "_local", "_toml", "progress", "workers"),
     ("_problems", "_matrix"),

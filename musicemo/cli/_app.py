@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 import warnings
+from collections.abc import Sequence
 from typing import Annotated, NoReturn
 
 import typer
@@ -56,6 +57,12 @@ def make_app() -> typer.Typer:
         version: Annotated[
             bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
         ] = False,
+        without: Annotated[
+            list[str] | None,
+            typer.Option(
+                metavar="NAME", help="Leave a component, a plugin or a package out; of every command."
+            ),
+        ] = None,
     ) -> None:
         pass
 
@@ -83,9 +90,11 @@ def main() -> NoReturn:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's polite end is an interruption
     app = make_app()
     try:
-        hooks = registry.load_hooks()
-        hooks("commands", app=app)
-        app(obj=hooks)
+        left_out, arguments = _take_without(sys.argv[1:])
+        with registry.without(left_out):
+            hooks = registry.load_hooks()
+            hooks("commands", app=app)
+            app(args=arguments, obj=hooks)
     except MusicemoError as error:
         for problem in getattr(error, "problems", None) or (str(error),):
             _say("error", "bold red", problem)
@@ -100,6 +109,28 @@ def main() -> NoReturn:
     except SystemExit as end:  # typer makes one of an interruption that reaches it
         sys.exit(_interrupted() if end.code == _INTERRUPTED else end.code)
     sys.exit(0)
+
+
+def _take_without(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the names after ``--without``, wherever it stands, and the other arguments.
+
+    Plugins add commands, so that what is left out must be known before the command line can be parsed.
+    """
+    names: list[str] = []
+    rest: list[str] = []
+    waiting = list(arguments)
+    while waiting:
+        word = waiting.pop(0)
+        if word == "--":
+            return names, [*rest, word, *waiting]
+        option, equals, value = word.partition("=")
+        if option != "--without":
+            rest.append(word)
+        elif equals or waiting:
+            names += (value if equals else waiting.pop(0)).split(",")
+        else:
+            raise InputError("--without: needs the name of a component, a plugin or a package")
+    return names, rest
 
 
 def _thread_failed(failure: threading.ExceptHookArgs) -> None:

@@ -3,44 +3,211 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+import textwrap
+from typing import Annotated, Any
 
 import typer
 
 from musicemo import registry
+from musicemo._definitions import find_definition
+from musicemo.cli._completion import complete_component
+from musicemo.errors import InputError, nearest
 
 __all__ = ["add_commands"]
 
+_Json = Annotated[bool, typer.Option("--json", help="Print JSON instead.")]
+
+#: What a component's table is called in an experiment file.
+_TABLES = {"loss": "tasks.NAME.loss"}
+
 
 def add_commands(app: typer.Typer) -> None:
-    """Add ``plugins``."""
-    app.command()(plugins)
+    """Add ``plugins`` and ``plugins show``."""
+    group = typer.Typer(invoke_without_command=True, callback=plugins)
+    group.command()(show)
+    app.add_typer(group, name="plugins")
 
 
 def plugins(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    context: typer.Context,
+    as_json: _Json = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Import each, to find those that are broken; exit with 2 if any is.")
+    ] = False,
 ) -> None:
-    """List the installed components and plugins."""
+    """List the installed components and plugins.
+
+    Nothing is imported, so that what is found wrong is what can be told from files and metadata; --check tells all.
+    """
+    if context.invoked_subcommand:
+        return
+    found = [claim for kind in registry.GROUPS for claim in registry.claims(kind, disabled=True)]
+    problems = [_problem(claim, check=check) for claim in found]
+    if as_json:
+        rows = [_row(claim) | {"problem": problem} for claim, problem in zip(found, problems, strict=True)]
+        typer.echo(json.dumps(rows, indent=2))
+    else:
+        _print(found, problems)
+    if check and any(problem and not claim.disabled for claim, problem in zip(found, problems, strict=True)):
+        raise typer.Exit(InputError.exit_code)
+
+
+def _row(claim: registry.Claim) -> dict[str, Any]:
+    definition = find_definition(claim.entry_point.value)
+    return {
+        "kind": claim.kind,
+        "name": claim.name,
+        "distribution": claim.distribution,
+        "version": claim.version,
+        "defined": claim.entry_point.value,
+        "file": str(definition.file) if definition.file else None,
+        "line": definition.line or None,
+        "summary": definition.summary,
+    }
+
+
+def _print(found: list[registry.Claim], problems: list[str | None]) -> None:
     from rich.console import Console
+    from rich.markup import escape
 
     from musicemo.cli._style import plain_table, print_table
 
-    found = [claim for kind in registry.GROUPS for claim in registry.claims(kind)]
-    if as_json:
-        rows = [
-            {
-                "kind": claim.kind,
-                "name": claim.name,
-                "distribution": claim.distribution,
-                "version": claim.version,
-            }
-            for claim in found
-        ]
-        typer.echo(json.dumps(rows, indent=2))
-        return
     table = plain_table("kind")
-    for column in ("name", "distribution", "version"):
+    for column in ("name", "distribution", "version", "defined", "what it is"):
         table.add_column(column, no_wrap=True)
-    for claim in found:
-        table.add_row(claim.kind, claim.name, claim.distribution, claim.version)
-    print_table(Console(), table)
+    for claim, problem in zip(found, problems, strict=True):
+        row = _row(claim)
+        told = f"[red]{escape(problem)}[/red]" if problem else escape(row["summary"])
+        table.add_row(
+            *(escape(row[name]) for name in ("kind", "name", "distribution", "version", "defined")), told
+        )
+    print_table(Console(highlight=False), table)
+
+
+def _problem(claim: registry.Claim, *, check: bool) -> str | None:
+    """Return why a component cannot be had, as far as is known; with `check`, after importing it."""
+    if claim.disabled:
+        return "is left out, by --without or MUSICEMO_DISABLE_PLUGINS"
+    if len({str(other) for other in registry.claims(claim.kind) if other.name == claim.name}) > 1:
+        return "is claimed by another distribution too"
+    if claim.incompatible:
+        return f"works with {claim.incompatible} only"
+    problem = find_definition(claim.entry_point.value).problem
+    if problem or not check:
+        return problem or None
+    try:
+        _load(claim)
+    except InputError as error:
+        return str(error)
+    return None
+
+
+def _load(claim: registry.Claim) -> Any:
+    """Import a component and read its signature, or a plugin and its hooks."""
+    from musicemo.contracts import PROVIDED
+
+    component = registry.load(claim.kind, claim.name)
+    if claim.kind in PROVIDED:
+        registry.schema(component, PROVIDED[claim.kind])
+        return component
+    try:
+        registry.Hooks().register(component, claim.name)
+    except InputError:
+        raise
+    except Exception as error:  # a stranger's constructor may raise anything
+        raise InputError(f"plugin {claim.name!r} of {claim}: {type(error).__name__}: {error}") from error
+    return component
+
+
+def show(
+    name: Annotated[
+        str,
+        typer.Argument(help="Of a component or plugin.", show_default=False, autocompletion=complete_component),
+    ],
+    kind: Annotated[
+        str | None,
+        typer.Option(metavar="KIND", help=f"{', '.join(registry.GROUPS)}; if several have the name."),
+    ] = None,
+    as_json: _Json = False,
+) -> None:
+    """Print a component's parameters, as a table to paste into an experiment file."""
+    claim = _find(name, kind)
+    component = _load(claim)
+    row = _row(claim)
+    if claim.kind == "plugin":
+        hooks = sorted(hook for hook in dir(component) if hook.startswith("musicemo_"))
+        text = "\n".join([*_heading(row), "# implements:", *(f"#   {hook}" for hook in hooks)])
+        typer.echo(json.dumps(row | {"hooks": hooks}, indent=2) if as_json else text)
+        return
+    from musicemo.json_schema import component_schema
+
+    schema = component_schema(claim.kind, name, component)
+    typer.echo(json.dumps(row | {"schema": schema}, indent=2) if as_json else _table(row, schema))
+
+
+def _find(name: str, kind: str | None) -> registry.Claim:
+    if kind is not None and kind not in registry.GROUPS:
+        raise InputError(f"--kind {kind}: must be one of {', '.join(registry.GROUPS)}")
+    everyone = [claim for one in ([kind] if kind else registry.GROUPS) for claim in registry.claims(one)]
+    found = [claim for claim in everyone if claim.name == name]
+    if not found:
+        names = sorted({claim.name for claim in everyone})
+        raise InputError(f"nothing is called {name!r}{nearest(name, names)} (musicemo plugins lists all)")
+    kinds = list(dict.fromkeys(claim.kind for claim in found))
+    if len(kinds) > 1:
+        raise InputError(f"{name!r} is the name of a {' and of a '.join(kinds)}; say which with --kind")
+    return found[0]
+
+
+def _heading(row: dict[str, Any]) -> list[str]:
+    place = f", {row['file']}:{row['line']}" if row["file"] else ""
+    return [
+        f"# {row['summary']}",
+        f"# {row['kind']} of {row['distribution']} {row['version']}: {row['defined']}{place}",
+    ]
+
+
+def _table(row: dict[str, Any], schema: dict[str, Any]) -> str:
+    """Return the TOML table with every default; what has none is a comment."""
+    from musicemo import _toml
+
+    lines = [*_heading(row), f"[{_TABLES.get(row['kind'], row['kind'])}]", f'type = "{row["name"]}"']
+    definitions = schema.get("$defs", {})
+    for key, found in schema["properties"].items():
+        if key == "type":
+            continue
+        told = f"{found['description']} " if "description" in found else ""
+        lines += textwrap.wrap(
+            f"{told}({_typed(found, definitions)})", 100, initial_indent="# ", subsequent_indent="# "
+        )
+        default = found.get("default")
+        if default is None:
+            lines.append(f"# {key} = {'# required' if key in schema['required'] else ''}".rstrip())
+        else:
+            lines.append(f"{key} = {_toml.inline(default)}")
+    return "\n".join(lines)
+
+
+def _typed(schema: dict[str, Any], definitions: dict[str, Any]) -> str:
+    """Return a JSON Schema in words: ``integer > 0``, ``"l2" or "kl"``, ``array of number, or absent``."""
+    if "$ref" in schema:
+        return _typed(definitions[schema["$ref"].rpartition("/")[2]], definitions)
+    if "const" in schema:
+        return json.dumps(schema["const"])
+    if "enum" in schema:
+        return " or ".join(json.dumps(value) for value in schema["enum"])
+    if "anyOf" in schema:
+        return " or ".join(
+            "absent" if branch.get("type") == "null" else _typed(branch, definitions)
+            for branch in schema["anyOf"]
+        )
+    kind = str(schema.get("type", "anything"))
+    if kind == "string" and schema.get("format") == "path":
+        return "path"
+    if kind == "array" and isinstance(schema.get("items"), dict):
+        return f"array of {_typed(schema['items'], definitions)}"
+    if kind == "object":
+        inner = schema.get("additionalProperties")
+        return f"table of {_typed(inner, definitions)}" if isinstance(inner, dict) else "table"
+    signs = {"exclusiveMinimum": ">", "minimum": ">=", "exclusiveMaximum": "<", "maximum": "<="}
+    return " ".join([kind, *(f"{sign} {schema[name]}" for name, sign in signs.items() if name in schema)])

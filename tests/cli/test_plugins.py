@@ -3,24 +3,42 @@
 from __future__ import annotations
 
 import json
+import re
+import sys
+import tomllib
 
 import fakes as fakes_module
 import pytest
+from musicemo_builtin.observers.history import History
 from typer.testing import CliRunner
 
+from musicemo import __version__, registry
+from musicemo._definitions import find_definition
 from musicemo.cli._app import make_app
+from musicemo.contracts import PROVIDED
+from musicemo.errors import InputError
+from musicemo.experiment import load_experiment
 
 
-def call(*arguments):
+def call(*arguments, code=0):
     found = CliRunner().invoke(make_app(), ["plugins", *arguments], catch_exceptions=False)
-    assert found.exit_code == 0
+    assert found.exit_code == code
     return found.stdout
+
+
+def own_components():
+    return [
+        (kind, claim.name)
+        for kind in PROVIDED
+        for claim in registry.claims(kind)
+        if claim.distribution == "musicemo"
+    ]
 
 
 @pytest.mark.usefixtures("fakes")
 def test_every_component_is_a_row():
     rows = json.loads(call("--json"))
-    assert all(list(row) == ["kind", "name", "distribution", "version"] for row in rows)
+    assert all(list(row)[:4] == ["kind", "name", "distribution", "version"] for row in rows)
     assert {(row["kind"], row["name"]) for row in rows} == {
         (kind, name) for kind, name, _ in fakes_module.FAKES
     }
@@ -30,29 +48,217 @@ def test_every_component_is_a_row():
 @pytest.mark.usefixtures("fakes")
 def test_the_table_says_the_same():
     header, *lines = call().splitlines()
-    assert header.split() == ["kind", "name", "distribution", "version"]
-    rows = [tuple(row.values()) for row in json.loads(call("--json"))]
-    assert [tuple(line.split()) for line in lines] == rows
+    assert header.split() == ["kind", "name", "distribution", "version", "defined", "what", "it", "is"]
+    for line, row in zip(lines, json.loads(call("--json")), strict=True):
+        names = ("kind", "name", "distribution", "version", "defined")
+        assert line.split()[:5] == [row[name] for name in names]
+        assert line.rstrip().endswith(row["summary"])
 
 
 def test_nothing_is_imported(install):
     install("model", "absent", "no_such_module:Model")
-    assert [row["name"] for row in json.loads(call("--json"))] == ["absent"]
+    (row,) = json.loads(call("--json"))
+    assert (row["name"], row["problem"]) == ("absent", "ModuleNotFoundError: No module named 'no_such_module'")
 
 
 def test_both_claimants_of_a_name_are_listed(install):
     install("loss", "mse", "a:A", distribution="one", version="1")
     install("loss", "mse", "b:B", distribution="two", version="2")
-    assert [row["distribution"] for row in json.loads(call("--json"))] == ["one", "two"]
+    rows = json.loads(call("--json"))
+    assert [row["distribution"] for row in rows] == ["one", "two"]
+    assert {row["problem"] for row in rows} == {"is claimed by another distribution too"}
 
 
 def test_long_names_are_not_cut(install):
     name, distribution = "a-rather-long-name-of-a-weighting", "musicemo-" + "x" * 60
     install("weighting", name, "a:A", distribution=distribution)
-    assert any(line.split() == ["weighting", name, distribution, "1.0"] for line in call().splitlines())
+    assert any(line.split()[:4] == ["weighting", name, distribution, "1.0"] for line in call().splitlines())
 
 
 def test_the_built_ins_are_musicemos():
     rows = json.loads(call("--json"))
     found = {(row["kind"], row["name"]) for row in rows if row["distribution"] == "musicemo"}
     assert {("model", "cnn"), ("loss", "soft-spearman"), ("plugin", "history"), ("dataset", "synth")} <= found
+
+
+# Where it is defined, and what it is.
+
+
+def test_the_definition_is_found_without_importing(tmp_path, monkeypatch):
+    package = tmp_path / "sonatina_parts"
+    (package / "inner").mkdir(parents=True)
+    (package / "__init__.py").write_text(
+        "raise RuntimeError('imported')\nfrom .inner import Late, Alias as Other\n"
+    )
+    (package / "inner" / "__init__.py").write_text("from sonatina_parts.inner.late import Late\n")
+    (package / "inner" / "late.py").write_text(
+        '"""A module."""\n\ntry:\n    class Late:\n        """Comes late. And\n        more."""\nfinally:\n    pass\n'
+    )
+    (package / "wrong.py").write_text("class Wrong(\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    late = package / "inner" / "late.py"
+    for value in ("sonatina_parts:Late", "sonatina_parts.inner:Late", "sonatina_parts.inner.late:Late.inner"):
+        found = find_definition(value)
+        assert (found.file, found.line, found.summary) == (late, 4, "Comes late.")
+    assert find_definition("sonatina_parts.inner.late").summary == "A module."
+    assert find_definition("sonatina_parts.absent:X").problem.endswith(
+        "No module named 'sonatina_parts.absent'"
+    )
+    assert find_definition("sonatina_parts.wrong:Wrong").problem.startswith("SyntaxError: ")
+    assert find_definition("math:tau").problem == ""
+    assert "sonatina_parts" not in sys.modules
+
+
+@pytest.mark.parametrize(("kind", "name"), own_components())
+def test_every_built_in_has_a_place_and_a_sentence(kind, name):
+    (claim,) = [claim for claim in registry.claims(kind) if claim.name == name]
+    found = find_definition(claim.entry_point.value)
+    component = registry.load(kind, name)
+    assert found.file
+    assert found.file.read_text().splitlines()[found.line - 1].startswith(f"class {component.__name__}")
+    assert found.summary
+    assert " ".join(component.__doc__.split()).startswith(found.summary)
+
+
+def test_checking_imports_each_and_tells_of_those_that_are_broken(fakes, tmp_path, monkeypatch):
+    fakes_module.write_module(tmp_path, "broken_parts", "import no_such_dependency\nclass Model:\n    pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert "no_such_dependency" not in call("--check")
+    fakes("model", "broken", "broken_parts:Model")
+    fakes("plugin", "needy", type("Needy", (), {"__init__": lambda self, path: None}))
+    assert "no_such_dependency" not in call()
+    rows = {row["name"]: row["problem"] for row in json.loads(call("--check", "--json", code=2))}
+    assert "No module named 'no_such_dependency'" in rows["broken"]
+    assert "TypeError" in rows["needy"]
+    assert rows["mean"] is None
+
+
+# What is left out, and what works with other versions.
+
+
+def test_what_is_left_out_cannot_be_had(fakes, monkeypatch):
+    monkeypatch.setenv("MUSICEMO_DISABLE_PLUGINS", "learned, mse")
+    with pytest.raises(InputError, match=r"weighting 'learned' of fake 1\.0 .* is left out, by --without or"):
+        registry.load("weighting", "learned")
+    with pytest.raises(InputError, match=r"no weighting is called 'learnt'.*\(installed: constant, sum\)"):
+        registry.load("weighting", "learnt")
+    problems = {row["name"]: row["problem"] for row in json.loads(call("--json"))}
+    assert problems["learned"] == "is left out, by --without or MUSICEMO_DISABLE_PLUGINS"
+    assert problems["sum"] is None
+
+
+def test_a_distribution_is_left_out_by_its_name(install, monkeypatch):
+    install("plugin", "history", History, distribution="one")
+    install("plugin", "other", History, distribution="Other_Things")
+    install("loss", "mse", fakes_module.SquaredError, distribution="one")
+    install("loss", "mse", "absent:Loss", distribution="Other_Things")
+    with registry.without(["other-things"]):
+        assert [name for name, _ in registry.load_hooks().manager.list_name_plugin()] == ["history of one"]
+        assert registry.load("loss", "mse") is fakes_module.SquaredError
+    with pytest.raises(InputError, match="claimed more than once"):
+        registry.load("loss", "mse")
+
+
+def test_without_stands_anywhere(command, trained):
+    """The plugin that is left out is one that the run would have called."""
+    said = command("plugins", "--json", "--without", "history,mean", "--without=tensorboard")
+    rows = json.loads(said.out)
+    assert {row["name"] for row in rows if (row["problem"] or "").startswith("is left out")} == {
+        *("history", "mean", "tensorboard")
+    }
+    assert command("--without", "mean", "plugins", "show", "mean").code == 2
+    wrong = command("plugins", "--without", "histery")
+    assert (wrong.code, wrong.err) == (
+        2,
+        "error: --without histery: nothing is called so; did you mean 'history'?\n",
+    )
+    assert command("plugins", "--without").code == 2
+
+
+@pytest.mark.parametrize(
+    "requirement",
+    [
+        "musicemo>=0.1",
+        f"musicemo=={__version__}",
+        "musicemo[onnx]",
+        "musicemo<0.1; extra == 'old'",
+        "musicemo-x<0",
+    ],
+)
+def test_versions_that_it_works_with(install, requirement):
+    install("loss", "mse", fakes_module.SquaredError, requires=["numpy<1", requirement])
+    assert registry.load("loss", "mse") is fakes_module.SquaredError
+
+
+def test_versions_that_it_does_not_work_with(install):
+    install("loss", "mse", fakes_module.SquaredError, "sonatina", "2.1", requires=["musicemo (>=7,<8)"])
+    install("plugin", "recorder", History, "sonatina", "2.1", requires=["musicemo (>=7,<8)"])
+    with pytest.raises(InputError) as caught:
+        registry.load("loss", "mse")
+    assert str(caught.value) == (
+        "loss 'mse' of sonatina 2.1 (fakes:SquaredError) works with musicemo<8,>=7, and this is musicemo "
+        f"{__version__}; pip install --upgrade sonatina may find a version that does with it"
+    )
+    with pytest.warns(UserWarning, match="'recorder' .* is left out: .* works with musicemo<8,>=7"):
+        assert not registry.load_hooks().manager.get_plugins()
+    assert "works with musicemo<8,>=7 only" in call()
+
+
+# A table to paste.
+
+
+@pytest.mark.parametrize(("kind", "name"), own_components())
+def test_the_table_of_every_built_in_says_its_defaults(kind, name):
+    table = tomllib.loads(call("show", name, "--kind", kind))
+    for part in {"loss": ("tasks", "NAME", "loss")}.get(kind, (kind,)):
+        table = table[part]
+    assert table.pop("type") == name
+    if kind == "loss":
+        assert table.pop("weight") == 1.0
+    model = registry.schema(registry.load(kind, name), PROVIDED[kind])
+    defaults = {key: field for key, field in model.model_fields.items() if not field.is_required()}
+    assert set(table) == {key for key, field in defaults.items() if field.default is not None}
+    if len(defaults) == len(model.model_fields):
+        assert registry.validate(model, table) == registry.validate(model, {})
+
+
+def test_a_pasted_table_is_valid(experiment_file, fakes_beside):
+    text = experiment_file.read_text().replace('[model]\ntype = "mean"\n', call("show", "cnn"))
+    experiment_file.write_text(text)
+    assert load_experiment(experiment_file).model.name == "cnn"
+
+
+def test_a_parameter_is_shown_with_type_and_meaning():
+    text = call("show", "cnn")
+    assert (
+        "# Probability with which an element of the embedding is zeroed in training. (number >= 0 < 1)\n"
+        in text
+    )
+    assert re.search(r"\(integer > 0\s(# )?or absent\)\n# frames =\n", text)
+    assert '("mean" or "mean-max" or "flatten")' in text
+    found = json.loads(call("show", "cnn", "--json"))
+    assert found["defined"] == "musicemo_builtin.models.cnn:CNN"
+    assert found["schema"]["properties"]["dropout"]["default"] == 0.0
+
+
+def test_a_plugin_is_shown_with_its_hooks():
+    assert "#   musicemo_run_started" in call("show", "history")
+    assert json.loads(call("show", "history", "--json"))["hooks"] == [
+        *("musicemo_epoch_finished", "musicemo_run_started")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("cmn",), "nothing is called 'cmn'; did you mean 'cnn'?"),
+        (("cnn", "--kind", "models"), "--kind models: must be one of dataset, model"),
+        (("cnn", "--kind", "loss"), "nothing is called 'cnn'"),
+        (("pearson",), "'pearson' is the name of a loss and of a weighting; say which with --kind"),
+    ],
+)
+def test_names_that_cannot_be_shown(fakes_beside, arguments, words):
+    fakes_beside("weighting", "pearson", fakes_module.Sum)
+    with pytest.raises(InputError) as caught:
+        call("show", *arguments)
+    assert words in str(caught.value)

@@ -1,0 +1,102 @@
+"""Where an entry point's component is defined and what it says of itself, read from the source: nothing is imported."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import importlib.machinery
+import importlib.util
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["Definition", "find_definition"]
+
+#: How many modules a name is followed through that import it from one another.
+_HOPS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """A place in a file, and the first sentence of the docstring there."""
+
+    file: Path | None = None
+    line: int = 0
+    summary: str = ""
+    #: Why importing it is bound to fail; empty where nothing is known to be wrong.
+    problem: str = ""
+
+
+@functools.cache
+def find_definition(value: str) -> Definition:
+    """Find what ``module:attribute``, or a module, stands for."""
+    module, _, attribute = value.partition(":")
+    return _find(module.strip(), attribute.strip().partition(".")[0], _HOPS)
+
+
+def _find(module: str, attribute: str, hops: int) -> Definition:
+    try:
+        spec = _spec(module)
+    except ModuleNotFoundError as error:
+        return Definition(problem=f"ModuleNotFoundError: {error}")
+    if spec is None or not spec.origin or not spec.origin.endswith(".py"):
+        return Definition()  # compiled, or a folder: there is nothing to read
+    file = Path(spec.origin)
+    try:
+        tree = ast.parse(file.read_bytes())
+    except SyntaxError as error:
+        return Definition(file, error.lineno or 0, problem=f"SyntaxError: {error.msg} ({file}:{error.lineno})")
+    except OSError as error:
+        return Definition(file, problem=f"{file}: {error.strerror}")
+    if not attribute:
+        return Definition(file, 1, _summary(tree))
+    for node in _statements(tree):
+        if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == attribute:
+            return Definition(file, node.lineno, _summary(node))
+        if isinstance(node, ast.ImportFrom) and hops:
+            for alias in node.names:
+                if (alias.asname or alias.name) == attribute:
+                    return _find(_absolute(node, spec), alias.name, hops - 1)
+    return Definition(file, 1, _summary(tree))
+
+
+def _spec(module: str) -> importlib.machinery.ModuleSpec | None:
+    """Find a module without importing the packages that it is in."""
+    names = module.split(".")
+    spec = importlib.util.find_spec(names[0])
+    for depth in range(2, len(names) + 1):
+        if spec is None or spec.submodule_search_locations is None:
+            break
+        found = importlib.machinery.PathFinder.find_spec(
+            ".".join(names[:depth]), list(spec.submodule_search_locations)
+        )
+        if found is None:
+            raise ModuleNotFoundError(f"No module named {'.'.join(names[:depth])!r}")
+        spec = found
+    if spec is None:
+        raise ModuleNotFoundError(f"No module named {names[0]!r}")
+    return spec
+
+
+def _statements(tree: ast.Module) -> Iterator[ast.stmt]:
+    """Yield what a module does when it is imported, what is tried or done under a condition included."""
+    waiting: list[ast.stmt] = list(tree.body)
+    while waiting:
+        node = waiting.pop(0)
+        yield node
+        if isinstance(node, ast.If | ast.Try):
+            waiting = [*node.body, *node.orelse, *waiting]
+
+
+def _absolute(node: ast.ImportFrom, spec: importlib.machinery.ModuleSpec) -> str:
+    if not node.level:
+        return node.module or ""
+    package = spec.name if spec.submodule_search_locations is not None else spec.name.rpartition(".")[0]
+    parts = package.split(".")
+    return ".".join([*parts[: len(parts) - node.level + 1], *filter(None, [node.module])])
+
+
+def _summary(node: ast.Module | ast.ClassDef | ast.FunctionDef) -> str:
+    first = (ast.get_docstring(node) or "").partition("\n\n")[0]
+    sentence, period, _ = " ".join(first.split()).partition(". ")
+    return sentence + "." if period else sentence
