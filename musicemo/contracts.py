@@ -13,14 +13,25 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-__all__ = ["FEATURE_ROWS", "PROVIDED", "Dataset", "Loss", "Model", "Step", "Target", "Track", "Weighting"]
+__all__ = [
+    "FEATURE_ROWS",
+    "PROVIDED",
+    "Dataset",
+    "Loss",
+    "Model",
+    "Proposal",
+    "Step",
+    "Target",
+    "Track",
+    "Weighting",
+]
 
 #: Rows of a feature array of 140: mel spectrogram in dB, chromagram, or both.
 FEATURE_ROWS = {"mel": slice(0, 128), "chroma": slice(128, 140), "fused": slice(0, 140)}
@@ -82,6 +93,32 @@ class Dataset(Protocol):
     def tracks(self) -> Iterable[Track]:
         """Yield every track, in an order that is the same each time."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """What a dataset would make of a file or folder that somebody has.
+
+    ``musicemo init PATH`` asks every dataset with a class method ``propose(path) -> Proposal | None``. A dataset that
+    knows the path for its own, but cannot use it, raises an `InputError` that says why.
+    """
+
+    #: The keys of its TOML table.
+    parameters: Mapping[str, Any]
+    #: The tracks; their features need not be made yet and may be the audio files.
+    tracks: Sequence[Track]
+    #: What to learn.
+    targets: Sequence[Target]
+    #: What it declares and could be learnt too.
+    others: Sequence[Target] = ()
+    #: Key -> why it is what it is.
+    comments: Mapping[str, str] = field(default_factory=dict)
+    #: What was left out, and why.
+    notes: Sequence[str] = ()
+    #: Files that the dataset needs and that are not there: path -> text.
+    files: Mapping[Path, str] = field(default_factory=dict)
+    #: Whether the dataset takes anything that looks right: one whose own layout it is goes before.
+    general: bool = False
 
 
 @runtime_checkable

@@ -29,7 +29,7 @@ ROOMS = (
     ("_components",),
     ("_datasets",),
     ("experiment",),
-    ("runs", "json_schema"),
+    ("runs", "json_schema", "draft"),
     ("assembly",),
     ("pipeline", "prediction"),
     ("cli", "testing", "__main__"),

@@ -20,6 +20,7 @@ from musicemo.cli import (
     _experiments,
     _export,
     _extract,
+    _init,
     _plugins,
     _predict,
     _run,
@@ -67,6 +68,7 @@ def make_app() -> typer.Typer:
         pass
 
     for group in (
+        _init,
         _run,
         _experiments,
         _data,

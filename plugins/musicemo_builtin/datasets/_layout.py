@@ -12,6 +12,9 @@ __all__ = ["AUDIO_SUFFIXES", "Layout", "song_file"]
 #: What a song's file may end in, the dataset's own first.
 AUDIO_SUFFIXES = (".mp3", ".wav", ".flac", ".ogg", ".m4a")
 
+#: How many folders an archive puts around a dataset's own, at the most.
+_DEPTH = 6
+
 
 @dataclass(frozen=True, slots=True)
 class Layout:
@@ -30,6 +33,13 @@ class Layout:
         """Raise an `InputError` unless the folder is there."""
         if not root.is_dir():
             raise InputError(f"{root}: no such folder; {self.advice}")
+
+    def fits(self, root: Path, *names: str) -> bool:
+        """Tell whether a folder holds all these files and folders, however deep its archive put them."""
+        return root.is_dir() and all(
+            next((found for depth in range(_DEPTH) for found in root.glob("*/" * depth + name)), None)
+            for name in names
+        )
 
     def find(self, root: Path, name: str) -> Path:
         """Return the one file or folder of that name below `root`, however deep its archive put it.

@@ -24,13 +24,13 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from musicemo.audio import Pack, Recipe, cache_folder, extract, read_array
-from musicemo.contracts import FEATURE_ROWS, Track
+from musicemo.contracts import FEATURE_ROWS, Proposal, Target, Track
 from musicemo.errors import InputError, RunError
 from musicemo.files import read_json, write_json
 from musicemo.progress import Progress
 from musicemo_builtin.datasets._problems import Problems
 
-__all__ = ["Duration", "Features", "Offset", "OnError", "Recordings", "Sync"]
+__all__ = ["SYNC_COMMENT", "Duration", "Features", "Offset", "OnError", "Recordings", "Sync"]
 
 Features = Literal["mel", "chroma", "fused"]
 Sync = Literal["beat", "frame"]
@@ -44,6 +44,8 @@ _Identity = list[str | int]
 #: Fewer songs than this are analysed in this process: starting others would take longer.
 _WORTH_STARTING = 6
 _NAMED = 3
+#: What an experiment that is written for somebody says of the parameter.
+SYNC_COMMENT = "beat: a column of the features a beat | frame: a column each 23 ms"
 _HINT = 'on_error = "skip" leaves out what is named here'
 
 
@@ -107,6 +109,19 @@ class Recordings:
         problems.raise_if_any()
         if self._missing:
             self._warn("without a file", self._missing)
+
+    def proposal(self, targets: Sequence[Target], learn: int, **parameters: object) -> Proposal:
+        """Return what ``musicemo init`` is to write, for a folder that is the dataset's own.
+
+        The first `learn` targets are those to learn.
+        """
+        return Proposal(
+            {**parameters, "sync": self.sync},
+            list(self._tracks),
+            targets[:learn],
+            targets[learn:],
+            comments={"sync": SYNC_COMMENT},
+        )
 
     def tracks(self) -> Iterator[Track]:
         """Yield the tracks with their features, `[rows, frames]`; analyse those that the cache has not.

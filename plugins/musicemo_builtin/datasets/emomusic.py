@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from musicemo.contracts import Target, Track
+from musicemo.contracts import Proposal, Target, Track
 from musicemo_builtin.datasets._layout import Layout, song_file
 from musicemo_builtin.datasets._problems import Problems
 from musicemo_builtin.datasets._recordings import Duration, Features, Offset, OnError, Recordings, Sync
@@ -109,6 +109,14 @@ class EmoMusic:
             *(Target(name, "regression", range=bounds) for name, (_, bounds) in _TARGETS.items()),
             Target("genre", "classification", classes=tuple(sorted(str(genre) for genre in genres))),
         ]
+
+    @classmethod
+    def propose(cls, path: Path) -> Proposal | None:
+        """Return what it would make of a folder, if that is its own."""
+        if not _LAYOUT.fits(path, "static_annotations.csv", "songs_info.csv"):
+            return None
+        made = cls(root=path)
+        return made._recordings.proposal(made.targets, 2, root=path)
 
     def tracks(self) -> Iterator[Track]:
         """Yield the songs in the order of the ratings; analyse those that the cache has not."""

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from musicemo.contracts import Target, Track
+from musicemo.contracts import Proposal, Target, Track
 from musicemo.errors import InputError
 from musicemo_builtin.datasets._layout import Layout, song_file
 from musicemo_builtin.datasets._problems import Problems
@@ -28,6 +28,8 @@ EMOTIONS = (
 _OFFSETS = {"classical": 0, "electronic": 200, "pop": 300, "rock": 100}
 GENRES = tuple(_OFFSETS)
 _PER_GENRE = 100
+
+_ANSWERS = ("annotations.csv", "data.csv")
 
 _LAYOUT = Layout(
     "Emotify",
@@ -102,7 +104,7 @@ class Emotify:
             Target("genre", "classification", classes=GENRES),
         ]
         problems = Problems()
-        answers = _LAYOUT.find_any(root, "annotations.csv", "data.csv")
+        answers = _LAYOUT.find_any(root, *_ANSWERS)
         audio = root / "audio" if (root / "audio").is_dir() else root
         for song in _read(answers, problems):
             enough = len(song.answers[EMOTIONS[0]]) >= minimum_raters
@@ -118,6 +120,14 @@ class Emotify:
             )
             self._recordings.add(song.row.where, track)
         self._recordings.check(problems, _LAYOUT.advice)
+
+    @classmethod
+    def propose(cls, path: Path) -> Proposal | None:
+        """Return what it would make of a folder, if that is its own."""
+        if not (_LAYOUT.fits(path, *GENRES) and any((path / name).is_file() for name in _ANSWERS)):
+            return None
+        made = cls(root=path)
+        return made._recordings.proposal(made.targets, len(EMOTIONS), root=path)
 
     def tracks(self) -> Iterator[Track]:
         """Yield the songs in the order of their files' names; analyse those that the cache has not."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from musicemo.contracts import Target, Track
+from musicemo.contracts import Proposal, Target, Track
 from musicemo.errors import InputError
 from musicemo_builtin.datasets._layout import Layout, song_file
 from musicemo_builtin.datasets._problems import Problems
@@ -134,6 +134,17 @@ class Fma:
             Target("genre", "classification", classes=tuple(sorted(genres))),
             *(Target(name, "regression", range=bounds) for name, bounds in ECHONEST.items()),
         ]
+
+    @classmethod
+    def propose(cls, path: Path) -> Proposal | None:
+        """Return what it would make of a folder, if that is its own."""
+        subsets = [name for name in _SUBSETS if (path / f"fma_{name}").is_dir()]
+        if not subsets or not any(
+            (path / name).is_file() for name in ("fma_metadata/tracks.csv", "tracks.csv")
+        ):
+            return None
+        made = cls(root=path, subset=subsets[0])
+        return made._recordings.proposal(made.targets, 1, root=path, subset=subsets[0])
 
     def tracks(self) -> Iterator[Track]:
         """Yield the tracks by number; analyse those that the cache has not."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from musicemo.contracts import FEATURE_ROWS, Target, Track
+from musicemo.contracts import FEATURE_ROWS, Proposal, Target, Track
 from musicemo.errors import InputError
 from musicemo_builtin.datasets._arrays import FUSED_ROWS, array_shape
 from musicemo_builtin.datasets._problems import Problems
@@ -93,6 +93,14 @@ class Lab:
             if self.layout == "genre"
             else [Target(name, "regression", range=(0.0, 1.0)) for name in EMOTIONS]
         )
+
+    @classmethod
+    def propose(cls, path: Path) -> Proposal | None:
+        """Return what it would make of a folder, if that is of the study's layout."""
+        if not (path / "train_labels.txt").is_file():
+            return None
+        made = cls(root=path)
+        return Proposal({"root": path}, made._tracks, made.targets)
 
     def tracks(self) -> Iterator[Track]:
         """Yield the training tracks, then the test tracks."""

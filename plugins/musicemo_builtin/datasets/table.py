@@ -8,10 +8,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from musicemo.contracts import FEATURE_ROWS, Target, Track
+from musicemo.contracts import FEATURE_ROWS, Proposal, Target, Track
 from musicemo.errors import InputError
 from musicemo_builtin.datasets._arrays import FUSED_ROWS, array_shape
 from musicemo_builtin.datasets._problems import Problems
+from musicemo_builtin.datasets._proposal import propose_table
 from musicemo_builtin.datasets._recordings import Duration, Offset, OnError, Recordings, Sync
 from musicemo_builtin.datasets._sheet import Row, Sheet
 from musicemo_builtin.datasets._targets import check_names, check_ranges
@@ -136,6 +137,11 @@ class Table:
                 for name, classes in self._classes.items()
             ),
         ]
+
+    @classmethod
+    def propose(cls, path: Path) -> Proposal | None:
+        """Return what it would make of somebody's table, or of a folder of songs."""
+        return propose_table(path)
 
     def tracks(self) -> Iterator[Track]:
         """Yield the tracks in the table's order; analyse the audio that the cache has not."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 from musicemo.contracts import Dataset, Track
 from musicemo.testing import check_dataset
 
@@ -12,3 +15,18 @@ def assert_conforms(dataset: Dataset) -> list[Track]:
         assert dataset.sync, "what is trained on audio says what its columns are, so that it can predict songs"
         assert dataset.recipe, "what is trained on audio says what its features were made with"
     return check_dataset(dataset)
+
+
+def assert_knows_its_folder(dataset: Any, root: Path, *learnt: str) -> None:
+    """Hold a dataset's class to what `musicemo init` asks of it: its own folder, and no other."""
+    proposal = dataset.propose(root)
+    assert [target.name for target in proposal.targets] == list(learnt)
+    assert not proposal.general
+    made = dataset(**proposal.parameters)
+    declared = {target.name for target in made.targets}
+    assert {target.name for target in (*proposal.targets, *proposal.others)} == declared
+    assert proposal.tracks
+    (root / "empty").mkdir()
+    assert dataset.propose(root / "empty") is None
+    (root / "file.csv").touch()
+    assert dataset.propose(root / "file.csv") is None

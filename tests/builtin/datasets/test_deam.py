@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from dataset_conformance import assert_conforms
+from dataset_conformance import assert_conforms, assert_knows_its_folder
 from musicemo_builtin.datasets.deam import Deam
 from songs import write_song, write_text
 
@@ -102,3 +102,7 @@ def test_two_copies_are_ambiguous(root):
     write_text(root / "copy" / FULL, "song_id\n")
     with pytest.raises(InputError, match=f"more than one {FULL}"):
         deam(root)
+
+
+def test_its_own_folder_is_known(root):
+    assert_knows_its_folder(Deam, root, "valence", "arousal")

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from dataset_conformance import assert_conforms
+from dataset_conformance import assert_conforms, assert_knows_its_folder
 from musicemo_builtin.datasets.emomusic import EmoMusic
 from songs import write_song, write_text
 
@@ -80,3 +80,7 @@ def test_says_what_is_missing_and_where_it_is(root, missing):
     (root / missing).rename(root / "other")
     with pytest.raises(InputError, match=r"there is no (clips_45sec|songs_info).*emoMusic is at https"):
         emomusic(root)
+
+
+def test_its_own_folder_is_known(root):
+    assert_knows_its_folder(EmoMusic, root, "valence", "arousal")

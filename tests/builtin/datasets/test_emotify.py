@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from dataset_conformance import assert_conforms
+from dataset_conformance import assert_conforms, assert_knows_its_folder
 from musicemo_builtin.datasets.emotify import EMOTIONS, Emotify
 from songs import write_song, write_text
 
@@ -130,3 +130,7 @@ def test_real_songs():
     assert {len(song.ratings) for song in songs} == {9}
     assert sum(len(song.ratings["power"]) for song in songs) == 5857
     assert not (root / "cache").exists()
+
+
+def test_its_own_folder_is_known(root):
+    assert_knows_its_folder(Emotify, root, *EMOTIONS)

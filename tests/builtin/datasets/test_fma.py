@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from dataset_conformance import assert_conforms
+from dataset_conformance import assert_conforms, assert_knows_its_folder
 from musicemo_builtin.datasets.fma import ECHONEST, GENRES, Fma
 from songs import write_song, write_text
 
@@ -135,3 +135,7 @@ def test_says_what_is_missing_and_where_it_is(root, missing):
     with pytest.raises(InputError, match=r"there is no fma_.*FMA is at https") as caught:
         fma(root)
     assert "fma_metadata.zip" in str(caught.value)
+
+
+def test_its_own_folder_is_known(root):
+    assert_knows_its_folder(Fma, root, "genre")

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dataset_conformance import assert_conforms
+from dataset_conformance import assert_conforms, assert_knows_its_folder
 from musicemo_builtin.datasets.lab import EMOTIONS, GENRES, Lab
 
 from musicemo.errors import InputError
@@ -194,3 +194,7 @@ def test_missing_and_empty_parts(genre):
     assert f"{genre / 'test'}: no such folder" in problem(genre)
     (genre / "test_labels.txt").unlink()
     assert {track.part for track in Lab(root=genre).tracks()} == {"train"}
+
+
+def test_its_own_folder_is_known(emotion):
+    assert_knows_its_folder(Lab, emotion, "valence", "energy", "danceability")

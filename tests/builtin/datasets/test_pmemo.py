@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from dataset_conformance import assert_conforms
+from dataset_conformance import assert_conforms, assert_knows_its_folder
 from musicemo_builtin.datasets.pmemo import PMEmo
 from songs import write_song, write_text
 
@@ -73,3 +73,7 @@ def test_says_what_is_missing_and_where_it_is(root, missing):
     (root / "PMEmo2019" / missing).rename(root / "other")
     with pytest.raises(InputError, match=f"there is no {Path(missing).name} in it; PMEmo is at https"):
         pmemo(root)
+
+
+def test_its_own_folder_is_known(root):
+    assert_knows_its_folder(PMEmo, root, "valence", "arousal")

@@ -1,0 +1,155 @@
+"""What a column of somebody's table is, guessed from its name and its cells."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+__all__ = ["Guess", "guess_column", "is_group", "is_id", "is_part", "target_name"]
+
+#: What columns are called that say which track it is, who made it, and which part it is in.
+_IDS = re.compile(
+    r"(.*[ _-])?(id|uid|uuid|key|name|title|track|song|clip|file|filename|path|audio|index|nr|no)"
+)
+_GROUPS = ("artist", "performer", "band", "album", "composer", "group", "singer", "author", "label")
+_PARTS = re.compile(r"(data[ _-]?)?(split|part|subset|set|fold|partition)")
+_PART_NAMES = {"train", "val", "validation", "test"}
+
+#: What catalogues and programs say of a track, which nobody rated.
+_CATALOGUE = re.compile(
+    r"(.*[ _-])?(year|date|duration|length|seconds|bpm|tempo|key|bitrate|sample[ _-]?rate|channels|size|offset|start"
+    r"|end|count|n|num|number|raters|votes|listens|favorites|popularity|lat|latitude|long|longitude|zip|url|link|license"
+    r"|licence|comments?|notes?|lyrics|tags)"
+)
+#: Of ratings: how far raters disagreed, which is learnt only on purpose.
+_SPREAD = re.compile(r"(.*[ _(-])?(std|sd|stdev|stddev|deviation|var|variance|sem|stderr|min|max)\)?")
+
+#: Scales that ratings are commonly given on.
+_SCALES = ((0, 1), (-1, 1), (1, 5), (0, 5), (1, 7), (1, 9), (1, 10), (0, 10), (-10, 10), (0, 100), (-100, 100))
+_NOT_GIVEN = ("na", "n/a", "nan", "null", "none", "-", "?")
+
+#: A class of fewer tracks than this is not worth having; two classes at least are.
+_FEWEST = 5
+#: More classes than this is a text.
+_MOST_CLASSES = 50
+#: A column of names that are classes has this many tracks of a class.
+_TRACKS_A_CLASS = 4
+
+
+@dataclass(frozen=True)
+class Guess:
+    """What a column may be: a target, or None with the reason why it is none."""
+
+    kind: Literal["regression", "classification"] | None
+    why: str = ""
+    range: tuple[float, float] = (0.0, 1.0)
+    #: Class -> tracks.
+    classes: dict[str, int] | None = None
+
+
+def is_id(name: str) -> bool:
+    """Tell whether a column is called as one that names tracks."""
+    return bool(_IDS.fullmatch(_plain(name)))
+
+
+def is_group(name: str) -> bool:
+    """Tell whether a column is called as one that names artists, albums and the like."""
+    return any(re.fullmatch(rf"(.*[ _-])?{group}([ _-](id|name))?", _plain(name)) for group in _GROUPS)
+
+
+def is_part(name: str, cells: Sequence[str]) -> bool:
+    """Tell whether a column is an official split, train and test at least."""
+    found = {cell for cell in cells if cell}
+    return bool(_PARTS.fullmatch(_plain(name))) and {"train", "test"} <= found <= _PART_NAMES
+
+
+def target_name(column: str) -> str:
+    """Return a name that a task can have: ``Valence(mean)`` is valence_mean."""
+    name = re.sub(r"[^A-Za-z0-9_-]+", "_", column).strip("_-")
+    return (name if name == column else name.lower()) or "target"
+
+
+def guess_column(name: str, cells: Sequence[str]) -> Guess:
+    """Return what a column may be a target of; cells are text, empty where nothing is known."""
+    known = [cell for cell in cells if cell]
+    different = set(known)
+    if len(different) < 2:
+        return Guess(None, "is the same for every track" if different else "is empty")
+    numbers = [value for cell in known if (value := _number(cell)) is not None]
+    if len(numbers) == len(known):
+        return _of_numbers(name, known, numbers)
+    others = sorted({cell for cell in known if _number(cell) is None})
+    if len(numbers) > len(known) / 2:
+        what = ", ".join(repr(cell) for cell in others[:3])
+        hint = (
+            "leave such cells empty" if all(cell.casefold() in _NOT_GIVEN for cell in others) else "mend them"
+        )
+        return Guess(None, f"has numbers, and {what}: {hint} to have it learnt")
+    return _of_text(name, known)
+
+
+def _of_numbers(name: str, cells: list[str], numbers: list[float]) -> Guess:
+    plain = _plain(name)
+    whole = all(value.is_integer() for value in numbers)
+    if not plain or plain.startswith("unnamed") or (whole and _counts(numbers)):
+        return Guess(None, "counts the tracks")
+    if is_id(name):
+        return Guess(None, "names the tracks")
+    if _CATALOGUE.fullmatch(plain):
+        return Guess(None, "is a catalogue's, and no rating")
+    if _SPREAD.fullmatch(plain):
+        return Guess(None, "says how raters disagreed")
+    low, high = min(numbers), max(numbers)
+    if len(set(numbers)) == 2 and whole:
+        return Guess("classification", f"{' or '.join(sorted(set(cells)))}", classes=dict(Counter(cells)))
+    scale = _scale(low, high)
+    return Guess("regression", f"values {low:g} to {high:g}", range=scale)
+
+
+def _of_text(name: str, cells: list[str]) -> Guess:
+    if _CATALOGUE.fullmatch(_plain(name)):
+        return Guess(None, "is a catalogue's, and no rating")
+    classes = Counter(cells)
+    if len(classes) == len(cells):
+        return Guess(None, "is another for every track")
+    kept = [count for count in classes.values() if count >= _FEWEST]
+    if len(classes) > _MOST_CLASSES or len(cells) < _TRACKS_A_CLASS * len(classes) or len(kept) < 2:
+        return Guess(
+            None, f"has {len(classes)} different texts for {len(cells)} tracks: too many to be classes"
+        )
+    if max(map(len, classes)) > 60:
+        return Guess(None, "is free text")
+    return Guess("classification", classes=dict(classes))
+
+
+def _scale(low: float, high: float) -> tuple[float, float]:
+    """Return the narrowest common scale that holds the values, or one that does in round numbers."""
+    fitting = [scale for scale in _SCALES if scale[0] <= low and high <= scale[1]]
+    if fitting:
+        return min(fitting, key=lambda scale: scale[1] - scale[0])
+    step = 10.0 ** math.floor(math.log10(max(high - low, 1e-12)))
+    return math.floor(low / step) * step, math.ceil(high / step) * step
+
+
+def _counts(numbers: list[float]) -> bool:
+    """Tell whether whole numbers are those of a count: one more in each row, or each once without a gap."""
+    rising = all(first < second for first, second in itertools.pairwise(numbers))
+    return rising or (len(set(numbers)) == len(numbers) == max(numbers) - min(numbers) + 1)
+
+
+def _number(cell: str) -> float | None:
+    try:
+        value = float(cell)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _plain(name: str) -> str:
+    """Return a name in lower case, its words apart: ``trackId`` is track_id."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name.strip()).casefold()

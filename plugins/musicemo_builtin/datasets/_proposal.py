@@ -1,0 +1,291 @@
+"""What `table` would make of somebody's table, or of a folder of songs: for ``musicemo init``."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from musicemo.contracts import Proposal, Target, Track
+from musicemo.errors import InputError
+from musicemo_builtin.datasets._columns import (
+    Guess,
+    guess_column,
+    is_group,
+    is_id,
+    is_part,
+    target_name,
+)
+from musicemo_builtin.datasets._layout import AUDIO_SUFFIXES
+from musicemo_builtin.datasets._recordings import SYNC_COMMENT
+from musicemo_builtin.datasets._rows import read_rows
+
+__all__ = ["propose_table"]
+
+_TABLES = (".csv", ".tsv")
+_SUFFIXES = (*AUDIO_SUFFIXES, ".npy")
+#: Of a table's rows, those whose file is looked for to tell which column names files.
+_SAMPLE = 50
+#: Of those, the share that must be there.
+_THERE = 0.5
+#: How many folders deep files are looked for.
+_DEPTH = 2
+#: More columns than this are not declared: they are features that somebody computed.
+_MOST_TARGETS = 24
+#: What columns are called that are learnt, where others could be too.
+_TELLING = re.compile(
+    "valence|arousal|energy|danceability|dominance|tension|happ|sad|ang(er|ry)|fear|tender|calm|power|joy|surprise"
+    "|nostalgia|solemn|amaze|pleas|activation|mood|genre|style|quadrant|emotion"
+)
+
+
+def propose_table(path: Path) -> Proposal | None:
+    """Return the proposal for a table, for the one in a folder, or for a folder of songs in folders by class.
+
+    Raises:
+        InputError: There is a table, and it cannot be used; with the reason, and what would help.
+    """
+    if path.is_file():
+        return _of_table(path) if path.suffix.lower() in _TABLES else None
+    tables = sorted(file for file in path.iterdir() if file.suffix.lower() in _TABLES)
+    found: list[Proposal] = []
+    reasons: list[str] = []
+    for table in tables:
+        try:
+            found.append(_of_table(table))
+        except InputError as error:
+            reasons += error.problems
+    if len(found) > 1:
+        names = ", ".join(table.name for table in tables)
+        raise InputError(f"{path}: has more than one table ({names}); name the one to learn from")
+    if found:
+        return found[0]
+    by_class = _by_class(path)
+    if by_class is None and reasons:
+        raise InputError(*reasons)
+    return by_class
+
+
+@dataclass
+class _Columns:
+    """A table's cells by column, and what was found out about them."""
+
+    path: Path
+    cells: dict[str, list[str]]
+    left_out: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> int:
+        return len(next(iter(self.cells.values())))
+
+
+def _of_table(path: Path) -> Proposal:
+    (_, header), *rows = read_rows(path)
+    usable = [cells for _, cells in rows if len(cells) == len(header)]
+    if not usable:
+        raise InputError(f"{path}: has no track; expected a header, then a row a track")
+    columns = _Columns(path, {name: [row[at] for row in usable] for at, name in enumerate(header) if name})
+    for name in {name for name in header if header.count(name) > 1}:
+        columns.left_out[name] = "is the name of more than one column"
+        del columns.cells[name]
+    file, root = _file_column(columns)
+    identity = _id_column(columns, file)
+    group = _first(columns, lambda name, cells: is_group(name) and 1 < len(set(cells)) < len(cells))
+    part = _first(columns, is_part)
+    guesses = _targets(columns, {file, identity, group, part})
+    audio = not _common_suffix(columns.cells[file]).endswith(".npy")
+    names = {column: target_name(column) for column in guesses}
+    parameters: dict[str, Any] = {"path": path, "id": identity, ("audio" if audio else "file"): file}
+    comments = {"id": f"{len(set(columns.cells[identity]))} different ones"}
+    if root != path.parent:
+        parameters["root"] = root
+        comments["root"] = "what the files are relative to"
+    ranges = {names[column]: guess for column, guess in guesses.items() if guess.kind == "regression"}
+    classes = [names[column] for column, guess in guesses.items() if guess.kind == "classification"]
+    if ranges:
+        parameters["regression"] = {name: [*guess.range] for name, guess in ranges.items()}
+        told = "; ".join(f"{name} has {guess.why}" for name, guess in ranges.items())
+        comments["regression"] = f"the scales' ends are guessed, put the true ones: {told}"
+    if classes:
+        parameters["classification"] = classes
+    if renamed := {name: column for column, name in names.items() if name != column}:
+        parameters["columns"] = renamed
+    for role, column in (("group", group), ("part", part)):
+        if column:
+            parameters[role] = column
+            comments[role] = (
+                f"{len(set(columns.cells[column]) - {''})} of them: none is on two sides of a grouped split"
+                if role == "group"
+                else "the split that the table has"
+            )
+    if audio:
+        parameters["sync"] = "beat"
+        comments["sync"] = SYNC_COMMENT
+    targets = [_target(names[column], guess) for column, guess in guesses.items()]
+    telling = [target for target in targets if _TELLING.search(target.name.casefold())] or targets
+    tracks = list(_tracks(columns, root, file, identity, group, part, guesses))
+    if audio and (absent := [track for track in tracks if not Path(str(track.features)).is_file()]):
+        parameters["on_error"] = "skip"
+        comments["on_error"] = f"{len(absent)} of {len(tracks)} files are not there, {absent[0].features} first"
+        tracks = [track for track in tracks if track not in absent]
+    return Proposal(
+        parameters,
+        tracks,
+        telling,
+        others=[target for target in targets if target not in telling],
+        comments=comments,
+        notes=[f"column {name!r} {why}" for name, why in columns.left_out.items()],
+        general=True,
+    )
+
+
+def _file_column(columns: _Columns) -> tuple[str, Path]:
+    """Return the column of the audio or feature files, and the folder that they are relative to."""
+    folder = columns.path.parent
+    named = {name: cells for name, cells in columns.cells.items() if _common_suffix(cells)}
+    for root in (folder, *sorted(_folders(folder))):
+        for name, cells in named.items():
+            sample = [cell for cell in cells if cell][:_SAMPLE]
+            if sum((root / cell).is_file() for cell in sample) > _THERE * len(sample):
+                return name, root
+    kinds = ", ".join(_SUFFIXES)
+    if named:
+        name, cells = next(iter(named.items()))
+        missing = next(cell for cell in cells if cell)
+        raise InputError(
+            f"{columns.path}: column {name!r} names files that are not there, such as {missing!r}, looked for in "
+            f"{folder} and the folders in it; paths are relative to the table"
+        )
+    listed = ", ".join(columns.cells)
+    raise InputError(
+        f"{columns.path}: no column names audio or feature files ({kinds}); columns: {listed}. Add one with the path "
+        "of each track's file, relative to the table"
+    )
+
+
+def _common_suffix(cells: Sequence[str]) -> str:
+    """Return the ending of the files that a column names; nothing where it does not name files."""
+    known = [cell for cell in cells if cell]
+    endings = {suffix for cell in known if (suffix := Path(cell).suffix.lower()) in _SUFFIXES}
+    all_files = bool(known) and all(Path(cell).suffix.lower() in _SUFFIXES for cell in known)
+    one_kind = endings == {".npy"} or ".npy" not in endings
+    return min(endings) if all_files and one_kind else ""
+
+
+def _folders(top: Path, depth: int = _DEPTH) -> Iterator[Path]:
+    if not depth:
+        return
+    for path in top.iterdir():
+        if path.is_dir() and not path.name.startswith("."):
+            yield path
+            yield from _folders(path, depth - 1)
+
+
+def _id_column(columns: _Columns, file: str) -> str:
+    unique = [name for name, cells in columns.cells.items() if all(cells) and len(set(cells)) == len(cells)]
+    if not unique:
+        cells = columns.cells[file]
+        twice = next((cell for cell in cells if cells.count(cell) > 1), "")
+        rows = cells.count(twice)
+        raise InputError(
+            f"{columns.path}: no column is different for every row; {twice!r} has {rows} rows. There is to be one row "
+            "a track: where it is one a listener, write their mean into a table of tracks"
+        )
+    return next((name for name in unique if is_id(name)), file if file in unique else unique[0])
+
+
+def _first(columns: _Columns, suits: Any) -> str | None:
+    return next((name for name, cells in columns.cells.items() if suits(name, cells)), None)
+
+
+def _targets(columns: _Columns, taken: set[str | None]) -> dict[str, Guess]:
+    """Return the columns that can be learnt, those that are called as an emotion first."""
+    found: dict[str, Guess] = {}
+    for name, cells in columns.cells.items():
+        if name in taken:
+            continue
+        guess = guess_column(name, cells)
+        if guess.kind is None:
+            columns.left_out[name] = guess.why
+        elif is_group(name):
+            columns.left_out[name] = "names artists or the like"
+        else:
+            found[name] = guess
+    if not found:
+        reasons = "".join(f"\n  {name!r} {why}" for name, why in columns.left_out.items()) or " it has no other"
+        raise InputError(f"{columns.path}: no column can be learnt from:{reasons}")
+    telling = [name for name in found if _TELLING.search(name.casefold())]
+    order = [*telling, *(name for name in found if name not in telling)]
+    for name in order[_MOST_TARGETS:]:
+        columns.left_out[name] = f"is one of {len(order)} that could be learnt"
+    found = {name: found[name] for name in order[:_MOST_TARGETS]}
+    names: dict[str, str] = {}
+    for name in list(found):
+        other = names.setdefault(target_name(name), name)
+        if other != name:
+            columns.left_out[name] = f"would be called as {other!r} is"
+            del found[name]
+    return found
+
+
+def _tracks(
+    columns: _Columns,
+    root: Path,
+    file: str,
+    identity: str,
+    group: str | None,
+    part: str | None,
+    guesses: dict[str, Guess],
+) -> Iterator[Track]:
+    cells = columns.cells
+    for row in range(columns.rows):
+        targets: dict[str, float | str | None] = {}
+        for name, guess in guesses.items():
+            cell = cells[name][row] or None
+            targets[target_name(name)] = float(cell) if cell and guess.kind == "regression" else cell
+        official: Any = cells[part][row] if part else None
+        yield Track(
+            cells[identity][row],
+            root / cells[file][row],
+            targets,
+            group=(cells[group][row] or None) if group else None,
+            part={"validation": "val"}.get(official, official) or None,
+        )
+
+
+def _target(name: str, guess: Guess) -> Target:
+    if guess.kind == "regression":
+        return Target(name, "regression", range=guess.range)
+    return Target(name, "classification", classes=tuple(sorted(guess.classes or ())))
+
+
+def _by_class(folder: Path) -> Proposal | None:
+    """Return the proposal for songs that lie in folders by class: a table of them is to be written."""
+    songs = {
+        path.relative_to(folder).as_posix(): path.parent.name
+        for path in sorted(folder.glob("*/*"))
+        if path.suffix.lower() in _SUFFIXES and path.is_file()
+    }
+    kinds = {Path(song).suffix.lower() == ".npy" for song in songs}
+    guess = guess_column("class", list(songs.values())) if songs else Guess(None)
+    if guess.kind is None or len(kinds) > 1:
+        return None
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["file", "class"])
+    writer.writerows(songs.items())
+    (features,) = kinds
+    table = Path(f"{folder.resolve().name}.csv")
+    parameters: dict[str, Any] = {"path": table, "id": "file", ("file" if features else "audio"): "file"}
+    return Proposal(
+        {**parameters, "root": folder, "classification": ["class"]},
+        [Track(song, folder / song, {"class": name}) for song, name in songs.items()],
+        [_target("class", guess)],
+        comments={"classification": f"the folders of {folder}"},
+        files={table: text.getvalue()},
+        general=True,
+    )

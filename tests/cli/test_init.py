@@ -1,0 +1,382 @@
+"""``musicemo init``: odd tables and folders, and what is written for them."""
+
+from __future__ import annotations
+
+import csv
+import tomllib
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from musicemo.cli._app import make_app
+from musicemo.errors import InputError
+from musicemo.experiment import load_experiment
+from musicemo.pipeline import check_experiment
+
+COUNT = 40
+
+
+def call(*arguments):
+    found = CliRunner().invoke(make_app(), ["init", *map(str, arguments)], catch_exceptions=False)
+    assert found.exit_code == 0, found.output
+    return found.stdout
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    """Return the working directory, with feature files of forty tracks."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "features").mkdir()
+    for number in range(COUNT):
+        array = np.random.default_rng(number).normal(size=(6, 9)).astype(np.float32)
+        np.save(tmp_path / "features" / f"{number}.npy", array)
+    return tmp_path
+
+
+def table(folder, name="songs.csv", delimiter=",", rows=COUNT, **columns):
+    """Write a table: column -> what the row's number makes."""
+    made = {name.replace("__", " "): make for name, make in columns.items()}
+    path = folder / name
+    path.parent.mkdir(exist_ok=True)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, delimiter=delimiter)
+        writer.writerow(made)
+        writer.writerows([make(number) for make in made.values()] for number in range(rows))
+    return path
+
+
+def file(number):
+    return f"features/{number}.npy"
+
+
+def rating(number):
+    return f"{1.5 + number % 30 / 4:.2f}"
+
+
+def written(path="songs.toml"):
+    return tomllib.loads(Path(path).read_text())
+
+
+def test_what_is_written_validates_and_says_what_is_next(folder):
+    path = table(
+        folder,
+        id=lambda n: f"s{n}",
+        features=file,
+        valence=rating,
+        genre=lambda n: ("Jazz", "Rock", "Folk")[n % 3],
+        artist=lambda n: f"artist {n // 4}",
+    )
+    text = call(path)
+    assert "musicemo validate songs.toml" in text
+    assert "musicemo run songs.toml" in text
+    found = written()
+    assert found["dataset"] == {
+        "type": "table",
+        "path": "songs.csv",
+        "id": "id",
+        "file": "features",
+        "regression": {"valence": [1, 9]},
+        "classification": ["genre"],
+        "group": "artist",
+    }
+    assert found["split"] == {"method": "grouped"}
+    assert set(found["tasks"]) == {"valence", "genre"}
+    assert found["weighting"] == {"type": "uncertainty"}
+    assert "guessed, put the true ones: valence has values 1.5 to 8.75" in (folder / "songs.toml").read_text()
+    checked = check_experiment(load_experiment(folder / "songs.toml"))
+    assert sum(checked.tracks.values()) == COUNT
+    sizes = ", ".join(f"{count} {part}" for part, count in checked.tracks.items())
+    assert f"Split: grouped: {sizes}" in text
+
+
+def test_nothing_is_overwritten(folder):
+    path = table(folder, features=file, valence=rating)
+    (folder / "songs.toml").write_text("mine")
+    with pytest.raises(InputError, match=r"songs\.toml: is there already.*--output"):
+        call(path)
+    assert (folder / "songs.toml").read_text() == "mine"
+    call(path, "--output", "other.toml")
+    assert "valence" in written("other.toml")["tasks"]
+    with pytest.raises(InputError, match="there is no folder"):
+        call(path, "--output", "no/other.toml")
+
+
+def test_paths_are_relative_to_the_experiment(folder):
+    path = table(folder, "data/songs.tsv", "\t", clip=lambda n: f"{n}.npy", valence=rating)
+    (folder / "experiments").mkdir()
+    (folder / "features").rename(folder / "data" / "features")
+    call(path, "--output", "experiments/mine.toml")
+    dataset = written("experiments/mine.toml")["dataset"]
+    assert dataset["path"] == "../data/songs.tsv"
+    assert dataset["root"] == "../data/features"
+    assert dataset["id"] == "clip"
+    check_experiment(load_experiment(folder / "experiments" / "mine.toml"))
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_names_that_no_task_can_have_are_changed(delimiter, folder):
+    call(
+        table(folder, delimiter=delimiter, features=file, **{"Valence (mean), 1-9": rating, "aRousal": rating})
+    )
+    found = written()
+    assert set(found["tasks"]) == {"valence_mean_1-9", "aRousal"}
+    assert found["dataset"]["columns"] == {"valence_mean_1-9": "Valence (mean), 1-9"}
+    check_experiment(load_experiment(folder / "songs.toml"))
+
+
+@pytest.mark.parametrize(
+    ("make", "scale"),
+    [
+        (lambda n: n / 50, [0, 1]),
+        (lambda n: n / 22 - 0.9, [-1, 1]),
+        (lambda n: 1 + n % 5, [1, 5]),
+        (lambda n: n % 6, [0, 5]),
+        (lambda n: 1.2 + n % 7, [1, 9]),
+        (lambda n: 0.5 + n / 5, [0, 10]),
+        (lambda n: 2.4 * n, [0, 100]),
+        (lambda n: 3 * (n * 7 % 40) - 60, [-100, 100]),
+        (lambda n: 1000 + 7.5 * n, [1000, 1300]),
+        (lambda n: 0.1 + n % 4, [0, 5]),
+    ],
+)
+def test_the_scale_is_the_narrowest_common_one(make, scale, folder):
+    call(table(folder, features=file, energy=make))
+    assert written()["dataset"]["regression"]["energy"] == scale
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "why"),
+    [
+        ("loudness", lambda n: 3, "is the same for every track"),
+        ("loudness", lambda n: "", "is empty"),
+        ("number", lambda n: n, "counts the tracks"),
+        ("", lambda n: n, None),
+        ("Unnamed: 0", lambda n: n / 2, "counts the tracks"),
+        ("listener_id", lambda n: n % 7, "names the tracks"),
+        ("year", lambda n: 1960 + n % 30, "is a catalogue's"),
+        ("valence_std", lambda n: n % 9 / 9, "how raters disagreed"),
+        ("review", lambda n: f"text {n}", "is another for every track"),
+        ("review", lambda n: f"text {n // 2}", "too many to be classes"),
+        ("quality", lambda n: "NA" if n % 9 == 0 else n / 40, "leave such cells empty"),
+        ("quality", lambda n: "3,5" if n == 7 else n / 40, "mend them"),
+        ("album", lambda n: f"album {n % 9}", "names artists"),
+        ("url", lambda n: ("a.org", "b.org")[n % 2], "is a catalogue's"),
+        ("mood text", lambda n: ("la " * 30, "da " * 30)[n % 2], "is free text"),
+    ],
+)
+def test_what_cannot_be_learnt_is_left_out_with_the_reason(name, make, why, folder):
+    text = call(
+        table(
+            folder,
+            features=file,
+            valence=rating,
+            artist=lambda n: f"artist {n // 4}",
+            **({name: make} if name else {"": make}),
+        )
+    )
+    assert list(written()["tasks"]) == ["valence"]
+    assert (f"Left out: column {name!r} " in text and why in text) if why else "Left out" not in text
+    if why:
+        assert f"# Left out: column {name!r}" in (folder / "songs.toml").read_text()
+
+
+def test_numbers_of_two_values_are_classes_and_whole_ratings_are_ratings(folder):
+    call(table(folder, features=file, happy=lambda n: n % 2, energy=lambda n: 1 + n % 5))
+    dataset = written()["dataset"]
+    assert dataset["classification"] == ["happy"]
+    assert list(dataset["regression"]) == ["energy"]
+    check_experiment(load_experiment(folder / "songs.toml"))
+
+
+def test_missing_cells_are_no_hindrance(folder):
+    call(
+        table(
+            folder,
+            features=file,
+            valence=lambda n: "" if n % 3 == 0 else rating(n),
+            mood=lambda n: "ab"[n % 2] * (n % 5 > 0),
+        )
+    )
+    assert sum(check_experiment(load_experiment(folder / "songs.toml")).tracks.values()) == COUNT - 3
+
+
+def test_rare_classes_are_dropped(folder):
+    call(table(folder, features=file, genre=lambda n: "Zydeco" if n == 5 else ("Jazz", "Rock")[n % 2]))
+    assert written()["tasks"]["genre"]["classes"] == {"Zydeco": False}
+    checked = check_experiment(load_experiment(folder / "songs.toml"))
+    assert sum(checked.tracks.values()) == COUNT - 1
+
+
+def test_the_tables_own_split_goes_before(folder):
+    parts = ("train", "train", "train", "validation", "test")
+    call(table(folder, features=file, valence=rating, split=lambda n: parts[n % 5], artist=lambda n: n % 9))
+    found = written()
+    assert found["dataset"]["part"] == "split"
+    assert found["split"]["method"] == "official"
+    assert check_experiment(load_experiment(folder / "songs.toml")).tracks == {"train": 24, "val": 8, "test": 8}
+
+
+def test_groups_that_leave_a_class_without_training_are_not_split_by(folder):
+    genres = ("Jazz", "Rock", "Folk", "Soul", "Pop")
+    call(table(folder, features=file, genre=lambda n: genres[n % 5], artist=lambda n: f"a{n % 5}"))
+    assert written()["split"]["method"] == "stratified"
+    check_experiment(load_experiment(folder / "songs.toml"))
+
+
+def test_tasks_are_chosen(folder):
+    path = table(folder, features=file, valence=rating, arousal=rating, grit=rating)
+    text = call(path)
+    assert list(written()["tasks"]) == ["valence", "arousal"]
+    assert "Could be learnt too, with --task: grit" in text
+    call(path, "--task", "grit", "--output", "grit.toml")
+    found = written("grit.toml")
+    assert list(found["tasks"]) == ["grit"]
+    assert "weighting" not in found
+    with pytest.raises(InputError, match="no 'valnce' to learn; did you mean 'valence'"):
+        call(path, "--task", "valnce", "--output", "none.toml")
+
+
+def test_many_numbers_are_features_and_those_called_as_an_emotion_are_learnt(folder):
+    extracted = {f"mfcc{n}": (lambda k: lambda n: (n * k % 37) / 7)(n) for n in range(1, 60)}
+    call(table(folder, features=file, **extracted, valence=rating))
+    assert list(written()["tasks"]) == ["valence"]
+    assert len(written()["dataset"]["regression"]) <= 24
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"valence": rating}, "no column names audio or feature files.*columns: valence"),
+        (
+            {"features": lambda n: f"{n}.mp3", "valence": rating},
+            "'features' names files that are not there.*'0.mp3'",
+        ),
+        (
+            {"features": lambda n: file(n // 2), "valence": rating},
+            "no column is different for every row.*2 rows.*listener",
+        ),
+        ({"features": file}, "no column can be learnt from"),
+        (
+            {"features": file, "review": lambda n: f"text {n}"},
+            "no column can be learnt from.*'review' is another",
+        ),
+    ],
+)
+def test_tables_that_cannot_be_used_say_what_would_help(columns, message, folder):
+    with pytest.raises(InputError, match=f"(?s){message}"):
+        call(table(folder, **columns))
+    assert not (folder / "songs.toml").exists()
+
+
+def test_a_few_tracks_are_too_few(folder):
+    with pytest.raises(InputError, match="has 9 tracks, and 12 are the least"):
+        call(table(folder, rows=9, features=file, valence=rating))
+    call(table(folder, rows=12, features=file, valence=rating))
+    checked = check_experiment(load_experiment(folder / "songs.toml"))
+    assert min(checked.tracks.values()) >= 1
+
+
+def test_what_the_dataset_refuses_leaves_nothing_behind(folder):
+    path = table(folder, features=file, valence=rating)
+    path.write_text(path.read_text() + "features/3.npy\n")
+    with pytest.raises(InputError, match=r"songs\.csv:42: malformed row"):
+        call(path)
+    assert not (folder / "songs.toml").exists()
+
+
+def test_no_table_at_all(folder):
+    with pytest.raises(InputError, match="there is no such file"):
+        call("absent.csv")
+    (folder / "notes.txt").write_text("hello")
+    with pytest.raises(InputError, match="no dataset knows what this is"):
+        call("notes.txt")
+    (folder / "empty.csv").touch()
+    with pytest.raises(InputError, match="is empty"):
+        call("empty.csv")
+    (folder / "latin.csv").write_bytes("features,stimmung\nx,fröhlich\n".encode("latin-1"))
+    with pytest.raises(InputError, match="is not UTF-8"):
+        call("latin.csv")
+    with pytest.raises(InputError, match="'synth' cannot say"):
+        call("notes.txt", "--dataset", "synth")
+
+
+def test_a_folder_with_a_table(folder):
+    table(folder, features=file, valence=rating)
+    call(folder, "--output", "mine.toml")
+    assert written("mine.toml")["dataset"]["path"] == "songs.csv"
+    table(folder, "more.csv", features=file, valence=rating)
+    with pytest.raises(InputError, match=r"more than one table \(more\.csv, songs\.csv\)"):
+        call(folder, "--output", "other.toml")
+
+
+def test_folders_by_class_get_a_table(folder):
+    for number in range(COUNT):
+        place = folder / "music" / ("calm", "wild", "rare")[2 if number == 3 else number % 2]
+        place.mkdir(parents=True, exist_ok=True)
+        (folder / "features" / f"{number}.npy").rename(place / f"{number}.npy")
+    text = call("music")
+    assert "Wrote music.csv too" in text
+    found = written("music.toml")
+    assert found["dataset"] == {
+        "type": "table",
+        "path": "music.csv",
+        "root": "music",
+        "id": "file",
+        "file": "file",
+        "classification": ["class"],
+    }
+    assert found["tasks"]["class"]["classes"] == {"rare": False}
+    assert sum(check_experiment(load_experiment(folder / "music.toml")).tracks.values()) == COUNT - 1
+    (folder / "music.toml").unlink()
+    with pytest.raises(InputError, match=r"music\.csv: is there already"):
+        call("music")
+
+
+def test_songs_that_are_not_there_are_skipped(folder):
+    songs = folder / "songs"
+    songs.mkdir()
+    for number in range(COUNT - 4):
+        (songs / f"{number}.mp3").touch()
+    with warnings.catch_warnings(record=True):
+        warnings.simplefilter("always")
+        call(table(folder, file=lambda n: f"songs/{n}.mp3", tempo__feel=rating, valence=rating))
+    found = written()
+    assert found["dataset"]["audio"] == "file"
+    assert found["dataset"]["sync"] == "beat"
+    assert found["dataset"]["on_error"] == "skip"
+    assert "4 of 40 files are not there" in (folder / "songs.toml").read_text()
+
+
+def test_a_plugins_dataset_may_know_its_own_folder(fakes, folder):
+    import fakes as fakes_module
+
+    from musicemo.contracts import Proposal
+
+    class Known(fakes_module.MemoryDataset):
+        @classmethod
+        def propose(cls, path):
+            if not (path / "known.txt").exists():
+                return None
+            made = cls()
+            return Proposal({"tracks": 60}, list(made.tracks()), made.targets[:1], made.targets[1:])
+
+    class Other(Known):
+        pass
+
+    fakes("dataset", "known", Known)
+    fakes("model", "cnn", fakes_module.MeanModel)
+    fakes("loss", "soft-spearman", fakes_module.SquaredError)
+    (folder / "known.txt").touch()
+    call(folder, "--output", "mine.toml")
+    found = written("mine.toml")
+    assert found["dataset"] == {"type": "known", "tracks": 60}
+    assert found["split"]["method"] == "official"
+    assert list(found["tasks"]) == ["valence"]
+    fakes("dataset", "other", Other)
+    with pytest.raises(InputError, match="may be of known or other; choose with --dataset"):
+        call(folder, "--output", "more.toml")
+    call(folder, "--output", "more.toml", "--dataset", "other")
+    assert written("more.toml")["dataset"]["type"] == "other"
