@@ -31,7 +31,7 @@ ROOMS = (
     ("experiment",),
     ("runs", "json_schema", "draft"),
     ("assembly",),
-    ("pipeline", "prediction"),
+    ("pipeline", "prediction", "comparison"),
     ("cli", "testing", "__main__"),
 )
 LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}

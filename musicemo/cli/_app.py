@@ -14,6 +14,7 @@ import typer
 from musicemo import __version__, _local, registry
 from musicemo.cli import (
     _cache,
+    _compare,
     _data,
     _environment,
     _evaluate,
@@ -76,6 +77,7 @@ def make_app() -> typer.Typer:
         _extract,
         _predict,
         _evaluate,
+        _compare,
         _export,
         _cache,
         _plugins,

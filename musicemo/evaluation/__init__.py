@@ -3,14 +3,16 @@
 from musicemo.evaluation.evaluation import Evaluation, TaskEvaluation, finite
 from musicemo.evaluation.figures import task_figure
 from musicemo.evaluation.intervals import EvaluationSettings
-from musicemo.evaluation.metrics import CLASSIFICATION, REGRESSION, higher_is_better
+from musicemo.evaluation.metrics import CLASSIFICATION, LEADING, REGRESSION, bounds, higher_is_better
 
 __all__ = [
     "CLASSIFICATION",
+    "LEADING",
     "REGRESSION",
     "Evaluation",
     "EvaluationSettings",
     "TaskEvaluation",
+    "bounds",
     "finite",
     "higher_is_better",
     "task_figure",

@@ -10,12 +10,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from musicemo.evaluation.intervals import (
-    EvaluationSettings,
-    classification_intervals,
-    regression_intervals,
-)
+from musicemo.evaluation.intervals import EvaluationSettings, percentile_intervals
 from musicemo.evaluation.metrics import CLASSIFICATION, REGRESSION, classification, regression
+from musicemo.evaluation.resampling import draw_counts, resampled_classification, resampled_regression
 
 __all__ = ["Evaluation", "TaskEvaluation"]
 
@@ -45,13 +42,37 @@ class TaskEvaluation:
             return {name: float(value) for name, value in regression(self.prediction, self.target).items()}
         return classification(self.prediction, self.target, self.classes)
 
+    def metric(self, name: str) -> float:
+        """Return one of the metrics."""
+        return float(self.metrics()[name])
+
     def intervals(self, settings: EvaluationSettings) -> dict[str, tuple[float, float]]:
         """Return each metric's bootstrap interval; NaN bounds where there are fewer than two tracks."""
+        return percentile_intervals(self.resampled(settings.resamples), settings.confidence)
+
+    def resampled(
+        self, resamples: int, names: Sequence[str] | None = None, stream: int = 0
+    ) -> dict[str, NDArray[np.float64]]:
+        """Return metrics of the tracks drawn again with replacement: `[resamples]` each, NaN where not defined.
+
+        Two evaluations of the same number of tracks, in the same order, are resampled alike, so that their
+        differences are paired.
+
+        Args:
+            resamples: how many.
+            names: the metrics; all where absent.
+            stream: another number draws independently.
+        """
+        names = self.names if names is None else names
         if len(self.target) < 2:
-            return dict.fromkeys(self.names, (math.nan, math.nan))
-        if self.kind == "regression":
-            return regression_intervals(self.prediction, self.target, settings)
-        return classification_intervals(self.prediction, self.target, len(self.classes), settings)
+            return {name: np.full(resamples, np.nan) for name in names}
+        found = [
+            resampled_regression(self.prediction, self.target, counts, names)
+            if self.kind == "regression"
+            else resampled_classification(self.prediction, self.target, len(self.classes), counts, names)
+            for counts in draw_counts(len(self.target), resamples, stream)
+        ]
+        return {name: np.concatenate([some[name] for some in found]) for name in names}
 
     def to_json(self, settings: EvaluationSettings) -> dict[str, Any]:
         """Return ``metric -> {value, low, high}`` and the rest of `metrics`; what is not defined is null."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -9,7 +10,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["CLASSIFICATION", "REGRESSION", "classification", "higher_is_better", "of_confusion", "regression"]
+__all__ = [
+    "CLASSIFICATION",
+    "LEADING",
+    "REGRESSION",
+    "bounds",
+    "classification",
+    "higher_is_better",
+    "of_confusion",
+    "regression",
+]
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
@@ -17,10 +27,20 @@ Indices = NDArray[np.intp]
 REGRESSION = ("spearman", "pearson", "ccc", "r2", "rmse", "mae")
 CLASSIFICATION = ("accuracy", "macro_f1", "weighted_f1")
 
+LEADING = (REGRESSION[0], CLASSIFICATION[0])
+"""The metric by which a task is judged, of each kind."""
+
 
 def higher_is_better(metric: str) -> bool:
     """Tell whether more of a recorded quantity is better: yes for scores, no for losses and errors."""
     return metric in REGRESSION[:4] + CLASSIFICATION
+
+
+def bounds(metric: str) -> tuple[float, float]:
+    """Return the lowest and the highest value that a metric can have."""
+    if metric in REGRESSION[:3]:
+        return -1.0, 1.0
+    return (-math.inf if metric == "r2" else 0.0), (1.0 if higher_is_better(metric) else math.inf)
 
 
 def regression(prediction: Floats, target: Floats) -> dict[str, Floats]:

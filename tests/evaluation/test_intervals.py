@@ -3,11 +3,20 @@ import pytest
 from pydantic import ValidationError
 from scipy import stats
 
-from musicemo.evaluation import EvaluationSettings, intervals
-from musicemo.evaluation.intervals import classification_intervals, regression_intervals
+from musicemo.evaluation import EvaluationSettings, TaskEvaluation, resampling
 from musicemo.evaluation.metrics import CLASSIFICATION, REGRESSION, classification, regression
 
 SETTINGS = EvaluationSettings(resamples=200)
+
+
+def regression_intervals(prediction, target, settings):
+    ids = [str(index) for index in range(len(target))]
+    return TaskEvaluation("regression", ids, target, prediction).intervals(settings)
+
+
+def classification_intervals(prediction, target, classes, settings):
+    ids = [str(index) for index in range(len(target))]
+    return TaskEvaluation("classification", ids, target, prediction, "abcd"[:classes]).intervals(settings)
 
 
 def ratings(count: int = 80, seed: int = 0):
@@ -57,7 +66,7 @@ def test_chunks_do_not_change_them(monkeypatch, at_once):
         return np.array(list(found.values()))
 
     whole = both()
-    monkeypatch.setattr(intervals, "_AT_ONCE", at_once)
+    monkeypatch.setattr(resampling, "_AT_ONCE", at_once)
     assert np.allclose(both(), whole, rtol=0, atol=1e-12)
 
 

@@ -1,0 +1,34 @@
+"""Runs beside one another: replicates as one, differences that are tested, relative improvement."""
+
+from musicemo.comparison.compare import compare
+from musicemo.comparison.formats import (
+    Table,
+    comparison_csv,
+    comparison_json,
+    comparison_latex,
+    comparison_markdown,
+    tables,
+)
+from musicemo.comparison.replicates import Replicate, Replicates, read_replicates
+from musicemo.comparison.results import Comparison, Difference, Improvement, Row, Score
+from musicemo.comparison.words import notes, verdicts
+
+__all__ = [
+    "Comparison",
+    "Difference",
+    "Improvement",
+    "Replicate",
+    "Replicates",
+    "Row",
+    "Score",
+    "Table",
+    "compare",
+    "comparison_csv",
+    "comparison_json",
+    "comparison_latex",
+    "comparison_markdown",
+    "notes",
+    "read_replicates",
+    "tables",
+    "verdicts",
+]

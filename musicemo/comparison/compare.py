@@ -1,0 +1,187 @@
+"""Experiments side by side: means over seeds, differences, paired tests, relative improvement."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from musicemo.comparison.replicates import Replicates
+from musicemo.comparison.results import Comparison, Difference, Improvement, Row
+from musicemo.comparison.sampling import Key, Sampling, same_targets
+from musicemo.comparison.statistics import holm
+from musicemo.errors import InputError, nearest
+from musicemo.evaluation import LEADING, EvaluationSettings
+
+__all__ = ["compare"]
+
+
+def compare(
+    experiments: Sequence[Replicates],
+    *,
+    baselines: Sequence[str] = (),
+    metrics: Iterable[str] = (),
+    settings: EvaluationSettings | None = None,
+    allow_different: bool = False,
+) -> Comparison:
+    """Compare experiments on the tasks that they share.
+
+    A task's baseline is the first of the experiments that has it, so that several single-task experiments, given
+    before a multitask one, are its baselines together. How the numbers come about is told in `docs/evaluation.md`:
+    means over seeds, whose variance is that of a bootstrap of the tracks, the same tracks for both of a pair, plus
+    that of the seeds; t intervals and tests with Welch and Satterthwaite's degrees of freedom; Holm's correction
+    over the tests of the leading metrics, and over those of every other metric.
+
+    Args:
+        experiments: see `read_replicates`; their names must differ.
+        baselines: names of the experiments that may be baselines; all where empty.
+        metrics: beside the leading one of each task; those that a task's kind has not are passed over.
+        settings: resamples and confidence.
+        allow_different: compare experiments whose parts differ, without pairing tracks where they do.
+
+    Raises:
+        InputError: parts or targets that differ, a name that is unknown or that two have.
+    """
+    settings = settings or EvaluationSettings()
+    by_name = _by_name(experiments)
+    for name in baselines:
+        if name not in by_name:
+            raise InputError(
+                f"{name}: no experiment of this name is compared{nearest(name, by_name)} (experiments: "
+                f"{', '.join(by_name)})"
+            )
+    if not allow_different:
+        _check_parts(experiments)
+    sampling = Sampling(by_name, settings)
+    chosen = [name for name in by_name if not baselines or name in baselines]
+    wanted = set(metrics)
+    rows = []
+    for task in dict.fromkeys(task for found in experiments for task in found.tasks):
+        having = [name for name in by_name if task in by_name[name].tasks]
+        baseline = next((name for name in chosen if name in having), "")
+        for place, metric in enumerate(by_name[having[0]].tasks[task].names):
+            if place == 0 or metric in wanted:
+                rows.append(_row(sampling, task, [task], metric, having, baseline))
+    averages = list(_averages(sampling, experiments, chosen))
+    leading = [row for row in rows if row.metric in LEADING]
+    families = [leading, averages]
+    families += [[row for row in rows if row.metric == name] for name in wanted - set(LEADING)]
+    corrected = _corrected(families)
+    improvements = [found for name in by_name if (found := _improvement(sampling, name, leading))]
+    return Comparison(
+        experiments[0].part,
+        settings,
+        experiments,
+        [corrected[row.task, row.metric] for row in rows],
+        [corrected[row.task, row.metric] for row in averages],
+        improvements,
+    )
+
+
+def _by_name(experiments: Sequence[Replicates]) -> dict[str, Replicates]:
+    found: dict[str, Replicates] = {}
+    for one in experiments:
+        if one.name in found:
+            raise InputError(f"two experiments are called {one.name!r}; give one of them another name")
+        found[one.name] = one
+    return found
+
+
+def _check_parts(experiments: Sequence[Replicates]) -> None:
+    """Refuse experiments that were tested on other tracks than the first, or on other targets."""
+    first, *others = experiments
+    problems = []
+    for other in others:
+        if sorted(other.hashes) != sorted(first.hashes):
+            told = [_parts(one) for one in (first, other)]
+            problems.append(
+                f"{first.name} and {other.name}: their {first.part} parts differ ({told[0]}; {told[1]}), so that their "
+                "metrics cannot be compared; split alike, or allow different tests"
+            )
+            continue
+        for task in (name for name in first.tasks if name in other.tasks):
+            if not same_targets(first.tasks[task], other.tasks[task]):
+                problems.append(
+                    f"{first.name} and {other.name}: the targets of {task!r} differ, so that their metrics cannot be "
+                    "compared"
+                )
+    if problems:
+        raise InputError(*problems)
+
+
+def _parts(one: Replicates) -> str:
+    tracks = max((len(task.ids) for task in one.tasks.values()), default=0)
+    folds = f" in {len(one.hashes)} folds" if len(one.hashes) > 1 else ""
+    return f"{tracks} tracks{folds}, hash {one.hashes[0][:12]}"
+
+
+def _row(
+    sampling: Sampling, task: str, tasks: Sequence[str], metric: str, having: Sequence[str], baseline: str
+) -> Row:
+    scores = []
+    share = 1 / len(tasks)
+    for name in having:
+        score = sampling.score(name, tasks, metric)
+        if baseline and name != baseline:
+            own = {(name, one, metric): share for one in tasks}
+            found = sampling.estimate({**own, **{(baseline, one, metric): -share for one in tasks}})
+            paired = all(sampling.paired(name, baseline, one) for one in tasks)
+            difference = Difference(baseline, found.value, found.low, found.high, found.p, np.nan, paired)
+            score = replace(score, difference=difference)
+        scores.append(score)
+    return Row(task, tasks, metric, baseline if len(having) > 1 else "", scores)
+
+
+def _averages(sampling: Sampling, experiments: Sequence[Replicates], chosen: Sequence[str]) -> Iterator[Row]:
+    for metric in LEADING:
+        tasks = [
+            name
+            for name, task in experiments[0].tasks.items()
+            if task.names[0] == metric and all(name in other.tasks for other in experiments)
+        ]
+        if len(tasks) > 1:
+            yield _row(sampling, "", tasks, metric, [one.name for one in experiments], chosen[0])
+
+
+def _corrected(families: Sequence[Sequence[Row]]) -> dict[tuple[str, str], Row]:
+    """Return every row, by task and metric, with Holm's correction within its family."""
+    found: dict[tuple[str, str], Row] = {}
+    for family in families:
+        tested = [score.difference for row in family for score in row.scores if score.difference]
+        corrected = iter(holm([difference.p for difference in tested]))
+        for row in family:
+            scores = [
+                replace(score, difference=replace(score.difference, corrected=next(corrected)))
+                if score.difference
+                else score
+                for score in row.scores
+            ]
+            found[row.task, row.metric] = replace(row, scores=scores)
+    return found
+
+
+def _improvement(sampling: Sampling, name: str, rows: Sequence[Row]) -> Improvement | None:
+    """Return an experiment's relative improvement; its interval is the delta method's."""
+    compared = [
+        row
+        for row in rows
+        if row.baseline not in ("", name) and name in [score.experiment for score in row.scores]
+    ]
+    if len(compared) < 2:
+        return None
+    mean = sampling.mean
+    kept = [row for row in compared if mean(row.baseline, row.task, row.metric) > 0]
+    left_out = [row.task for row in compared if row not in kept]
+    if not kept:
+        return Improvement(name, [], np.nan, np.nan, np.nan, left_out)
+    value = 0.0
+    gradient: dict[Key, float] = {}
+    for row in kept:
+        own, base = (mean(one, row.task, row.metric) for one in (name, row.baseline))
+        share = (1 if row.higher_is_better else -1) / base / len(kept)
+        value += share * (own - base)
+        gradient[name, row.task, row.metric] = share
+        gradient[row.baseline, row.task, row.metric] = -share * own / base
+    found = sampling.estimate(gradient, value)
+    return Improvement(name, [row.task for row in kept], value, found.low, found.high, left_out)

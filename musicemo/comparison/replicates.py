@@ -1,0 +1,179 @@
+"""What an experiment's runs predicted, read from their run directories: a replicate a seed."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from musicemo.errors import InputError
+from musicemo.evaluation import Evaluation, TaskEvaluation
+from musicemo.runs import RecordedRun, find_replicates
+
+__all__ = ["Replicate", "Replicates", "read_replicates"]
+
+
+@dataclass(frozen=True)
+class Replicate:
+    """One seed: one run, or one run a fold."""
+
+    seed: int
+    #: Fold -> run directory; the fold is None without k-fold.
+    directories: Mapping[int | None, Path]
+    #: Fold -> what the run made of its own part.
+    folds: Mapping[int | None, Evaluation]
+    #: Every task on the part, tracks in the order of their ids; with k-fold, the folds' parts together
+    #: (out-of-fold predictions).
+    evaluation: Evaluation
+
+
+@dataclass(frozen=True)
+class Replicates:
+    """An experiment's finished runs on one part."""
+
+    name: str
+    part: str
+    #: In the order of their seeds.
+    replicates: Sequence[Replicate]
+    #: SHA-256 of the part's track ids, one a fold.
+    hashes: Sequence[str]
+
+    @property
+    def seeds(self) -> list[int]:
+        """The seeds."""
+        return [replicate.seed for replicate in self.replicates]
+
+    @property
+    def folds(self) -> list[int]:
+        """The folds, empty without k-fold."""
+        return [fold for fold in self.replicates[0].folds if fold is not None]
+
+    @property
+    def tasks(self) -> dict[str, TaskEvaluation]:
+        """Each task as the first seed evaluated it; targets and tracks are those of every seed."""
+        return dict(self.replicates[0].evaluation.tasks)
+
+    @property
+    def directories(self) -> list[Path]:
+        """The run directories, by seed and fold."""
+        return [path for replicate in self.replicates for path in replicate.directories.values()]
+
+
+def read_replicates(paths: Path | Iterable[Path], part: str = "test", name: str | None = None) -> Replicates:
+    """Read one experiment's predictions.
+
+    A seed that lacks folds which other seeds have is left out with a warning.
+
+    Args:
+        paths: ``runs/<name>``, whose finished runs are replicates (`musicemo.runs.find_replicates`), or run
+            directories of one experiment.
+        part: ``train``, ``val`` or ``test``.
+        name: what to call it; the experiment's name where absent.
+
+    Raises:
+        InputError: a run that is not finished or damaged, that has no such part, or whose part is another one than
+            that of the other seeds.
+    """
+    found = find_replicates(paths) if isinstance(paths, Path) else list(paths)
+    runs = [_Run.read(path, part) for path in found]
+    by_seed: dict[int, dict[int | None, _Run]] = {}
+    for run in runs:
+        by_seed.setdefault(run.seed, {})[run.fold] = run
+    where = paths if isinstance(paths, Path) else found[0]
+    complete = _complete(by_seed, where)
+    first = next(iter(complete.values()))
+    replicates = []
+    for seed, folds in complete.items():
+        for fold, run in folds.items():
+            if run.hash != first[fold].hash:
+                raise InputError(
+                    f"{run.path}: its {part} part is not that of {first[fold].path} ({run.hash[:12]} and "
+                    f"{first[fold].hash[:12]})"
+                )
+        evaluations = {fold: run.evaluation for fold, run in folds.items()}
+        directories = {fold: run.path for fold, run in folds.items()}
+        replicates.append(Replicate(seed, directories, evaluations, _joined(list(evaluations.values()))))
+    hashes = [run.hash for run in first.values()]
+    return Replicates(name or runs[0].name, part, replicates, hashes)
+
+
+@dataclass(frozen=True)
+class _Run:
+    path: Path
+    name: str
+    seed: int
+    fold: int | None
+    #: How many folds the experiment has, 0 without k-fold.
+    declared: int
+    hash: str
+    evaluation: Evaluation
+
+    @classmethod
+    def read(cls, path: Path, part: str) -> _Run:
+        run = RecordedRun.read(path)
+        if run.status != "done":
+            raise InputError(
+                f"{path}: the run is not finished, its status is {run.status!r}; musicemo run --resume goes on with it"
+            )
+        if run.results.get("overfit_batches"):
+            raise InputError(f"{path}: was a check whether few tracks can be learnt by heart; train it first")
+        if part not in run.metrics:
+            raise InputError(f"{path}: has no {part} part (parts: {', '.join(run.metrics)})")
+        if part not in run.evaluations:
+            raise InputError(f"{path / 'predictions.csv'}: has no {part} part")
+        try:
+            seed, fold, hashed = run.results.get("seed") or 0, run.results.get("fold"), run.results["split"][part]
+        except (KeyError, TypeError) as error:
+            raise InputError(f"{path / 'results.json'}: its split lacks {error}") from error
+        declared = 0 if fold is None else run.experiment.get("split", {}).get("folds", 0)
+        return cls(path, run.name, seed, fold, declared, hashed, run.evaluations[part])
+
+
+def _complete(
+    by_seed: Mapping[int, Mapping[int | None, _Run]], where: Path
+) -> dict[int, dict[int | None, _Run]]:
+    """Return the seeds that have every fold that some seed has."""
+    folds = sorted(
+        {fold for runs in by_seed.values() for fold in runs}, key=lambda fold: -1 if fold is None else fold
+    )
+    complete = {
+        seed: {fold: runs[fold] for fold in folds}
+        for seed, runs in sorted(by_seed.items())
+        if len(runs) == len(folds)
+    }
+    if not complete:
+        raise InputError(f"{where}: no seed has all of the folds {', '.join(map(str, folds))}")
+    if lacking := sorted(set(by_seed) - set(complete)):
+        warnings.warn(
+            f"{where}: left out, for folds that are missing: seed {', '.join(map(str, lacking))}", stacklevel=3
+        )
+    declared = next(iter(complete[min(complete)].values())).declared
+    if 1 < len(folds) < declared:
+        warnings.warn(f"{where}: {len(folds)} of {declared} folds", stacklevel=3)
+    return complete
+
+
+def _joined(evaluations: Sequence[Evaluation]) -> Evaluation:
+    """Return the parts as one, each task's tracks in the order of their ids."""
+    names = [name for name in evaluations[0].tasks if all(name in found.tasks for found in evaluations)]
+    return Evaluation({name: _join([found.tasks[name] for found in evaluations]) for name in names})
+
+
+def _join(parts: Sequence[TaskEvaluation]) -> TaskEvaluation:
+    classes = tuple(sorted({name for part in parts for name in part.classes}))
+    ids = [name for part in parts for name in part.ids]
+    order = np.argsort(np.array(ids, dtype=str), kind="stable")
+
+    def column(name: str) -> np.ndarray[tuple[int], np.dtype[np.float64 | np.intp]]:
+        found = []
+        for part in parts:
+            places = np.array([classes.index(label) for label in part.classes], dtype=np.intp)
+            values = getattr(part, name)
+            found.append(places[values] if classes and len(values) else values)
+        return np.concatenate(found)[order]
+
+    sorted_ids = [ids[place] for place in order]
+    return TaskEvaluation(parts[0].kind, sorted_ids, column("target"), column("prediction"), classes)

@@ -1,0 +1,140 @@
+"""Experiments' metrics by seed and by resample, and the chance in what is made of their means."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from functools import cache
+
+import numpy as np
+
+from musicemo.comparison.replicates import Replicates
+from musicemo.comparison.results import Score
+from musicemo.comparison.statistics import Estimate, Floats, estimate, of_seeds, of_tracks
+from musicemo.evaluation import EvaluationSettings, TaskEvaluation, bounds
+
+__all__ = ["Key", "Sampling", "same_targets"]
+
+#: Experiment, task and metric.
+Key = tuple[str, str, str]
+
+
+class Sampling:
+    """Every experiment's metrics: of each seed, and their means over seeds when the tracks are drawn again."""
+
+    def __init__(self, experiments: Mapping[str, Replicates], settings: EvaluationSettings) -> None:
+        self._experiments = experiments
+        self._settings = settings
+        self._streams = _streams(experiments)
+        self.values = cache(self._values)
+        self._resampled = cache(self._resample)
+
+    def _values(self, name: str, task: str, metric: str) -> Floats:
+        """Return the metric of each seed."""
+        replicates = self._experiments[name].replicates
+        return np.array([one.evaluation.tasks[task].metric(metric) for one in replicates], dtype=np.float64)
+
+    def mean(self, name: str, task: str, metric: str) -> float:
+        """Return the mean over seeds."""
+        return float(self.values(name, task, metric).mean())
+
+    def _resample(self, name: str, task: str, metric: str) -> Floats:
+        """Return `[seeds, resamples]`; those of the same targets draw the same tracks."""
+        found = [
+            one.evaluation.tasks[task].resampled(self._settings.resamples, [metric], self._streams[name, task])[
+                metric
+            ]
+            for one in self._experiments[name].replicates
+        ]
+        return np.array(found)
+
+    def paired(self, first: str, second: str, task: str) -> bool:
+        """Tell whether two experiments are resampled together on a task."""
+        return self._streams[first, task] == self._streams[second, task]
+
+    def estimate(self, weights: Mapping[Key, float], value: float | None = None) -> Estimate:
+        """Return the weighted sum of means over seeds, its interval and its test.
+
+        Args:
+            weights: of each mean; the gradient of what is estimated, where that is not linear.
+            value: what is estimated, where it is not the weighted sum.
+        """
+        total = sum(weight * self.mean(*key) for key, weight in weights.items())
+        everyone = np.zeros(self._settings.resamples)
+        sources = []
+        for name in dict.fromkeys(name for name, _, _ in weights):
+            own = [(weight, key) for key, weight in weights.items() if key[0] == name]
+            values = np.sum([weight * self.values(*key) for weight, key in own], axis=0)
+            resampled = np.sum([weight * self._resampled(*key) for weight, key in own], axis=0)
+            everyone += resampled.mean(axis=0)
+            sources.append(of_seeds(values, resampled))
+        sources.append(of_tracks(everyone, min(self._tracks(name, task) for name, task, _ in weights)))
+        return estimate(total if value is None else value, sources, self._settings.confidence)
+
+    def score(self, name: str, tasks: Sequence[str], metric: str) -> Score:
+        """Return an experiment's score, the mean over tasks."""
+        share = 1 / len(tasks)
+        low, high = bounds(metric)
+        whole = self.estimate({(name, task, metric): share for task in tasks})
+        values = np.mean([self.values(name, task, metric) for task in tasks], axis=0)
+        over_seeds = Estimate(whole.value, math.nan, math.nan, math.nan)
+        if len(values) > 1:
+            over_seeds = estimate(
+                whole.value, [of_seeds(values, np.zeros((len(values), 1)))], self._settings.confidence
+            )
+        return Score(
+            experiment=name,
+            values=[float(value) for value in values],
+            mean=whole.value,
+            deviation=statistics.stdev(values) if len(values) > 1 else math.nan,
+            low=max(whole.low, low),
+            high=min(whole.high, high),
+            seeds_low=max(over_seeds.low, low),
+            seeds_high=min(over_seeds.high, high),
+            folds=self._folds(name, tasks, metric),
+            tracks=min(self._tracks(name, task) for task in tasks),
+        )
+
+    def _folds(self, name: str, tasks: Sequence[str], metric: str) -> list[float]:
+        experiment = self._experiments[name]
+        return [
+            float(
+                np.mean(
+                    [
+                        [one.folds[fold].tasks[task].metric(metric) for task in tasks]
+                        for one in experiment.replicates
+                    ]
+                )
+            )
+            for fold in experiment.folds
+        ]
+
+    def _tracks(self, name: str, task: str) -> int:
+        return len(self._experiments[name].tasks[task].ids)
+
+
+def same_targets(first: TaskEvaluation, second: TaskEvaluation) -> bool:
+    """Tell whether two evaluations are of the same tracks, in the same order, with the same targets."""
+    if list(first.ids) != list(second.ids) or first.kind != second.kind:
+        return False
+    if first.kind == "regression":
+        return bool(np.allclose(first.target, second.target, rtol=1e-6, atol=1e-9))
+    labels = [[task.classes[index] for index in task.target] for task in (first, second)]
+    return labels[0] == labels[1]
+
+
+def _streams(experiments: Mapping[str, Replicates]) -> dict[tuple[str, str], int]:
+    """Number the different targets of each task: experiments of the same number are resampled together."""
+    found: dict[tuple[str, str], int] = {}
+    known: dict[str, list[TaskEvaluation]] = {}
+    for name, experiment in experiments.items():
+        for task, evaluation in experiment.tasks.items():
+            others = known.setdefault(task, [])
+            place = next(
+                (at for at, other in enumerate(others) if same_targets(other, evaluation)), len(others)
+            )
+            if place == len(others):
+                others.append(evaluation)
+            found[name, task] = place
+    return found

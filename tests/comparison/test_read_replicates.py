@@ -1,0 +1,112 @@
+import numpy as np
+import pytest
+from recorded import CLASSES, classification, regression, truth, write_experiment, write_run
+
+from musicemo.comparison import read_replicates
+from musicemo.errors import InputError
+from musicemo.evaluation import TaskEvaluation
+
+
+def test_seeds_are_replicates(tmp_path):
+    folder = write_experiment(tmp_path, "a", {"valence": 1.0}, seeds=[2, 0, 1])
+    found = read_replicates(folder)
+    assert (found.name, found.part, found.seeds, found.folds) == ("a", "test", [0, 1, 2], [])
+    assert [path.name[-5:] for path in found.directories] == ["seed0", "seed1", "seed2"]
+    assert found.hashes == ["aaaa"]
+
+
+def test_what_was_written_is_read(tmp_path):
+    tasks = {"valence": regression(truth(9), 1.0, 0), "genre": classification(9, 0.5, 0)}
+    found = read_replicates(write_run(tmp_path, "a", tasks), name="mine")
+    assert (found.name, found.seeds) == ("mine", [0])
+    assert np.array_equal(found.tasks["valence"].prediction, tasks["valence"].prediction)
+    assert found.tasks["genre"].classes == CLASSES
+    assert np.array_equal(found.tasks["genre"].target, tasks["genre"].target)
+    assert found.tasks["genre"].metrics() == tasks["genre"].metrics()
+
+
+def folds(runs, seed: int, *some: int):
+    for fold in some:
+        target = truth(20, fold)
+        task = regression(target, 1.0, seed, first=20 * (1 - fold))
+        write_run(runs, "a", {"valence": task}, seed=seed, fold=fold, part_hash=f"hash{fold}")
+
+
+def test_folds_are_one_part(tmp_path):
+    folds(tmp_path, 0, 0, 1)
+    folds(tmp_path, 1, 0, 1)
+    found = read_replicates(tmp_path / "a")
+    assert (found.seeds, found.folds, found.hashes) == ([0, 1], [0, 1], ["hash0", "hash1"])
+    whole = found.tasks["valence"]
+    assert list(whole.ids) == sorted(whole.ids)
+    expected = np.concatenate([truth(20, 1), truth(20, 0)])  # the second fold has the first tracks
+    assert np.array_equal(whole.target, expected)
+    assert found.replicates[0].folds[1].tasks["valence"].ids[0] == "track0000"
+
+
+def test_a_seed_without_all_folds_is_left_out(tmp_path):
+    folds(tmp_path, 0, 0, 1)
+    folds(tmp_path, 1, 1)
+    with pytest.warns(UserWarning, match="left out, for folds that are missing: seed 1"):
+        assert read_replicates(tmp_path / "a").seeds == [0]
+
+
+def test_no_seed_has_all_folds(tmp_path):
+    folds(tmp_path, 0, 0)
+    folds(tmp_path, 1, 1)
+    with pytest.raises(InputError, match="a: no seed has all of the folds 0, 1"):
+        read_replicates(tmp_path / "a")
+
+
+def test_some_folds_alone(tmp_path):
+    for fold in (0, 1):
+        task = regression(truth(20, fold), 1.0, 0, first=20 * fold)
+        write_run(tmp_path, "a", {"valence": task}, fold=fold, folds=5, part_hash=str(fold))
+    with pytest.warns(UserWarning, match="2 of 5 folds"):
+        assert read_replicates(tmp_path / "a").folds == [0, 1]
+
+
+def test_classes_of_folds_are_joined(tmp_path):
+    for fold, classes in enumerate([("folk", "pop"), ("folk", "jazz", "pop")]):
+        ids = [f"t{fold}{index}" for index in range(len(classes))]
+        places = np.arange(len(classes))
+        task = TaskEvaluation("classification", ids, places, places, classes)
+        write_run(tmp_path, "a", {"genre": task}, fold=fold, part_hash=str(fold))
+    genre = read_replicates(tmp_path / "a").tasks["genre"]
+    assert [genre.classes[index] for index in genre.target] == ["folk", "pop", "folk", "jazz", "pop"]
+    assert genre.metrics()["accuracy"] == 1
+
+
+def test_seeds_of_different_parts_are_no_replicates(tmp_path):
+    task = {"valence": regression(truth(9), 1.0, 0)}
+    paths = [write_run(tmp_path, "a", task, seed=seed, part_hash=str(seed)) for seed in (0, 1)]
+    with pytest.raises(InputError, match=r"seed1: its test part is not that of .*seed0"):
+        read_replicates(paths)
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ({"status": "failed"}, "its status is 'failed'"),
+        ({"part": "val"}, r"has no test part \(parts: val\)"),
+        ({"overfit_batches": 1}, "learnt by heart"),
+        ({"split": None}, "results.json: lacks"),
+    ],
+)
+def test_runs_that_cannot_be_compared(tmp_path, how, message):
+    path = write_run(tmp_path, "a", {"valence": regression(truth(9), 1.0, 0)}, **how)
+    with pytest.raises(InputError, match=message):
+        read_replicates(path)
+
+
+@pytest.mark.parametrize(
+    "damage", ["", "track,part,task,target,prediction\na,test,valence,x,y\n", "a,b\n1,2\n"]
+)
+def test_damaged_predictions(tmp_path, damage):
+    path = write_run(tmp_path, "a", {"valence": regression(truth(9), 1.0, 0)})
+    (path / "predictions.csv").write_text(damage)
+    if damage:
+        with pytest.raises(InputError, match=r"predictions\.csv: cannot be read"):
+            read_replicates(path)
+    else:
+        assert not len(read_replicates(path).tasks["valence"].ids)
