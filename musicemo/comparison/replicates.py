@@ -125,7 +125,11 @@ class _Run:
         if part not in run.evaluations:
             raise InputError(f"{path / 'predictions.csv'}: has no {part} part")
         try:
-            seed, fold, hashed = run.results.get("seed") or 0, run.results.get("fold"), run.results["split"][part]
+            seed, fold, hashed = (
+                run.results.get("seed") or 0,
+                run.results.get("fold"),
+                run.results["split"][part],
+            )
         except (KeyError, TypeError) as error:
             raise InputError(f"{path / 'results.json'}: its split lacks {error}") from error
         declared = 0 if fold is None else run.experiment.get("split", {}).get("folds", 0)

@@ -90,7 +90,7 @@ def test_seeds_of_different_parts_are_no_replicates(tmp_path):
         ({"status": "failed"}, "its status is 'failed'"),
         ({"part": "val"}, r"has no test part \(parts: val\)"),
         ({"overfit_batches": 1}, "learnt by heart"),
-        ({"split": None}, "results.json: lacks"),
+        ({"split": None}, "results.json: its split lacks"),
     ],
 )
 def test_runs_that_cannot_be_compared(tmp_path, how, message):
@@ -100,13 +100,15 @@ def test_runs_that_cannot_be_compared(tmp_path, how, message):
 
 
 @pytest.mark.parametrize(
-    "damage", ["", "track,part,task,target,prediction\na,test,valence,x,y\n", "a,b\n1,2\n"]
+    ("damage", "message"),
+    [
+        ("", "has no test part"),
+        ("track,part,task,target,prediction\na,test,valence,x,y\n", "cannot be read"),
+        ("a,b\n1,2\n", "cannot be read"),
+    ],
 )
-def test_damaged_predictions(tmp_path, damage):
+def test_damaged_predictions(tmp_path, damage, message):
     path = write_run(tmp_path, "a", {"valence": regression(truth(9), 1.0, 0)})
     (path / "predictions.csv").write_text(damage)
-    if damage:
-        with pytest.raises(InputError, match=r"predictions\.csv: cannot be read"):
-            read_replicates(path)
-    else:
-        assert not len(read_replicates(path).tasks["valence"].ids)
+    with pytest.raises(InputError, match=rf"predictions\.csv: {message}"):
+        read_replicates(path)
