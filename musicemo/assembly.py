@@ -146,7 +146,7 @@ class Assembly:
     ) -> None:
         source = experiment.source
         seed_everything(seed)
-        self.training = _training(experiment, overfit=bool(overfit_batches))
+        self.training = experiment.training
         self.features = Features(tracks.tracks, tracks.rows, self.training.cache)
         self.features.check(np.concatenate(list(split.parts.values())))
         train = split.parts["train"]
@@ -155,8 +155,11 @@ class Assembly:
         )
         self.features.scale(self.scaling)
         with source.blaming("model"):
-            backbone = experiment.model.build(input_size=self.features.size)
+            targets = [task.outcome for task in tracks.tasks]
+            backbone = experiment.model.build(input_size=self.features.size, targets=targets)
             self.network = Network(backbone, tracks.tasks, experiment.heads).to(device)
+        if overfit_batches or self.network.estimator:
+            self.training = _without_validation(self.training, fitted=self.network.estimator is not None)
         with source.blaming("weighting"):
             self.weighting: Weighting = experiment.weighting.build(tasks=list(experiment.tasks))
             self.weighting.to(device)
@@ -172,6 +175,8 @@ class Assembly:
 
     def _rehearse(self, experiment: Experiment, tracks: Tracks, indices: Indices, device: torch.device) -> None:
         """Take two tracks through the network and the losses, to see that shapes are what they should be."""
+        if self.network.estimator:
+            return  # it has no shapes yet
         batch = next(Batches(self.features, tracks.targets, indices, len(indices)).epoch()).to(device)
         with experiment.source.blaming("model"):
             embedding = self._embedding(batch)
@@ -248,13 +253,13 @@ def _proportions(tracks: Tracks, train: Indices, proportions: Mapping[str, float
     return Proportions([own[name] for name in proportions], list(proportions.values()))
 
 
-def _training(experiment: Experiment, *, overfit: bool) -> TrainingSettings:
-    if not overfit:
-        return experiment.training
-    stopping = experiment.training.early_stopping.model_copy(
+def _without_validation(training: TrainingSettings, *, fitted: bool) -> TrainingSettings:
+    """Train every epoch, of which an estimator has one, whatever the validation part says."""
+    stopping = training.early_stopping.model_copy(
         update={"monitor": "train/loss", "mode": "min", "patience": False}
     )
-    return experiment.training.model_copy(update={"early_stopping": stopping})
+    more = {"epochs": 1} if fitted else {}
+    return training.model_copy(update={"early_stopping": stopping, **more})
 
 
 def _terms(experiment: Experiment, tracks: Tracks, train: Indices) -> dict[str, list[Term]]:

@@ -24,6 +24,8 @@ __all__ = [
     "FEATURE_ROWS",
     "PROVIDED",
     "Dataset",
+    "Estimator",
+    "Fitted",
     "Loss",
     "Model",
     "Proposal",
@@ -39,7 +41,10 @@ FEATURE_ROWS = {"mel": slice(0, 128), "chroma": slice(128, 140), "fused": slice(
 #: Constructor parameters that the core fills in, by kind of component.
 PROVIDED: dict[str, dict[str, str]] = {
     "dataset": {},
-    "model": {"input_size": "int: number of feature rows"},
+    "model": {
+        "input_size": "int: number of feature rows",
+        "targets": "Sequence[Target]: what is to be predicted, a task each; ratings lie in [0, 1]",
+    },
     "loss": {"class_counts": "dict[str, int]: class -> training tracks, in the order of the logits"},
     "weighting": {"tasks": "Sequence[str]: names of the tasks, in the experiment's order"},
 }
@@ -126,7 +131,8 @@ class Model(Protocol):
     """A backbone: an `nn.Module` from `x` `[batch, time, feature]` and `lengths` `[batch]` to an embedding.
 
     `x` is zero from each track's length on. Padding must not change an embedding in evaluation mode: a track
-    gives the same one alone and in any batch. The core adds one head per task.
+    gives the same one alone and in any batch. The core adds one head per task. See `Estimator` for a model that is
+    not trained by gradients.
     """
 
     embedding_size: int
@@ -134,6 +140,46 @@ class Model(Protocol):
     def __call__(self, x: Tensor, lengths: Tensor) -> Tensor:
         """Return the embedding `[batch, embedding_size]`."""
         ...
+
+
+class Fitted(nn.Module):
+    """A module whose buffers hold what was fitted, and on loading a state take the shapes that they have there."""
+
+    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *rest: Any) -> None:
+        for name, buffer in self._buffers.items():
+            if buffer is not None and isinstance(found := state_dict.get(prefix + name), Tensor):
+                self._buffers[name] = buffer.new_empty(found.shape)
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+
+
+class Estimator(Fitted):
+    """A model that is fitted in one go, without gradients, and predicts every task itself: it has no heads.
+
+    A buffer, of the estimator or of a `Fitted` within it, holds what it learns: so it is in every checkpoint, and
+    its shape may depend on the data. Losses and weighting have no part in the fit, and there is one epoch.
+    """
+
+    #: Tasks whose labels the predictions rest on beside the features; where they are not known, there are none.
+    given: Sequence[str] = ()
+
+    def fit(self, tracks: Iterable[Tensor], targets: Mapping[str, Tensor]) -> None:
+        """Learn from the training part.
+
+        Args:
+            tracks: the features of each, `[time, feature]`, on the CPU; read as they are asked for.
+            targets: task -> `[tracks]`: ratings in [0, 1] or class indices, NaN where missing.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not override fit")
+
+    def forward(self, x: Tensor, lengths: Tensor, labels: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return task -> ratings in [0, 1] `[batch]`, or logits `[batch, classes]`.
+
+        Args:
+            x: `[batch, time, feature]`, zero from each track's length on, which must not change a prediction.
+            lengths: `[batch]`.
+            labels: `[batch]`, of the tasks in `given`, as in `fit`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not override forward")
 
 
 @runtime_checkable

@@ -72,6 +72,15 @@ class Batches:
     def __len__(self) -> int:
         return -(-len(self.indices) // self._size)
 
+    def tracks(self) -> Iterator[Tensor]:
+        """Yield the features of the part's tracks, each `[time, feature]`, in their own order."""
+        return (torch.from_numpy(features) for features in self._features.select(self.indices))
+
+    @property
+    def targets(self) -> Tensor:
+        """Targets of the part's tracks `[tracks, tasks]`, in the order of `tracks`."""
+        return self._targets[torch.from_numpy(self.indices)]
+
     def epoch(self, epoch: int = 0) -> Iterator[Batch]:
         """Yield the batches of an epoch; epoch 0 has each track once, whatever the proportions."""
         return (self._pad(indices) for indices in self.order(epoch))

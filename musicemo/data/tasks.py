@@ -71,6 +71,11 @@ class Task:
     #: Class of the dataset -> class of the task, or None where it is dropped.
     merged: Mapping[str, str | None] = field(default_factory=dict)
 
+    @property
+    def outcome(self) -> Target:
+        """What is to be predicted, in the network's units: ratings in [0, 1], or the classes of the logits."""
+        return Target(self.name, self.kind, classes=self.classes)
+
     def encode(self, track: Track) -> float:
         """Return the track's target in the network's units; NaN where it is missing or dropped.
 

@@ -105,7 +105,7 @@ def evaluate_run(run: TrainedRun, *, overrides: Sequence[str] = (), part: str | 
     if not own or part == ALL:
         _warn_of_overlap(run, experiment, [tracks.ids[index] for index in batches.indices])
     predictions, targets, found = collect_predictions(
-        run.network, batches, run.description.tasks, run.device, experiment.training.precision
+        run.network, batches, tracks.tasks, run.device, experiment.training.precision
     )
     wanted = {task.name: predictions[task.name] for task in tracks.tasks}
     evaluation = to_evaluation(wanted, targets, [tracks.ids[index] for index in found], tracks.tasks)

@@ -78,7 +78,8 @@ class TrainedRun:
             )
         chosen = device or torch.device("cpu")
         with experiment.source.blaming("model"):
-            backbone = experiment.model.build(input_size=description.input_size)
+            targets = [task.outcome for task in description.tasks]
+            backbone = experiment.model.build(input_size=description.input_size, targets=targets)
             network = Network(backbone, description.tasks, experiment.heads)
         network.load(state.get("network", {}), str(path))
         return cls(directory, experiment, description, scaling, network.to(chosen).eval(), chosen, results)

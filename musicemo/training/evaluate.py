@@ -25,9 +25,8 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[Non
 class Collected:
     """Predictions of a part, gathered batch by batch, and brought into the part's order."""
 
-    def __init__(self, tasks: Sequence[Task]) -> None:
-        self._tasks = tasks
-        self._predictions: dict[str, list[Tensor]] = {task.name: [] for task in tasks}
+    def __init__(self) -> None:
+        self._predictions: dict[str, list[Tensor]] = {}
         self._targets: list[Tensor] = []
         self._indices: list[np.ndarray[tuple[int], np.dtype[np.intp]]] = []
 
@@ -39,7 +38,7 @@ class Collected:
     ) -> None:
         """Take in a batch."""
         for name, prediction in predictions.items():
-            self._predictions[name].append(prediction.detach())
+            self._predictions.setdefault(name, []).append(prediction.detach())
         self._targets.append(targets)
         self._indices.append(indices)
 
@@ -56,13 +55,23 @@ class Collected:
 def collect_predictions(
     network: Network, batches: Batches, tasks: Sequence[Task], device: torch.device, precision: str
 ) -> tuple[dict[str, Tensor], Tensor, np.ndarray[tuple[int], np.dtype[np.intp]]]:
-    """Run the network in evaluation mode over a part; see `Collected.finish` for what it returns."""
+    """Run the network in evaluation mode over a part; see `Collected.finish` for what it returns.
+
+    Args:
+        network: the network.
+        batches: the part.
+        tasks: those of the columns of the part's targets.
+        device: where the network is.
+        precision: as in the table ``[training]``.
+    """
     network.eval()
-    collected = Collected(tasks)
+    collected = Collected()
     for batch in batches.epoch():
+        batch = batch.to(device)
         with autocast(device, precision):
-            _, predictions = network(batch.x.to(device), batch.lengths.to(device))
-        collected.add(predictions, batch.targets, batch.indices)
+            labels = network.known_labels(batch.targets, tasks)
+            _, predictions = network(batch.x, batch.lengths, labels)
+        collected.add(predictions, batch.targets.cpu(), batch.indices)
     return collected.finish()
 
 

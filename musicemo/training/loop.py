@@ -7,10 +7,12 @@ import time
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from musicemo.contracts import Step
+from musicemo.contracts import Estimator, Step
 from musicemo.data import Batch, Batches, Scaling, describe
 from musicemo.errors import InputError, RunError
 from musicemo.evaluation import Evaluation
@@ -111,8 +113,10 @@ class Trainer:
             if first > 1 and self.run.stopping.stop(epoch - 1):
                 break
             self._hooks("epoch_started", run=self.run, epoch=epoch)
-            record = {"epoch": epoch, **self._train(epoch), **self._validate()}
-            record |= {"learning_rate": self._optimizer.param_groups[0]["lr"], **self._weights()}
+            trained = (
+                self._fit(self.run.network.estimator) if self.run.network.estimator else self._train(epoch)
+            )
+            record = {"epoch": epoch, **trained, **self._validate()}
             monitored = self.run.stopping.value(record)
             best = self.run.stopping.update(epoch, monitored)
             self._schedule.step(monitored)
@@ -124,10 +128,7 @@ class Trainer:
 
     def evaluate(self, part: str) -> Evaluation:
         """Evaluate the network, as it is now, on a part."""
-        batches = self.parts[part]
-        predictions, targets, indices = collect_predictions(
-            self.run.network, batches, self.run.tasks, self.run.device, self.settings.precision
-        )
+        predictions, targets, indices = self._predict(part)
         ids = self.run.tracks.ids
         return to_evaluation(predictions, targets, [ids[index] for index in indices], self.run.tasks)
 
@@ -138,7 +139,7 @@ class Trainer:
 
     def _train(self, epoch: int) -> dict[str, float]:
         self.run.network.train()
-        collected = Collected(self.run.tasks)
+        collected = Collected()
         totals = [0.0, 0.0]
         batches = self.parts["train"]
         for number, batch in enumerate(batches.epoch(epoch), start=1):
@@ -157,7 +158,22 @@ class Trainer:
         )
         diagnostics = self._objective.diagnostics(predictions, targets)
         record |= {"train/objective": totals[0], "train/gradient_norm": totals[1]}
+        record |= {"learning_rate": self._optimizer.param_groups[0]["lr"], **self._weights()}
         return record | {f"train/{name}": value for name, value in diagnostics.items()}
+
+    def _fit(self, estimator: Estimator) -> dict[str, float]:
+        """Fit an estimator to the training part, and score it there."""
+        part = self.parts["train"]
+        estimator.fit(
+            part.tracks(),
+            {task.name: part.targets[:, column] for column, task in enumerate(self.run.tasks)},
+        )
+        estimator.to(self.run.device)
+        predictions, targets, _ = self._predict("train")
+        for name, prediction in predictions.items():
+            if not prediction.isfinite().all():
+                raise RunError(f"the fitted model's predictions of task {name!r} are not finite")
+        return self._score("train", predictions, targets)
 
     def _step(self, batch: Batch, collected: Collected, where: str) -> tuple[dict[str, float], float, float]:
         """Take one optimization step; return the losses, the objective and the gradients' norm."""
@@ -202,10 +218,14 @@ class Trainer:
     def _validate(self) -> dict[str, float]:
         if "val" not in self.parts:
             return {}
-        predictions, targets, _ = collect_predictions(
-            self.run.network, self.parts["val"], self.run.tasks, self.run.device, self.settings.precision
-        )
+        predictions, targets, _ = self._predict("val")
         return self._score("val", predictions, targets)
+
+    def _predict(self, part: str) -> tuple[dict[str, Tensor], Tensor, NDArray[np.intp]]:
+        run = self.run
+        return collect_predictions(
+            run.network, self.parts[part], run.tasks, run.device, self.settings.precision
+        )
 
     @torch.no_grad()
     def _score(self, part: str, predictions: Mapping[str, Tensor], targets: Tensor) -> dict[str, float]:

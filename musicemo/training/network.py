@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from musicemo.contracts import Estimator, Fitted
 from musicemo.data import HeadSettings, Task
 from musicemo.errors import InputError
 
@@ -38,20 +39,56 @@ class _Heads(nn.ModuleDict):
 
 
 class Network(nn.Module):
-    """`x` `[batch, time, feature]` and `lengths` `[batch]` to an embedding and, by task, predictions."""
+    """`x` `[batch, time, feature]` and `lengths` `[batch]` to an embedding and, by task, predictions.
+
+    Args:
+        backbone: a `musicemo.contracts.Model`, which gets a head per task, or an `Estimator`, which needs none.
+        tasks: the tasks.
+        heads: task -> its head's settings.
+
+    Raises:
+        InputError: the backbone does not tell the size of its embedding.
+    """
 
     def __init__(self, backbone: nn.Module, tasks: Sequence[Task], heads: Mapping[str, HeadSettings]) -> None:
         super().__init__()
-        size = getattr(backbone, "embedding_size", None)
+        self.backbone = backbone
+        size = 0 if self.estimator else getattr(backbone, "embedding_size", None)
         if not isinstance(size, int):
             raise InputError(f"model {type(backbone).__name__} has no integer attribute embedding_size")
-        self.backbone = backbone
-        self.heads = _Heads({task.name: Head(size, task, heads[task.name]) for task in tasks})
+        headed = [] if self.estimator else tasks
+        self.heads = _Heads({task.name: Head(size, task, heads[task.name]) for task in headed})
 
-    def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the embedding `[batch, embedding]` and the predictions of every task."""
-        embedding: Tensor = self.backbone(x, lengths)
-        return embedding, {name: head(embedding) for name, head in self.heads.items()}
+    def forward(
+        self, x: Tensor, lengths: Tensor, labels: Mapping[str, Tensor] | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the embedding `[batch, embedding]`, of an estimator an empty one, and every task's predictions.
+
+        Args:
+            x: features, zero from each track's length on.
+            lengths: frames of each track.
+            labels: task -> `[batch]`, of those that an estimator is given; see `known_labels`.
+
+        Raises:
+            InputError: a label that the estimator predicts from is not there.
+        """
+        if self.estimator is None:
+            embedding: Tensor = self.backbone(x, lengths)
+            return embedding, {name: head(embedding) for name, head in self.heads.items()}
+        labels = labels or {}
+        if missing := [name for name in self.estimator.given if name not in labels]:
+            raise InputError(f"the model predicts from the label of {missing[0]!r}, which is not known here")
+        return x.new_empty(len(x), 0), self.estimator(x, lengths, labels)
+
+    def known_labels(self, targets: Tensor, tasks: Sequence[Task]) -> dict[str, Tensor]:
+        """Return, of `targets` `[batch, tasks]`, those that an estimator is given."""
+        given = self.estimator.given if self.estimator else ()
+        return {task.name: targets[:, column] for column, task in enumerate(tasks) if task.name in given}
+
+    @property
+    def estimator(self) -> Estimator | None:
+        """The backbone, if it is one that is fitted instead of trained."""
+        return self.backbone if isinstance(self.backbone, Estimator) else None
 
     @property
     def parameter_count(self) -> int:
@@ -65,12 +102,18 @@ class Network(nn.Module):
             InputError: names what is missing, unknown or of another shape: a checkpoint of another network.
         """
         own = self.state_dict()
+        flexible = {
+            f"{path}.{buffer}"
+            for path, module in self.named_modules()
+            if isinstance(module, Fitted)
+            for buffer in module._buffers
+        }
         problems = [f"lacks {name}" for name in own if name not in state]
         problems += [f"has {name}, which this network has not" for name in state if name not in own]
         problems += [
             f"has {name} {list(state[name].shape)} where this network has {list(tensor.shape)}"
             for name, tensor in own.items()
-            if name in state and state[name].shape != tensor.shape
+            if name in state and name not in flexible and state[name].shape != tensor.shape
         ]
         if problems:
             more = f", and {len(problems) - 3} more" if len(problems) > 3 else ""

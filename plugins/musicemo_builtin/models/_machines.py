@@ -1,0 +1,118 @@
+"""Estimators on statistics of whole tracks: what they share, whatever is fitted to the statistics."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+from torch import Tensor, nn
+
+from musicemo.contracts import Estimator, Fitted, Target
+from musicemo_builtin.models._statistics import pooled
+
+__all__ = ["Array", "Machine", "MachineEstimator"]
+
+Array = NDArray[np.floating] | NDArray[np.intp]
+
+_FOLDS = 5
+
+
+class Machine(Fitted):
+    """Predicts one target from standardized statistics; what it learns is in its buffers."""
+
+    def __init__(self, target: Target) -> None:
+        super().__init__()
+        self.target = target
+
+    def fit(self, x: Array, y: Array) -> None:
+        """Learn from `x` `[tracks, statistics]` and `y` `[tracks]`: ratings, or class indices."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ratings `[tracks, 1]` or scores `[tracks, classes]`, of which the largest is the class."""
+        raise NotImplementedError
+
+
+class MachineEstimator(Estimator):
+    """Statistics of each track, standardized over the training part, and a machine per target.
+
+    A classification's logits are its machine's scores times a factor, the one that gives the least cross-entropy when
+    the training part is predicted in folds, so that probabilities mean something; it changes no predicted class. A
+    statistic that is the same in all training tracks is left out of account.
+
+    Args:
+        machines: One for each target, in their order.
+    """
+
+    def __init__(self, machines: Sequence[Machine]) -> None:
+        super().__init__()
+        self.machines = nn.ModuleList(machines)
+        for name in ("offset", "scale", "factors"):
+            self.register_buffer(name, torch.empty(0))
+
+    offset: Tensor
+    scale: Tensor
+    factors: Tensor
+
+    def describe(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """Return the statistics `[batch, statistics]` of `x` `[batch, time, feature]`."""
+        return pooled(x, lengths)
+
+    @torch.no_grad()
+    def fit(self, tracks: Iterable[Tensor], targets: Mapping[str, Tensor]) -> None:
+        """Fit the standardization, then every target's machine to the tracks that have the target."""
+        found = [self.describe(track[None], torch.tensor([len(track)])) for track in tracks]
+        statistics = torch.cat(found).double()
+        deviation = statistics.std(0, correction=0)
+        varies = deviation > 1e-8 * statistics.abs().amax(0).clamp(min=1)
+        self.offset = statistics.mean(0).float()
+        self.scale = torch.where(varies, 1 / deviation, 0).float()
+        x = ((statistics - self.offset) * self.scale).numpy()
+        factors = []
+        for machine in self._each():
+            target = machine.target
+            y = targets[target.name].double().numpy()
+            known = np.isfinite(y)
+            if target.classes:
+                labels = y[known].astype(np.intp)
+                factors.append(_temperature(machine, x[known], labels))
+                machine.fit(x[known], labels)
+            else:
+                factors.append(1.0)
+                machine.fit(x[known], y[known])
+        self.factors = torch.tensor(factors)
+
+    def forward(self, x: Tensor, lengths: Tensor, labels: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the machines' predictions."""
+        statistics = (self.describe(x, lengths) - self.offset) * self.scale
+        found = {}
+        for machine, factor in zip(self._each(), self.factors, strict=True):
+            scores = machine(statistics)
+            found[machine.target.name] = scores * factor if machine.target.classes else scores.squeeze(1)
+        return found
+
+    def _each(self) -> list[Machine]:
+        return list(self.machines)  # type: ignore[arg-type]  # torch knows them as modules
+
+
+def _temperature(machine: Machine, x: Array, y: Array) -> float:
+    """Return the factor of the scores with the least cross-entropy on tracks that they were not fitted to."""
+    from sklearn.model_selection import KFold, StratifiedKFold
+
+    smallest = int(np.bincount(y)[np.unique(y)].min())
+    kind = StratifiedKFold if smallest >= 2 else KFold
+    folds = kind(min(_FOLDS, max(smallest, 2)), shuffle=True, random_state=0)
+    scores = torch.zeros(len(y), len(machine.target.classes))
+    for train, rest in folds.split(x, y):
+        machine.fit(x[train], y[train])
+        scores[rest] = machine(torch.from_numpy(x[rest]).float())
+    labels = torch.from_numpy(y)
+
+    def cross_entropy(logarithm: float) -> float:
+        return float(nn.functional.cross_entropy(scores * math.exp(logarithm), labels))
+
+    return math.exp(minimize_scalar(cross_entropy, bounds=(-5, 5), method="bounded").x)

@@ -1,0 +1,66 @@
+"""The `genre-mean` model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from musicemo.contracts import Estimator, Target
+from musicemo.errors import InputError, nearest
+from musicemo_builtin.models._averages import averages, by_task
+
+__all__ = ["GenreMean"]
+
+
+class GenreMean(Estimator):
+    """The mean rating, and the shares of the classes, of the training tracks of a track's genre.
+
+    It is told the genre and hears nothing: a model that is no better has learnt what genre a track is of, and no more.
+    A track whose genre is missing, or without a training track, has the averages of all, and so has the genre itself
+    as a task. A song's genre is in no audio, so that the model predicts where labels are, and no songs.
+
+    Args:
+        targets: What is predicted.
+        by: The classification task whose label is given.
+
+    Raises:
+        InputError: `by` is no classification task of the experiment.
+    """
+
+    average: Tensor
+
+    def __init__(self, *, targets: Sequence[Target], by: str = "genre") -> None:
+        super().__init__()
+        self.targets = tuple(targets)
+        choices = [target.name for target in targets if target.kind == "classification"]
+        if by not in choices:
+            listed = ", ".join(choices) or "none"
+            raise InputError(
+                f"`by` is {by!r}, no classification task{nearest(by, choices)} (classification tasks: {listed})"
+            )
+        self.given = (by,)
+        self._genres = next(len(target.classes) for target in targets if target.name == by)
+        self.register_buffer("average", torch.empty(0))
+
+    def fit(self, tracks: Iterable[Tensor], targets: Mapping[str, Tensor]) -> None:
+        """Average the training targets of each genre, and of all; no feature is read."""
+        self.average = torch.stack(
+            [averages(self.targets, self._within(genre, targets)) for genre in range(self._genres + 1)]
+        )
+
+    def _within(self, genre: int, targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Hide the targets of other genres; not the genre itself, nor what has no label within."""
+        (by,) = self.given
+        found = {}
+        for name, values in targets.items():
+            own = values.masked_fill(targets[by] != genre, torch.nan)
+            found[name] = own if name != by and own.isfinite().any() else values
+        return found
+
+    def forward(self, x: Tensor, lengths: Tensor, labels: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the averages of each track's genre."""
+        genre = labels[self.given[0]].to(x.device)
+        rows = torch.where(genre.isfinite(), genre.nan_to_num(), self._genres).long()
+        return by_task(self.average[rows], self.targets)

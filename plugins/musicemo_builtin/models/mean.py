@@ -1,0 +1,38 @@
+"""The `mean` model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from musicemo.contracts import Estimator, Target
+from musicemo_builtin.models._averages import averages, by_task
+
+__all__ = ["Mean"]
+
+
+class Mean(Estimator):
+    """The training part's mean rating, and its shares of the classes: what any model must beat.
+
+    A classification's logits are log((n[c] + 1) / (n + m)) for n[c] of the n training tracks in class c of m.
+
+    Args:
+        targets: What is predicted.
+    """
+
+    average: Tensor
+
+    def __init__(self, *, targets: Sequence[Target]) -> None:
+        super().__init__()
+        self.targets = tuple(targets)
+        self.register_buffer("average", torch.empty(0))
+
+    def fit(self, tracks: Iterable[Tensor], targets: Mapping[str, Tensor]) -> None:
+        """Average the training targets; no feature is read."""
+        self.average = averages(self.targets, targets)
+
+    def forward(self, x: Tensor, lengths: Tensor, labels: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the same for every track."""
+        return by_task(self.average.expand(len(x), -1), self.targets)
