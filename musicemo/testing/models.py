@@ -10,7 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from musicemo.assembly import seed_everything
+from musicemo.contracts import Estimator
 from musicemo.testing._contract import Contract, built, check_pickle, check_tensors, difference, quiet, require
+from musicemo.testing._estimators import TARGETS, check_fitted
 
 __all__ = ["check_model"]
 
@@ -25,12 +27,13 @@ def check_model(
     input_sizes: Sequence[int] = (12, 140),
     lengths: Sequence[int] = (23, 40, 7, 1),
 ) -> None:
-    """Hold a model to `musicemo.contracts.Model`.
+    """Hold a model to `musicemo.contracts.Model`, or to `Estimator` if it is one.
 
     Its parameters come from TOML and go back to it; its embeddings are `[batch, embedding_size]`, finite, the same
     alone and in a padded batch, in the batch's order, without chance in evaluation mode and repeatable under a seed
     in training; gradients are finite and reach every parameter; its state is saved and restored strictly, without
-    executing anything; it can be pickled; its tensors follow it to a device; it leaves its input alone.
+    executing anything; it can be pickled; its tensors follow it to a device; it leaves its input alone. Of an estimator
+    the same holds for the predictions of every task, after a fit to tracks some of which lack a target.
 
     Args:
         model: the class, a function that makes one, or the name that it is installed under.
@@ -47,32 +50,37 @@ def check_model(
         for size in input_sizes:
 
             def make(seed: int = 0, size: int = size) -> nn.Module:
-                found: nn.Module = built(contract, component, seed, input_size=size)
+                found: nn.Module = built(contract, component, seed, input_size=size, targets=TARGETS)
                 return found
 
-            _check(contract, make, _tracks(lengths, size))
+            _check(contract, make, size, lengths)
 
 
-def _check(contract: Contract, make: Callable[[int], nn.Module], tracks: Sequence[Tensor]) -> None:
+def _check(contract: Contract, make: Callable[[int], nn.Module], size: int, lengths: Sequence[int]) -> None:
+    tracks = _tracks(lengths, size)
     with contract.clause("construction", "constructing it", essential=True):
         made = make(0)
         require(isinstance(made, nn.Module), f"it is a {type(made).__name__}; a model is an nn.Module")
-        size = getattr(made, "embedding_size", None)
+    if isinstance(made, Estimator):
+        check_fitted(contract, make, size, lengths)  # type: ignore[arg-type]  # what it makes is an estimator
+        return
+    with contract.clause("construction", "asking for its embedding's size", essential=True):
+        width = getattr(made, "embedding_size", None)
         require(
-            isinstance(size, int) and not isinstance(size, bool) and size > 0,
-            f"its embedding_size is {size!r}; a model has an integer above 0, the size of its embedding",
+            isinstance(width, int) and not isinstance(width, bool) and width > 0,
+            f"its embedding_size is {width!r}; a model has an integer above 0, the size of its embedding",
         )
-    x, lengths = _padded(tracks)
+    x, frames = _padded(tracks)
     with contract.clause("shape", f"embedding a batch of shape {list(x.shape)}", essential=True):
-        embedding = _embed(made.eval(), x, lengths)
+        embedding = _embed(made.eval(), x, frames)
         require(
             isinstance(embedding, Tensor) and embedding.is_floating_point(),
             f"it returns {type(embedding).__name__}; a model returns one floating-point tensor",
         )
         require(
-            list(embedding.shape) == [len(tracks), size],
+            list(embedding.shape) == [len(tracks), width],
             f"{len(tracks)} tracks give shape {list(embedding.shape)}; a model returns [batch, embedding_size], "
-            f"here [{len(tracks)}, {size}]",
+            f"here [{len(tracks)}, {width}]",
         )
     _check_evaluation(contract, make, tracks)
     _check_training(contract, make, tracks)

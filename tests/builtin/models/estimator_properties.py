@@ -1,4 +1,4 @@
-"""What every estimator must hold, as assertions, and data to fit them to."""
+"""Songs to fit estimators to, and whether they learn from them."""
 
 import torch
 from backbone_properties import padded, tracks_of
@@ -32,47 +32,6 @@ def labels_of(estimator, targets):
 @torch.no_grad()
 def predict(estimator, tracks, targets):
     return estimator.eval()(*padded(tracks), labels_of(estimator, targets))
-
-
-def assert_same(first, second, **tolerance):
-    assert first.keys() == second.keys()
-    for name in first:
-        torch.testing.assert_close(first[name], second[name], **tolerance)
-
-
-@torch.no_grad()
-def assert_estimator(make):
-    """Shapes, padding, order, missing targets, the state dict and determinism, after a fit."""
-    tracks, targets = songs()
-    targets["valence"][5:9] = torch.nan
-    targets["genre"][3] = torch.nan
-    estimator = make()
-    estimator.fit(iter(tracks), targets)
-    found = predict(estimator, tracks, targets)
-    assert {name: tuple(values.shape) for name, values in found.items()} == {
-        "valence": (60,),
-        "energy": (60,),
-        "genre": (60, 3),
-    }
-    assert all(values.isfinite().all() for values in found.values())
-    every = padded(tracks)
-    extra = torch.nn.functional.pad(every[0], (0, 0, 0, 7)), every[1]
-    close = {"rtol": 1e-4, "atol": 1e-4}
-    assert_same(estimator(*extra, labels_of(estimator, targets)), found, **close)
-    alone = predict(estimator, tracks[7:8], {name: values[7:8] for name, values in targets.items()})
-    assert_same(alone, {name: values[7:8] for name, values in found.items()}, **close)
-    order = torch.randperm(60, generator=torch.Generator().manual_seed(1))
-    other = predict(
-        estimator, [tracks[index] for index in order], {name: values[order] for name, values in targets.items()}
-    )
-    assert_same(other, {name: values[order] for name, values in found.items()}, **close)
-    fresh = make()
-    fresh.load_state_dict(estimator.state_dict())
-    assert_same(predict(fresh, tracks, targets), found, rtol=0, atol=0)
-    again = make()
-    again.fit(iter(tracks), targets)
-    assert_same(predict(again, tracks, targets), found, rtol=0, atol=0)
-    assert not list(estimator.parameters())
 
 
 @torch.no_grad()
