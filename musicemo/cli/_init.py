@@ -79,7 +79,7 @@ def init(
     try:
         for path, text in written.items():
             write_text(path, text)
-        load_experiment(file).dataset.build()
+        load_experiment(file).build_dataset()
     except BaseException:
         for path in written:
             path.unlink(missing_ok=True)
