@@ -19,7 +19,7 @@ ROOT = Path(musicemo.__file__).parent
 ROOMS = (
     ("_definitions", "_docstrings"),
     ("errors", "settings", "_version"),
-    ("files", "_local", "_toml", "progress", "workers"),
+    ("files", "_local", "_toml", "progress", "workers", "charts"),
     ("_problems", "_matrix"),
     ("ops", "evaluation"),
     ("contracts",),
@@ -32,6 +32,7 @@ ROOMS = (
     ("runs", "json_schema", "draft"),
     ("assembly",),
     ("pipeline", "prediction", "comparison"),
+    ("report",),
     ("cli", "testing", "__main__"),
 )
 LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
@@ -157,8 +158,10 @@ LIGHT = (
     "musicemo.registry",
     "musicemo.hookspecs",
     "musicemo.runs",
+    "musicemo.report",
     "musicemo_builtin.observers.history",
     "musicemo_builtin.observers.progress",
+    "musicemo_builtin.observers.report",
     "musicemo_builtin.observers.tensorboard",
 )
 

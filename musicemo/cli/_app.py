@@ -24,6 +24,7 @@ from musicemo.cli import (
     _init,
     _plugins,
     _predict,
+    _report,
     _run,
     _tensorboard,
 )
@@ -78,6 +79,7 @@ def make_app() -> typer.Typer:
         _predict,
         _evaluate,
         _compare,
+        _report,
         _export,
         _cache,
         _plugins,

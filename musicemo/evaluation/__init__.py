@@ -1,7 +1,7 @@
 """Metrics on whole parts, their intervals, and predictions in the targets' own units."""
 
 from musicemo.evaluation.evaluation import Evaluation, TaskEvaluation, finite
-from musicemo.evaluation.figures import task_figure
+from musicemo.evaluation.figures import task_chart, task_figure, worst
 from musicemo.evaluation.intervals import EvaluationSettings
 from musicemo.evaluation.metrics import CLASSIFICATION, LEADING, REGRESSION, bounds, higher_is_better
 
@@ -15,5 +15,7 @@ __all__ = [
     "bounds",
     "finite",
     "higher_is_better",
+    "task_chart",
     "task_figure",
+    "worst",
 ]

@@ -1,69 +1,111 @@
-"""Figures of what a model made of a part, as matplotlib figures without a window."""
+"""Charts of what a model made of a part."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
+from musicemo.charts import MUTED, Cells, Chart, Line, Mark, Points, categories, draw, spanning
 from musicemo.evaluation.evaluation import TaskEvaluation
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["confusion_figure", "predicted_figure", "task_figure"]
+__all__ = ["task_chart", "task_figure", "worst"]
+
+_DOTS = 400
+"""Tracks that are drawn as dots; of more, the density is."""
+
+_BINS = 30
 
 
 def task_figure(name: str, part: str, task: TaskEvaluation) -> Figure:
-    """Return the figure that suits the task's kind."""
-    draw = predicted_figure if task.kind == "regression" else confusion_figure
-    return draw(name, part, task)
+    """Return the chart that suits the task's kind, drawn by matplotlib, with the leading metric."""
+    metric = {"spearman": "Spearman's ρ", "accuracy": "accuracy"}[task.names[0]]
+    score = f"{metric} {task.metrics()[task.names[0]]:.3f}"
+    return draw(task_chart(name, task, notes=[f"{part} part", f"{len(task.target)} tracks", score]))
 
 
-def predicted_figure(name: str, part: str, task: TaskEvaluation) -> Figure:
-    """Draw predicted against true ratings, with the line on which they would be equal."""
-    from matplotlib.figure import Figure
+def task_chart(
+    name: str, task: TaskEvaluation, *, unit: str = "", rings: int = 0, notes: Sequence[str] = ()
+) -> Chart:
+    """Return predicted against true ratings, or the confusion matrix.
 
-    figure = Figure(figsize=(4.5, 4.5), layout="constrained")
-    axes = figure.add_subplot()
+    Args:
+        name: of the task.
+        task: predictions and targets.
+        unit: what a rating is measured in.
+        rings: how many of the worst predicted ratings are marked.
+        notes: what stands behind the title.
+    """
+    if task.kind == "regression":
+        return _predicted(name, task, unit, rings, notes)
+    return _confusion(name, task, notes)
+
+
+def worst(task: TaskEvaluation, count: int) -> NDArray[np.intp]:
+    """Return the places of the `count` ratings with the largest absolute errors, the largest first."""
+    error = np.nan_to_num(np.abs(task.prediction - task.target), nan=math.inf)
+    return np.argsort(-error, kind="stable")[:count]
+
+
+def _predicted(name: str, task: TaskEvaluation, unit: str, rings: int, notes: Sequence[str]) -> Chart:
+    """Draw dots, or their density where they are many, and the line on which both would be equal."""
+    unit = unit and f" ({unit})"
     both = np.concatenate([task.target, task.prediction])
-    both = both[np.isfinite(both)]
-    low, high = (float(both.min()), float(both.max())) if len(both) else (0.0, 1.0)
-    margin = 0.04 * (high - low) or 0.5
-    axes.plot([low, high], [low, high], color="0.6", linewidth=1, linestyle="--", zorder=1)
-    axes.scatter(task.target, task.prediction, s=16, alpha=0.6, linewidths=0, zorder=2)
-    axes.set(
-        xlim=(low - margin, high + margin),
-        ylim=(low - margin, high + margin),
-        xlabel=f"true {name}",
-        ylabel=f"predicted {name}",
-        aspect="equal",
+    x = spanning(both, f"true {name}{unit}", margin=0.04)
+    y = spanning(both, f"predicted {name}{unit}", margin=0.04)
+    marks: list[Mark] = [Line([x.low, x.high], [x.low, x.high], colour=MUTED, dashed=True)]
+    if len(task.target) > _DOTS:
+        counts, _, _ = np.histogram2d(
+            task.prediction, task.target, bins=_BINS, range=[(x.low, x.high), (x.low, x.high)]
+        )
+        edges = np.linspace(x.low, x.high, _BINS + 1).tolist()
+        marks.insert(0, Cells(np.sqrt(counts / max(counts.max(), 1)), edges, edges, label="density"))
+    else:
+        marks.append(Points(task.target.tolist(), task.prediction.tolist(), titles=_titles(task)))
+    if rings:
+        places = worst(task, rings)
+        chosen = TaskEvaluation(
+            task.kind, [task.ids[place] for place in places], task.target[places], task.prediction[places]
+        )
+        pairs = chosen.target.tolist(), chosen.prediction.tolist()
+        marks.append(Points(*pairs, colour=1, ring=True, titles=_titles(chosen)))
+    return Chart(
+        title=name,
+        x=x,
+        y=y,
+        marks=marks,
+        aspect=1,
+        description=", ".join([f"Predicted against true {name} of {len(task.target)} tracks", *notes]),
+        notes=notes,
     )
-    rho = task.metrics()["spearman"]
-    axes.set_title(f"{name}, {part} part: {len(task.target)} tracks, Spearman's ρ {rho:.3f}", fontsize=10)
-    return figure
 
 
-def confusion_figure(name: str, part: str, task: TaskEvaluation) -> Figure:
-    """Draw the confusion matrix: counts as numbers, the share of each true class as colour."""
-    from matplotlib.figure import Figure
+def _titles(task: TaskEvaluation) -> list[str]:
+    return [
+        f"{track}: true {target:.4g}, predicted {prediction:.4g}"
+        for track, target, prediction in zip(task.ids, task.target, task.prediction, strict=True)
+    ]
 
-    metrics = task.metrics()
-    empty = np.zeros((len(task.classes), len(task.classes)), dtype=np.intp)
-    counts = np.array(metrics.get("confusion_matrix", empty))
+
+def _confusion(name: str, task: TaskEvaluation, notes: Sequence[str]) -> Chart:
+    """Draw counts as numbers, and the share of each true class as colour."""
+    counts = np.zeros((len(task.classes), len(task.classes)), dtype=np.intp)
+    np.add.at(counts, (task.target, task.prediction), 1)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    side = 2 + 0.45 * len(task.classes)
-    figure = Figure(figsize=(side + 0.6, side), layout="constrained")
-    axes = figure.add_subplot()
-    image = axes.imshow(shares, vmin=0, vmax=1, cmap="Blues")
-    figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.8)
-    places = range(len(task.classes))
-    axes.set_xticks(places, task.classes, rotation=60, ha="right")
-    axes.set_yticks(places, task.classes)
-    axes.set(xlabel="predicted", ylabel="true")
-    for row, column in np.argwhere(counts):
-        colour = "white" if shares[row, column] > 0.5 else "black"
-        axes.text(column, row, counts[row, column], ha="center", va="center", color=colour, fontsize=8)
-    accuracy = metrics["accuracy"]
-    axes.set_title(f"{name}, {part} part: {len(task.target)} tracks, accuracy {accuracy:.3f}", fontsize=10)
-    return figure
+    texts = [[str(count) if count else "" for count in row] for row in counts.tolist()]
+    return Chart(
+        title=name,
+        x=categories(task.classes, "predicted"),
+        y=categories(task.classes, "true"),
+        marks=[Cells(shares, texts=texts, label="share of the true class")],
+        aspect=1,
+        downwards=True,
+        description=", ".join([f"Confusion matrix of {name}, {len(task.target)} tracks", *notes]),
+        notes=notes,
+    )

@@ -1,0 +1,23 @@
+"""Charts as plain data, drawn as SVG that follows a page's theme, or by matplotlib."""
+
+from musicemo.charts.axes import Axis, categories, spanning
+from musicemo.charts.chart import MUTED, Cells, Chart, Intervals, Line, Mark, Points, Rule
+from musicemo.charts.figure import draw
+from musicemo.charts.svg import legend, to_svg
+
+__all__ = [
+    "MUTED",
+    "Axis",
+    "Cells",
+    "Chart",
+    "Intervals",
+    "Line",
+    "Mark",
+    "Points",
+    "Rule",
+    "categories",
+    "draw",
+    "legend",
+    "spanning",
+    "to_svg",
+]

@@ -1,0 +1,137 @@
+"""What a chart shows, without how it is drawn."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from musicemo.charts.axes import Axis
+
+__all__ = ["COLOURS", "MUTED", "Cells", "Chart", "Intervals", "Line", "Mark", "Points", "Rule", "shorten"]
+
+#: The colour of what is not data: a line of reference.
+MUTED = -1
+
+#: Characters of a tick's text, and of a text in a line of its own; a longer one is cut.
+TICK, LABEL = 17, 52
+
+#: Colours that can be told apart; what comes after is drawn with them again, dashed.
+COLOURS = 8
+
+Values = Sequence[float | None]
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line through points; it breaks where a value is None or not finite."""
+
+    x: Values
+    y: Values
+    label: str = ""
+    colour: int = 0
+    dashed: bool = False
+    #: One of many that belong together.
+    faint: bool = False
+
+    def pieces(self) -> Iterator[list[tuple[float, float]]]:
+        """Yield the unbroken pieces."""
+        piece: list[tuple[float, float]] = []
+        for x, y in zip(self.x, self.y, strict=True):
+            if x is not None and y is not None and math.isfinite(x) and math.isfinite(y):
+                piece.append((x, y))
+            elif piece:
+                yield piece
+                piece = []
+        if piece:
+            yield piece
+
+
+@dataclass(frozen=True)
+class Points:
+    """Dots, or rings around other dots; where many lie upon each other they are darker."""
+
+    x: Values
+    y: Values
+    label: str = ""
+    colour: int = 0
+    ring: bool = False
+    #: One text a point, shown where a pointer rests on it.
+    titles: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Intervals:
+    """Values with their intervals along x, one at each y; a value without an interval has None for its ends."""
+
+    y: Sequence[float]
+    value: Values
+    low: Values
+    high: Values
+    label: str = ""
+    colour: int = 0
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A line across the chart at one value."""
+
+    at: float
+    axis: Literal["x", "y"] = "x"
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class Cells:
+    """A matrix of coloured cells.
+
+    A cell's strength is in [0, 1], or in [-1, 1] where `signed`; NaN is left empty.
+    """
+
+    strength: NDArray[np.float64]
+    #: Edges of the columns along x and of the rows along y: one more than there are; unit steps around 0, 1, ... else.
+    x: Sequence[float] = ()
+    y: Sequence[float] = ()
+    texts: Sequence[Sequence[str]] = ()
+    signed: bool = False
+    #: What a strong cell means.
+    label: str = ""
+
+    def edges(self) -> tuple[Sequence[float], Sequence[float]]:
+        """Return the edges of columns and rows."""
+        rows, columns = self.strength.shape
+        return self.x or [n - 0.5 for n in range(columns + 1)], self.y or [n - 0.5 for n in range(rows + 1)]
+
+
+Mark = Line | Points | Intervals | Rule | Cells
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A small chart; several of them make a figure."""
+
+    #: What it shows, as its heading.
+    title: str
+    x: Axis
+    y: Axis
+    #: Drawn in this order.
+    marks: Sequence[Mark]
+    #: The same in a sentence, for those who cannot see it; the title where there is none.
+    description: str = ""
+    #: Height of the plot over its width.
+    aspect: float = 0.62
+    #: Whether y runs downwards, as the rows of a matrix do.
+    downwards: bool = False
+    #: A name for a file; the title where there is none.
+    name: str = ""
+    #: What stands smaller behind the title.
+    notes: Sequence[str] = ()
+
+
+def shorten(text: str, longest: int) -> str:
+    """Return a text cut to so many characters."""
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"

@@ -1,0 +1,31 @@
+"""The report of a finished run."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+from musicemo.errors import MusicemoError
+from musicemo.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from musicemo.training import Run
+
+__all__ = ["Report"]
+
+
+class Report:
+    """Writes `report.html` when a run is finished: what it did, on one page.
+
+    A report that cannot be made is a warning: no run fails of it, and ``musicemo report`` makes it again.
+    """
+
+    @hookimpl(trylast=True)
+    def musicemo_run_finished(self, run: Run, results: dict[str, Any]) -> None:
+        """Write it, after what others have to add to the results."""
+        from musicemo.report import report_finished
+
+        try:
+            report_finished(run.directory, results, run.history)
+        except MusicemoError as error:
+            warnings.warn(f"the report could not be made: {error}; musicemo report tries again", stacklevel=2)

@@ -1,0 +1,41 @@
+import json
+
+import pytest
+from harness import only_run, run_all, train
+from musicemo_builtin.observers.history import History
+from musicemo_builtin.observers.report import Report
+
+pytestmark = pytest.mark.usefixtures("fakes")
+
+
+def test_a_finished_run_has_a_report(tmp_path):
+    train(tmp_path, plugins=[History(), Report()])
+    directory = only_run(tmp_path)
+    text = (directory / "report.html").read_text()
+    results = json.loads((directory / "results.json").read_text())
+    assert '<span class="status done">done</span>' in text
+    assert f"{results['metrics']['test']['valence']['spearman']['value']:.3f}".replace("-", "−") in text
+    assert "notice" not in text.partition("</style>")[2]
+
+
+def test_without_a_history_file_the_curves_are_there(tmp_path):
+    train(tmp_path, plugins=[Report()])
+    assert '<section id="training"' in (only_run(tmp_path) / "report.html").read_text()
+
+
+def test_every_replicate_has_its_own(tmp_path):
+    outcomes = run_all(tmp_path, "seeds=[0, 1]", plugins=[History(), Report()])
+    assert all((outcome.directory / "report.html").exists() for outcome in outcomes)
+
+
+def test_a_report_that_cannot_be_made_is_a_warning(tmp_path, monkeypatch):
+    from musicemo import report
+    from musicemo.errors import RunError
+
+    def full(*_):
+        raise RunError("report.html: cannot be written: No space left on device")
+
+    monkeypatch.setattr(report, "report_finished", full)
+    with pytest.warns(UserWarning, match=r"could not be made: report.html: .*; musicemo report tries again"):
+        train(tmp_path, plugins=[Report()])
+    assert json.loads((only_run(tmp_path) / "results.json").read_text())["status"] == "done"

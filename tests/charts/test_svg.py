@@ -1,0 +1,110 @@
+import re
+from dataclasses import replace
+from xml.etree import ElementTree
+
+import pytest
+from some_charts import ALL, EVIL, FOREST, LINES, MATRIX
+
+from musicemo.charts import Axis, Chart, Line, categories, legend, to_svg
+
+
+def parse(chart):
+    return ElementTree.fromstring(to_svg(chart))
+
+
+def texts(chart, kind):
+    return [element.text for element in parse(chart).iter("text") if element.get("class") == kind]
+
+
+def paths(chart, kind):
+    return [
+        element.get("d") for element in parse(chart).iter("path") if kind in element.get("class", "").split()
+    ]
+
+
+@pytest.mark.parametrize("chart", [LINES, MATRIX, FOREST], ids=["lines", "matrix", "forest"])
+def test_it_is_xml_whose_colours_are_left_to_the_page(chart):
+    text = to_svg(chart)
+    root = ElementTree.fromstring(text)
+    assert root.get("role") == "img"
+    assert root.get("aria-label") == chart.title
+    assert not re.search(r"#[0-9a-f]{3}|rgb|style=|href|nan|inf", text)
+
+
+def test_everything_drawn_lies_in_the_picture():
+    for chart in (LINES, MATRIX, FOREST):
+        root = parse(chart)
+        _, _, width, height = map(float, root.get("viewBox").split())
+        for circle in root.iter("circle"):
+            assert 0 <= float(circle.get("cx")) <= width
+            assert 0 <= float(circle.get("cy")) <= height
+        for text in root.iter("text"):
+            assert 0 <= float(text.get("x")) <= width
+            assert 0 <= float(text.get("y")) <= height
+
+
+def test_a_line_breaks_where_nothing_is_known_and_single_values_are_dots():
+    (line,) = paths(LINES, "c1")
+    assert line.count("M") == 3
+    assert line.count("h0") == 3
+
+
+def test_values_stand_where_the_axis_says():
+    chart = Chart("x", Axis(0, 10), Axis(0, 1), [Line([0, 10], [0, 1])])
+    (line,) = paths(chart, "line")
+    (x0, y0), (x1, y1) = (map(float, pair.split()) for pair in line.removeprefix("M").split("L"))
+    assert (x0, x1) == (8 + 4 * 6, 350)
+    assert (y0, y1) == (pytest.approx(8 + 0.62 * (350 - 32), abs=0.1), 8)
+    (line,) = paths(replace(chart, downwards=True), "line")
+    assert float(line.split("L")[0].split()[1]) == 8
+
+
+def test_cells_are_drawn_by_sign_and_strength_and_nothing_is_drawn_for_zero_or_nan():
+    root = parse(MATRIX)
+    cells = [path for path in root.iter("path") if "cell" in path.get("class").split()]
+    found = [(path.get("class"), path.get("opacity"), path.get("d").count("M")) for path in cells]
+    assert found == [
+        ("cell plus", "0.26", 1),
+        ("cell plus", "0.85", 1),
+        ("cell minus", "0.42", 1),
+        ("cell minus", "0.85", 1),
+    ]
+    assert texts(MATRIX, "value") == ["1", "−0.5", "0", "−1"]
+
+
+def test_long_names_are_cut_turned_and_told_in_full():
+    chart = Chart("x", categories(["a rather long name of a task", *"abcd"]), Axis(0, 1), [])
+    (element,) = (text for text in parse(chart).iter("text") if (text.text or "").startswith("a rather"))
+    assert element.text == "a rather long na…"
+    assert element.get("transform").startswith("rotate(-45")
+    assert element.find("title").text == "a rather long name of a task"
+
+
+def test_short_names_stand_upright():
+    chart = Chart("x", categories(["a", "b"]), Axis(0, 1), [])
+    assert "rotate" not in to_svg(chart)
+
+
+def test_an_interval_has_whiskers_where_it_is_known_and_a_value_a_dot():
+    assert len(paths(FOREST, "whisker")) == 1
+    titles = [title.text for title in parse(FOREST).iter("title")]
+    assert titles == ["0.500 [0.10, 0.90]", "0.200"]
+
+
+def test_a_legend_names_each_series_once():
+    twice = replace(LINES, marks=[*LINES.marks, *LINES.marks])
+    assert [label for _, label in legend(twice)] == ["training", "best epoch", "worst"]
+    for drawn, _ in legend(twice):
+        assert ElementTree.fromstring(drawn).get("aria-hidden") == "true"
+
+
+def test_hostile_names_are_text():
+    text = to_svg(EVIL).replace("\x00", "")  # which no XML may hold
+    root = ElementTree.fromstring(text)
+    assert not list(root.iter("script"))
+    assert "<script" not in text
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_it_is_small(name):
+    assert len(to_svg(ALL[name])) < 4000

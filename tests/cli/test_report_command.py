@@ -1,0 +1,53 @@
+"""``musicemo report``."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+
+@pytest.fixture
+def copied(trained, tmp_path):
+    """Return a copy of the experiment's folder."""
+    return shutil.copytree(trained.replicates, tmp_path / "songs")
+
+
+def test_a_run_has_had_one_since_it_finished_and_gets_it_anew(command, copied):
+    path = sorted(copied.iterdir())[0] / "report.html"
+    path.unlink()
+    finished = command("report", path.parent)
+    assert (finished.code, finished.out, finished.err) == (0, f"{path}\n", "")
+    assert "<h1>songs" in path.read_text()
+
+
+def test_replicates_have_theirs_in_the_experiments_folder(command, copied):
+    finished = command("report", copied)
+    assert (finished.code, finished.out, finished.err) == (0, f"{copied / 'report.html'}\n", "")
+
+
+def test_another_file_and_figures(command, trained, tmp_path):
+    page, figures = tmp_path / "page.html", tmp_path / "figures"
+    finished = command("report", trained.first, "--output", page, "--figures", figures)
+    count = len(list(figures.iterdir()))
+    assert (finished.code, finished.err) == (0, "")
+    assert finished.out == f"{page}\n{count} files in {figures}\n"
+    assert count > 6
+    assert page.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nothing"], "error: nothing: there is no such run directory"),
+        (["runs"], "error: runs: is no run directory; it holds those of songs"),
+        (
+            ["runs/songs", "--output", "none/page.html"],
+            "error: --output none/page.html: there is no folder none",
+        ),
+    ],
+)
+def test_what_is_wrong_is_told(command, arguments, message):
+    finished = command("report", *arguments)
+    assert finished.code == 2
+    assert finished.err.strip() == message

@@ -1,0 +1,152 @@
+"""Reports as a browser shows them; skipped where there is no Chromium."""
+
+from itertools import pairwise
+
+import pytest
+from browser import Browser, find_chromium
+from recorded_runs import write_run
+
+from musicemo.report import make_report, write_report
+
+CHROMIUM = find_chromium()
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (apt-get install chromium)")
+
+WIDE, PHONE = 1440, 360
+
+OVERFLOWING = """
+[...document.querySelectorAll("main *, header *, footer *")]
+    .filter(e => !e.closest(".scroll, pre, svg") && e.getBoundingClientRect().right > innerWidth + 1)
+    .map(e => e.outerHTML.slice(0, 100))
+"""
+
+CONTRAST = """
+(() => {
+    const canvas = document.createElement("canvas").getContext("2d", {willReadFrequently: true});
+    const rgb = colour => {
+        canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1);
+        return [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3);
+    };
+    const luminance = colour => {
+        const linear = v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
+        const [r, g, b] = rgb(colour).map(v => linear(v / 255));
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    };
+    const paper = luminance(getComputedStyle(document.body).backgroundColor);
+    const ratio = colour => {
+        const one = luminance(colour);
+        return (Math.max(one, paper) + 0.05) / (Math.min(one, paper) + 0.05);
+    };
+    const found = {};
+    const texts = "p, h1, h2, h3, dt, dd, th, td, small, a, summary, figcaption span, li, .status";
+    for (const e of document.querySelectorAll(texts))
+        found[e.tagName + "." + e.className] = ratio(getComputedStyle(e).color);
+    for (const e of document.querySelectorAll(".tick, .axis, .note"))
+        found["svg ." + e.getAttribute("class")] = ratio(getComputedStyle(e).fill);
+    const marks = {};
+    for (const e of document.querySelectorAll(".line, .ring, .whisker"))
+        marks[e.getAttribute("class")] = ratio(getComputedStyle(e).stroke);
+    return {texts: found, marks};
+})()
+"""
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with Browser(str(CHROMIUM)) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    """Return a report with something in every section, and names that are too long for any screen."""
+    long = "a" + "_very" * 30 + "_long_name"
+    folder = tmp_path_factory.mktemp("runs") / "written"
+    genres = ["Folk", long, "Rock", *(f"genre {number}" for number in range(9))]
+    directory = write_run(folder, epochs=30, genres=genres, warnings=[long, "something was odd"])
+    return write_report(make_report(directory), directory / "report.html")
+
+
+VIEWS = [(WIDE, False), (WIDE, True), (PHONE, False), (PHONE, True), (768, False)]
+
+
+@pytest.fixture(params=VIEWS, ids=lambda view: f"{view[0]}-{'dark' if view[1] else 'light'}")
+def view(request, browser, report):
+    width, dark = request.param
+    browser.open(report, width=width, dark=dark)
+    return browser
+
+
+def test_nothing_is_logged_refused_or_fetched(view, report):
+    assert view.messages == []
+    assert view.requests == [report.resolve().as_uri()]
+
+
+def test_the_page_is_not_wider_than_the_window(view):
+    assert view.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+    assert view.evaluate(OVERFLOWING) == []
+
+
+def test_charts_are_there_with_a_size_and_their_texts_can_be_read(view):
+    sizes = view.evaluate(
+        "[...document.querySelectorAll('svg.chart')].map(e => e.getBoundingClientRect())"
+        ".map(box => [box.width, box.height])"
+    )
+    assert len(sizes) > 8
+    assert all(250 <= width <= 480 and height >= 50 for width, height in sizes)
+    heights = view.evaluate(
+        "[...document.querySelectorAll('svg.chart text')].map(e => [e.getBBox().height, e.getScreenCTM()])"
+        ".map(([height, m]) => height * Math.sqrt(m.a * m.d - m.b * m.c)).filter(height => height < 9)"
+    )
+    assert heights == []
+
+
+def test_texts_and_lines_stand_out_from_the_page(view):
+    """4.5 to 1 for texts and 3 to 1 for what is drawn, as the Web Content Accessibility Guidelines want (AA)."""
+    found = view.evaluate(CONTRAST)
+    assert {name: ratio for name, ratio in found["texts"].items() if ratio < 4.5} == {}
+    marks = {name: ratio for name, ratio in found["marks"].items() if "faint" not in name}
+    assert len(marks) > 2
+    assert {name: ratio for name, ratio in marks.items() if ratio < 3} == {}
+
+
+def test_the_theme_is_the_readers(browser, report):
+    papers = []
+    for dark in (False, True):
+        browser.open(report, width=WIDE, dark=dark)
+        papers.append(browser.evaluate("getComputedStyle(document.body).backgroundColor"))
+    assert papers == ["rgb(255, 255, 255)", "rgb(19, 22, 26)"]
+
+
+def test_paper_is_white_whatever_the_theme(browser, report):
+    browser.open(report, width=WIDE, dark=True, media="print")
+    assert browser.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert browser.evaluate("getComputedStyle(document.querySelector('nav')).display") == "none"
+
+
+def test_contents_stand_beside_the_text_or_are_folded_above_it(browser, report):
+    shown = "getComputedStyle(document.querySelector('nav .{}')).display !== 'none'"
+    for width, wide in ((WIDE, True), (PHONE, False)):
+        browser.open(report, width=width)
+        assert [browser.evaluate(shown.format(name)) for name in ("wide", "narrow")] == [wide, not wide]
+
+
+def test_the_page_has_an_outline_and_what_scrolls_can_be_reached_by_keyboard(browser, report):
+    browser.open(report, width=PHONE)
+    assert browser.evaluate("document.documentElement.lang") == "en"
+    assert browser.evaluate("document.querySelectorAll('h1').length") == 1
+    levels = browser.evaluate("[...document.querySelectorAll('h1, h2, h3')].map(e => +e.tagName[1])")
+    assert all(after - before <= 1 for before, after in pairwise(levels))
+    assert browser.evaluate(
+        "[...document.querySelectorAll('.scroll, pre')].every(e => e.closest('[tabindex]'))"
+    )
+
+
+def test_nothing_hostile_is_executed(browser, tmp_path):
+    evil = '<img src=x onerror="document.title = 1"><script>document.title = 2</script>'
+    directory = write_run(
+        tmp_path / "runs" / "written", genres=[evil, "b", "c"], warnings=[evil], name=evil, error=evil
+    )
+    browser.open(write_report(make_report(directory), directory / "report.html"), width=WIDE)
+    assert browser.evaluate("document.title").startswith("<img")
+    assert browser.evaluate("document.querySelectorAll('img, script').length") == 0
+    assert (browser.messages, len(browser.requests)) == ([], 1)
