@@ -169,7 +169,7 @@ class Assembly:
                 self.features, tracks, split, self.training, seed, overfit_batches, experiment.proportions
             )
         with source.blaming("training", "early_stopping", "monitor"):
-            check_monitor(self.training.early_stopping.monitor, tracks.tasks, self.batches)
+            check_monitor(self.training.early_stopping, tracks.tasks, self.batches)
         with torch.no_grad():
             self._rehearse(experiment, tracks, train[:2], device)
 
@@ -256,7 +256,7 @@ def _proportions(tracks: Tracks, train: Indices, proportions: Mapping[str, float
 def _without_validation(training: TrainingSettings, *, fitted: bool) -> TrainingSettings:
     """Train every epoch, of which an estimator has one, whatever the validation part says."""
     stopping = training.early_stopping.model_copy(
-        update={"monitor": "train/loss", "mode": "min", "patience": False}
+        update={"monitor": "train/loss", "mode": "min", "patience": False, "per_task": False}
     )
     more = {"epochs": 1} if fitted else {}
     return training.model_copy(update={"early_stopping": stopping, **more})

@@ -17,7 +17,7 @@ from musicemo.evaluation import Evaluation
 from musicemo.experiment import Experiment, fingerprint
 from musicemo.registry import Hooks
 from musicemo.runs import RunDirectory, describe_environment, find_run, recorded
-from musicemo.training import Run, Stopping, Trainer, choose_device
+from musicemo.training import Run, Stopping, Trainer, choose_device, describe_selection
 
 __all__ = ["Outcome", "check_experiment", "run_experiment"]
 
@@ -128,7 +128,7 @@ class _Replicate:
             weighting=made.weighting,
             device=self.device,
             epochs=made.training.epochs,
-            stopping=Stopping(made.training.early_stopping),
+            stopping=Stopping(made.training.early_stopping, list(self.experiment.tasks)),
         )
         trainer = Trainer(run, made.training, made.objective, made.batches, made.scaling, hooks)
         known: dict[str, Any] = {
@@ -167,6 +167,8 @@ class _Replicate:
             hooks("evaluated", run=run, part=part, evaluation=evaluations[part])
         directory.write_predictions(evaluations)
         settings = self.experiment.evaluation
+        if len(run.tasks) > 1 and len(run.history) > 1 and "val" in trainer.parts:
+            results["selection"] = _selection(run, trainer, evaluations)
         results |= {
             "status": "done",
             "best_epoch": run.stopping.best_epoch,
@@ -178,3 +180,16 @@ class _Replicate:
             "durations": {"training": trained, "evaluation": time.monotonic() - began},
         }
         hooks("run_finished", run=run, results=results)
+
+
+def _selection(run: Run, trainer: Trainer, evaluations: Mapping[str, Evaluation]) -> dict[str, Any]:
+    """Return what other criteria would have chosen; every checkpoint that was kept is tested."""
+    tested: dict[int, Evaluation] = {}
+    if "test" in trainer.parts:
+        tested[run.stopping.best_epoch] = evaluations["test"]
+        for task, epoch in run.stopping.task_epochs.items():
+            if epoch not in tested:
+                trainer.load_best(task)
+                tested[epoch] = trainer.evaluate("test")
+        trainer.load_best()
+    return describe_selection(run.history, run.tasks, run.stopping, tested)

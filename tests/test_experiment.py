@@ -153,7 +153,7 @@ clases = {}
         (
             "training.early_stopping.patiense=1",
             "training.early_stopping.patiense: unknown key; did you mean 'patience'? "
-            "(allowed: min_delta, mode, monitor, patience)",
+            "(allowed: min_delta, mode, monitor, patience, per_task)",
         ),
         (
             "training.optimizer.weigth_decay=1",

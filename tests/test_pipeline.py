@@ -239,7 +239,10 @@ def test_a_class_that_nothing_trains(part, fakes, tmp_path):
         ),
         ("tasks.genre.loss={ type = 'squared-error' }", "loss 'squared-error' is for regression, and 'genre'"),
         ("tasks.tempo={}", "the dataset declares no target 'tempo'"),
-        ("split.stratify='valance'", "'valance' is not a task; did you mean 'valence'? (tasks: valence, genre)"),
+        (
+            "split.stratify='valance'",
+            "'valance' is not a task; did you mean 'valence'? (tasks: valence, genre)",
+        ),
         ("split.method='grouped'", ""),
     ],
 )

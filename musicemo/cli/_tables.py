@@ -49,11 +49,40 @@ def print_outcome(outcome: Outcome, *, overfit: bool) -> None:
         f"(epoch {results['best_epoch']} of {results['epochs']}; {when})"
     )
     print_metrics(console, results["metrics"][part])
+    if "selection" in results:
+        _print_selection(console, results["selection"])
     if overfit:
         console.print("The network saw these tracks alone: loss and metrics should be close to perfect by now.")
     console.print(f"Run directory: {outcome.directory}", markup=False)
     if not overfit:
         console.print(f"Look at it:    musicemo tensorboard {_top(outcome.directory)}", markup=False)
+
+
+def _print_selection(console: Console, selection: Mapping[str, Any]) -> None:
+    """Print what each criterion would have chosen, and how far the tasks are above their own lowest loss there."""
+    criteria, tasks = selection["criteria"], list(selection["metrics"])
+    shown = tasks if len(tasks) <= _A_LINE + 1 else []
+    own = {task: criteria[name] for task in tasks if (name := f"val/{task}/loss") in criteria}
+    table = plain_table(
+        "best epoch by",
+        "epoch",
+        *(f"{task} {_TITLES[selection['metrics'][task]]}" for task in shown),
+        "loss above own best",
+        title="Validation part, by what chooses the epoch",
+    )
+    for name in dict.fromkeys([selection["monitor"], "val/loss", "val/mean_rank", "val/mean_improvement"]):
+        if name in criteria:
+            found = criteria[name]["tasks"]
+            excess = [one["excess"] for one in found.values() if one["excess"] is not None]
+            cost = f"{statistics.mean(excess):.1%}, at most {max(excess):.1%}" if excess else "n/a"
+            values = (_number(found.get(task, {}).get("val")) for task in shown)
+            chosen = " (chosen)" * (name == selection["monitor"])
+            table.add_row(name + chosen, str(criteria[name]["epoch"]), *values, cost)
+    epochs = sorted({found["epoch"] for found in own.values()})
+    values = (_number(own[task]["tasks"][task]["val"]) if task in own else "n/a" for task in shown)
+    table.add_row("each task's own loss", f"{epochs[0]} to {epochs[-1]}" if epochs else "n/a", *values, "0.0%")
+    console.print()
+    print_table(console, table)
 
 
 def print_metrics(console: Console, metrics: Mapping[str, Any]) -> None:

@@ -33,7 +33,7 @@ LEADING = (REGRESSION[0], CLASSIFICATION[0])
 
 def higher_is_better(metric: str) -> bool:
     """Tell whether more of a recorded quantity is better: yes for scores, no for losses and errors."""
-    return metric in REGRESSION[:4] + CLASSIFICATION
+    return metric in (*REGRESSION[:4], *CLASSIFICATION, "mean_improvement")
 
 
 def bounds(metric: str) -> tuple[float, float]:

@@ -6,6 +6,7 @@ from musicemo.training.network import Network
 from musicemo.training.objective import Objective, Term
 from musicemo.training.optimization import choose_device
 from musicemo.training.run import Run
+from musicemo.training.selection import describe_selection
 from musicemo.training.settings import TrainingSettings
 from musicemo.training.stopping import Stopping, check_monitor
 
@@ -19,5 +20,6 @@ __all__ = [
     "TrainingSettings",
     "check_monitor",
     "choose_device",
+    "describe_selection",
     "load_checkpoint",
 ]

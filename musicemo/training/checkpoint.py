@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import random
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -19,16 +20,16 @@ __all__ = ["load_checkpoint", "random_state", "restore_random_state", "save_chec
 _FORMAT = 1
 
 
-def save_checkpoint(folder: Path, content: dict[str, Any], *, best: bool) -> None:
+def save_checkpoint(folder: Path, content: dict[str, Any], *, best: bool, best_of: Sequence[str] = ()) -> None:
     """Write ``last.pt`` and, if the epoch is the best so far, ``best.pt`` with the same content.
 
-    The best comes first: a run killed in between trains the epoch again, and no ``last.pt`` ever speaks of a
-    best epoch that ``best.pt`` is not of.
+    So it is with ``best-<task>.pt`` for the tasks of `best_of`. The best come first: a run killed in between trains
+    the epoch again, and no ``last.pt`` ever speaks of a best epoch that ``best.pt`` is not of.
     """
     buffer = io.BytesIO()  # since torch.save turns a full disk's OSError into a RuntimeError about zip files
     torch.save({"format": _FORMAT, **content}, buffer)
-    paths = [folder / "best.pt"] if best else []
-    for path in [*paths, folder / "last.pt"]:
+    names = [*(f"best-{task}" for task in best_of), *(["best"] if best else []), "last"]
+    for path in [folder / f"{name}.pt" for name in names]:
         write_atomically(path, lambda file: _write(file, buffer))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -26,6 +27,7 @@ from musicemo.training.evaluate import Collected, autocast, collect_predictions,
 from musicemo.training.objective import Objective
 from musicemo.training.optimization import Schedule, make_optimizer, trainable
 from musicemo.training.run import Run
+from musicemo.training.selection import MEAN_IMPROVEMENT, mean_improvement, mean_predictor_losses
 from musicemo.training.settings import TrainingSettings
 
 __all__ = ["Trainer"]
@@ -69,6 +71,7 @@ class Trainer:
         self._heads = {name: trainable(head) for name, head in run.network.heads.items()}
 
         self._random: dict[str, Any] | None = None
+        self._reference: dict[str, float] | None = None
         self._folder = run.directory / "checkpoints"
         self._started = time.monotonic()
 
@@ -117,14 +120,18 @@ class Trainer:
                 self._fit(self.run.network.estimator) if self.run.network.estimator else self._train(epoch)
             )
             record = {"epoch": epoch, **trained, **self._validate()}
-            monitored = self.run.stopping.value(record)
-            best = self.run.stopping.update(epoch, monitored)
-            self._schedule.step(monitored)
             self.run.history.append(record)
-            save_checkpoint(self._folder, self._state(), best=best)
+            best, best_of = self.run.stopping.take(self.run.history)
+            self._schedule.step(self.run.stopping.followed)
+            save_checkpoint(self._folder, self._state(), best=best, best_of=best_of)
             self._hooks("epoch_finished", run=self.run, record=record)
             if self.run.stopping.stop(epoch):
                 break
+        if not math.isfinite(self.run.stopping.best_value):
+            warnings.warn(
+                f"{self.run.stopping.monitor} was not defined in any epoch: the first counts as the best",
+                stacklevel=2,
+            )
 
     def evaluate(self, part: str) -> Evaluation:
         """Evaluate the network, as it is now, on a part."""
@@ -132,9 +139,9 @@ class Trainer:
         ids = self.run.tracks.ids
         return to_evaluation(predictions, targets, [ids[index] for index in indices], self.run.tasks)
 
-    def load_best(self) -> None:
-        """Give the network the weights of the best epoch."""
-        path = self._folder / "best.pt"
+    def load_best(self, task: str | None = None) -> None:
+        """Give the network the weights of the best epoch, or of a task's own best, where those are kept."""
+        path = self._folder / ("best.pt" if task is None else f"best-{task}.pt")
         self.run.network.load(load_checkpoint(path)["network"], str(path))
 
     def _train(self, epoch: int) -> dict[str, float]:
@@ -219,7 +226,13 @@ class Trainer:
         if "val" not in self.parts:
             return {}
         predictions, targets, _ = self._predict("val")
-        return self._score("val", predictions, targets)
+        record = self._score("val", predictions, targets)
+        if len(self.run.tasks) > 1:
+            if self._reference is None:
+                labels = self.run.tracks.targets[self.run.split.parts["train"]]
+                self._reference = mean_predictor_losses(self._objective, labels, targets, self.run.device)
+            record[MEAN_IMPROVEMENT] = mean_improvement(record, self._reference)
+        return record
 
     def _predict(self, part: str) -> tuple[dict[str, Tensor], Tensor, NDArray[np.intp]]:
         run = self.run

@@ -104,6 +104,8 @@ class EarlyStoppingSettings(Settings):
     patience: Annotated[int, Field(ge=1)] | Literal[False] = 10
     #: What a value must improve by to count.
     min_delta: float = Field(default=0.0, ge=0)
+    #: Keep a checkpoint of each task's best epoch too, that of its least validation loss.
+    per_task: bool = False
 
     @field_validator("patience", mode="before")
     @classmethod

@@ -110,7 +110,7 @@ def test_an_epoch_records_losses_metrics_rate_and_weights(tmp_path):
     for part in ("train", "val"):
         expected |= {f"{part}/valence/{name}" for name in ["loss", *scores]}
         expected |= {f"{part}/genre/{name}" for name in ("loss", "accuracy", "macro_f1", "weighted_f1")}
-    assert set(record) == expected | {"weight/valence", "weight/genre"}
+    assert set(record) == expected | {"weight/valence", "weight/genre", "val/mean_improvement"}
     assert record["learning_rate"] == 1e-2
     assert record["train/loss"] == pytest.approx(record["train/valence/loss"] + record["train/genre/loss"])
 
