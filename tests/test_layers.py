@@ -34,6 +34,7 @@ ROOMS = (
     ("pipeline", "prediction", "comparison"),
     ("report",),
     ("cli", "testing", "__main__"),
+    ("pytest_plugin",),
 )
 LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
 

@@ -11,7 +11,8 @@ is broken is raised as one `ContractError`, a sentence for each clause.
 
 from musicemo.testing._contract import ContractError
 from musicemo.testing.datasets import check_dataset
+from musicemo.testing.hooks import check_hooks
 from musicemo.testing.losses import check_loss
 from musicemo.testing.models import check_model
 
-__all__ = ["ContractError", "check_dataset", "check_loss", "check_model"]
+__all__ = ["ContractError", "check_dataset", "check_hooks", "check_loss", "check_model"]

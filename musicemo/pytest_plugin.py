@@ -1,0 +1,57 @@
+"""Fixtures for the tests of components; pytest finds them wherever musicemo is installed, and imports nothing for it.
+
+Their names begin with ``musicemo_``; ``pytest -p no:musicemo`` leaves them out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from musicemo.pipeline import Outcome
+
+__all__ = ["musicemo_check", "musicemo_run"]
+
+
+@pytest.fixture
+def musicemo_check() -> Iterator[Callable[..., Any]]:
+    """Return ``check(kind, component, parameters)``: `musicemo.testing` for a kind, on one thread.
+
+    What is this small loses more to threads than it gains, most of all beside other test processes.
+    """
+    import torch
+
+    from musicemo import testing
+
+    def check(kind: str, component: Any, *arguments: Any, **options: Any) -> Any:
+        return getattr(testing, f"check_{kind}")(component, *arguments, **options)
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield check
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def musicemo_run(tmp_path: Path) -> Callable[..., list[Outcome]]:
+    """Return ``run(experiment_file, "KEY=VALUE", ..., plugins=[...])``, which trains below `tmp_path`.
+
+    It returns an `Outcome` for each seed and fold, whose `results` are what `results.json` holds. Of the lifecycle
+    plugins those that are given are called, and no installed one.
+    """
+
+    def run(file: Path | str, *overrides: str, plugins: Any = ()) -> list[Outcome]:
+        from musicemo.experiment import load_experiment
+        from musicemo.pipeline import run_experiment
+        from musicemo.registry import Hooks
+
+        hooks = Hooks()
+        for number, plugin in enumerate(plugins):
+            hooks.register(plugin, f"plugin {number}")
+        return list(run_experiment(load_experiment(Path(file), overrides), tmp_path / "runs", hooks))
+
+    return run

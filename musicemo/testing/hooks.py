@@ -1,0 +1,137 @@
+"""What every lifecycle plugin must hold."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import subprocess
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import typer
+
+from musicemo import registry
+from musicemo.experiment import load_experiment
+from musicemo.pipeline import run_experiment
+from musicemo.testing import _rehearsal
+from musicemo.testing._contract import Contract, require
+
+__all__ = ["check_hooks"]
+
+_HEAVY = (
+    "torch",
+    "numba",
+    "scipy",
+    "sklearn",
+    "matplotlib",
+    "librosa",
+    "pandas",
+    "tensorflow",
+    "wandb",
+    "mlflow",
+)
+"""Packages that take so long to import that no command line should wait for them."""
+
+
+def check_hooks(plugin: Any) -> None:
+    """Hold a lifecycle plugin to `musicemo.hookspecs`.
+
+    It is light to import; a class is made without arguments; its hooks are marked, spelt as musicemo's and take
+    arguments that they have; commands say what they do; and every hook gets through a rehearsal: two replicates of a
+    small experiment with one and the same plugin, one of them interrupted and resumed.
+
+    Args:
+        plugin: the class, object or module, or the name that it is installed under.
+
+    Raises:
+        ContractError: with a sentence for every clause that is broken; a hook's clause bears its name.
+        InputError: nothing of that name is installed.
+    """
+    with Contract("plugin", plugin) as contract:
+        with contract.clause("import", "importing its module"):
+            _check_import(contract.given)
+        with contract.clause("construction", "making it without arguments", essential=True):
+            made = contract.given() if inspect.isclass(contract.given) else contract.given
+        hooks = _Watched(contract)
+        with contract.clause("hooks", "registering it", essential=True):
+            hooks.register(made, contract.name)
+            implemented = {caller.name for caller in hooks.manager.get_hookcallers(made) or ()}
+            for name in dir(made):
+                require(
+                    not name.startswith("musicemo_") or name in implemented,
+                    f"{name} is not marked @hookimpl and will never be called; mark it, or give it another name",
+                )
+            require(implemented, "it implements no hook; musicemo.hookspecs lists them")
+        if "musicemo_commands" in implemented:
+            _check_commands(contract, hooks)
+        _rehearse(hooks)
+
+
+class _Watched(registry.Hooks):
+    """Hooks of which each is a clause of the contract."""
+
+    def __init__(self, contract: Contract) -> None:
+        super().__init__()
+        self._contract = contract
+        #: Whether to end the run before its second epoch, as if someone had.
+        self.interrupt = False
+
+    def __call__(self, hook: str, **arguments: Any) -> None:
+        caller = getattr(self.manager.hook, f"musicemo_{hook}")
+        for implementation in caller.get_hookimpls():
+            with self._contract.clause(caller.name, "the rehearsal of it"):
+                implementation.function(*(arguments[name] for name in implementation.argnames))
+        if self.interrupt and arguments.get("epoch") == 2:
+            self.interrupt = False
+            raise KeyboardInterrupt
+
+
+def _check_import(plugin: Any) -> None:
+    """Import the plugin's module in a process of its own, and see what comes with it."""
+    home = plugin if isinstance(plugin, ModuleType | type) else type(plugin)
+    module = home.__name__ if isinstance(home, ModuleType) else home.__module__
+    if module == "__main__" or importlib.util.find_spec(module) is None:
+        return
+    code = (
+        f"import sys; sys.path[:] = {sys.path!r}; import {module}; print(*({set(_HEAVY)!r} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    last = (done.stderr.strip().splitlines() or ["an unknown error"])[-1]
+    require(not done.returncode, f"importing {module} in a fresh process ends with {last}")
+    heavy = ", ".join(sorted(done.stdout.split()))
+    require(
+        not heavy,
+        f"importing {module} imports {heavy}, for which every command would wait; import it inside the hook",
+    )
+
+
+def _check_commands(contract: Contract, hooks: _Watched) -> None:
+    app = typer.Typer()
+    app.callback()(lambda: None)
+    hooks("commands", app=app)
+    with contract.clause("commands", "reading its commands"):
+        group: Any = typer.main.get_command(app)
+        require(group.commands, "its musicemo_commands adds no command")
+        for name, command in group.commands.items():
+            require(
+                command.help, f"the command {name!r} does not say what it does; give its function a docstring"
+            )
+
+
+def _rehearse(hooks: _Watched) -> None:
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        file = Path(folder) / "rehearsal.toml"
+        file.write_text(_rehearsal.EXPERIMENT, encoding="utf-8")
+        experiment = load_experiment(file)
+        hooks.interrupt = True
+        for _ in range(2):
+            try:
+                list(run_experiment(experiment, Path(folder) / "runs", hooks, resume=True))
+            except KeyboardInterrupt:
+                continue
+            break
