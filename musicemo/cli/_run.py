@@ -42,6 +42,7 @@ def run(
 ) -> None:
     """Train, evaluate and record experiments."""
     from musicemo.cli import _tables
+    from musicemo.cli._replicates import print_replicates
     from musicemo.experiment import load_experiments
     from musicemo.pipeline import run_experiment
 
@@ -54,4 +55,4 @@ def run(
             _tables.print_outcome(outcome, overfit=bool(overfit_batches))
             outcomes.append(outcome)
         if len(outcomes) > 1:
-            _tables.print_replicates(experiment.name, outcomes)
+            print_replicates(experiment.name, outcomes, experiment.evaluation, overfit=bool(overfit_batches))

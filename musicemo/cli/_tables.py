@@ -15,9 +15,9 @@ from musicemo.cli._style import plain_table, print_table
 from musicemo.evaluation import CLASSIFICATION, REGRESSION
 from musicemo.pipeline import Outcome
 
-__all__ = ["print_metrics", "print_outcome", "print_replicates", "print_spread"]
+__all__ = ["METRIC_TITLES", "print_metrics", "print_outcome", "print_spread"]
 
-_TITLES = {
+METRIC_TITLES = {
     "spearman": "Spearman",
     "pearson": "Pearson",
     "ccc": "CCC",
@@ -97,13 +97,6 @@ def print_metrics(console: Console, metrics: Mapping[str, Any]) -> None:
             print_table(console, _classes_table(task, found["per_class"]))
 
 
-def print_replicates(name: str, outcomes: Sequence[Outcome]) -> None:
-    """Print mean and standard deviation over the replicates of an experiment."""
-    console = Console(highlight=False, soft_wrap=True)
-    part = next(name for name in ("test", "val", "train") if name in outcomes[0].results["metrics"])
-    print_spread(console, name, part, [outcome.results["metrics"][part] for outcome in outcomes])
-
-
 def print_spread(console: Console, name: str, part: str, found: Sequence[Mapping[str, Any]]) -> None:
     """Print mean and standard deviation of the replicates' metrics."""
     console.print(f"\n[bold]{name}[/bold]: mean ± standard deviation over {len(found)} runs, {part} part")
@@ -112,7 +105,7 @@ def print_spread(console: Console, name: str, part: str, found: Sequence[Mapping
         if not tasks:
             continue
         for some in (names[start : start + _A_LINE] for start in range(0, len(names), _A_LINE)):
-            table = plain_table("task", *(_TITLES[metric] for metric in some))
+            table = plain_table("task", *(METRIC_TITLES[metric] for metric in some))
             for task in tasks:
                 table.add_row(
                     task, *(_spread([run[task][metric]["value"] for run in found]) for metric in some)
@@ -122,7 +115,9 @@ def print_spread(console: Console, name: str, part: str, found: Sequence[Mapping
 
 def _metrics_table(tasks: Mapping[str, Any], names: Sequence[str]) -> Table:
     leading, *rest = names
-    table = plain_table("task", f"{_TITLES[leading]} [interval]", *(_TITLES[name] for name in rest), "tracks")
+    table = plain_table(
+        "task", f"{METRIC_TITLES[leading]} [interval]", *(METRIC_TITLES[name] for name in rest), "tracks"
+    )
     for task, found in tasks.items():
         values = (_number(found[name]["value"]) for name in rest)
         table.add_row(task, _with_interval(found[leading]), *values, str(found["tracks"]))

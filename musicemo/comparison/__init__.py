@@ -7,6 +7,8 @@ from musicemo.comparison.formats import (
     comparison_json,
     comparison_latex,
     comparison_markdown,
+    interval_text,
+    mean_text,
     tables,
 )
 from musicemo.comparison.replicates import Replicate, Replicates, read_replicates
@@ -27,6 +29,8 @@ __all__ = [
     "comparison_json",
     "comparison_latex",
     "comparison_markdown",
+    "interval_text",
+    "mean_text",
     "notes",
     "read_replicates",
     "tables",

@@ -12,7 +12,16 @@ from musicemo.comparison.results import Comparison, Difference, Improvement, Row
 from musicemo.comparison.words import notes, verdicts
 from musicemo.evaluation import finite
 
-__all__ = ["Table", "comparison_csv", "comparison_json", "comparison_latex", "comparison_markdown", "tables"]
+__all__ = [
+    "Table",
+    "comparison_csv",
+    "comparison_json",
+    "comparison_latex",
+    "comparison_markdown",
+    "interval_text",
+    "mean_text",
+    "tables",
+]
 
 _TITLES = {
     "spearman": "Spearman's ρ",
@@ -169,16 +178,15 @@ def _cells(rows: Sequence[Row], *, several: bool) -> list[list[str]]:
     for row in rows:
         label = row.task or f"mean of {len(row.tasks)}"
         for place, score in enumerate(row.scores):
-            deviation = f" ± {_number(score.deviation)}" if len(score.values) > 1 else ""
             line = [
                 "" if place else label,
                 score.experiment,
-                f"{_number(score.mean)}{deviation} {_interval(score.low, score.high)}",
+                f"{mean_text(score)} {interval_text(score.low, score.high)}",
             ]
             difference = score.difference
             if several and difference:
                 line += [
-                    f"{_number(difference.value, '+.3f')} {_interval(difference.low, difference.high, '+.2f')}",
+                    f"{_number(difference.value, '+.3f')} {interval_text(difference.low, difference.high, '+.2f')}",
                     _number(difference.corrected) if not difference.corrected < 0.001 else "<0.001",
                 ]
             elif several:
@@ -191,13 +199,20 @@ def _number(value: float, form: str = ".3f") -> str:
     return f"{value:{form}}" if math.isfinite(value) else "n/a"
 
 
-def _interval(low: float, high: float, form: str = ".2f") -> str:
+def mean_text(score: Score) -> str:
+    """Return the mean, and the deviation where there are several seeds."""
+    deviation = f" ± {_number(score.deviation)}" if len(score.values) > 1 else ""
+    return f"{_number(score.mean)}{deviation}"
+
+
+def interval_text(low: float, high: float, form: str = ".2f") -> str:
+    """Return an interval in brackets."""
     return f"[{_number(low, form)}, {_number(high, form)}]"
 
 
 def _percent(one: Improvement) -> str:
     low, high = 100 * one.low, 100 * one.high
-    return f"{_number(100 * one.value, '+.1f')} % {_interval(low, high, '+.1f')}"
+    return f"{_number(100 * one.value, '+.1f')} % {interval_text(low, high, '+.1f')}"
 
 
 def comparison_markdown(comparison: Comparison) -> str:

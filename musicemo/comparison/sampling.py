@@ -56,17 +56,22 @@ class Sampling:
     def estimate(self, weights: Mapping[Key, float], value: float | None = None) -> Estimate:
         """Return the weighted sum of means over seeds, its interval and its test.
 
+        Experiments of the same seeds are paired by them, since networks of one seed begin alike and see the same
+        batches; seeds of other experiments are independent.
+
         Args:
             weights: of each mean; the gradient of what is estimated, where that is not linear.
             value: what is estimated, where it is not the weighted sum.
         """
         total = sum(weight * self.mean(*key) for key, weight in weights.items())
+        seeds: dict[tuple[int, ...], list[Key]] = {}
+        for key in weights:
+            seeds.setdefault(tuple(self._experiments[key[0]].seeds), []).append(key)
         everyone = np.zeros(self._settings.resamples)
         sources = []
-        for name in dict.fromkeys(name for name, _, _ in weights):
-            own = [(weight, key) for key, weight in weights.items() if key[0] == name]
-            values = np.sum([weight * self.values(*key) for weight, key in own], axis=0)
-            resampled = np.sum([weight * self._resampled(*key) for weight, key in own], axis=0)
+        for together in seeds.values():
+            resampled = np.sum([weights[key] * self._resampled(*key) for key in together], axis=0)
+            values = np.sum([weights[key] * self.values(*key) for key in together], axis=0)
             everyone += resampled.mean(axis=0)
             sources.append(of_seeds(values, resampled))
         sources.append(of_tracks(everyone, min(self._tracks(name, task) for name, task, _ in weights)))

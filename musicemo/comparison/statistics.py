@@ -18,8 +18,10 @@ Floats = NDArray[np.float64]
 class Source:
     """Something that would be otherwise in a repetition: the variance that it gives to an estimate."""
 
+    #: What it adds.
     variance: float
-    #: Degrees of freedom: how well the variance is known.
+    #: The variance that was estimated for it, of which `variance` is a part, and its degrees of freedom.
+    estimated: float
     freedom: float
 
 
@@ -45,8 +47,9 @@ def of_tracks(resampled: Floats, tracks: int) -> Source:
     """
     known = resampled[np.isfinite(resampled)]
     if tracks < 2 or len(known) < 2:
-        return Source(math.nan, math.nan)
-    return Source(float(known.var(ddof=1)) * tracks / (tracks - 1), tracks - 1)
+        return Source(math.nan, math.nan, math.nan)
+    variance = float(known.var(ddof=1)) * tracks / (tracks - 1)
+    return Source(variance, variance, tracks - 1)
 
 
 def of_seeds(values: Floats, resampled: Floats) -> Source:
@@ -54,7 +57,8 @@ def of_seeds(values: Floats, resampled: Floats) -> Source:
 
     With few tracks, seeds differ by chance: by how each happens to do on these tracks. That is in the variance of the
     mean's resamples already, so it is subtracted, as in an analysis of variance of two crossed factors: it is the
-    variance of a seed's resamples around those of the mean. Nothing can be told of a single seed.
+    variance of a seed's resamples around those of the mean. Two seeds say too little for that; nothing can be told of a
+    single one.
 
     Args:
         values: `[seeds]`.
@@ -62,24 +66,22 @@ def of_seeds(values: Floats, resampled: Floats) -> Source:
     """
     seeds = len(values)
     if seeds < 2:
-        return Source(0.0, math.inf)
+        return Source(0.0, 0.0, math.inf)
     between = float(np.var(values, ddof=1)) / seeds
     around = resampled - resampled.mean(axis=0)
     within = float(np.nansum(np.nanvar(around, axis=1))) / (seeds - 1) / seeds
-    if between <= within or not np.isfinite(between):
-        return Source(0.0 if np.isfinite(between) else math.nan, math.inf)
-    share = (between - within) / between
-    return Source(between - within, (seeds - 1) * share**2)
+    own = max(between - within, 0.0) if seeds > 2 else between
+    return Source(own, between, seeds - 1) if between > 0 else Source(0.0, 0.0, math.inf)
 
 
 def estimate(value: float, sources: Sequence[Source], confidence: float) -> Estimate:
     """Return a number with its t interval and the p-value of its t test against 0.
 
     The variance is the sum of the sources' variances, v, and the degrees of freedom are those of Welch and
-    Satterthwaite, v^2 / sum_i (v_i^2 / f_i): few seeds that disagree give a wide interval, few seeds that agree do
-    not. F. E. Satterthwaite, "An Approximate Distribution of Estimates of Variance Components", Biometrics
-    Bulletin 2(6), 1946; B. L. Welch, "The generalization of 'Student's' problem when several different population
-    variances are involved", Biometrika 34, 1947.
+    Satterthwaite, v^2 / sum_i (v_i^2 / f_i), and no fewer than the least f_i: few seeds that disagree give a wide
+    interval, few seeds that agree do not. F. E. Satterthwaite, "An Approximate Distribution of Estimates of Variance
+    Components", Biometrics Bulletin 2(6), 1946; B. L. Welch, "The generalization of 'Student's' problem when several
+    different population variances are involved", Biometrika 34, 1947.
 
     Args:
         value: the number.
@@ -93,8 +95,10 @@ def estimate(value: float, sources: Sequence[Source], confidence: float) -> Esti
         return Estimate(value, math.nan, math.nan, math.nan)
     if variance == 0:
         return Estimate(value, value, value, 1.0 if value == 0 else math.nan)
+    present = [source for source in sources if source.variance > 0]
     # In shares of the variance, whose squares do not vanish.
-    freedom = 1 / sum((source.variance / variance) ** 2 / source.freedom for source in sources)
+    freedom = 1 / sum((source.estimated / variance) ** 2 / source.freedom for source in present)
+    freedom = max(freedom, min(source.freedom for source in present))
     error = math.sqrt(variance)
     reach = float(stats.t.isf((1 - confidence) / 2, freedom)) * error
     return Estimate(value, value - reach, value + reach, float(2 * stats.t.sf(abs(value) / error, freedom)))

@@ -88,7 +88,7 @@ def test_overrides_are_toml_or_text(launcher, small, tmp_path):
     found = [path.relative_to(tmp_path / "runs") for path in directories(tmp_path)]
     assert [str(path)[:7] for path in found] == ["renamed"] * 2
     assert [path.name[-5:] for path in found] == ["seed4", "seed6"]
-    assert "renamed: mean ± standard deviation over 2 runs, test part" in finished.out
+    assert "renamed: mean ± standard deviation over 2 seeds, test part" in finished.out
     assert re.search(r"^valence +-?\d\.\d{3} ± \d\.\d{3}", finished.out, re.MULTILINE)
     text = (directories(tmp_path)[0] / "experiment.toml").read_text()
     assert 'optimizer = {type = "sgd", lr = 0.001' in text

@@ -278,7 +278,7 @@ def test_replicates_that_are_done_are_left_and_the_rest_is_run(launcher, tmp_pat
     assert finished.code == 0
     assert [results(directory)["status"] for directory in directories(tmp_path)] == ["done"] * 3
     assert finished.out.count("done before") == 1
-    assert "mean ± standard deviation over 3 runs" in finished.out
+    assert "mean ± standard deviation over 3 seeds" in finished.out
 
 
 @pytest.mark.parametrize(
