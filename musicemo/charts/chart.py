@@ -133,5 +133,8 @@ class Chart:
 
 
 def shorten(text: str, longest: int) -> str:
-    """Return a text cut to so many characters."""
-    return text if len(text) <= longest else f"{text[: longest - 1]}…"
+    """Return a text of at most so many characters: of a longer one the beginning and the end."""
+    if len(text) <= longest:
+        return text
+    end = (longest - 1) // 2
+    return f"{text[: longest - 1 - end]}…{text[len(text) - end :]}"

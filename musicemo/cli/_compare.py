@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,7 +12,7 @@ from musicemo.cli._options import Output
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from musicemo.comparison import Comparison, Replicates
+    from musicemo.comparison import Comparison
 
 __all__ = ["add_commands"]
 
@@ -86,7 +85,7 @@ def compare(
 
     check_output(output)
     found = comparison.compare(
-        _read(runs, part.value),
+        comparison.read_experiments(runs, part.value),
         baselines=baseline or [],
         metrics=(*REGRESSION, *CLASSIFICATION) if metrics else (),
         settings=EvaluationSettings(confidence=confidence, resamples=resamples),
@@ -103,23 +102,6 @@ def compare(
             Form.latex: comparison.comparison_latex,
         }
         emit(write[form](found), output)
-
-
-def _read(runs: list[str], part: str) -> list[Replicates]:
-    """Read the experiments; one that shares its name with another is called by its path."""
-    from dataclasses import replace
-
-    from musicemo.comparison import read_replicates
-
-    found = []
-    for given in runs:
-        name, _, path = given.partition("=") if "=" in given and not Path(given).exists() else ("", "", given)
-        found.append((name, path, read_replicates(Path(path), part, name or None)))
-    names = [experiment.name for _, _, experiment in found]
-    return [
-        replace(experiment, name=path) if not name and names.count(experiment.name) > 1 else experiment
-        for name, path, experiment in found
-    ]
 
 
 def _print(console: Console, comparison: Comparison) -> None:

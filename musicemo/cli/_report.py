@@ -7,8 +7,6 @@ from typing import Annotated
 
 import typer
 
-from musicemo.cli._options import TrainedRuns
-
 __all__ = ["add_commands"]
 
 
@@ -18,27 +16,54 @@ def add_commands(app: typer.Typer) -> None:
 
 
 def report(
-    run: TrainedRuns,
+    runs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[NAME=]RUN...",
+            help="A run directory, or an experiment's folder in runs; several are compared.",
+            show_default=False,
+        ),
+    ],
     output: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="The HTML file; report.html in RUN otherwise.", show_default=False),
+        typer.Option(
+            metavar="FILE",
+            help="The HTML file; otherwise report.html in RUN, or in this folder if there are several.",
+            show_default=False,
+        ),
     ] = None,
     figures: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Write each chart as PNG and SVG, too.", show_default=False),
     ] = None,
+    baseline: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Of several, compare with this one; may be given several times.",
+            show_default=False,
+        ),
+    ] = None,
+    allow_different_tests: Annotated[
+        bool,
+        typer.Option("--allow-different-tests", help="Compare runs that were tested on other tracks, too."),
+    ] = False,
 ) -> None:
-    """Show what a run did, on one page.
+    """Show what a run did, or what several experiments came to, on one page.
 
     One HTML file that stands alone: results with intervals, predictions, curves, weights, the experiment, its data and
-    where it ran. Runs that failed or are under way are shown as far as they got.
+    where it ran. A single run that failed or is under way is shown as far as it got.
     """
     from musicemo.cli._output import check_output
-    from musicemo.report import make_report, write_figures, write_report
+    from musicemo.report import make_comparison, make_report, write_figures, write_report
 
     check_output(output)
-    page = make_report(run)
-    typer.echo(write_report(page, output or run / "report.html"))
+    if len(runs) == 1:
+        page, path = make_report(Path(runs[0])), Path(runs[0]) / "report.html"
+    else:
+        page = make_comparison(runs, baselines=baseline or [], allow_different=allow_different_tests)
+        path = Path("report.html")
+    typer.echo(write_report(page, output or path))
     if figures:
         written = write_figures(page, figures)
         typer.echo(f"{len(written)} files in {figures}")

@@ -11,7 +11,7 @@ from musicemo.comparison.formats import (
     mean_text,
     tables,
 )
-from musicemo.comparison.replicates import Replicate, Replicates, read_replicates
+from musicemo.comparison.replicates import Replicate, Replicates, read_experiments, read_replicates
 from musicemo.comparison.results import Comparison, Difference, Improvement, Row, Score
 from musicemo.comparison.words import notes, verdicts
 
@@ -32,6 +32,7 @@ __all__ = [
     "interval_text",
     "mean_text",
     "notes",
+    "read_experiments",
     "read_replicates",
     "tables",
     "verdicts",

@@ -10,7 +10,7 @@ from typing import Any
 
 from musicemo.comparison.results import Comparison, Difference, Improvement, Row, Score
 from musicemo.comparison.words import notes, verdicts
-from musicemo.evaluation import finite
+from musicemo.evaluation import TITLES, finite
 
 __all__ = [
     "Table",
@@ -22,18 +22,6 @@ __all__ = [
     "mean_text",
     "tables",
 ]
-
-_TITLES = {
-    "spearman": "Spearman's ρ",
-    "pearson": "Pearson's r",
-    "ccc": "CCC",
-    "r2": "R²",
-    "rmse": "RMSE",
-    "mae": "MAE",
-    "accuracy": "accuracy",
-    "macro_f1": "macro F1",
-    "weighted_f1": "weighted F1",
-}
 
 
 def comparison_json(comparison: Comparison) -> dict[str, Any]:
@@ -165,7 +153,7 @@ def tables(comparison: Comparison) -> list[Table]:
     for metric in dict.fromkeys(row.metric for row in comparison.rows):
         rows = [row for row in (*comparison.rows, *comparison.averages) if row.metric == metric]
         arrow = "higher" if rows[0].higher_is_better else "lower"
-        found.append((f"{_TITLES[metric]} ({arrow} is better)", columns, _cells(rows, several=several)))
+        found.append((f"{TITLES[metric]} ({arrow} is better)", columns, _cells(rows, several=several)))
     if comparison.improvements:
         lines = [[one.experiment, _percent(one), str(len(one.tasks))] for one in comparison.improvements]
         title = "Relative improvement Δm over the baselines"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from musicemo.errors import InputError
 from musicemo.evaluation import Evaluation, TaskEvaluation
 from musicemo.runs import RecordedRun, find_replicates
 
-__all__ = ["Replicate", "Replicates", "read_replicates"]
+__all__ = ["Replicate", "Replicates", "read_experiments", "read_replicates"]
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,25 @@ def read_replicates(paths: Path | Iterable[Path], part: str = "test", name: str 
         replicates.append(Replicate(seed, directories, evaluations, _joined(list(evaluations.values()))))
     hashes = [run.hash for run in first.values()]
     return Replicates(name or runs[0].name, part, replicates, hashes)
+
+
+def read_experiments(given: Sequence[str], part: str = "test") -> list[Replicates]:
+    """Read several experiments, each ``PATH`` or ``NAME=PATH``.
+
+    One that has no name of its own here and shares its name with another is called by its path.
+
+    Raises:
+        InputError: see `read_replicates`.
+    """
+    found = []
+    for one in given:
+        name, _, path = one.partition("=") if "=" in one and not Path(one).exists() else ("", "", one)
+        found.append((name, path, read_replicates(Path(path), part, name or None)))
+    names = [experiment.name for _, _, experiment in found]
+    return [
+        replace(experiment, name=path) if not name and names.count(experiment.name) > 1 else experiment
+        for name, path, experiment in found
+    ]
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,20 @@
 from musicemo.evaluation.evaluation import Evaluation, TaskEvaluation, finite
 from musicemo.evaluation.figures import task_chart, task_figure, worst
 from musicemo.evaluation.intervals import EvaluationSettings
-from musicemo.evaluation.metrics import CLASSIFICATION, LEADING, REGRESSION, bounds, higher_is_better
+from musicemo.evaluation.metrics import (
+    CLASSIFICATION,
+    LEADING,
+    REGRESSION,
+    TITLES,
+    bounds,
+    higher_is_better,
+)
 
 __all__ = [
     "CLASSIFICATION",
     "LEADING",
     "REGRESSION",
+    "TITLES",
     "Evaluation",
     "EvaluationSettings",
     "TaskEvaluation",

@@ -20,6 +20,9 @@ __all__ = ["task_chart", "task_figure", "worst"]
 _DOTS = 400
 """Tracks that are drawn as dots; of more, the density is."""
 
+_TITLED = 150
+"""Tracks that are named where a pointer rests on their dots; more would make a page large."""
+
 _BINS = 30
 
 
@@ -67,7 +70,8 @@ def _predicted(name: str, task: TaskEvaluation, unit: str, rings: int, notes: Se
         edges = np.linspace(x.low, x.high, _BINS + 1).tolist()
         marks.insert(0, Cells(np.sqrt(counts / max(counts.max(), 1)), edges, edges, label="density"))
     else:
-        marks.append(Points(task.target.tolist(), task.prediction.tolist(), titles=_titles(task)))
+        titles = _titles(task) if len(task.target) <= _TITLED else ()
+        marks.append(Points(task.target.tolist(), task.prediction.tolist(), titles=titles))
     if rings:
         places = worst(task, rings)
         chosen = TaskEvaluation(

@@ -14,6 +14,7 @@ __all__ = [
     "CLASSIFICATION",
     "LEADING",
     "REGRESSION",
+    "TITLES",
     "bounds",
     "classification",
     "higher_is_better",
@@ -29,6 +30,19 @@ CLASSIFICATION = ("accuracy", "macro_f1", "weighted_f1")
 
 LEADING = (REGRESSION[0], CLASSIFICATION[0])
 """The metric by which a task is judged, of each kind."""
+
+TITLES = {
+    "spearman": "Spearman's ρ",
+    "pearson": "Pearson's r",
+    "ccc": "CCC",
+    "r2": "R²",
+    "rmse": "RMSE",
+    "mae": "MAE",
+    "accuracy": "accuracy",
+    "macro_f1": "macro F1",
+    "weighted_f1": "weighted F1",
+}
+"""Each metric as it is written."""
 
 
 def higher_is_better(metric: str) -> bool:

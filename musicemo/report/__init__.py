@@ -1,6 +1,14 @@
 """Reports: what a run, its replicates or several experiments did, in one HTML file."""
 
-from musicemo.report.making import make_report, report_finished, write_figures, write_report
+from musicemo.report.making import make_comparison, make_report, report_finished, write_figures, write_report
 from musicemo.report.page import Page, render
 
-__all__ = ["Page", "make_report", "render", "report_finished", "write_figures", "write_report"]
+__all__ = [
+    "Page",
+    "make_comparison",
+    "make_report",
+    "render",
+    "report_finished",
+    "write_figures",
+    "write_report",
+]

@@ -35,6 +35,8 @@ def headline(runs: Sequence[RecordedRun]) -> list[tuple[str, str]]:
         facts.append(("seeds", ", ".join(map(str, seeds)) if len(seeds) <= 8 else str(len(seeds))))
         if folds:
             facts.append(("folds", str(len(folds))))
+    variant = results.get("variant") or {}
+    facts += [(str(axis), str(value)) for axis, value in variant.items()]
     if parameters := results.get("parameters"):
         facts.append(("parameters", f"{parameters:,}"))
     seconds = [run.results.get("durations", {}).get("training") for run in runs]

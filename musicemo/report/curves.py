@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from musicemo.charts import Axis, Chart, Line, Mark, Points, Rule, spanning
 from musicemo.charts.chart import COLOURS
+from musicemo.evaluation import TITLES
 from musicemo.report.scores import leading
-from musicemo.report.words import METRICS
 from musicemo.runs import RecordedRun
 
 __all__ = ["curves", "losses", "optimization", "scores", "weights"]
@@ -30,7 +30,7 @@ def scores(runs: Sequence[RecordedRun], tasks: Mapping[str, Mapping[str, str]]) 
     charts = []
     for name, task in tasks.items():
         metric = leading(task["kind"])
-        charts.append(_parts(runs, f"{name}/{metric}", name, METRICS[metric]))
+        charts.append(_parts(runs, f"{name}/{metric}", name, TITLES[metric]))
     return [chart for chart in charts if chart.marks]
 
 

@@ -10,16 +10,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from musicemo.charts import draw
+from musicemo.comparison import compare, read_experiments
 from musicemo.errors import RunError
+from musicemo.evaluation import EvaluationSettings
 from musicemo.files import write_atomically, write_text
-from musicemo.report.page import Page, render
+from musicemo.report.compared import comparison_page
+from musicemo.report.page import Notice, Page, render
 from musicemo.report.run import run_page
 from musicemo.runs import RecordedRun, find_replicates
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["make_report", "report_finished", "write_figures", "write_report"]
+__all__ = ["make_comparison", "make_report", "report_finished", "write_figures", "write_report"]
 
 _FORMATS = ("png", "svg")
 _LONGEST_NAME = 100
@@ -36,6 +39,30 @@ def make_report(path: Path) -> Page:
         InputError: there is no such run, or it cannot be read.
     """
     return run_page([RecordedRun.read(found) for found in find_replicates(path, unfinished=True)])
+
+
+def make_comparison(
+    given: Sequence[str], *, part: str = "test", baselines: Sequence[str] = (), allow_different: bool = False
+) -> Page:
+    """Return the report of several experiments beside one another.
+
+    Args:
+        given: run directories or experiments' folders, each ``PATH`` or ``NAME=PATH``.
+        part: ``train``, ``val`` or ``test``.
+        baselines: see `musicemo.comparison.compare`.
+        allow_different: whether their parts may differ.
+
+    Raises:
+        InputError: what `musicemo.comparison.read_experiments` and `compare` say.
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        experiments = read_experiments(given, part)
+        settings = EvaluationSettings(
+            **(RecordedRun.read(experiments[0].directories[0]).experiment.get("evaluation") or {})
+        )
+        found = compare(experiments, baselines=baselines, settings=settings, allow_different=allow_different)
+    return comparison_page(found, [Notice(str(one.message), "warning") for one in caught])
 
 
 def report_finished(directory: Path, results: dict[str, Any], history: Sequence[dict[str, float]]) -> Path:

@@ -8,8 +8,10 @@ from musicemo import __version__
 from musicemo.errors import InputError
 from musicemo.evaluation import Evaluation
 from musicemo.report import context, curves, scores
+from musicemo.report.extras import extra_sections
 from musicemo.report.gradients import gradient_blocks
 from musicemo.report.page import Block, Charts, Notice, Page, Section, Tables, Text
+from musicemo.report.replicates import replicate_sections
 from musicemo.report.words import PARTS, plural
 from musicemo.runs import RecordedRun
 
@@ -29,7 +31,8 @@ def run_page(runs: Sequence[RecordedRun]) -> Page:
         _training(runs),
         _weighting(runs),
         _gradients(runs),
-        _others(first),
+        *extra_sections(first),
+        *([_others(first)] if len(runs) == 1 else []),
         context.setup(runs),
         context.environment(runs),
     ]
@@ -49,14 +52,17 @@ def run_page(runs: Sequence[RecordedRun]) -> Page:
 
 
 def _results(runs: Sequence[RecordedRun], notices: list[Notice]) -> list[Section]:
-    run = runs[0]
-    part = scores.headline_part(run.metrics)
+    done = [run for run in runs if run.metrics]
+    part = scores.headline_part(done[0].metrics) if done else ""
     if not part:
         return []
     if part != "test":
         notices.append(
             Notice(f"There is no test part: these are the metrics of the {PARTS[part]} part.", "warning")
         )
+    if len(done) > 1:
+        return replicate_sections(done, part, notices)
+    run = done[0]
     metrics = run.metrics[part]
     confidence = (run.experiment.get("evaluation") or {}).get("confidence", 0.95)
     tracks = max((found.get("tracks", 0) for found in metrics.values()), default=0)
@@ -73,12 +79,9 @@ def _results(runs: Sequence[RecordedRun], notices: list[Notice]) -> list[Section
         found.append(Section("Predicted against true", [Charts(charts, note=note)]))
     confusions = scores.predictions(evaluation, "classification", metrics, run.tasks)
     classes = list(scores.classes(metrics))
-    blocks: list[Block] = [Charts(confusions, note=_CONFUSION)] if confusions else []
+    blocks: list[Block] = [Charts(confusions, note=scores.CONFUSION)] if confusions else []
     found.append(Section("Classes", [*blocks, *([Tables(classes)] if classes else [])]))
     return [*found, scores.worst_tracks(evaluation)]
-
-
-_CONFUSION = "Rows are true classes, columns predicted ones; the colour is the share of the true class."
 
 
 def _others(run: RecordedRun) -> Section:

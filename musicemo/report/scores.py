@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from musicemo.charts import Axis, Chart, Intervals, Rule, categories, spanning
-from musicemo.evaluation import CLASSIFICATION, REGRESSION, Evaluation, TaskEvaluation, task_chart, worst
+from musicemo.charts import MUTED, Axis, Chart, Intervals, Points, Rule, categories, spanning
+from musicemo.evaluation import (
+    CLASSIFICATION,
+    REGRESSION,
+    TITLES,
+    Evaluation,
+    TaskEvaluation,
+    task_chart,
+    worst,
+)
 from musicemo.report.page import Block, Cell, Charts, Section, Table, Tables
-from musicemo.report.words import METRICS, measured, number, plural, scale
+from musicemo.report.words import measured, number, plural, scale
 
 __all__ = [
+    "CONFUSION",
+    "DOTS",
     "classes",
     "forest",
     "forests",
@@ -20,11 +30,15 @@ __all__ = [
     "leading",
     "metrics_tables",
     "predictions",
+    "rows_aspect",
     "worst_tracks",
 ]
 
 _WORST = 5
 """Tracks that the table of the worst predicted ones has for each rating."""
+
+DOTS = "Dots are tracks; on the dashed line, predicted and true ratings are equal. Rings mark the worst."
+CONFUSION = "Rows are true classes, columns predicted ones; the colour is the share of the true class."
 
 _PAIRS = 8
 """Pairs of classes that are listed of those that were mixed up, and tracks of each."""
@@ -48,33 +62,63 @@ def metrics_tables(metrics: Mapping[str, Mapping[str, Any]], title: str = "") ->
                 ]
                 for task, found in tasks.items()
             ]
-            yield Table(["task", *(METRICS[name] for name in names), "tracks"], rows, title)
+            yield Table(["task", *(TITLES[name] for name in names), "tracks"], rows, title)
 
 
-def forest(rows: Mapping[str, Mapping[str, Any]], metric: str) -> Chart:
-    """Return values with their intervals, a row for each name."""
+def forest(
+    rows: Mapping[str, Mapping[str, Any]],
+    metric: str,
+    each: Mapping[str, Sequence[float]] | None = None,
+    *,
+    title: str = "",
+    notes: Sequence[str] = (),
+    colours: Mapping[str, int] | None = None,
+) -> Chart:
+    """Return values with their intervals, a row for each name.
+
+    Args:
+        rows: name -> metric -> ``value``, ``low`` and ``high``.
+        metric: which one.
+        each: name -> the values that it is the mean of.
+        title: of the chart; the metric's name where absent.
+        notes: what stands behind the title.
+        colours: name -> the number of its colour.
+    """
+    dots = [(one, place) for place, name in enumerate(rows) for one in (each or {}).get(name, ())]
     known = [rows[name].get(metric) or {} for name in rows]
     value, low, high = ([found.get(end) for found in known] for end in ("value", "low", "high"))
-    ends = [end for end in [*value, *low, *high] if end is not None]
+    ends = [end for end in [*value, *low, *high, *(one for one, _ in dots)] if end is not None]
     is_share = metric in CLASSIFICATION
     least = min([0.0, *ends])
-    axis = Axis(0, 1, METRICS[metric]) if is_share else spanning([least, 1.0, *ends], METRICS[metric], high=1)
+    axis = Axis(0, 1, TITLES[metric]) if is_share else spanning([least, 1.0, *ends], TITLES[metric], high=1)
     axis = axis if is_share else Axis(min(axis.low, 0) if least < 0 else 0.0, axis.high, axis.label)
     count = len(rows)
     return Chart(
-        title=METRICS[metric],
+        title=title or TITLES[metric],
         x=axis,
         y=categories(list(rows)),
         marks=[
             *([Rule(0)] if axis.low < 0 else []),
-            Intervals(list(range(count)), value, low, high),
+            *([Points([one for one, _ in dots], [y + 0.27 for _, y in dots], colour=MUTED)] if dots else []),
+            *(
+                Intervals(
+                    [place], [value[place]], [low[place]], [high[place]], colour=(colours or {}).get(name, 0)
+                )
+                for place, name in enumerate(rows)
+            ),
         ],
-        aspect=min(1.6, 0.14 + 0.085 * count),
+        aspect=rows_aspect(count),
         downwards=True,
-        description=f"{METRICS[metric]} with its interval: "
+        description=f"{title} {TITLES[metric]} with its interval: ".lstrip()
         + "; ".join(f"{name} {number(one)}" for name, one in zip(rows, value, strict=True) if one is not None),
-        name=f"{metric}-intervals",
+        name=f"{title or metric}-intervals",
+        notes=notes,
     )
+
+
+def rows_aspect(count: int) -> float:
+    """Return the height over the width of a chart of so many rows."""
+    return min(1.6, 0.14 + 0.085 * count)
 
 
 def forests(metrics: Mapping[str, Mapping[str, Any]]) -> Charts:
@@ -96,7 +140,7 @@ def predictions(
     for name, task in evaluation.tasks.items():
         if task.kind == kind and len(task.target):
             value = (metrics.get(name) or {}).get(metric)
-            notes = [f"{METRICS[metric].split()[-1]} {number(value['value'])}"] if value else []
+            notes = [f"{TITLES[metric].split()[-1]} {number(value['value'])}"] if value else []
             rings = min(_WORST, len(task.target) // 4)
             charts.append(task_chart(name, task, unit=scale(tasks.get(name, {})), rings=rings, notes=notes))
     return charts

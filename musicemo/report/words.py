@@ -8,19 +8,7 @@ from typing import Any
 
 from musicemo.report.page import Cell
 
-__all__ = ["METRICS", "interval", "measured", "number", "plural", "scale"]
-
-METRICS = {
-    "spearman": "Spearman's ρ",
-    "pearson": "Pearson's r",
-    "ccc": "CCC",
-    "r2": "R²",
-    "rmse": "RMSE",
-    "mae": "MAE",
-    "accuracy": "accuracy",
-    "macro_f1": "macro F1",
-    "weighted_f1": "weighted F1",
-}
+__all__ = ["PARTS", "interval", "measured", "number", "plural", "scale"]
 
 PARTS = {"train": "training", "val": "validation", "test": "test"}
 

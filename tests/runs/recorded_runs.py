@@ -15,7 +15,7 @@ from musicemo.runs import RunDirectory
 GENRES = ("Folk", "Jazz", "Rock")
 
 TOML = """\
-name = "written"
+name = "{name}"
 description = "Two tasks, by hand"
 seed = {seed}
 
@@ -97,7 +97,8 @@ def write_run(
         "plugins": {"musicemo": "0.1"},
         "command": ["musicemo", "run", "written.toml"],
     }
-    directory.write_start(toml.format(seed=seed, epochs=epochs), environment, {"hash": hashes, **split})
+    text = toml.format(name=folder.name, seed=seed, epochs=epochs)
+    directory.write_start(text, environment, {"hash": hashes, **split})
     lines = "".join(f"{json.dumps(record)}\n" for record in history(epochs))
     (directory.path / "history.jsonl").write_text(lines)
     found = {

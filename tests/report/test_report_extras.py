@@ -1,0 +1,97 @@
+"""Sections on what only some runs have."""
+
+import json
+
+import pytest
+from reading_html import Reader
+
+from musicemo.report import make_report, render
+
+
+@pytest.fixture
+def read(directory):
+    """Return what reads the report of the run with more results."""
+
+    def reading(**results):
+        path = directory / "results.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | results))
+        return Reader(render(make_report(directory)))
+
+    return reading
+
+
+def test_how_the_epoch_was_chosen(read):
+    page = read(
+        selection={
+            "monitor": "val/loss",
+            "metrics": {"valence": "spearman", "genre": "accuracy"},
+            "criteria": {
+                "val/loss": {
+                    "epoch": 3,
+                    "tasks": {"valence": {"val": 0.4321, "excess": 0.125}, "genre": {"val": 0.5, "excess": 0}},
+                },
+                "val/genre/loss": {"epoch": 7, "tasks": {"genre": {"val": 0.75, "excess": None}}},
+            },
+        }
+    )
+    assert "Choice of the epoch" in page.texts["h2"]
+    for text in ("0.432", "+12.5%", "val/genre/loss", "0.750", "n/a", "val/loss chose."):
+        assert text in page.text
+
+
+def test_where_weights_came_from(read):
+    page = read(
+        transfer={
+            "from": "runs/<genre>",
+            "loaded": ["backbone.a", "backbone.b"],
+            "new": ["heads.c"],
+            "frozen": [],
+        }
+    )
+    for text in ("runs/<genre>", "2 tensors", "1 tensor", "0 tensors", "backbone.b", "heads.c"):
+        assert text in page.text
+
+
+@pytest.mark.parametrize(
+    ("key", "found", "texts"),
+    [
+        (
+            "reliability",
+            {
+                "valence": {
+                    "raters": 12,
+                    "reliability": {"value": 0.8123, "low": 0.7, "high": 0.9},
+                    "share": 0.5,
+                }
+            },
+            ["Reliability of the ratings", "0.812", "[0.70, 0.90]", "0.500", "raters", "12"],
+        ),
+        (
+            "controlled",
+            {"genre": "genre", "tasks": {"valence": {"within": {"value": -0.25}, "share": None}}},
+            ["Genre-controlled scores", "−0.250", "within", "genre"],
+        ),
+        (
+            "calibration",
+            {"valence": {"before": {"rmse": {"value": 0.5}}, "method": "isotonic", "knots": [1, 2.5]}},
+            ["Calibration", "0.500", "before"],
+        ),
+        ("calibration", {"valence": {"slope": 0.5, "knots": [1, 2.5]}}, ["valence: slope", "1, 2.500"]),
+    ],
+)
+def test_scores_that_are_held_to_more_than_their_value(read, key, found, texts):
+    page = read(**{key: found})
+    for text in texts:
+        assert text in page.text
+
+
+def test_a_variant_names_its_axes(read):
+    page = read(variant={"model.type": "lstm"})
+    assert "model.type" in page.texts["dt"]
+    assert "lstm" in page.texts["dd"]
+
+
+@pytest.mark.parametrize("key", ["selection", "transfer", "reliability", "controlled", "calibration"])
+@pytest.mark.parametrize("value", [None, {}, [], "text"])
+def test_what_is_empty_has_no_section(read, key, value):
+    assert len(read(**{key: value}).texts["h2"]) == 9
