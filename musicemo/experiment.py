@@ -23,12 +23,23 @@ from musicemo.evaluation import EvaluationSettings
 from musicemo.settings import Settings
 from musicemo.training import TrainingSettings
 
-__all__ = ["Component", "Experiment", "fingerprint", "load_experiment", "load_experiments"]
+__all__ = [
+    "Component",
+    "Experiment",
+    "ExperimentTable",
+    "fingerprint",
+    "load_experiment",
+    "load_experiments",
+    "validate_experiment",
+]
 
 _Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 
 #: What every random number generator takes.
 _Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
+#: Keys of ``[training]`` that say where and how fast to compute.
+_OUTCOME_IS_THE_SAME = ("device", "cache", "threads")
 
 #: What a target can be.
 TargetKind = Literal["regression", "classification"]
@@ -157,6 +168,16 @@ class Experiment:
             built: Dataset = self.dataset.build()
         return built
 
+    @property
+    def threads(self) -> int | None:
+        """How many threads each of its runs computes with; None for as many as torch takes.
+
+        The number decides in which order floating-point sums are added up. Where there are several runs it is one,
+        so that each comes out the same alone and beside others.
+        """
+        several = self.variant or len(self.replicates()) > 1
+        return self.training.threads or (1 if several else None)
+
     def completed(self, tasks: Iterable[Task]) -> Experiment:
         """Return the experiment with a loss for every task: where it names none, the kind of target decides."""
         losses = {
@@ -167,14 +188,23 @@ class Experiment:
         }
         return replace(self, losses=losses, default_losses={})
 
-    def resolved(self, seed: int | None = None, fold: int | None = None) -> dict[str, Any]:
-        """Return the experiment as nested tables with every default filled in, for one seed and fold or all."""
+    def resolved(
+        self, seed: int | None = None, fold: int | None = None, threads: int | None = None
+    ) -> dict[str, Any]:
+        """Return the experiment as nested tables with every default filled in.
+
+        Args:
+            seed: of one replicate; None for all.
+            fold: of one replicate; None for all, or without k-fold.
+            threads: what a replicate computes with, where the experiment leaves that open.
+        """
         tasks = {}
         for name, task in self.tasks.items():
             table = plain(task.model_dump(exclude={"loss", "head"}))
             if losses := self.losses[name]:
                 table["loss"] = _tables_of(losses)
             tasks[name] = table | {"head": plain(self.heads[name].model_dump())}
+        training = self.training.model_copy(update={"threads": self.training.threads or threads})
         split = self.split if fold is None else self.split.model_copy(update={"fold": fold})
         return {
             "name": self.name,
@@ -190,7 +220,7 @@ class Experiment:
                 else {}
             ),
             "weighting": self.weighting.to_table(),
-            "training": plain(self.training.model_dump()),
+            "training": plain(training.model_dump()),
             "evaluation": plain(self.evaluation.model_dump()),
             "tasks": tasks,
         }
@@ -205,7 +235,7 @@ class Experiment:
 
 def fingerprint(resolved: Mapping[str, Any], **more: Any) -> str:
     """Return the SHA-256 of a resolved experiment, and more, without what does not change its outcome."""
-    training = {key: value for key, value in resolved["training"].items() if key not in ("device", "cache")}
+    training = {key: value for key, value in resolved["training"].items() if key not in _OUTCOME_IS_THE_SAME}
     content = {**resolved, "training": training, **more}
     content.pop("description", None)
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
@@ -230,7 +260,7 @@ def load_experiments(
     problems: list[str] = []
     for source in variants:
         try:
-            found.append(_validated(source, run_local_code=run_local_code))
+            found.append(validate_experiment(source, run_local_code=run_local_code))
         except InputError as error:
             problems += error.problems
     if problems:
@@ -255,7 +285,12 @@ def load_experiment(
     return first
 
 
-def _validated(source: _toml.Source, *, run_local_code: bool) -> Experiment:
+def validate_experiment(source: _toml.Source, *, run_local_code: bool = True) -> Experiment:
+    """Return the experiment of one variant's tables, which is what another process is sent of an experiment.
+
+    Raises:
+        InputError: with every error, each with its file, line and key.
+    """
     source.table.setdefault("name", source.file.stem)
     problems: list[str] = []
     schema: ExperimentTable | None = None

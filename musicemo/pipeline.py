@@ -17,9 +17,9 @@ from musicemo.evaluation import Evaluation
 from musicemo.experiment import Experiment, fingerprint
 from musicemo.registry import Hooks
 from musicemo.runs import RunDirectory, describe_environment, find_run, recorded
-from musicemo.training import Run, Stopping, Trainer, choose_device, describe_selection
+from musicemo.training import Run, Stopping, Trainer, choose_device, describe_selection, use_threads
 
-__all__ = ["Outcome", "check_experiment", "run_experiment"]
+__all__ = ["Outcome", "Pipeline", "check_experiment", "run_experiment"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,47 @@ class Outcome:
     skipped: bool = False
 
 
+class Pipeline:
+    """An experiment whose tracks have been read, ready to train any of its replicates.
+
+    Args:
+        experiment: the experiment.
+        device: instead of ``training.device``.
+        overfit_batches: train on this many batches of the training part and evaluate on them: a network that
+            cannot learn them by heart has something wrong with it.
+
+    Raises:
+        InputError: what the user gave is wrong.
+    """
+
+    def __init__(self, experiment: Experiment, device: str | None = None, overfit_batches: int = 0) -> None:
+        self.device = choose_device(device or experiment.training.device)
+        self.tracks = read_tracks(experiment)
+        self.experiment = experiment.completed(self.tracks.tasks)
+        self.overfit_batches = overfit_batches
+
+    def run(self, seed: int, fold: int | None, runs: Path, hooks: Hooks, *, resume: bool = False) -> Outcome:
+        """Train, evaluate and record one replicate.
+
+        Args:
+            seed: the replicate's.
+            fold: the replicate's; None without k-fold.
+            runs: the folder of run directories.
+            hooks: the lifecycle plugins.
+            resume: continue the latest run of the same experiment, seed and fold; leave a finished one alone.
+
+        Raises:
+            InputError: what the user gave is wrong.
+            RunError: the run failed; its directory says so.
+        """
+        split = split_tracks(self.experiment, self.tracks, fold)
+        replicate = _Replicate(
+            self.experiment, self.tracks, split, seed, fold, self.device, self.overfit_batches
+        )
+        with use_threads(self.experiment.threads):
+            return replicate.run(runs, hooks, resume=resume)
+
+
 def run_experiment(
     experiment: Experiment,
     runs: Path,
@@ -45,26 +86,11 @@ def run_experiment(
 ) -> Iterator[Outcome]:
     """Train, evaluate and record every replicate of an experiment; yield each when it is done.
 
-    Args:
-        experiment: the experiment.
-        runs: the folder of run directories.
-        hooks: the lifecycle plugins.
-        resume: continue the latest run of the same experiment, seed and fold, and leave finished ones alone.
-        device: instead of ``training.device``.
-        overfit_batches: train on this many batches of the training part and evaluate on them: a network that
-            cannot learn them by heart has something wrong with it.
-
-    Raises:
-        InputError: what the user gave is wrong.
-        RunError: a run failed; its directory says so.
+    See `Pipeline` for the arguments and what is raised.
     """
-    chosen = choose_device(device or experiment.training.device)
-    tracks = read_tracks(experiment)
-    experiment = experiment.completed(tracks.tasks)
+    pipeline = Pipeline(experiment, device, overfit_batches)
     for seed, fold in experiment.replicates():
-        split = split_tracks(experiment, tracks, fold)
-        replicate = _Replicate(experiment, tracks, split, seed, fold, chosen, overfit_batches)
-        yield replicate.run(runs, hooks, resume=resume)
+        yield pipeline.run(seed, fold, runs, hooks, resume=resume)
 
 
 @dataclass(frozen=True)
@@ -107,7 +133,7 @@ class _Replicate:
     def run(self, runs: Path, hooks: Hooks, *, resume: bool) -> Outcome:
         name = self.experiment.name + ("-overfit" if self.overfit_batches else "")
         code = self.experiment.code
-        resolved = _local.kept(self.experiment.resolved(self.seed, self.fold), code)
+        resolved = _local.kept(self.experiment.resolved(self.seed, self.fold, torch.get_num_threads()), code)
         identity = fingerprint(resolved, split=self.split.hashes["all"], overfit=self.overfit_batches)
         directory = find_run(runs, name, identity) if resume else None
         if directory and directory.results.get("status") == "done":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterable, Iterator
 from types import TracebackType
@@ -64,11 +65,21 @@ class Progress:
             self._say(self._count(total))
         self._done, self._total = done, total
         rate = done / max(now - self._begin, 1e-9)
-        pace = f", {rate:.1f} a second, {duration((total - done) / rate)} left" if done else ""
+        each = f"{rate:.1f} a second" if rate >= 0.1 or not done else f"{duration(1 / rate)} each"
+        pace = f", {each}, {duration((total - done) / rate)} left" if done else ""
         self._bar.update(self._task, completed=done, total=total, pace=pace)
         if now - self._spoke > _EVERY and done < total:
             self._spoke = now
             self._say(f"{done} of {total} {self._unit}{pace}")
+
+    @contextlib.contextmanager
+    def aside(self) -> Iterator[None]:
+        """Take the bar away while something else is printed."""
+        self._bar.stop()
+        try:
+            yield
+        finally:
+            self._bar.start()
 
     def watch(self, pieces: Iterable[_T], total: int) -> Iterator[_T]:
         """Yield `pieces`, and show each one as done when the next one is asked for."""

@@ -32,7 +32,7 @@ ROOMS = (
     ("runs", "json_schema", "draft"),
     ("assembly",),
     ("pipeline", "prediction", "comparison"),
-    ("report",),
+    ("sweep", "report"),
     ("cli", "testing", "__main__"),
     ("pytest_plugin",),
 )

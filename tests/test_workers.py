@@ -12,7 +12,7 @@ import pytest
 
 from musicemo import workers
 from musicemo.errors import InputError, RunError
-from musicemo.workers import WorkerDied, cores, run_tasks, unbroken
+from musicemo.workers import WorkerDied, cores, interruptible, run_tasks, unbroken
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -196,6 +196,28 @@ def test_the_end_waits_for_what_is_unbroken(tmp_path):
 
 def _start_or_write(path):
     return write_slowly(path) if path else "started"
+
+
+def test_what_is_interruptible_is_interrupted_by_the_end_and_waited_for(tmp_path):
+    path = tmp_path / "file"
+    outcomes = run_tasks(_start_or_be_interrupted, ["", str(path)], 2)
+    next(outcomes)
+    wait_for(path.exists)
+    outcomes.close()
+    assert path.read_text() == "interrupted"
+
+
+def _start_or_be_interrupted(path):
+    if not path:
+        return "started"
+    with interruptible():
+        try:
+            Path(path).write_text("begun")
+            time.sleep(60)
+        except KeyboardInterrupt:
+            time.sleep(0.3)
+            Path(path).write_text("interrupted")
+            raise
 
 
 SCRIPT = """

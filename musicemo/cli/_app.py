@@ -28,6 +28,7 @@ from musicemo.cli import (
     _run,
     _tensorboard,
 )
+from musicemo.cli._output import say
 from musicemo.errors import InputError, MusicemoError
 
 __all__ = ["main"]
@@ -91,7 +92,7 @@ def make_app() -> typer.Typer:
 
 def main() -> NoReturn:
     """Run the command line and exit: 0 done, 1 failed, 2 wrong input, 130 interrupted."""
-    warnings.showwarning = lambda message, *_, **__: _say("warning", "yellow", str(message))
+    warnings.showwarning = lambda message, *_, **__: say("warning", "yellow", str(message))
     threading.excepthook = _thread_failed
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's polite end is an interruption
     app = make_app()
@@ -103,14 +104,14 @@ def main() -> NoReturn:
             app(args=arguments, obj=hooks)
     except MusicemoError as error:
         for problem in getattr(error, "problems", None) or (str(error),):
-            _say("error", "bold red", problem)
+            say("error", "bold red", problem)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(_interrupted())
     except Exception as error:
         if (where := _local.line_of(error)) is None:
             raise
-        _say("error", "bold red", f"{where}: {type(error).__name__}: {error}")  # in a file of the user's own
+        say("error", "bold red", f"{where}: {type(error).__name__}: {error}")  # in a file of the user's own
         sys.exit(InputError.exit_code)
     except SystemExit as end:  # typer makes one of an interruption that reaches it
         sys.exit(_interrupted() if end.code == _INTERRUPTED else end.code)
@@ -141,7 +142,7 @@ def _take_without(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 
 def _thread_failed(failure: threading.ExceptHookArgs) -> None:
     """Say in a line what Python says in a traceback: TensorBoard writes in a thread, and disks are sometimes full."""
-    _say("warning", "yellow", f"a thread failed: {failure.exc_type.__name__}: {failure.exc_value}")
+    say("warning", "yellow", f"a thread failed: {failure.exc_type.__name__}: {failure.exc_value}")
 
 
 def _interrupted() -> int:
@@ -149,13 +150,5 @@ def _interrupted() -> int:
         "extract": "the same command goes on where it stopped",
         "run": "musicemo run with --resume goes on where a run stopped",
     }
-    _say("interrupted", "yellow", hints.get(next(iter(sys.argv[1:]), ""), "nothing was left half-written"))
+    say("interrupted", "yellow", hints.get(next(iter(sys.argv[1:]), ""), "nothing was left half-written"))
     return _INTERRUPTED
-
-
-def _say(what: str, style: str, text: str) -> None:
-    from rich.console import Console
-
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
-    console.print(f"{what}:", style=style, end=" ")
-    console.print(text, markup=False)

@@ -13,7 +13,7 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["check_output", "emit", "emit_json", "emit_tables"]
+__all__ = ["check_output", "emit", "emit_json", "emit_tables", "say"]
 
 _WIDTH = 100
 """Of tables in a file."""
@@ -58,3 +58,12 @@ def emit_tables(draw: Callable[[Console], None], output: Path | None) -> None:
     text = io.StringIO()
     draw(Console(file=text, width=_WIDTH, highlight=False, soft_wrap=True))
     emit(text.getvalue(), output)
+
+
+def say(what: str, style: str, text: str) -> None:
+    """Print a line on standard error: ``error: TEXT``."""
+    from rich.console import Console
+
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console.print(f"{what}:", style=style, end=" ")
+    console.print(text, markup=False)

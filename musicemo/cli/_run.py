@@ -8,9 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from musicemo.cli._options import ExperimentFiles, Only, Overrides
+from musicemo.cli._output import say
+from musicemo.errors import InputError, MusicemoError, RunError
 
 if TYPE_CHECKING:
+    from musicemo.experiment import Experiment
     from musicemo.pipeline import Outcome
+    from musicemo.registry import Hooks
+    from musicemo.sweep import Failure, Replicate, Sweep
 
 __all__ = ["add_commands"]
 
@@ -28,10 +33,20 @@ def run(
     runs: Annotated[Path, typer.Option(metavar="DIR", help="Where run directories are written.")] = Path(
         "runs"
     ),
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="N", help="Runs at a time, where there are several; by default a core each."
+        ),
+    ] = None,
     resume: Annotated[
-        bool,
-        typer.Option("--resume", help="Continue the latest run of the same experiment; leave finished ones."),
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--resume/--no-resume",
+            help="Continue the latest run of the same experiment, and leave finished ones; a matrix does by default.",
+            show_default=False,
+        ),
+    ] = None,
     device: Annotated[
         str | None, typer.Option(metavar="NAME", help="auto, cpu, cuda or mps, instead of training.device.")
     ] = None,
@@ -40,19 +55,93 @@ def run(
         typer.Option(min=0, metavar="N", help="Sanity check: train on N batches and see them learnt by heart."),
     ] = 0,
 ) -> None:
-    """Train, evaluate and record experiments."""
+    """Train, evaluate and record experiments: every seed and fold, and every variant of a matrix."""
     from musicemo.cli import _tables
     from musicemo.cli._replicates import print_replicates
     from musicemo.experiment import load_experiments
-    from musicemo.pipeline import run_experiment
+    from musicemo.sweep import Sweep
 
-    loaded = [load_experiments(file, overrides or [], only or []) for file in experiments]
-    for experiment in (variant for variants in loaded for variant in variants):
-        outcomes: list[Outcome] = []
-        for outcome in run_experiment(
-            experiment, runs, context.obj, resume=resume, device=device, overfit_batches=overfit_batches
-        ):
-            _tables.print_outcome(outcome, overfit=bool(overfit_batches))
-            outcomes.append(outcome)
-        if len(outcomes) > 1:
-            print_replicates(experiment.name, outcomes, experiment.evaluation, overfit=bool(overfit_batches))
+    files = [load_experiments(file, overrides or [], only or []) for file in experiments]
+    loaded = [experiment for variants in files for experiment in variants]
+    sweep = Sweep(loaded, resume=resume, device=device, overfit_batches=overfit_batches, jobs=jobs)
+    tally = _Tally(len(sweep.replicates))
+    if sweep.jobs > 1:
+        _show_side_by_side(sweep, runs, context.obj, tally)
+    else:
+        for replicate, found in sweep.run(runs, context.obj):
+            if outcome := tally.add(replicate, found):
+                _tables.print_outcome(outcome, overfit=bool(overfit_batches))
+    outcomes = [(experiment.name, tally.of(experiment)) for experiment in loaded]
+    if len(loaded) > 1:
+        _tables.print_variants(outcomes)
+    elif len(outcomes[0][1]) > 1:
+        print_replicates(*outcomes[0], loaded[0].evaluation, overfit=bool(overfit_batches))
+    if tally.skipped and resume is None:
+        typer.echo(f"{tally.skipped} of {tally.total} runs had been made before; --no-resume makes them again")
+    tally.raise_failures()
+
+
+def _show_side_by_side(sweep: Sweep, runs: Path, hooks: Hooks, tally: _Tally) -> None:
+    """Print a line for each run that is done, below them how many are, and the time left."""
+    from musicemo.cli import _tables
+    from musicemo.progress import Progress
+
+    typer.echo(f"{tally.total} runs, {sweep.jobs} at a time")
+    with Progress("Running", "runs") as bar:
+        bar.update(0, tally.total)
+        for replicate, found in sweep.run(runs, hooks):
+            with bar.aside():
+                if outcome := tally.add(replicate, found):
+                    _tables.print_line(str(replicate), outcome)
+            bar.update(tally.done - tally.skipped, tally.total - tally.skipped)
+
+
+class _Tally:
+    """What became of the runs so far; tells of each failure when it is added."""
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self._outcomes: list[tuple[Replicate, Outcome]] = []
+        self._failures: list[tuple[Replicate, MusicemoError]] = []
+
+    @property
+    def done(self) -> int:
+        return len(self._outcomes) + len(self._failures)
+
+    @property
+    def skipped(self) -> int:
+        """How many had been made before."""
+        return sum(outcome.skipped for _, outcome in self._outcomes)
+
+    def of(self, experiment: Experiment) -> list[Outcome]:
+        """Return an experiment's outcomes in the order of its replicates."""
+        found = [outcome for replicate, outcome in self._outcomes if replicate.experiment is experiment]
+        return sorted(found, key=lambda outcome: experiment.replicates().index((outcome.seed, outcome.fold)))
+
+    def add(self, replicate: Replicate, found: Outcome | Failure) -> Outcome | None:
+        """Take in a replicate; return its outcome."""
+        from musicemo.sweep import Failure
+
+        if not isinstance(found, Failure):
+            self._outcomes.append((replicate, found))
+            return found
+        told = {str(error) for _, error in self._failures}
+        self._failures.append((replicate, found.error))
+        if self.total > 1 and str(found.error) not in told:  # what all replicates lack is said once
+            for problem in getattr(found.error, "problems", None) or (str(found.error),):
+                say("error", "bold red", f"{replicate}: {problem}")
+        return None
+
+    def raise_failures(self) -> None:
+        """Say that not all is done.
+
+        Raises:
+            MusicemoError: of one run, its own; of several, `InputError` if that is what each failed of.
+        """
+        errors = [error for _, error in self._failures]
+        if self.total == 1 and errors:
+            raise errors[0]
+        if errors:
+            kind = InputError if all(isinstance(error, InputError) for error in errors) else RunError
+            names = "; ".join(str(replicate) for replicate, _ in self._failures)
+            raise kind(f"{len(errors)} of {self.total} runs failed: {names}")

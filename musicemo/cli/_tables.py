@@ -14,8 +14,16 @@ from rich.table import Table
 from musicemo.cli._style import plain_table, print_table
 from musicemo.evaluation import CLASSIFICATION, REGRESSION
 from musicemo.pipeline import Outcome
+from musicemo.progress import duration
 
-__all__ = ["METRIC_TITLES", "print_metrics", "print_outcome", "print_spread"]
+__all__ = [
+    "METRIC_TITLES",
+    "print_line",
+    "print_metrics",
+    "print_outcome",
+    "print_spread",
+    "print_variants",
+]
 
 METRIC_TITLES = {
     "spearman": "Spearman",
@@ -38,7 +46,7 @@ def print_outcome(outcome: Outcome, *, overfit: bool) -> None:
     """Print what one replicate reached on the test part, or on what it has of it."""
     console = Console(highlight=False, soft_wrap=True)
     results = outcome.results
-    part = next(name for name in ("test", "val", "train") if name in results["metrics"])
+    part = _part(results)
     what = {"test": "Test part", "val": "Validation part", "train": "Training part"}[part]
     when = "done before" if outcome.skipped else f"{results['durations']['training']:.1f} s of training"
     console.print()
@@ -66,7 +74,7 @@ def _print_selection(console: Console, selection: Mapping[str, Any]) -> None:
     table = plain_table(
         "best epoch by",
         "epoch",
-        *(f"{task} {_TITLES[selection['metrics'][task]]}" for task in shown),
+        *(f"{task} {METRIC_TITLES[selection['metrics'][task]]}" for task in shown),
         "loss above own best",
         title="Validation part, by what chooses the epoch",
     )
@@ -83,6 +91,50 @@ def _print_selection(console: Console, selection: Mapping[str, Any]) -> None:
     table.add_row("each task's own loss", f"{epochs[0]} to {epochs[-1]}" if epochs else "n/a", *values, "0.0%")
     console.print()
     print_table(console, table)
+
+
+def print_line(name: str, outcome: Outcome) -> None:
+    """Print what one replicate reached in a line."""
+    results = outcome.results
+    part = _part(results)
+    when = "done before" if outcome.skipped else duration(results["durations"]["training"])
+    scores = []
+    for leading in (REGRESSION[0], CLASSIFICATION[0]):
+        tasks = {task: found[leading] for task, found in results["metrics"][part].items() if leading in found}
+        known = [found["value"] for found in tasks.values() if found["value"] is not None]
+        if len(tasks) == 1:
+            scores.append(
+                f"{next(iter(tasks))} {METRIC_TITLES[leading]} {_number(known[0] if known else None)}"
+            )
+        elif tasks:
+            mean = _number(statistics.mean(known) if known else None)
+            scores.append(f"mean {METRIC_TITLES[leading]} of {len(tasks)} tasks {mean}")
+    epochs = f"epoch {results['best_epoch']} of {results['epochs']}"
+    Console(highlight=False, soft_wrap=True).print(
+        f"{name}: {', '.join(scores)} ({part} part, {epochs}; {when})", markup=False
+    )
+
+
+def print_variants(experiments: Sequence[tuple[str, Sequence[Outcome]]]) -> None:
+    """Print mean and standard deviation over each experiment's replicates, a line for each task."""
+    console = Console(highlight=False, soft_wrap=True)
+    finished = [(name, outcomes) for name, outcomes in experiments if outcomes]
+    if not finished:
+        return
+    part = _part(finished[0][1][0].results)
+    console.print(f"\n[bold]Mean ± standard deviation over the runs of each experiment[/bold], {part} part")
+    for names in (REGRESSION, CLASSIFICATION):
+        table = plain_table(
+            "experiment", "runs", "task", *(METRIC_TITLES[metric] for metric in names[:_A_LINE])
+        )
+        table.columns[2].justify = "left"
+        for name, outcomes in finished:
+            found = [outcome.results["metrics"].get(part, {}) for outcome in outcomes]
+            for task in (task for task in found[0] if names[0] in found[0][task]):
+                spread = (_spread([run[task][metric]["value"] for run in found]) for metric in names[:_A_LINE])
+                table.add_row(escape(name), str(len(outcomes)), escape(task), *spread)
+        if table.rows:
+            print_table(console, table)
 
 
 def print_metrics(console: Console, metrics: Mapping[str, Any]) -> None:
@@ -111,6 +163,11 @@ def print_spread(console: Console, name: str, part: str, found: Sequence[Mapping
                     task, *(_spread([run[task][metric]["value"] for run in found]) for metric in some)
                 )
             print_table(console, table)
+
+
+def _part(results: Mapping[str, Any]) -> str:
+    """Return the part that the results are best judged by."""
+    return next(name for name in ("test", "val", "train") if name in results["metrics"])
 
 
 def _metrics_table(tasks: Mapping[str, Any], names: Sequence[str]) -> Table:

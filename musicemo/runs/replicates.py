@@ -12,7 +12,7 @@ from musicemo.runs.directory import RunDirectory
 
 __all__ = ["find_replicates"]
 
-_OUTCOME_IS_THE_SAME = ("device", "cache")
+_OUTCOME_IS_THE_SAME = ("device", "cache", "threads")
 """Keys of ``[training]`` in which replicates may differ."""
 
 

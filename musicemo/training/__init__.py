@@ -4,7 +4,7 @@ from musicemo.training.checkpoint import load_checkpoint
 from musicemo.training.loop import Trainer
 from musicemo.training.network import Network
 from musicemo.training.objective import Objective, Term
-from musicemo.training.optimization import choose_device
+from musicemo.training.optimization import choose_device, use_threads
 from musicemo.training.run import Run
 from musicemo.training.selection import describe_selection
 from musicemo.training.settings import TrainingSettings
@@ -22,4 +22,5 @@ __all__ = [
     "choose_device",
     "describe_selection",
     "load_checkpoint",
+    "use_threads",
 ]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -20,7 +22,7 @@ from musicemo.training.settings import (
     StepDecay,
 )
 
-__all__ = ["Schedule", "choose_device", "make_optimizer", "trainable"]
+__all__ = ["Schedule", "choose_device", "make_optimizer", "trainable", "use_threads"]
 
 
 def choose_device(name: str) -> torch.device:
@@ -36,6 +38,17 @@ def choose_device(name: str) -> torch.device:
         usable = ", ".join(device for device, available in there.items() if available)
         raise InputError(f"training.device: this machine has no {name!r} device (available: auto, {usable})")
     return torch.device(name)
+
+
+@contextlib.contextmanager
+def use_threads(count: int | None) -> Iterator[None]:
+    """Compute with that many processor threads inside; None for as many as before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def trainable(module: nn.Module) -> list[nn.Parameter]:

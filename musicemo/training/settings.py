@@ -137,5 +137,7 @@ class TrainingSettings(Settings):
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     #: Where to train; ``auto`` is the GPU where there is one.
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    #: Processor threads to compute with: one where there are several runs, else all cores.
+    threads: int | None = Field(default=None, ge=1)
     #: Which epoch is the best, and when to stop.
     early_stopping: EarlyStoppingSettings = EarlyStoppingSettings()

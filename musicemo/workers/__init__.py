@@ -1,6 +1,6 @@
 """Many small tasks over the processor's cores, in processes that may die without taking the program along."""
 
 from musicemo.workers._run import WorkerDied, cores, run_tasks
-from musicemo.workers._serve import Outcome, unbroken
+from musicemo.workers._serve import Outcome, interruptible, unbroken
 
-__all__ = ["Outcome", "WorkerDied", "cores", "run_tasks", "unbroken"]
+__all__ = ["Outcome", "WorkerDied", "cores", "interruptible", "run_tasks", "unbroken"]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import os
 import pickle
 import queue
+import signal
 import threading
 import time
 import traceback
@@ -16,7 +18,7 @@ from typing import Any, Generic, TypeVar
 
 from musicemo.errors import MusicemoError
 
-__all__ = ["PATIENCE", "Outcome", "attempt", "serve", "unbroken"]
+__all__ = ["PATIENCE", "Outcome", "attempt", "interruptible", "serve", "unbroken"]
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
@@ -25,6 +27,7 @@ _R = TypeVar("_R")
 PATIENCE = 5.0
 
 _unbroken = threading.Lock()
+_interruptible = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,15 @@ def attempt(function: Callable[[_T], _R], task: _T) -> Outcome[_T, _R]:
 def unbroken() -> Iterator[None]:
     """Do something, such as replacing a file, that the end of a process waits for."""
     with _unbroken:
+        yield
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """Do something that the end of a process interrupts, as Ctrl-C does, and waits for: it can say how far it got."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background processes ignore it
+    with _interruptible:
         yield
 
 
@@ -75,6 +87,9 @@ def _listen(connection: Connection[Any, Any], tasks: queue.SimpleQueue[Any]) -> 
         while True:
             tasks.put(connection.recv())
     except (EOFError, OSError):
+        if _interruptible.locked():
+            _thread.interrupt_main()
+            _interruptible.acquire(timeout=PATIENCE)
         _unbroken.acquire(timeout=PATIENCE)
         os._exit(0)
 

@@ -312,7 +312,7 @@ def test_a_table_of_long_names_is_readable_in_80_columns(launcher, tmp_path):
         "seed = 0", "seeds = [0, 1]"
     )
     (tmp_path / "x.toml").write_text(text)
-    finished = run(launcher, tmp_path, "x.toml", *ONE)
+    finished = run(launcher, tmp_path, "x.toml", "--jobs", "1", *ONE)
     assert finished.code == 0, finished.err
     rows = [line for line in finished.out.splitlines() if line.startswith(name)]
     assert [row.count("±") for row in rows] == [0, 0, 3, 3]

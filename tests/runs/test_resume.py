@@ -271,10 +271,11 @@ def test_a_run_that_another_process_writes_to_is_not_touched(launcher, tmp_path)
 
 def test_replicates_that_are_done_are_left_and_the_rest_is_run(launcher, tmp_path):
     text = SEED.replace('name = "other"', 'name = "other"\nseeds = [0, 1, 2]')
-    assert run(launcher, tmp_path, text=text, moment="after:os.replace:20").code == -signal.SIGKILL
+    killed = run(launcher, tmp_path, "--jobs", "1", text=text, moment="after:os.replace:20")
+    assert killed.code == -signal.SIGKILL
     statuses = [results(directory)["status"] for directory in directories(tmp_path)]
     assert statuses == ["done", "running"]
-    finished = run(launcher, tmp_path, "--resume", text=text)
+    finished = run(launcher, tmp_path, "--resume", "--jobs", "1", text=text)
     assert finished.code == 0
     assert [results(directory)["status"] for directory in directories(tmp_path)] == ["done"] * 3
     assert finished.out.count("done before") == 1

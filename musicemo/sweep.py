@@ -1,0 +1,167 @@
+"""Every run of some experiments: one after the other, or side by side in processes of their own."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from musicemo import _toml, registry, workers
+from musicemo.errors import MusicemoError, RunError
+from musicemo.experiment import Experiment, validate_experiment
+from musicemo.pipeline import Outcome, Pipeline
+from musicemo.registry import Hooks
+from musicemo.training import choose_device
+
+__all__ = ["Failure", "Replicate", "Sweep"]
+
+
+@dataclass(frozen=True)
+class Replicate:
+    """One seed and one fold of an experiment."""
+
+    experiment: Experiment
+    seed: int
+    fold: int | None
+
+    def __str__(self) -> str:
+        fold = "" if self.fold is None else f", fold {self.fold}"
+        return f"{self.experiment.name}, seed {self.seed}{fold}"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why there is no outcome."""
+
+    error: MusicemoError
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What another process needs to know of a replicate."""
+
+    index: int
+    source: _toml.Source
+    seed: int
+    fold: int | None
+    resume: bool
+
+
+class Sweep:
+    """Every replicate of some experiments, the first experiment's first.
+
+    A run that fails leaves the others alone. What a run computes does not depend on whether others are made
+    beside it: see `Experiment.threads`.
+
+    Args:
+        experiments: what to run.
+        resume: continue unfinished runs and leave finished ones alone; None does so for variants of a matrix.
+        device: instead of ``training.device``.
+        overfit_batches: see `Pipeline`.
+        jobs: runs at a time; None is as many as the cores have threads for, and one on a GPU.
+
+    Raises:
+        InputError: a device that is not there.
+    """
+
+    def __init__(
+        self,
+        experiments: Sequence[Experiment],
+        *,
+        resume: bool | None = None,
+        device: str | None = None,
+        overfit_batches: int = 0,
+        jobs: int | None = None,
+    ) -> None:
+        self.replicates = [
+            Replicate(experiment, seed, fold)
+            for experiment in experiments
+            for seed, fold in experiment.replicates()
+        ]
+        self._experiments = experiments
+        self._resume = resume
+        self._device = device
+        self._overfit_batches = overfit_batches
+        self.jobs = min(self._jobs() if jobs is None else jobs, len(self.replicates))
+
+    def _jobs(self) -> int:
+        if len(self.replicates) == 1:
+            return 1
+        devices = {self._device or experiment.training.device for experiment in self._experiments}
+        if any(choose_device(device).type != "cpu" for device in devices):
+            return 1
+        most = max(experiment.threads or torch.get_num_threads() for experiment in self._experiments)
+        return max(1, workers.cores() // most)
+
+    def run(self, runs: Path, hooks: Hooks) -> Iterator[tuple[Replicate, Outcome | Failure]]:
+        """Yield each replicate with what became of it: in order, or with several jobs as they are done.
+
+        Args:
+            runs: the folder of run directories.
+            hooks: the lifecycle plugins; a process of its own loads those that are installed.
+        """
+        return self._side_by_side(runs) if self.jobs > 1 else self._in_turn(runs, hooks)
+
+    def _in_turn(self, runs: Path, hooks: Hooks) -> Iterator[tuple[Replicate, Outcome | Failure]]:
+        prepared: Pipeline | None = None
+        of: Experiment | None = None
+        for replicate in self.replicates:
+            experiment = replicate.experiment
+            try:
+                if prepared is None or of is not experiment:
+                    prepared, of = None, experiment
+                    prepared = Pipeline(experiment, self._device, self._overfit_batches)
+                outcome = prepared.run(
+                    replicate.seed, replicate.fold, runs, hooks, resume=self._resumes(experiment)
+                )
+            except MusicemoError as error:
+                yield replicate, Failure(error)
+            else:
+                yield replicate, outcome
+
+    def _side_by_side(self, runs: Path) -> Generator[tuple[Replicate, Outcome | Failure]]:
+        work = functools.partial(
+            _work,
+            runs=runs,
+            device=self._device,
+            overfit_batches=self._overfit_batches,
+            threads=torch.get_num_threads(),
+            command=sys.argv,
+        )
+        tasks = [
+            _Task(index, one.experiment.source, one.seed, one.fold, self._resumes(one.experiment))
+            for index, one in enumerate(self.replicates)
+        ]
+        for found in workers.run_tasks(work, tasks, self.jobs):
+            replicate = self.replicates[found.task.index]
+            if found.value is not None:
+                yield replicate, found.value
+            elif isinstance(found.error, MusicemoError):
+                yield replicate, Failure(found.error)
+            elif isinstance(found.error, workers.WorkerDied):
+                yield replicate, Failure(RunError(f"its process died: {found.error}"))
+            elif found.error is not None:
+                raise found.error
+
+    def _resumes(self, experiment: Experiment) -> bool:
+        return bool(experiment.variant) if self._resume is None else self._resume
+
+
+def _work(
+    task: _Task, *, runs: Path, device: str | None, overfit_batches: int, threads: int, command: Sequence[str]
+) -> Outcome:
+    """Make one run in a process of its own."""
+    torch.set_num_threads(threads)
+    sys.argv[:] = command  # which the run records
+    with workers.interruptible():
+        pipeline = Pipeline(validate_experiment(task.source), device, overfit_batches)
+        return pipeline.run(task.seed, task.fold, runs, _hooks(), resume=task.resume)
+
+
+@functools.cache
+def _hooks() -> Hooks:
+    return registry.load_hooks()

@@ -1,0 +1,183 @@
+"""``musicemo run`` of several runs: side by side, one after the other, and what becomes of the rest when one fails."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import time
+
+import fakes as fakes_module
+import pytest
+import torch
+
+MATRIX = (
+    fakes_module.EXPERIMENT.replace("[training]", "[evaluation]\nresamples = 100\n\n[training]")
+    + """
+[matrix]
+"model.hidden" = [4, 8]
+"training.epochs" = [2, 3]
+"""
+)
+FOUR = ["small-hidden4-epochs2", "small-hidden4-epochs3", "small-hidden8-epochs2", "small-hidden8-epochs3"]
+
+
+def run(launcher, folder, *arguments, text=MATRIX, kill_at="", **how):
+    (folder / "small.toml").write_text(text)
+    environment = {"MUSICEMO_TEST_KILL_AT": kill_at}
+    return launcher.run("run", "small.toml", *arguments, folder=folder, environment=environment, **how)
+
+
+def found(folder, runs="runs"):
+    return {path.parent.name: path for path in sorted((folder / runs).glob("*/*"))}
+
+
+def results(directory):
+    return json.loads((directory / "results.json").read_text())
+
+
+def content(directory):
+    """Return all of a run that is not of the time that it took."""
+    text = (directory / "predictions.csv").read_text() + (directory / "experiment.toml").read_text()
+    network = torch.load(directory / "checkpoints" / "best.pt", weights_only=True)["network"]
+    return (
+        text,
+        (directory / "history.jsonl").read_text(),
+        {name: one.tolist() for name, one in network.items()},
+    )
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory):
+    """Return a folder in which all four variants were run side by side, and what was printed."""
+    from launcher import launcher
+
+    folder = tmp_path_factory.mktemp("swept")
+    return folder, run(launcher(), folder, "--jobs", "2")
+
+
+def test_every_variant_is_run_and_a_line_and_a_table_say_what_came_out(swept):
+    folder, finished = swept
+    assert (finished.code, list(found(folder))) == (0, FOUR)
+    assert {results(path)["status"] for path in found(folder).values()} == {"done"}
+    assert results(found(folder)[FOUR[1]])["variant"] == {"hidden": 4, "epochs": 3}
+    first, *rest = finished.out.splitlines()
+    assert first == "4 runs, 2 at a time"
+    lines = sorted(rest[:4])
+    for line, name in zip(lines, FOUR, strict=True):
+        score = results(found(folder)[name])["metrics"]["test"]["valence"]["spearman"]["value"]
+        assert line.startswith(f"{name}, seed 0: valence Spearman {score:.3f}, genre accuracy ")
+        assert re.search(r"\(test part, epoch \d of \d; \d+ s\)$", line)
+    rows = [line.split() for line in rest[5:] if line.startswith("small-")]
+    assert [row[:3] for row in rows] == [[name, "1", task] for task in ("valence", "genre") for name in FOUR]
+    assert "epoch 1/" not in finished.out
+    assert "Running: 4 runs" in finished.err
+
+
+def test_a_run_is_the_same_alone_and_beside_others(swept, launcher, tmp_path):
+    folder, _ = swept
+    finished = run(launcher, tmp_path, "--jobs", "1")
+    assert (finished.code, finished.err) == (0, "")
+    assert "epoch 1/2" in finished.out
+    for name, directory in found(tmp_path).items():
+        assert content(directory) == content(found(folder)[name])
+        assert json.loads((directory / "environment.json").read_text())["threads"] == 1
+
+
+def test_a_runs_own_file_repeats_it(swept, launcher, tmp_path):
+    folder, _ = swept
+    directory = found(folder)[FOUR[3]]
+    finished = launcher.run("run", directory / "experiment.toml", folder=tmp_path)
+    assert finished.code == 0
+    assert content(found(tmp_path)[FOUR[3]]) == content(directory)
+
+
+def test_what_is_done_is_left_alone(swept, launcher):
+    folder, _ = swept
+    before = {
+        path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file() and path.suffix != ".toml"
+    }
+    finished = run(launcher, folder, "--jobs", "2", "--only", "epochs=2")
+    assert finished.code == 0
+    assert finished.out.count("done before") == 2
+    assert "2 of 2 runs had been made before; --no-resume makes them again" in finished.out
+    after = {
+        path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file() and path.suffix != ".toml"
+    }
+    assert before == {path: when for path, when in after.items() if path.name != ".lock"} | {
+        path: when for path, when in before.items() if path.name == ".lock"
+    }
+
+
+def test_a_run_that_dies_leaves_the_others_and_is_continued(swept, launcher, tmp_path):
+    folder, _ = swept
+    finished = run(launcher, tmp_path, "--jobs", "2", "--only", "hidden=8", kill_at="epoch_finished:3")
+    assert finished.code == 1
+    assert (
+        "error: small-hidden8-epochs3, seed 0: its process died: SIGKILL, as when memory runs out"
+        in finished.err
+    )
+    assert "error: 1 of 2 runs failed: small-hidden8-epochs3, seed 0" in finished.err
+    assert {name: results(path)["status"] for name, path in found(tmp_path).items()} == {
+        FOUR[2]: "done",
+        FOUR[3]: "running",
+    }
+    finished = run(launcher, tmp_path, "--jobs", "2", "--only", "hidden=8")
+    assert finished.code == 0
+    assert results(found(tmp_path)[FOUR[3]])["resumed_after_epoch"] >= 2
+    assert content(found(tmp_path)[FOUR[3]])[1:] == content(found(folder)[FOUR[3]])[1:]
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_a_failure_is_told_and_the_others_go_on(jobs, launcher, tmp_path):
+    text = (
+        MATRIX.replace("[2, 3]", "[2]")
+        + """
+[[matrix.override]]
+where = { hidden = 4 }
+set = { dataset.nan_track = 7 }
+"""
+    )
+    finished = run(launcher, tmp_path, "--jobs", jobs, "--set", "seeds=[0, 1]", text=text)
+    assert finished.code == 2
+    errors = [line for line in finished.err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 2
+    assert re.match(r"error: small-hidden4-epochs2, seed [01]: track 'track007': is nan at row 2", errors[0])
+    assert errors[1].startswith("error: 2 of 4 runs failed: small-hidden4-epochs2, seed ")
+    assert list(found(tmp_path)) == [FOUR[2]]
+    assert re.search(r"^small-hidden8-epochs2 +2 +valence ", finished.out, re.MULTILINE)
+
+
+def test_an_interruption_ends_every_run_and_leaves_them_to_be_continued(launcher, tmp_path):
+    (tmp_path / "small.toml").write_text(MATRIX.replace("[2, 3]", "[100000]"))
+    process = launcher.start(
+        "run", "small.toml", "--jobs", "2", "--set", "training.early_stopping.patience=false", folder=tmp_path
+    )
+    end = time.monotonic() + 120
+    while len(list((tmp_path / "runs").glob("*/*/checkpoints/last.pt"))) < 2:
+        assert time.monotonic() < end, "nothing was trained"
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGINT)
+    finished = process.wait()
+    assert finished.code == 130
+    assert "interrupted: musicemo run with --resume goes on where a run stopped" in finished.err
+    statuses = [results(path)["status"] for path in found(tmp_path).values()]
+    assert statuses == ["interrupted", "interrupted"]
+
+
+def test_replicates_are_run_side_by_side_too(launcher, tmp_path):
+    finished = run(
+        launcher,
+        tmp_path,
+        "--jobs",
+        "2",
+        "--set",
+        "seeds=[3, 4]",
+        "--set",
+        "training.epochs=1",
+        text=fakes_module.EXPERIMENT,
+    )
+    assert finished.code == 0, finished.err
+    assert sorted(path.name[-5:] for path in (tmp_path / "runs" / "small").iterdir()) == ["seed3", "seed4"]
+    assert "small: mean ± standard deviation over 2 runs, test part" in finished.out
