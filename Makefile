@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN = $(VENV)/bin
 INSTALL = $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint docs bench clean
 
 demo: $(VENV)/installed ## Train the default experiment on synthesised music.
 	$(BIN)/musicemo run experiments/multitask.toml
@@ -15,6 +15,9 @@ lint: $(VENV)/installed-lint ## Check style and types.
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+docs: $(VENV)/installed-docs ## Build the site in build/site; warnings are errors.
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 bench: $(VENV)/installed-test ## Measure speed, as ratios: minutes, on a machine with nothing else to do.
 	$(BIN)/python benchmarks/training.py

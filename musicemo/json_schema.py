@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -15,7 +16,7 @@ from musicemo.data import JoiningSettings
 from musicemo.errors import InputError
 from musicemo.experiment import ExperimentTable
 
-__all__ = ["component_schema", "experiment_schema"]
+__all__ = ["component_schema", "experiment_schema", "in_words"]
 
 Json = dict[str, Any]
 
@@ -134,6 +135,31 @@ def component_schema(kind: str, name: str, component: Any) -> Json:
     found["required"] = ["type", *found.get("required", ())]
     found["description"] = summary(component)
     return found
+
+
+def in_words(schema: Json, definitions: Json) -> str:
+    """Return a JSON Schema in words: ``integer > 0``, ``"l2" or "kl"``, ``array of number, or absent``."""
+    if "$ref" in schema:
+        return in_words(definitions[schema["$ref"].rpartition("/")[2]], definitions)
+    if "const" in schema:
+        return json.dumps(schema["const"])
+    if "enum" in schema:
+        return " or ".join(json.dumps(value) for value in schema["enum"])
+    if "anyOf" in schema:
+        return " or ".join(
+            "absent" if branch.get("type") == "null" else in_words(branch, definitions)
+            for branch in schema["anyOf"]
+        )
+    kind = str(schema.get("type", "anything"))
+    if kind == "string" and schema.get("format") == "path":
+        return "path"
+    if kind == "array" and isinstance(schema.get("items"), dict):
+        return f"array of {in_words(schema['items'], definitions)}"
+    if kind == "object":
+        inner = schema.get("additionalProperties")
+        return f"table of {in_words(inner, definitions)}" if isinstance(inner, dict) else "table"
+    signs = {"exclusiveMinimum": ">", "minimum": ">=", "exclusiveMaximum": "<", "maximum": "<="}
+    return " ".join([kind, *(f"{sign} {schema[name]}" for name, sign in signs.items() if name in schema)])
 
 
 def _components(kind: str) -> Iterator[tuple[str, Json]]:

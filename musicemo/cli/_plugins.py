@@ -170,6 +170,7 @@ def _heading(row: dict[str, Any]) -> list[str]:
 def _table(row: dict[str, Any], schema: dict[str, Any]) -> str:
     """Return the TOML table with every default; what has none is a comment."""
     from musicemo import _toml
+    from musicemo.json_schema import in_words
 
     lines = [*_heading(row), f"[{_TABLES.get(row['kind'], row['kind'])}]", f'type = "{row["name"]}"']
     definitions = schema.get("$defs", {})
@@ -178,7 +179,7 @@ def _table(row: dict[str, Any], schema: dict[str, Any]) -> str:
             continue
         told = f"{found['description']} " if "description" in found else ""
         lines += textwrap.wrap(
-            f"{told}({_typed(found, definitions)})", 100, initial_indent="# ", subsequent_indent="# "
+            f"{told}({in_words(found, definitions)})", 100, initial_indent="# ", subsequent_indent="# "
         )
         default = found.get("default")
         if default is None:
@@ -186,28 +187,3 @@ def _table(row: dict[str, Any], schema: dict[str, Any]) -> str:
         else:
             lines.append(f"{key} = {_toml.inline(default)}")
     return "\n".join(lines)
-
-
-def _typed(schema: dict[str, Any], definitions: dict[str, Any]) -> str:
-    """Return a JSON Schema in words: ``integer > 0``, ``"l2" or "kl"``, ``array of number, or absent``."""
-    if "$ref" in schema:
-        return _typed(definitions[schema["$ref"].rpartition("/")[2]], definitions)
-    if "const" in schema:
-        return json.dumps(schema["const"])
-    if "enum" in schema:
-        return " or ".join(json.dumps(value) for value in schema["enum"])
-    if "anyOf" in schema:
-        return " or ".join(
-            "absent" if branch.get("type") == "null" else _typed(branch, definitions)
-            for branch in schema["anyOf"]
-        )
-    kind = str(schema.get("type", "anything"))
-    if kind == "string" and schema.get("format") == "path":
-        return "path"
-    if kind == "array" and isinstance(schema.get("items"), dict):
-        return f"array of {_typed(schema['items'], definitions)}"
-    if kind == "object":
-        inner = schema.get("additionalProperties")
-        return f"table of {_typed(inner, definitions)}" if isinstance(inner, dict) else "table"
-    signs = {"exclusiveMinimum": ">", "minimum": ">=", "exclusiveMaximum": "<", "maximum": "<="}
-    return " ".join([kind, *(f"{sign} {schema[name]}" for name, sign in signs.items() if name in schema)])

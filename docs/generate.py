@@ -1,0 +1,257 @@
+"""The pages of the reference that are made of the code, for mkdocs: components, commands, the experiment file."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import typer
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+
+from musicemo import _toml, registry
+from musicemo._docstrings import sections, summary
+from musicemo.cli._app import make_app
+from musicemo.contracts import PROVIDED
+from musicemo.json_schema import component_schema, experiment_schema, in_words
+
+Json = dict[str, Any]
+
+_PLURALS = {"dataset": "datasets", "model": "models", "loss": "losses", "weighting": "weightings"}
+_LEADS = {
+    "dataset": "What `[dataset] type` can be. [How to use them](../datasets.md) has layouts, sources and licences.",
+    "model": "What `[model] type` can be: a backbone from `x` `[batch, time, feature]` to an embedding.",
+    "loss": "What a term of a task's `loss` can be; each has a `weight` too.",
+    "weighting": "What `[weighting] type` can be: from the tasks' losses to gradients.",
+}
+#: Pages that the navigation has a place for.
+_COMING = {"models.md", "reports.md", "plugins.md", "reproduction.md", "weightings.md", "evaluation.md"}
+_API = {
+    "contracts": "What a plugin author implements.",
+    "ops": "Differentiable ranks and correlations. [Soft ranks](../soft-ranks.md) explains them.",
+    "audio": "From a song to its features. [Extract features](../extraction.md) has the command line.",
+    "testing": "For the tests of plugin authors.",
+    "prediction": "Trained runs: songs, evaluation, export.",
+}
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Leave pages out of the navigation that are not written yet."""
+    config.nav = list(_there(config.nav, Path(config.docs_dir)))
+    return config
+
+
+def _there(nav: Any, docs: Path) -> Iterator[Any]:
+    for entry in nav:
+        if isinstance(entry, dict):
+            ((title, inner),) = entry.items()
+            if isinstance(inner, list):
+                yield {title: list(_there(inner, docs))}
+            elif inner not in _COMING or (docs / inner).exists():
+                yield entry
+        else:
+            yield entry
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the generated pages."""
+    schema = experiment_schema()
+    pages = {f"{plural}.md": _components(kind) for kind, plural in _PLURALS.items()}
+    pages |= {f"{name}.md": _api(name) for name in _API}
+    pages["plugins.md"] = _plugins()
+    pages["hooks.md"] = _hooks()
+    pages["commands.md"] = _commands()
+    pages["experiment-file.md"] = _experiment_file(schema)
+    pages["run-directory.md"] = _run_directory(Path(config.docs_dir))
+    pages["experiment.schema.json"] = json.dumps(schema, indent=1)
+    for name, content in pages.items():
+        files.append(File.generated(config, f"reference/{name}", content=content))
+    return files
+
+
+def _components(kind: str) -> str:
+    names = [claim.name for claim in registry.claims(kind) if claim.distribution == "musicemo"]
+    lines = [f"# {_PLURALS[kind].capitalize()}", "", _LEADS[kind], ""]
+    for name in names:
+        lines += _component(kind, name)
+    return "\n".join(lines)
+
+
+def _component(kind: str, name: str) -> Iterator[str]:
+    component = registry.load(kind, name)
+    schema = component_schema(kind, name, component)
+    told = sections(component)
+    yield from (f"## {name}", "", _markdown(told[""]), "")
+    keys = {key: found for key, found in schema["properties"].items() if key != "type"}
+    if keys:
+        yield from ("| key | type | default | |", "|---|---|---|---|")
+        for key, found in keys.items():
+            default = "required" if key in schema["required"] else _default(found)
+            kind_ = _cell(in_words(found, schema.get("$defs", {})))
+            yield f"| `{key}` | {kind_} | {default} | {_cell(_markdown(found.get('description', '')))} |"
+        yield ""
+    required = "".join(f"\n{key} = ..." for key in keys if key in schema["required"])
+    written = {"loss": f'loss = {{ type = "{name}" }}'}.get(kind, f'[{kind}]\ntype = "{name}"{required}')
+    yield from ("```text", written, "```", "")
+    if raised := told.get("Raises"):
+        yield from (
+            "Refuses: " + _markdown(re.sub(r"^(InputError|RunError): ", "", " ".join(raised.split()))),
+            "",
+        )
+    yield from (f"Class `{component.__module__}.{component.__qualname__}`.", "")
+
+
+def _plugins() -> str:
+    lines = ["# Plugins", "", "Always on: each implements [hooks](hooks.md).", ""]
+    for claim in registry.claims("plugin"):
+        if claim.distribution == "musicemo":
+            component = registry.load("plugin", claim.name)
+            hooks = ", ".join(f"`{name}`" for name in dir(component) if name.startswith("musicemo_"))
+            lines += [
+                f"## {claim.name}",
+                "",
+                _markdown(sections(component)[""]),
+                "",
+                f"Implements {hooks}.",
+                "",
+            ]
+    return "\n".join(lines)
+
+
+def _hooks() -> str:
+    from musicemo.hookspecs import Hookspecs
+
+    lead = sections(inspect.getmodule(Hookspecs))[""]
+    lines = ["# Hooks", "", _markdown(lead), "", summary(Hookspecs), ""]
+    for name, function in vars(Hookspecs).items():
+        if name.startswith("musicemo_"):
+            parameters = [
+                str(one) for one in inspect.signature(function).parameters.values() if one.name != "self"
+            ]
+            heading = f"## {name}"
+            signature = f"def {name}({', '.join(['self', *parameters])}) -> None: ..."
+            lines += [
+                heading,
+                "",
+                "```python",
+                "@hookimpl",
+                signature,
+                "```",
+                "",
+                _markdown(sections(function)[""]),
+                "",
+            ]
+    return "\n".join(lines)
+
+
+def _commands() -> str:
+    group: Any = typer.main.get_command(make_app())
+    lines = ["# Commands", "", "`musicemo COMMAND --help` prints the same.", ""]
+    for name, command in group.commands.items():
+        lines += _command(f"musicemo {name}", command)
+    return "\n".join(lines)
+
+
+def _command(name: str, command: Any) -> Iterator[str]:
+    context = command.context_class(command, info_name=name)
+    usage = " ".join(command.collect_usage_pieces(context))
+    yield from (f"## {name}", "", "```text", f"{name} {usage}".strip(), "```", "")
+    yield from (_markdown(inspect.cleandoc(command.help or "")), "")
+    rows = []
+    for parameter in command.params:
+        if record := _record(parameter, context):
+            rows.append("| {} | {} |".format(*record))
+    if rows:
+        yield from ("| | |", "|---|---|", *rows, "")
+    for inner, subcommand in getattr(command, "commands", {}).items():
+        yield from _command(f"{name} {inner}", subcommand)
+
+
+def _record(parameter: Any, context: Any) -> tuple[str, str] | None:
+    """Return how an argument or option is written, and its help; None for one that is hidden."""
+    found = parameter.get_help_record(context)
+    return (f"`{found[0]}`", _cell(found[1])) if found else None
+
+
+def _experiment_file(schema: Json) -> str:
+    definitions = schema["$defs"]
+    lines = [
+        "# Experiment files",
+        "",
+        "Every key of the TOML, from the schema that checks it. [How to write one](../experiments.md) explains; "
+        "[experiment.schema.json](experiment.schema.json) is the JSON Schema that `musicemo schema` prints, with the "
+        "built-in components.",
+        "",
+        *_keys("The file", schema, definitions),
+    ]
+    for name, found in schema["properties"].items():
+        table = definitions.get(found.get("$ref", "").rpartition("/")[2])
+        if table and "properties" in table:
+            lines += _keys(f"[{name}]", table, definitions)
+    lines += _keys("[tasks.NAME]", definitions["TaskSettings"], definitions)
+    training = definitions["TrainingSettings"]["properties"]
+    for name in ("optimizer", "schedule"):
+        for kind, place in training[name]["discriminator"]["mapping"].items():
+            table = definitions[place.rpartition("/")[2]]
+            lines += _keys(f'training.{name}, type = "{kind}"', table, definitions)
+    lines += _keys("training.early_stopping", definitions["EarlyStoppingSettings"], definitions)
+    return "\n".join(lines)
+
+
+def _keys(title: str, table: Json, definitions: Json) -> Iterator[str]:
+    yield from (f"## {title}", "", _markdown(table.get("description", "")), "")
+    yield from ("| key | type | default | |", "|---|---|---|---|")
+    for key, found in table["properties"].items():
+        if key != "type":
+            kind = _cell(_kind(found, definitions))
+            yield f"| `{key}` | {kind} | {_default(found)} | {_cell(_markdown(found.get('description', '')))} |"
+    yield ""
+
+
+def _kind(found: Json, definitions: Json) -> str:
+    place = found.get("$ref", "").rpartition("/")[2]
+    if place or "oneOf" in found or "discriminator" in found:
+        return "component" if place in PROVIDED else "table"
+    return re.sub(r"\banything\b", "table", in_words(found, definitions))
+
+
+def _run_directory(docs: Path) -> str:
+    text = (docs / "experiments.md").read_text(encoding="utf-8")
+    _, _, section = text.partition("## What a run leaves behind\n")
+    section = re.split(r"^## ", section, maxsplit=1, flags=re.MULTILINE)[0]
+    if not section:
+        raise ValueError("docs/experiments.md says nowhere what a run leaves behind")
+    return f"# The run directory\n{section}\n## Read it in Python\n\n::: musicemo.runs\n"
+
+
+def _api(name: str) -> str:
+    return f"# musicemo.{name}\n\n{_API[name]}\n\n::: musicemo.{name}\n    options:\n      show_root_heading: false\n"
+
+
+def _default(found: Json) -> str:
+    if found.get("default") is None:
+        return ""
+    default = found["default"]
+    return "" if isinstance(default, dict) else f"`{_cell(_toml.inline(default))}`"
+
+
+def _markdown(text: str) -> str:
+    """Return a docstring as Markdown: literal blocks fenced, double backticks single."""
+    text = re.sub(
+        r"::\n\n((?:    .*\n|\n)+)", lambda block: f":\n\n```text\n{_dedent(block[1])}\n```\n\n", text + "\n"
+    )
+    return (
+        text.replace("``", "`").replace("`\u0060text", "```text").strip() if "```" not in text else text.strip()
+    )
+
+
+def _dedent(text: str) -> str:
+    return inspect.cleandoc(text)
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
