@@ -21,7 +21,7 @@ ROOMS = (
     ("errors", "settings", "_version"),
     ("files", "_local", "_toml", "progress", "workers", "charts"),
     ("_problems", "_matrix"),
-    ("ops", "evaluation"),
+    ("ops", "evaluation", "gradients"),
     ("contracts",),
     ("audio",),
     ("data", "hookspecs"),

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from musicemo.contracts import Weighting
-from musicemo.errors import InputError, nearest
+from musicemo_builtin.weightings._losses import WeightsByTask, by_task
 
 __all__ = ["Constant"]
 
@@ -32,16 +30,9 @@ class Constant(Weighting):
         InputError: `weights` names a task that is not there, leaves one out, or is zero throughout.
     """
 
-    def __init__(
-        self,
-        *,
-        tasks: Sequence[str],
-        weights: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] | None = None,
-    ) -> None:
+    def __init__(self, *, tasks: Sequence[str], weights: WeightsByTask | None = None) -> None:
         super().__init__(tasks=tasks)
-        if weights is not None:
-            _check(weights, self.tasks)
-        self.weights = {task: 1.0 if weights is None else float(weights[task]) for task in self.tasks}
+        self.weights = dict(zip(self.tasks, by_task("weights", weights, self.tasks), strict=True))
 
     def combine(self, losses: Mapping[str, Tensor]) -> Tensor:
         """Return the weighted sum of the losses."""
@@ -50,21 +41,3 @@ class Constant(Weighting):
     def scalars(self) -> dict[str, float]:
         """Return each task's weight."""
         return {f"weight/{task}": weight for task, weight in self.weights.items()}
-
-
-def _check(weights: Mapping[str, float], tasks: Sequence[str]) -> None:
-    listed = f"(tasks: {', '.join(tasks)})"
-    problems = [
-        f"weights: there is no task {name!r}{nearest(name, tasks)} {listed}"
-        for name in weights
-        if name not in tasks
-    ]
-    problems += [
-        f"weights: task {task!r} has no weight; give one to every task, or to none {listed}"
-        for task in tasks
-        if task not in weights
-    ]
-    if not problems and not any(weights.values()):
-        problems = [f"weights: every task has weight 0, so there is nothing to train {listed}"]
-    if problems:
-        raise InputError(*problems)

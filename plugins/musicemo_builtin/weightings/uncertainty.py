@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
-from typing import Annotated
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
-from musicemo.contracts import Weighting
+from musicemo_builtin.weightings._losses import LossWeighting, Number, warn_of_negative
 
 __all__ = ["Uncertainty"]
 
+_NO_MINIMUM = "exp(-s) * loss + s then has no minimum, s falls without bound and the task's weight explodes"
 
-class Uncertainty(Weighting):
+
+class Uncertainty(LossWeighting):
     """Trained weights: each task's loss is divided by an uncertainty that the optimizer finds.
 
         sum_t exp(-s[t]) * loss[t] + s[t]
@@ -37,20 +36,20 @@ class Uncertainty(Weighting):
         initial: Every parameter's value at the start; 0 is a weight of 1.
     """
 
-    def __init__(
-        self, *, tasks: Sequence[str], initial: Annotated[float, Field(allow_inf_nan=False)] = 0.0
-    ) -> None:
+    def __init__(self, *, tasks: Sequence[str], initial: Number = 0.0) -> None:
         super().__init__(tasks=tasks)
         self.log_variance = nn.Parameter(torch.full((len(self.tasks),), float(initial)))
         self._warned: set[str] = set()
 
     def combine(self, losses: Mapping[str, Tensor]) -> Tensor:
         """Return the sum of the weighted losses and of the parameters."""
-        values = torch.stack([losses[task] for task in self.tasks if task in losses])
-        present = [index for index, task in enumerate(self.tasks) if task in losses]
-        s = self.log_variance if len(present) == len(self.tasks) else self.log_variance[present]
-        self._warn_of_negative([self.tasks[index] for index in present], values)
-        return (torch.exp(-s) * values + s).sum()
+        warn_of_negative(losses, self._warned, _NO_MINIMUM)
+        return super().combine(losses)
+
+    def objective(self, losses: Tensor, present: slice | list[int]) -> Tensor:
+        """Return the objective of losses `[n]`."""
+        s = self.log_variance[present]
+        return (torch.exp(-s) * losses + s).sum()
 
     def scalars(self) -> dict[str, float]:
         """Return each task's weight exp(-s), and s."""
@@ -59,15 +58,3 @@ class Uncertainty(Weighting):
         return {f"weight/{task}": weight for task, weight in weights.items()} | {
             f"log_variance/{task}": value for task, value in zip(self.tasks, s.tolist(), strict=True)
         }
-
-    def _warn_of_negative(self, tasks: Sequence[str], losses: Tensor) -> None:
-        for task, negative in zip(tasks, (losses.detach() < 0).tolist(), strict=True):
-            if negative and task not in self._warned:
-                self._warned.add(task)
-                warnings.warn(
-                    f"the loss of task {task!r} is negative: exp(-s) * loss + s then has no minimum, s falls "
-                    "without bound and the task's weight explodes. Use terms that are never negative (such as "
-                    'soft-spearman in its default form, or pearson), or the weighting "constant"',
-                    UserWarning,
-                    stacklevel=3,
-                )

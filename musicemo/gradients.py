@@ -1,0 +1,137 @@
+"""Each task's gradient on the parameters that the tasks share, and what it weighs in a step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+__all__ = ["TaskGradients", "WeightTrace"]
+
+
+class TaskGradients:
+    """The Jacobian of the tasks' losses with respect to the shared parameters, a row per task.
+
+    Every task's loss is differentiated on its own, once, through its head to the embedding; the backbone is then
+    gone through backward once per task, one after the other: unlike a vectorized pass this holds for every
+    layer, recurrent ones on CUDA included, and on a CPU it is no slower. Parameters that no task reaches are left
+    out, as an ordinary backward pass leaves them.
+
+    Args:
+        losses: task -> loss, a scalar.
+        embedding: what the backbone gave, `[batch, embedding]`.
+        shared: parameters of the backbone.
+        heads: task -> parameters of its head, whose gradients are accumulated in `.grad` as they are found; None
+            leaves them, and the graph, untouched.
+        scale: of mixed precision: `rows` are free of it, and what is written to a `.grad` bears it.
+    """
+
+    def __init__(
+        self,
+        losses: Mapping[str, Tensor],
+        embedding: Tensor,
+        shared: Sequence[Tensor],
+        heads: Mapping[str, Sequence[Tensor]] | None,
+        scale: Callable[[Tensor], Tensor],
+    ) -> None:
+        first = next(iter(losses.values()))
+        self._factor = scale(torch.ones_like(first, requires_grad=False))
+        through = embedding.requires_grad and len(shared) > 0
+        arriving = [
+            _through_head(scale(loss), embedding if through else None, heads, task, keep=heads is None)
+            for task, loss in losses.items()
+        ]
+        found = _through_backbone(embedding, shared, arriving, keep=heads is None) if through else []
+        reached = [any(row[index] is not None for row in found) for index in range(len(shared))]
+        #: The shared parameters that some task reaches.
+        self.parameters = [parameter for parameter, use in zip(shared, reached, strict=True) if use]
+        #: `[tasks, parameters]`, in the order of the losses; without a column where nothing is shared.
+        self.rows = self._joined(found, reached, len(losses), first)
+
+    def _joined(
+        self, found: Sequence[Sequence[Tensor | None]], reached: Sequence[bool], tasks: int, like: Tensor
+    ) -> Tensor:
+        if not self.parameters:
+            return like.new_zeros((tasks, 0))
+        rows = self.parameters[0].new_empty((tasks, sum(p.numel() for p in self.parameters)))
+        for row, gradients in zip(rows, found, strict=True):
+            used = [gradient for gradient, use in zip(gradients, reached, strict=True) if use]
+            parts = zip(used, self.parameters, strict=True)
+            torch.cat([p.new_zeros(p.numel()) if g is None else g.reshape(-1) for g, p in parts], out=row)
+        return rows.div_(self._factor)
+
+    def accumulate(self, direction: Tensor) -> None:
+        """Add a direction `[parameters]` to the shared parameters' `.grad`."""
+        sizes = [parameter.numel() for parameter in self.parameters]
+        parts = torch.split(direction * self._factor, sizes)
+        for parameter, part in zip(self.parameters, parts, strict=True):
+            gradient = part.view_as(parameter).to(parameter.dtype)
+            if parameter.grad is None:
+                parameter.grad = gradient
+            else:
+                parameter.grad += gradient
+
+
+def _through_head(
+    loss: Tensor,
+    embedding: Tensor | None,
+    heads: Mapping[str, Sequence[Tensor]] | None,
+    task: str,
+    *,
+    keep: bool,
+) -> Tensor | None:
+    """Fill in the head's gradients; return the embedding's, None if the loss does not depend on it."""
+    own = list(heads[task]) if heads is not None else []
+    inputs = [*own, *([] if embedding is None else [embedding])]
+    if not inputs or not loss.requires_grad:
+        return None
+    gradients = torch.autograd.grad(loss, inputs, retain_graph=keep or None, allow_unused=True)
+    for parameter, gradient in zip(own, gradients, strict=False):
+        if gradient is not None:
+            parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
+    return gradients[-1] if embedding is not None else None
+
+
+def _through_backbone(
+    embedding: Tensor, shared: Sequence[Tensor], arriving: Sequence[Tensor | None], *, keep: bool
+) -> list[Sequence[Tensor | None]]:
+    """Return, for each task, its gradient on each of the shared parameters."""
+    last = max((index for index, gradient in enumerate(arriving) if gradient is not None), default=-1)
+    nothing: list[Tensor | None] = [None] * len(shared)
+    return [
+        nothing
+        if gradient is None
+        else torch.autograd.grad(
+            embedding, shared, gradient, retain_graph=keep or index < last, allow_unused=True
+        )
+        for index, gradient in enumerate(arriving)
+    ]
+
+
+class WeightTrace:
+    """What every task weighed in the steps of an epoch, and the mean of it; nothing waits for a device meanwhile."""
+
+    def __init__(self, tasks: Sequence[str]) -> None:
+        self._tasks = tuple(tasks)
+        self._totals: Tensor | None = None
+
+    def clear(self) -> None:
+        """Forget the steps so far: an epoch begins."""
+        self._totals = None
+
+    @torch.no_grad()
+    def add(self, tasks: Iterable[str], weights: Tensor) -> None:
+        """Take in the weights `[tasks]` of a step, of tasks that have a label in it."""
+        present = tuple(tasks)
+        if self._totals is None:
+            self._totals = torch.zeros((2, len(self._tasks)), dtype=torch.float64, device=weights.device)
+        where = slice(None) if present == self._tasks else [self._tasks.index(task) for task in present]
+        self._totals[:, where] += torch.stack([weights.double(), torch.ones_like(weights, dtype=torch.float64)])
+
+    def means(self) -> dict[str, float]:
+        """Return ``weight/<task>``, the mean over the steps in which the task had a label, for tasks that had."""
+        if self._totals is None:
+            return {}
+        found = zip(self._tasks, *self._totals.tolist(), strict=True)
+        return {f"weight/{task}": total / steps for task, total, steps in found if steps}

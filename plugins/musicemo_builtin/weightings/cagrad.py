@@ -1,0 +1,49 @@
+"""The `cagrad` weighting."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from pydantic import Field
+from torch import Tensor
+
+from musicemo_builtin.weightings._torchjd import Aggregation
+
+__all__ = ["CAGrad"]
+
+
+class CAGrad(Aggregation):
+    """Conflict-averse descent: the direction near the mean gradient that is best for the task it serves worst.
+
+        max_d min_t g[t] . d,  |d - g0| <= c |g0|,  g0 the mean of the g[t]
+
+    c = 0 is the mean gradient; from 1 on no task is opposed.
+
+    B. Liu, X. Liu, X. Jin, P. Stone and Q. Liu, "Conflict-Averse Gradient Descent for Multi-task Learning", NeurIPS
+    2021. The paper has c of 0.2 to 0.5.
+
+    Args:
+        tasks: Names of the tasks.
+        c: How far from the mean gradient, relative to its length.
+        norm_eps: Gradients whose combination is shorter, once they are normalized, are taken for zero.
+
+    Raises:
+        InputError: torchjd or its solver is not installed.
+    """
+
+    requires = ("cvxpy", "clarabel")
+
+    def __init__(
+        self,
+        *,
+        tasks: Sequence[str],
+        c: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.5,
+        norm_eps: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0001,
+    ) -> None:
+        super().__init__(tasks=tasks)
+        self.c, self.norm_eps = c, norm_eps
+
+    def make(self, torchjd: Any, tasks: Sequence[str], like: Tensor) -> Any:
+        """Return torchjd's `CAGrad`."""
+        return torchjd.CAGrad(self.c, self.norm_eps)

@@ -1,0 +1,53 @@
+"""The `cosmos` weighting."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn.functional import cosine_similarity
+
+from musicemo_builtin.weightings._losses import LossWeighting, WeightsByTask, by_task
+
+__all__ = ["COSMOS"]
+
+
+class COSMOS(LossWeighting):
+    """A weighted sum, less the cosine between the losses and the weights: it asks for losses in that proportion.
+
+        sum_t w[t] * loss[t] - c * cos(w, loss)
+
+    over the tasks t that have a label in the batch, with w -> `weights` and c -> `penalty`.
+
+    M. Ruchte and J. Grabocka, "Scalable Pareto Front Approximation for Deep Multi-Objective Learning", ICDM 2021.
+    The paper draws w anew in each step and feeds it to the network, which traces the whole front; here it stays.
+
+    Args:
+        tasks: Names of the tasks.
+        penalty: Of the angle; the paper has 0.01 to 8, by dataset.
+        weights: Task -> weight, for every task; 1 each by default.
+
+    Raises:
+        InputError: `weights` names a task that is not there, leaves one out, or is zero throughout.
+    """
+
+    def __init__(
+        self,
+        *,
+        tasks: Sequence[str],
+        penalty: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.1,
+        weights: WeightsByTask | None = None,
+    ) -> None:
+        super().__init__(tasks=tasks)
+        self.penalty = penalty
+        self.weights: Tensor
+        chosen = torch.tensor(by_task("weights", weights, self.tasks))
+        self.register_buffer("weights", chosen, persistent=False)
+
+    def objective(self, losses: Tensor, present: slice | list[int]) -> Tensor:
+        """Return the objective of losses `[n]`."""
+        weights = self.weights[present]
+        return (weights * losses).sum() - self.penalty * cosine_similarity(weights, losses, dim=0)

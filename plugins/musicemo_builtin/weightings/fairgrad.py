@@ -1,0 +1,49 @@
+"""The `fairgrad` weighting."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from pydantic import Field
+from torch import Tensor
+
+from musicemo_builtin.weightings._torchjd import Aggregation
+
+__all__ = ["FairGrad"]
+
+
+class FairGrad(Aggregation):
+    """Fair resource allocation: the step whose gains, task by task, maximize alpha-fairness.
+
+        (G w)[t] = w[t]^(-1 / alpha),  w > 0,  G the gradients' Gramian
+
+    alpha = 1 is proportional fairness, which is what `nash-mtl` finds; alpha = 0 the mean gradient; a large one
+    helps the worst-off task.
+
+    H. Ban and K. Ji, "Fair Resource Allocation in Multi-Task Learning", ICML 2024.
+
+    Args:
+        tasks: Names of the tasks.
+        alpha: The kind of fairness.
+        max_iters: Of the solver; a hundred per task by default.
+
+    Raises:
+        InputError: torchjd is not installed.
+    """
+
+    conflict_free = True
+
+    def __init__(
+        self,
+        *,
+        tasks: Sequence[str],
+        alpha: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0,
+        max_iters: Annotated[int, Field(ge=1)] | None = None,
+    ) -> None:
+        super().__init__(tasks=tasks)
+        self.alpha, self.max_iters = alpha, max_iters
+
+    def make(self, torchjd: Any, tasks: Sequence[str], like: Tensor) -> Any:
+        """Return torchjd's `FairGrad`."""
+        return torchjd.FairGrad(self.alpha, self.max_iters)

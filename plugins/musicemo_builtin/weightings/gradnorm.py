@@ -1,0 +1,104 @@
+"""The `gradnorm` weighting."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from musicemo.contracts import Step, Weighting
+from musicemo.gradients import TaskGradients
+from musicemo_builtin.weightings._losses import check_positive
+
+__all__ = ["GradNorm"]
+_LEAST = 1e-3
+
+
+class GradNorm(Weighting):
+    """Gradient normalization: weights that make the tasks' gradients equally long, longer for what learns slowly.
+
+        sum_t w[t] loss[t],  w trained on sum_t |G[t] - mean_i(G[i]) r[t]^alpha|,  sum_t w[t] the number of tasks
+
+    over the tasks t that have a label in the batch. G[t] is the norm of the gradient of w[t] loss[t], and r[t] the
+    loss relative to the first one seen of its task, over the mean of that over the tasks. The experiment's optimizer
+    trains w, the target mean(G) r^alpha being constant to it; no weight falls below a thousandth.
+
+    Z. Chen, V. Badrinarayanan, C.-Y. Lee and A. Rabinovich, "GradNorm: Gradient Normalization for Adaptive Loss
+    Balancing in Deep Multitask Networks", ICML 2018. There the norm is of the last shared layer's weights. Which
+    these are a backbone does not tell, so the norm is that of the embedding, what the layer gives: one backward pass
+    through the backbone instead of one per task. ``of = "shared"`` takes all of the backbone's parameters.
+
+    Args:
+        tasks: Names of the tasks.
+        alpha: How much tasks that learn slowly are favoured; 0 makes all gradients equally long.
+        of: What the gradient is taken by.
+
+    Raises:
+        InputError: A loss is negative.
+    """
+
+    positive_losses = True
+
+    def __init__(
+        self,
+        *,
+        tasks: Sequence[str],
+        alpha: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.5,
+        of: Literal["embedding", "shared"] = "embedding",
+    ) -> None:
+        super().__init__(tasks=tasks)
+        self.alpha, self.of = alpha, of
+        self.weights = nn.Parameter(torch.ones(len(self.tasks)))
+        self.first: Tensor
+        #: Every task's first loss; NaN of tasks that had no label yet.
+        self.register_buffer("first", torch.full((len(self.tasks),), torch.nan))
+
+    def backward(self, losses: Mapping[str, Tensor], step: Step) -> Tensor:
+        """Accumulate gradients in the parameters' `.grad`, the weights' included, and return the weighted sum."""
+        check_positive(losses)
+        where = [self.tasks.index(task) for task in losses]
+        weights = self.weights.detach()[where]
+        weighted = {task: weight * loss for weight, (task, loss) in zip(weights, losses.items(), strict=True)}
+        norms = self._descend(weighted, step)
+        values = torch.stack(list(losses.values())).detach()
+        first = self.first[where]
+        self.first[where] = torch.where(first.isnan(), values, first)
+        self.weights.grad = torch.zeros_like(self.weights)
+        self.weights.grad[where] = step.scale(self._slope(norms, values / self.first[where], weights))
+        self.trace.add(losses, weights)
+        return torch.stack(list(weighted.values())).sum().detach()
+
+    def _descend(self, weighted: Mapping[str, Tensor], step: Step) -> Tensor:
+        """Fill in the network's gradients and return the norm of each task's, `[tasks]`."""
+        embedding = step.embedding
+        if self.of == "shared":
+            found = step.gradients(weighted)
+            if found.parameters:
+                found.accumulate(found.rows.sum(dim=0))
+            return _norms(found)
+        through = [embedding] if embedding.requires_grad else []
+        found = TaskGradients(weighted, embedding, through, step.heads, step.scale)
+        if through:
+            embedding.backward(step.scale(found.rows.sum(dim=0)).view_as(embedding))  # type: ignore[no-untyped-call]
+        return _norms(found)
+
+    def _slope(self, norms: Tensor, relative: Tensor, weights: Tensor) -> Tensor:
+        """Return the derivative of the distances to the target by each weight, 0 where there is no gradient."""
+        rates = relative.nan_to_num(1.0, posinf=1.0)  # of a first loss of zero
+        rates = (rates / rates.mean()).nan_to_num(1.0, posinf=1.0)
+        target = norms.mean() * rates**self.alpha
+        return torch.sign(norms - target) * norms / weights
+
+    @torch.no_grad()
+    def step_finished(self, losses: Mapping[str, Tensor]) -> None:
+        """Bring the weights' sum back to the number of tasks."""
+        self.weights.clamp_(min=_LEAST)
+        self.weights.mul_(len(self.tasks) / self.weights.sum())
+
+
+def _norms(found: TaskGradients) -> Tensor:
+    norms: Tensor = torch.linalg.vector_norm(found.rows, dim=1)
+    return norms

@@ -1,0 +1,55 @@
+"""The `krum` weighting."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from pydantic import Field
+from torch import Tensor
+
+from musicemo.errors import InputError
+from musicemo_builtin.weightings._torchjd import Aggregation
+
+__all__ = ["Krum"]
+
+
+class Krum(Aggregation):
+    """The mean of the few gradients that are nearest to most others: what stands apart is not heard.
+
+    A task's score is the sum of the distances to its k - b - 2 nearest of k gradients, b -> `n_byzantine`; the
+    gradients with the `n_selected` lowest scores are averaged. A batch in which fewer than b + 3 tasks, or than
+    `n_selected`, have a label is averaged as it is.
+
+    P. Blanchard, E. M. El Mhamdi, R. Guerraoui and J. Stainer, "Machine Learning with Adversaries: Byzantine Tolerant
+    Gradient Descent", NeurIPS 2017: made for workers that may lie, here for tasks.
+
+    Args:
+        tasks: Names of the tasks.
+        n_byzantine: How many gradients are not to be trusted.
+        n_selected: How many are averaged.
+
+    Raises:
+        InputError: torchjd is not installed; there are too few tasks.
+    """
+
+    def __init__(
+        self,
+        *,
+        tasks: Sequence[str],
+        n_byzantine: Annotated[int, Field(ge=0)] = 0,
+        n_selected: Annotated[int, Field(ge=1)] = 1,
+    ) -> None:
+        super().__init__(tasks=tasks)
+        self.n_byzantine, self.n_selected = n_byzantine, n_selected
+        if len(self.tasks) < max(n_byzantine + 3, n_selected):
+            raise InputError(
+                f"n_byzantine = {n_byzantine} and n_selected = {n_selected} need "
+                f"{max(n_byzantine + 3, n_selected)} tasks or more; there are {len(self.tasks)}"
+            )
+
+    def make(self, torchjd: Any, tasks: Sequence[str], like: Tensor) -> Any:
+        """Return torchjd's `Krum`, or its `Mean` for too few tasks."""
+        if len(tasks) < max(self.n_byzantine + 3, self.n_selected):
+            return torchjd.Mean()
+        return torchjd.Krum(self.n_byzantine, self.n_selected)

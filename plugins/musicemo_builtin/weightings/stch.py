@@ -1,0 +1,56 @@
+"""The `stch` weighting."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from musicemo_builtin.weightings._losses import ByTask, LossWeighting, Positive, WeightsByTask, by_task
+
+__all__ = ["STCH"]
+
+
+class STCH(LossWeighting):
+    """Smooth Tchebycheff scalarization: a smooth maximum of the weighted losses.
+
+        mu * log sum_t exp(w[t] (loss[t] - z[t]) / mu)
+
+    over the tasks t that have a label in the batch, with w -> `weights` and z -> `reference`. As mu tends to 0 the
+    largest term alone is trained; with a large mu all are, by w. Choose it by the size of the weighted losses.
+
+    X. Lin, X. Zhang, Z. Yang, F. Liu, Z. Wang and Q. Zhang, "Smooth Tchebycheff Scalarization for Multi-Objective
+    Optimization", ICML 2024. The paper tries mu of 0.01, 0.1, 0.5 and 1.
+
+    Args:
+        tasks: Names of the tasks.
+        mu: The smoothing.
+        weights: Task -> weight, for every task; one over their number each by default.
+        reference: Task -> what its loss could be at best, for every task; 0 each by default.
+
+    Raises:
+        InputError: `weights` or `reference` names a task that is not there, or leaves one out.
+    """
+
+    def __init__(
+        self,
+        *,
+        tasks: Sequence[str],
+        mu: Positive = 0.1,
+        weights: WeightsByTask | None = None,
+        reference: ByTask | None = None,
+    ) -> None:
+        super().__init__(tasks=tasks)
+        self.mu = mu
+        self.weights: Tensor
+        self.reference: Tensor
+        chosen = torch.tensor(by_task("weights", weights, self.tasks, 1 / len(self.tasks)))
+        self.register_buffer("weights", chosen, persistent=False)
+        ideal = torch.tensor(by_task("reference", reference, self.tasks, 0.0, sign=False))
+        self.register_buffer("reference", ideal, persistent=False)
+
+    def objective(self, losses: Tensor, present: slice | list[int]) -> Tensor:
+        """Return the smooth maximum of losses `[n]`."""
+        weighted = self.weights[present] * (losses - self.reference[present])
+        return self.mu * torch.logsumexp(weighted / self.mu, dim=0)

@@ -1,0 +1,41 @@
+"""The `upgrad` weighting."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+from musicemo_builtin.weightings._losses import WeightsByTask
+from musicemo_builtin.weightings._torchjd import PreferenceAggregation
+
+__all__ = ["UPGrad"]
+
+
+class UPGrad(PreferenceAggregation):
+    """Every task's gradient is projected onto the cone of directions that oppose no task; the mean is followed.
+
+        sum_t p[t] pi(g[t]),  pi(g) the closest to g of all d with g[i] . d >= 0 for every task i
+
+    with p -> `preference`. No task's loss rises to first order, and in the step each gradient counts by its size.
+
+    P. Quinton and V. Rey, "Jacobian Descent for Multi-Objective Optimization", 2024.
+
+    Args:
+        tasks: Names of the tasks.
+        preference: Task -> weight p of its projection, for every task; one over their number each by default.
+
+    Raises:
+        InputError: torchjd or its solver is not installed; `preference` does not fit the tasks.
+    """
+
+    conflict_free = True
+    requires = ("qpsolvers", "quadprog")
+
+    def __init__(self, *, tasks: Sequence[str], preference: WeightsByTask | None = None) -> None:
+        super().__init__(tasks=tasks, preference=preference)
+
+    def make(self, torchjd: Any, tasks: Sequence[str], like: Tensor) -> Any:
+        """Return torchjd's `UPGrad`."""
+        return torchjd.UPGrad(self.preferred(tasks, like))
