@@ -164,6 +164,7 @@ class Assembly:
             self.weighting: Weighting = experiment.weighting.build(tasks=list(experiment.tasks))
             self.weighting.to(device)
         self.objective = Objective(tracks.tasks, _terms(experiment, tracks, train)).to(device)
+        self._check_signs(experiment)
         with source.blaming("dataset"):
             self.batches = make_batches(
                 self.features, tracks, split, self.training, seed, overfit_batches, experiment.proportions
@@ -172,6 +173,24 @@ class Assembly:
             check_monitor(self.training.early_stopping, tracks.tasks, self.batches)
         with torch.no_grad():
             self._rehearse(experiment, tracks, train[:2], device)
+
+    def _check_signs(self, experiment: Experiment) -> None:
+        """Refuse losses that may be negative if the weighting is defined for positive ones alone."""
+        if not self.weighting.positive_losses:
+            return
+        problems = [
+            experiment.source.error(
+                ("tasks", name, "loss"),
+                f"{type(term.loss).__name__} may be negative here, and the weighting "
+                f"{experiment.weighting.name!r} is defined for positive losses alone; use a term that is never "
+                'negative (such as soft-spearman in its default form), or the weighting "constant"',
+            )
+            for name, terms in self.objective.terms.items()
+            for term in terms
+            if getattr(term.loss, "may_be_negative", False)
+        ]
+        if problems:
+            raise InputError(*problems)
 
     def _rehearse(self, experiment: Experiment, tracks: Tracks, indices: Indices, device: torch.device) -> None:
         """Take two tracks through the network and the losses, to see that shapes are what they should be."""

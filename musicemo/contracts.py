@@ -230,13 +230,13 @@ class Weighting(nn.Module):
     """
 
     #: Whether the shared parameters go the same way, if not as far, when a task's loss is multiplied by a constant.
-    scale_invariant: ClassVar[bool] = False
+    scale_invariant: bool = False
     #: Whether no step opposes any task's gradient on the shared parameters.
-    conflict_free: ClassVar[bool] = False
+    conflict_free: bool = False
     #: Whether it is defined for losses above zero alone; a loss that may be negative is then refused.
     positive_losses: bool = False
     #: Whether it draws random numbers.
-    stochastic: ClassVar[bool] = False
+    stochastic: bool = False
     #: Whether `step_finished` wants the batch's losses under the new parameters: a forward pass more in each step.
     remeasures: bool = False
 

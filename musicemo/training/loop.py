@@ -6,6 +6,7 @@ import math
 import time
 import warnings
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any, Protocol
 
 import numpy as np
@@ -26,6 +27,7 @@ from musicemo.training.checkpoint import (
 from musicemo.training.evaluate import Collected, autocast, collect_predictions, to_evaluation
 from musicemo.training.objective import Objective
 from musicemo.training.optimization import Schedule, make_optimizer, trainable
+from musicemo.training.repetition import Repetition
 from musicemo.training.run import Run
 from musicemo.training.selection import MEAN_IMPROVEMENT, mean_improvement, mean_predictor_losses
 from musicemo.training.settings import TrainingSettings
@@ -146,6 +148,7 @@ class Trainer:
 
     def _train(self, epoch: int) -> dict[str, float]:
         self.run.network.train()
+        self.run.weighting.trace.clear()
         collected = Collected()
         totals = [0.0, 0.0]
         batches = self.parts["train"]
@@ -184,11 +187,9 @@ class Trainer:
 
     def _step(self, batch: Batch, collected: Collected, where: str) -> tuple[dict[str, float], float, float]:
         """Take one optimization step; return the losses, the objective and the gradients' norm."""
-        run, device = self.run, self.run.device
-        with autocast(device, self.settings.precision):
-            embedding, predictions = run.network(batch.x.to(device), batch.lengths.to(device))
-        predictions = {name: prediction.float() for name, prediction in predictions.items()}
-        losses = self._objective(predictions, batch.targets)
+        run = self.run
+        again = Repetition(run.network, run.device) if run.weighting.remeasures else nullcontext()
+        embedding, predictions, losses = self._forward(batch)
         values = dict(zip(losses, torch.stack(list(losses.values())).tolist(), strict=True))
         for name, value in values.items():
             if not math.isfinite(value):
@@ -201,10 +202,20 @@ class Trainer:
         norm = self._gradient_norm(where, values)
         self._scaler.step(self._optimizer)
         self._scaler.update()
-        with torch.no_grad():
+        with torch.no_grad(), again:
+            if run.weighting.remeasures:
+                *_, losses = self._forward(batch)
             run.weighting.step_finished({name: loss.detach() for name, loss in losses.items()})
         collected.add(predictions, batch.targets, batch.indices)
         return values, float(objective.detach()), norm
+
+    def _forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
+        """Return the embedding, the predictions and the losses of a batch."""
+        run, device = self.run, self.run.device
+        with autocast(device, self.settings.precision):
+            embedding, predictions = run.network(batch.x.to(device), batch.lengths.to(device))
+        predictions = {name: prediction.float() for name, prediction in predictions.items()}
+        return embedding, predictions, self._objective(predictions, batch.targets)
 
     def _gradient_norm(self, where: str, losses: Mapping[str, float]) -> float:
         """Return the norm of the network's gradients, after clipping them if that is asked for."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -50,7 +51,9 @@ class Aggregation(GradientWeighting):
             RunError: its solver fails.
         """
         try:
-            return part(gradients)
+            with warnings.catch_warnings():  # cvxpy's of problems that torchjd sets up
+                warnings.filterwarnings("ignore", "You are solving a parameterized problem that is not DPP")
+                return part(gradients)
         except Exception as error:  # what the solvers behind torchjd raise is theirs
             raise RunError(
                 f"weighting {type(self).__name__}: the solver fails on the tasks' gradients (norms "

@@ -43,6 +43,7 @@ class CAGrad(Aggregation):
     ) -> None:
         super().__init__(tasks=tasks)
         self.c, self.norm_eps = c, norm_eps
+        self.conflict_free = c >= 1
 
     def make(self, torchjd: Any, tasks: Sequence[str], like: Tensor) -> Any:
         """Return torchjd's `CAGrad`."""

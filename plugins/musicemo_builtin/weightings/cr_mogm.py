@@ -40,8 +40,6 @@ class CRMOGM(GradientWeighting):
         InputError: torchjd or the other's solver is not installed.
     """
 
-    stochastic = True  # as pcgrad is, which it may smooth
-
     def __init__(
         self,
         *,
@@ -52,6 +50,7 @@ class CRMOGM(GradientWeighting):
         super().__init__(tasks=tasks)
         self.alpha = alpha
         self.smoothed = _SMOOTHED[of](tasks=tasks)
+        self.stochastic = self.smoothed.stochastic
         self.weights: Tensor
         #: The average; NaN of tasks that had no label yet.
         self.register_buffer("weights", torch.full((len(self.tasks),), torch.nan, dtype=torch.float64))

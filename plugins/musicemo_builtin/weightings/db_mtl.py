@@ -84,4 +84,4 @@ class DBMTL(GradientWeighting):
     def set_extra_state(self, state: dict[str, Any]) -> None:
         """Continue from a state."""
         averages: Tensor | None = state["averages"]
-        self._averages = None if averages is None else averages.to(self.steps.device)
+        self._averages = None if averages is None else averages.clone().to(self.steps.device)

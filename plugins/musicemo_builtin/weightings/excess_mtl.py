@@ -83,4 +83,4 @@ class ExcessMTL(GradientWeighting):
     def set_extra_state(self, state: dict[str, Any]) -> None:
         """Continue from a state."""
         squares: Tensor | None = state["squares"]
-        self._squares = None if squares is None else squares.to(self.weights.device)
+        self._squares = None if squares is None else squares.clone().to(self.weights.device)

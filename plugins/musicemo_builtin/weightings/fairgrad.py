@@ -32,8 +32,6 @@ class FairGrad(Aggregation):
         InputError: torchjd is not installed.
     """
 
-    conflict_free = True
-
     def __init__(
         self,
         *,
@@ -43,6 +41,8 @@ class FairGrad(Aggregation):
     ) -> None:
         super().__init__(tasks=tasks)
         self.alpha, self.max_iters = alpha, max_iters
+        self.scale_invariant = alpha == 1
+        self.conflict_free = alpha > 0
 
     def make(self, torchjd: Any, tasks: Sequence[str], like: Tensor) -> Any:
         """Return torchjd's `FairGrad`."""

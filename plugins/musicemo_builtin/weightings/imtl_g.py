@@ -17,7 +17,9 @@ class IMTLG(Aggregation):
 
         u[i] . sum_t w[t] g[t] equal for all i,  sum_t w[t] = 1,  u[t] = g[t] / |g[t]|
 
-    Weights may be negative, and grow without bound where the gradients become dependent.
+    Scaling a task's loss changes neither the way nor, as the weights sum to 1, much else, but can turn the way round:
+    where the solution of the first equation sums to less than 0, the second makes every loss rise. Weights may be
+    negative, and grow without bound where the gradients become dependent.
 
     L. Liu, Y. Li, Z. Kuang, J.-H. Xue, Y. Chen, W. Yang, Q. Liao and W. Zhang, "Towards Impartial Multi-Task
     Learning", ICLR 2021; in torchjd's form, with a pseudoinverse.

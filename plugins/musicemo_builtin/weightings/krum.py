@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any
 
+import torch
 from pydantic import Field
 from torch import Tensor
 
@@ -47,6 +48,14 @@ class Krum(Aggregation):
                 f"n_byzantine = {n_byzantine} and n_selected = {n_selected} need "
                 f"{max(n_byzantine + 3, n_selected)} tasks or more; there are {len(self.tasks)}"
             )
+
+    def weigh(self, gradients: Tensor, tasks: Sequence[str]) -> Tensor:
+        """Return torchjd's weights `[tasks]`; of equal scores the first in the alphabet is taken."""
+        order = sorted(range(len(tasks)), key=lambda index: tasks[index])
+        sorted_ = super().weigh(gradients[order], [tasks[index] for index in order])
+        weights = torch.empty_like(sorted_)
+        weights[order] = sorted_
+        return weights
 
     def make(self, torchjd: Any, tasks: Sequence[str], like: Tensor) -> Any:
         """Return torchjd's `Krum`, or its `Mean` for too few tasks."""

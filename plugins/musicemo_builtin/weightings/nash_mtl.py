@@ -64,6 +64,8 @@ class NashMTL(Aggregation):
 
     def weigh(self, gradients: Tensor, tasks: Sequence[str]) -> Tensor:
         """Return torchjd's weights `[tasks]`, with these tasks' last ones for its state."""
+        if len(tasks) == 1:
+            return torch.ones_like(gradients[:, 0])  # there is nobody to bargain with
         inner = self.aggregator(gradients, tasks).weighting
         where = [self.tasks.index(task) for task in tasks]
         inner.prvs_alpha = self.weights[where].cpu().numpy()
