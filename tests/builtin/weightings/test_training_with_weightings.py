@@ -4,6 +4,7 @@ import warnings
 
 import pytest
 import torch
+from fakes import MeanModel
 from harness import run_all, train
 from musicemo_builtin.models.lstm import LSTM
 
@@ -19,7 +20,7 @@ WITHOUT_WEIGHTS = {"config", "graddrop", "trimmed-mean"}
 TEXT = """\
 name = "small"
 dataset = { type = "memory", missing = 0.3 }
-model.type = "mean"
+model.type = "dense"
 head = { hidden = [6], dropout = 0.3 }
 evaluation.resamples = 100
 [training]
@@ -45,8 +46,15 @@ class Interrupt:
             raise KeyboardInterrupt
 
 
+@pytest.fixture
+def components(fakes_beside):
+    """Register the fakes beside what is built in, their model under a name of its own."""
+    fakes_beside("model", "dense", MeanModel)
+    return fakes_beside
+
+
 @pytest.mark.parametrize("name", NAMES)
-def test_trains_records_its_weights_and_resumes_to_the_bit(name, fakes_beside, tmp_path):
+def test_trains_records_its_weights_and_resumes_to_the_bit(name, components, tmp_path):
     def folder(part):
         (tmp_path / part).mkdir()
         return tmp_path / part
@@ -68,8 +76,8 @@ def test_trains_records_its_weights_and_resumes_to_the_bit(name, fakes_beside, t
 
 
 @pytest.mark.parametrize("name", ["upgrad", "db-mtl", "gradnorm", "famo"])
-def test_a_recurrent_network_in_less_precision(name, fakes_beside, tmp_path):
-    fakes_beside("model", "recurrent", LSTM)
+def test_a_recurrent_network_in_less_precision(name, components, tmp_path):
+    components("model", "recurrent", LSTM)
     overrides = ["model.type=recurrent", "training.precision=bfloat16", "training.epochs=1"]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*", category=UserWarning, module="torch")
@@ -77,7 +85,7 @@ def test_a_recurrent_network_in_less_precision(name, fakes_beside, tmp_path):
     assert all(torch.tensor(list(record.values())).isfinite().all() for record in run.history)
 
 
-def test_famo_on_the_same_batch_leaves_no_trace_of_the_second_pass(fakes_beside, tmp_path):
+def test_famo_on_the_same_batch_leaves_no_trace_of_the_second_pass(components, tmp_path):
     """With weights that do not learn, the extra pass must change nothing: neither dropout nor statistics."""
 
     class Normalized(torch.nn.Module):
@@ -92,7 +100,7 @@ def test_famo_on_the_same_batch_leaves_no_trace_of_the_second_pass(fakes_beside,
         def forward(self, x, lengths):
             return self.layers(x.sum(dim=1) / lengths[:, None])
 
-    fakes_beside("model", "normalized", Normalized)
+    components("model", "normalized", Normalized)
     found = []
     for compare in ("same-batch", "next-batch"):
         (tmp_path / compare).mkdir()
@@ -103,7 +111,7 @@ def test_famo_on_the_same_batch_leaves_no_trace_of_the_second_pass(fakes_beside,
         assert torch.equal(value, found[1].network.state_dict()[key])
 
 
-def test_the_second_pass_sees_the_same_dropout(fakes_beside, tmp_path):
+def test_the_second_pass_sees_the_same_dropout(components, tmp_path):
     """Without a learning rate the losses after the step are those before it, to the bit."""
     seen = []
 
@@ -118,13 +126,13 @@ def test_the_second_pass_sees_the_same_dropout(fakes_beside, tmp_path):
             assert [loss.item() for loss in losses.values()] == seen[-1]
             super().step_finished(losses)
 
-    fakes_beside("weighting", "watching", Watching)
+    components("weighting", "watching", Watching)
     overrides = ["weighting.type=watching", "weighting.compare=same-batch", "training.optimizer.lr=1e-30"]
     train(tmp_path, *overrides, text=TEXT)
     assert len(seen) > 8
 
 
-def test_a_loss_that_may_be_negative_is_refused_before_training(fakes_beside, tmp_path):
+def test_a_loss_that_may_be_negative_is_refused_before_training(components, tmp_path):
     overrides = ["weighting.type=famo", 'tasks.energy.loss={ type = "soft-spearman", form = "study" }']
     with pytest.raises(InputError, match=r"tasks\.energy\.loss.*SoftSpearman may be negative.*'famo'"):
         run_all(tmp_path, *overrides, text=TEXT)
