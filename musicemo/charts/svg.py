@@ -50,7 +50,7 @@ def legend(chart: Chart) -> list[tuple[str, str]]:
         if not mark.label or mark.label in found or isinstance(mark, Rule | Cells):
             continue
         if isinstance(mark, Line):
-            inner = f'<path class="line {_classes(mark)}" d="M1 6h20"/>'
+            inner = f'<path class="line {_colour(mark.colour)}{" dash" * mark.dashed}" d="M1 6h20"/>'
         elif isinstance(mark, Intervals):
             inner = f'<path class="whisker {_colour(mark.colour)}" d="M1 6h20"/>' + _circle(
                 mark.colour, 11, 6, 3.5
@@ -63,10 +63,6 @@ def legend(chart: Chart) -> list[tuple[str, str]]:
 
 def _colour(colour: int) -> str:
     return "muted" if colour == MUTED else f"c{colour % COLOURS}"
-
-
-def _classes(line: Line) -> str:
-    return _colour(line.colour) + " dash" * line.dashed + " faint" * line.faint
 
 
 def _circle(colour: int, x: float, y: float, radius: float, kind: str = "dot", title: str = "") -> str:
@@ -86,11 +82,12 @@ class _Canvas:
         self.x_ticks = chart.x.ticks(5)
         self.y_ticks = chart.y.ticks(5 if chart.aspect > 0.8 else 4)
         longest = max((len(shorten(text, TICK)) for _, text in self.y_ticks), default=1)
-        #: Names of columns that would touch each other are turned.
         self.left = 8 + _CHARACTER * longest
-        self.right = WIDTH - 10.0
+        last = self.x_ticks[-1][1] if self.x_ticks and not chart.x.named else ""
+        self.right = WIDTH - max(10.0, _CHARACTER * len(last) / 2 + 1)
         across = (self.right - self.left) / max(len(self.x_ticks), 1)
         widest = max((len(shorten(text, TICK)) for _, text in self.x_ticks), default=1)
+        #: Names of columns that would touch each other are turned.
         self.turned = bool(chart.x.named) and widest * _CHARACTER > across - 4
         below = 8 + widest * _CHARACTER * 0.72 if self.turned else 15.0
         self.top = 20.0 if chart.y.label else 8.0
@@ -162,7 +159,8 @@ class _Canvas:
                 path += "h0"  # a line of no length, which round ends make a dot
         if path:
             title = f"<title>{escape(line.label)}</title>" if line.label else ""
-            yield f'<path class="line {_classes(line)}" d="{path}">{title}</path>'
+            look = _colour(line.colour) + " dash" * line.dashed + " faint" * line.faint
+            yield f'<path class="line {look}" d="{path}">{title}</path>'
 
     def _points(self, points: Points) -> Iterator[str]:
         titles = points.titles or [""] * len(points.x)

@@ -13,7 +13,7 @@ from musicemo.comparison import Comparison, Row, Score, notes, tables, verdicts
 from musicemo.evaluation import LEADING, TITLES, finite
 from musicemo.progress import duration
 from musicemo.report import scores
-from musicemo.report.page import Block, Cell, Charts, Facts, Notice, Page, Section, Table, Text
+from musicemo.report.page import Block, Cell, Charts, Notice, Page, Section, Table, Text
 from musicemo.report.words import PARTS, plural
 from musicemo.runs import RecordedRun
 
@@ -125,19 +125,20 @@ def _differences(comparison: Comparison) -> list[Block]:
                 numbers = [[d.value, d.low, d.high] for _, d in rows]
                 title = one.name
                 note = f"{TITLES[metric]} less that of {', '.join(against)}"
-                charts.append(_around_zero(title, note, [name for name, _ in rows], numbers, number))
+                charts.append(_around_zero(title, note, [name for name, _ in rows], numbers, [number] * len(rows)))
+    order = [one.name for one in comparison.experiments]
     improvements = [one for one in comparison.improvements if math.isfinite(one.value)]
     if improvements:
         numbers = [[100 * one.value, 100 * one.low, 100 * one.high] for one in improvements]
         names = [one.experiment for one in improvements]
-        charts.append(
-            _around_zero("relative improvement", "Δm in percent, mean over the tasks", names, numbers)
-        )
+        note = "Δm in percent, mean over the tasks"
+        colours = [order.index(name) for name in names]
+        charts.append(_around_zero("relative improvement", note, names, numbers, colours))
     return [Charts(charts)] if charts else []
 
 
 def _around_zero(
-    title: str, note: str, names: Sequence[str], numbers: Sequence[Sequence[float]], colour: int = 0
+    title: str, note: str, names: Sequence[str], numbers: Sequence[Sequence[float]], colours: Sequence[int]
 ) -> Chart:
     value, low, high = ([finite(number) for number in column] for column in zip(*numbers, strict=True))
     axis = spanning([0.0, *value, *low, *high])
@@ -146,7 +147,13 @@ def _around_zero(
         title=title,
         x=axis,
         y=categories(names),
-        marks=[Rule(0), Intervals(list(range(count)), value, low, high, colour=colour)],
+        marks=[
+            Rule(0),
+            *(
+                Intervals([place], [value[place]], [low[place]], [high[place]], colour=colour)
+                for place, colour in enumerate(colours)
+            ),
+        ],
         aspect=scores.rows_aspect(count),
         downwards=True,
         description=f"{title}: {note}, with intervals",
@@ -222,4 +229,4 @@ def _experiments(runs: Mapping[str, Sequence[RecordedRun]]) -> Block:
             ]
         )
     columns = ["experiment", "what", "runs", "parameters", "training", "where"]
-    return Table(columns, rows, texts=frozenset({0, 1, 5})) if rows else Facts([])
+    return Table(columns, rows, texts=frozenset({0, 1, 5}))
