@@ -10,7 +10,7 @@ __all__ = ["Axis", "Tick", "categories", "spanning"]
 
 Tick = tuple[float, str]
 
-_LOG_RATIO = 50
+_LOG_RATIO = 10
 """A quantity that changes by more is drawn on a logarithmic axis, if it may be."""
 
 
@@ -22,6 +22,8 @@ class Axis:
     high: float
     label: str = ""
     log: bool = False
+    #: Whether there is nothing between whole numbers.
+    whole: bool = False
     #: Named values, instead of round numbers.
     named: Sequence[Tick] = ()
 
@@ -47,7 +49,9 @@ class Axis:
     def _step(self, about: int) -> float:
         rough = (self.high - self.low) / max(about, 1)
         power = 10.0 ** math.floor(math.log10(rough))
-        return next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= rough * 0.999)
+        factors = (1, 2, 5, 10) if self.whole else (1, 2, 2.5, 5, 10)
+        step = next(factor * power for factor in factors if factor * power >= rough * 0.999)
+        return max(step, 1.0) if self.whole else step
 
     def _multiples(self, step: float) -> list[float]:
         first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
@@ -80,7 +84,7 @@ def spanning(
         low: a value that is on the axis at least, at its lower end.
         high: likewise at its upper end.
         margin: the share of the span that is left free at each end that is not given.
-        log: whether a logarithmic axis is wanted where values are positive and span more than a decade or two.
+        log: whether a logarithmic axis is wanted where values are positive and span more than a decade.
     """
     known = [value for value in values if value is not None and math.isfinite(value)]
     ends = [end for end in (low, high) if end is not None]

@@ -184,7 +184,7 @@ def _training(runs: Mapping[str, Sequence[RecordedRun]]) -> list[Block]:
         if marks:
             description = f"{TITLES[metric]} of {task} on the validation part over the epochs"
             y = spanning(values, TITLES[metric])
-            charts.append(Chart(task, Axis(1, max(last, 2), "epoch"), y, marks, description))
+            charts.append(Chart(task, Axis(1, max(last, 2), "epoch", whole=True), y, marks, description))
     return [Charts(charts, "Validation part over the epochs")] if charts else []
 
 

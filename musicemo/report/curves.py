@@ -114,7 +114,7 @@ def _chart(
     names = ", ".join(name for name, _, _ in styles.values() if name)
     return Chart(
         title=title,
-        x=Axis(1, max(last, 2), "epoch"),
+        x=Axis(1, max(last, 2), "epoch", whole=True),
         y=spanning(values, label, log=log),
         marks=marks,
         description=f"{label or title} of {title} over {last} epochs" + (f": {names}" if names else ""),

@@ -106,7 +106,7 @@ def _heat(run: RecordedRun, several: bool) -> list[Chart]:
     return [
         Chart(
             title=f"cosine over the epochs{seed}",
-            x=Axis(0.5, values.shape[1] + 0.5, "epoch"),
+            x=Axis(0.5, values.shape[1] + 0.5, "epoch", whole=True),
             y=categories([pair.replace(":", " · ") for pair in pairs]),
             marks=[Cells(np.stack(columns, axis=1), x=[edge + 0.5 for edge in edges.tolist()], signed=True)],
             aspect=min(1.6, max(0.3, 0.07 * len(pairs) + 0.15)),

@@ -115,7 +115,9 @@ def _training(runs: Sequence[RecordedRun]) -> Section:
 
 
 def _weighting(runs: Sequence[RecordedRun]) -> Section:
-    charts = list(curves.weights([run for run in runs if run.history], list(runs[0].tasks)))
+    tasks = list(runs[0].tasks)
+    known = [run for run in runs if run.history]
+    charts = list(curves.weights(known, tasks)) if len(tasks) > 1 else []
     return Section("Weights of the tasks", [Charts(charts)] if charts else [])
 
 

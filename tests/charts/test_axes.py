@@ -34,6 +34,13 @@ def test_logarithmic_ticks_are_powers_and_what_lies_between(low, high, texts):
     assert [text for _, text in Axis(low, high, log=True).ticks(6)] == texts
 
 
+@pytest.mark.parametrize(
+    ("high", "texts"), [(2, ["1", "2"]), (12, ["5", "10"]), (40, ["10", "20", "30", "40"])]
+)
+def test_ticks_of_what_is_whole_are_whole(high, texts):
+    assert [text for _, text in Axis(1, high, whole=True).ticks()] == texts
+
+
 def test_places_are_shares_of_the_axis():
     assert Axis(2, 6).place(3) == 0.25
     assert Axis(1, 100, log=True).place(10) == pytest.approx(0.5)
@@ -54,10 +61,10 @@ def test_spanning_nothing_or_a_single_value_is_an_axis_still(values):
 
 
 def test_an_axis_is_logarithmic_where_that_is_wanted_possible_and_needed():
-    assert spanning([0.01, 10], log=True).log
+    assert spanning([0.1, 10], log=True).log
     assert not spanning([0.01, 10]).log
     assert not spanning([0.0, 10], log=True).log
-    assert not spanning([1, 10], log=True).log
+    assert not spanning([1, 9], log=True).log
 
 
 def test_categories_have_a_unit_each():
