@@ -31,6 +31,15 @@ def test_an_experiments_dataset():
     assert cite(ROOT / "experiments/emotify/multitask.toml") == cite("emotify")
 
 
+def test_an_experiments_several_datasets_are_cited_once_each(tmp_path):
+    text = '[model]\ntype = "cnn"\n[tasks.valence]\n'
+    for name, kind in (("a", "lab"), ("b", "deam"), ("c", "lab")):
+        text += f'[[dataset]]\ntype = "{kind}"\nname = "{name}"\nroot = "{tmp_path}"\n'
+    path = tmp_path / "several.toml"
+    path.write_text(text)
+    assert cite(path) == cite("lab") + cite("deam")
+
+
 def test_a_dataset_without_a_citation():
     assert cite("table") == "The dataset 'table' names nothing to cite; cite those who made your data.\n"
 

@@ -90,3 +90,19 @@ def test_class_names_are_shown_as_they_are(fakes, tmp_path):
     text = call(path)
     for name in (*Marked.names, "[/x] metal", "[blue]"):
         assert name in text
+
+
+@pytest.mark.usefixtures("fakes")
+def test_several_datasets_are_counted_and_what_is_in_two_of_them_is_told(experiment_file):
+    text = experiment_file.read_text().replace("[dataset]", '[[dataset]]\nname = "a"')
+    experiment_file.write_text(text.replace("[model]", '[[dataset]]\ntype = "memory"\nname = "b"\n[model]'))
+    shown = call(experiment_file, "--set", "dataset.b.split.method='random'")
+    assert "a + b: 120 labelled tracks" in shown
+    assert "a           36   12    12" in shown
+    assert "tracks with equal features stand in more than one part: 'a/track" in shown
+    found = json.loads(call(experiment_file, "--json"))
+    assert found["datasets"] == {
+        "a": {"train": 36, "val": 12, "test": 12},
+        "b": {"train": 36, "val": 12, "test": 12},
+    }
+    assert not [leak for leak in found["leaks"] if "equal features" in leak], "split alike, a clip has one side"
