@@ -38,7 +38,7 @@ def test_each_folder_trains_its_own_tasks(joint):
 
 @pytest.mark.parametrize("labels", ["genre", "valence", "emotions"])
 def test_single_tasks_have_the_same_clips_in_the_same_parts(labels, joint):
-    tracks, split = joint
+    _, split = joint
     root = GENRES if labels == "genre" else EMOTIONS
     (experiment,) = load_experiments(
         ROOT / "experiments/lab/single.toml", [f"dataset.0.root={root}"], [f"labels={labels}"]
