@@ -26,7 +26,7 @@ ROOMS = (
     ("audio",),
     ("data", "hookspecs"),
     ("training", "registry"),
-    ("_components",),
+    ("_components", "scaffolding"),
     ("_datasets",),
     ("experiment",),
     ("runs", "json_schema", "draft"),

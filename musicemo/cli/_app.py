@@ -22,6 +22,7 @@ from musicemo.cli import (
     _export,
     _extract,
     _init,
+    _plugin,
     _plugins,
     _predict,
     _report,
@@ -84,6 +85,7 @@ def make_app() -> typer.Typer:
         _export,
         _cache,
         _plugins,
+        _plugin,
         _environment,
     ):
         group.add_commands(app)

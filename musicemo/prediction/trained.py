@@ -12,9 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from musicemo import registry
 from musicemo.data import Description, Scaling
 from musicemo.errors import InputError
 from musicemo.experiment import Experiment, load_experiment
+from musicemo.files import read_json
 from musicemo.runs import RunDirectory
 from musicemo.training import Network, load_checkpoint
 
@@ -60,7 +62,10 @@ class TrainedRun:
             raise InputError(
                 f"{directory}: the run is not finished, its status is {status!r}; musicemo run --resume goes on with it"
             )
-        experiment = load_experiment(directory / "experiment.toml", run_local_code=trust_local_code)
+        try:
+            experiment = load_experiment(directory / "experiment.toml", run_local_code=trust_local_code)
+        except InputError as error:
+            raise InputError(*error.problems, *_not_installed(directory)) from error
         path = directory / "checkpoints" / "best.pt"
         state = load_checkpoint(path)
         try:
@@ -112,6 +117,20 @@ def pad(clips: Sequence[NDArray[np.float32]]) -> tuple[Tensor, Tensor]:
     """Return clips `[time, feature]` as one tensor `[batch, time, feature]`, zero after each, and their lengths."""
     x = torch.nn.utils.rnn.pad_sequence([torch.tensor(clip) for clip in clips], batch_first=True)
     return x, torch.tensor([len(clip) for clip in clips])
+
+
+def _not_installed(directory: Path) -> list[str]:
+    """Say which packages a run was made with that are not there now."""
+    try:
+        plugins = dict(read_json(directory / "environment.json")["plugins"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return []  # then what is wrong with the experiment must do
+    present = {claim.distribution for kind in registry.GROUPS for claim in registry.claims(kind)}
+    return [
+        f"{directory}: the run was made with {name} {version}, which is not there: pip install {name}=={version}"
+        for name, version in plugins.items()
+        if name not in present
+    ]
 
 
 def _scaling(state: Mapping[str, Any], description: Description) -> Scaling:

@@ -1,0 +1,111 @@
+"""``musicemo plugin new``: what it writes, and what it refuses; that the projects work is tested in packaging."""
+
+import ast
+import tomllib
+
+import pytest
+from packaging.requirements import Requirement
+from typer.testing import CliRunner
+
+from musicemo import __version__
+from musicemo.cli._app import make_app
+from musicemo.errors import InputError, RunError
+from musicemo.experiment import load_experiment
+from musicemo.registry import GROUPS
+from musicemo.scaffolding import KINDS, new_plugin
+from musicemo.scaffolding.plugin import _bounds
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_project_is_whole(kind, tmp_path):
+    folder = new_plugin("my-own-2", kind, tmp_path)
+    assert folder == tmp_path / "musicemo-my-own-2"
+    files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    package = f"src/musicemo_my_own_2/{kind}.py"
+    assert {"pyproject.toml", "README.md", "example.toml", package, f"tests/test_{kind}.py"} <= files
+    for path in folder.rglob("*.py"):
+        ast.parse(path.read_text())
+    project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
+    assert project["name"] == "musicemo-my-own-2"
+    group = GROUPS[KINDS[kind]]
+    assert project["entry-points"] == {group: {"my-own-2": f"musicemo_my_own_2.{kind}:MyOwn2"}}
+    assert "class MyOwn2" in (folder / package).read_text()
+    assert Requirement(project["dependencies"][0]).specifier.contains(__version__)
+    assert not [
+        path for path in folder.rglob("*") if path.is_file() and "$" in _text(path) and path.suffix != ".md"
+    ]
+    if kind != "hooks":
+        with pytest.raises(InputError, match=f"no {kind} is called 'my-own-2'") as caught:
+            load_experiment(folder / "example.toml")
+        assert len(set(caught.value.problems)) <= 2, "all else in the example is valid"
+
+
+def _text(path):
+    return path.read_text() if path.suffix != ".npy" else ""
+
+
+def test_the_command_says_what_comes_next(tmp_path):
+    said = CliRunner().invoke(
+        make_app(), ["plugin", "new", "my-crnn", "--kind", "model", "--output", str(tmp_path)]
+    )
+    assert said.exit_code == 0
+    assert f"cd {tmp_path}/musicemo-my-crnn" in said.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "words"),
+    [
+        ("My_CRNN", "model", "hyphens join, the first a letter; 'my-crnn' would do"),
+        ("my--crnn", "model", "'my-crnn' would do"),
+        ("-", "model", "is no name of a component"),
+        ("2nd", "model", "is no name of a component"),
+        ("../up", "model", "'up' would do"),
+        ("crnn.", "model", "'crnn' would do"),
+        ("a" * 61, "model", "has 61 letters"),
+        ("none", "loss", "its class would be called None"),
+        ("cnn", "model", "model 'cnn' is there already, from musicemo"),
+        ("tensorboard", "hooks", "plugin 'tensorboard' is there already"),
+        ("builtin", "model", "a package musicemo_builtin is installed already"),
+        ("my-crnn", "models", "--kind models: must be one of model, dataset"),
+    ],
+)
+def test_names_that_are_refused(name, kind, words, tmp_path):
+    with pytest.raises(InputError) as caught:
+        new_plugin(name, kind, tmp_path)
+    assert words in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_name_of_another_kind_is_free(tmp_path):
+    new_plugin("cnn", "loss", tmp_path)
+
+
+def test_nothing_is_overwritten(tmp_path):
+    folder = new_plugin("my-crnn", "model", tmp_path)
+    (folder / "README.md").write_text("mine")
+    with pytest.raises(InputError, match="is there already; nothing was written"):
+        new_plugin("my-crnn", "loss", tmp_path)
+    assert (folder / "README.md").read_text() == "mine"
+    assert [path.name for path in tmp_path.iterdir()] == ["musicemo-my-crnn"]
+
+
+def test_a_folder_that_is_not_there(tmp_path):
+    with pytest.raises(InputError, match="is no folder"):
+        new_plugin("my-crnn", "model", tmp_path / "absent")
+
+
+def test_nothing_is_left_of_what_cannot_be_written(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("musicemo.scaffolding.plugin._fill", full)
+    with pytest.raises(RunError, match="No space left"):
+        new_plugin("my-crnn", "model", tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("version", "bounds"), [("0.1.0", ">=0.1,<0.2"), ("0.12.3.dev1", ">=0.12,<0.13"), ("2.3.1", ">=2.3,<3")]
+)
+def test_a_plugin_works_with_what_it_was_written_for(version, bounds):
+    assert _bounds(version) == bounds

@@ -1,0 +1,1 @@
+"""One of every kind of component, from somebody who knows musicemo from its documentation alone."""
