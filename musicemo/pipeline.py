@@ -195,6 +195,8 @@ class _Replicate:
         settings = self.experiment.evaluation
         if len(run.tasks) > 1 and len(run.history) > 1 and "val" in trainer.parts:
             results["selection"] = _selection(run, trainer, evaluations)
+        if trainer.conflict:
+            results["gradients"] = trainer.conflict.summary()
         results |= {
             "status": "done",
             "best_epoch": run.stopping.best_epoch,

@@ -1,10 +1,12 @@
 """Reports: what a run, its replicates or several experiments did, in one HTML file."""
 
+from musicemo.report.gradients import cosine_chart
 from musicemo.report.making import make_comparison, make_report, report_finished, write_figures, write_report
 from musicemo.report.page import Page, render
 
 __all__ = [
     "Page",
+    "cosine_chart",
     "make_comparison",
     "make_report",
     "render",

@@ -15,7 +15,7 @@ from musicemo.report.page import Block, Charts, Facts
 from musicemo.report.words import number, plural
 from musicemo.runs import RecordedRun
 
-__all__ = ["gradient_blocks"]
+__all__ = ["cosine_chart", "gradient_blocks"]
 
 _COLUMNS = 60
 """Of the heat map over time, at most: of more epochs, each column is the mean of some."""
@@ -23,7 +23,7 @@ _COLUMNS = 60
 
 def gradient_blocks(runs: Sequence[RecordedRun], tasks: Sequence[str]) -> list[Block]:
     """Return what was recorded of the gradients' agreement; nothing where nothing was."""
-    found = [run for run in runs if run.results.get("gradients") or _pairs(run)]
+    found = [run for run in runs if run.results.get("gradients") or _pairs(run.history)]
     if not found:
         return []
     summaries = [run.results["gradients"] for run in found if run.results.get("gradients")]
@@ -88,33 +88,40 @@ def _mean(tables: Sequence[Mapping[str, Any]], first: str, second: str) -> float
     return sum(values) / len(values) if values else math.nan
 
 
-def _pairs(run: RecordedRun) -> list[str]:
+def _pairs(history: Sequence[Mapping[str, float]]) -> list[str]:
     """Return the pairs of tasks whose cosine was recorded."""
-    keys = {key: None for record in run.history for key in record if key.endswith("/cosine")}
+    keys = {key: None for record in history for key in record if key.endswith("/cosine")}
     return [key.split("/")[1] for key in keys]
 
 
 def _heat(run: RecordedRun, several: bool) -> list[Chart]:
-    pairs = _pairs(run)
-    if not pairs:
+    if not _pairs(run.history):
         return []
-    rows = [[record.get(f"gradient/{pair}/cosine") for record in run.history] for pair in pairs]
+    return [cosine_chart(run.history, f", seed {run.results.get('seed')}" if several else "")]
+
+
+def cosine_chart(history: Sequence[Mapping[str, float]], seed: str = "") -> Chart:
+    """Return a heat map of the cosines of every pair of tasks' gradients over a run's epochs.
+
+    Args:
+        history: a run's records, with gradients in some.
+        seed: what the title ends with.
+    """
+    pairs = _pairs(history)
+    rows = [[record.get(f"gradient/{pair}/cosine") for record in history] for pair in pairs]
     values = np.array(rows, dtype=float)
     edges = np.unique(np.linspace(0, values.shape[1], min(_COLUMNS, values.shape[1]) + 1).round().astype(int))
     columns = [_column_mean(values[:, start:end]) for start, end in pairwise(edges)]
-    seed = f", seed {run.results.get('seed')}" if several else ""
-    return [
-        Chart(
-            title=f"cosine over the epochs{seed}",
-            x=Axis(0.5, values.shape[1] + 0.5, "epoch", whole=True),
-            y=categories([pair.replace(":", " · ") for pair in pairs]),
-            marks=[Cells(np.stack(columns, axis=1), x=[edge + 0.5 for edge in edges.tolist()], signed=True)],
-            aspect=min(1.6, max(0.3, 0.07 * len(pairs) + 0.15)),
-            downwards=True,
-            description=f"Cosine of each pair of tasks' gradients over {values.shape[1]} epochs",
-            name=f"cosine{seed}",
-        )
-    ]
+    return Chart(
+        title=f"cosine over the epochs{seed}",
+        x=Axis(0.5, values.shape[1] + 0.5, "epoch", whole=True),
+        y=categories([pair.replace(":", " · ") for pair in pairs]),
+        marks=[Cells(np.stack(columns, axis=1), x=[edge + 0.5 for edge in edges.tolist()], signed=True)],
+        aspect=min(1.6, max(0.3, 0.07 * len(pairs) + 0.15)),
+        downwards=True,
+        description=f"Cosine of each pair of tasks' gradients over {values.shape[1]} epochs",
+        name=f"cosine{seed}",
+    )
 
 
 def _column_mean(values: np.ndarray[Any, np.dtype[np.float64]]) -> np.ndarray[Any, np.dtype[np.float64]]:

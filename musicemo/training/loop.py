@@ -24,6 +24,7 @@ from musicemo.training.checkpoint import (
     restore_random_state,
     save_checkpoint,
 )
+from musicemo.training.conflict import GradientConflict
 from musicemo.training.evaluate import Collected, autocast, collect_predictions, to_evaluation
 from musicemo.training.objective import Objective
 from musicemo.training.optimization import Schedule, make_optimizer, trainable
@@ -72,6 +73,9 @@ class Trainer:
         self._shared = trainable(run.network.backbone)
         self._heads = {name: trainable(head) for name, head in run.network.heads.items()}
 
+        watched = settings.gradient_diagnostics
+        #: What the tasks' gradients do to one another, if that is measured.
+        self.conflict = GradientConflict([task.name for task in run.tasks], watched.every) if watched else None
         self._random: dict[str, Any] | None = None
         self._reference: dict[str, float] | None = None
         self._folder = run.directory / "checkpoints"
@@ -96,6 +100,8 @@ class Trainer:
         self._schedule.load_state_dict(state["schedule"])
         self._scaler.load_state_dict(state["scaler"])
         self.run.stopping.load_state_dict(state["stopping"])
+        if self.conflict:
+            self.conflict.load_state_dict(state["conflict"])
         self.run.history[:] = state["history"]
         self._random = state["random"]
         self._started -= state["seconds"]
@@ -153,7 +159,9 @@ class Trainer:
         totals = [0.0, 0.0]
         batches = self.parts["train"]
         for number, batch in enumerate(batches.epoch(epoch), start=1):
-            losses, objective, norm = self._step(batch, collected, f"epoch {epoch}, batch {number}")
+            watch = self.conflict is not None and self.conflict.due((epoch - 1) * len(batches) + number - 1)
+            where = f"epoch {epoch}, batch {number}"
+            losses, objective, norm = self._step(batch, collected, where, watch=watch)
             totals[0] += objective / len(batches)
             totals[1] += norm / len(batches)
             self._hooks("batch_finished", run=self.run, epoch=epoch, batch=number, losses=losses)
@@ -169,6 +177,7 @@ class Trainer:
         diagnostics = self._objective.diagnostics(predictions, targets)
         record |= {"train/objective": totals[0], "train/gradient_norm": totals[1]}
         record |= {"learning_rate": self._optimizer.param_groups[0]["lr"], **self._weights()}
+        record |= self.conflict.finish_epoch() if self.conflict else {}
         return record | {f"train/{name}": value for name, value in diagnostics.items()}
 
     def _fit(self, estimator: Estimator) -> dict[str, float]:
@@ -185,7 +194,9 @@ class Trainer:
                 raise RunError(f"the fitted model's predictions of task {name!r} are not finite")
         return self._score("train", predictions, targets)
 
-    def _step(self, batch: Batch, collected: Collected, where: str) -> tuple[dict[str, float], float, float]:
+    def _step(
+        self, batch: Batch, collected: Collected, where: str, *, watch: bool
+    ) -> tuple[dict[str, float], float, float]:
         """Take one optimization step; return the losses, the objective and the gradients' norm."""
         run = self.run
         again = Repetition(run.network, run.device) if run.weighting.remeasures else nullcontext()
@@ -194,10 +205,11 @@ class Trainer:
         for name, value in values.items():
             if not math.isfinite(value):
                 raise RunError(f"{where}: the loss of task {name!r} is {value}")
+        step = Step(embedding, self._shared, self._heads, self._scaler.scale)
+        if self.conflict and watch:
+            self.conflict.measure(losses, step)
         self._optimizer.zero_grad()
-        objective = run.weighting.backward(
-            losses, Step(embedding, self._shared, self._heads, self._scaler.scale)
-        )
+        objective = run.weighting.backward(losses, step)
         self._scaler.unscale_(self._optimizer) if self._scaler.is_enabled() else None
         norm = self._gradient_norm(where, values)
         self._scaler.step(self._optimizer)
@@ -281,6 +293,7 @@ class Trainer:
                 "offset": torch.from_numpy(self._scaling.offset),
                 "scale": torch.from_numpy(self._scaling.scale),
             },
+            **({"conflict": self.conflict.state_dict()} if self.conflict else {}),
             "history": run.history,
             "seconds": self.seconds,
         }

@@ -116,6 +116,13 @@ class EarlyStoppingSettings(Settings):
         raise ValueError("must be a number of epochs, 1 or more, or false to train every epoch")
 
 
+class GradientDiagnosticsSettings(Settings):
+    """How often the tasks' gradients on the shared parameters are compared: a backward pass per task each time."""
+
+    #: The first of so many steps is measured.
+    every: int = Field(default=10, ge=1)
+
+
 class TrainingSettings(Settings):
     """How the network is fitted."""
 
@@ -141,3 +148,5 @@ class TrainingSettings(Settings):
     threads: int | None = Field(default=None, ge=1)
     #: Which epoch is the best, and when to stop.
     early_stopping: EarlyStoppingSettings = EarlyStoppingSettings()
+    #: Measure how the tasks' gradients conflict.
+    gradient_diagnostics: GradientDiagnosticsSettings | None = None

@@ -72,7 +72,7 @@ class TensorBoard:
 
     @hookimpl
     def musicemo_run_finished(self, run: Run, results: dict[str, Any]) -> None:
-        """Write hyper-parameters with the final metrics, and close."""
+        """Write hyper-parameters with the final metrics, the tasks' conflict over the epochs, and close."""
         if self._writer:
             from torch.utils.tensorboard.summary import hparams
 
@@ -92,6 +92,11 @@ class TensorBoard:
                 events.add_summary(summary)
             for name, value in metrics.items():
                 self._writer.add_scalar(name, value, run.stopping.best_epoch)
+            if (results.get("gradients") or {}).get("cosines"):
+                from musicemo.charts import draw
+                from musicemo.report import cosine_chart
+
+                self._writer.add_figure("gradient/cosine", draw(cosine_chart(run.history)), len(run.history))
         self._close()
 
     @hookimpl

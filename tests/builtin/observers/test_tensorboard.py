@@ -179,3 +179,16 @@ def test_a_task_without_a_track_has_no_figure_and_an_overfit_run_shows_training_
     shown = {tag for tag in events.Tags()["images"] if not tag.startswith("example/")}
     assert shown == {"valence/train", "genre/train"}
     assert not any(tag.startswith("final/") for tag in events.Tags()["scalars"])
+
+
+def test_the_tasks_conflict_is_drawn_over_the_epochs(fakes, tmp_path):
+    from harness import train
+    from musicemo_builtin.observers.tensorboard import TensorBoard
+
+    directory = train(
+        tmp_path, "training.gradient_diagnostics={ every = 1 }", plugins=[TensorBoard()]
+    ).run.directory
+    events = read(directory)
+    (image,) = events.Images("gradient/cosine")
+    assert image.step == 3
+    assert [step for step, _ in scalars(events, "gradient/valence:genre/cosine")] == [1, 2, 3]
