@@ -19,7 +19,7 @@ from musicemo.registry import Hooks
 from musicemo.runs import RunDirectory, describe_environment, find_run, recorded
 from musicemo.training import Run, Stopping, Trainer, choose_device, describe_selection, use_threads
 
-__all__ = ["Outcome", "Pipeline", "check_experiment", "run_experiment"]
+__all__ = ["Outcome", "Pipeline", "run_experiment"]
 
 
 @dataclass(frozen=True)
@@ -91,31 +91,6 @@ def run_experiment(
     pipeline = Pipeline(experiment, device, overfit_batches)
     for seed, fold in experiment.replicates():
         yield pipeline.run(seed, fold, runs, hooks, resume=resume)
-
-
-@dataclass(frozen=True)
-class Checked:
-    """What an experiment would train, with its first seed and fold."""
-
-    #: Part -> number of tracks.
-    tracks: Mapping[str, int]
-    parameters: int
-
-
-def check_experiment(experiment: Experiment) -> Checked:
-    """Assemble an experiment without training it.
-
-    Raises:
-        InputError: what `run_experiment` would say before its first epoch.
-    """
-    device = choose_device(experiment.training.device)
-    tracks = read_tracks(experiment)
-    experiment = experiment.completed(tracks.tasks)
-    seed, fold = experiment.replicates()[0]
-    split = split_tracks(experiment, tracks, fold)
-    made = Assembly(experiment, tracks, split, seed, device)
-    warn_of_leaks(tracks, split, made.features)
-    return Checked({part: len(split.parts[part]) for part in PARTS}, made.network.parameter_count)
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ ROOMS = (
     ("experiment",),
     ("runs", "json_schema", "draft"),
     ("assembly",),
-    ("pipeline", "prediction", "comparison"),
+    ("pipeline", "preview", "prediction", "comparison"),
     ("sweep", "report"),
     ("cli", "testing", "__main__"),
     ("pytest_plugin",),

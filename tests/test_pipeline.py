@@ -20,7 +20,7 @@ from harness import Recorder, load, results_of, run_all, train
 
 from musicemo.contracts import Track
 from musicemo.errors import InputError
-from musicemo.pipeline import check_experiment
+from musicemo.preview import check_experiment
 
 pytestmark = pytest.mark.usefixtures("fakes")
 

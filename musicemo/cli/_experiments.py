@@ -31,23 +31,28 @@ def validate(
         bool, typer.Option("--data/--no-data", help="Whether to read the dataset and make the split too.")
     ] = True,
 ) -> None:
-    """Check experiments and their data without training."""
+    """Check experiments and their data without training.
+
+    Of a single experiment it says what each part of it is, and what each task would learn.
+    """
     from rich.console import Console
 
+    from musicemo.cli._preview import print_explanation
     from musicemo.experiment import load_experiments
-    from musicemo.pipeline import check_experiment
+    from musicemo.preview import check_experiment
 
     console = Console(highlight=False, soft_wrap=True)
-    loaded = [load_experiments(file, overrides or [], only or []) for file in experiments]
-    for experiment in (variant for variants in loaded for variant in variants):
+    files = [load_experiments(file, overrides or [], only or []) for file in experiments]
+    loaded = [variant for variants in files for variant in variants]
+    for experiment in loaded:
         tail = ""
         if data:
             checked = check_experiment(experiment)
             sizes = ", ".join(f"{count} {part}" for part, count in checked.tracks.items())
             tail = f"; tracks: {sizes}; {checked.parameters:,} parameters"
         if experiment.code:
-            files = dict.fromkeys(_shown(found.path) for found in experiment.code)
-            tail += f"; runs code from {', '.join(files)}"
+            code = dict.fromkeys(_shown(found.path) for found in experiment.code)
+            tail += f"; runs code from {', '.join(code)}"
         count = len(experiment.replicates())
         tasks = ", ".join(experiment.tasks)
         name = f" {experiment.name}:" if experiment.variant else ""
@@ -56,6 +61,8 @@ def validate(
             f", {count} run{'s' if count > 1 else ''}{tail}",
             markup=False,
         )
+        if data and len(loaded) == 1:
+            print_explanation(console, checked)
 
 
 def _shown(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from musicemo.sweep import Failure, Replicate, Sweep
 
 __all__ = ["add_commands"]
+
+#: Optimization steps that a dry run measures.
+_STEPS = 5
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -54,6 +58,12 @@ def run(
         int,
         typer.Option(min=0, metavar="N", help="Sanity check: train on N batches and see them learnt by heart."),
     ] = 0,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run", help="Only say what would be run, and from a few steps how long it would take."
+        ),
+    ] = False,
 ) -> None:
     """Train, evaluate and record experiments: every seed and fold, and every variant of a matrix."""
     from musicemo.cli import _tables
@@ -64,6 +74,9 @@ def run(
     files = [load_experiments(file, overrides or [], only or []) for file in experiments]
     loaded = [experiment for variants in files for experiment in variants]
     sweep = Sweep(loaded, resume=resume, device=device, overfit_batches=overfit_batches, jobs=jobs)
+    if dry_run:
+        _preview(loaded, device, overfit_batches, sweep.jobs)
+        return
     tally = _Tally(len(sweep.replicates))
     if sweep.jobs > 1:
         _show_side_by_side(sweep, runs, context.obj, tally)
@@ -79,6 +92,19 @@ def run(
     if tally.skipped and resume is None:
         typer.echo(f"{tally.skipped} of {tally.total} runs had been made before; --no-resume makes them again")
     tally.raise_failures()
+
+
+def _preview(experiments: Sequence[Experiment], device: str | None, overfit_batches: int, jobs: int) -> None:
+    from rich.console import Console
+
+    from musicemo.cli._preview import print_dry_run
+    from musicemo.preview import check_experiment
+
+    previews = [
+        check_experiment(experiment, device=device, overfit_batches=overfit_batches, steps=_STEPS)
+        for experiment in experiments
+    ]
+    print_dry_run(Console(highlight=False, soft_wrap=True), previews, jobs)
 
 
 def _show_side_by_side(sweep: Sweep, runs: Path, hooks: Hooks, tally: _Tally) -> None:

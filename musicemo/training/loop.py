@@ -147,6 +147,22 @@ class Trainer:
         ids = self.run.tracks.ids
         return to_evaluation(predictions, targets, [ids[index] for index in indices], self.run.tasks)
 
+    def time_steps(self, steps: int) -> list[float]:
+        """Take up to so many optimization steps of the first epoch, and return the seconds of each.
+
+        Nothing is recorded, no hook is called, and the network is not what it was.
+        """
+        self.run.network.train()
+        seconds: list[float] = []
+        began = time.monotonic()
+        for number, batch in enumerate(self.parts["train"].epoch(1), start=1):
+            self._step(batch, Collected(), f"step {number}")
+            seconds.append(time.monotonic() - began)
+            if number == steps:
+                break
+            began = time.monotonic()
+        return seconds
+
     def load_best(self, task: str | None = None) -> None:
         """Give the network the weights of the best epoch, or of a task's own best, where those are kept."""
         path = self._folder / ("best.pt" if task is None else f"best-{task}.pt")

@@ -24,11 +24,27 @@ def call(*arguments):
     return found.stdout
 
 
-def test_a_valid_experiment_is_described_in_a_line(experiment_file):
-    assert call("validate", experiment_file) == (
+def test_a_valid_experiment_is_described_in_a_line_and_explained(experiment_file):
+    first, *explained = call(
+        "validate", experiment_file, "--set", "tasks.genre.classes.jazz='folk'"
+    ).splitlines()
+    assert first == (
         f"{experiment_file}: valid: mean on memory for valence, genre, 1 run; tracks: 36 train, 12 val, 12 test; "
-        "1,208 parameters\n"
+        "1,157 parameters"
     )
+    assert [line.split(maxsplit=2) for line in explained] == [
+        [
+            "dataset",
+            "memory",
+            "Tracks whose targets follow from their features: the mean of each row, and a pattern for each genre.",
+        ],
+        ["model", "mean", "One dense layer on the mean over time."],
+        ["weighting", "sum", "The sum of the losses."],
+        ["task", "valence", "rating in [1, 9] of 60 tracks; loss squared-error"],
+        ["task", "genre", "2 classes: folk 40, metal 20; merged: jazz is folk; loss cross-entropy"],
+        ["split", "stratified", "36 train, 12 val, 12 test"],
+        ["network", "1,157", "parameters: backbone 104, heads 1,053"],
+    ]
     assert [path.name for path in experiment_file.parent.iterdir()] == ["small.toml"]
 
 

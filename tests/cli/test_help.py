@@ -14,7 +14,16 @@ from musicemo import __version__
 
 HELP = {
     (): ["run", "validate", "show", "data", "plugins", "--version", "musicemo run experiments/multitask.toml"],
-    ("run",): ["EXPERIMENT", "--set", "--runs", "--resume", "--device", "--overfit-batches", "KEY=VALUE"],
+    ("run",): [
+        "EXPERIMENT",
+        "--set",
+        "--runs",
+        "--resume",
+        "--device",
+        "--overfit-batches",
+        "--dry-run",
+        "KEY=VALUE",
+    ],
     ("init",): ["DATA", "--output", "--task", "--dataset"],
     ("validate",): ["EXPERIMENT", "--set", "--no-data"],
     ("show",): ["EXPERIMENT", "--set"],

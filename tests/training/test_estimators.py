@@ -11,8 +11,8 @@ from harness import assemble, load, only_run, results_of, run_all, train
 from musicemo.contracts import Estimator, Fitted
 from musicemo.data import HeadSettings, Task
 from musicemo.errors import InputError, RunError
-from musicemo.pipeline import check_experiment
 from musicemo.prediction import TrainedRun, evaluate_run
+from musicemo.preview import check_experiment
 from musicemo.training import Network
 
 pytestmark = pytest.mark.usefixtures("fakes")
