@@ -125,7 +125,9 @@ def _differences(comparison: Comparison) -> list[Block]:
                 numbers = [[d.value, d.low, d.high] for _, d in rows]
                 title = one.name
                 note = f"{TITLES[metric]} less that of {', '.join(against)}"
-                charts.append(_around_zero(title, note, [name for name, _ in rows], numbers, [number] * len(rows)))
+                charts.append(
+                    _around_zero(title, note, [name for name, _ in rows], numbers, [number] * len(rows))
+                )
     order = [one.name for one in comparison.experiments]
     improvements = [one for one in comparison.improvements if math.isfinite(one.value)]
     if improvements:

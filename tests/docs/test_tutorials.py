@@ -22,7 +22,7 @@ from markdown import ROOT, blocks
 
 from musicemo import registry
 
-TUTORIALS = sorted((ROOT / "docs" / "tutorials").glob("*.md"))
+TUTORIALS = [*sorted((ROOT / "docs" / "tutorials").glob("*.md")), ROOT / "docs" / "plugins.md"]
 
 #: These wait for somebody to look, or change the shell.
 _NOT_RUN = ("tensorboard", "--install-completion")
