@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from musicemo import _toml
 from musicemo._local import line_of
-from musicemo.contracts import Weighting
+from musicemo.contracts import Dataset, Weighting
 from musicemo.data import (
     Batch,
     Batches,
@@ -62,15 +63,29 @@ def read_tracks(experiment: Experiment) -> Tracks:
         except InputError as error:
             problems += error.problems
     for key, split in experiment.splits.values():
-        if split.stratify is not None and split.stratify not in experiment.tasks:
-            listed = ", ".join(experiment.tasks)
-            text = (
-                f"{split.stratify!r} is not a task{nearest(split.stratify, experiment.tasks)} (tasks: {listed})"
-            )
-            problems.append(source.error((*key, "stratify"), text))
+        if split.stratify is not None:
+            problems += _unknown(experiment, dataset, (*key, "stratify"), split.stratify)
+    if (control := experiment.evaluation.control) is not None:
+        place = ("evaluation", "control")
+        kinds = {target.name: target.kind for target in dataset.targets} | {
+            task.name: task.kind for task in tasks
+        }
+        problems += _unknown(experiment, dataset, place, control)
+        if kinds.get(control) == "regression":
+            problems.append(source.error(place, f"{control!r} is a regression; a classification is needed"))
     if problems:
         raise InputError(*problems)
     return collect(dataset, tasks)
+
+
+def _unknown(experiment: Experiment, dataset: Dataset, key: _toml.Key, name: str) -> list[str]:
+    """Return what is wrong with the name of a task or of another target of the dataset."""
+    others = [target.name for target in dataset.targets if target.name not in experiment.tasks]
+    if name in experiment.tasks or name in others:
+        return []
+    listed = ", ".join(experiment.tasks) + (f"; other targets: {', '.join(others)}" if others else "")
+    text = f"{name!r} is not a task{nearest(name, [*experiment.tasks, *others])} (tasks: {listed})"
+    return [experiment.source.error(key, text)]
 
 
 def _check_losses(experiment: Experiment, task: Task) -> None:
@@ -103,17 +118,17 @@ def split_tracks(experiment: Experiment, tracks: Tracks, fold: int | None = None
 
 
 def _split_some(settings: SplitSettings, tracks: Tracks, indices: Indices, fold: int | None) -> Split:
-    """Split some tracks, stratified by the task that is asked for, or by the first that has a label among them."""
-    names = [task.name for task in tracks.tasks]
-    order = [names.index(settings.stratify)] if settings.stratify else []
-    labels = tracks.targets[indices]
-    columns = [column for column in (*order, *range(len(names))) if np.isfinite(labels[:, column]).any()]
-    regression = tracks.tasks[columns[0]].kind == "regression"
+    """Split some tracks, stratified by the target that is asked for, or by the first task that has a label."""
+    names = [settings.stratify] if settings.stratify else []
+    columns = (tracks.column(name) for name in (*names, *(task.name for task in tracks.tasks)))
+    task, labels = next(
+        (task, values[indices]) for task, values in columns if np.isfinite(values[indices]).any()
+    )
     some = [tracks.tracks[index] for index in indices]
     return make_split(
         settings,
         [track.id for track in some],
-        strata(labels[:, columns[0]], regression=regression, bins=settings.bins),
+        strata(labels, regression=task.kind == "regression", bins=settings.bins),
         [track.group for track in some],
         [track.part for track in some],
         fold,

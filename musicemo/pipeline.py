@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from musicemo import _local, _toml
+from musicemo.analyses import analyse_evaluations
 from musicemo.assembly import Assembly, read_tracks, split_tracks, warn_of_leaks
 from musicemo.data import PARTS, Split, Tracks
 from musicemo.evaluation import Evaluation
@@ -168,6 +169,8 @@ class _Replicate:
             hooks("evaluated", run=run, part=part, evaluation=evaluations[part])
         directory.write_predictions(evaluations)
         settings = self.experiment.evaluation
+        if not self.overfit_batches:
+            results |= analyse_evaluations(self.tracks, self.split, evaluations, settings)
         if len(run.tasks) > 1 and len(run.history) > 1 and "val" in trainer.parts:
             results["selection"] = _selection(run, trainer, evaluations)
         if trainer.conflict:

@@ -30,7 +30,7 @@ ROOMS = (
     ("_datasets",),
     ("experiment",),
     ("runs", "json_schema", "draft"),
-    ("assembly",),
+    ("assembly", "analyses"),
     ("pipeline", "preview", "prediction", "comparison"),
     ("sweep", "report"),
     ("cli", "testing", "__main__"),

@@ -241,7 +241,7 @@ def test_a_class_that_nothing_trains(part, fakes, tmp_path):
         ("tasks.tempo={}", "the dataset declares no target 'tempo'"),
         (
             "split.stratify='valance'",
-            "'valance' is not a task; did you mean 'valence'? (tasks: valence, genre)",
+            "'valance' is not a task; did you mean 'valence'? (tasks: valence, genre; other targets: energy)",
         ),
         ("split.method='grouped'", ""),
     ],

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from rich.console import Console
 from rich.markup import escape
 from rich.measure import Measurement
 from rich.table import Table
 
-__all__ = ["plain_table", "print_table"]
+__all__ = ["number", "plain_table", "print_table", "with_interval"]
 
 #: More columns than any table has.
 _UNBOUNDED = 10_000
@@ -38,3 +40,14 @@ def print_table(console: Console, table: Table) -> None:
     console.width = max(width, needed)
     console.print(table, soft_wrap=False)
     console.width = width
+
+
+def with_interval(metric: Mapping[str, float | None]) -> str:
+    """Return a value and its interval, as markup."""
+    low, high = (number(metric[bound], 2) for bound in ("low", "high"))
+    return f"{number(metric['value'])} [dim]{escape(f'[{low}, {high}]')}[/dim]"
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """Return a number, or what stands for one that is not defined."""
+    return "n/a" if value is None else f"{value:.{digits}f}"

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
-from musicemo.cli._style import plain_table, print_table
+from musicemo.cli._analyses import print_analyses
+from musicemo.cli._style import number, plain_table, print_table, with_interval
 from musicemo.evaluation import CLASSIFICATION, REGRESSION
 from musicemo.pipeline import Outcome
 from musicemo.progress import duration
@@ -57,6 +57,7 @@ def print_outcome(outcome: Outcome, *, overfit: bool) -> None:
         f"(epoch {results['best_epoch']} of {results['epochs']}; {when})"
     )
     print_metrics(console, results["metrics"][part])
+    print_analyses(console, results, part)
     if "selection" in results:
         _print_selection(console, results["selection"])
     if overfit:
@@ -83,11 +84,11 @@ def _print_selection(console: Console, selection: Mapping[str, Any]) -> None:
             found = criteria[name]["tasks"]
             excess = [one["excess"] for one in found.values() if one["excess"] is not None]
             cost = f"{statistics.mean(excess):.1%}, at most {max(excess):.1%}" if excess else "n/a"
-            values = (_number(found.get(task, {}).get("val")) for task in shown)
+            values = (number(found.get(task, {}).get("val")) for task in shown)
             chosen = " (chosen)" * (name == selection["monitor"])
             table.add_row(name + chosen, str(criteria[name]["epoch"]), *values, cost)
     epochs = sorted({found["epoch"] for found in own.values()})
-    values = (_number(own[task]["tasks"][task]["val"]) if task in own else "n/a" for task in shown)
+    values = (number(own[task]["tasks"][task]["val"]) if task in own else "n/a" for task in shown)
     table.add_row("each task's own loss", f"{epochs[0]} to {epochs[-1]}" if epochs else "n/a", *values, "0.0%")
     console.print()
     print_table(console, table)
@@ -176,26 +177,17 @@ def _metrics_table(tasks: Mapping[str, Any], names: Sequence[str]) -> Table:
         "task", f"{METRIC_TITLES[leading]} [interval]", *(METRIC_TITLES[name] for name in rest), "tracks"
     )
     for task, found in tasks.items():
-        values = (_number(found[name]["value"]) for name in rest)
-        table.add_row(task, _with_interval(found[leading]), *values, str(found["tracks"]))
+        values = (number(found[name]["value"]) for name in rest)
+        table.add_row(task, with_interval(found[leading]), *values, str(found["tracks"]))
     return table
 
 
 def _classes_table(task: str, classes: Mapping[str, Mapping[str, float]]) -> Table:
     table = plain_table(task, "precision", "recall", "F1", "support")
     for name, found in classes.items():
-        scores = (_number(found[score]) for score in ("precision", "recall", "f1"))
+        scores = (number(found[score]) for score in ("precision", "recall", "f1"))
         table.add_row(name, *scores, str(found["support"]))
     return table
-
-
-def _with_interval(metric: Mapping[str, float | None]) -> str:
-    low, high = (_number(metric[bound], 2) for bound in ("low", "high"))
-    return f"{_number(metric['value'])} [dim]{escape(f'[{low}, {high}]')}[/dim]"
-
-
-def _number(value: float | None, digits: int = 3) -> str:
-    return "n/a" if value is None else f"{value:.{digits}f}"
 
 
 def _spread(values: Sequence[float | None]) -> str:

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musicemo.audio import Recipe
-from musicemo.contracts import Dataset, Track
-from musicemo.data.tasks import Task
+from musicemo.contracts import Dataset, Target, Track
+from musicemo.data.tasks import Task, TaskSettings, make_task
 from musicemo.errors import InputError
 
 __all__ = ["Tracks", "collect", "first_of", "misdeclared"]
@@ -34,6 +34,8 @@ class Tracks:
     #: What a column of the features is, and what they were made with, where the dataset says so.
     sync: Literal["beat", "frame"] | None = None
     recipe: Recipe | None = None
+    #: Everything that the dataset declares, the tasks' targets among it.
+    declared: Sequence[Target] = ()
 
     def __len__(self) -> int:
         return len(self.tracks)
@@ -48,6 +50,29 @@ class Tracks:
         """Dataset -> its tracks, where several are joined; empty for one."""
         names = dict.fromkeys(track.source for track in self.tracks)
         return {name: np.flatnonzero([track.source == name for track in self.tracks]) for name in names if name}
+
+    def column(self, name: str) -> tuple[Task, NDArray[np.float64]]:
+        """Return a task and its targets `[tracks]`, or a target of the dataset as a task of that name would have it.
+
+        Raises:
+            InputError: it is neither.
+        """
+        for place, task in enumerate(self.tasks):
+            if task.name == name:
+                return task, self.targets[:, place]
+        task = make_task(name, TaskSettings(), self.declared)
+        return task, np.array([task.encode(track) for track in self.tracks])
+
+    def labels(self, name: str) -> list[str | None]:
+        """Return each track's class of a task, or of a target of the dataset; None where it is missing.
+
+        Raises:
+            InputError: it is neither, or no classification.
+        """
+        task, values = self.column(name)
+        if task.kind != "classification":
+            raise InputError(f"{name!r} is a {task.kind}; a classification is needed")
+        return [task.classes[int(value)] if np.isfinite(value) else None for value in values]
 
     def check_trainable(self, parts: Mapping[str, NDArray[np.intp]]) -> None:
         """Raise an `InputError` if a task has no label to train on, or a class only labels elsewhere."""
@@ -114,7 +139,7 @@ def collect(dataset: Dataset, tasks: Sequence[Task], *, restrict: bool = True) -
         raise InputError(f"none of the dataset's {len(unlabelled)} tracks has a label for any task")
     targets = np.array(encoded, dtype=np.float64)
     sync, recipe = getattr(dataset, "sync", None), getattr(dataset, "recipe", None)
-    return Tracks(kept, tasks, targets, dataset.rows, unlabelled, sync, recipe)
+    return Tracks(kept, tasks, targets, dataset.rows, unlabelled, sync, recipe, tuple(dataset.targets))
 
 
 def first_of(problems: Sequence[str]) -> list[str]:

@@ -1,5 +1,7 @@
 """Metrics on whole parts, their intervals, and predictions in the targets' own units."""
 
+from musicemo.evaluation.calibration import Calibration, calibration_report, fit_calibration
+from musicemo.evaluation.controlled import controlled_scores
 from musicemo.evaluation.evaluation import Evaluation, TaskEvaluation, finite
 from musicemo.evaluation.figures import task_chart, task_figure, worst
 from musicemo.evaluation.intervals import EvaluationSettings
@@ -11,18 +13,25 @@ from musicemo.evaluation.metrics import (
     bounds,
     higher_is_better,
 )
+from musicemo.evaluation.reliability import Reliability, rating_reliability
 
 __all__ = [
     "CLASSIFICATION",
     "LEADING",
     "REGRESSION",
     "TITLES",
+    "Calibration",
     "Evaluation",
     "EvaluationSettings",
+    "Reliability",
     "TaskEvaluation",
     "bounds",
+    "calibration_report",
+    "controlled_scores",
     "finite",
+    "fit_calibration",
     "higher_is_better",
+    "rating_reliability",
     "task_chart",
     "task_figure",
     "worst",

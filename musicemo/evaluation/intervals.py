@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,11 @@ class EvaluationSettings(Settings):
     resamples: int = Field(default=1000, ge=100)
     #: Of the intervals: the share of them that holds the true value.
     confidence: float = Field(default=0.95, gt=0, lt=1)
+    #: A classification target, such as the genre: ratings are scored within its classes, too, and against what
+    #: the class alone tells.
+    control: str | None = None
+    #: How predictions are brought to the scale of the ratings, after training and on the validation part.
+    calibration: Literal["none", "affine", "isotonic"] = "none"
 
 
 def percentile_intervals(

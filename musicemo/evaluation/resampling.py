@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from musicemo.evaluation.metrics import CLASSIFICATION, REGRESSION, Floats, Indices, of_confusion
 
-__all__ = ["draw_counts", "resampled_classification", "resampled_regression"]
+__all__ = ["draw_counts", "midranks", "resampled_classification", "resampled_regression"]
 
 #: Resampled tracks held at once, which bounds the memory that a large part takes.
 _AT_ONCE = 1_000_000
@@ -53,8 +53,8 @@ def resampled_regression(
     prediction = np.where(known, prediction, 0.0)
     total = counts.sum(axis=1, keepdims=True)
     error = prediction - target
-    target_ranks, defined = _midranks(target, counts)
-    ranks, spread = _midranks(prediction, counts)
+    target_ranks, defined = midranks(target, counts)
+    ranks, spread = midranks(prediction, counts)
 
     def mean(values: Floats) -> Floats:
         return np.asarray(counts @ values / total[:, 0])
@@ -100,7 +100,7 @@ def resampled_classification(
     return {name: found[name] for name in names}
 
 
-def _midranks(values: Floats, counts: Floats) -> tuple[Floats, NDArray[np.bool_]]:
+def midranks(values: Floats, counts: Floats) -> tuple[Floats, NDArray[np.bool_]]:
     """Return `[resamples, n]`, each track's rank among those drawn, and whether they are not all equal.
 
     Equal values share the mean of their ranks.

@@ -148,7 +148,7 @@ class Predictor:
         """
         clips, windows, duration = self.clips(analysis or self.analyse(song))
         try:
-            found = [run.predict(clips) for run in self.runs]
+            found = [run.calibrated(run.predict(clips)) for run in self.runs]
         except (RuntimeError, ValueError, IndexError) as error:  # too short for a network, for example
             raise InputError(f"{fspath(song)}: the model cannot take it: {error}") from error
         tasks = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch import Tensor
 from musicemo import registry
 from musicemo.data import Description, Scaling
 from musicemo.errors import InputError
+from musicemo.evaluation import Calibration
 from musicemo.experiment import Experiment, load_experiment
 from musicemo.files import read_json
 from musicemo.runs import RunDirectory
@@ -89,6 +91,21 @@ class TrainedRun:
         network.load(state.get("network", {}), str(path))
         return cls(directory, experiment, description, scaling, network.to(chosen).eval(), chosen, results)
 
+    @cached_property
+    def calibrations(self) -> Mapping[str, Calibration]:
+        """Task -> the map to the scale of the ratings that the run was calibrated with; empty without one.
+
+        Raises:
+            InputError: it is damaged.
+        """
+        try:
+            tasks = self.results.get("calibration", {}).get("tasks", {})
+            return {name: Calibration.from_json(task["map"]) for name, task in tasks.items() if "map" in task}
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise InputError(
+                f"{self.directory / 'results.json'}: its calibration is damaged: {error}"
+            ) from error
+
     @torch.no_grad()
     def predict(self, clips: Sequence[NDArray[np.float32]]) -> dict[str, NDArray[np.float64]]:
         """Predict clips.
@@ -111,6 +128,11 @@ class TrainedRun:
             else torch.cat(found[task.name]).softmax(dim=1).numpy()
             for task in self.description.tasks
         }
+
+    def calibrated(self, predictions: Mapping[str, NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:
+        """Return what `predict` gave, ratings brought to their scale where the run was calibrated."""
+        maps = self.calibrations
+        return {name: maps[name](values) if name in maps else values for name, values in predictions.items()}
 
 
 def pad(clips: Sequence[NDArray[np.float32]]) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,134 @@
+"""What a run's results say beside its metrics: noise ceilings, scores within genres, calibration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from musicemo.data import Split, Task, Tracks
+from musicemo.evaluation import (
+    Calibration,
+    Evaluation,
+    EvaluationSettings,
+    calibration_report,
+    controlled_scores,
+    finite,
+    fit_calibration,
+    rating_reliability,
+)
+
+__all__ = ["analyse_evaluations"]
+
+#: Parts that a model is not fitted to.
+_HELD_OUT = ("val", "test")
+
+
+def analyse_evaluations(
+    tracks: Tracks, split: Split, evaluations: Mapping[str, Evaluation], settings: EvaluationSettings
+) -> dict[str, Any]:
+    """Return what `results.json` has of a run's evaluations beside ``metrics``; a key is there where it applies.
+
+    ``reliability``: regression task -> ``tracks``, ``raters`` (``min``, ``median``, ``max``), ``splits``, and for
+    ``spearman`` and ``pearson`` each ``reliability`` (value, low, high), ``ceiling`` and ``reached``: part -> the
+    model's correlation and its interval as shares of the ceiling. Of the tasks whose tracks have single listeners'
+    ratings; see `musicemo.evaluation.Reliability`.
+
+    ``controlled``: ``by``, the target that is controlled for, and ``parts``: part -> regression task -> the scores of
+    `musicemo.evaluation.controlled_scores`. With ``evaluation.control``.
+
+    ``calibration``: ``method``, and ``tasks``: regression task -> either ``skipped``, a reason, or ``tracks``, the
+    ``map`` (see `musicemo.evaluation.Calibration.from_json`) and ``parts``: part -> metric -> ``before`` and
+    ``after``. With ``evaluation.calibration``; fitted on the validation part.
+
+    Args:
+        tracks: the experiment's tracks.
+        split: their parts.
+        evaluations: part -> what the model made of it.
+        settings: the table ``[evaluation]``.
+    """
+    found = {
+        "reliability": _reliability(tracks, evaluations, settings),
+        "controlled": _controlled(tracks, split, evaluations, settings),
+        "calibration": _calibration(tracks, evaluations, settings),
+    }
+    return {name: value for name, value in found.items() if value}
+
+
+def _ratings(tracks: Tracks) -> list[Task]:
+    return [task for task in tracks.tasks if task.kind == "regression"]
+
+
+def _reliability(
+    tracks: Tracks, evaluations: Mapping[str, Evaluation], settings: EvaluationSettings
+) -> dict[str, Any]:
+    found = {}
+    for task in _ratings(tracks):
+        given = [
+            track.ratings[task.target] for track in tracks.tracks if track.ratings.get(task.target) is not None
+        ]
+        reliability = rating_reliability(given, settings)
+        if reliability is None:
+            continue
+        table = reliability.to_json()
+        for metric in reliability.values:
+            ceiling = reliability.ceiling(metric)
+            table[metric]["reached"] = {
+                part: _shares(evaluations[part].tasks[task.name].to_json(settings)[metric], ceiling)
+                for part in _HELD_OUT
+                if part in evaluations
+            }
+        found[task.name] = table
+    return found
+
+
+def _shares(metric: Mapping[str, float | None], ceiling: float) -> dict[str, float | None]:
+    return {end: None if value is None else finite(value / ceiling) for end, value in metric.items()}
+
+
+def _controlled(
+    tracks: Tracks, split: Split, evaluations: Mapping[str, Evaluation], settings: EvaluationSettings
+) -> dict[str, Any]:
+    if settings.control is None:
+        return {}
+    labels = tracks.labels(settings.control)
+    groups = {name: label for name, label in zip(tracks.ids, labels, strict=True) if label is not None}
+    parts: dict[str, dict[str, Any]] = {}
+    for part in (part for part in _HELD_OUT if part in evaluations):
+        for task in _ratings(tracks):
+            column = [other.name for other in tracks.tasks].index(task.name)
+            known = tracks.targets[:, column]
+            trained = [
+                index for index in split.parts["train"] if labels[index] is not None and known[index] >= 0
+            ]
+            train = [(str(labels[index]), float(task.decode(known[index]))) for index in trained]
+            scores = controlled_scores(evaluations[part].tasks[task.name], groups, train, settings)
+            if scores is not None:
+                parts.setdefault(part, {})[task.name] = scores
+    return {"by": settings.control, "parts": parts}
+
+
+def _calibration(
+    tracks: Tracks, evaluations: Mapping[str, Evaluation], settings: EvaluationSettings
+) -> dict[str, Any]:
+    if settings.calibration == "none":
+        return {}
+    tasks: dict[str, Any] = {}
+    for task in _ratings(tracks):
+        name = task.name
+        fitted = (
+            fit_calibration(evaluations["val"].tasks[name], settings.calibration)
+            if "val" in evaluations
+            else "there is no validation part"
+        )
+        if isinstance(fitted, Calibration):
+            tasks[name] = {
+                "tracks": len(evaluations["val"].tasks[name].ids),
+                "map": fitted.to_json(),
+                "parts": {
+                    part: calibration_report(evaluation.tasks[name], fitted)
+                    for part, evaluation in evaluations.items()
+                },
+            }
+        else:
+            tasks[name] = {"skipped": fitted}
+    return {"method": settings.calibration, "tasks": tasks}

@@ -1,0 +1,142 @@
+"""Scores that a model does not get for hearing the genre alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from musicemo.evaluation.evaluation import TaskEvaluation, finite
+from musicemo.evaluation.intervals import EvaluationSettings, percentile_intervals
+from musicemo.evaluation.resampling import draw_counts, midranks, resampled_regression
+
+__all__ = ["controlled_scores"]
+
+Floats = NDArray[np.float64]
+
+#: Tracks below which a group's own correlation is left out.
+_FEWEST = 3
+
+
+def controlled_scores(
+    task: TaskEvaluation,
+    groups: Mapping[str, str],
+    train: Sequence[tuple[str, float]],
+    settings: EvaluationSettings,
+) -> dict[str, Any] | None:
+    """Compare a regression with what the tracks' groups (genres, for instance) tell already.
+
+    Every score is of Spearman's kind and has its bootstrap interval over tracks:
+
+    - ``spearman``: of the predictions, as in ``metrics``, over the tracks whose group is known;
+    - ``group_alone``: of the training part's mean rating of each track's group, which knows nothing but the group;
+    - ``gain``: the first less the second, on the same resamples;
+    - ``within``: the mean of the groups' own rhos, each weighed by its tracks less one; a prediction that is constant
+      in a group ranks nothing there: 0. Groups of fewer than three tracks, or whose ratings are all equal, are left
+      out;
+    - ``partial``: the correlation of ranks from which every group's mean rank is taken: what the prediction knows
+      that the group does not.
+
+    Args:
+        task: a regression.
+        groups: track id -> group; tracks without one are left out.
+        train: group and rating of every track of the training part.
+        settings: resamples and confidence.
+
+    Returns:
+        The scores, ``tracks`` and ``groups`` (name -> tracks and rho); None where no track is left.
+    """
+    places = [place for place, name in enumerate(task.ids) if name in groups]
+    if len(places) < _FEWEST:
+        return None
+    names = sorted({groups[task.ids[place]] for place in places})
+    codes = np.array([names.index(groups[task.ids[place]]) for place in places])
+    target, prediction = task.target[places], task.prediction[places]
+    means = _training_means(names, train)[codes]
+    own = _Scores(target, prediction, means, codes, len(names))
+    values = own.of(np.ones((1, len(places))))
+    resampled = [own.of(counts) for counts in draw_counts(len(places), settings.resamples)]
+    joined = {name: np.concatenate([some[name] for some in resampled]) for name in values}
+    intervals = percentile_intervals(joined, settings.confidence)
+    found: dict[str, Any] = {"tracks": len(places)}
+    for name, value in values.items():
+        low, high = intervals[name]
+        found[name] = {"value": finite(float(value[0])), "low": finite(low), "high": finite(high)}
+    rhos = own.by_group(np.ones((1, len(places))))[:, 0]
+    found["groups"] = {
+        name: {"tracks": int((codes == code).sum()), "spearman": finite(float(rhos[code]))}
+        for code, name in enumerate(names)
+    }
+    return found
+
+
+def _training_means(names: Sequence[str], train: Sequence[tuple[str, float]]) -> Floats:
+    """Return `[groups]`: each group's mean rating; of a group that is not trained on, that of all tracks."""
+    known: dict[str, list[float]] = {}
+    for name, rating in train:
+        known.setdefault(name, []).append(rating)
+    overall = float(np.mean([rating for _, rating in train])) if train else 0.0
+    return np.array([np.mean(known.get(name, [overall])) for name in names])
+
+
+class _Scores:
+    """The scores of resamples, each told by how often every track is in it."""
+
+    def __init__(
+        self, target: Floats, prediction: Floats, means: Floats, codes: NDArray[np.intp], groups: int
+    ) -> None:
+        self._target, self._prediction, self._means, self._codes = target, prediction, means, codes
+        self._members = np.eye(groups)[codes]
+
+    def of(self, counts: Floats) -> dict[str, Floats]:
+        """Return `[resamples]` of each score."""
+
+        def rho(prediction: Floats) -> Floats:
+            return resampled_regression(prediction, self._target, counts, ["spearman"])["spearman"]
+
+        whole, alone = rho(self._prediction), rho(self._means)
+        return {
+            "spearman": whole,
+            "group_alone": alone,
+            "gain": whole - alone,
+            "within": self._within(counts),
+            "partial": self._partial(counts),
+        }
+
+    def by_group(self, counts: Floats) -> Floats:
+        """Return `[groups, resamples]`: rho within each; NaN where it is not defined."""
+        found = np.full((self._members.shape[1], len(counts)), np.nan)
+        for code in range(self._members.shape[1]):
+            inside = self._codes == code
+            drawn = counts[:, inside]
+            enough = drawn.sum(axis=1) >= _FEWEST
+            if inside.sum() >= _FEWEST and enough.any():
+                arrays = self._prediction[inside], self._target[inside], drawn[enough]
+                found[code, enough] = resampled_regression(*arrays, ["spearman"])["spearman"]
+        return found
+
+    def _within(self, counts: Floats) -> Floats:
+        rhos = self.by_group(counts)
+        weights = np.where(np.isfinite(rhos), (counts @ self._members).T - 1, 0.0)
+        with np.errstate(all="ignore"):  # of no group at all, which leaves NaN
+            return np.asarray(np.where(weights > 0, weights * rhos, 0.0).sum(axis=0) / weights.sum(axis=0))
+
+    def _partial(self, counts: Floats) -> Floats:
+        sizes = counts @ self._members
+
+        def residuals(values: Floats) -> Floats:
+            ranks = midranks(values, counts)[0]
+            means = (counts * ranks) @ self._members / np.where(sizes > 0, sizes, 1)
+            return np.asarray(ranks - means @ self._members.T)
+
+        if not np.isfinite(self._prediction).all():
+            return np.full(len(counts), np.nan)
+        first, second = residuals(self._prediction), residuals(self._target)
+        squares = [np.einsum("rn,rn,rn->r", counts, one, one) for one in (first, second)]
+        product = np.einsum("rn,rn,rn->r", counts, first, second)
+        tiny = 1e-9 * len(self._target)  # what rounding leaves of ranks that the groups explain wholly
+        with np.errstate(all="ignore"):
+            found = np.where(squares[0] > tiny, product / np.sqrt(squares[0] * squares[1]), 0.0)
+        return np.where(squares[1] > tiny, found, np.nan)

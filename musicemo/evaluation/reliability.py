@@ -1,0 +1,143 @@
+"""How well a mean over listeners is known, and how well it can be predicted."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from musicemo.evaluation.evaluation import finite
+from musicemo.evaluation.intervals import EvaluationSettings, percentile_intervals
+from musicemo.evaluation.resampling import draw_counts
+
+__all__ = ["Reliability", "rating_reliability"]
+
+Floats = NDArray[np.float64]
+
+#: Random halves of the listeners.
+_SPLITS = 100
+
+#: Tracks below which a correlation over them says nothing.
+_FEWEST = 10
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """Of tracks' mean ratings, from halves of each track's listeners.
+
+    The correlation r of the halves' means is that of half as many listeners as there are; of all of them it is
+    2 r / (1 + r) (Spearman and Brown). That is the reliability: how the means would correlate with those of as many
+    other listeners. What is predicted is compared with means that are noisy on one side only, so that a prediction
+    of what all listeners of the world would say on average correlates with them at the square root of the
+    reliability: the ceiling.
+
+    C. Spearman, "Correlation calculated from faulty data", and W. Brown, "Some experimental results in the correlation
+    of mental abilities", both British Journal of Psychology 3, 1910.
+    """
+
+    #: With two listeners or more.
+    tracks: int
+    #: Fewest, median and most listeners of a track.
+    raters: tuple[int, float, int]
+    #: Metric (``spearman``, ``pearson``) -> reliability and its bootstrap interval over tracks.
+    values: dict[str, tuple[float, float, float]]
+
+    def ceiling(self, metric: str) -> float:
+        """Return the highest correlation that can be expected; NaN where the reliability is not above 0."""
+        value = self.values[metric][0]
+        return math.sqrt(value) if value > 0 else math.nan
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `results.json` has of it, the share that a model reaches aside."""
+        fewest, median, most = self.raters
+        found: dict[str, Any] = {
+            "tracks": self.tracks,
+            "raters": {"min": fewest, "median": median, "max": most},
+            "splits": _SPLITS,
+        }
+        for metric, (value, low, high) in self.values.items():
+            found[metric] = {
+                "reliability": {"value": finite(value), "low": finite(low), "high": finite(high)},
+                "ceiling": finite(self.ceiling(metric)),
+            }
+        return found
+
+
+def rating_reliability(
+    ratings: Sequence[Sequence[float]], settings: EvaluationSettings, seed: int = 0
+) -> Reliability | None:
+    """Return the split-half reliability of mean ratings; None where fewer than ten tracks have two listeners.
+
+    The correlation is the mean over random halves; of an odd number of listeners one is left out of each.
+
+    Args:
+        ratings: each track's ratings, by listeners who need not be the same.
+        settings: resamples and confidence of the intervals.
+        seed: of the halves.
+    """
+    from scipy import stats
+
+    several = [given for given in ratings if len(given) > 1]
+    if len(several) < _FEWEST:
+        return None
+    first, second = _halves(several, seed)
+    values = {
+        "spearman": _spearman_brown(stats.rankdata(first, axis=1), stats.rankdata(second, axis=1), settings),
+        "pearson": _spearman_brown(first, second, settings),
+    }
+    counts = [len(given) for given in several]
+    return Reliability(len(several), (min(counts), float(np.median(counts)), max(counts)), values)
+
+
+def _halves(ratings: Sequence[Sequence[float]], seed: int) -> tuple[Floats, Floats]:
+    """Return `[splits, tracks]` twice: the mean of a random half of each track's ratings, and that of the rest."""
+    counts = np.array([len(given) for given in ratings])
+    padded = np.zeros((len(ratings), counts.max()))
+    for row, given in zip(padded, ratings, strict=True):
+        row[: len(given)] = given
+    random = np.random.default_rng(seed)
+    halves = counts[:, None] // 2
+    place = np.arange(counts.max())
+    found = []
+    for _ in range(_SPLITS):
+        keys = np.where(
+            place < counts[:, None], random.uniform(size=padded.shape), 2.0
+        )  # what is padded comes last
+        order = np.argsort(keys, axis=1)
+        shuffled = np.take_along_axis(padded, order, axis=1)
+        found.append(
+            [
+                np.where((place >= begin) & (place < begin + halves), shuffled, 0).sum(axis=1) / halves[:, 0]
+                for begin in (0, halves)
+            ]
+        )
+    first, second = np.array(found).swapaxes(0, 1)
+    return first, second
+
+
+def _spearman_brown(first: Floats, second: Floats, settings: EvaluationSettings) -> tuple[float, float, float]:
+    """Return the reliability of both halves together, and its interval."""
+    tracks = first.shape[1]
+    value = float(_stepped_up(first, second, np.ones((1, tracks)))[0])
+    resampled = [_stepped_up(first, second, counts) for counts in draw_counts(tracks, settings.resamples)]
+    low, high = percentile_intervals({"": np.concatenate(resampled)}, settings.confidence)[""]
+    return value, low, high
+
+
+def _stepped_up(first: Floats, second: Floats, counts: Floats) -> Floats:
+    """Return `[resamples]`: 2 r / (1 + r), of the mean correlation r over the splits."""
+    total = counts.sum(axis=1, keepdims=True)
+    first, second = first - first.mean(), second - second.mean()
+
+    def mean(values: Floats) -> Floats:
+        return np.asarray(counts @ values.T / total)
+
+    with np.errstate(all="ignore"):  # of constant ratings, which leave NaN
+        covariance = mean(first * second) - mean(first) * mean(second)
+        variances = (mean(first**2) - mean(first) ** 2) * (mean(second**2) - mean(second) ** 2)
+        halves = np.where(variances > 1e-20, covariance / np.sqrt(variances), np.nan).mean(axis=1)
+        return np.asarray(2 * halves / (1 + halves))

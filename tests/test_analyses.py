@@ -1,0 +1,133 @@
+"""Noise ceilings, scores within genres and calibration in a run's results."""
+
+import sys
+from pathlib import Path
+
+import fakes as fakes_module
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent / "training"))
+
+from dataclasses import replace
+
+from harness import assemble, load, results_of, run_all
+
+from musicemo.assembly import read_tracks, split_tracks
+from musicemo.errors import InputError
+
+
+class Rated(fakes_module.MemoryDataset):
+    """Tracks whose valence eight listeners rated; ``deaf``: all that can be heard of it is the genre."""
+
+    def __init__(self, tracks: int = 120, deaf: bool = False) -> None:
+        super().__init__(tracks=tracks)
+        self._deaf = deaf
+
+    def tracks(self):
+        for number, track in enumerate(super().tracks()):
+            random = np.random.default_rng(number)
+            truth = track.targets["valence"]
+            if self._deaf:
+                place = fakes_module.CLASSES.index(track.targets["genre"])
+                truth = 2.5 + 2.5 * place + random.uniform(-1.2, 1.2)
+                track.features[0] = track.features[1] = 0
+            given = np.clip(truth + 0.5 * random.normal(size=8), 1, 9)
+            targets = {**track.targets, "valence": float(given.mean())}
+            yield replace(track, targets=targets, ratings={"valence": given.tolist()})
+
+
+@pytest.fixture
+def rated(fakes):
+    fakes("dataset", "rated", Rated)
+
+
+def results(folder, *overrides, **how):
+    (outcome,) = run_all(folder, "dataset.type='rated'", "training.epochs=40", *overrides, **how)
+    return results_of(outcome.directory)
+
+
+def test_a_run_says_none_of_it_where_it_does_not_apply(fakes, tmp_path):
+    (outcome,) = run_all(tmp_path)
+    assert not {"reliability", "controlled", "calibration"} & set(results_of(outcome.directory))
+
+
+def test_the_ceiling_and_the_share_of_it(rated, tmp_path):
+    found = results(tmp_path)
+    table = found["reliability"]["valence"]
+    assert (table["tracks"], table["raters"]) == (120, {"min": 8, "median": 8.0, "max": 8})
+    ceiling = table["spearman"]["ceiling"]
+    assert 0.95 < ceiling < 1
+    rho = found["metrics"]["test"]["valence"]["spearman"]
+    assert table["spearman"]["reached"]["test"] == {end: rho[end] / ceiling for end in rho}
+    assert "genre" not in found["reliability"]
+
+
+def test_a_network_that_can_only_hear_the_genre_is_caught(rated, tmp_path):
+    found = results(tmp_path, "dataset.deaf=true", "evaluation.control='genre'", "evaluation.resamples=400")
+    assert found["controlled"]["by"] == "genre"
+    scores = found["controlled"]["parts"]["test"]["valence"]
+    assert scores["spearman"]["low"] > 0.6
+    assert scores["group_alone"]["low"] > 0.6
+    for name in ("gain", "within", "partial"):
+        assert scores[name]["low"] < 0.05, name
+
+
+def test_a_network_that_hears_more_is_not(rated, tmp_path):
+    found = results(tmp_path, "evaluation.control='genre'")
+    assert found["controlled"]["parts"]["test"]["valence"]["within"]["low"] > 0.3
+
+
+def test_what_is_controlled_for_need_be_no_task(rated, tmp_path):
+    text = fakes_module.EXPERIMENT.replace("[tasks.genre]\n", "")
+    found = results(tmp_path, "evaluation.control='genre'", "training.epochs=1", text=text)
+    groups = found["controlled"]["parts"]["test"]["valence"]["groups"]
+    assert sum(group["tracks"] for group in groups.values()) == 24
+
+
+@pytest.mark.parametrize("method", ["affine", "isotonic"])
+def test_calibration(rated, tmp_path, method):
+    found = results(tmp_path, f"evaluation.calibration='{method}'", "training.epochs=5")
+    task = found["calibration"]["tasks"]["valence"]
+    assert (found["calibration"]["method"], task["tracks"]) == (method, 24)
+    assert task["parts"]["test"]["rmse"]["before"] == found["metrics"]["test"]["valence"]["rmse"]["value"]
+    assert task["parts"]["val"]["rmse"]["after"] < task["parts"]["val"]["rmse"]["before"]
+    assert "genre" not in found["calibration"]["tasks"]
+
+
+def test_without_a_validation_part_nothing_is_calibrated(rated, tmp_path):
+    found = results(
+        tmp_path,
+        "evaluation.calibration='affine'",
+        "split.validation=0",
+        "training.early_stopping.monitor='train/loss'",
+        "training.epochs=1",
+    )
+    assert found["calibration"]["tasks"]["valence"] == {"skipped": "there is no validation part"}
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("evaluation.control='gnere'", "evaluation.control: 'gnere' is not a task; did you mean 'genre'?"),
+        (
+            "evaluation.control='energy'",
+            "evaluation.control: 'energy' is a regression; a classification is needed",
+        ),
+        ("evaluation.calibration='linear'", "evaluation.calibration"),
+    ],
+)
+def test_what_is_wrong_is_told(fakes, tmp_path, override, message):
+    with pytest.raises(InputError) as error:
+        assemble(tmp_path, override)
+    assert message in str(error.value)
+
+
+def test_a_split_may_be_stratified_by_a_target_that_is_no_task(fakes, tmp_path):
+    """So that single-task experiments are tested on the tracks of the multitask one."""
+    alone = fakes_module.EXPERIMENT.replace("[tasks.genre]\n", "")
+    hashes = []
+    for text in (fakes_module.EXPERIMENT, alone):
+        experiment = load(tmp_path, "split.stratify='genre'", text=text)
+        hashes.append(split_tracks(experiment, read_tracks(experiment)).hashes)
+    assert hashes[0] == hashes[1]
