@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from musicemo.cli._analyses import print_analyses
@@ -104,11 +105,9 @@ def print_line(name: str, outcome: Outcome) -> None:
         tasks = {task: found[leading] for task, found in results["metrics"][part].items() if leading in found}
         known = [found["value"] for found in tasks.values() if found["value"] is not None]
         if len(tasks) == 1:
-            scores.append(
-                f"{next(iter(tasks))} {METRIC_TITLES[leading]} {_number(known[0] if known else None)}"
-            )
+            scores.append(f"{next(iter(tasks))} {METRIC_TITLES[leading]} {number(known[0] if known else None)}")
         elif tasks:
-            mean = _number(statistics.mean(known) if known else None)
+            mean = number(statistics.mean(known) if known else None)
             scores.append(f"mean {METRIC_TITLES[leading]} of {len(tasks)} tasks {mean}")
     epochs = f"epoch {results['best_epoch']} of {results['epochs']}"
     Console(highlight=False, soft_wrap=True).print(
