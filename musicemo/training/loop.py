@@ -156,7 +156,7 @@ class Trainer:
         seconds: list[float] = []
         began = time.monotonic()
         for number, batch in enumerate(self.parts["train"].epoch(1), start=1):
-            self._step(batch, Collected(), f"step {number}")
+            self._step(batch, Collected(), f"step {number}", watch=False)
             seconds.append(time.monotonic() - began)
             if number == steps:
                 break
