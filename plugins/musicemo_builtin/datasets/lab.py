@@ -28,6 +28,9 @@ EMOTIONS = ("valence", "energy", "danceability")
 _SUFFIX = ".fused.full.npy"
 _Layout = Literal["genre", "emotion"]
 _Part = Literal["train", "test"]
+#: What the study calls the folder of a layout; the beat-synchronous one has a suffix.
+_FOLDERS: dict[_Layout, str] = {"genre": "fma_genre_spectrograms", "emotion": "multitask_dataset"}
+_BEAT = "_beat"
 _HEADERS: dict[_Layout, list[str]] = {"genre": ["Id", "Genre"], "emotion": ["Id", *EMOTIONS]}
 _DELIMITERS: dict[_Layout, str] = {"genre": "\t", "emotion": ","}
 _LAYOUT = """expected a folder with
@@ -53,8 +56,13 @@ class Lab:
     Everything is checked on construction, the arrays by their headers alone.
 
     Args:
-        root: The folder that holds `train`, `train_labels.txt`, `test` and, possibly, `test_labels.txt`.
+        root: The folder that holds `train`, `train_labels.txt`, `test` and, possibly, `test_labels.txt`; or, where
+            `layout` is given, the folder that holds the study's four.
         features: Rows to use: the mel spectrogram, the chromagram or both.
+        layout: Which of the study's folders below `root`: "genre" is `fma_genre_spectrograms`, "emotion" is
+            `multitask_dataset`, each with `_beat` after it where `sync` is "beat".
+        sync: What a column of the arrays is, a beat or a frame; needed with `layout`. Where it is not said, what is
+            trained on them cannot be applied to songs.
 
     Raises:
         InputError: The folder, a label or an array is not as described; up to twenty problems in one error.
@@ -67,9 +75,21 @@ class Lab:
     )
     licence = "See the dataset's page; each clip is under the Creative Commons licence that its artist chose."
 
-    def __init__(self, *, root: Path, features: Literal["mel", "chroma", "fused"] = "fused") -> None:
+    def __init__(
+        self,
+        *,
+        root: Path,
+        features: Literal["mel", "chroma", "fused"] = "fused",
+        layout: _Layout | None = None,
+        sync: Literal["beat", "frame"] | None = None,
+    ) -> None:
+        if layout is not None:
+            if sync is None:
+                raise InputError("`layout` needs `sync`: the study has a folder for each")
+            root = root / (_FOLDERS[layout] + _BEAT * (sync == "beat"))
         self.root = root
         self.features = features
+        self.sync = sync
         self.rows = FEATURE_ROWS[features]
         self._problems = Problems()
         if not root.is_dir():
@@ -77,6 +97,10 @@ class Lab:
         if not (root / "train_labels.txt").is_file():
             raise InputError(f"{root}: has no train_labels.txt{_better(root)}; {_LAYOUT}")
         self.layout: _Layout = _layout(root / "train_labels.txt")
+        if layout not in (None, self.layout):
+            raise InputError(
+                f"{root / 'train_labels.txt'}:1: holds {self.layout} labels, where {layout} ones are asked for"
+            )
         self._classes = set(GENRES)
         train = self._part("train")
         test = self._part("test")
