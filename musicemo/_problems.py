@@ -72,7 +72,7 @@ def _existing(source: _toml.Source, prefix: _toml.Key, loc: Sequence[str | int])
 
 def _fields(schema: Any, loc: Sequence[str | int]) -> set[str]:
     """Return the keys of the table at a pydantic location."""
-    return {name for model in _models(schema, loc) for name in model.model_fields}
+    return {field.alias or name for model in _models(schema, loc) for name, field in model.model_fields.items()}
 
 
 def _tags(schema: Any, loc: Sequence[str | int]) -> set[str]:

@@ -6,6 +6,8 @@ import random
 import traceback
 import warnings
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,6 +38,7 @@ from musicemo.data import (
 from musicemo.errors import InputError, nearest
 from musicemo.experiment import Experiment
 from musicemo.training import Network, Objective, Term, TrainingSettings, check_monitor
+from musicemo.transfer import Transfer
 
 __all__ = ["Assembly", "make_batches", "read_tracks", "split_tracks", "warn_of_leaks"]
 
@@ -145,6 +148,7 @@ class Assembly:
         seed: decides the initial weights and the order of the batches.
         device: where to train.
         overfit_batches: train on this many batches alone, in a fixed order; 0 for the whole training part.
+        source: the checkpoint to begin with, of an experiment with ``[transfer]``.
 
     Raises:
         InputError: a component refuses its parameters, features that cannot be read, a monitor of nothing.
@@ -158,33 +162,48 @@ class Assembly:
         seed: int,
         device: torch.device,
         overfit_batches: int = 0,
+        source: Path | None = None,
     ) -> None:
-        source = experiment.source
+        blaming = experiment.source.blaming
         seed_everything(seed)
         self.training = experiment.training
         self.features = Features(tracks.tracks, tracks.rows, self.training.cache)
         self.features.check(np.concatenate(list(split.parts.values())))
         train = split.parts["train"]
-        self.scaling: Scaling = fit_scaling(
+        transfer: Transfer | None = None
+        #: What to warn of: test tracks that the source was trained on.
+        self.leak = ""
+        scaling: Scaling | None = None
+        if experiment.transfer and source:
+            with blaming("transfer", "from"):
+                transfer = Transfer.read(experiment.transfer, source)
+                scaling = transfer.scaling(self.features.size)
+                self.leak = transfer.check_leaks(experiment.dataset.to_table(), split)
+        self.scaling: Scaling = scaling or fit_scaling(
             experiment.scaling.method, self.features.select(train), self.features.size
         )
         self.features.scale(self.scaling)
-        with source.blaming("model"):
+        with blaming("model"):
             targets = [task.outcome for task in tracks.tasks]
             backbone = experiment.model.build(input_size=self.features.size, targets=targets)
             self.network = Network(backbone, tracks.tasks, experiment.heads).to(device)
+        #: What was taken from an earlier run: see `Transfer.load`.
+        self.transfer: dict[str, Any] | None = None
+        if transfer:
+            with blaming("transfer"):
+                self.transfer = transfer.load(self.network)
         if overfit_batches or self.network.estimator:
             self.training = _without_validation(self.training, fitted=self.network.estimator is not None)
-        with source.blaming("weighting"):
+        with blaming("weighting"):
             self.weighting: Weighting = experiment.weighting.build(tasks=list(experiment.tasks))
             self.weighting.to(device)
         self.objective = Objective(tracks.tasks, _terms(experiment, tracks, train)).to(device)
         self._check_signs(experiment)
-        with source.blaming("dataset"):
+        with blaming("dataset"):
             self.batches = make_batches(
                 self.features, tracks, split, self.training, seed, overfit_batches, experiment.proportions
             )
-        with source.blaming("training", "early_stopping", "monitor"):
+        with blaming("training", "early_stopping", "monitor"):
             check_monitor(self.training.early_stopping, tracks.tasks, self.batches)
         with torch.no_grad():
             self._rehearse(experiment, tracks, train[:2], device)

@@ -21,7 +21,7 @@ from musicemo.data import HeadSettings, ScalingSettings, SplitSettings, Task, Ta
 from musicemo.errors import InputError
 from musicemo.evaluation import EvaluationSettings
 from musicemo.settings import Settings
-from musicemo.training import TrainingSettings
+from musicemo.training import TrainingSettings, TransferSettings
 
 __all__ = [
     "Component",
@@ -81,6 +81,8 @@ class ExperimentTable(Settings):
     weighting: dict[str, Any] = Field(default_factory=lambda: dict(_DEFAULT_WEIGHTING))
     #: How the network is fitted.
     training: TrainingSettings = TrainingSettings()
+    #: What an earlier run learnt, to begin with.
+    transfer: TransferSettings | None = None
     #: How sure the metrics are.
     evaluation: EvaluationSettings = EvaluationSettings()
 
@@ -126,6 +128,7 @@ class Experiment:
     default_losses: Mapping[str, Sequence[tuple[float, Component]]]
     weighting: Component
     training: TrainingSettings
+    transfer: TransferSettings | None
     evaluation: EvaluationSettings
     source: _toml.Source
     #: The files of code that the experiment names, as they were executed.
@@ -221,6 +224,7 @@ class Experiment:
             ),
             "weighting": self.weighting.to_table(),
             "training": plain(training.model_dump()),
+            **({"transfer": plain(self.transfer.model_dump())} if self.transfer else {}),
             "evaluation": plain(self.evaluation.model_dump()),
             "tasks": tasks,
         }
@@ -332,6 +336,7 @@ def validate_experiment(source: _toml.Source, *, run_local_code: bool = True) ->
         default_losses=default_losses,
         weighting=weighting,
         training=schema.training,
+        transfer=schema.transfer,
         evaluation=schema.evaluation,
         source=source,
         code=tuple(components.code),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from musicemo.experiment import Experiment, fingerprint
 from musicemo.registry import Hooks
 from musicemo.runs import RunDirectory, describe_environment, find_run, recorded
 from musicemo.training import Run, Stopping, Trainer, choose_device, describe_selection, use_threads
+from musicemo.transfer import find_source
 
 __all__ = ["Outcome", "Pipeline", "run_experiment"]
 
@@ -110,11 +112,16 @@ class _Replicate:
         name = self.experiment.name + ("-overfit" if self.overfit_batches else "")
         code = self.experiment.code
         resolved = _local.kept(self.experiment.resolved(self.seed, self.fold, torch.get_num_threads()), code)
+        source = self._source(runs)
+        if source:
+            resolved["transfer"]["from"] = str(source)
         identity = fingerprint(resolved, split=self.split.hashes["all"], overfit=self.overfit_batches)
         directory = find_run(runs, name, identity) if resume else None
         if directory and directory.results.get("status") == "done":
             return Outcome(self.seed, self.fold, directory.path, directory.results, skipped=True)
-        made = Assembly(self.experiment, self.tracks, self.split, self.seed, self.device, self.overfit_batches)
+        made = Assembly(
+            self.experiment, self.tracks, self.split, self.seed, self.device, self.overfit_batches, source
+        )
         label = f"seed{self.seed}" + ("" if self.fold is None else f"-fold{self.fold}")
         directory = directory or RunDirectory.create(runs, name, label)
         run = Run(
@@ -131,6 +138,7 @@ class _Replicate:
             device=self.device,
             epochs=made.training.epochs,
             stopping=Stopping(made.training.early_stopping, list(self.experiment.tasks)),
+            transfer=made.transfer,
         )
         trainer = Trainer(run, made.training, made.objective, made.batches, made.scaling, hooks)
         known: dict[str, Any] = {
@@ -142,14 +150,26 @@ class _Replicate:
         }
         if self.experiment.variant:
             known["variant"] = dict(self.experiment.variant)
+        if made.transfer:
+            known["transfer"] = made.transfer
         if self.overfit_batches:
             known["overfit_batches"] = self.overfit_batches
         with directory, recorded(directory, run, hooks, known) as results:
             environment = describe_environment(self.device) | ({"code": _local.describe(code)} if code else {})
             directory.write_start(run.toml, environment, self.split.to_json(), code)
             warn_of_leaks(self.tracks, self.split, made.features)
+            if made.leak:
+                warnings.warn(made.leak, stacklevel=2)
             self._train(run, trainer, directory, hooks, results)
         return Outcome(self.seed, self.fold, directory.path, results)
+
+    def _source(self, runs: Path) -> Path | None:
+        """Return the checkpoint to begin with."""
+        transfer, origin = self.experiment.transfer, self.experiment.source.origin(("transfer", "from"))
+        if transfer is None:
+            return None
+        with self.experiment.source.blaming("transfer", "from"):
+            return find_source(transfer.source, origin.folder, runs, self.seed, self.fold)
 
     def _train(
         self, run: Run, trainer: Trainer, directory: RunDirectory, hooks: Hooks, results: dict[str, Any]

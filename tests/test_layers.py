@@ -30,6 +30,7 @@ ROOMS = (
     ("_datasets",),
     ("experiment",),
     ("runs", "json_schema", "draft"),
+    ("transfer",),
     ("assembly", "analyses"),
     ("pipeline", "preview", "prediction", "comparison"),
     ("sweep", "report"),

@@ -83,7 +83,11 @@ def _version(directory: Path) -> Any:
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read: {error}") from error
     kept = {name: value for name, value in table.items() if name not in ("seed", "description")}
-    for name, keys in (("split", ("fold",)), ("training", _OUTCOME_IS_THE_SAME)):
+    for name, keys in (
+        ("split", ("fold",)),
+        ("training", _OUTCOME_IS_THE_SAME),
+        ("transfer", ("from",)),  # a replicate begins with the source's of the same seed
+    ):
         if isinstance(kept.get(name), dict):
             kept[name] = {key: value for key, value in kept[name].items() if key not in keys}
     return kept

@@ -7,7 +7,7 @@ from musicemo.training.objective import Objective, Term
 from musicemo.training.optimization import choose_device, use_threads
 from musicemo.training.run import Run
 from musicemo.training.selection import describe_selection
-from musicemo.training.settings import TrainingSettings
+from musicemo.training.settings import TrainingSettings, TransferSettings
 from musicemo.training.stopping import Stopping, check_monitor
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "Term",
     "Trainer",
     "TrainingSettings",
+    "TransferSettings",
     "check_monitor",
     "choose_device",
     "describe_selection",

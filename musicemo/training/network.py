@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from musicemo.contracts import Estimator, Fitted
 from musicemo.data import HeadSettings, Task
-from musicemo.errors import InputError
+from musicemo.errors import InputError, nearest
 
 __all__ = ["Head", "Network"]
 
@@ -52,6 +53,7 @@ class Network(nn.Module):
 
     def __init__(self, backbone: nn.Module, tasks: Sequence[Task], heads: Mapping[str, HeadSettings]) -> None:
         super().__init__()
+        self._frozen: list[nn.Module] = []
         self.backbone = backbone
         size = 0 if self.estimator else getattr(backbone, "embedding_size", None)
         if not isinstance(size, int):
@@ -94,6 +96,63 @@ class Network(nn.Module):
     def parameter_count(self) -> int:
         """Number of parameters that are trained."""
         return sum(parameter.numel() for parameter in self.parameters() if parameter.requires_grad)
+
+    def take(self, state: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+        """Load the weights and statistics that fit by name and shape.
+
+        Returns:
+            The names of those that were loaded, and of those that stay new.
+        """
+        own = self.state_dict()
+        fit = {
+            name: state[name]
+            for name, tensor in own.items()
+            if isinstance(state.get(name), Tensor) and state[name].shape == tensor.shape
+        }
+        with torch.no_grad():
+            self.load_state_dict({**own, **fit})
+        return list(fit), [name for name in own if name not in fit]
+
+    def freeze(self, patterns: Sequence[str]) -> list[str]:
+        """Train the parameters no more whose names begin with, or match, one of the patterns.
+
+        A module of which every parameter is frozen stays in evaluation mode: batch normalization keeps its
+        statistics, and dropout passes everything on.
+
+        Returns:
+            Their names.
+
+        Raises:
+            InputError: a pattern that no parameter matches.
+        """
+        names = dict(self.named_parameters())
+        found: dict[str, None] = {}
+        for pattern in patterns:
+            matching = [
+                name for name in names if f"{name}.".startswith(f"{pattern}.") or fnmatchcase(name, pattern)
+            ]
+            if not matching:
+                parts = {".".join(name.split(".")[: count + 1]) for name in names for count in range(4)}
+                raise InputError(
+                    f"{pattern!r} is the name of no parameter{nearest(pattern, parts)} (they begin with "
+                    f"{', '.join(sorted({'.'.join(name.split('.')[:2]) for name in names}))})"
+                )
+            found |= dict.fromkeys(matching)
+        for name in found:
+            names[name].requires_grad_(False)
+        self._frozen = [
+            module
+            for module in self.modules()
+            if (inner := list(module.parameters())) and not any(one.requires_grad for one in inner)
+        ]
+        return list(found)
+
+    def train(self, mode: bool = True) -> Network:
+        """Set the mode; what is frozen stays in evaluation mode."""
+        super().train(mode)
+        for module in self._frozen:
+            module.eval()
+        return self
 
     def load(self, state: Mapping[str, Any], origin: str) -> None:
         """Load weights that must fit exactly.

@@ -36,6 +36,8 @@ class Run:
     epochs: int
     #: Which epoch was best so far, and by what.
     stopping: Stopping
+    #: What was taken from an earlier run: ``from``, and the names of what was ``loaded``, is ``new`` and ``frozen``.
+    transfer: Mapping[str, Any] | None = None
     #: The record of every finished epoch, those before a resumption included.
     history: list[dict[str, float]] = field(default_factory=list)
 

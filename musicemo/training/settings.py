@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import ConfigDict, Field, field_validator
 
 from musicemo.settings import Settings
 
-__all__ = ["EarlyStoppingSettings", "OptimizerSettings", "ScheduleSettings", "TrainingSettings"]
+__all__ = [
+    "EarlyStoppingSettings",
+    "OptimizerSettings",
+    "ScheduleSettings",
+    "TrainingSettings",
+    "TransferSettings",
+]
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 
@@ -150,3 +156,21 @@ class TrainingSettings(Settings):
     early_stopping: EarlyStoppingSettings = EarlyStoppingSettings()
     #: Measure how the tasks' gradients conflict.
     gradient_diagnostics: GradientDiagnosticsSettings | None = None
+
+
+class TransferSettings(Settings):
+    """What an earlier run learnt, to begin with."""
+
+    model_config = ConfigDict(serialize_by_alias=True)
+
+    source: str = Field(
+        alias="from",
+        min_length=1,
+        description="A run directory, an experiment's folder or its name in the folder of runs, or a checkpoint.",
+    )
+    #: Parameters that are not trained: the beginnings of their dotted names, or patterns such as ``*.normalization.*``.
+    freeze: list[Annotated[str, Field(min_length=1)]] = Field(default_factory=list)
+    #: Whether features are scaled as for the source, which what was learnt expects, or as this training part says.
+    scaling: Literal["source", "own"] = "source"
+    #: What to do about test tracks that the source was trained on.
+    leaks: Literal["refuse", "warn"] = "refuse"

@@ -124,7 +124,7 @@ class _Block(nn.Module):
     def forward(self, x: Tensor, valid: Tensor | None) -> Tensor:
         if self.margin is not None:
             x = nn.functional.pad(x, self.margin)
-        if self.training and valid is None:
+        if self.normalization.training and valid is None:  # a frozen one keeps its statistics
             return self._step(x)
         return self.pool(self.normalization(self.convolution(x), valid)).relu_()  # type: ignore[no-any-return]  # torch leaves Module calls untyped
 

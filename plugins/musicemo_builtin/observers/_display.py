@@ -66,6 +66,9 @@ class Display:
         text = (
             f": seed {run.seed}, {sizes}, {run.network.parameter_count:,} parameters, {tasks}, on {run.device}"
         )
+        if run.transfer:
+            counts = ", ".join(f"{len(run.transfer[what])} {what}" for what in ("loaded", "new", "frozen"))
+            text += f", beginning with {run.transfer['from']} ({counts})"
         resumed = f", resumed after epoch {self._first}" if self._first else ""
         self._console.print(Text.assemble((run.name, "bold"), text, resumed), soft_wrap=True)
 

@@ -56,6 +56,28 @@ def test_the_real_folders_conform(name, features):
         assert sum(track.part == part for track in tracks) == len(list((root / part).iterdir()))
 
 
+@pytest.mark.parametrize("layout", ["genre", "emotion"])
+@pytest.mark.parametrize("sync", ["beat", "frame"])
+def test_a_folder_is_found_by_its_layout(layout, sync):
+    if not SHARED.is_dir():
+        pytest.skip("the shared data is not here")
+    dataset = Lab(root=SHARED, layout=layout, sync=sync)
+    assert dataset.root.name == FOLDERS[2 * (layout == "emotion") + (sync == "beat")]
+    assert (dataset.layout, dataset.sync) == (layout, sync)
+
+
+def test_a_layout_needs_a_sync_and_must_be_the_folders(genre, tmp_path):
+    with pytest.raises(InputError, match="`layout` needs `sync`"):
+        Lab(root=tmp_path, layout="genre")
+    above = tmp_path / "above"
+    above.mkdir()
+    (above / "multitask_dataset_beat").symlink_to(genre)
+    with pytest.raises(InputError, match="holds genre labels, where emotion ones are asked for"):
+        Lab(root=above, layout="emotion", sync="beat")
+    with pytest.raises(InputError, match="fma_genre_spectrograms: no such folder"):
+        Lab(root=above, layout="genre", sync="frame")
+
+
 def test_genre_layout(genre):
     dataset = Lab(root=genre)
     tracks = assert_conforms(dataset)

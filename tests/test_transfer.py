@@ -1,0 +1,282 @@
+"""Beginning with what an earlier run learnt."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+sys.path.insert(0, str(Path(__file__).parent / "training"))
+
+from fakes import EXPERIMENT
+from harness import Recorder, load, results_of, run_all, train
+
+from musicemo.errors import InputError
+from musicemo.hookspecs import hookimpl
+from musicemo.transfer import find_source
+
+GENRE = EXPERIMENT.replace('[tasks.valence]\nloss = { type = "squared-error" }\n', "").replace(
+    '"mean"', '"normed"'
+)
+EMOTION = (
+    GENRE.replace('"small"', '"emotion"').replace(
+        "[tasks.genre]", '[tasks.energy]\nloss = { type = "squared-error" }'
+    )
+    + '\n[transfer]\nfrom = "small"\n'
+)
+FREEZE = ["transfer.freeze=['backbone']"]
+
+
+class Normed(nn.Module):
+    """A dense layer on the mean over time, batch normalization and dropout."""
+
+    def __init__(self, *, input_size: int, hidden: int = 8) -> None:
+        super().__init__()
+        self.embedding_size = hidden
+        self.dense = nn.Linear(input_size, hidden)
+        self.norm = nn.BatchNorm1d(hidden)
+        self.dropout = nn.Dropout(0.5)
+
+    def forward(self, x, lengths):
+        return self.dropout(self.norm(self.dense(x.sum(dim=1) / lengths[:, None])))
+
+
+@pytest.fixture(autouse=True)
+def components(fakes):
+    """Register a model with statistics, and have the split not depend on the tasks."""
+    fakes("model", "normed", Normed)
+
+
+class Beginning:
+    """The weights as training begins, and the optimizer's parameters."""
+
+    @hookimpl
+    def musicemo_run_started(self, run):
+        self.state = {name: tensor.clone() for name, tensor in run.network.state_dict().items()}
+        self.modes = []
+
+    @hookimpl
+    def musicemo_batch_finished(self, run):
+        self.modes.append({name: module.training for name, module in run.network.named_modules()})
+
+
+def go(folder, *overrides, text=EMOTION, **how):
+    return train(folder, "split.method='random'", *overrides, text=text, **how)
+
+
+def source(folder, *overrides, **how):
+    return go(folder, *overrides, text=GENRE, **how).run.directory
+
+
+def best(directory, name="best"):
+    return torch.load(directory / "checkpoints" / f"{name}.pt", weights_only=True)
+
+
+def test_what_fits_is_loaded_and_the_rest_is_new(tmp_path):
+    directory = source(tmp_path)
+    beginning = Beginning()
+    recorder = go(tmp_path, plugins=[beginning])
+    learnt = best(directory)["network"]
+    found = results_of(recorder.run.directory)["transfer"]
+    assert found["from"] == str(directory)
+    assert found["loaded"] == [name for name in learnt if name.startswith("backbone")]
+    assert found["new"] == [name for name in beginning.state if name.startswith("heads.energy")]
+    assert found["frozen"] == []
+    for name in found["loaded"]:
+        assert torch.equal(beginning.state[name], learnt[name])
+    scratch = Beginning()
+    go(
+        tmp_path,
+        plugins=[scratch],
+        text=EMOTION[: EMOTION.index("[transfer]")].replace('"emotion"', '"scratch"'),
+    )
+    for name in found["new"]:
+        assert torch.equal(beginning.state[name], scratch.state[name])
+
+
+@pytest.mark.parametrize("freeze", ["['backbone']", "['backbone.dense.*', 'backbone.norm']"])
+def test_what_is_frozen_stays_as_it_was(freeze, tmp_path):
+    learnt = best(source(tmp_path))["network"]
+    beginning = Beginning()
+    recorder = go(tmp_path, f"transfer.freeze={freeze}", plugins=[beginning])
+    state = best(recorder.run.directory, "last")
+    found = results_of(recorder.run.directory)
+    assert found["transfer"]["frozen"] == [
+        "backbone.dense.weight",
+        "backbone.dense.bias",
+        "backbone.norm.weight",
+        "backbone.norm.bias",
+    ]
+    for name in learnt:
+        if name.startswith("backbone"):
+            assert torch.equal(state["network"][name], learnt[name]), name
+    heads = [tensor for name, tensor in state["network"].items() if name.startswith("heads")]
+    assert found["parameters"] == sum(tensor.numel() for tensor in heads)
+    assert len(state["optimizer"]["state"]) == len(heads)
+    for modes in beginning.modes:
+        assert not modes["backbone.norm"]
+        assert not modes["backbone.dropout"]  # of a module that is frozen as a whole
+        assert modes["heads.energy.2"]
+    assert any(not torch.equal(state["network"][name], beginning.state[name]) for name in state["network"])
+
+
+def test_without_freezing_everything_is_trained(tmp_path):
+    learnt = best(source(tmp_path))["network"]
+    state = best(go(tmp_path).run.directory, "last")["network"]
+    assert not any(torch.equal(state[name], learnt[name]) for name in learnt if name.startswith("backbone"))
+
+
+def test_features_are_scaled_as_for_the_source_or_anew(tmp_path):
+    theirs = best(source(tmp_path, "split.test=0.4", "split.seed=0"))["scaling"]
+    found = best(go(tmp_path, "transfer.leaks=warn").run.directory)["scaling"]
+    assert all(torch.equal(found[name], theirs[name]) for name in ("offset", "scale"))
+    own = best(go(tmp_path, "transfer.leaks=warn", "transfer.scaling=own").run.directory)["scaling"]
+    assert not torch.equal(own["offset"], theirs["offset"])
+
+
+def test_a_resumed_run_is_one_that_was_never_stopped(tmp_path):
+    source(tmp_path)
+
+    class Stop:
+        @hookimpl
+        def musicemo_epoch_finished(self, record):
+            if record["epoch"] == 2:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        go(tmp_path, *FREEZE, "training.epochs=4", plugins=[Stop()])
+    resumed = go(tmp_path, *FREEZE, "training.epochs=4", resume=True)
+    assert results_of(resumed.run.directory)["resumed_after_epoch"] == 2
+    shutil.copytree(tmp_path / "runs" / "small", tmp_path / "again" / "small")
+    whole = go(tmp_path, *FREEZE, "training.epochs=4", runs="again")
+    assert resumed.run.history == whole.run.history
+    first, second = (best(found.run.directory, "last")["network"] for found in (resumed, whole))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_replicate_begins_with_the_one_of_its_seed(tmp_path):
+    for seed in (1, 0, 2):
+        source(tmp_path, f"seed={seed}")
+    outcomes = run_all(tmp_path, "split.method='random'", "seeds=[0, 1, 7]", text=EMOTION)
+    begun = [Path(outcome.results["transfer"]["from"]).name[-5:] for outcome in outcomes]
+    assert begun == ["seed0", "seed1", "seed2"]  # of seed 7 there is none: the latest
+
+
+def finished(folder: Path, name: str, **results) -> Path:
+    path = folder / name
+    (path / "checkpoints").mkdir(parents=True)
+    (path / "results.json").write_text(json.dumps({"status": "done", "seed": 0, "fold": None, **results}))
+    return path
+
+
+def test_which_run_an_experiment_stands_for(tmp_path):
+    runs = tmp_path / "runs"
+    first = finished(runs / "a", "20250101-seed0", fold=0)
+    second = finished(runs / "a", "20250102-seed1", seed=1, fold=0)
+    third = finished(runs / "a", "20250103-seed0", fold=1)
+    finished(runs / "a", "20250104-seed0", status="failed")
+    finished(runs / "a", "20250105-seed0", overfit_batches=1)
+
+    def found(source, **of):
+        return find_source(source, tmp_path, runs, **of).parent.parent.name
+
+    assert found("a", seed=0, fold=0) == first.name
+    assert found("a", seed=5, fold=0) == second.name
+    assert found("a", seed=1, fold=1) == third.name
+    assert found("a", seed=1, fold=None) == third.name
+    assert found("runs/a/20250101-seed0", seed=1) == first.name
+    assert found(str(runs / "a"), seed=0, fold=1) == third.name
+    (tmp_path / "x.pt").write_bytes(b"")
+    assert find_source("x.pt", tmp_path, runs) == (tmp_path / "x.pt").resolve()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            ["transfer.from=smal"],
+            r"transfer.from: there is no run, experiment or checkpoint 'smal'; did you mean 'small'",
+        ),
+        (
+            ["transfer.freeze=['backbon']"],
+            r"transfer: 'backbon' is the name of no parameter; did you mean 'backbone'",
+        ),
+        (
+            ["transfer.freeze=['heads']"],
+            r"transfer: heads.energy.0.weight is to be frozen and has no weights in ",
+        ),
+        (["model.hidden=9"], r"transfer: .*best.pt: none of its weights fits this network by name and shape"),
+        (
+            ["split.seed=4"],
+            r"transfer.from: \d+ of 12 test tracks are among those that .* was trained or stopped on",
+        ),
+        (
+            ["transfer.freez=['backbone']"],
+            r"transfer.freez: unknown key.*\(allowed: freeze, from, leaks, scaling\)",
+        ),
+        (["transfer={}"], r"transfer.from: is required"),
+    ],
+)
+def test_what_is_wrong_is_told_with_its_line(overrides, message, tmp_path):
+    if overrides == ["transfer={}"]:
+        text = EMOTION.replace('from = "small"', "")
+        with pytest.raises(InputError, match=message):
+            load(tmp_path, text=text)
+        return
+    source(tmp_path)
+    with pytest.raises(InputError) as caught:
+        go(tmp_path, *overrides)
+    assert re.search(rf"^(--set [^:]*|.*small\.toml:\d+): {message}", str(caught.value))
+    assert not (tmp_path / "runs" / "emotion").exists()
+
+
+def test_a_source_that_is_no_run_of_weights(tmp_path):
+    directory = source(tmp_path)
+    (directory / "checkpoints" / "best.pt").write_bytes(b"x")
+    with pytest.raises(InputError, match="is no readable checkpoint"):
+        go(tmp_path)
+    results = results_of(directory)
+    (directory / "results.json").write_text(json.dumps({**results, "status": "failed"}))
+    with pytest.raises(InputError, match=r"runs/small: none of its 1 runs is finished; musicemo run makes one"):
+        go(tmp_path)
+
+
+def test_leaks_may_be_warned_of(tmp_path):
+    source(tmp_path)
+    with pytest.warns(UserWarning, match="test tracks are among those"):
+        recorder = go(tmp_path, "split.seed=4", "transfer.leaks=warn")
+    assert any("test tracks are among those" in text for text in results_of(recorder.run.directory)["warnings"])
+
+
+def test_other_data_cannot_leak(tmp_path):
+    source(tmp_path, "dataset.seed=5")
+    go(tmp_path, "split.seed=4")
+
+
+def test_a_frozen_batch_normalization_of_the_cnn_keeps_its_statistics():
+    from musicemo_builtin.models.cnn import CNN
+
+    network = CNN(input_size=20, channels=[2], kernels=[3])
+    block = network.blocks[0]
+    network.train()
+    block.normalization.eval()
+    before = block.normalization.running_mean.clone()
+    x = torch.from_numpy(np.random.default_rng(0).normal(size=(4, 9, 20)).astype(np.float32))
+    trained = network(x, torch.full((4,), 9))
+    assert torch.equal(block.normalization.running_mean, before)
+    network.eval()
+    assert torch.equal(trained, network(x, torch.full((4,), 9)))
+
+
+def test_the_recorder_is_told(tmp_path):
+    source(tmp_path)
+    recorder = Recorder()
+    go(tmp_path, plugins=[recorder])
+    assert recorder.run.transfer["frozen"] == []
