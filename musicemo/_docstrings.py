@@ -20,7 +20,8 @@ def sections(thing: Any) -> dict[str, str]:
     """Return a docstring's text outside of its headings, under "", and what stands under each heading."""
     found: dict[str, list[str]] = {"": []}
     lines = found[""]
-    for line in (inspect.getdoc(thing) or "").splitlines():
+    text = thing.__doc__ if inspect.isclass(thing) else inspect.getdoc(thing)  # not that of a class above it
+    for line in inspect.cleandoc(text or "").splitlines():
         heading = line.removesuffix(":")
         if line.endswith(":") and heading in _HEADINGS:
             lines = found.setdefault(heading, [])

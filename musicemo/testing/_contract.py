@@ -80,6 +80,7 @@ class Contract:
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        __tracebackhide__ = True  # pytest shows the author's own line
         restore_random_state(self._state)
         if self.problems and (error is None or isinstance(error, _Broken)):
             raise ContractError(f"{self.kind} {self.name}", self.problems) from None
@@ -106,8 +107,9 @@ class Contract:
 
     def configured(self) -> Component:
         """Return the component with its parameters, after a look at its signature: its TOML table."""
-        with self.clause("parameters", "reading its signature", essential=True):
+        with self.clause("signature", "reading its signature"):
             self._check_signature()
+        with self.clause("parameters", "reading its parameters", essential=True):
             try:
                 component = make_component(self.kind, self.name, self.given, self.parameters)
             except ValidationError as error:
@@ -116,6 +118,7 @@ class Contract:
                     for details in error.errors()
                 )
                 require(False, f"the parameters given, {self.parameters}, do not fit its signature: {told}")
+        with self.clause("defaults", "writing its table and reading it again"):
             self._check_round_trip(component)
         return component
 

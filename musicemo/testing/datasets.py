@@ -35,6 +35,7 @@ def check_dataset(dataset: Any, parameters: Mapping[str, Any] | None = None) -> 
         ContractError: with a sentence for every clause that is broken.
         InputError: nothing of that name is installed.
     """
+    __tracebackhide__ = True
     made_already = not (isinstance(dataset, str) or inspect.isclass(dataset) or inspect.isroutine(dataset))
     tracks: list[Track] = []
     with Contract("dataset", dataset, parameters) as contract, quiet():

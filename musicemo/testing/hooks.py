@@ -51,6 +51,7 @@ def check_hooks(plugin: Any) -> None:
         ContractError: with a sentence for every clause that is broken; a hook's clause bears its name.
         InputError: nothing of that name is installed.
     """
+    __tracebackhide__ = True
     with Contract("plugin", plugin) as contract:
         with contract.clause("import", "importing its module"):
             _check_import(contract.given)

@@ -33,6 +33,7 @@ def check_loss(loss: Any, parameters: Mapping[str, Any] | None = None) -> None:
         ContractError: with a sentence for every clause that is broken.
         InputError: nothing of that name is installed.
     """
+    __tracebackhide__ = True
     with Contract("loss", loss, parameters) as contract, quiet():
         component = contract.configured()
         with contract.clause("kind", "looking at its kind", essential=True):
@@ -143,6 +144,7 @@ def _ratings() -> Iterator[tuple[str, tuple[Tensor, Tensor]]]:
     yield "tied predictions", (tied, varied)
     yield "tied targets", (varied, tied)
     yield "far outliers", (varied * 1e4, varied)
+    yield "predictions that hardly differ", (varied * 1e-20, varied)
     yield "a batch of one", (torch.tensor([0.7]), torch.tensor([0.2]))
     yield "a batch of one that is right", (torch.tensor([0.7]), torch.tensor([0.7]))
 

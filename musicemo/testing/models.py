@@ -45,6 +45,7 @@ def check_model(
         ContractError: with a sentence for every clause that is broken.
         InputError: nothing of that name is installed.
     """
+    __tracebackhide__ = True
     with Contract("model", model, parameters) as contract, quiet():
         component = contract.configured()
         for size in input_sizes:

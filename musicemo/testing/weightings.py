@@ -56,6 +56,7 @@ def check_weighting(weighting: Any, parameters: Mapping[str, Any] | None = None)
         ContractError: with a sentence for every clause that is broken.
         InputError: nothing of that name is installed.
     """
+    __tracebackhide__ = True
     with Contract("weighting", weighting, parameters) as contract, quiet():
         component = contract.configured()
 

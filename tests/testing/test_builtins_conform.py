@@ -25,7 +25,11 @@ def test_losses(name):
     [
         ("cnn", {"pooling": "mean-max", "channels": [3, 5, 6], "kernels": [5, 4, 3], "dropout": 0.2}),
         ("cnn", {"pooling": "flatten", "frames": 30, "channels": [4], "kernels": [5]}),
-        ("lstm", {"layers": 2, "dropout": 0.2}),
+        *(
+            ("lstm", {"layers": 2, "bidirectional": both, "pooling": pooling})
+            for pooling in ("last", "mean", "attention")
+            for both in (False, True)
+        ),
     ],
 )
 def test_models_with_other_parameters(name, parameters):

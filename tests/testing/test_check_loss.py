@@ -120,7 +120,7 @@ def test_a_loss_that_holds_its_contract_passes(loss):
         (Learns, "state", "what learns is a weighting"),
         (Noise, "seed", "two losses"),
         (InPlace, "input", "in place"),
-        (WeightTaken, "parameters", "'weight' cannot be given"),
+        (WeightTaken, "signature", "'weight' cannot be given"),
         (Talkative, "diagnostics", "names to numbers"),
         (CrossEntropy, "state", "weights in its state_dict"),
     ],

@@ -163,9 +163,9 @@ def test_a_model_that_holds_its_contract_passes(parameters):
         (HiddenState, "state", "in the state_dict"),
         (Plain, "device", "'offset'"),
         (Unpicklable, "pickle", "pickling it for a worker"),
-        (BadDefault, "parameters", "default of 'hidden'"),
-        (NoAnnotation, "parameters", "annotate every parameter"),
-        (TypeTaken, "parameters", "rename the parameter"),
+        (BadDefault, "defaults", "default of 'hidden'"),
+        (NoAnnotation, "signature", "annotate every parameter"),
+        (TypeTaken, "signature", "rename the parameter"),
     ],
 )
 def test_each_mistake_breaks_its_clause(model, clause, words):

@@ -58,30 +58,6 @@ def assert_trains(model, tracks):
     assert (x.grad.abs().amax((1, 2)) > 0).all()
 
 
-def assert_deterministic(make, tracks):
-    """The same seed gives the same embedding, to the bit, in training as well."""
-    results = []
-    for _ in range(2):
-        torch.manual_seed(3)
-        model = make().train()
-        model(*padded(tracks)).sum().backward()
-        results.append([model(*padded(tracks)), *(p.grad for p in model.parameters())])
-    assert all(torch.equal(first, second) for first, second in zip(*results, strict=True))
-
-
-@torch.no_grad()
-def assert_round_trip(make, size):
-    """A fresh model with another's state dict is the other."""
-    torch.manual_seed(0)
-    trained = with_statistics(make(), size)
-    torch.manual_seed(1)
-    fresh = make().eval()
-    batch = padded(tracks_of([50, 33], size))
-    assert not torch.equal(fresh(*batch), trained(*batch))
-    fresh.load_state_dict(trained.state_dict())
-    assert torch.equal(fresh(*batch), trained(*batch))
-
-
 @torch.no_grad()
 def assert_dropout_off_in_evaluation(make, tracks):
     """Dropout acts in training alone."""

@@ -1,11 +1,9 @@
 import pytest
 import torch
 from backbone_properties import (
-    assert_deterministic,
     assert_dropout_off_in_evaluation,
     assert_padding_independence,
     assert_permutation_equivariance,
-    assert_round_trip,
     assert_trains,
     padded,
     tracks_of,
@@ -158,15 +156,6 @@ def test_dropout_is_off_in_evaluation():
     assert_dropout_off_in_evaluation(
         lambda dropout: CNN(input_size=12, dropout=dropout), tracks_of([30, 20, 8], 12)
     )
-
-
-def test_deterministic():
-    assert_deterministic(lambda: CNN(input_size=12, dropout=0.2, **SMALL), tracks_of([30, 20, 8], 12))
-
-
-@pytest.mark.parametrize("pooling", POOLED)
-def test_state_dict_round_trip(pooling):
-    assert_round_trip(lambda: CNN(input_size=12, pooling=pooling, **SMALL), 12)
 
 
 def test_chroma_keeps_the_first_block_alone_in_the_flattened_form():

@@ -1,11 +1,9 @@
 import pytest
 import torch
 from backbone_properties import (
-    assert_deterministic,
     assert_dropout_off_in_evaluation,
     assert_padding_independence,
     assert_permutation_equivariance,
-    assert_round_trip,
     assert_trains,
     padded,
     tracks_of,
@@ -162,16 +160,3 @@ def test_dropout_acts_between_layers():
     last = torch.stack([model(*batch)[0] for _ in range(2)])
     kept = (last != 0).all(0)
     assert not torch.equal(last[0, kept], last[1, kept])
-
-
-@pytest.mark.parametrize(("pooling", "bidirectional"), EVERY)
-def test_deterministic(pooling, bidirectional):
-    assert_deterministic(
-        lambda: LSTM(input_size=12, layers=2, bidirectional=bidirectional, pooling=pooling),
-        tracks_of([30, 20, 8], 12),
-    )
-
-
-@pytest.mark.parametrize("pooling", POOLINGS)
-def test_state_dict_round_trip(pooling):
-    assert_round_trip(lambda: LSTM(input_size=12, bidirectional=True, pooling=pooling), 12)
