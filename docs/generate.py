@@ -192,6 +192,8 @@ def _experiment_file(schema: Json) -> str:
         table = definitions.get(found.get("$ref", "").rpartition("/")[2])
         if table and "properties" in table:
             lines += _keys(f"[{name}]", table, definitions)
+    lines += _keys("[[dataset]], beside the component's own", definitions["JoiningSettings"], definitions)
+    lines += _keys("split of one of several datasets", definitions["DatasetSplitSettings"], definitions)
     lines += _keys("[tasks.NAME]", definitions["TaskSettings"], definitions)
     training = definitions["TrainingSettings"]["properties"]
     for name in ("optimizer", "schedule"):

@@ -110,7 +110,8 @@ def experiment_schema() -> Json:
 def _add_joined(definitions: dict[str, Json]) -> None:
     """Define the tables of joined datasets: those of one, and the keys for joining."""
     joining = JoiningSettings.model_json_schema(schema_generator=_Untitled)
-    definitions |= joining["$defs"]
+    definitions |= joining.pop("$defs")
+    definitions["JoiningSettings"] = joining
     for key in [key for key in definitions if key.startswith("dataset:")]:
         table = definitions[key]
         properties = {**table["properties"], **joining["properties"]}
