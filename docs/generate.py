@@ -31,7 +31,7 @@ _LEADS = {
 #: Pages that the navigation has a place for.
 _COMING = {"models.md", "reports.md", "plugins.md", "reproduction.md", "weightings.md", "evaluation.md"}
 _API = {
-    "contracts": "What a plugin author implements.",
+    "contracts": "[Your own model as a plugin](../tutorials/own-model.md) begins with one.",
     "ops": "Differentiable ranks and correlations. [Soft ranks](../soft-ranks.md) explains them.",
     "audio": "From a song to its features. [Extract features](../extraction.md) has the command line.",
     "testing": "For the tests of plugin authors.",
@@ -166,7 +166,7 @@ def _command(name: str, command: Any) -> Iterator[str]:
         if record := _record(parameter, context):
             rows.append("| {} | {} |".format(*record))
     if rows:
-        yield from ("| | |", "|---|---|", *rows, "")
+        yield from ("| argument or option | |", "|---|---|", *rows, "")
     for inner, subcommand in getattr(command, "commands", {}).items():
         yield from _command(f"{name} {inner}", subcommand)
 
@@ -174,7 +174,7 @@ def _command(name: str, command: Any) -> Iterator[str]:
 def _record(parameter: Any, context: Any) -> tuple[str, str] | None:
     """Return how an argument or option is written, and its help; None for one that is hidden."""
     found = parameter.get_help_record(context)
-    return (f"`{found[0]}`", _cell(found[1])) if found else None
+    return (f"`{re.sub(' <.*>', '', found[0])}`", _cell(found[1])) if found else None
 
 
 def _experiment_file(schema: Json) -> str:

@@ -151,7 +151,9 @@ def in_words(schema: Json, definitions: Json) -> str:
             "absent" if branch.get("type") == "null" else in_words(branch, definitions)
             for branch in schema["anyOf"]
         )
-    kind = str(schema.get("type", "anything"))
+    kind = schema.get("type", "anything")
+    if isinstance(kind, list):
+        return " or ".join(kind)
     if kind == "string" and schema.get("format") == "path":
         return "path"
     if kind == "array" and isinstance(schema.get("items"), dict):
