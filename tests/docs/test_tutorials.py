@@ -103,6 +103,8 @@ class Reader:
             if words[0] in _WITH_SETTINGS and any(word.endswith(".toml") for word in words)
             else []
         )
+        if words[0] == "run":
+            more = [*more, "--jobs", "1"]  # other processes would import torch anew
         # Its figures take longer than the runs.
         self._monkeypatch.setattr(sys, "argv", ["musicemo", "--without", "tensorboard", *words, *more])
         with pytest.raises(SystemExit) as end:
