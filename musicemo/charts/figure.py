@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["draw"]
 
 #: The colours of a page's light theme, which can be told apart by the colour-blind and stand out on white.
-PALETTE = ("#1f6fb2", "#c8500a", "#0a7d5c", "#b0478a", "#8a6d00", "#2b8fb8", "#5b4bb7", "#6b7280")
+PALETTE = ("#1f6fb2", "#c8500a", "#0a7d5c", "#b0478a", "#8a6d00", "#3a4049", "#6f55d0", "#138297")
 _PLUS, _MINUS = "#4f9ad6", "#e8814a"
 _GREY = "0.6"
 _INCHES = 4.2

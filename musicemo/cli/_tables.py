@@ -64,6 +64,8 @@ def print_outcome(outcome: Outcome, *, overfit: bool) -> None:
     if overfit:
         console.print("The network saw these tracks alone: loss and metrics should be close to perfect by now.")
     console.print(f"Run directory: {outcome.directory}", markup=False)
+    if (report := outcome.directory / "report.html").exists():
+        console.print(f"Report:        {report}", markup=False)
     if not overfit:
         console.print(f"Look at it:    musicemo tensorboard {_top(outcome.directory)}", markup=False)
 

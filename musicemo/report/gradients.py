@@ -51,7 +51,9 @@ def _facts(summaries: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
     if steps := sum(found.get("steps", 0) for found in summaries):
         rows.append(("measured", plural(steps, "step")))
     norms = {task: found for summary in summaries[:1] for task, found in (summary.get("norms") or {}).items()}
-    return rows + [(f"mean gradient norm, {task}", f"{norm:.3g}") for task, norm in norms.items()]
+    if norms:
+        rows.append(("mean gradient norm", ", ".join(f"{task} {norm:.3g}" for task, norm in norms.items())))
+    return rows
 
 
 def _matrices(summaries: Sequence[Mapping[str, Any]], tasks: Sequence[str]) -> list[Chart]:

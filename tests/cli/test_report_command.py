@@ -51,3 +51,22 @@ def test_what_is_wrong_is_told(command, arguments, message):
     finished = command("report", *arguments)
     assert finished.code == 2
     assert finished.err.strip() == message
+
+
+def test_several_experiments_are_compared(command, trained, tmp_path):
+    given = ["one=runs/songs", f"<two>={trained.second}"]
+    finished = command("report", *given, "--baseline", "one", "--output", tmp_path / "page.html")
+    assert (finished.code, finished.out, finished.err) == (0, f"{tmp_path / 'page.html'}\n", "")
+    assert "<h1>one · &lt;two&gt;" in (tmp_path / "page.html").read_text()
+
+
+def test_a_comparison_is_in_the_working_directory_unless_told_otherwise(command, copied):
+    finished = command("report", f"a={copied}", f"b={copied}", folder=copied.parent)
+    assert (finished.code, finished.out) == (0, "report.html\n")
+    assert (copied.parent / "report.html").exists()
+
+
+def test_a_baseline_that_is_not_there(command):
+    finished = command("report", "one=runs/songs", "two=runs/songs", "--baseline", "ones", "--output", "x.html")
+    assert finished.code == 2
+    assert "error: ones: no experiment of this name is compared; did you mean 'one'?" in finished.err

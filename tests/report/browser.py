@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import select
 import shutil
 import subprocess
 import tempfile
@@ -92,12 +93,21 @@ class Browser:
             raise RuntimeError(f"{method}: {message['error']}")
         return dict(message["result"])
 
-    def open(self, path: Path, *, width: int, height: int = 900, dark: bool = False, media: str = "") -> None:
+    def open(
+        self,
+        path: Path,
+        *,
+        width: int,
+        height: int = 900,
+        dark: bool = False,
+        scale: float = 0,
+        media: str = "",
+    ) -> None:
         """Show a file in a window of that size, in one of the themes, and wait until it is loaded."""
         self.messages.clear()
         self.requests.clear()
         mobile = width < 600
-        scale = 2 if mobile else 1
+        scale = scale or (2 if mobile else 1)
         self.call(
             "Emulation.setDeviceMetricsOverride",
             width=width,
@@ -141,8 +151,8 @@ class Browser:
     def _read(self) -> dict[str, Any]:
         until = time.monotonic() + self._seconds
         while b"\0" not in self._buffer:
-            if time.monotonic() > until:
-                raise TimeoutError("the browser does not answer")
+            if not select.select([self._in], [], [], max(until - time.monotonic(), 0))[0]:
+                raise TimeoutError(f"the browser did not answer for {self._seconds:g} seconds")
             more = os.read(self._in, 1 << 20)
             if not more:
                 raise RuntimeError("the browser ended")

@@ -150,3 +150,12 @@ def test_nothing_hostile_is_executed(browser, tmp_path):
     assert browser.evaluate("document.title").startswith("<img")
     assert browser.evaluate("document.querySelectorAll('img, script').length") == 0
     assert (browser.messages, len(browser.requests)) == ([], 1)
+
+
+def test_colours_of_figures_in_files_are_those_of_the_light_theme(browser, report):
+    from musicemo.charts.figure import PALETTE
+
+    browser.open(report, width=WIDE)
+    style = "getComputedStyle(document.documentElement)"
+    found = [browser.evaluate(f"{style}.getPropertyValue('--c{number}').trim()") for number in range(8)]
+    assert tuple(found) == PALETTE
