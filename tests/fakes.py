@@ -135,7 +135,7 @@ class Learned(Weighting):
 #: are those that an experiment falls back on.
 FAKES: tuple[tuple[str, str, Any], ...] = (
     ("dataset", "memory", MemoryDataset),
-    ("model", "mean", MeanModel),
+    ("model", "means", MeanModel),
     ("loss", "mse", SquaredError),
     ("loss", "squared-error", SquaredError),
     ("loss", "cross-entropy", CrossEntropy),
@@ -145,7 +145,7 @@ FAKES: tuple[tuple[str, str, Any], ...] = (
 )
 
 #: The names among them that no built-in component has, for use beside the built-ins.
-OWN_NAMES = ("memory", "mean", "squared-error", "sum", "learned")
+OWN_NAMES = ("memory", "means", "squared-error", "sum", "learned")
 
 EXPERIMENT = """\
 name = "small"
@@ -155,7 +155,7 @@ seed = 0
 type = "memory"
 
 [model]
-type = "mean"
+type = "means"
 
 [weighting]
 type = "sum"

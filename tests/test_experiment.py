@@ -68,7 +68,7 @@ def test_a_small_experiment(write):
 
 
 def test_defaults(write):
-    text = '[dataset]\ntype = "memory"\n[model]\ntype = "mean"\n[tasks.valence]\n'
+    text = '[dataset]\ntype = "memory"\n[model]\ntype = "means"\n[tasks.valence]\n'
     found = load_experiment(write(text, "my-name.v2.toml"))
     assert found.name == "my-name.v2"
     assert list(found.seeds) == [0]
@@ -123,7 +123,7 @@ clases = {}
             "e.toml:7: dataset.trakcs: unknown key; did you mean 'tracks'? "
             "(allowed: classes, missing, nan_track, seed, tracks, type)",
             "e.toml:8: dataset.missing: input should be less than or equal to 1, not 2",
-            "e.toml:11: model.type: no model is called 'men'; did you mean 'mean'? (installed: mean); one of a "
+            "e.toml:11: model.type: no model is called 'men'; did you mean 'means'? (installed: means); one of a "
             "package of its own comes with pip install PACKAGE",
             "e.toml:14: split.method: input should be 'official', 'random', 'stratified', 'grouped' or 'kfold', "
             "not 'strat'",
@@ -199,7 +199,7 @@ clases = {}
         ('training.schedule={ type = "step" }', "training.schedule.every: is required"),
         ("tasks.genre.loss={}", "tasks.genre.loss: needs type = the name of a loss (installed: cross-entropy,"),
         ("tasks.genre.loss=[{ type = 3 }]", "tasks.genre.loss[0].type: must be the name of a loss (installed:"),
-        ("model.type=3", "model.type: must be the name of a model (installed: mean), not 3"),
+        ("model.type=3", "model.type: must be the name of a model (installed: means), not 3"),
         # A wrong type or value.
         ("seed=-1", "seed: input should be greater than or equal to 0, not -1"),
         ("seed=4294967296", "seed: input should be less than 4294967296, not 4294967296"),
@@ -256,7 +256,7 @@ def test_what_is_wrong_is_named_with_its_origin(write, override, expected):
 def test_tasks_named_like_keys(write, name):
     """A misspelt key is answered with the keys of a task, whatever the task is called."""
     path = write(
-        f'[dataset]\ntype = "memory"\n[model]\ntype = "mean"\n[tasks.{name}]\ntarget = "energy"\nhed = 1\n'
+        f'[dataset]\ntype = "memory"\n[model]\ntype = "means"\n[tasks.{name}]\ntarget = "energy"\nhed = 1\n'
     )
     assert problems(path) == [
         f"e.toml:7: tasks.{name}.hed: unknown key; did you mean 'head'? (allowed: classes, head, loss, range, target)"
@@ -278,7 +278,7 @@ def test_tasks_named_like_keys(write, name):
             "dataset = 3\n[model]\n[tasks]\n",
             {
                 "e.toml:1: dataset: must be a table, not 3",
-                "e.toml:2: model: needs type = the name of a model (installed: mean)",
+                "e.toml:2: model: needs type = the name of a model (installed: means)",
                 "e.toml:3: tasks: dictionary should have at least 1 item after validation, not 0",
             },
         ),

@@ -73,13 +73,13 @@ def test_a_right_file_fits(problems):
         ('type = "memory"', 'type = "memory"\nproportion = 1'),
         ('[dataset]\ntype = "memory"', '[[dataset]]\ntype = "memory"\nproportion = 0'),
         ('[dataset]\ntype = "memory"', '[[dataset]]\ntype = "memory"\nsplit = { method = "kfold" }'),
-        ('type = "mean"', 'type = "mean"\nhidden = 1.5'),
-        ('type = "mean"', 'type = "mean"\ninput_size = 140'),
+        ('type = "means"', 'type = "means"\nhidden = 1.5'),
+        ('type = "means"', 'type = "means"\ninput_size = 140'),
         ('type = "squared-error"', 'type = "squared-error", weight = 0'),
         ('type = "squared-error"', 'type = "squared-eror"'),
         ('loss = { type = "squared-error" }', "loss = []"),
         ("[tasks.genre]", "[tasks.genre]\nclasses = { jazz = true }"),
-        ('[model]\ntype = "mean"', ""),
+        ('[model]\ntype = "means"', ""),
         ("[training]", '[losses]\nregression = [{ type = "squared-eror" }]\n[training]'),
         ("[training]", "[matrix]\nseed = 3\n[training]"),
         ("[training]", "[matrix]\na.b = 3\n[training]"),
@@ -123,7 +123,7 @@ def test_a_component_that_cannot_be_imported_is_left_out_with_a_warning(fakes):
     fakes("model", "rotten", "no_such_module:Model")
     with pytest.warns(UserWarning, match="'rotten'.*left out"):
         schema = experiment_schema()
-    assert "model:mean" in schema["$defs"]
+    assert "model:means" in schema["$defs"]
     assert "model:rotten" not in schema["$defs"]
 
 

@@ -29,7 +29,7 @@ def test_an_unknown_name_is_answered_with_choices_and_the_nearest(fakes):
     )
     with pytest.raises(InputError) as caught:
         registry.load("model", "transformer")
-    assert str(caught.value).startswith("no model is called 'transformer' (installed: mean); ")
+    assert str(caught.value).startswith("no model is called 'transformer' (installed: means); ")
 
 
 def test_nothing_installed(install):
@@ -38,23 +38,23 @@ def test_nothing_installed(install):
 
 
 def test_a_name_belongs_to_its_kind(fakes):
-    assert registry.load("model", "mean") is components.MeanModel
-    with pytest.raises(InputError, match="no loss is called 'mean'"):
-        registry.load("loss", "mean")
+    assert registry.load("model", "means") is components.MeanModel
+    with pytest.raises(InputError, match="no loss is called 'means'"):
+        registry.load("loss", "means")
 
 
 def test_a_duplicate_names_both_claimants(install):
-    install("model", "mean", components.MeanModel, "first-package", "1.0")
-    install("model", "mean", "other.place:Model", "second-package", "2.1")
+    install("model", "means", components.MeanModel, "first-package", "1.0")
+    install("model", "means", "other.place:Model", "second-package", "2.1")
     with pytest.raises(InputError) as caught:
-        registry.load("model", "mean")
+        registry.load("model", "means")
     assert str(caught.value) == (
-        "model 'mean' is claimed more than once, by first-package 1.0 (fakes:MeanModel) and "
+        "model 'means' is claimed more than once, by first-package 1.0 (fakes:MeanModel) and "
         "second-package 2.1 (other.place:Model); uninstall all but one, or leave one out with --without DISTRIBUTION"
     )
     assert [(claim.name, claim.distribution) for claim in registry.claims("model")] == [
-        ("mean", "first-package"),
-        ("mean", "second-package"),
+        ("means", "first-package"),
+        ("means", "second-package"),
     ]
 
 
@@ -65,10 +65,10 @@ def test_a_stranger_who_claims_the_name_of_a_built_in(fakes_beside):
 
 
 def test_the_same_claim_seen_twice_is_one(install):
-    install("model", "mean", components.MeanModel)
-    install("model", "mean", components.MeanModel)
+    install("model", "means", components.MeanModel)
+    install("model", "means", components.MeanModel)
     assert len(registry.claims("model")) == 1
-    assert registry.load("model", "mean") is components.MeanModel
+    assert registry.load("model", "means") is components.MeanModel
 
 
 @pytest.mark.parametrize(
@@ -95,8 +95,8 @@ def test_a_broken_import_is_reported_with_its_distribution(fakes, tmp_path, monk
         "model 'broken' of some-package 3.2 (broken_module:Model) cannot be imported: "
     )
     assert reason in str(caught.value)
-    assert [claim.name for claim in registry.claims("model")] == ["broken", "mean"]
-    assert registry.load("model", "mean") is components.MeanModel
+    assert [claim.name for claim in registry.claims("model")] == ["broken", "means"]
+    assert registry.load("model", "means") is components.MeanModel
 
 
 def test_listing_imports_nothing(tmp_path):

@@ -70,8 +70,8 @@ def test_runs(folder):
 
 
 def test_components(fakes):
-    assert complete_component("m") == ["mean", "memory", "mse"]
-    assert complete_component("m", "model") == ["mean"]
+    assert complete_component("m") == ["means", "memory", "mse"]
+    assert complete_component("m", "model") == ["means"]
     assert complete_override("weighting.type=s") == ["weighting.type=sum"]
     assert complete_override("training.") == []
 

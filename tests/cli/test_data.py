@@ -84,7 +84,7 @@ def test_class_names_are_shown_as_they_are(fakes, tmp_path):
     fakes("dataset", "marked", Marked)
     path = tmp_path / "marked.toml"
     path.write_text(
-        'dataset.type = "marked"\nmodel.type = "mean"\n'
+        'dataset.type = "marked"\nmodel.type = "means"\n'
         "[tasks.genre]\nclasses = { '[bold]rock' = '[/x] metal', '[red]' = '[blue]' }\n"
     )
     text = call(path)

@@ -96,7 +96,7 @@ def small(folder):
 
         (folder / "my_model.py").write_text(textwrap.dedent(code))
         file = folder / "small.toml"
-        file.write_text(fakes.EXPERIMENT.replace('type = "mean"', f'type = "{name}"'))
+        file.write_text(fakes.EXPERIMENT.replace('type = "means"', f'type = "{name}"'))
         return file
 
     return write

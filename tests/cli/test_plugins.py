@@ -129,7 +129,7 @@ def test_checking_imports_each_and_tells_of_those_that_are_broken(fakes, tmp_pat
     rows = {row["name"]: row["problem"] for row in json.loads(call("--check", "--json", code=2))}
     assert "No module named 'no_such_dependency'" in rows["broken"]
     assert "TypeError" in rows["needy"]
-    assert rows["mean"] is None
+    assert rows["means"] is None
 
 
 # What is left out, and what works with other versions.
@@ -160,12 +160,12 @@ def test_a_distribution_is_left_out_by_its_name(install, monkeypatch):
 
 def test_without_stands_anywhere(command, trained):
     """The plugin that is left out is one that the run would have called."""
-    said = command("plugins", "--json", "--without", "history,mean", "--without=tensorboard")
+    said = command("plugins", "--json", "--without", "history,means", "--without=tensorboard")
     rows = json.loads(said.out)
     assert {row["name"] for row in rows if (row["problem"] or "").startswith("is left out")} == {
-        *("history", "mean", "tensorboard")
+        *("history", "means", "tensorboard")
     }
-    assert command("--without", "mean", "plugins", "show", "mean").code == 2
+    assert command("--without", "means", "plugins", "show", "means").code == 2
     wrong = command("plugins", "--without", "histery")
     assert (wrong.code, wrong.err) == (
         2,
@@ -222,7 +222,7 @@ def test_the_table_of_every_built_in_says_its_defaults(kind, name):
 
 
 def test_a_pasted_table_is_valid(experiment_file, fakes_beside):
-    text = experiment_file.read_text().replace('[model]\ntype = "mean"\n', call("show", "cnn"))
+    text = experiment_file.read_text().replace('[model]\ntype = "means"\n', call("show", "cnn"))
     experiment_file.write_text(text)
     assert load_experiment(experiment_file).model.name == "cnn"
 

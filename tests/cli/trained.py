@@ -26,7 +26,7 @@ class Trained:
         fakes.write_distribution(self._site, [("dataset", "clips", "clips:Clips")], name="clips-plugin")
         (folder / "songs.toml").write_text(TEXT)
         finished = self.run("run", "songs.toml")
-        assert (finished.code, finished.err) == (0, "")
+        assert finished.code == 0, finished.err  # what is slow tells how far it is
         self.replicates = folder / "runs" / "songs"
         self.first, self.second = sorted(self.replicates.iterdir())
 

@@ -23,7 +23,7 @@ seeds = [0, 1]
 type = "clips"
 
 [model]
-type = "mean"
+type = "means"
 
 [training]
 epochs = 2

@@ -14,7 +14,7 @@ onnxruntime = pytest.importorskip("onnxruntime")
 
 CNN = 'model={type="cnn", channels=[2, 3], kernels=[3, 4]'
 MODELS = {
-    "mean": 'model={type="mean"}',
+    "mean": 'model={type="means"}',
     "cnn": CNN + "}",
     "cnn mean-max": CNN + ', pooling="mean-max"}',
     "cnn flatten": CNN + ', pooling="flatten", frames=14}',

@@ -20,7 +20,7 @@ name = "small"
 seed = 3
 dataset = { type = "memory", missing = 0.1 }
 split = { method = "random" }
-model.type = "mean"
+model.type = "means"
 head = { hidden = [10], dropout = 0.3 }
 weighting.type = "learned"
 evaluation.resamples = 100
@@ -40,7 +40,7 @@ loss = { type = "squared-error" }
 SEED = """\
 name = "other"
 dataset.type = "memory"
-model.type = "mean"
+model.type = "means"
 weighting.type = "sum"
 evaluation.resamples = 100
 training = { epochs = 2, batch_size = 32, device = "cpu", early_stopping = { patience = false } }

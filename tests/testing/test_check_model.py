@@ -189,8 +189,8 @@ def test_parameters_that_do_not_fit():
 
 
 def test_a_name_is_looked_up(fakes):
-    check_model("mean")
-    with pytest.raises(InputError, match="no model is called 'maen'; did you mean 'mean'"):
+    check_model("means")
+    with pytest.raises(InputError, match="no model is called 'maen'; did you mean 'means'"):
         check_model("maen")
 
 

@@ -37,7 +37,7 @@ type = "moods"
 tracks = 60
 
 [model]
-type = "mean"
+type = "means"
 
 [weighting]
 type = "learned"

@@ -127,7 +127,7 @@ def test_hyper_parameters_stand_beside_the_final_metrics(done):
     settings = plugin_data_pb2.HParamsPluginData.FromString(content).session_start_info.hparams
     assert settings["training.optimizer.lr"].number_value == 1e-2
     assert settings["seed"].number_value == 0
-    assert settings["model.type"].string_value == "mean"
+    assert settings["model.type"].string_value == "means"
     content = events.SummaryMetadata("_hparams_/experiment").plugin_data.content
     metrics = plugin_data_pb2.HParamsPluginData.FromString(content).experiment.metric_infos
     assert "final/test/valence/spearman" in {metric.name.tag for metric in metrics}
