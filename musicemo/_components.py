@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import to_jsonable_python
 
 from musicemo import _toml, registry
-from musicemo._local import LocalCode, is_local, line_of
+from musicemo._local import LocalCode, is_local, told_by_line
 from musicemo._problems import describe_problem
 from musicemo.contracts import PROVIDED
 from musicemo.errors import InputError
@@ -42,21 +42,14 @@ class Component:
         named = _signature(self.factory)
         chosen = {name: value for name, value in provided.items() if name in named}
         try:
-            return self.factory(**self.parameters, **chosen)
+            with told_by_line():
+                return self.factory(**self.parameters, **chosen)
         except InputError as error:
             raise InputError(
                 *(f"{self.kind} {self.name!r}: {problem}" for problem in error.problems)
             ) from error
         except (TypeError, ValueError, ImportError) as error:
-            where = line_of(error)
-            told = f"{where}: {type(error).__name__}: {error}" if where else str(error)
-            raise InputError(f"{self.kind} {self.name!r}: {told}") from error
-        except Exception as error:  # a user's own file may raise anything, and its line is what helps
-            if where := line_of(error):
-                raise InputError(
-                    f"{self.kind} {self.name!r}: {where}: {type(error).__name__}: {error}"
-                ) from error
-            raise
+            raise InputError(f"{self.kind} {self.name!r}: {error}") from error
 
     def to_table(self) -> dict[str, Any]:
         """Return the TOML table, defaults filled in."""

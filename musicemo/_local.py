@@ -7,15 +7,16 @@ import hashlib
 import re
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from musicemo.errors import InputError, nearest
+from musicemo.errors import InputError, MusicemoError, nearest
 
-__all__ = ["LocalCode", "describe", "is_local", "kept", "line_of"]
+__all__ = ["LocalCode", "describe", "is_local", "kept", "line_of", "told_by_line"]
 
 #: The folder of a run directory that code is kept in, and what a file in it is called.
 _KEPT = re.compile(r"^(?P<stem>.+)-(?P<digits>[0-9a-f]{8})$")
@@ -140,6 +141,19 @@ def kept(value: Any, code: Sequence[LocalCode]) -> Any:
 def describe(code: Sequence[LocalCode]) -> dict[str, dict[str, str]]:
     """Return where each file is kept -> where it was, and its hash."""
     return {found.kept: {"from": str(found.path), "sha256": found.sha256} for found in code}
+
+
+@contextmanager
+def told_by_line() -> Iterator[None]:
+    """Make an error that comes through a user's own file an `InputError` that names the line; pass any other."""
+    try:
+        yield
+    except MusicemoError:
+        raise
+    except Exception as error:
+        if (where := line_of(error)) is None:
+            raise
+        raise InputError(f"{where}: {type(error).__name__}: {error}") from error
 
 
 def line_of(error: BaseException) -> str | None:

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from musicemo import _toml
-from musicemo._local import line_of
+from musicemo._local import line_of, told_by_line
 from musicemo.contracts import Dataset, Weighting
 from musicemo.data import (
     Batch,
@@ -45,6 +45,7 @@ __all__ = ["Assembly", "make_batches", "read_tracks", "split_tracks", "warn_of_l
 Indices = NDArray[np.intp]
 
 
+@told_by_line()
 def read_tracks(experiment: Experiment) -> Tracks:
     """Build the dataset, match the tasks with its targets, and read its tracks.
 

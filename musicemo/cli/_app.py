@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from musicemo import __version__, _local, registry
+from musicemo import __version__, registry
 from musicemo.cli import (
     _cache,
     _compare,
@@ -110,11 +110,6 @@ def main() -> NoReturn:
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(_interrupted())
-    except Exception as error:
-        if (where := _local.line_of(error)) is None:
-            raise
-        say("error", "bold red", f"{where}: {type(error).__name__}: {error}")  # in a file of the user's own
-        sys.exit(InputError.exit_code)
     except SystemExit as end:  # typer makes one of an interruption that reaches it
         sys.exit(_interrupted() if end.code == _INTERRUPTED else end.code)
     sys.exit(0)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from musicemo._local import told_by_line
 from musicemo.assembly import make_batches, split_tracks
 from musicemo.contracts import Dataset, Target
 from musicemo.data import PARTS, Batches, Features, Joined, Split, Task, TaskSettings, Tracks, collect
@@ -136,7 +137,8 @@ def _read(run: TrainedRun, experiment: Experiment) -> Tracks:
             f"{experiment.dataset.name}: has no target of the run's tasks "
             f"({', '.join(experiment.tasks)}; targets: {', '.join(by_name)})"
         )
-    tracks = collect(dataset, tasks, restrict=False)
+    with told_by_line():
+        tracks = collect(dataset, tasks, restrict=False)
     for task in tasks:
         _warn_of_classes(task, experiment.tasks[task.name], tracks)
     _check_features(run, tracks)

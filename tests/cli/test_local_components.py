@@ -113,7 +113,7 @@ def test_a_run_of_them_is_kept_with_their_code(launcher, folder):
     said = launcher.run("validate", "experiments/mine.toml", folder=folder)
     assert said.code == 0, said.err
     assert "; runs code from ./code of mine/parts.py" in said.out
-    assert said.out.count("parts.py") == 3, "the model, the dataset, and the file once"
+    assert said.out.splitlines()[0].count("parts.py") == 3, "the model, the dataset, and the file once"
 
     ran = launcher.run("run", "experiments/mine.toml", folder=folder)
     assert ran.code == 0, ran.err
