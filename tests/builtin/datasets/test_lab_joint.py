@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="needs the fixtures of
 
 @pytest.fixture(scope="module")
 def joint():
-    overrides = [f"dataset.genres.root={GENRES}", f"dataset.emotions.root={EMOTIONS}"]
+    overrides = [f"dataset.genres.root={DATA}", f"dataset.emotions.root={DATA}"]
     experiment = load_experiment(ROOT / "experiments/lab/joint.toml", overrides)
     tracks = read_tracks(experiment)
     return tracks, split_tracks(experiment, tracks)
@@ -39,9 +39,8 @@ def test_each_folder_trains_its_own_tasks(joint):
 @pytest.mark.parametrize("labels", ["genre", "valence", "emotions"])
 def test_single_tasks_have_the_same_clips_in_the_same_parts(labels, joint):
     _, split = joint
-    root = GENRES if labels == "genre" else EMOTIONS
     (experiment,) = load_experiments(
-        ROOT / "experiments/lab/single.toml", [f"dataset.0.root={root}"], [f"labels={labels}"]
+        ROOT / "experiments/lab/single.toml", [f"dataset.0.root={DATA}"], [f"labels={labels}"]
     )
     alone = read_tracks(experiment)
     parts = split_tracks(experiment, alone)
