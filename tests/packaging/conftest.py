@@ -38,7 +38,7 @@ class Environment:
         """Run pip on the environment; nothing is downloaded."""
         python = str(self.scripts / "python")
         options = ["--python", python, "--quiet", "--disable-pip-version-check", "--no-input"]
-        checked([sys.executable, "-m", "pip", *options, *map(str, arguments)], Path.home())
+        checked([sys.executable, "-m", "pip", *options, *map(str, arguments)], ROOT.parent)
 
     def install(self, *projects: Path) -> None:
         """Install wheels or projects, without their dependencies."""

@@ -50,8 +50,21 @@ def test_the_wheel_of_the_sdist_is_that_of_the_tree(packages):
 def test_an_sdist_has_what_is_needed_to_build_and_to_test(packages):
     with tarfile.open(packages.sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    wanted = ("pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "constraints.txt", "tests/conftest.py")
-    assert {*wanted, "experiments/multitask.toml", "tests/thirdparty/pyproject.toml"} <= names
+    wanted = (
+        "pyproject.toml",
+        "README.md",
+        "LICENSE",
+        "CHANGELOG.md",
+        "constraints.txt",
+        "tests/conftest.py",
+        "Makefile",
+    )
+    assert {
+        *wanted,
+        "docs/plugins.md",
+        "experiments/multitask.toml",
+        "tests/thirdparty/pyproject.toml",
+    } <= names
     left_over = (".pyc", ".pt", ".npy", ".whl")
     assert not [name for name in names if name.endswith(left_over) or name.startswith(("runs", ".venv"))]
 
