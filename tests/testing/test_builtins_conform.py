@@ -12,7 +12,7 @@ def own(kind):
 
 @pytest.mark.parametrize("name", own("model"))
 def test_models(name):
-    check_model(name)
+    check_model(name, input_sizes=[140] if name == "multi-kernel" else [12, 140])
 
 
 @pytest.mark.parametrize("name", own("loss"))

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
 from torch import Tensor, nn
 
 from musicemo.contracts import Estimator, Fitted, Target
 from musicemo_builtin.models._statistics import pooled
+from musicemo_builtin.models._svm import temperature
 
 __all__ = ["Array", "Machine", "MachineEstimator"]
 
 Array = NDArray[np.floating] | NDArray[np.intp]
-
-_FOLDS = 5
 
 
 class Machine(Fitted):
@@ -77,13 +75,11 @@ class MachineEstimator(Estimator):
             target = machine.target
             y = targets[target.name].double().numpy()
             known = np.isfinite(y)
-            if target.classes:
-                labels = y[known].astype(np.intp)
-                factors.append(_temperature(machine, x[known], labels))
-                machine.fit(x[known], labels)
-            else:
-                factors.append(1.0)
-                machine.fit(x[known], y[known])
+            own, labels = x[known], y[known].astype(np.intp)
+            factors.append(
+                temperature(labels, partial(_scores, machine, own, labels)) if target.classes else 1.0
+            )
+            machine.fit(own, labels if target.classes else y[known])
         self.factors = torch.tensor(factors)
 
     def forward(self, x: Tensor, lengths: Tensor, labels: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -99,20 +95,13 @@ class MachineEstimator(Estimator):
         return list(self.machines)  # type: ignore[arg-type]  # torch knows them as modules
 
 
-def _temperature(machine: Machine, x: Array, y: Array) -> float:
-    """Return the factor of the scores with the least cross-entropy on tracks that they were not fitted to."""
-    from sklearn.model_selection import KFold, StratifiedKFold
-
-    smallest = int(np.bincount(y)[np.unique(y)].min())
-    kind = StratifiedKFold if smallest >= 2 else KFold
-    folds = kind(min(_FOLDS, max(smallest, 2)), shuffle=True, random_state=0)
-    scores = torch.zeros(len(y), len(machine.target.classes))
-    for train, rest in folds.split(x, y):
-        machine.fit(x[train], y[train])
-        scores[rest] = machine(torch.from_numpy(x[rest]).float())
-    labels = torch.from_numpy(y)
-
-    def cross_entropy(logarithm: float) -> float:
-        return float(nn.functional.cross_entropy(scores * math.exp(logarithm), labels))
-
-    return math.exp(minimize_scalar(cross_entropy, bounds=(-5, 5), method="bounded").x)
+def _scores(
+    machine: Machine,
+    x: NDArray[np.floating],
+    y: NDArray[np.intp],
+    train: NDArray[np.intp],
+    rest: NDArray[np.intp],
+) -> Tensor:
+    machine.fit(x[train], y[train])
+    found: Tensor = machine(torch.from_numpy(x[rest]).float())
+    return found

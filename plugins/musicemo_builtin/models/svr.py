@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import combinations
 from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
 from musicemo.contracts import Target
 from musicemo_builtin.models._machines import Array, Machine, MachineEstimator
+from musicemo_builtin.models._svm import class_scores, pairwise
 
 __all__ = ["SVR"]
 
@@ -71,17 +70,16 @@ class _Machine(Machine):
     intercepts: Tensor
     gamma: Tensor
 
-    def __init__(self, target: Target, **parameters: Any) -> None:
+    def __init__(self, target: Target, **settings: Any) -> None:
         super().__init__(target)
-        self.settings = parameters
+        self.settings = settings
         for name in ("vectors", "coefficients", "intercepts", "gamma"):
             self.register_buffer(name, torch.empty(0))
 
-    def keep(self, svm: Any, coefficients: NDArray[np.float64]) -> None:
-        """Take over a fitted machine of scikit-learn and its coefficients `[vectors, columns]`."""
+    def keep(self, svm: Any, coefficients: Tensor, intercepts: Tensor) -> None:
+        """Take over the support vectors of scikit-learn's machine, with coefficients `[vectors, columns]`."""
         self.vectors = torch.from_numpy(svm.support_vectors_).float()
-        self.coefficients = torch.from_numpy(coefficients).float()
-        self.intercepts = torch.from_numpy(svm.intercept_).float()
+        self.coefficients, self.intercepts = coefficients.float(), intercepts.float()
         self.gamma = torch.tensor(svm._gamma)
 
     def decide(self, x: Tensor) -> Tensor:
@@ -95,7 +93,7 @@ class _SVR(_Machine):
         from sklearn.svm import SVR as Regression
 
         svm = Regression(**self.settings).fit(x, y)
-        self.keep(svm, svm.dual_coef_.T)
+        self.keep(svm, torch.from_numpy(svm.dual_coef_.T), torch.from_numpy(svm.intercept_))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.decide(x)
@@ -104,8 +102,8 @@ class _SVR(_Machine):
 class _SVC(_Machine):
     classes: Tensor
 
-    def __init__(self, target: Target, **parameters: Any) -> None:
-        super().__init__(target, **parameters)
+    def __init__(self, target: Target, **settings: Any) -> None:
+        super().__init__(target, **settings)
         self.register_buffer("classes", torch.empty(0, dtype=torch.int64))
 
     def fit(self, x: Array, y: Array) -> None:
@@ -113,39 +111,7 @@ class _SVC(_Machine):
 
         svm = SVC(**self.settings).fit(x, y)
         self.classes = torch.from_numpy(svm.classes_.astype(np.int64))
-        self.keep(svm, _pairwise(svm))
-        if len(self.classes) == 2:
-            self.coefficients, self.intercepts = -self.coefficients, -self.intercepts
+        self.keep(svm, *pairwise(svm))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the scores of the classes: those of a class that was not trained are lower than all others'."""
-        decisions = self.decide(x)  # above 0 for the first class of a pair
-        count = len(self.classes)
-        wins, clarity = x.new_zeros(len(x), count), x.new_zeros(len(x), count)
-        for column, (first, second) in enumerate(combinations(range(count), 2)):
-            decision = decisions[:, column]
-            wins[:, first] += decision >= 0
-            wins[:, second] += decision < 0
-            clarity[:, first] += decision
-            clarity[:, second] -= decision
-        scores = wins + clarity / (3 * (clarity.abs() + 1))
-        found = x.new_full((len(x), len(self.target.classes)), -1.0)
-        found[:, self.classes] = scores
-        return found
-
-
-def _pairwise(svm: Any) -> NDArray[np.float64]:
-    """Return the coefficients `[vectors, pairs]` of the pairs' decisions, in the order of `itertools.combinations`.
-
-    A decision is above 0 for the first class of its pair; of two classes alone, for the second. scikit-learn keeps, for
-    a support vector of class c, its coefficients in the pairs of c with each other class, in their order.
-    """
-    if len(svm.classes_) == 2:
-        return svm.dual_coef_.T  # type: ignore[no-any-return]  # scikit-learn is untyped
-    owner = np.repeat(np.arange(len(svm.n_support_)), svm.n_support_)
-    pairs = list(combinations(range(len(svm.n_support_)), 2))
-    coefficients = np.zeros((len(owner), len(pairs)))
-    for column, (first, second) in enumerate(pairs):
-        coefficients[owner == first, column] = svm.dual_coef_[second - 1, owner == first]
-        coefficients[owner == second, column] = svm.dual_coef_[first, owner == second]
-    return coefficients
+        return class_scores(self.decide(x), self.classes, len(self.target.classes))

@@ -1,0 +1,81 @@
+"""What support vector machines share: pairwise decisions, scores of classes, and their calibration."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+from torch import Tensor
+
+__all__ = ["class_scores", "pairwise", "temperature"]
+
+Indices = NDArray[np.intp]
+
+_FOLDS = 5
+
+
+def pairwise(svm: Any) -> tuple[Tensor, Tensor]:
+    """Return coefficients `[support vectors, pairs]` and intercepts `[pairs]` of a scikit-learn `SVC`.
+
+    They are those of the decision between the two classes of each pair, in the order of `itertools.combinations`,
+    which is above 0 for the first. scikit-learn keeps, for a support vector of class c, its coefficients in the pairs
+    of c with each other class, in their order; with two classes, those of the decision for the second.
+    """
+    intercepts = torch.from_numpy(svm.intercept_)
+    if len(svm.classes_) == 2:
+        return torch.from_numpy(-svm.dual_coef_.T), -intercepts
+    owner = np.repeat(np.arange(len(svm.n_support_)), svm.n_support_)
+    pairs = list(combinations(range(len(svm.n_support_)), 2))
+    coefficients = np.zeros((len(owner), len(pairs)))
+    for column, (first, second) in enumerate(pairs):
+        coefficients[owner == first, column] = svm.dual_coef_[second - 1, owner == first]
+        coefficients[owner == second, column] = svm.dual_coef_[first, owner == second]
+    return torch.from_numpy(coefficients), intercepts
+
+
+def class_scores(decisions: Tensor, classes: Tensor, count: int) -> Tensor:
+    """Return the scores `[tracks, count]` of classes: the pairs that each wins, plus less than a third for how clearly.
+
+    Args:
+        decisions: `[tracks, pairs]`, above 0 for the first class of a pair.
+        classes: the classes that pairs were made of; any other has the score -1, which is less than all.
+        count: how many classes there are.
+    """
+    known = len(classes)
+    wins, clarity = (decisions.new_zeros(len(decisions), known) for _ in range(2))
+    for column, (first, second) in enumerate(combinations(range(known), 2)):
+        decision = decisions[:, column]
+        wins[:, first] += decision >= 0
+        wins[:, second] += decision < 0
+        clarity[:, first] += decision
+        clarity[:, second] -= decision
+    found = decisions.new_full((len(decisions), count), -1.0)
+    found[:, classes] = wins + clarity / (3 * (clarity.abs() + 1))
+    return found
+
+
+def temperature(labels: Indices, scores_of: Callable[[Indices, Indices], Tensor]) -> float:
+    """Return the factor of scores with the least cross-entropy on tracks that they were not fitted to.
+
+    Args:
+        labels: `[tracks]`, class indices.
+        scores_of: fits to the tracks of its first indices and returns scores `[tracks, classes]` of its second ones.
+    """
+    from sklearn.model_selection import KFold, StratifiedKFold
+
+    smallest = int(np.bincount(labels)[np.unique(labels)].min())
+    kind = StratifiedKFold if smallest >= 2 else KFold
+    folds = kind(min(_FOLDS, max(smallest, 2)), shuffle=True, random_state=0).split(labels, labels)
+    parts = [(scores_of(train, rest).double(), torch.from_numpy(labels[rest])) for train, rest in folds]
+    scores, wanted = (torch.cat(column) for column in zip(*parts, strict=True))
+
+    def cross_entropy(logarithm: float) -> float:
+        return float(torch.nn.functional.cross_entropy(scores * math.exp(logarithm), wanted))
+
+    return math.exp(minimize_scalar(cross_entropy, bounds=(-5, 5), method="bounded").x)

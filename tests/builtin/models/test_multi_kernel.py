@@ -1,0 +1,169 @@
+import numpy as np
+import pytest
+import torch
+from backbone_properties import padded
+from estimator_properties import ENERGY, GENRE, TARGETS, VALENCE
+from musicemo_builtin.models import _descriptors
+from musicemo_builtin.models._descriptors import DESCRIPTORS, describe
+from musicemo_builtin.models._kernels import NormalKernel, StandardizedKernel, VectorKernel
+from musicemo_builtin.models.multi_kernel import MultiKernel
+from sklearn.kernel_ridge import KernelRidge
+from sklearn.svm import SVC
+
+from musicemo.errors import InputError
+from musicemo.testing import check_model
+
+
+def songs(count, seed=0):
+    """Return tracks in decibels with a chroma; level tells the valence, liveliness the energy, bands the genre."""
+    random = np.random.default_rng(seed)
+    valence, energy = random.uniform(size=(2, count))
+    genre = np.arange(count) % 3
+    tracks = []
+    for index in range(count):
+        steps = int(random.integers(60, 90))
+        mel = -45 + 20 * valence[index] + (2 + 8 * energy[index]) * random.normal(size=(steps, 128))
+        mel[:, 40 * genre[index] : 40 * genre[index] + 40] += 10
+        chroma = random.uniform(size=(steps, 12))
+        features = np.concatenate([mel.clip(-80, 0), chroma], 1)
+        tracks.append(torch.from_numpy(features.astype(np.float32)))
+    targets = {"valence": valence, "energy": energy, "genre": genre}
+    return tracks, {name: torch.from_numpy(values).float() for name, values in targets.items()}
+
+
+@torch.no_grad()
+def predict(model, tracks):
+    return model.eval()(*padded(tracks), {})
+
+
+@pytest.mark.parametrize("parameters", [{}, {"regression": {"bands": 1.0}, "gamma": {"bands": 0.5}}])
+def test_it_holds_what_every_estimator_must(parameters):
+    check_model("multi-kernel", parameters, input_sizes=[140])
+
+
+def test_it_learns():
+    model = MultiKernel(input_size=140, targets=TARGETS)
+    model.fit(*songs(60))
+    tracks, targets = songs(30, seed=1)
+    found = predict(model, tracks)
+    for name in ("valence", "energy"):
+        assert torch.corrcoef(torch.stack([found[name], targets[name]]))[0, 1] > 0.8
+    assert (found["genre"].argmax(1) == targets["genre"]).float().mean() > 0.9
+
+
+def test_predictions_are_those_of_scikit_learn_with_the_same_kernel():
+    tracks, targets = songs(45)
+    weights = {"statistics": 3.0, "bands": 1.0}
+    model = MultiKernel(
+        input_size=140, targets=[VALENCE, GENRE], alpha=0.5, C=2.0, regression=weights, classification=weights
+    )
+    model.fit(tracks[:30], {name: values[:30] for name, values in targets.items()})
+    found = predict(model, tracks[30:])
+    described = [describe(track.numpy()) for track in tracks]
+    every = {name: torch.from_numpy(np.stack([one[name] for one in described])) for name in weights}
+    mixed = (
+        sum(weight / 4 * model.kernels[name](every[name]) for name, weight in weights.items()).double().numpy()
+    )
+    train, rest = mixed[:30], mixed[30:]
+    ratings = targets["valence"][:30].double().numpy()
+    ridge = KernelRidge(alpha=0.5, kernel="precomputed").fit(train, ratings - ratings.mean())
+    expected = ridge.predict(rest) + ratings.mean()
+    np.testing.assert_allclose(found["valence"].numpy(), expected, rtol=1e-4, atol=1e-5)
+    scores = SVC(C=2.0, kernel="precomputed").fit(train, targets["genre"][:30]).decision_function(rest)
+    logits = found["genre"].numpy() / float(model.factors[1])
+    np.testing.assert_allclose(logits, scores, rtol=1e-3, atol=1e-3)
+
+
+def test_a_missing_target_leaves_its_track_to_the_others():
+    tracks, targets = songs(30)
+    hidden = {**targets, "valence": targets["valence"].clone()}
+    hidden["valence"][20:] = torch.nan
+    some = MultiKernel(input_size=140, targets=[VALENCE, ENERGY])
+    some.fit(tracks, hidden)
+    every = MultiKernel(input_size=140, targets=[VALENCE, ENERGY])
+    every.fit(tracks, targets)
+    torch.testing.assert_close(predict(some, tracks)["energy"], predict(every, tracks)["energy"])
+    assert (some.coefficients[20:, 0] == 0).all()
+    assert (some.coefficients[:20, 0] != 0).all()
+
+
+def test_only_kernels_that_a_task_needs_are_computed():
+    assert set(MultiKernel(input_size=140, targets=[GENRE]).kernels) == set(DESCRIPTORS)
+    assert set(MultiKernel(input_size=140, targets=[VALENCE]).kernels) == {"statistics", "timbre", "bands"}
+
+
+def test_what_it_cannot_use_is_refused():
+    with pytest.raises(InputError, match=r'not 128 rows; say features = "fused"'):
+        MultiKernel(input_size=128, targets=TARGETS)
+    with pytest.raises(InputError, match=r"`classification` names no kernel 'tibre'; did you mean 'timbre'\?"):
+        MultiKernel(input_size=140, targets=TARGETS, classification={"tibre": 1.0})
+    with pytest.raises(InputError, match=r"`gamma` names no kernel 'chords'"):
+        MultiKernel(input_size=140, targets=TARGETS, gamma={"chords": 1.0})
+
+
+def test_scaled_features_are_warned_of():
+    tracks, targets = songs(12)
+    with pytest.warns(UserWarning, match=r'scaling = \{ method = "none" \}'):
+        MultiKernel(input_size=140, targets=TARGETS).fit([track + 50 for track in tracks], targets)
+
+
+def test_a_track_is_described_once(monkeypatch):
+    tracks, _ = songs(2, seed=77)
+    calls = []
+    real = _descriptors._describe
+    monkeypatch.setattr(_descriptors, "_describe", lambda features: calls.append(1) or real(features))
+    first = describe(tracks[0].numpy())
+    assert describe(tracks[0].numpy().copy()) is first
+    describe(tracks[1].numpy())
+    assert len(calls) == 2
+    monkeypatch.setattr(_descriptors, "_KEPT", 1)
+    describe(tracks[1].numpy() - 1)
+    describe(tracks[0].numpy())
+    assert len(calls) == 4
+
+
+def positive(random, size):
+    root = random.normal(size=(size, 2 * size))
+    return root @ root.T / size + 0.1 * np.eye(size)
+
+
+def test_the_bhattacharyya_distance_is_that_of_its_integral():
+    """In one dimension, -log of the integral of sqrt(p q)."""
+    kernel = NormalKernel(1.0)
+    kernel.fit(torch.tensor([[0.3, 0.8], [-1.0, 2.5]], dtype=torch.float64))
+    x = np.linspace(-30, 30, 200_001)
+
+    def density(mean, variance):
+        return np.exp(-((x - mean) ** 2) / (2 * variance)) / np.sqrt(2 * np.pi * variance)
+
+    expected = -np.log(np.sum(np.sqrt(density(0.3, 0.8) * density(-1.0, 2.5))) * (x[1] - x[0]))
+    assert float(kernel.distance(kernel.points)[0, 1]) == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_bhattacharyya_distance_is_symmetric_and_that_of_numpy():
+    random = np.random.default_rng(0)
+    means, covariances = random.normal(size=(5, 4)), [positive(random, 4) for _ in range(5)]
+    points = torch.from_numpy(np.stack([np.r_[m, c.ravel()] for m, c in zip(means, covariances, strict=True)]))
+    kernel = NormalKernel(1.0)
+    kernel.fit(points)
+    found = kernel.distance(points)
+    torch.testing.assert_close(found, kernel.distance(points.clone()))
+    torch.testing.assert_close(found.diagonal(), torch.zeros(5, dtype=torch.float64))
+    between = (covariances[0] + covariances[3]) / 2
+    apart = means[0] - means[3]
+    logs = [np.linalg.slogdet(matrix)[1] for matrix in (between, covariances[0], covariances[3])]
+    expected = apart @ np.linalg.solve(between, apart) / 8 + (logs[0] - (logs[1] + logs[2]) / 2) / 2
+    assert float(found[0, 3]) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("kind", [VectorKernel, StandardizedKernel])
+def test_a_kernel_is_one_with_itself_and_its_matrix_positive(kind):
+    x = torch.randn(30, 7, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    kernel = kind(0.8)
+    kernel.fit(x)
+    gram = kernel(x)
+    torch.testing.assert_close(gram.diagonal(), torch.ones(30, dtype=torch.float64))
+    assert torch.linalg.eigvalsh(gram).min() > -1e-10
+    if kind is VectorKernel:
+        above = gram[tuple(torch.triu_indices(30, 30, 1))]
+        assert float(above.median()) == pytest.approx(np.exp(-0.8), rel=1e-3)
