@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from musicemo.cli._style import number, plain_table, print_table, with_interval
+from musicemo.evaluation import TITLES
 
 __all__ = ["print_analyses"]
 
@@ -30,7 +31,11 @@ def _print_ceilings(console: Console, tasks: Mapping[str, Scores], part: str) ->
     if not known:
         return
     table = plain_table(
-        "task", "reliability [interval]", "ceiling", "share reached", title="Noise ceiling of Spearman"
+        "task",
+        "reliability [interval]",
+        "ceiling",
+        "share reached",
+        title=f"Noise ceiling of {TITLES['spearman']}",
     )
     for name, found in known.items():
         share = found["reached"][part]["value"]
@@ -41,9 +46,9 @@ def _print_ceilings(console: Console, tasks: Mapping[str, Scores], part: str) ->
 
 
 def _print_controlled(console: Console, tasks: Mapping[str, Scores], by: str) -> None:
-    title = f"Spearman beside what the {by} alone tells"
+    title = f"{TITLES['spearman']} beside what the {by} alone tells"
     table = plain_table(
-        "task", "Spearman", f"{by} alone", "gain [interval]", f"within {by} [interval]", title=title
+        "task", TITLES["spearman"], f"{by} alone", "gain [interval]", f"within {by} [interval]", title=title
     )
     for name, found in tasks.items():
         numbers = (number(found[score]["value"]) for score in ("spearman", "group_alone"))
@@ -58,9 +63,9 @@ def _print_controlled(console: Console, tasks: Mapping[str, Scores], by: str) ->
 
 
 def _print_calibration(console: Console, calibration: Scores, part: str) -> None:
-    metrics = {"rmse": "RMSE", "mae": "MAE", "ccc": "CCC", "spearman": "Spearman"}
+    metrics = ("rmse", "mae", "ccc", "spearman")
     title = f"Calibration: {calibration['method']}, fitted on the validation part"
-    table = plain_table("task", *metrics.values(), title=title)
+    table = plain_table("task", *(TITLES[metric] for metric in metrics), title=title)
     for name, found in calibration["tasks"].items():
         if part in found.get("parts", {}):
             changes = (found["parts"][part][metric] for metric in metrics)

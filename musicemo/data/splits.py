@@ -47,7 +47,8 @@ class SplitSettings(Settings):
     test: float = Field(default=0.2, ge=0, lt=1)
     #: Independent of the experiment's seeds, so that replicates are tested on the same tracks.
     seed: int = Field(default=0, ge=0, lt=2**32)
-    #: The task whose classes or binned ratings every part has in equal shares; the first one where absent.
+    #: The task, or other target of the dataset, whose classes or binned ratings every part has in equal shares; the
+    #: first task where absent.
     stratify: str | None = None
     #: How many bins of equal size ratings are cut into for it.
     bins: int = Field(default=5, ge=2)

@@ -210,7 +210,8 @@ def _check_features(run: TrainedRun, tracks: Tracks) -> None:
 def _split(experiment: Experiment, tracks: Tracks) -> Split:
     for key, settings in experiment.splits.values():
         stratify = settings.stratify
-        if stratify is not None and stratify not in [task.name for task in tracks.tasks]:
+        known = [*(task.name for task in tracks.tasks), *(target.name for target in tracks.declared)]
+        if stratify is not None and stratify not in known:
             raise InputError(
                 f"the split is stratified by {stratify!r}, which is left out; choose --part {ALL}, or another split "
                 f"with --set {'.'.join(map(str, key))}.stratify=TASK"

@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 
 import clips
 import numpy as np
@@ -30,6 +31,18 @@ def test_a_clip_of_the_dataset_is_predicted_as_the_run_did(run, predictor):
             assert task.classes[int(task.value.argmax())] == row["prediction"]
         else:
             assert float(task.value) == pytest.approx(float(row["prediction"]), abs=1e-5)
+
+
+def test_ratings_are_calibrated_where_the_run_was(run, predictor):
+    task = {"map": {"method": "affine", "x": [1.0, 9.0], "y": [3.0, 7.0]}}
+    results = {**run.results, "calibration": {"tasks": {"valence": task, "other": {"skipped": "why"}}}}
+    calibrated = Predictor([dataclasses.replace(run, results=results)])
+    before, after = (one.predict("x", analysis(12)).tasks for one in (predictor, calibrated))
+    assert after["valence"].value == pytest.approx(3 + (before["valence"].value - 1) / 2)
+    np.testing.assert_array_equal(after["genre"].values, before["genre"].values)
+    damaged = dataclasses.replace(run, results={"calibration": {"tasks": {"valence": {"map": {"x": [1]}}}}})
+    with pytest.raises(InputError, match="its calibration is damaged"):
+        Predictor([damaged]).predict("x", analysis(12))
 
 
 def test_probabilities_are_a_distribution_and_emotions_have_their_units(predictor):
