@@ -23,7 +23,7 @@ from musicemo.hookspecs import hookimpl
 from musicemo.transfer import find_source
 
 GENRE = EXPERIMENT.replace('[tasks.valence]\nloss = { type = "squared-error" }\n', "").replace(
-    '"mean"', '"normed"'
+    '"means"', '"normed"'
 )
 EMOTION = (
     GENRE.replace('"small"', '"emotion"').replace(
