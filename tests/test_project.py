@@ -11,7 +11,7 @@ import typer
 
 from musicemo import registry
 from musicemo.assembly import read_tracks, split_tracks
-from musicemo.cli._app import make_app
+from musicemo.cli._app import make_app, take_without
 from musicemo.experiment import load_experiment, load_experiments
 
 ROOT = Path(__file__).parents[1]
@@ -75,6 +75,9 @@ def commands() -> list[tuple[str, list[str]]]:
 )
 def test_every_command_in_the_docs_is_one_that_the_command_line_takes(page, words):
     group = typer.main.get_command(make_app())
+    _, words = take_without(words)
+    if words[:1] == ["logbook"]:
+        return  # the command that the example in docs/plugins.md adds
     if words and words[0].startswith("-"):
         assert any(words[0] in parameter.opts for parameter in group.params) or words == ["--help"]
         return

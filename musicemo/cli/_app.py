@@ -99,7 +99,7 @@ def main() -> NoReturn:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's polite end is an interruption
     app = make_app()
     try:
-        left_out, arguments = _take_without(sys.argv[1:])
+        left_out, arguments = take_without(sys.argv[1:])
         with registry.without(left_out):
             hooks = registry.load_hooks()
             hooks("commands", app=app)
@@ -115,7 +115,7 @@ def main() -> NoReturn:
     sys.exit(0)
 
 
-def _take_without(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+def take_without(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     """Return the names after ``--without``, wherever it stands, and the other arguments.
 
     Plugins add commands, so that what is left out must be known before the command line can be parsed.
