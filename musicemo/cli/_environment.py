@@ -11,7 +11,6 @@ import typer
 
 from musicemo import registry
 from musicemo.cli._options import Output
-from musicemo.errors import InputError
 
 __all__ = ["add_commands"]
 
@@ -54,21 +53,22 @@ def _describe() -> dict[str, Any]:
         **known,
         "interpreter": sys.executable,
         "cache": str(cache_folder()),
-        "variables": {name: value for name, value in sorted(os.environ.items()) if name.startswith(_VARIABLES)},
+        "variables": {
+            name: value for name, value in sorted(os.environ.items()) if value and name.startswith(_VARIABLES)
+        },
         "broken": _broken(),
     }
 
 
 def _broken() -> list[str]:
     """Return what is wrong with each component and plugin that cannot be had."""
-    problems: dict[str, None] = {}
-    for kind in registry.GROUPS:
-        for claim in registry.claims(kind):
-            try:
-                registry.load(kind, claim.name)
-            except InputError as error:
-                problems[str(error)] = None
-    return list(problems)
+    from musicemo.cli._plugins import problem_of
+
+    found = [claim for kind in registry.GROUPS for claim in registry.claims(kind, disabled=True)]
+    problems = {claim: problem_of(claim, check=True) for claim in found}
+    return [
+        f"{claim.kind} {claim.name!r} of {claim}: {problem}" for claim, problem in problems.items() if problem
+    ]
 
 
 def _lines(found: Mapping[str, Any]) -> list[str]:

@@ -13,7 +13,7 @@ from musicemo._definitions import find_definition
 from musicemo.cli._completion import complete_component
 from musicemo.errors import InputError, nearest
 
-__all__ = ["add_commands"]
+__all__ = ["add_commands", "problem_of"]
 
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON instead.")]
 
@@ -42,7 +42,7 @@ def plugins(
     if context.invoked_subcommand:
         return
     found = [claim for kind in registry.GROUPS for claim in registry.claims(kind, disabled=True)]
-    problems = [_problem(claim, check=check) for claim in found]
+    problems = [problem_of(claim, check=check) for claim in found]
     if as_json:
         rows = [_row(claim) | {"problem": problem} for claim, problem in zip(found, problems, strict=True)]
         typer.echo(json.dumps(rows, indent=2))
@@ -84,7 +84,7 @@ def _print(found: list[registry.Claim], problems: list[str | None]) -> None:
     print_table(Console(highlight=False), table)
 
 
-def _problem(claim: registry.Claim, *, check: bool) -> str | None:
+def problem_of(claim: registry.Claim, *, check: bool) -> str | None:
     """Return why a component cannot be had, as far as is known; with `check`, after importing it."""
     if claim.disabled:
         return "is left out, by --without or MUSICEMO_DISABLE_PLUGINS"
