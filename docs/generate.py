@@ -29,7 +29,7 @@ _LEADS = {
     "weighting": "What `[weighting] type` can be: from the tasks' losses to gradients.",
 }
 #: Pages that the navigation has a place for.
-_COMING = {"models.md", "reproduction.md", "evaluation.md"}
+_COMING = {"models.md"}
 _API = {
     "contracts": "[Your own model as a plugin](../tutorials/own-model.md) begins with one.",
     "ops": "Differentiable ranks and correlations. [Soft ranks](../soft-ranks.md) explains them.",
