@@ -2,53 +2,61 @@
 
 python docs/figures/weightings_table.py runs
 
-A row per weighting that has finished runs, the best first: the mean over the emotions of Spearman's rho on the test
-part, over its seeds, with a 95% t-interval of the mean over seeds where there are three or more; the emotion that does
-worst; and the seconds of an epoch, the median over the runs.
+A row per variant with finished runs, the best first: the mean over the emotions of Spearman's rho on the test part, over
+its seeds, with `musicemo compare`'s 95% interval for other tracks and seeds; what it is above or below `constant`,
+with the interval of that; on how many of the emotions its mean is above constant's; and the seconds of an epoch, the
+median over the runs, which is a fair comparison only of runs that were made side by side.
 """
 
 from __future__ import annotations
 
 import statistics
 import sys
-from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
-from scipy.stats import t
-
+from musicemo.comparison import Replicates, Row, compare, read_replicates
 from musicemo.runs import RecordedRun
 
-PREFIX = "emotify-weightings-"
+PREFIX = "weightings-"
+BASELINE = f"{PREFIX}constant"
 
 
 def main(runs: Path) -> None:
     """Print the table."""
-    found: dict[str, dict[int, RecordedRun]] = defaultdict(dict)
-    for path in sorted(runs.glob(f"{PREFIX}*/*/results.json")):
-        run = RecordedRun.read(path.parent)
-        if run.status == "done":
-            found[run.name.removeprefix(PREFIX)][run.results["seed"]] = run
-    rows = [(name, *_row(list(seeds.values()))) for name, seeds in found.items()]
-    print("| weighting | mean ρ | interval over seeds | seeds | worst emotion | s an epoch |")
+    folders = sorted(runs.glob(f"{PREFIX}*"), key=lambda folder: (folder.name != BASELINE, folder.name))
+    experiments = [read_replicates(folder, name=folder.name) for folder in folders if _done(folder)]
+    found = compare(experiments, baselines=[BASELINE])
+    (average,) = (row for row in found.averages if row.metric == "spearman")
+    ahead = {one.name: _ahead(one.name, found.rows) for one in experiments}
+    seconds = {one.name: _seconds(one) for one in experiments}
+    print("| weighting | seeds | mean ρ | against `constant` | emotions above it | s an epoch |")
     print("|---|---|---|---|---|---|")
-    for name, mean, interval, seeds, worst, seconds in sorted(rows, key=lambda row: -row[1]):
-        print(f"| `{name}` | {mean:.3f} | {interval} | {seeds} | {worst} | {seconds:.2f} |")
+    for score in sorted(average.scores, key=lambda score: -score.mean):
+        apart = score.difference
+        print(
+            f"| `{score.experiment.removeprefix(PREFIX)}` | {len(score.values)} "
+            f"| {score.mean:.3f} [{score.low:.3f}, {score.high:.3f}] "
+            f"| {f'{apart.value:+.3f} [{apart.low:+.3f}, {apart.high:+.3f}]' if apart else ''} "
+            f"| {f'{ahead[score.experiment]} of {len(average.tasks)}' if apart else ''} "
+            f"| {seconds[score.experiment]:.2f} |"
+        )
 
 
-def _row(runs: list[RecordedRun]) -> tuple[float, str, int, str, float]:
-    by_seed = [
-        {task: metrics["spearman"]["value"] for task, metrics in run.results["metrics"]["test"].items()}
-        for run in runs
-    ]
-    means = [statistics.mean(values.values()) for values in by_seed]
-    mean, interval = statistics.mean(means), ""
-    if len(means) >= 3:
-        half = t.ppf(0.975, len(means) - 1) * statistics.stdev(means) / len(means) ** 0.5
-        interval = f"{mean - half:.3f} to {mean + half:.3f}"
-    tasks = {task: statistics.mean(values[task] for values in by_seed) for task in by_seed[0]}
-    worst = min(tasks, key=lambda task: tasks[task])
-    seconds = statistics.median(run.results["durations"]["training"] / run.results["epochs"] for run in runs)
-    return mean, interval, len(runs), f"{worst} {tasks[worst]:.2f}", seconds
+def _done(folder: Path) -> bool:
+    return any(RecordedRun.read(path.parent).status == "done" for path in folder.glob("*/results.json"))
+
+
+def _ahead(name: str, rows: Sequence[Row]) -> int:
+    """Return on how many tasks an experiment's mean rho is above the baseline's."""
+    means = [{score.experiment: score.mean for score in row.scores} for row in rows if row.metric == "spearman"]
+    return sum(mean[name] > mean[BASELINE] for mean in means)
+
+
+def _seconds(experiment: Replicates) -> float:
+    """Return the median over the runs of an epoch's seconds."""
+    read = [RecordedRun.read(directory).results for directory in experiment.directories]
+    return statistics.median(results["durations"]["training"] / results["epochs"] for results in read)
 
 
 if __name__ == "__main__":
