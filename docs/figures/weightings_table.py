@@ -2,8 +2,8 @@
 
 python docs/figures/weightings_table.py runs
 
-A row per variant with finished runs, the best first: the mean over the emotions of Spearman's rho on the test part, over
-its seeds, with `musicemo compare`'s 95% interval for other tracks and seeds; what it is above or below `constant`,
+A row per variant with finished runs, the best first: the mean over the emotions of Spearman's rho on the test part and
+over seeds, with `musicemo compare`'s 95% interval for other tracks and seeds; what it is above or below `constant`,
 with the interval of that; on how many of the emotions its mean is above constant's; and the seconds of an epoch, the
 median over the runs, which is a fair comparison only of runs that were made side by side.
 """
