@@ -24,6 +24,7 @@ bench: $(VENV)/installed-test ## Measure speed, as ratios: minutes, on a machine
 	$(BIN)/python benchmarks/soft_rank.py
 	$(BIN)/python benchmarks/extraction.py
 	$(BIN)/python benchmarks/store.py
+	$(BIN)/python benchmarks/weightings.py
 
 clean: ## Remove the virtual environment; runs stay.
 	rm -rf $(VENV)
