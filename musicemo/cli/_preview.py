@@ -87,9 +87,9 @@ def print_dry_run(console: Console, previews: Sequence[Preview], jobs: int) -> N
     if times:
         beside = f", {jobs} at a time" if jobs > 1 else ""
         console.print(
-            f"{runs} run{'s' * (runs > 1)}{beside}: about {duration(sum(times) / jobs)} of steps if none stops early, and what is recorded",
-            style="bold",
+            f"{runs} run{'s' * (runs > 1)}{beside}: about {duration(sum(times) / jobs)}", style="bold"
         )
+        console.print("That is of steps if none stops early; evaluating and recording come on top.")
     console.print("Nothing was trained or written.")
 
 
