@@ -180,4 +180,5 @@ def test_replicates_are_run_side_by_side_too(launcher, tmp_path):
     )
     assert finished.code == 0, finished.err
     assert sorted(path.name[-5:] for path in (tmp_path / "runs" / "small").iterdir()) == ["seed3", "seed4"]
-    assert "small: mean ± standard deviation over 2 runs, test part" in finished.out
+    assert re.search(r"^small: .*2 seeds", finished.out, re.MULTILINE)
+    assert re.search(r"^valence +-?\d\.\d{3} ± \d\.\d{3}", finished.out, re.MULTILINE)
