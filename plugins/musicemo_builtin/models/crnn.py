@@ -1,0 +1,91 @@
+"""The `crnn` model."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from musicemo.errors import InputError
+from musicemo_builtin.models._masking import MaskedBatchNorm2d, valid_steps
+from musicemo_builtin.models.lstm import LSTM
+
+__all__ = ["CRNN"]
+
+Size = Annotated[int, Field(gt=0)]
+
+
+class CRNN(nn.Module):
+    """Convolutions over time and feature rows, then a recurrent network over what is left of time.
+
+    Each block is a 3x3 convolution, batch normalization, ReLU, and max pooling by 2 over feature rows and by its entry
+    of `strides` over time, odd sizes rounded up. What n blocks leave at a step, of the last one's C channels and
+    ceil(rows / 2^n) rows, is the input of the `lstm` model, which makes the embedding.
+
+    Shapes: `x` `[batch, time, input_size]`, `lengths` `[batch]` -> `[batch, embedding_size]`, where `embedding_size` is
+    `hidden`, twice that if `bidirectional`.
+
+    K. Choi, G. Fazekas, M. Sandler, K. Cho, "Convolutional Recurrent Neural Networks for Music Classification", ICASSP
+    2017. Deviations: ReLU for ELU, an LSTM for two layers of gated recurrent units, and attention over its steps.
+
+    Args:
+        input_size: Number of feature rows.
+        channels: Channels of each block.
+        strides: Steps that each block pools.
+        hidden: Units of the recurrent network per direction.
+        layers: Its layers.
+        bidirectional: Whether it reads each track backward as well.
+        pooling: How its steps become an embedding, as in `lstm`.
+        dropout: Probability with which an element is zeroed in training, after the convolutions and as in `lstm`.
+
+    Raises:
+        InputError: `channels` and `strides` are not equally many.
+    """
+
+    def __init__(
+        self,
+        *,
+        input_size: int,
+        channels: Annotated[list[Size], Field(min_length=1)] = [16, 32, 64, 64],  # noqa: B006  # never changed
+        strides: Annotated[list[Size], Field(min_length=1)] = [2, 2, 2, 1],  # noqa: B006  # never changed
+        hidden: Size = 64,
+        layers: Size = 1,
+        bidirectional: bool = True,
+        pooling: Literal["last", "mean", "attention"] = "attention",
+        dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2,
+    ) -> None:
+        super().__init__()
+        if len(channels) != len(strides):
+            raise InputError(
+                f"`channels` has {len(channels)} entries and `strides` {len(strides)}; a block has one of each"
+            )
+        self.strides = strides
+        self.convolutions = nn.ModuleList(
+            nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
+            for inputs, outputs in zip([1, *channels], channels, strict=False)
+        )
+        self.normalizations = nn.ModuleList(MaskedBatchNorm2d(outputs) for outputs in channels)
+        self.dropout = nn.Dropout(dropout)
+        rows = -(-input_size // 2 ** len(channels))
+        self.recurrent = LSTM(
+            input_size=channels[-1] * rows,
+            layers=layers,
+            hidden=hidden,
+            bidirectional=bidirectional,
+            dropout=dropout,
+            pooling=pooling,
+        )
+        self.embedding_size = self.recurrent.embedding_size
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """Return the embedding `[batch, embedding_size]` of `x` `[batch, time, feature]`."""
+        h, lengths = x.unsqueeze(1), lengths.to(x.device)
+        for convolution, normalization, stride in zip(
+            self.convolutions, self.normalizations, self.strides, strict=True
+        ):
+            h = normalization(convolution(h), valid_steps(lengths, h.shape[2], x.device)).relu()
+            h = nn.functional.max_pool2d(h, (stride, 2), ceil_mode=True)
+            lengths = (lengths + stride - 1) // stride
+        embedding: Tensor = self.recurrent(self.dropout(h.transpose(1, 2).flatten(2)), lengths)
+        return embedding
