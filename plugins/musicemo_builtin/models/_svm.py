@@ -48,16 +48,12 @@ def class_scores(decisions: Tensor, classes: Tensor, count: int) -> Tensor:
         count: how many classes there are.
     """
     known = len(classes)
-    wins, clarity = (decisions.new_zeros(len(decisions), known) for _ in range(2))
-    for column, (first, second) in enumerate(combinations(range(known), 2)):
-        decision = decisions[:, column]
-        wins[:, first] += decision >= 0
-        wins[:, second] += decision < 0
-        clarity[:, first] += decision
-        clarity[:, second] -= decision
-    found = decisions.new_full((len(decisions), count), -1.0)
-    found[:, classes] = wins + clarity / (3 * (clarity.abs() + 1))
-    return found
+    pairs = torch.tensor(list(combinations(range(known), 2)), device=decisions.device)
+    first, second = (torch.nn.functional.one_hot(side, known).to(decisions) for side in pairs.unbind(1))
+    ahead = (decisions >= 0).to(decisions)
+    wins, clarity = ahead @ first + (1 - ahead) @ second, decisions @ (first - second)
+    place = torch.nn.functional.one_hot(classes, count).to(decisions)
+    return (wins + clarity / (3 * (clarity.abs() + 1)) + 1) @ place - 1
 
 
 def temperature(labels: Indices, scores_of: Callable[[Indices, Indices], Tensor]) -> float:
