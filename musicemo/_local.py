@@ -16,7 +16,7 @@ from typing import Any
 
 from musicemo.errors import InputError, MusicemoError, nearest
 
-__all__ = ["LocalCode", "describe", "is_local", "kept", "line_of", "told_by_line"]
+__all__ = ["LocalCode", "describe", "is_local", "kept", "line_of", "told_by_line", "unplaced"]
 
 #: The folder of a run directory that code is kept in, and what a file in it is called.
 _KEPT = re.compile(r"^(?P<stem>.+)-(?P<digits>[0-9a-f]{8})$")
@@ -26,6 +26,16 @@ _FOLDER = "code"
 def is_local(name: str) -> bool:
     """Tell the place of a file from a name that is looked up among what is installed."""
     return "/" in name or "\\" in name or name.partition(":")[0].endswith(".py")
+
+
+def unplaced(name: str) -> str:
+    """Return a component's name; of one in a file without the folder and a run's hash: ``FILE.py:NAME``."""
+    if not is_local(name):
+        return name
+    file, _, attribute = name.rpartition(":")
+    stem = Path(file).stem
+    copy = _KEPT.match(stem)
+    return f"{copy['stem'] if copy else stem}.py:{attribute}"
 
 
 @dataclass(frozen=True, slots=True)

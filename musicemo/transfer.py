@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from musicemo._local import unplaced
 from musicemo.data import Scaling, Split
 from musicemo.errors import InputError, nearest
 from musicemo.files import read_json
@@ -18,6 +19,9 @@ __all__ = ["Transfer", "find_source"]
 
 #: Keys of a dataset that say which features of its tracks are used, and not which tracks there are.
 _OF_FEATURES = ("features", "sync")
+
+#: Likewise, of one of several datasets, how its tracks are split and drawn.
+_OF_PARTS = ("split", "proportion")
 
 
 def find_source(
@@ -170,11 +174,17 @@ class Transfer:
         return message
 
 
-def _tracks_of(dataset: Any) -> Any:
-    """Return a dataset's table without what chooses features."""
+def _tracks_of(dataset: Any, without: Sequence[str] = _OF_FEATURES) -> Any:
+    """Return a dataset's table, or those of several, as far as it says which tracks there are.
+
+    A type from a file of the user's own is called by it: a run has a copy, which stands elsewhere.
+    """
+    if isinstance(dataset, list):
+        return [_tracks_of(one, (*_OF_FEATURES, *_OF_PARTS)) for one in dataset]
     if not isinstance(dataset, Mapping):
         return dataset
-    return {name: value for name, value in dataset.items() if name not in _OF_FEATURES}
+    found = {name: value for name, value in dataset.items() if name not in without}
+    return found | ({"type": unplaced(found["type"])} if isinstance(found.get("type"), str) else {})
 
 
 def _listed(value: Any) -> Sequence[str]:

@@ -280,3 +280,15 @@ def test_the_recorder_is_told(tmp_path):
     recorder = Recorder()
     go(tmp_path, plugins=[recorder])
     assert recorder.run.transfer["frozen"] == []
+
+
+def test_leaks_are_found_whatever_file_a_dataset_is_in(tmp_path):
+    """A run names its own copy of the file, and the experiment the file, which may have been changed since."""
+    (tmp_path / "mine.py").write_text("import fakes\n\n\nclass Mine(fakes.MemoryDataset):\n    pass\n")
+    genre, emotion = (text.replace('type = "memory"', 'type = "./mine.py:Mine"') for text in (GENRE, EMOTION))
+    go(tmp_path, text=genre)
+    with pytest.raises(InputError, match="test tracks are among those"):
+        go(tmp_path, "split.seed=4", text=emotion)
+    (tmp_path / "mine.py").write_text((tmp_path / "mine.py").read_text() + "# changed\n")
+    with pytest.raises(InputError, match="test tracks are among those"):
+        go(tmp_path, "split.seed=4", text=emotion)
