@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import sys
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
@@ -55,7 +56,7 @@ class Sweep:
     """Every replicate of some experiments, the first experiment's first.
 
     A run that fails leaves the others alone. What a run computes does not depend on whether others are made
-    beside it: see `Experiment.threads`.
+    beside it: see `Experiment.threads`; one that begins with what an earlier experiment learns waits for it.
 
     Args:
         experiments: what to run.
@@ -136,7 +137,12 @@ class Sweep:
             _Task(index, one.experiment.source, one.seed, one.fold, self._resumes(one.experiment))
             for index, one in enumerate(self.replicates)
         ]
-        for found in workers.run_tasks(work, tasks, self.jobs):
+        ends = [*self._waits(runs), len(tasks)]
+        for found in (
+            found
+            for begin, end in itertools.pairwise([0, *ends])
+            for found in workers.run_tasks(work, tasks[begin:end], self.jobs)
+        ):
             replicate = self.replicates[found.task.index]
             if found.value is not None:
                 yield replicate, found.value
@@ -147,8 +153,26 @@ class Sweep:
             elif found.error is not None:
                 raise found.error
 
+    def _waits(self, runs: Path) -> Iterator[int]:
+        """Yield the replicates that wait for all before them, one of which they begin with."""
+        made: set[Path] = set()
+        for index, replicate in enumerate(self.replicates):
+            if made & _sources(replicate.experiment, runs):
+                yield index
+                made.clear()
+            made.add((runs / replicate.experiment.name).resolve())
+
     def _resumes(self, experiment: Experiment) -> bool:
         return bool(experiment.variant) if self._resume is None else self._resume
+
+
+def _sources(experiment: Experiment, runs: Path) -> set[Path]:
+    """Return where an experiment may look for the run that it begins with; see `find_source`."""
+    if experiment.transfer is None:
+        return set()
+    source = Path(experiment.transfer.source).expanduser()
+    folder = experiment.source.origin(("transfer", "from")).folder
+    return {(folder / source).resolve(), (runs / source).resolve()}
 
 
 def _work(

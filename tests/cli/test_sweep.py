@@ -182,3 +182,18 @@ def test_replicates_are_run_side_by_side_too(launcher, tmp_path):
     assert sorted(path.name[-5:] for path in (tmp_path / "runs" / "small").iterdir()) == ["seed3", "seed4"]
     assert re.search(r"^small: .*2 seeds", finished.out, re.MULTILINE)
     assert re.search(r"^valence +-?\d\.\d{3} ± \d\.\d{3}", finished.out, re.MULTILINE)
+
+
+def test_what_begins_with_another_run_waits_for_it(launcher, tmp_path):
+    seeds = '\n[split]\nmethod = "random"\n'
+    genre = fakes_module.EXPERIMENT.replace('"small"', '"genre"').replace("seed = 0", "") + seeds
+    (tmp_path / "genre.toml").write_text(genre)
+    (tmp_path / "emotion.toml").write_text(
+        genre.replace('"genre"', '"emotion"', 1) + '\n[transfer]\nfrom = "genre"\n'
+    )
+    finished = launcher.run(
+        "run", "genre.toml", "emotion.toml", "--jobs", "4", "--set", "seeds=[0, 1]", folder=tmp_path
+    )
+    assert finished.code == 0, finished.err
+    for directory in (tmp_path / "runs" / "emotion").iterdir():
+        assert results(directory)["transfer"]["from"].endswith(f"seed{results(directory)['seed']}")
