@@ -68,7 +68,13 @@ def temperature(labels: Indices, scores_of: Callable[[Indices, Indices], Tensor]
     smallest = int(np.bincount(labels)[np.unique(labels)].min())
     kind = StratifiedKFold if smallest >= 2 else KFold
     folds = kind(min(_FOLDS, max(smallest, 2)), shuffle=True, random_state=0).split(labels, labels)
-    parts = [(scores_of(train, rest).double(), torch.from_numpy(labels[rest])) for train, rest in folds]
+    parts = [
+        (scores_of(train, rest).double(), torch.from_numpy(labels[rest]))
+        for train, rest in folds
+        if len(np.unique(labels[train])) > 1  # else there is nothing to tell apart
+    ]
+    if not parts:
+        return 1.0
     scores, wanted = (torch.cat(column) for column in zip(*parts, strict=True))
 
     def cross_entropy(logarithm: float) -> float:

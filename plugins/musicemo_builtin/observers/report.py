@@ -27,5 +27,6 @@ class Report:
 
         try:
             report_finished(run.directory, results, run.history)
-        except MusicemoError as error:
-            warnings.warn(f"the report could not be made: {error}; musicemo report tries again", stacklevel=2)
+        except Exception as error:  # whatever it is, what was trained is worth more
+            told = str(error) if isinstance(error, MusicemoError) else f"{type(error).__name__}: {error}"
+            warnings.warn(f"the report could not be made: {told}; musicemo report tries again", stacklevel=2)

@@ -73,6 +73,8 @@ class ExcessMTL(GradientWeighting):
         relative = torch.where(starting, excess, relative).masked_fill(warming, 0.0)
         held = self.weights[where]
         new = (held.log() + self.robust_step_size * relative).softmax(dim=0)
+        if not held.any():  # weights so small that they are zero share nothing
+            new = torch.full_like(new, 1 / len(tasks))
         self.weights[where] = (new * held.sum()).to(self.weights)
         return new.to(gradients)
 

@@ -64,3 +64,12 @@ def test_a_class_without_a_training_track_is_never_predicted():
     found = predict(model, tracks, targets)["genre"]
     assert found.isfinite().all()
     assert set(found.argmax(1).tolist()) == {0, 2}
+
+
+@pytest.mark.parametrize("tracks", [2, 12])
+def test_one_training_track_of_a_class_is_enough(tracks):
+    features, _ = songs(tracks)
+    genre = Target("genre", "classification", classes=("a", "b"))
+    model = SVR(targets=[genre])
+    model.fit(features, {"genre": (torch.arange(tracks) == 0).float()})
+    assert predict(model, features, {})["genre"].isfinite().all()

@@ -28,6 +28,18 @@ def test_every_replicate_has_its_own(tmp_path):
     assert all((outcome.directory / "report.html").exists() for outcome in outcomes)
 
 
+def test_whatever_a_report_fails_of_is_a_warning(tmp_path, monkeypatch):
+    from musicemo import report
+
+    def broken(*_):
+        raise KeyError("nothing there")
+
+    monkeypatch.setattr(report, "report_finished", broken)
+    with pytest.warns(UserWarning, match="could not be made: KeyError: 'nothing there'; musicemo report tries"):
+        train(tmp_path, plugins=[Report()])
+    assert json.loads((only_run(tmp_path) / "results.json").read_text())["status"] == "done"
+
+
 def test_a_report_that_cannot_be_made_is_a_warning(tmp_path, monkeypatch):
     from musicemo import report
     from musicemo.errors import RunError

@@ -29,3 +29,12 @@ def test_what_it_remembers_without_a_size_beforehand_is_in_its_state():
     follow(weighting, rows[0])
     again.load_state_dict(weighting.state_dict())
     assert torch.equal(follow(weighting, rows[1]), follow(again, rows[1]))
+
+
+def test_a_task_whose_weight_has_vanished_is_heard_in_a_batch_of_its_own():
+    weighting = ExcessMTL(tasks=TASKS[:2])
+    rows = torch.stack([torch.ones(1000), torch.full((1000,), 0.1)])
+    follow(weighting, rows, TASKS[:2])
+    assert weighting.weights.tolist() == [1, 0]
+    assert torch.equal(follow(weighting, rows[1:], TASKS[1:2]), rows[1])
+    assert weighting.weights.tolist() == [1, 0]
