@@ -29,7 +29,7 @@ def test_a_valid_experiment_is_described_in_a_line_and_explained(experiment_file
         "validate", experiment_file, "--set", "tasks.genre.classes.jazz='folk'"
     ).splitlines()
     assert first == (
-        f"{experiment_file}: valid: mean on memory for valence, genre, 1 run; tracks: 36 train, 12 val, 12 test; "
+        f"{experiment_file}: valid: means on memory for valence, genre, 1 run; tracks: 36 train, 12 val, 12 test; "
         "1,157 parameters"
     )
     assert [line.split(maxsplit=2) for line in explained] == [
@@ -51,7 +51,7 @@ def test_a_valid_experiment_is_described_in_a_line_and_explained(experiment_file
 def test_data_need_not_be_read(experiment_file):
     overrides = ["--set", "dataset.nan_track=3", "--set", "seeds=[1, 2]"]
     text = call("validate", experiment_file, "--no-data", *overrides)
-    assert text == f"{experiment_file}: valid: mean on memory for valence, genre, 2 runs\n"
+    assert text == f"{experiment_file}: valid: means on memory for valence, genre, 2 runs\n"
     with pytest.raises(InputError, match="track 'track003': is nan"):
         call("validate", experiment_file, *overrides)
 

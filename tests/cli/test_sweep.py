@@ -154,7 +154,7 @@ def test_an_interruption_ends_every_run_and_leaves_them_to_be_continued(launcher
     process = launcher.start(
         "run", "small.toml", "--jobs", "2", "--set", "training.early_stopping.patience=false", folder=tmp_path
     )
-    end = time.monotonic() + 120
+    end = time.monotonic() + 240
     while len(list((tmp_path / "runs").glob("*/*/checkpoints/last.pt"))) < 2:
         assert time.monotonic() < end, "nothing was trained"
         time.sleep(0.05)
