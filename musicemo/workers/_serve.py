@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import _thread
 import contextlib
 import os
 import pickle
@@ -87,8 +86,9 @@ def _listen(connection: Connection[Any, Any], tasks: queue.SimpleQueue[Any]) -> 
         while True:
             tasks.put(connection.recv())
     except (EOFError, OSError):
-        if _interruptible.locked():
-            _thread.interrupt_main()
+        main = threading.main_thread().ident
+        if _interruptible.locked() and main is not None:
+            signal.pthread_kill(main, signal.SIGINT)  # unlike _thread.interrupt_main, it ends a wait, too
             _interruptible.acquire(timeout=PATIENCE)
         _unbroken.acquire(timeout=PATIENCE)
         os._exit(0)
