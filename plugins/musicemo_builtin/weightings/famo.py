@@ -32,7 +32,7 @@ class FAMO(LossWeighting):
     the same batch once more under the new parameters, ``compare = "same-batch"``: a forward pass more in each step,
     here with the same dropout and without a trace in batch statistics. The default takes the next batch for it,
     which costs nothing: what batches differ by comes in as noise, which cancels from step to step, since every
-    loss that ends one difference begins the next.
+    loss that ends one difference begins the next. A task without a label keeps its logit.
 
     Args:
         tasks: Names of the tasks.
@@ -116,16 +116,16 @@ class FAMO(LossWeighting):
 
     @torch.no_grad()
     def _learn(self, after: Tensor) -> None:
-        """Take a step of Adam on the logits, unless no loss is known from before."""
+        """Take a step of Adam on the logits of the tasks whose losses are known now and from before."""
         change = (self.before - after).nan_to_num(0.0)
         known = ~(self.before - after).isnan()
         if not bool(known.any()):
             return
-        shares = self.logits.softmax(dim=0)
+        shares = self.logits.masked_fill(~known, -torch.inf).softmax(dim=0)
         gradient = shares * (change - shares @ change) + self.weight_decay * self.logits
         self.updates += 1
         for moment, value, beta in zip(self.moments, (gradient, gradient**2), _BETAS, strict=True):
-            moment.lerp_(value, 1 - beta)
+            moment.copy_(torch.where(known, moment.lerp(value, 1 - beta), moment))
         number = int(self.updates)
         mean, square = (moment / (1 - beta**number) for moment, beta in zip(self.moments, _BETAS, strict=True))
-        self.logits -= self.lr * mean / (square.sqrt() + _EPSILON)
+        self.logits -= torch.where(known, self.lr * mean / (square.sqrt() + _EPSILON), 0.0)

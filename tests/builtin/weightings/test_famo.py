@@ -84,3 +84,11 @@ def test_a_loss_below_its_bound_is_an_error_that_names_its_task():
     combined(weighting, 1.0, -0.4, 1.0)
     with pytest.raises(InputError, match=r"'energy' is -1: below its lower bound -0\.5"):
         combined(weighting, 1.0, -1.0, 1.0)
+
+
+def test_a_task_without_a_label_neither_gains_nor_loses():
+    weighting = FAMO(tasks=TASKS, lr=0.1)
+    for step in range(30):
+        loss = torch.tensor(0.9**step, requires_grad=True)
+        weighting.combine(dict.fromkeys(TASKS if step < 1 else TASKS[:2], loss))
+    assert weighting.logits.tolist() == pytest.approx([0, 0, 0], abs=1e-6)
