@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 import traceback
 import warnings
@@ -234,6 +235,7 @@ class Assembly:
         batch = next(Batches(self.features, tracks.targets, indices, len(indices)).epoch()).to(device)
         with experiment.source.blaming("model"):
             embedding = self._embedding(batch)
+            self._check_padding(batch, embedding)
         predictions = {name: head(embedding) for name, head in self.network.heads.items()}
         with experiment.source.blaming("tasks"):
             try:
@@ -242,6 +244,16 @@ class Assembly:
                 raise
             except Exception as error:  # a stranger's loss may raise anything
                 raise InputError(f"a loss fails on {len(indices)} tracks: {_described(error)}") from error
+
+    def _check_padding(self, batch: Batch, embedding: torch.Tensor) -> None:
+        longer = torch.nn.functional.pad(batch.x, (0, 0, 0, max(8, batch.x.shape[1] // 4)))
+        found = self._embedding(dataclasses.replace(batch, x=longer))
+        apart = float((found - embedding).abs().max())
+        if apart > 1e-3 * max(float(embedding.abs().max()), 1.0):
+            raise InputError(
+                f"padding changes its embedding, by {apart:.2g}: what lies beyond a track's length must be left out, "
+                "or a track's prediction depends on the others in its batch"
+            )
 
     def _embedding(self, batch: Batch) -> torch.Tensor:
         network = self.network.eval()

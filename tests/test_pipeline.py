@@ -275,6 +275,7 @@ class Picky(fakes_module.MeanModel):
             "narrow": found[:, :3],
             "flat": found.mean(),
             "tuple": (found, found),
+            "unmasked": self.dense(x.mean(dim=1)),
         }[self.fault]
 
 
@@ -291,6 +292,7 @@ class Picky(fakes_module.MeanModel):
         ("narrow", r"the embedding has shape \[2, 3\], where \[2, 8\] is expected"),
         ("flat", r"the embedding has shape \[\], where \[2, 8\] is expected"),
         ("tuple", r"the embedding has shape tuple, where \[2, 8\] is expected"),
+        ("unmasked", r"padding changes its embedding, by \d\.\d+: what lies beyond a track's length .*"),
     ],
 )
 def test_a_model_that_does_not_do_what_models_do(fault, message, fakes, tmp_path):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from musicemo.cli._options import ExperimentFile, ExperimentFiles, Only, Output, Overrides
+from musicemo.errors import InputError
 
 if TYPE_CHECKING:
     from musicemo.experiment import Experiment
@@ -42,8 +43,15 @@ def validate(
     from musicemo.preview import check_experiment
 
     console = Console(highlight=False, soft_wrap=True)
-    files = [load_experiments(file, overrides or [], only or []) for file in experiments]
-    loaded = [variant for variants in files for variant in variants]
+    loaded: list[Experiment] = []
+    problems: list[str] = []
+    for file in experiments:
+        try:
+            loaded += load_experiments(file, overrides or [], only or [])
+        except InputError as error:
+            problems += error.problems
+    if problems:
+        raise InputError(*problems)
     for experiment in loaded:
         tail = ""
         if data:

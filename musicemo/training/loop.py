@@ -220,7 +220,8 @@ class Trainer:
         values = dict(zip(losses, torch.stack(list(losses.values())).tolist(), strict=True))
         for name, value in values.items():
             if not math.isfinite(value):
-                raise RunError(f"{where}: the loss of task {name!r} is {value}")
+                cause = "" if predictions[name].isfinite().all() else ": its predictions are not finite"
+                raise RunError(f"{where}: the loss of task {name!r} is {value}{cause}")
         step = Step(embedding, self._shared, self._heads, self._scaler.scale)
         if self.conflict and watch:
             self.conflict.measure(losses, step)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
+from pathlib import Path
 
 import fakes as fakes_module
 import pytest
@@ -61,6 +62,11 @@ def test_several_files_are_validated(experiment_file, tmp_path):
     other.write_text(fakes_module.EXPERIMENT.replace("epochs = 3", "epochs = 0"))
     with pytest.raises(InputError, match=r"other\.toml:\d+: training\.epochs: "):
         call("validate", experiment_file, other)
+    third = tmp_path / "third.toml"
+    third.write_text(fakes_module.EXPERIMENT.replace("seed = 0", "seed = -1"))
+    with pytest.raises(InputError) as told:
+        call("validate", other, third)
+    assert [Path(problem.partition(":")[0]).name for problem in told.value.problems] == ["other.toml", "third.toml"]
     other.write_text(fakes_module.EXPERIMENT.replace("seed = 0", "split = { method = 'kfold', folds = 4 }"))
     lines = call("validate", experiment_file, other).splitlines()
     assert [line.partition(":")[0] for line in lines] == [str(experiment_file), str(other)]

@@ -163,7 +163,7 @@ def test_the_network_trains_in_training_mode_and_is_evaluated_in_the_other(fakes
     Watching.modes.clear()
     train(tmp_path, "model.type='watching'", "training.epochs=2", "training.batch_size=18")
     training, evaluating = (True, True), (False, False)
-    rehearsal, epoch, parts = [evaluating], [training, training, evaluating], [evaluating] * 4
+    rehearsal, epoch, parts = [evaluating] * 2, [training, training, evaluating], [evaluating] * 4
     assert Watching.modes == rehearsal + epoch + epoch + parts
 
 
