@@ -66,7 +66,10 @@ def test_several_files_are_validated(experiment_file, tmp_path):
     third.write_text(fakes_module.EXPERIMENT.replace("seed = 0", "seed = -1"))
     with pytest.raises(InputError) as told:
         call("validate", other, third)
-    assert [Path(problem.partition(":")[0]).name for problem in told.value.problems] == ["other.toml", "third.toml"]
+    assert [Path(problem.partition(":")[0]).name for problem in told.value.problems] == [
+        "other.toml",
+        "third.toml",
+    ]
     other.write_text(fakes_module.EXPERIMENT.replace("seed = 0", "split = { method = 'kfold', folds = 4 }"))
     lines = call("validate", experiment_file, other).splitlines()
     assert [line.partition(":")[0] for line in lines] == [str(experiment_file), str(other)]
