@@ -2,7 +2,7 @@
 
 python docs/figures/reproduction.py RUNS docs/reproduction.md docs/figures/reproduction.png
 
-What stands between `<!-- NAME -->` and `<!-- end -->` is replaced; of runs that are not there, the table says so.
+What stands between `<!-- NAME -->` and `<!-- end -->` is replaced; rows without any runs are left out.
 """
 
 from __future__ import annotations
@@ -96,8 +96,9 @@ def interval(values: NDArray[np.float64], sign: str = "") -> str:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table in Markdown."""
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+    """Return a table in Markdown, without the rows of which nothing was run."""
+    kept = [row for row in rows if set(row[1:]) != {"not run"}]
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *kept]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
