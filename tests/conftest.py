@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -17,6 +18,10 @@ from musicemo import registry
 sys.path.insert(0, str(Path(__file__).parent))
 
 import fakes as fakes_module
+
+signal.signal(
+    signal.SIGINT, signal.default_int_handler
+)  # a shell's background processes, and their children, ignore it
 
 
 class FakeEntryPoint(importlib.metadata.EntryPoint):

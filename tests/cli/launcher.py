@@ -13,6 +13,7 @@ import importlib.metadata
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
 import tempfile
@@ -45,7 +46,7 @@ class Process:
 
     def wait(self) -> Finished:
         """Wait for the end."""
-        code = self._launcher.receive()["code"]
+        code = self._launcher.wait()
         out, err = (path.read_text() if path.is_file() else "" for path in self._streams)
         return Finished(code, out, err)
 
@@ -62,6 +63,7 @@ class Launcher:
         self.site.mkdir()
         self._folder = folder
         self._count = 0
+        self._under_way: int | None = None
         own = [point for point in fakes.FAKES if point[1] in fakes.OWN_NAMES]
         points = [(kind, name, f"fakes:{component.__name__}") for kind, name, component in own]
         fakes.write_distribution(self.site, [*points, ("plugin", "assassin", "assassin")])
@@ -98,10 +100,14 @@ class Launcher:
             tensorboard: whether its plugin is installed: its figures take most of a small run's time.
             largest_file: bytes beyond which a file cannot be written, as on a full disk; -1 for no limit.
         """
+        self._end()
         self._count += 1
         streams = [
             Path(terminal) if terminal else self._folder / f"{self._count}.{name}" for name in ("out", "err")
         ]
+        if not terminal:
+            for stream in streams:
+                stream.touch()  # what is read before the child has opened them is empty
         request = {
             "arguments": [str(argument) for argument in arguments],
             "environment": dict(environment or {}),
@@ -114,13 +120,26 @@ class Launcher:
         assert self._server.stdin
         self._server.stdin.write(json.dumps(request) + "\n")
         self._server.stdin.flush()
-        return Process(self, self.receive()["pid"], streams)
+        self._under_way = self._receive()["pid"]
+        return Process(self, self._under_way, streams)
 
     def run(self, *arguments: str | Path, **how) -> Finished:
         """Run ``musicemo ARGUMENTS`` to its end; see `start`."""
         return self.start(*arguments, **how).wait()
 
-    def receive(self) -> dict[str, int]:
+    def wait(self) -> int:
+        """Return the exit code of the command under way, once it has ended."""
+        code = self._receive()["code"]
+        self._under_way = None
+        return code
+
+    def _end(self) -> None:
+        """End what a test that failed has left under way."""
+        if self._under_way is not None:
+            os.kill(self._under_way, signal.SIGKILL)
+            self.wait()
+
+    def _receive(self) -> dict[str, int]:
         """Return the server's next word."""
         assert self._server.stdout
         line = self._server.stdout.readline()
@@ -130,6 +149,7 @@ class Launcher:
 
     def close(self) -> None:
         """End the server."""
+        self._end()
         self._server.communicate()
 
 

@@ -28,7 +28,7 @@ class Trained:
         finished = self.run("run", "songs.toml")
         assert finished.code == 0, finished.err  # what is slow tells how far it is
         self.replicates = folder / "runs" / "songs"
-        self.first, self.second = sorted(self.replicates.iterdir())
+        self.first, self.second = (next(self.replicates.glob(f"*-seed{seed}")) for seed in (0, 1))
 
     def run(self, *arguments, folder: Path | None = None, plugin: bool = True):
         path = [self._site, FOLDER] if plugin else []
