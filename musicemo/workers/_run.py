@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from musicemo.errors import InputError, RunError
-from musicemo.workers._serve import PATIENCE, Outcome, attempt
+from musicemo.workers._serve import LONG_PATIENCE, PATIENCE, Outcome, attempt
 
 __all__ = ["WorkerDied", "cores", "run_tasks"]
 
@@ -179,10 +179,10 @@ class _Worker:
         return f"{how}{said}"
 
     def end(self) -> None:
-        """End the process, once it has finished what is `unbroken`."""
+        """End the process, once it has finished what is `unbroken`, or told how far it got where it is `interruptible`."""
         self.connection.close()
         try:
-            self._process.wait(PATIENCE + 1)
+            self._process.wait(LONG_PATIENCE + PATIENCE + 1)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()

@@ -17,13 +17,15 @@ from typing import Any, Generic, TypeVar
 
 from musicemo.errors import MusicemoError
 
-__all__ = ["PATIENCE", "Outcome", "attempt", "interruptible", "serve", "unbroken"]
+__all__ = ["LONG_PATIENCE", "PATIENCE", "Outcome", "attempt", "interruptible", "serve", "unbroken"]
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
 
-#: Seconds until a process that was asked to end is killed.
+#: Seconds that a process which is to end has for what is unbroken.
 PATIENCE = 5.0
+#: Seconds that it has for what is interruptible, such as writing down how far it got on a busy disk.
+LONG_PATIENCE = 30.0
 
 _unbroken = threading.Lock()
 _interruptible = threading.Lock()
@@ -76,7 +78,7 @@ def serve(descriptor: int) -> None:
         try:
             connection.send(outcome)
         except OSError:
-            time.sleep(2 * PATIENCE)  # the parent is gone, and the listener ends this process
+            time.sleep(2 * LONG_PATIENCE)  # the parent is gone, and the listener ends this process
         except Exception as error:
             connection.send(Outcome(outcome.task, error=_portable(error)))
 
@@ -89,7 +91,7 @@ def _listen(connection: Connection[Any, Any], tasks: queue.SimpleQueue[Any]) -> 
         main = threading.main_thread().ident
         if _interruptible.locked() and main is not None:
             signal.pthread_kill(main, signal.SIGINT)  # unlike _thread.interrupt_main, it ends a wait, too
-            _interruptible.acquire(timeout=PATIENCE)
+            _interruptible.acquire(timeout=LONG_PATIENCE)
         _unbroken.acquire(timeout=PATIENCE)
         os._exit(0)
 
