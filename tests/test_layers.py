@@ -27,7 +27,6 @@ ROOMS = (
     ("data", "hookspecs"),
     ("training", "registry"),
     ("_components", "scaffolding"),
-    ("_datasets",),
     ("experiment",),
     ("runs", "json_schema", "draft"),
     ("transfer",),
