@@ -179,7 +179,7 @@ class _Worker:
         return f"{how}{said}"
 
     def end(self) -> None:
-        """End the process, once it has finished what is `unbroken`, or told how far it got where it is `interruptible`."""
+        """End the process, once it has finished what is `unbroken`, or told how far what is `interruptible` got."""
         self.connection.close()
         try:
             self._process.wait(LONG_PATIENCE + PATIENCE + 1)
