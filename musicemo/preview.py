@@ -16,7 +16,7 @@ from musicemo.data import PARTS, Split, Task, Tracks
 from musicemo.experiment import Experiment
 from musicemo.registry import Hooks
 from musicemo.training import Run, Stopping, Trainer, choose_device, use_threads
-from musicemo.training.checkpoint import random_state, restore_random_state
+from musicemo.training.randomness import random_state, restore_random_state
 
 __all__ = ["Preview", "TaskPreview", "check_experiment"]
 

@@ -18,10 +18,9 @@ from torch import Tensor, nn
 
 from musicemo import _toml, registry
 from musicemo._components import Component, make_component
-from musicemo.assembly import seed_everything
 from musicemo.contracts import PROVIDED
 from musicemo.errors import InputError
-from musicemo.training.checkpoint import random_state, restore_random_state
+from musicemo.training.randomness import random_state, restore_random_state, seed_everything
 
 __all__ = ["Contract", "ContractError", "require"]
 

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from musicemo.assembly import seed_everything
 from musicemo.audio import Recipe
 from musicemo.contracts import Dataset, Target, Track
 from musicemo.testing._contract import Contract, built, check_pickle, quiet, require
+from musicemo.training.randomness import seed_everything
 
 __all__ = ["check_dataset"]
 

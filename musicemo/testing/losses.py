@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from musicemo.assembly import seed_everything
 from musicemo.testing._contract import Contract, built, check_pickle, check_tensors, quiet, require
+from musicemo.training.randomness import seed_everything
 
 __all__ = ["check_loss"]
 

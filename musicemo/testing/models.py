@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from musicemo.assembly import seed_everything
 from musicemo.contracts import Estimator
 from musicemo.testing._contract import Contract, built, check_pickle, check_tensors, difference, quiet, require
 from musicemo.testing._estimators import TARGETS, check_fitted
+from musicemo.training.randomness import seed_everything
 
 __all__ = ["check_model"]
 

@@ -11,11 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from musicemo.assembly import seed_everything
 from musicemo.contracts import Step, Weighting
 from musicemo.errors import InputError
 from musicemo.testing._contract import Contract, built, check_tensors, difference, quiet, require
-from musicemo.training.checkpoint import random_state, restore_random_state
+from musicemo.training.randomness import random_state, restore_random_state, seed_everything
 
 __all__ = ["check_weighting"]
 

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import io
-import random
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy as np
 import torch
 
 from musicemo.errors import InputError
 from musicemo.files import write_atomically
 
-__all__ = ["load_checkpoint", "random_state", "restore_random_state", "save_checkpoint"]
+__all__ = ["load_checkpoint", "save_checkpoint"]
 
 _FORMAT = 1
 
@@ -55,26 +53,3 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or content.get("format") != _FORMAT:
         raise InputError(f"{path}: is no checkpoint of this version of musicemo")
     return content
-
-
-def random_state() -> dict[str, Any]:
-    """Return the state of every random number generator that a component may use."""
-    version, internal, gauss = random.getstate()
-    name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)  # noqa: NPY002  # plugins may use it
-    return {
-        "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-        "python": [version, list(internal), gauss],
-        "numpy": [name, torch.from_numpy(np.asarray(keys).astype(np.int64)), position, has_gauss, cached],
-    }
-
-
-def restore_random_state(state: dict[str, Any]) -> None:
-    """Continue every generator where `random_state` saw it."""
-    torch.set_rng_state(state["torch"])
-    if torch.cuda.is_available() and state["cuda"]:
-        torch.cuda.set_rng_state_all(state["cuda"])
-    version, internal, gauss = state["python"]
-    random.setstate((version, tuple(internal), gauss))
-    name, keys, *rest = state["numpy"]
-    np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))  # noqa: NPY002  # plugins may use it

@@ -18,16 +18,12 @@ from musicemo.contracts import Estimator, Step
 from musicemo.data import Batch, Batches, Scaling, describe
 from musicemo.errors import InputError, RunError
 from musicemo.evaluation import Evaluation
-from musicemo.training.checkpoint import (
-    load_checkpoint,
-    random_state,
-    restore_random_state,
-    save_checkpoint,
-)
+from musicemo.training.checkpoint import load_checkpoint, save_checkpoint
 from musicemo.training.conflict import GradientConflict
 from musicemo.training.evaluate import Collected, autocast, collect_predictions, to_evaluation
 from musicemo.training.objective import Objective
 from musicemo.training.optimization import Schedule, make_optimizer, trainable
+from musicemo.training.randomness import random_state, restore_random_state
 from musicemo.training.repetition import Repetition
 from musicemo.training.run import Run
 from musicemo.training.selection import MEAN_IMPROVEMENT, mean_improvement, mean_predictor_losses

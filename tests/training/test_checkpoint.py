@@ -4,15 +4,14 @@ import os
 import random
 import resource
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from musicemo.assembly import seed_everything
 from musicemo.errors import InputError, RunError
 from musicemo.training import load_checkpoint
-from musicemo.training.checkpoint import random_state, restore_random_state, save_checkpoint
+from musicemo.training.checkpoint import save_checkpoint
+from musicemo.training.randomness import random_state
 
 
 def names(folder):
@@ -88,28 +87,6 @@ def test_a_damaged_file_is_refused_wherever_it_is_damaged(tmp_path):
         broken.write_bytes(content)
         with pytest.raises(InputError, match=r"^\S+broken\.pt: is no [^\n]*$"):
             load_checkpoint(broken)
-
-
-def draw():
-    """Draw from every generator, the older ones of numpy and Python included."""
-    found = [random.random(), random.gauss(0, 1), np.random.random(), np.random.normal()]  # noqa: NPY002
-    return [*found, *torch.rand(3).tolist()]
-
-
-def test_every_generator_continues():
-    seed_everything(5)
-    draw()  # leaves a normal deviate behind in two of them
-    kept = random_state()
-    expected = draw()
-    restore_random_state(kept)
-    assert draw() == expected
-
-
-def test_the_generators_state_survives_a_checkpoint(tmp_path):
-    save_checkpoint(tmp_path, {"random": random_state()}, best=False)
-    expected = draw()
-    restore_random_state(load_checkpoint(tmp_path / "last.pt")["random"])
-    assert draw() == expected
 
 
 @pytest.mark.parametrize("best", [True, False])

@@ -1,0 +1,7 @@
+"""From a validated experiment to what is trained: tracks, split, features, network, losses, batches."""
+
+from musicemo.assembly.assembly import Assembly
+from musicemo.assembly.batches import make_batches
+from musicemo.assembly.tracks import read_tracks, split_tracks, warn_of_leaks
+
+__all__ = ["Assembly", "make_batches", "read_tracks", "split_tracks", "warn_of_leaks"]

@@ -1,0 +1,58 @@
+"""The batches of every part of a split."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from musicemo.data import Batches, Features, Proportions, Split, Tracks
+from musicemo.errors import InputError
+from musicemo.training import TrainingSettings
+
+__all__ = ["make_batches"]
+
+
+def make_batches(
+    features: Features,
+    tracks: Tracks,
+    split: Split,
+    training: TrainingSettings,
+    seed: int,
+    overfit_batches: int = 0,
+    proportions: Mapping[str, float] | None = None,
+) -> dict[str, Batches]:
+    """Return the batches of every part that has tracks; of some training batches alone, if that is asked for.
+
+    Args:
+        features: every track's features.
+        tracks: the tracks.
+        split: their parts.
+        training: size and kind of batches.
+        seed: decides the order of the training part.
+        overfit_batches: how many of the training batches to have alone; 0 for all of every part.
+        proportions: dataset -> its part of what is drawn to train on; without any, each track comes once an epoch.
+    """
+    size, bucket = training.batch_size, training.bucket
+    targets, parts = tracks.targets, split.parts
+    if overfit_batches:
+        order = np.random.default_rng(seed).permutation(parts["train"])
+        some = order[: size * overfit_batches]
+        return {"train": Batches(features, targets, some, size)}
+    drawn = _proportions(tracks, parts["train"], proportions) if proportions else None
+    batches = {
+        "train": Batches(features, targets, parts["train"], size, seed=seed, bucket=bucket, proportions=drawn)
+    }
+    for part in ("val", "test"):
+        if len(parts[part]):
+            batches[part] = Batches(features, targets, parts[part], size, bucket=True)
+    return batches
+
+
+def _proportions(tracks: Tracks, train: NDArray[np.intp], proportions: Mapping[str, float]) -> Proportions:
+    own = {name: np.intersect1d(indices, train) for name, indices in tracks.sources.items()}
+    for name in proportions:
+        if not len(own.get(name, ())):
+            raise InputError(f"{name!r} has a proportion and no track in the training part")
+    return Proportions([own[name] for name in proportions], list(proportions.values()))
