@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from musicemo import registry
+from musicemo.registry import names
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -43,7 +44,7 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
     ``install.beside()`` is called, which shows it too.
     """
     points: dict[str, list[importlib.metadata.EntryPoint]] = {group: [] for group in registry.GROUPS.values()}
-    real = registry.entry_points
+    real = names.entry_points
     shown = False
 
     def entry_points(group: str) -> importlib.metadata.EntryPoints:
@@ -75,7 +76,7 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
 
     add.beside = beside  # type: ignore[attr-defined]
     entry_points.cache_clear = lambda: None  # type: ignore[attr-defined]
-    monkeypatch.setattr(registry, "entry_points", entry_points)
+    monkeypatch.setattr(names, "entry_points", entry_points)
     clear_caches()
     yield add
     clear_caches()
