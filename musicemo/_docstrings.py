@@ -44,13 +44,15 @@ def summary(thing: Any) -> str:
 
 
 def parameter_docs(component: Any) -> dict[str, str]:
-    """Return parameter -> what the docstring says of it under "Args", in one line each."""
+    """Return parameter -> what the docstrings say of it under "Args", in one line each.
+
+    A class says what is to be said of its own parameters; of those that it inherits, the classes above it do.
+    """
+    classes = component.__mro__[-2::-1] if inspect.isclass(component) else ()
+    documented = [thing for kind in classes for thing in (kind, vars(kind).get("__init__"))] or [component]
     found: dict[str, list[str]] = {}
-    name = ""
-    documented = [component]
-    if inspect.isclass(component) and component.__init__ is not object.__init__:
-        documented.append(component.__init__)
-    for text in (sections(thing).get("Args", "") for thing in documented):
+    for text in (sections(thing).get("Args", "") for thing in documented if thing is not None):
+        name = ""
         for line in text.splitlines():
             entry = _ENTRY.fullmatch(line) if not line.startswith(" ") else None
             if entry:

@@ -9,6 +9,7 @@ import fakes as fakes_module
 import jsonschema
 import pytest
 
+from musicemo import registry
 from musicemo._docstrings import attribute_docs, parameter_docs, summary
 from musicemo.errors import InputError
 from musicemo.experiment import load_experiment
@@ -168,6 +169,22 @@ class Component:
         """
 
 
+class Narrow(Component):
+    """Another line.
+
+    Args:
+        width: A narrower one.
+    """
+
+
+@pytest.mark.parametrize("name", ["deam", "emomusic", "emotify", "fma", "pmemo"])
+def test_datasets_in_published_layouts_say_what_they_share(name):
+    found = component_schema("dataset", name, registry.load("dataset", name))
+    assert {"root", "features", "sync", "offset", "duration", "cache", "on_error"} < set(found["properties"])
+    assert found["required"] == ["type", "root"]
+    assert all("description" in value for key, value in found["properties"].items() if key != "type")
+
+
 def test_what_the_code_says_of_itself():
     assert attribute_docs(Child, Settings) == {
         "first": "Of the first, in two lines.",
@@ -184,5 +201,6 @@ def test_what_the_code_says_of_itself():
     found = component_schema("model", "documented", Component)
     assert found["properties"]["width"]["description"] == "Of the layer, in units: many."
     assert found["required"] == ["type", "width", "depth"]
+    assert parameter_docs(Narrow) == {**parameter_docs(Component), "width": "A narrower one."}
     schema = Child.model_json_schema()
     assert schema["properties"]["second"]["description"] == "Changed."

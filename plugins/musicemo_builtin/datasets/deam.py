@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from musicemo.contracts import Proposal, Target, Track
+from musicemo.contracts import Target, Track
 from musicemo_builtin.datasets._layout import Layout, song_file
+from musicemo_builtin.datasets._preset import Preset
 from musicemo_builtin.datasets._problems import Problems
-from musicemo_builtin.datasets._recordings import Duration, Features, Offset, OnError, Recordings, Sync
+from musicemo_builtin.datasets._recordings import Recordings
 from musicemo_builtin.datasets._rows import read_rows
 from musicemo_builtin.datasets._sheet import Part, Sheet
 
@@ -41,7 +43,7 @@ _LAYOUT = Layout(
 )
 
 
-class Deam:
+class Deam(Preset):
     """Valence and arousal of a whole excerpt or song: mean and standard deviation over its listeners.
 
     Targets are `valence` and `arousal` in [1, 9], and `valence_std` and `arousal_std` in [0, 4]. The part is that
@@ -54,13 +56,6 @@ class Deam:
 
     Args:
         root: The folder; where in it the files are does not matter.
-        features: Rows to use: the mel spectrogram, the chromagram or both.
-        sync: Columns: one a beat or one a frame.
-        offset: Where the excerpt that is analysed begins, in seconds.
-        duration: Its length in seconds; None is the rest of the song.
-        cache: Folder for the features; None is `$MUSICEMO_CACHE`, or `musicemo` in the user's cache folder.
-        on_error: What a song does that is missing or cannot be analysed: ``raise`` an error that lists all, or be
-            left out (``skip``) with a warning.
 
     Raises:
         InputError: Something is missing, or a rating is not as described; with file, line and column.
@@ -75,43 +70,25 @@ class Deam:
         "their artists'."
     )
 
-    def __init__(
-        self,
-        *,
-        root: Path,
-        features: Features = "fused",
-        sync: Sync = "beat",
-        offset: Offset = 0.0,
-        duration: Duration = None,
-        cache: Path | None = None,
-        on_error: OnError = "raise",
-    ) -> None:
-        self._recordings = Recordings("deam", root, features, sync, offset, duration, cache, on_error)
-        self.rows = self._recordings.rows
-        self.sync, self.recipe = self._recordings.sync, self._recordings.recipe
-        self.targets = [Target(name, "regression", range=bounds) for name, (_, bounds) in _TARGETS.items()]
-        problems = Problems()
-        audio = _LAYOUT.find(root, "MEMD_audio")
-        artists = _artists(root)
+    layout = _LAYOUT
+    learnt = 2
+
+    def read(self, recordings: Recordings, problems: Problems) -> Sequence[Target]:
+        """Add every song and return the targets."""
+        audio = _LAYOUT.find(self.root, "MEMD_audio")
+        artists = _artists(self.root)
         needs = {"the song": "song_id", **{name: column for name, (column, _) in _TARGETS.items()}}
         for name, part in _FILES.items():
-            for song, row in Sheet(_LAYOUT.find(root, name), needs, problems, ",").tracks("song_id"):
+            for song, row in Sheet(_LAYOUT.find(self.root, name), needs, problems, ",").tracks("song_id"):
                 targets = {target: row.number(column, *bounds) for target, (column, bounds) in _TARGETS.items()}
                 track = Track(song, song_file(audio, song), targets, group=artists.get(song), part=part)
-                self._recordings.add(row.where, track)
-        self._recordings.check(problems, _LAYOUT.advice)
+                recordings.add(row.where, track)
+        return [Target(name, "regression", range=bounds) for name, (_, bounds) in _TARGETS.items()]
 
     @classmethod
-    def propose(cls, path: Path) -> Proposal | None:
-        """Return what it would make of a folder, if that is its own."""
-        if not _LAYOUT.fits(path, "MEMD_audio", *_FILES):
-            return None
-        made = cls(root=path)
-        return made._recordings.proposal(made.targets, 2, root=path)
-
-    def tracks(self) -> Iterator[Track]:
-        """Yield the songs in the order of the ratings; analyse those that the cache has not."""
-        yield from self._recordings.tracks()
+    def recognise(cls, path: Path) -> Mapping[str, Any] | None:
+        """Return the parameters beside the root for a folder that is its own."""
+        return {} if _LAYOUT.fits(path, "MEMD_audio", *_FILES) else None
 
 
 def _artists(root: Path) -> dict[str, str]:

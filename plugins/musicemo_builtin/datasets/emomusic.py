@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from musicemo.contracts import Proposal, Target, Track
+from musicemo.contracts import Target, Track
 from musicemo_builtin.datasets._layout import Layout, song_file
+from musicemo_builtin.datasets._preset import Preset
 from musicemo_builtin.datasets._problems import Problems
-from musicemo_builtin.datasets._recordings import Duration, Features, Offset, OnError, Recordings, Sync
+from musicemo_builtin.datasets._recordings import Recordings
 from musicemo_builtin.datasets._sheet import Part, Row, Sheet
 
 __all__ = ["EmoMusic"]
@@ -34,7 +36,7 @@ _LAYOUT = Layout(
 )
 
 
-class EmoMusic:
+class EmoMusic(Preset):
     """Valence and arousal of excerpts of 45 s: mean and standard deviation over at least ten listeners.
 
     Targets are `valence` and `arousal` in [1, 9], `valence_std` and `arousal_std` in [0, 4], and `genre`. The parts
@@ -43,16 +45,6 @@ class EmoMusic:
 
     M. Soleymani, M. N. Caro, E. M. Schmidt, C.-Y. Sha, Y.-H. Yang, "1000 songs for emotional analysis of music",
     ACM International Workshop on Crowdsourcing for Multimedia, 2013.
-
-    Args:
-        root: The folder.
-        features: Rows to use: the mel spectrogram, the chromagram or both.
-        sync: Columns: one a beat or one a frame.
-        offset: Where the excerpt that is analysed begins, in seconds.
-        duration: Its length in seconds; None is the rest of the song.
-        cache: Folder for the features; None is `$MUSICEMO_CACHE`, or `musicemo` in the user's cache folder.
-        on_error: What a song does that is missing or cannot be analysed: ``raise`` an error that lists all, or be
-            left out (``skip``) with a warning.
 
     Raises:
         InputError: Something is missing, or a rating is not as described; with file, line and column.
@@ -68,23 +60,15 @@ class EmoMusic:
         "Creative Commons licences of their artists'."
     )
 
-    def __init__(
-        self,
-        *,
-        root: Path,
-        features: Features = "fused",
-        sync: Sync = "beat",
-        offset: Offset = 0.0,
-        duration: Duration = None,
-        cache: Path | None = None,
-        on_error: OnError = "raise",
-    ) -> None:
-        self._recordings = Recordings("emomusic", root, features, sync, offset, duration, cache, on_error)
-        self.rows = self._recordings.rows
-        self.sync, self.recipe = self._recordings.sync, self._recordings.recipe
-        problems = Problems()
-        ratings, songs = (_LAYOUT.find(root, name) for name in ("static_annotations.csv", "songs_info.csv"))
-        clips = _LAYOUT.find_any(root, "clips_45sec/clips_45seconds", "clips_45seconds", "clips_45sec")
+    layout = _LAYOUT
+    learnt = 2
+
+    def read(self, recordings: Recordings, problems: Problems) -> Sequence[Target]:
+        """Add every song and return the targets."""
+        ratings, songs = (
+            _LAYOUT.find(self.root, name) for name in ("static_annotations.csv", "songs_info.csv")
+        )
+        clips = _LAYOUT.find_any(self.root, "clips_45sec/clips_45seconds", "clips_45seconds", "clips_45sec")
         infos = _infos(songs, problems)
         needs = {"the song": "song_id", **{name: column for name, (column, _) in _TARGETS.items()}}
         for song, row in Sheet(ratings, needs, problems, ",").tracks("song_id"):
@@ -102,25 +86,17 @@ class EmoMusic:
                 group=info.text("Artist"),
                 part=info.part(_SPLIT, _PARTS),
             )
-            self._recordings.add(row.where, track)
-        self._recordings.check(problems, _LAYOUT.advice)
+            recordings.add(row.where, track)
         genres = {info.text("Genre") for info in infos.values()} - {None}
-        self.targets = [
+        return [
             *(Target(name, "regression", range=bounds) for name, (_, bounds) in _TARGETS.items()),
             Target("genre", "classification", classes=tuple(sorted(str(genre) for genre in genres))),
         ]
 
     @classmethod
-    def propose(cls, path: Path) -> Proposal | None:
-        """Return what it would make of a folder, if that is its own."""
-        if not _LAYOUT.fits(path, "static_annotations.csv", "songs_info.csv"):
-            return None
-        made = cls(root=path)
-        return made._recordings.proposal(made.targets, 2, root=path)
-
-    def tracks(self) -> Iterator[Track]:
-        """Yield the songs in the order of the ratings; analyse those that the cache has not."""
-        yield from self._recordings.tracks()
+    def recognise(cls, path: Path) -> Mapping[str, Any] | None:
+        """Return the parameters beside the root for a folder that is its own."""
+        return {} if _LAYOUT.fits(path, "static_annotations.csv", "songs_info.csv") else None
 
 
 def _infos(path: Path, problems: Problems) -> dict[str, Row]:

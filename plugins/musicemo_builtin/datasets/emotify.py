@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
-from musicemo.contracts import Proposal, Target, Track
+from musicemo.contracts import Target, Track
 from musicemo.errors import InputError
 from musicemo_builtin.datasets._layout import Layout, song_file
+from musicemo_builtin.datasets._preset import Preset
 from musicemo_builtin.datasets._problems import Problems
-from musicemo_builtin.datasets._recordings import Duration, Features, Offset, OnError, Recordings, Sync
+from musicemo_builtin.datasets._recordings import Recordings
 from musicemo_builtin.datasets._sheet import Row, Sheet
 
 __all__ = ["EMOTIONS", "GENRES", "Emotify"]
@@ -48,7 +49,8 @@ class _Song:
     answers: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in EMOTIONS})
 
 
-class Emotify:
+@dataclass(kw_only=True, eq=False)
+class Emotify(Preset):
     """Nine emotions as the share of a song's listeners who ticked them, and the genre.
 
     The folder is the original one, or one whose genres are below `audio` and whose answers are in
@@ -64,19 +66,13 @@ class Emotify:
     Information Processing & Management 52(1), 2016.
 
     Args:
-        root: The folder.
         minimum_raters: A song with fewer listeners has no emotion, its genre only.
-        features: Rows to use: the mel spectrogram, the chromagram or both.
-        sync: Columns: one a beat or one a frame.
-        offset: Where the excerpt that is analysed begins, in seconds.
-        duration: Its length in seconds; None is the rest of the song.
-        cache: Folder for the features; None is `$MUSICEMO_CACHE`, or `musicemo` in the user's cache folder.
-        on_error: What a song does that is missing or cannot be analysed: ``raise`` an error that lists all, or be
-            left out (``skip``) with a warning.
 
     Raises:
         InputError: Something is missing, or an answer is not as described; with file, line and column.
     """
+
+    minimum_raters: Annotated[int, Field(ge=1)] = 1
 
     citation = (
         'A. Aljanaki, F. Wiering, R. C. Veltkamp, "Studying emotion induced by music through a crowdsourcing game", '
@@ -84,30 +80,15 @@ class Emotify:
     )
     licence = "Music by Magnatune artists, CC BY-NC-SA; see the dataset's page."
 
-    def __init__(
-        self,
-        *,
-        root: Path,
-        minimum_raters: Annotated[int, Field(ge=1)] = 1,
-        features: Features = "fused",
-        sync: Sync = "beat",
-        offset: Offset = 0.0,
-        duration: Duration = None,
-        cache: Path | None = None,
-        on_error: OnError = "raise",
-    ) -> None:
-        self._recordings = Recordings("emotify", root, features, sync, offset, duration, cache, on_error)
-        self.rows = self._recordings.rows
-        self.sync, self.recipe = self._recordings.sync, self._recordings.recipe
-        self.targets = [
-            *(Target(name, "regression", range=(0.0, 1.0)) for name in EMOTIONS),
-            Target("genre", "classification", classes=GENRES),
-        ]
-        problems = Problems()
-        answers = _LAYOUT.find_any(root, *_ANSWERS)
-        audio = root / "audio" if (root / "audio").is_dir() else root
+    layout = _LAYOUT
+    learnt = len(EMOTIONS)
+
+    def read(self, recordings: Recordings, problems: Problems) -> Sequence[Target]:
+        """Add every song and return the targets."""
+        answers = _LAYOUT.find_any(self.root, *_ANSWERS)
+        audio = self.root / "audio" if (self.root / "audio").is_dir() else self.root
         for song in _read(answers, problems):
-            enough = len(song.answers[EMOTIONS[0]]) >= minimum_raters
+            enough = len(song.answers[EMOTIONS[0]]) >= self.minimum_raters
             shares = {
                 name: sum(given) / len(given) if enough and given else None
                 for name, given in song.answers.items()
@@ -118,20 +99,17 @@ class Emotify:
                 {**shares, "genre": song.genre},
                 ratings={name: given for name, given in song.answers.items() if shares[name] is not None},
             )
-            self._recordings.add(song.row.where, track)
-        self._recordings.check(problems, _LAYOUT.advice)
+            recordings.add(song.row.where, track)
+        return [
+            *(Target(name, "regression", range=(0.0, 1.0)) for name in EMOTIONS),
+            Target("genre", "classification", classes=GENRES),
+        ]
 
     @classmethod
-    def propose(cls, path: Path) -> Proposal | None:
-        """Return what it would make of a folder, if that is its own."""
-        if not (_LAYOUT.fits(path, *GENRES) and any((path / name).is_file() for name in _ANSWERS)):
-            return None
-        made = cls(root=path)
-        return made._recordings.proposal(made.targets, len(EMOTIONS), root=path)
-
-    def tracks(self) -> Iterator[Track]:
-        """Yield the songs in the order of their files' names; analyse those that the cache has not."""
-        yield from self._recordings.tracks()
+    def recognise(cls, path: Path) -> Mapping[str, Any] | None:
+        """Return the parameters beside the root for a folder that is its own."""
+        own = _LAYOUT.fits(path, *GENRES) and any((path / name).is_file() for name in _ANSWERS)
+        return {} if own else None
 
 
 def _read(path: Path, problems: Problems) -> list[_Song]:

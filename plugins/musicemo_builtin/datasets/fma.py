@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from musicemo.contracts import Proposal, Target, Track
+from musicemo.contracts import Target, Track
 from musicemo.errors import InputError
 from musicemo_builtin.datasets._layout import Layout, song_file
+from musicemo_builtin.datasets._preset import Preset
 from musicemo_builtin.datasets._problems import Problems
-from musicemo_builtin.datasets._recordings import Duration, Features, Offset, OnError, Recordings, Sync
+from musicemo_builtin.datasets._recordings import Recordings
 from musicemo_builtin.datasets._sheet import Part, Row
 
 __all__ = ["ECHONEST", "GENRES", "Fma"]
@@ -57,7 +59,8 @@ _LAYOUT = Layout(
 )
 
 
-class Fma:
+@dataclass(kw_only=True, eq=False)
+class Fma(Preset):
     """Genres of 8,000 (small), 25,000 (medium) or 106,574 (large, full) tracks, and the emotions of some.
 
     Targets are `genre`, a top-level genre or missing, and for the 13,129 tracks that Echonest analysed `valence`,
@@ -70,11 +73,6 @@ class Fma:
     Args:
         root: The folder that holds `fma_metadata` and the folder of the audio.
         subset: Which tracks; the audio may be that of a larger subset.
-        features: Rows to use: the mel spectrogram, the chromagram or both.
-        sync: Columns: one a beat or one a frame.
-        offset: Where the excerpt that is analysed begins, in seconds.
-        duration: Its length in seconds; None is the rest of the song.
-        cache: Folder for the features; None is `$MUSICEMO_CACHE`, or `musicemo` in the user's cache folder.
         on_error: What a song does that is missing or cannot be analysed: ``raise`` an error that lists all, or be
             left out (``skip``) with a warning. Three clips of the small subset have no audio, so it needs ``skip``.
 
@@ -82,34 +80,25 @@ class Fma:
         InputError: Something is missing, or the metadata are not as described; with file, line and column.
     """
 
+    subset: Subset = "small"
+
     citation = (
         'M. Defferrard, K. Benzi, P. Vandergheynst, X. Bresson, "FMA: a dataset for music analysis", '
         "International Society for Music Information Retrieval Conference (ISMIR), 2017."
     )
     licence = "Metadata CC BY 4.0; each song under the Creative Commons licence that its artist chose."
 
-    def __init__(
-        self,
-        *,
-        root: Path,
-        subset: Subset = "small",
-        features: Features = "fused",
-        sync: Sync = "beat",
-        offset: Offset = 0.0,
-        duration: Duration = None,
-        cache: Path | None = None,
-        on_error: OnError = "raise",
-    ) -> None:
-        self._recordings = Recordings("fma", root, features, sync, offset, duration, cache, on_error)
-        self.rows = self._recordings.rows
-        self.sync, self.recipe = self._recordings.sync, self._recordings.recipe
-        problems = Problems()
+    layout = _LAYOUT
+    learnt = 1
+
+    def read(self, recordings: Recordings, problems: Problems) -> Sequence[Target]:
+        """Add every song and return the targets."""
         metadata, echonest = (
-            _LAYOUT.find_any(root, f"fma_metadata/{name}", name) for name in ("tracks.csv", "echonest.csv")
+            _LAYOUT.find_any(self.root, f"fma_metadata/{name}", name) for name in ("tracks.csv", "echonest.csv")
         )
-        subsets = _SUBSETS[_SUBSETS.index(subset) :]
-        audio = _LAYOUT.find_any(root, *(f"fma_{name}" for name in subsets))
-        smaller = _SUBSETS[: _SUBSETS.index(subset) + 1]
+        subsets = _SUBSETS[_SUBSETS.index(self.subset) :]
+        audio = _LAYOUT.find_any(self.root, *(f"fma_{name}" for name in subsets))
+        smaller = _SUBSETS[: _SUBSETS.index(self.subset) + 1]
         analysed = {
             row.cells["track_id"]: {name: row.number(name, *bounds) for name, bounds in ECHONEST.items()}
             for row in _rows(echonest, 3, _ECHONEST_COLUMNS, problems)
@@ -128,27 +117,21 @@ class Fma:
                 group=row.text("artist"),
                 part=row.part("part", _PARTS),
             )
-            self._recordings.add(row.where, track)
-        self._recordings.check(problems, _LAYOUT.advice)
-        self.targets = [
+            recordings.add(row.where, track)
+        return [
             Target("genre", "classification", classes=tuple(sorted(genres))),
             *(Target(name, "regression", range=bounds) for name, bounds in ECHONEST.items()),
         ]
 
     @classmethod
-    def propose(cls, path: Path) -> Proposal | None:
-        """Return what it would make of a folder, if that is its own."""
+    def recognise(cls, path: Path) -> Mapping[str, Any] | None:
+        """Return the parameters beside the root for a folder that is its own."""
         subsets = [name for name in _SUBSETS if (path / f"fma_{name}").is_dir()]
         if not subsets or not any(
             (path / name).is_file() for name in ("fma_metadata/tracks.csv", "tracks.csv")
         ):
             return None
-        made = cls(root=path, subset=subsets[0])
-        return made._recordings.proposal(made.targets, 1, root=path, subset=subsets[0])
-
-    def tracks(self) -> Iterator[Track]:
-        """Yield the tracks by number; analyse those that the cache has not."""
-        yield from self._recordings.tracks()
+        return {"subset": subsets[0]}
 
 
 def _rows(path: Path, levels: int, columns: dict[str, str], problems: Problems) -> Iterator[Row]:
