@@ -38,6 +38,11 @@ Present = slice | list[int]
 class LossWeighting(Weighting):
     """A weighting whose objective is a function of the losses as one tensor."""
 
+    def register_constants(self, **constants: Sequence[float]) -> None:
+        """Keep numbers by task, of the configuration: on the losses' device, and in no checkpoint."""
+        for name, values in constants.items():
+            self.register_buffer(name, torch.tensor(values), persistent=False)
+
     def combine(self, losses: Mapping[str, Tensor]) -> Tensor:
         """Return the objective."""
         if self.positive_losses:

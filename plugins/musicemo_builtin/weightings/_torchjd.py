@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -12,9 +12,9 @@ from torch import Tensor
 
 from musicemo.contracts import GradientWeighting
 from musicemo.errors import InputError, RunError
-from musicemo_builtin.weightings._losses import by_task
+from musicemo_builtin.weightings._losses import WeightsByTask, by_task
 
-__all__ = ["Aggregation"]
+__all__ = ["Aggregation", "PreferenceAggregation"]
 
 
 class Aggregation(GradientWeighting):
@@ -63,9 +63,9 @@ class Aggregation(GradientWeighting):
 
 
 class PreferenceAggregation(Aggregation):
-    """An aggregation that can prefer tasks."""
+    """An aggregation that can prefer tasks; what it takes is what one without more parameters takes."""
 
-    def __init__(self, *, tasks: Sequence[str], preference: Mapping[str, float] | None = None) -> None:
+    def __init__(self, *, tasks: Sequence[str], preference: WeightsByTask | None = None) -> None:
         super().__init__(tasks=tasks)
         self.preference: dict[str, float] | None = None
         if preference is not None:

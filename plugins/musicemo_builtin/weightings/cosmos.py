@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated
 
-import torch
 from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
@@ -44,8 +43,7 @@ class COSMOS(LossWeighting):
         super().__init__(tasks=tasks)
         self.penalty = penalty
         self.weights: Tensor
-        chosen = torch.tensor(by_task("weights", weights, self.tasks))
-        self.register_buffer("weights", chosen, persistent=False)
+        self.register_constants(weights=by_task("weights", weights, self.tasks))
 
     def objective(self, losses: Tensor, present: slice | list[int]) -> Tensor:
         """Return the objective of losses `[n]`."""

@@ -50,9 +50,10 @@ class PBI(LossWeighting):
         self.theta = theta
         self.weights: Tensor
         self.reference: Tensor
-        self.register_buffer("weights", torch.tensor(by_task("weights", weights, self.tasks)), persistent=False)
-        ideal = torch.tensor(by_task("reference", reference, self.tasks, 0.0, sign=False))
-        self.register_buffer("reference", ideal, persistent=False)
+        self.register_constants(
+            weights=by_task("weights", weights, self.tasks),
+            reference=by_task("reference", reference, self.tasks, 0.0, sign=False),
+        )
 
     def objective(self, losses: Tensor, present: slice | list[int]) -> Tensor:
         """Return the objective of losses `[n]`."""

@@ -45,10 +45,10 @@ class STCH(LossWeighting):
         self.mu = mu
         self.weights: Tensor
         self.reference: Tensor
-        chosen = torch.tensor(by_task("weights", weights, self.tasks, 1 / len(self.tasks)))
-        self.register_buffer("weights", chosen, persistent=False)
-        ideal = torch.tensor(by_task("reference", reference, self.tasks, 0.0, sign=False))
-        self.register_buffer("reference", ideal, persistent=False)
+        self.register_constants(
+            weights=by_task("weights", weights, self.tasks, 1 / len(self.tasks)),
+            reference=by_task("reference", reference, self.tasks, 0.0, sign=False),
+        )
 
     def objective(self, losses: Tensor, present: slice | list[int]) -> Tensor:
         """Return the smooth maximum of losses `[n]`."""

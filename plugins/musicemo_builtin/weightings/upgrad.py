@@ -7,7 +7,6 @@ from typing import Any
 
 from torch import Tensor
 
-from musicemo_builtin.weightings._losses import WeightsByTask
 from musicemo_builtin.weightings._torchjd import PreferenceAggregation
 
 __all__ = ["UPGrad"]
@@ -32,9 +31,6 @@ class UPGrad(PreferenceAggregation):
 
     conflict_free = True
     requires = ("qpsolvers", "quadprog")
-
-    def __init__(self, *, tasks: Sequence[str], preference: WeightsByTask | None = None) -> None:
-        super().__init__(tasks=tasks, preference=preference)
 
     def make(self, torchjd: Any, tasks: Sequence[str], like: Tensor) -> Any:
         """Return torchjd's `UPGrad`."""
