@@ -126,3 +126,14 @@ def child_environment(tmp_path: Path) -> dict[str, str]:
     fakes_module.write_distribution(folder, points)
     path = os.pathsep.join([str(folder), str(Path(__file__).parent)])
     return {**os.environ, "PYTHONPATH": path}
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Keep small tensors on one thread: on a busy machine, threads that wait for each other take longer."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

@@ -26,11 +26,8 @@ pytestmark = pytest.mark.usefixtures("fakes")
 
 
 @pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+def _one_thread(one_thread: None) -> None:
+    """Everything here is small."""
 
 
 def last(directory):

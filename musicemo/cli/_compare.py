@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from musicemo.cli._options import Output
+from musicemo.cli._options import AllowDifferentTests, Baselines, ComparedRuns, Output
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -41,30 +41,13 @@ def add_commands(app: typer.Typer) -> None:
 
 
 def compare(
-    runs: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="[NAME=]RUN...",
-            help="Experiments' folders in runs, all of whose seeds and folds count, or run directories.",
-            show_default=False,
-        ),
-    ],
-    baseline: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME",
-            help="Compare with this one; may be given several times. Otherwise with the first that has the task.",
-            show_default=False,
-        ),
-    ] = None,
+    runs: ComparedRuns,
+    baselines: Baselines = None,
     part: Annotated[Part, typer.Option(help="Tracks to compare on.")] = Part.test,
     metrics: Annotated[
         bool, typer.Option("--metrics", help="Every metric, not the leading one alone.")
     ] = False,
-    allow_different_tests: Annotated[
-        bool,
-        typer.Option("--allow-different-tests", help="Compare runs that were tested on other tracks, too."),
-    ] = False,
+    allow_different_tests: AllowDifferentTests = False,
     confidence: Annotated[
         float, typer.Option(metavar="SHARE", min=0.5, max=0.9999, help="Of the intervals.")
     ] = 0.95,
@@ -86,7 +69,7 @@ def compare(
     check_output(output)
     found = comparison.compare(
         comparison.read_experiments(runs, part.value),
-        baselines=baseline or [],
+        baselines=baselines or [],
         metrics=(*REGRESSION, *CLASSIFICATION) if metrics else (),
         settings=EvaluationSettings(confidence=confidence, resamples=resamples),
         allow_different=allow_different_tests,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from musicemo.cli._options import Sync
 
 if TYPE_CHECKING:
     from musicemo.audio import ExtractionReport
@@ -15,13 +16,6 @@ __all__ = ["add_commands"]
 
 _SHOWN = 20
 """Failures in the table; the file has them all."""
-
-
-class Sync(StrEnum):
-    """Which features are packed."""
-
-    beat = "beat"
-    frame = "frame"
 
 
 def add_commands(app: typer.Typer) -> None:

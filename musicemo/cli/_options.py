@@ -11,6 +11,9 @@ import typer
 from musicemo.cli._completion import complete_experiment, complete_override, complete_run
 
 __all__ = [
+    "AllowDifferentTests",
+    "Baselines",
+    "ComparedRuns",
     "Device",
     "ExperimentFile",
     "ExperimentFiles",
@@ -19,6 +22,7 @@ __all__ = [
     "Only",
     "Output",
     "Overrides",
+    "Sync",
     "TrainedRuns",
     "TrustLocalCode",
 ]
@@ -30,6 +34,13 @@ class Format(StrEnum):
     table = "table"
     json = "json"
     csv = "csv"
+
+
+class Sync(StrEnum):
+    """What a column of the features is."""
+
+    beat = "beat"
+    frame = "frame"
 
 
 _FILE = {"metavar": "EXPERIMENT", "show_default": False, "autocompletion": complete_experiment}
@@ -62,6 +73,26 @@ TrainedRuns = Annotated[
         help="A run directory, or an experiment's folder in runs: its finished runs are replicates.",
         show_default=False,
     ),
+]
+ComparedRuns = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="[NAME=]RUN...",
+        help="Experiments' folders in runs, all of whose seeds and folds count, or run directories.",
+        show_default=False,
+    ),
+]
+Baselines = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--baseline",
+        metavar="NAME",
+        help="Compare with this one; may be given several times. Otherwise with the first that has the task.",
+        show_default=False,
+    ),
+]
+AllowDifferentTests = Annotated[
+    bool, typer.Option("--allow-different-tests", help="Compare runs that were tested on other tracks, too.")
 ]
 FormatOption = Annotated[Format, typer.Option("--format", help="How to print it.")]
 Output = Annotated[

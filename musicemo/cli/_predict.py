@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from musicemo.cli._options import Device, Format, FormatOption, Output, TrainedRuns, TrustLocalCode
+from musicemo.cli._options import Device, Format, FormatOption, Output, Sync, TrainedRuns, TrustLocalCode
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,13 +21,6 @@ __all__ = ["add_commands"]
 
 _CLASSES = 3
 """Classes in the table; the other formats have them all."""
-
-
-class Sync(StrEnum):
-    """What a column of the features is."""
-
-    beat = "beat"
-    frame = "frame"
 
 
 def add_commands(app: typer.Typer) -> None:

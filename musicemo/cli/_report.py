@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from musicemo.cli._options import AllowDifferentTests, Baselines, ComparedRuns
+
 __all__ = ["add_commands"]
 
 
@@ -16,14 +18,7 @@ def add_commands(app: typer.Typer) -> None:
 
 
 def report(
-    runs: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="[NAME=]RUN...",
-            help="A run directory, or an experiment's folder in runs; several are compared.",
-            show_default=False,
-        ),
-    ],
+    runs: ComparedRuns,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -36,18 +31,8 @@ def report(
         Path | None,
         typer.Option(metavar="DIR", help="Write each chart as PNG and SVG, too.", show_default=False),
     ] = None,
-    baseline: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME",
-            help="Of several, compare with this one; may be given several times.",
-            show_default=False,
-        ),
-    ] = None,
-    allow_different_tests: Annotated[
-        bool,
-        typer.Option("--allow-different-tests", help="Compare runs that were tested on other tracks, too."),
-    ] = False,
+    baselines: Baselines = None,
+    allow_different_tests: AllowDifferentTests = False,
 ) -> None:
     """Show what a run did, or what several experiments came to, on one page.
 
@@ -61,7 +46,7 @@ def report(
     if len(runs) == 1:
         page, path = make_report(Path(runs[0])), Path(runs[0]) / "report.html"
     else:
-        page = make_comparison(runs, baselines=baseline or [], allow_different=allow_different_tests)
+        page = make_comparison(runs, baselines=baselines or [], allow_different=allow_different_tests)
         path = Path("report.html")
     typer.echo(write_report(page, output or path))
     if figures:

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from musicemo.cli._analyses import print_analyses
 from musicemo.cli._style import number, plain_table, print_table, with_interval
-from musicemo.evaluation import CLASSIFICATION, REGRESSION
+from musicemo.evaluation import CLASSIFICATION, REGRESSION, TITLES
 from musicemo.pipeline import Outcome
 from musicemo.progress import duration
 
@@ -26,17 +26,8 @@ __all__ = [
     "print_variants",
 ]
 
-METRIC_TITLES = {
-    "spearman": "Spearman",
-    "pearson": "Pearson",
-    "ccc": "CCC",
-    "r2": "R²",
-    "rmse": "RMSE",
-    "mae": "MAE",
-    "accuracy": "accuracy",
-    "macro_f1": "macro F1",
-    "weighted_f1": "weighted F1",
-}
+#: Each metric as a column is headed.
+METRIC_TITLES = {**TITLES, "spearman": "Spearman", "pearson": "Pearson"}
 
 
 #: Metrics with a deviation that fit on a line of 80 columns beside a task's name.
