@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import math
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from musicemo import _toml, registry
 from musicemo._local import LocalCode, is_local, told_by_line
 from musicemo._problems import describe_problem
 from musicemo.contracts import PROVIDED
-from musicemo.errors import InputError
+from musicemo.errors import InputError, MusicemoError, RunError
 
 __all__ = ["Component", "Components", "default_component", "make_component", "plain"]
 
@@ -38,6 +39,7 @@ class Component:
 
         Raises:
             InputError: the constructor refuses them.
+            RunError: it fails as nobody has foreseen; a stranger's may raise anything.
         """
         named = _signature(self.factory)
         chosen = {name: value for name, value in provided.items() if name in named}
@@ -48,8 +50,21 @@ class Component:
             raise InputError(
                 *(f"{self.kind} {self.name!r}: {problem}" for problem in error.problems)
             ) from error
+        except MusicemoError:
+            raise
         except (TypeError, ValueError, ImportError) as error:
             raise InputError(f"{self.kind} {self.name!r}: {error}") from error
+        except (Exception, SystemExit) as error:
+            raise RunError(
+                f"{self.kind} {self.name!r} of {self._origin} cannot be constructed: {type(error).__name__}: {error} "
+                f"({_line_in(self.factory, error)})"
+            ) from error
+
+    @property
+    def _origin(self) -> str:
+        """The distribution that it is of, or the module."""
+        claims = [claim for claim in registry.claims(self.kind) if claim.name == self.name and not self.code]
+        return str(claims[0]) if claims else str(getattr(self.factory, "__module__", "?"))
 
     def to_table(self) -> dict[str, Any]:
         """Return the TOML table, defaults filled in."""
@@ -212,6 +227,15 @@ def _schema(factory: Any, kind: str) -> type[BaseModel]:
 @functools.cache
 def _signature(factory: Any) -> frozenset[str]:
     return frozenset(inspect.signature(factory).parameters)
+
+
+def _line_in(factory: Any, error: BaseException) -> str:
+    """Return ``file:line`` of the innermost line of a component's own package that an error came through."""
+    package = str(getattr(factory, "__module__", "")).partition(".")[0]
+    frames = list(traceback.walk_tb(error.__traceback__))
+    own = [found for found in frames if found[0].f_globals.get("__name__", "").partition(".")[0] == package]
+    frame, line = (own or frames)[-1]
+    return f"{frame.f_code.co_filename}:{line}"
 
 
 def plain(value: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from musicemo.data import PARTS, Split, Tracks
 from musicemo.evaluation import Evaluation
 from musicemo.experiment import Experiment, fingerprint
 from musicemo.registry import Hooks
-from musicemo.runs import RunDirectory, describe_environment, find_run, recorded
+from musicemo.runs import RunDirectory, describe_environment, find_run, gathered, recorded
 from musicemo.training import Run, Stopping, Trainer, choose_device, describe_selection, use_threads
 from musicemo.transfer import find_source
 
@@ -52,7 +52,10 @@ class Pipeline:
 
     def __init__(self, experiment: Experiment, device: str | None = None, overfit_batches: int = 0) -> None:
         self.device = choose_device(device or experiment.training.device)
-        self.tracks = read_tracks(experiment)
+        #: What was warned of while the tracks were read, which is of every replicate.
+        self.warnings: list[str] = []
+        with gathered(self.warnings):
+            self.tracks = read_tracks(experiment)
         self.experiment = experiment.completed(self.tracks.tasks)
         self.overfit_batches = overfit_batches
 
@@ -70,11 +73,12 @@ class Pipeline:
             InputError: what the user gave is wrong.
             RunError: the run failed; its directory says so.
         """
-        split = split_tracks(self.experiment, self.tracks, fold)
-        replicate = _Replicate(
-            self.experiment, self.tracks, split, seed, fold, self.device, self.overfit_batches
-        )
-        with use_threads(self.experiment.threads):
+        told = list(self.warnings)
+        with use_threads(self.experiment.threads), gathered(told):
+            split = split_tracks(self.experiment, self.tracks, fold)
+            replicate = _Replicate(
+                self.experiment, self.tracks, split, seed, fold, self.device, self.overfit_batches, told
+            )
             return replicate.run(runs, hooks, resume=resume)
 
 
@@ -107,6 +111,8 @@ class _Replicate:
     fold: int | None
     device: torch.device
     overfit_batches: int
+    #: What was warned of so far.
+    warnings: Sequence[str]
 
     def run(self, runs: Path, hooks: Hooks, *, resume: bool) -> Outcome:
         name = self.experiment.name + ("-overfit" if self.overfit_batches else "")
@@ -147,6 +153,7 @@ class _Replicate:
             "fold": self.fold,
             "fingerprint": identity,
             "tasks": {task.name: task.to_json() for task in self.tracks.tasks},
+            "warnings": self.warnings,
         }
         if self.experiment.variant:
             known["variant"] = dict(self.experiment.variant)

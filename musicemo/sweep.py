@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import itertools
 import sys
-from collections.abc import Generator, Iterator, Sequence
+import traceback
+import warnings
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 import torch
 
 from musicemo import _toml, registry, workers
-from musicemo.errors import MusicemoError, RunError
+from musicemo.errors import InputError, MusicemoError, RunError
 from musicemo.experiment import Experiment, validate_experiment
 from musicemo.pipeline import Outcome, Pipeline
 from musicemo.registry import Hooks
+from musicemo.runs import gathered, unforeseen
 from musicemo.training import choose_device
 
 __all__ = ["Failure", "Replicate", "Sweep"]
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -46,6 +54,7 @@ class _Task:
     """What another process needs to know of a replicate."""
 
     index: int
+    name: str
     source: _toml.Source
     seed: int
     fold: int | None
@@ -87,6 +96,8 @@ class Sweep:
         self._resume = resume
         self._device = device
         self._overfit_batches = overfit_batches
+        #: What was warned of already: what all runs are warned of is said once.
+        self._told: set[str] = set()
         self.jobs = min(self._jobs() if jobs is None else jobs, len(self.replicates))
 
     def _jobs(self) -> int:
@@ -108,21 +119,28 @@ class Sweep:
         return self._side_by_side(runs) if self.jobs > 1 else self._in_turn(runs, hooks)
 
     def _in_turn(self, runs: Path, hooks: Hooks) -> Iterator[tuple[Replicate, Outcome | Failure]]:
-        prepared: Pipeline | None = None
+        prepared: Pipeline | Failure | None = None
         of: Experiment | None = None
         for replicate in self.replicates:
             experiment = replicate.experiment
-            try:
+            folder = runs / experiment.name
+            with gathered([], self._told):
                 if prepared is None or of is not experiment:
-                    prepared, of = None, experiment
-                    prepared = Pipeline(experiment, self._device, self._overfit_batches)
-                outcome = prepared.run(
-                    replicate.seed, replicate.fold, runs, hooks, resume=self._resumes(experiment)
+                    prepared, of = None, experiment  # two experiments' tracks need not fit into memory
+                    prepared = _attempt(folder, self._prepare, experiment)
+                found = (
+                    prepared
+                    if isinstance(prepared, Failure)
+                    else _attempt(folder, self._make, prepared, replicate, runs, hooks)
                 )
-            except MusicemoError as error:
-                yield replicate, Failure(error)
-            else:
-                yield replicate, outcome
+            yield replicate, found
+
+    def _prepare(self, experiment: Experiment) -> Pipeline:
+        return Pipeline(experiment, self._device, self._overfit_batches)
+
+    def _make(self, pipeline: Pipeline, replicate: Replicate, runs: Path, hooks: Hooks) -> Outcome:
+        resume = self._resumes(replicate.experiment)
+        return pipeline.run(replicate.seed, replicate.fold, runs, hooks, resume=resume)
 
     def _side_by_side(self, runs: Path) -> Generator[tuple[Replicate, Outcome | Failure]]:
         work = functools.partial(
@@ -134,24 +152,38 @@ class Sweep:
             command=sys.argv,
         )
         tasks = [
-            _Task(index, one.experiment.source, one.seed, one.fold, self._resumes(one.experiment))
+            _Task(
+                index,
+                one.experiment.name,
+                one.experiment.source,
+                one.seed,
+                one.fold,
+                self._resumes(one.experiment),
+            )
             for index, one in enumerate(self.replicates)
         ]
         ends = [*self._waits(runs), len(tasks)]
-        for found in (
-            found
+        for done in (
+            done
             for begin, end in itertools.pairwise([0, *ends])
-            for found in workers.run_tasks(work, tasks[begin:end], self.jobs)
+            for done in workers.run_tasks(work, tasks[begin:end], self.jobs)
         ):
-            replicate = self.replicates[found.task.index]
-            if found.value is not None:
-                yield replicate, found.value
-            elif isinstance(found.error, MusicemoError):
-                yield replicate, Failure(found.error)
-            elif isinstance(found.error, workers.WorkerDied):
-                yield replicate, Failure(RunError(f"its process died: {found.error}"))
-            elif found.error is not None:
-                raise found.error
+            replicate = self.replicates[done.task.index]
+            if done.value is not None:
+                found, texts = done.value
+                self._warn(replicate, texts)
+                yield replicate, found
+            elif isinstance(done.error, workers.WorkerDied):
+                yield replicate, Failure(RunError(f"its process died: {done.error}"))
+            elif done.error is not None:  # such as an outcome that cannot be sent
+                yield replicate, _failure(runs / replicate.experiment.name, done.error)
+
+    def _warn(self, replicate: Replicate, texts: Sequence[str]) -> None:
+        """Warn of what another process was warned of, and no other run before."""
+        for text in texts:
+            if text not in self._told:
+                self._told.add(text)
+                warnings.warn(f"{replicate}: {text}", stacklevel=2)
 
     def _waits(self, runs: Path) -> Iterator[int]:
         """Yield the replicates that wait for all before them, one of which they begin with."""
@@ -177,15 +209,40 @@ def _sources(experiment: Experiment, runs: Path) -> set[Path]:
 
 def _work(
     task: _Task, *, runs: Path, device: str | None, overfit_batches: int, threads: int, command: Sequence[str]
-) -> Outcome:
-    """Make one run in a process of its own."""
+) -> tuple[Outcome | Failure, list[str]]:
+    """Make one run in a process of its own; return what became of it, and what was warned of."""
     torch.set_num_threads(threads)
     sys.argv[:] = command  # which the run records
-    with workers.interruptible():
+    hooks = _hooks()
+    texts: list[str] = []
+
+    def make() -> Outcome:
         pipeline = Pipeline(validate_experiment(task.source), device, overfit_batches)
-        return pipeline.run(task.seed, task.fold, runs, _hooks(), resume=task.resume)
+        return pipeline.run(task.seed, task.fold, runs, hooks, resume=task.resume)
+
+    with workers.interruptible(), gathered(texts):
+        return _attempt(runs / task.name, make), texts
 
 
 @functools.cache
 def _hooks() -> Hooks:
     return registry.load_hooks()
+
+
+def _attempt(folder: Path, make: Callable[_P, _T], *arguments: _P.args, **more: _P.kwargs) -> _T | Failure:
+    """Return what is made, or why it is not, whatever a stranger's component raised."""
+    try:
+        return make(*arguments, **more)
+    except Exception as error:
+        return _failure(folder, error)
+
+
+def _failure(folder: Path, error: Exception) -> Failure:
+    """Return a failure that can be sent to another process; the traceback of one that is unforeseen is in a file."""
+    if isinstance(error, InputError):
+        return Failure(InputError(*error.problems))
+    if isinstance(error, MusicemoError):
+        return Failure(RunError(str(error)))
+    text = "".join(traceback.format_exception(error))
+    # What fails alike for every replicate is one file, and one message.
+    return Failure(unforeseen(error, folder / f"error-{hashlib.sha256(text.encode()).hexdigest()[:8]}.txt"))

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 
 from musicemo import _toml
 from musicemo.data import Task
-from musicemo.errors import InputError
+from musicemo.errors import InputError, RunError
 from musicemo.experiment import fingerprint, load_experiment
 
 pytestmark = pytest.mark.usefixtures("fakes")
@@ -343,6 +343,8 @@ class Picky:
             raise ValueError("odd")
         if mode == 4:
             raise KeyError("a bug")
+        if mode == 5:
+            raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize(
@@ -361,10 +363,22 @@ def test_a_constructor_that_refuses(fakes, write, mode, expected):
     assert caught.value.problems == expected
 
 
-def test_a_bug_in_a_constructor_is_no_input_error(fakes, write):
-    fakes("model", "picky", Picky)
-    with pytest.raises(KeyError):
+def test_a_bug_in_a_constructor_is_told_with_its_component_distribution_and_line(fakes, write):
+    fakes("model", "picky", Picky, distribution="strange-models", version="3.1")
+    line = next(n for n, text in enumerate(Path(__file__).read_text().splitlines(), 1) if '"a bug"' in text)
+    with pytest.raises(RunError) as caught:
         load_experiment(write(), ["model={ type = 'picky', mode = 4 }"]).model.build()
+    assert str(caught.value) == (
+        f"model 'picky' of strange-models 3.1 ({__name__}:Picky) cannot be constructed: KeyError: 'a bug' "
+        f"({__file__}:{line})"
+    )
+    assert isinstance(caught.value.__cause__, KeyError)
+
+
+def test_an_interruption_in_a_constructor_passes(fakes, write):
+    fakes("model", "picky", Picky)
+    with pytest.raises(KeyboardInterrupt):
+        load_experiment(write(), ["model={ type = 'picky', mode = 5 }"]).model.build()
 
 
 def test_build_provides_what_the_constructor_names(write):

@@ -6,6 +6,7 @@ import traceback
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from musicemo._local import line_of
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from musicemo.registry import Hooks
     from musicemo.training import Run
 
-__all__ = ["recorded"]
+__all__ = ["gathered", "recorded", "unforeseen"]
 
 
 @contextmanager
@@ -29,39 +30,63 @@ def recorded(
     Raises:
         RunError: in place of any error that is not the user's.
     """
-    told: list[str] = []
-    results: dict[str, Any] = {"status": "running", **known, "warnings": directory.results.get("warnings", [])}
-    show = warnings.showwarning
-
-    def record(message: Warning | str, *details: Any, **more: Any) -> None:
-        text = str(message)
-        if text not in results["warnings"]:
-            results["warnings"].append(text)
-        if text not in told:  # what warns once a batch or an epoch need not be read as often
-            told.append(text)
-            show(message, *details, **more)
-
-    warnings.showwarning = record
+    texts = list(dict.fromkeys([*directory.results.get("warnings", []), *known.get("warnings", [])]))
+    results: dict[str, Any] = {"status": "running", **known, "warnings": texts}
     (directory.path / "error.txt").unlink(missing_ok=True)
-    try:
-        yield results
-        directory.write_results(results)
-    except BaseException as error:
-        results |= {
-            "status": "interrupted" if isinstance(error, KeyboardInterrupt) else "failed",
-            "error": str(error),
-        }
-        hooks("run_failed", run=run, error=error)
-        directory.write_results(results)
-        if isinstance(error, MusicemoError) or not isinstance(error, Exception):
-            raise
-        import torch  # reading runs back does without it
+    with gathered(texts):
+        try:
+            yield results
+            directory.write_results(results)
+        except BaseException as error:
+            results |= {
+                "status": "interrupted" if isinstance(error, KeyboardInterrupt) else "failed",
+                "error": str(error),
+            }
+            hooks("run_failed", run=run, error=error)
+            directory.write_results(results)
+            if isinstance(error, MusicemoError) or not isinstance(error, Exception):
+                raise
+            raise unforeseen(error, directory.path / "error.txt") from error
 
-        write_text(directory.path / "error.txt", traceback.format_exc())
-        hint = "; try a smaller training.batch_size" if isinstance(error, torch.OutOfMemoryError) else ""
-        where = line_of(error)
-        what = f"{where}: " if where else ""
-        what += f"{type(error).__name__}: {error}{hint}"
-        raise RunError(f"{what} (traceback in {directory.path / 'error.txt'})") from error
-    finally:
-        warnings.showwarning = show
+
+@contextmanager
+def gathered(texts: list[str], told: set[str] | None = None) -> Iterator[None]:
+    """Gather what is warned of inside; show each text once.
+
+    What Python was warned of before, in another run of this process, it is warned of again.
+
+    Args:
+        texts: the warnings' texts, each once; it grows.
+        told: those that were shown already, and are not again; it grows.
+    """
+    known = set() if told is None else told
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def gather(message: Warning | str, *details: Any, **more: Any) -> None:
+            text = str(message)
+            if text not in texts:
+                texts.append(text)
+            if text not in known:  # what warns once a batch or an epoch need not be read as often
+                known.add(text)
+                show(message, *details, **more)
+
+        warnings.showwarning = gather
+        yield
+
+
+def unforeseen(error: Exception, path: Path) -> RunError:
+    """Return what to say of an error that is not the user's, once its traceback has been written to a file."""
+    import torch  # reading runs back does without it
+
+    where = line_of(error)
+    what = f"{where}: " if where else ""
+    what += f"{type(error).__name__}: {error}"
+    if isinstance(error, torch.OutOfMemoryError):
+        what += "; try a smaller training.batch_size"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, "".join(traceback.format_exception(error)))
+    except (OSError, RunError):
+        return RunError(what)
+    return RunError(f"{what} (traceback in {path})")

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from musicemo import _toml, registry
 from musicemo._components import Component, make_component
 from musicemo.contracts import PROVIDED
-from musicemo.errors import InputError
+from musicemo.errors import MusicemoError
 from musicemo.training.randomness import random_state, restore_random_state, seed_everything
 
 __all__ = ["Contract", "ContractError", "require"]
@@ -167,7 +167,7 @@ def built(contract: Contract, component: Component, seed: int = 0, **provided: A
     seed_everything(seed)
     try:
         return component.build(**provided)
-    except InputError as error:
+    except MusicemoError as error:
         raise _Broken(f"cannot be constructed with {dict(component.parameters)}: {error}") from error
 
 

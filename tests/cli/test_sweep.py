@@ -197,3 +197,92 @@ def test_what_begins_with_another_run_waits_for_it(launcher, tmp_path):
     assert finished.code == 0, finished.err
     for directory in (tmp_path / "runs" / "emotion").iterdir():
         assert results(directory)["transfer"]["from"].endswith(f"seed{results(directory)['seed']}")
+
+
+STRANGE = """
+import warnings
+
+import fakes
+
+
+class Dataset(fakes.MemoryDataset):
+    def __init__(self, tracks: int = 60) -> None:
+        super().__init__(tracks)
+        warnings.warn("the dataset is small", stacklevel=1)
+        with open("built.txt", "a") as file:
+            file.write("built\\n")
+        if tracks == 59:
+            raise KeyError("no such table")
+
+    def tracks(self):
+        if self._count == 58:
+            raise LookupError("no such row")
+        return super().tracks()
+
+
+class Model(fakes.MeanModel):
+    def __init__(self, *, input_size: int, hidden: int = 8) -> None:
+        super().__init__(input_size=input_size, hidden=hidden)
+        warnings.warn("the model is small", stacklevel=1)
+"""
+STRANGELY = MATRIX.replace('"model.hidden" = [4, 8]', '"dataset.tracks" = [59, 60]').replace("[2, 3]", "[2]")
+
+
+@pytest.fixture
+def strangers(tmp_path):
+    """Return a folder with a distribution of a dataset that fails, and of components that warn."""
+    folder = tmp_path / "strangers"
+    folder.mkdir()
+    fakes_module.write_module(folder, "strange", STRANGE)
+    points = [("dataset", "strange", "strange:Dataset"), ("model", "strange", "strange:Model")]
+    fakes_module.write_distribution(folder, points, name="strange-plugin")
+    return [folder]
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_a_strangers_constructor_that_fails_is_told_and_the_others_go_on(jobs, launcher, strangers, tmp_path):
+    text = STRANGELY.replace('"memory"', '"strange"')
+    finished = run(launcher, tmp_path, "--jobs", jobs, "--set", "seeds=[0, 1]", text=text, path=strangers)
+    assert finished.code == 1, finished.err
+    errors = [line for line in finished.err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 2
+    told = (
+        r"error: small-tracks59-epochs2, seed [01]: dataset 'strange' of strange-plugin 1.0 \(strange:Dataset\) cannot "
+        r"be constructed: KeyError: 'no such table' \(.*strange.py:14\)$"
+    )
+    assert re.match(told, errors[0])
+    assert errors[1].startswith("error: 2 of 4 runs failed: small-tracks59-epochs2, seed ")
+    assert "Traceback" not in finished.err
+    assert list(found(tmp_path)) == ["small-tracks60-epochs2"]
+    if jobs == "1":
+        assert (tmp_path / "built.txt").read_text().count("built") == 2  # once an experiment
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_what_nobody_has_foreseen_is_told_with_a_traceback_in_a_file(jobs, launcher, strangers, tmp_path):
+    text = STRANGELY.replace('"memory"', '"strange"').replace("59", "58")
+    finished = run(launcher, tmp_path, "--jobs", jobs, "--set", "seeds=[0, 1]", text=text, path=strangers)
+    assert finished.code == 1, finished.err
+    (path,) = (tmp_path / "runs" / "small-tracks58-epochs2").iterdir()
+    assert re.search(
+        rf"^error: small-tracks58-epochs2, seed [01]: LookupError: no such row \(traceback in runs/.*{path.name}\)$",
+        finished.err,
+        re.MULTILINE,
+    )
+    assert finished.err.count("no such row") == 1
+    assert 'raise LookupError("no such row")' in path.read_text()
+    assert {results(path.parent)["status"] for path in tmp_path.glob("runs/*60*/*/results.json")} == {"done"}
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_what_a_run_is_warned_of_is_shown_once_and_recorded_with_every_run(jobs, launcher, strangers, tmp_path):
+    text = MATRIX.replace('"memory"', '"strange"').replace('type = "means"', 'type = "strange"')
+    text = text.replace("[2, 3]", "[2]")
+    finished = run(launcher, tmp_path, "--jobs", jobs, "--set", "seeds=[0, 1]", text=text, path=strangers)
+    assert finished.code == 0, finished.err
+    runs = [results(path.parent) for path in tmp_path.glob("runs/*/*/results.json")]
+    assert [run["warnings"] for run in runs] == [["the dataset is small", "the model is small"]] * 4
+    for what in ("dataset", "model"):
+        lines = [line for line in finished.err.splitlines() if line.endswith(f"the {what} is small")]
+        assert len(lines) == 1
+        assert lines[0].startswith("warning: ")
