@@ -6,28 +6,23 @@ import math
 import time
 import warnings
 from collections.abc import Mapping
-from contextlib import nullcontext
 from typing import Any, Protocol
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
-from musicemo.contracts import Estimator, Step
-from musicemo.data import Batch, Batches, Scaling, describe
+from musicemo.contracts import Estimator
+from musicemo.data import Batches, Scaling, describe
 from musicemo.errors import InputError, RunError
 from musicemo.evaluation import Evaluation
 from musicemo.training.checkpoint import load_checkpoint, save_checkpoint
 from musicemo.training.conflict import GradientConflict
-from musicemo.training.evaluate import Collected, autocast, collect_predictions, to_evaluation
+from musicemo.training.evaluate import Collected
 from musicemo.training.objective import Objective
-from musicemo.training.optimization import Schedule, make_optimizer, trainable
 from musicemo.training.randomness import random_state, restore_random_state
-from musicemo.training.repetition import Repetition
 from musicemo.training.run import Run
-from musicemo.training.selection import MEAN_IMPROVEMENT, mean_improvement, mean_predictor_losses
+from musicemo.training.scoring import Scorer
 from musicemo.training.settings import TrainingSettings
+from musicemo.training.step import OptimizationStep
 
 __all__ = ["Trainer"]
 
@@ -63,17 +58,12 @@ class Trainer:
         self._objective = objective.to(run.device)
         self._scaling = scaling
         self._hooks = hooks
-        self._optimizer = make_optimizer(settings.optimizer, run.network, run.weighting)
-        self._schedule = Schedule(settings.schedule, self._optimizer, settings.epochs, self.run.stopping.mode)
-        self._scaler = torch.amp.GradScaler(run.device.type, enabled=settings.precision == "float16")
-        self._shared = trainable(run.network.backbone)
-        self._heads = {name: trainable(head) for name, head in run.network.heads.items()}
-
+        self._step = OptimizationStep(run, settings, self._objective)
+        self._scorer = Scorer(run, self._objective, parts, settings.precision)
         watched = settings.gradient_diagnostics
         #: What the tasks' gradients do to one another, if that is measured.
         self.conflict = GradientConflict([task.name for task in run.tasks], watched.every) if watched else None
         self._random: dict[str, Any] | None = None
-        self._reference: dict[str, float] | None = None
         self._folder = run.directory / "checkpoints"
         self._started = time.monotonic()
 
@@ -88,13 +78,11 @@ class Trainer:
         try:
             self.run.network.load(state["network"], str(path))
             self.run.weighting.load_state_dict(state["weighting"])
-            self._optimizer.load_state_dict(state["optimizer"])
+            self._step.load_state_dict(state)
         except (KeyError, ValueError, RuntimeError) as error:
             raise (
                 error if isinstance(error, InputError) else InputError(f"{path}: does not fit: {error}")
             ) from error
-        self._schedule.load_state_dict(state["schedule"])
-        self._scaler.load_state_dict(state["scaler"])
         self.run.stopping.load_state_dict(state["stopping"])
         if self.conflict:
             self.conflict.load_state_dict(state["conflict"])
@@ -123,10 +111,10 @@ class Trainer:
             trained = (
                 self._fit(self.run.network.estimator) if self.run.network.estimator else self._train(epoch)
             )
-            record = {"epoch": epoch, **trained, **self._validate()}
+            record = {"epoch": epoch, **trained, **self._scorer.validate()}
             self.run.history.append(record)
             best, best_of = self.run.stopping.take(self.run.history)
-            self._schedule.step(self.run.stopping.followed)
+            self._step.epoch_finished()
             save_checkpoint(self._folder, self._state(), best=best, best_of=best_of)
             self._hooks("epoch_finished", run=self.run, record=record)
             if self.run.stopping.stop(epoch):
@@ -139,9 +127,7 @@ class Trainer:
 
     def evaluate(self, part: str) -> Evaluation:
         """Evaluate the network, as it is now, on a part."""
-        predictions, targets, indices = self._predict(part)
-        ids = self.run.tracks.ids
-        return to_evaluation(predictions, targets, [ids[index] for index in indices], self.run.tasks)
+        return self._scorer.evaluate(part)
 
     def time_steps(self, steps: int) -> list[float]:
         """Take up to so many optimization steps of the first epoch, and return the seconds of each.
@@ -152,7 +138,7 @@ class Trainer:
         seconds: list[float] = []
         began = time.monotonic()
         for number, batch in enumerate(self.parts["train"].epoch(1), start=1):
-            self._step(batch, Collected(), f"step {number}", watch=False)
+            self._step(batch, Collected(), f"step {number}")
             seconds.append(time.monotonic() - began)
             if number == steps:
                 break
@@ -171,14 +157,14 @@ class Trainer:
         totals = [0.0, 0.0]
         batches = self.parts["train"]
         for number, batch in enumerate(batches.epoch(epoch), start=1):
-            watch = self.conflict is not None and self.conflict.due((epoch - 1) * len(batches) + number - 1)
+            due = self.conflict is not None and self.conflict.due((epoch - 1) * len(batches) + number - 1)
             where = f"epoch {epoch}, batch {number}"
-            losses, objective, norm = self._step(batch, collected, where, watch=watch)
-            totals[0] += objective / len(batches)
-            totals[1] += norm / len(batches)
-            self._hooks("batch_finished", run=self.run, epoch=epoch, batch=number, losses=losses)
+            taken = self._step(batch, collected, where, self.conflict if due else None)
+            totals[0] += taken.objective / len(batches)
+            totals[1] += taken.gradient_norm / len(batches)
+            self._hooks("batch_finished", run=self.run, epoch=epoch, batch=number, losses=taken.losses)
         predictions, targets, _ = collected.finish()
-        record = self._score("train", predictions, targets)
+        record = self._scorer.score("train", predictions, targets)
         self.run.weighting.epoch_finished(
             {
                 task.name: record[f"train/{task.name}/loss"]
@@ -188,7 +174,9 @@ class Trainer:
         )
         diagnostics = self._objective.diagnostics(predictions, targets)
         record |= {"train/objective": totals[0], "train/gradient_norm": totals[1]}
-        record |= {"learning_rate": self._optimizer.param_groups[0]["lr"], **self._weights()}
+        record["learning_rate"] = self._step.learning_rate
+        with torch.no_grad():
+            record |= {name: float(value) for name, value in self.run.weighting.scalars().items()}
         record |= self.conflict.finish_epoch() if self.conflict else {}
         return record | {f"train/{name}": value for name, value in diagnostics.items()}
 
@@ -200,95 +188,11 @@ class Trainer:
             {task.name: part.targets[:, column] for column, task in enumerate(self.run.tasks)},
         )
         estimator.to(self.run.device)
-        predictions, targets, _ = self._predict("train")
+        predictions, targets, _ = self._scorer.predict("train")
         for name, prediction in predictions.items():
             if not prediction.isfinite().all():
                 raise RunError(f"the fitted model's predictions of task {name!r} are not finite")
-        return self._score("train", predictions, targets)
-
-    def _step(
-        self, batch: Batch, collected: Collected, where: str, *, watch: bool
-    ) -> tuple[dict[str, float], float, float]:
-        """Take one optimization step; return the losses, the objective and the gradients' norm."""
-        run = self.run
-        again = Repetition(run.network, run.device) if run.weighting.remeasures else nullcontext()
-        embedding, predictions, losses = self._forward(batch)
-        values = dict(zip(losses, torch.stack(list(losses.values())).tolist(), strict=True))
-        for name, value in values.items():
-            if not math.isfinite(value):
-                cause = "" if predictions[name].isfinite().all() else ": its predictions are not finite"
-                raise RunError(f"{where}: the loss of task {name!r} is {value}{cause}")
-        step = Step(embedding, self._shared, self._heads, self._scaler.scale)
-        if self.conflict and watch:
-            self.conflict.measure(losses, step)
-        self._optimizer.zero_grad()
-        objective = run.weighting.backward(losses, step)
-        self._scaler.unscale_(self._optimizer) if self._scaler.is_enabled() else None
-        norm = self._gradient_norm(where, values)
-        self._scaler.step(self._optimizer)
-        self._scaler.update()
-        with torch.no_grad(), again:
-            if run.weighting.remeasures:
-                *_, losses = self._forward(batch)
-            run.weighting.step_finished({name: loss.detach() for name, loss in losses.items()})
-        collected.add(predictions, batch.targets, batch.indices)
-        return values, float(objective.detach()), norm
-
-    def _forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
-        """Return the embedding, the predictions and the losses of a batch."""
-        run, device = self.run, self.run.device
-        with autocast(device, self.settings.precision):
-            embedding, predictions = run.network(batch.x.to(device), batch.lengths.to(device))
-        predictions = {name: prediction.float() for name, prediction in predictions.items()}
-        return embedding, predictions, self._objective(predictions, batch.targets)
-
-    def _gradient_norm(self, where: str, losses: Mapping[str, float]) -> float:
-        """Return the norm of the network's gradients, after clipping them if that is asked for."""
-        gradients = [p.grad for p in self.run.network.parameters() if p.grad is not None]
-        norm = torch.nn.utils.get_total_norm(gradients)
-        value = float(norm)
-        if not math.isfinite(value) and not self._scaler.is_enabled():  # float16 skips such a step by design
-            raise RunError(f"{where}: a gradient is not finite (losses: {_listed(losses)})")
-        limit = self.settings.clip_gradient_norm
-        if limit is not None and math.isfinite(value):
-            torch.nn.utils.clip_grads_with_norm_(self.run.network.parameters(), limit, norm)
-        return value
-
-    @torch.no_grad()
-    def _weights(self) -> dict[str, float]:
-        return {name: float(value) for name, value in self.run.weighting.scalars().items()}
-
-    def _validate(self) -> dict[str, float]:
-        if "val" not in self.parts:
-            return {}
-        predictions, targets, _ = self._predict("val")
-        record = self._score("val", predictions, targets)
-        if len(self.run.tasks) > 1:
-            if self._reference is None:
-                labels = self.run.tracks.targets[self.run.split.parts["train"]]
-                self._reference = mean_predictor_losses(self._objective, labels, targets, self.run.device)
-            record[MEAN_IMPROVEMENT] = mean_improvement(record, self._reference)
-        return record
-
-    def _predict(self, part: str) -> tuple[dict[str, Tensor], Tensor, NDArray[np.intp]]:
-        run = self.run
-        return collect_predictions(
-            run.network, self.parts[part], run.tasks, run.device, self.settings.precision
-        )
-
-    @torch.no_grad()
-    def _score(self, part: str, predictions: Mapping[str, Tensor], targets: Tensor) -> dict[str, float]:
-        """Return a part's losses, computed on the part as a whole, and its metrics."""
-        on_device = {name: prediction.to(self.run.device) for name, prediction in predictions.items()}
-        losses = {name: float(loss) for name, loss in self._objective(on_device, targets).items()}
-        record = {f"{part}/loss": sum(losses.values())}
-        evaluation = to_evaluation(predictions, targets, [""] * len(targets), self.run.tasks)
-        for name, task in evaluation.tasks.items():
-            if name in losses:
-                record[f"{part}/{name}/loss"] = losses[name]
-                metrics = task.metrics()
-                record |= {f"{part}/{name}/{metric}": metrics[metric] for metric in task.names}
-        return record
+        return self._scorer.score("train", predictions, targets)
 
     def _state(self) -> dict[str, Any]:
         run = self.run
@@ -296,10 +200,8 @@ class Trainer:
             "epoch": len(run.history),
             "description": describe(run.tracks, run.split, run.features).to_state(),
             "network": run.network.state_dict(),
-            "optimizer": self._optimizer.state_dict(),
             "weighting": run.weighting.state_dict(),
-            "schedule": self._schedule.state_dict(),
-            "scaler": self._scaler.state_dict(),
+            **self._step.state_dict(),
             "stopping": self.run.stopping.state_dict(),
             "random": random_state(),
             "scaling": {
@@ -310,7 +212,3 @@ class Trainer:
             "history": run.history,
             "seconds": self.seconds,
         }
-
-
-def _listed(values: Mapping[str, float]) -> str:
-    return ", ".join(f"{name} {value:.4g}" for name, value in values.items())

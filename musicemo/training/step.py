@@ -1,0 +1,139 @@
+"""One optimization step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from musicemo.contracts import Step
+from musicemo.data import Batch
+from musicemo.errors import RunError
+from musicemo.training.conflict import GradientConflict
+from musicemo.training.evaluate import Collected, autocast
+from musicemo.training.objective import Objective
+from musicemo.training.optimization import Schedule, make_optimizer, trainable
+from musicemo.training.repetition import Repetition
+from musicemo.training.run import Run
+from musicemo.training.settings import TrainingSettings
+
+__all__ = ["OptimizationStep", "Taken"]
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What is known of a step that was taken."""
+
+    #: Task -> loss, before the step.
+    losses: dict[str, float]
+    objective: float
+    #: Of the network's gradients, before clipping.
+    gradient_norm: float
+
+
+class OptimizationStep:
+    """Takes a batch forward and, by way of the losses and the weighting, backward, and steps with the optimizer.
+
+    Args:
+        run: whose network and weighting are trained.
+        settings: the table ``[training]``.
+        objective: each task's loss.
+    """
+
+    def __init__(self, run: Run, settings: TrainingSettings, objective: Objective) -> None:
+        self._run = run
+        self._settings = settings
+        self._objective = objective
+        self._optimizer = make_optimizer(settings.optimizer, run.network, run.weighting)
+        self._schedule = Schedule(settings.schedule, self._optimizer, settings.epochs, run.stopping.mode)
+        self._scaler = torch.amp.GradScaler(run.device.type, enabled=settings.precision == "float16")
+        self._shared = trainable(run.network.backbone)
+        self._heads = {name: trainable(head) for name, head in run.network.heads.items()}
+
+    def __call__(
+        self, batch: Batch, collected: Collected, where: str, conflict: GradientConflict | None = None
+    ) -> Taken:
+        """Take a step.
+
+        Args:
+            batch: what to learn from.
+            collected: takes in the batch's predictions.
+            where: what an error says of the step.
+            conflict: measures the tasks' gradients.
+
+        Raises:
+            RunError: a loss or gradient that is not finite.
+        """
+        run = self._run
+        again = Repetition(run.network, run.device) if run.weighting.remeasures else nullcontext()
+        embedding, predictions, losses = self._forward(batch)
+        values = dict(zip(losses, torch.stack(list(losses.values())).tolist(), strict=True))
+        for name, value in values.items():
+            if not math.isfinite(value):
+                cause = "" if predictions[name].isfinite().all() else ": its predictions are not finite"
+                raise RunError(f"{where}: the loss of task {name!r} is {value}{cause}")
+        step = Step(embedding, self._shared, self._heads, self._scaler.scale)
+        if conflict:
+            conflict.measure(losses, step)
+        self._optimizer.zero_grad()
+        objective = run.weighting.backward(losses, step)
+        self._scaler.unscale_(self._optimizer) if self._scaler.is_enabled() else None
+        norm = self._gradient_norm(where, values)
+        self._scaler.step(self._optimizer)
+        self._scaler.update()
+        with torch.no_grad(), again:
+            if run.weighting.remeasures:
+                *_, losses = self._forward(batch)
+            run.weighting.step_finished({name: loss.detach() for name, loss in losses.items()})
+        collected.add(predictions, batch.targets, batch.indices)
+        return Taken(values, float(objective.detach()), norm)
+
+    @property
+    def learning_rate(self) -> float:
+        """The one of the epoch."""
+        rate: float = self._optimizer.param_groups[0]["lr"]
+        return rate
+
+    def epoch_finished(self) -> None:
+        """Go on to the learning rate of the next epoch."""
+        self._schedule.step(self._run.stopping.followed)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the states of the optimizer, of its schedule and of mixed precision's scale."""
+        return {
+            "optimizer": self._optimizer.state_dict(),
+            "schedule": self._schedule.state_dict(),
+            "scaler": self._scaler.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from a state; other keys in it are passed over."""
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._schedule.load_state_dict(state["schedule"])
+        self._scaler.load_state_dict(state["scaler"])
+
+    def _forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
+        """Return the embedding, the predictions and the losses of a batch."""
+        run, device = self._run, self._run.device
+        with autocast(device, self._settings.precision):
+            embedding, predictions = run.network(batch.x.to(device), batch.lengths.to(device))
+        predictions = {name: prediction.float() for name, prediction in predictions.items()}
+        return embedding, predictions, self._objective(predictions, batch.targets)
+
+    def _gradient_norm(self, where: str, losses: Mapping[str, float]) -> float:
+        """Return the norm of the network's gradients, after clipping them if that is asked for."""
+        gradients = [p.grad for p in self._run.network.parameters() if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients)
+        value = float(norm)
+        if not math.isfinite(value) and not self._scaler.is_enabled():  # float16 skips such a step by design
+            listed = ", ".join(f"{name} {loss:.4g}" for name, loss in losses.items())
+            raise RunError(f"{where}: a gradient is not finite (losses: {listed})")
+        limit = self._settings.clip_gradient_norm
+        if limit is not None and math.isfinite(value):
+            torch.nn.utils.clip_grads_with_norm_(self._run.network.parameters(), limit, norm)
+        return value
