@@ -14,6 +14,7 @@ from musicemo.evaluation import (
     controlled_scores,
     finite,
     fit_calibration,
+    group_means,
     rating_reliability,
 )
 
@@ -101,7 +102,8 @@ def _controlled(
                 index for index in split.parts["train"] if labels[index] is not None and known[index] >= 0
             ]
             train = [(str(labels[index]), float(task.decode(known[index]))) for index in trained]
-            scores = controlled_scores(evaluations[part].tasks[task.name], groups, train, settings)
+            alone = group_means(groups, train)
+            scores = controlled_scores([evaluations[part].tasks[task.name]], groups, alone, settings)
             if scores is not None:
                 parts.setdefault(part, {})[task.name] = scores
     return {"by": settings.control, "parts": parts}

@@ -8,9 +8,18 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.markup import escape
 
+from musicemo.cli._analyses import print_analyses
 from musicemo.cli._style import plain_table, print_table
 from musicemo.cli._tables import METRIC_TITLES, print_spread
-from musicemo.comparison import Replicates, Row, compare, interval_text, mean_text, read_replicates
+from musicemo.comparison import (
+    Replicates,
+    Row,
+    analyse_replicates,
+    compare,
+    interval_text,
+    mean_text,
+    read_replicates,
+)
 from musicemo.evaluation import CLASSIFICATION, LEADING, REGRESSION, EvaluationSettings
 from musicemo.pipeline import Outcome
 
@@ -46,6 +55,7 @@ def print_replicates(
             for task in tasks:
                 table.add_row(task, *(mean_text(scores[task, metric]) for metric in some))
             print_table(console, table)
+    print_analyses(console, analyse_replicates(experiment, found.rows, settings), part)
 
 
 def _described(experiment: Replicates) -> str:

@@ -1,5 +1,6 @@
 """Runs beside one another: replicates as one, differences that are tested, relative improvement."""
 
+from musicemo.comparison.analyses import analyse_replicates
 from musicemo.comparison.compare import compare
 from musicemo.comparison.formats import (
     Table,
@@ -24,6 +25,7 @@ __all__ = [
     "Row",
     "Score",
     "Table",
+    "analyse_replicates",
     "compare",
     "comparison_csv",
     "comparison_json",

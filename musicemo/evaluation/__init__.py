@@ -1,7 +1,7 @@
 """Metrics on whole parts, their intervals, and predictions in the targets' own units."""
 
 from musicemo.evaluation.calibration import Calibration, calibration_report, fit_calibration
-from musicemo.evaluation.controlled import controlled_scores
+from musicemo.evaluation.controlled import controlled_scores, group_means
 from musicemo.evaluation.evaluation import Evaluation, TaskEvaluation, finite
 from musicemo.evaluation.figures import task_chart, task_figure, worst
 from musicemo.evaluation.intervals import EvaluationSettings
@@ -30,6 +30,7 @@ __all__ = [
     "controlled_scores",
     "finite",
     "fit_calibration",
+    "group_means",
     "higher_is_better",
     "rating_reliability",
     "task_chart",

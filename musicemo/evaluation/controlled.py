@@ -12,7 +12,7 @@ from musicemo.evaluation.evaluation import TaskEvaluation, finite
 from musicemo.evaluation.intervals import EvaluationSettings, percentile_intervals
 from musicemo.evaluation.resampling import draw_counts, midranks, resampled_regression
 
-__all__ = ["controlled_scores"]
+__all__ = ["controlled_scores", "group_means"]
 
 Floats = NDArray[np.float64]
 
@@ -20,10 +20,27 @@ Floats = NDArray[np.float64]
 _FEWEST = 3
 
 
+def group_means(groups: Mapping[str, str], train: Sequence[tuple[str, float]]) -> dict[str, float]:
+    """Return each track's prediction from its group alone: the group's mean rating in the training part.
+
+    A group that is not trained on has the mean of all tracks that are.
+
+    Args:
+        groups: track id -> group.
+        train: group and rating of every track of the training part.
+    """
+    known: dict[str, list[float]] = {}
+    for name, rating in train:
+        known.setdefault(name, []).append(rating)
+    means = {name: float(np.mean(ratings)) for name, ratings in known.items()}
+    overall = float(np.mean([rating for _, rating in train])) if train else 0.0
+    return {track: means.get(group, overall) for track, group in groups.items()}
+
+
 def controlled_scores(
-    task: TaskEvaluation,
+    replicates: Sequence[TaskEvaluation],
     groups: Mapping[str, str],
-    train: Sequence[tuple[str, float]],
+    alone: Mapping[str, float],
     settings: EvaluationSettings,
 ) -> dict[str, Any] | None:
     """Compare a regression with what the tracks' groups (genres, for instance) tell already.
@@ -31,7 +48,7 @@ def controlled_scores(
     Every score is of Spearman's kind and has its bootstrap interval over tracks:
 
     - ``spearman``: of the predictions, as in ``metrics``, over the tracks whose group is known;
-    - ``group_alone``: of the training part's mean rating of each track's group, which knows nothing but the group;
+    - ``group_alone``: of `alone`, which knows nothing but the group;
     - ``gain``: the first less the second, on the same resamples;
     - ``within``: the mean of the groups' own rhos, each weighed by its tracks less one; a prediction that is constant
       in a group ranks nothing there: 0. Groups of fewer than three tracks, or whose ratings are all equal, are left
@@ -40,45 +57,45 @@ def controlled_scores(
       that the group does not.
 
     Args:
-        task: a regression.
+        replicates: a regression, as each seed predicts it, of the same tracks in the same order; scores and
+            their resamples are means over them.
         groups: track id -> group; tracks without one are left out.
-        train: group and rating of every track of the training part.
+        alone: track id -> the prediction from its group alone; see `group_means`.
         settings: resamples and confidence.
 
     Returns:
         The scores, ``tracks`` and ``groups`` (name -> tracks and rho); None where no track is left.
     """
+    task = replicates[0]
     places = [place for place, name in enumerate(task.ids) if name in groups]
     if len(places) < _FEWEST:
         return None
     names = sorted({groups[task.ids[place]] for place in places})
     codes = np.array([names.index(groups[task.ids[place]]) for place in places])
-    target, prediction = task.target[places], task.prediction[places]
-    means = _training_means(names, train)[codes]
-    own = _Scores(target, prediction, means, codes, len(names))
-    values = own.of(np.ones((1, len(places))))
-    resampled = [own.of(counts) for counts in draw_counts(len(places), settings.resamples)]
+    means = np.array([alone[task.ids[place]] for place in places])
+    every = [
+        _Scores(task.target[places], one.prediction[places], means, codes, len(names)) for one in replicates
+    ]
+
+    def scores(counts: Floats) -> dict[str, Floats]:
+        found = [one.of(counts) for one in every]
+        return {name: np.mean([one[name] for one in found], axis=0) for name in found[0]}
+
+    once = np.ones((1, len(places)))
+    values = scores(once)
+    resampled = [scores(counts) for counts in draw_counts(len(places), settings.resamples)]
     joined = {name: np.concatenate([some[name] for some in resampled]) for name in values}
     intervals = percentile_intervals(joined, settings.confidence)
     found: dict[str, Any] = {"tracks": len(places)}
     for name, value in values.items():
         low, high = intervals[name]
         found[name] = {"value": finite(float(value[0])), "low": finite(low), "high": finite(high)}
-    rhos = own.by_group(np.ones((1, len(places))))[:, 0]
+    rhos = np.mean([one.by_group(once)[:, 0] for one in every], axis=0)
     found["groups"] = {
         name: {"tracks": int((codes == code).sum()), "spearman": finite(float(rhos[code]))}
         for code, name in enumerate(names)
     }
     return found
-
-
-def _training_means(names: Sequence[str], train: Sequence[tuple[str, float]]) -> Floats:
-    """Return `[groups]`: each group's mean rating; of a group that is not trained on, that of all tracks."""
-    known: dict[str, list[float]] = {}
-    for name, rating in train:
-        known.setdefault(name, []).append(rating)
-    overall = float(np.mean([rating for _, rating in train])) if train else 0.0
-    return np.array([np.mean(known.get(name, [overall])) for name in names])
 
 
 class _Scores:

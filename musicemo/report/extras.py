@@ -10,7 +10,7 @@ from musicemo.report.page import Block, Cell, Code, Facts, Section, Table
 from musicemo.report.words import interval, number, plural
 from musicemo.runs import RecordedRun
 
-__all__ = ["extra_sections"]
+__all__ = ["analysis_sections", "extra_sections"]
 
 _TITLES = {
     "calibration": ("Calibration", "Predictions brought to the scale of the ratings on the validation part."),
@@ -21,13 +21,18 @@ _TITLES = {
 
 def extra_sections(run: RecordedRun) -> Iterator[Section]:
     """Yield the sections of what `results.json` has beside the metrics."""
-    for key, (title, note) in _TITLES.items():
-        if isinstance(found := run.results.get(key), Mapping) and found:
-            yield Section(title, list(_blocks(found, note)))
+    yield from analysis_sections(run.results)
     if isinstance(found := run.results.get("selection"), Mapping) and found.get("criteria"):
         yield Section("Choice of the epoch", [_selection(found)])
     if isinstance(found := run.results.get("transfer"), Mapping) and found:
         yield Section("Transfer", _transfer(found))
+
+
+def analysis_sections(results: Mapping[str, Any]) -> Iterator[Section]:
+    """Yield the sections of what `musicemo.analyses.analyse_evaluations` found."""
+    for key, (title, note) in _TITLES.items():
+        if isinstance(found := results.get(key), Mapping) and found:
+            yield Section(title, list(_blocks(found, note)))
 
 
 def _blocks(found: Mapping[str, Any], note: str) -> Iterator[Block]:

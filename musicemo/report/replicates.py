@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from musicemo.comparison import Replicates, Row, compare, read_replicates
+from musicemo.comparison import Replicates, Row, analyse_replicates, compare, read_replicates
 from musicemo.errors import InputError
 from musicemo.evaluation import (
     CLASSIFICATION,
@@ -20,6 +20,7 @@ from musicemo.evaluation import (
     finite,
 )
 from musicemo.report import scores
+from musicemo.report.extras import analysis_sections
 from musicemo.report.page import Block, Cell, Charts, Notice, Section, Table, Tables, Text
 from musicemo.report.words import PARTS, interval, number, plural
 from musicemo.runs import RecordedRun
@@ -55,7 +56,8 @@ def replicate_sections(runs: Sequence[RecordedRun], part: str, notices: list[Not
         metrics = {name: task.metrics() for name, task in pooled.tasks.items() if task.kind == "classification"}
         tables = list(scores.classes(metrics))
         sections.append(Section("Classes", [Charts(charts, note=scores.CONFUSION + counted), Tables(tables)]))
-    return [*sections, scores.worst_tracks(combined)]
+    analyses = analysis_sections(analyse_replicates(found, rows, settings))
+    return [*sections, scores.worst_tracks(combined), *analyses]
 
 
 def _introduction(found: Replicates, part: str, settings: EvaluationSettings) -> str:

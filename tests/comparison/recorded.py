@@ -48,6 +48,8 @@ def write_run(
     part: str = "test",
     status: str = "done",
     folds: int = 2,
+    train: Mapping[str, TaskEvaluation] | None = None,
+    kinds: Mapping[str, Mapping[str, object]] | None = None,
     **more: object,
 ) -> Path:
     """Write a finished run and return its directory."""
@@ -57,7 +59,7 @@ def write_run(
     split = f'[split]\nmethod = "kfold"\nfolds = {folds}\nfold = {fold}\n' if fold is not None else ""
     write_text(directory.path / "experiment.toml", f'name = "{name}"\nseed = {seed}\n{split}')
     write_json(directory.path / "split.json", {"hash": {part: part_hash}})
-    directory.write_predictions({part: evaluation})
+    directory.write_predictions(({"train": Evaluation(train)} if train else {}) | {part: evaluation})
     directory.write_results(
         {
             "status": status,
@@ -66,6 +68,7 @@ def write_run(
             "fold": fold,
             "split": {part: part_hash},
             "metrics": {part: evaluation.to_json(SETTINGS)},
+            **({"tasks": kinds} if kinds else {}),
             **more,
         }
     )

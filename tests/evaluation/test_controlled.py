@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from musicemo.evaluation import EvaluationSettings, TaskEvaluation, controlled_scores
+from musicemo.evaluation import EvaluationSettings, TaskEvaluation, controlled_scores, group_means
 
 SETTINGS = EvaluationSettings(resamples=200)
 GENRES = ("folk", "jazz", "pop")
@@ -24,7 +24,7 @@ def scores(prediction, target, codes, train, settings=SETTINGS):
     ids = [f"t{index}" for index in range(len(target))]
     groups = {name: GENRES[code] for name, code in zip(ids, codes, strict=True)}
     task = TaskEvaluation("regression", ids, np.asarray(target, float), np.asarray(prediction, float))
-    return controlled_scores(task, groups, train, settings)
+    return controlled_scores([task], groups, group_means(groups, train), settings)
 
 
 def test_a_model_that_only_hears_the_genre_is_caught():
@@ -89,11 +89,11 @@ def test_tracks_without_a_genre_and_genres_of_two_tracks_are_left_out():
     target, _, effect, train = world(30)
     task = TaskEvaluation("regression", [str(index) for index in range(30)], target, effect)
     groups = {str(index): "folk" for index in range(10)} | {"10": "jazz", "11": "jazz"}
-    found = controlled_scores(task, groups, train, SETTINGS)
+    found = controlled_scores([task], groups, group_means(groups, train), SETTINGS)
     assert found["tracks"] == 12
     assert found["groups"]["jazz"] == {"tracks": 2, "spearman": None}
     assert found["within"]["value"] == pytest.approx(found["groups"]["folk"]["spearman"])
-    assert controlled_scores(task, {"1": "folk"}, train, SETTINGS) is None
+    assert controlled_scores([task], {"1": "folk"}, {"1": 0.0}, SETTINGS) is None
 
 
 @pytest.mark.parametrize("prediction", [np.zeros(30), np.full(30, np.nan), np.arange(30.0)])

@@ -1,0 +1,85 @@
+"""What an experiment's seeds and folds together say beside their metrics: noise ceilings, scores within genres."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from musicemo.comparison.replicates import Replicates
+from musicemo.comparison.results import Row
+from musicemo.evaluation import Evaluation, EvaluationSettings, controlled_scores, finite, group_means
+from musicemo.runs import RecordedRun
+
+__all__ = ["analyse_replicates"]
+
+
+def analyse_replicates(found: Replicates, rows: Sequence[Row], settings: EvaluationSettings) -> dict[str, Any]:
+    """Return what one run's results have (see `musicemo.analyses.analyse_evaluations`), of all seeds and folds as one.
+
+    ``reliability``: the ceilings are those of the ratings, ``reached`` is the share of them that `rows` have.
+    ``controlled``: where the target that is controlled for is itself a task, since the tracks' groups are read from
+    the predictions; each fold's baseline is that of its own training part, in the first seed's runs.
+
+    Args:
+        found: the replicates.
+        rows: their metrics, with intervals.
+        settings: the experiment's table ``[evaluation]``.
+    """
+    runs = [RecordedRun.read(path) for path in found.replicates[0].directories.values()]
+    both = {
+        "reliability": _reliability(found, runs[0], rows),
+        "controlled": _controlled(found, runs, settings),
+    }
+    return {name: value for name, value in both.items() if value}
+
+
+def _reliability(found: Replicates, run: RecordedRun, rows: Sequence[Row]) -> dict[str, Any]:
+    scores = {(row.task, row.metric): row.scores[0] for row in rows}
+    tasks: dict[str, Any] = {}
+    for task, reliability in (run.results.get("reliability") or {}).items():
+        tasks[task] = dict(reliability)
+        for metric in ("spearman", "pearson"):
+            if (score := scores.get((task, metric))) is not None:
+                ceiling = reliability[metric]["ceiling"]
+                ends = {"value": score.mean, "low": score.low, "high": score.high}
+                reached = {name: finite(end / ceiling) for name, end in ends.items()}
+                tasks[task][metric] = reliability[metric] | {"reached": {found.part: reached}}
+    return tasks
+
+
+def _controlled(found: Replicates, runs: Sequence[RecordedRun], settings: EvaluationSettings) -> dict[str, Any]:
+    genre = _task_of(runs[0], settings.control)
+    if genre is None or any("train" not in run.evaluations for run in runs):
+        return {}
+    groups: dict[str, str] = {}
+    alone: dict[str, dict[str, float]] = {}
+    for run in runs:
+        here = _labels(run.evaluations[found.part], genre)
+        trained = _labels(run.evaluations["train"], genre)
+        groups |= here
+        for name, task in run.evaluations["train"].tasks.items():
+            if task.kind == "regression":
+                ratings = zip(task.ids, task.target, strict=True)
+                train = [(trained[track], float(rating)) for track, rating in ratings if track in trained]
+                alone.setdefault(name, {}).update(group_means(here, train))
+    tasks = {}
+    for name in (name for name in alone if name in found.tasks):
+        every = [one.evaluation.tasks[name] for one in found.replicates]
+        if (scores := controlled_scores(every, groups, alone[name], settings)) is not None:
+            tasks[name] = scores
+    return {"by": settings.control, "parts": {found.part: tasks}} if tasks else {}
+
+
+def _task_of(run: RecordedRun, target: str | None) -> str | None:
+    """Return the classification of a target, where there is one."""
+    for name, task in run.tasks.items():
+        if task["kind"] == "classification" and task.get("target", name) == target:
+            return name
+    return None
+
+
+def _labels(evaluation: Evaluation, task: str) -> dict[str, str]:
+    if task not in evaluation.tasks:
+        return {}
+    found = evaluation.tasks[task]
+    return {track: found.classes[int(place)] for track, place in zip(found.ids, found.target, strict=True)}
