@@ -1,0 +1,156 @@
+"""The dataset that several are together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from musicemo.audio import Recipe
+from musicemo.contracts import Dataset, Target, Track
+from musicemo.data.joining.targets import common_target, find_targets
+from musicemo.data.tasks import Task, TaskSettings, make_task
+from musicemo.data.tracks import first_of, misdeclared
+from musicemo.errors import InputError
+
+__all__ = ["Joined"]
+
+
+class Joined:
+    """Several datasets as one that declares the tasks' targets, each under the name of its task.
+
+    A track's id is ``dataset/id``. A task's targets are those that `TaskSettings.target` names, or that bear its
+    name; for the tracks of a dataset without it, they are missing. Ratings go from the range that their dataset
+    declares to that of the task: the common range of the datasets, or `TaskSettings.range`, or [0, 1]. Classes are
+    those of all the datasets together.
+
+    Args:
+        datasets: name -> dataset.
+        tasks: name -> settings.
+
+    Raises:
+        InputError: the datasets' feature rows, columns or recipes differ. What is wrong with a task is told by
+            `check`.
+    """
+
+    def __init__(self, datasets: Mapping[str, Dataset], tasks: Mapping[str, TaskSettings]) -> None:
+        problems = [f"{name}: {text}" for name, dataset in datasets.items() for text in misdeclared(dataset)]
+        if problems:
+            raise InputError(*problems)
+        self._datasets = dict(datasets)
+        rows = self._common("feature rows", lambda dataset: _rows(dataset.rows))
+        self.rows = slice(*rows)
+        found = {getattr(dataset, "sync", None) for dataset in datasets.values()}
+        sync = self._common("columns", lambda dataset: getattr(dataset, "sync", None), missing=None)
+        #: None where it cannot be told of one of them, so that a prediction asks for it.
+        self.sync = None if None in found else sync
+        self.recipe = self._common_recipe()
+        self.targets: Sequence[Target] = []
+        self._problems: dict[str, tuple[str, ...]] = {}
+        #: Dataset -> task -> its target there, and what that is as a task of the dataset alone.
+        self._views: dict[str, dict[str, tuple[str, Task | None]]] = {name: {} for name in datasets}
+        for name, settings in tasks.items():
+            try:
+                self.targets = [*self.targets, self._target(name, settings)]
+            except InputError as error:
+                self._problems[name] = error.problems
+
+    def check(self, task: str) -> None:
+        """Raise an `InputError` if a task's targets do not exist or do not go together."""
+        if task in self._problems:
+            raise InputError(*self._problems[task])
+
+    def tracks(self) -> Iterator[Track]:
+        """Yield the tracks of the first dataset, then those of the next.
+
+        Raises:
+            InputError: ratings that are outside the range of their dataset, targets that are not declared.
+        """
+        problems: list[str] = []
+        for name, dataset in self._datasets.items():
+            declared = {target.name for target in dataset.targets}
+            for own in dataset.tracks():
+                track = replace(own, id=f"{name}/{own.id}", source=name)
+                if unknown := sorted(set(track.targets) - declared):
+                    listed = ", ".join(unknown)
+                    problems.append(
+                        f"track {track.id!r}: has targets that the dataset does not declare: {listed}"
+                    )
+                try:
+                    yield self._translated(track, self._views[name])
+                except InputError as error:
+                    problems.extend(error.problems)
+        if problems:
+            raise InputError(*first_of(problems))
+
+    def _translated(self, track: Track, views: Mapping[str, tuple[str, Task | None]]) -> Track:
+        targets: dict[str, float | str | None] = {}
+        ratings: dict[str, Sequence[float]] = {}
+        for target in self.targets:
+            if target.name not in views:
+                continue
+            wanted, view = views[target.name]
+            value = track.targets.get(wanted)
+            given = track.ratings.get(wanted)
+            if view is not None and value is not None:
+                share = view.encode(track)
+                if view.range != target.range:
+                    value = float(np.clip(_stretched(share, target.range), *target.range))
+            targets[target.name] = value
+            if given is not None:
+                ratings[target.name] = given if view is None else _moved(given, view.range, target.range)
+        return replace(track, targets=targets, ratings=ratings)
+
+    def _target(self, name: str, settings: TaskSettings) -> Target:
+        found = find_targets(name, settings, self._datasets)
+        common = common_target(name, settings, found)
+        for dataset, own in found.items():
+            rated = common.kind == "regression"
+            self._views[dataset][name] = own.name, make_task(own.name, TaskSettings(), [own]) if rated else None
+        return common
+
+    def _common(self, what: str, of: Callable[[Dataset], Any], *, missing: object = ...) -> Any:
+        """Return what every dataset has in common.
+
+        Raises:
+            InputError: two of them differ; both are named.
+        """
+        known = {name: of(dataset) for name, dataset in self._datasets.items()}
+        told = {name: value for name, value in known.items() if value is not missing} or known
+        first, *others = told
+        for other in others:
+            if told[other] != told[first]:
+                raise InputError(
+                    f"{what} must be the same: {first} has {_named(told[first])}, {other} has {_named(told[other])}"
+                )
+        return told[first]
+
+    def _common_recipe(self) -> Recipe | None:
+        """Return the datasets' recipe, whose excerpts may differ."""
+        recipes = [getattr(dataset, "recipe", None) for dataset in self._datasets.values()]
+        common = self._common("recipes", lambda dataset: (getattr(dataset, "recipe", None) or Recipe()).whole)
+        return recipes[0] if len(set(recipes)) == 1 else common
+
+
+def _rows(rows: slice) -> tuple[int, int | None]:
+    return rows.start or 0, rows.stop
+
+
+def _named(value: object) -> str:
+    if isinstance(value, tuple):
+        return f"{value[0]} to {value[1] or 'the last'}"
+    return f"a column per {value}" if isinstance(value, str) else str(value)
+
+
+def _stretched(share: float, ends: tuple[float, float]) -> float:
+    low, high = ends
+    return low + share * (high - low)
+
+
+def _moved(values: Sequence[float], old: tuple[float, float], new: tuple[float, float]) -> Sequence[float]:
+    """Return single listeners' ratings in another range; they may lie beyond it."""
+    if old == new:
+        return values
+    return [_stretched((value - old[0]) / (old[1] - old[0]), new) for value in values]
