@@ -20,7 +20,7 @@ ROOMS = (
     ("_definitions", "_docstrings"),
     ("errors", "settings", "_version"),
     ("files", "_local", "_toml", "progress", "workers", "charts"),
-    ("_problems", "_matrix"),
+    ("_problems",),
     ("ops", "evaluation", "gradients"),
     ("contracts",),
     ("audio",),

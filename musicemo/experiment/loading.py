@@ -8,12 +8,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from musicemo import _matrix, _toml, registry
+from musicemo import _toml, registry
 from musicemo._components import Component, Components
 from musicemo._problems import describe_problem
 from musicemo.errors import InputError
 from musicemo.experiment.datasets import JointDataset, find_members
 from musicemo.experiment.experiment import Experiment
+from musicemo.experiment.matrix import expand, select
 from musicemo.experiment.schema import DEFAULT_LOSSES, DEFAULT_WEIGHTING, ExperimentTable
 
 __all__ = ["load_experiment", "load_experiments", "validate_experiment"]
@@ -33,7 +34,7 @@ def load_experiments(
     Raises:
         InputError: with every error, each with its file, line and key.
     """
-    variants = _matrix.select(_matrix.expand(_toml.read(file, []), overrides, file.stem), only)
+    variants = select(expand(_toml.read(file, []), overrides, file.stem), only)
     found: list[Experiment] = []
     problems: list[str] = []
     for source in variants:
