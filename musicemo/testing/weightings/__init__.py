@@ -1,0 +1,5 @@
+"""What every weighting must hold, on losses whose Pareto front is known."""
+
+from musicemo.testing.weightings.contract import check_weighting
+
+__all__ = ["check_weighting"]
