@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -165,8 +164,6 @@ class _Replicate:
             environment = describe_environment(self.device) | ({"code": _local.describe(code)} if code else {})
             directory.write_start(run.toml, environment, self.split.to_json(), code)
             warn_of_leaks(self.tracks, self.split, made.features)
-            if made.leak:
-                warnings.warn(made.leak, stacklevel=2)
             self._train(run, trainer, directory, hooks, results)
         return Outcome(self.seed, self.fold, directory.path, results)
 

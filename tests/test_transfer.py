@@ -15,7 +15,7 @@ from torch import nn
 
 sys.path.insert(0, str(Path(__file__).parent / "training"))
 
-from fakes import EXPERIMENT
+from fakes import EXPERIMENT, MemoryDataset
 from harness import Recorder, load, results_of, run_all, train
 
 from musicemo.errors import InputError
@@ -197,6 +197,24 @@ def test_which_run_an_experiment_stands_for(tmp_path):
     assert find_source("x.pt", tmp_path, runs) == (tmp_path / "x.pt").resolve()
 
 
+def test_an_experiments_name_is_not_taken_for_a_folder_of_the_same_name(tmp_path):
+    runs, beside = tmp_path / "runs", tmp_path / "beside"
+    own = finished(runs / "a", "20250101-seed0")
+    (beside / "a").mkdir(parents=True)
+    assert find_source("a", beside, runs).parent.parent == own  # one without runs
+    other = finished(beside / "a", "20250102-seed0")
+    assert find_source("a", beside, runs).parent.parent == own
+    assert find_source("./a", beside, runs).parent.parent == other
+    finished(beside / "b", "20250102-seed0")
+    assert find_source("b", beside, runs).parent.parent.parent == beside / "b"
+    (runs / "c").mkdir()
+    with pytest.raises(InputError) as caught:
+        find_source("c", beside, runs)
+    assert f"(looked for {runs}/c (which holds no run) and {beside}/c; experiments in {runs}: a)" in str(
+        caught.value
+    )
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
@@ -255,9 +273,77 @@ def test_leaks_may_be_warned_of(tmp_path):
     assert any("test tracks are among those" in text for text in results_of(recorder.run.directory)["warnings"])
 
 
-def test_other_data_cannot_leak(tmp_path):
+UNKNOWN = "cannot tell whether test tracks are among those that "
+
+
+def doubted(recorder, *parts):
+    """Assert that a run recorded one doubt, with these parts; that it was warned of is for the caller."""
+    found = [text for text in results_of(recorder.run.directory)["warnings"] if text.startswith(UNKNOWN)]
+    assert len(found) == 1
+    for part in parts:
+        assert part in found[0]
+
+
+def test_data_of_another_root_may_leak_and_what_bears_other_ids_does_not(tmp_path):
+    directory = source(tmp_path, "dataset.seed=5")
+    with pytest.warns(UserWarning, match=UNKNOWN):
+        recorder = go(tmp_path, "split.seed=4")
+    doubted(recorder, str(directory), "have ids of such tracks, 'track", "of type 'memory', differ in seed")
+    shutil.rmtree(tmp_path / "runs" / "small")
     source(tmp_path, "dataset.seed=5")
-    go(tmp_path, "split.seed=4")
+    go(tmp_path)  # the tested tracks are none that it was trained on, whatever they are
+
+
+JOINT = EMOTION.replace(
+    '[dataset]\ntype = "memory"',
+    '[[dataset]]\ntype = "memory"\n\n[[dataset]]\ntype = "others"\nseed = 1\ntracks = 30',
+)
+
+
+class Others(MemoryDataset):
+    """Other tracks that bear the same ids."""
+
+
+@pytest.mark.parametrize("joined_first", [True, False])
+def test_a_dataset_joined_with_another_leaks_as_it_does_alone(joined_first, fakes, tmp_path):
+    fakes("dataset", "others", Others)
+    first = JOINT.replace('"emotion"', '"small"').partition("\n[transfer]")[0] if joined_first else GENRE
+    go(tmp_path, text=first)
+    with pytest.raises(InputError, match=r"\d+ of \d+ test tracks are among those that .*small"):
+        go(tmp_path, "split.seed=4", text=EMOTION if joined_first else JOINT)
+
+
+def test_a_run_that_began_with_another_is_followed_to_it(tmp_path):
+    first = source(tmp_path, "split.seed=4")
+    with pytest.warns(UserWarning, match="test tracks are among those"):
+        middle = go(tmp_path, "transfer.leaks=warn").run.directory
+    third = EMOTION.replace('"emotion"', '"third"').replace('from = "small"', 'from = "emotion"')
+    with pytest.raises(InputError) as caught:
+        go(tmp_path, text=third)
+    assert f"that {first} was trained or stopped on" in str(caught.value)
+    assert str(middle) not in str(caught.value)
+    (tmp_path / "runs").rename(tmp_path / "moved")
+    with pytest.raises(InputError, match=f"that {tmp_path}/moved/small/.* was trained or stopped on"):
+        go(tmp_path, text=third, runs="moved")
+    shutil.rmtree(tmp_path / "moved" / "small")
+    with pytest.warns(UserWarning, match=UNKNOWN):
+        recorder = go(tmp_path, text=third, runs="moved")
+    doubted(recorder, f"{first}/checkpoints/best.pt was trained", "it is in no run directory")
+
+
+def test_of_a_checkpoint_outside_of_a_run_nothing_can_be_told(tmp_path):
+    (tmp_path / "saved").mkdir()
+    shutil.copy(source(tmp_path) / "checkpoints" / "best.pt", tmp_path / "saved" / "mine.pt")
+    with pytest.warns(UserWarning, match=UNKNOWN):
+        recorder = go(tmp_path, f"transfer.from='{tmp_path}/saved/mine.pt'")
+    doubted(recorder, f"{tmp_path}/saved/mine.pt", "it is in no run directory")
+
+
+def test_of_a_run_whose_split_is_damaged_nothing_can_be_told(tmp_path):
+    (source(tmp_path) / "split.json").write_text("{}")
+    with pytest.warns(UserWarning, match=UNKNOWN):
+        recorder = go(tmp_path)
+    doubted(recorder, "it cannot be read: KeyError: 'train'")
 
 
 def test_a_frozen_batch_normalization_of_the_cnn_keeps_its_statistics():

@@ -54,14 +54,12 @@ class Assembly:
         self.features.check(np.concatenate(list(split.parts.values())))
         train = split.parts["train"]
         transfer: Transfer | None = None
-        #: What to warn of: test tracks that the source was trained on.
-        self.leak = ""
         scaling: Scaling | None = None
         if experiment.transfer and source:
             with blaming("transfer", "from"):
                 transfer = Transfer.read(experiment.transfer, source)
                 scaling = transfer.scaling(self.features.size)
-                self.leak = transfer.check_leaks(experiment.dataset.to_table(), split)
+                transfer.check_leaks(experiment.dataset.to_table(), split)
         self.scaling: Scaling = scaling or fit_scaling(
             experiment.scaling.method, self.features.select(train), self.features.size
         )
