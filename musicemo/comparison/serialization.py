@@ -78,8 +78,8 @@ def comparison_csv(comparison: Comparison) -> str:
                 cells += [""] * len(_DIFFERENCE)
             writer.writerow(cells)
     for one in comparison.improvements:
-        numbers = [_cell(one.value), "", _cell(one.low), _cell(one.high)]
-        writer.writerow(["", "delta_m", one.experiment, "", "", *numbers, *[""] * len(_DIFFERENCE)])
+        cells = ["", "delta_m", one.experiment, "", "", _cell(one.value), "", _cell(one.low), _cell(one.high)]
+        writer.writerow([*cells, *[""] * len(_DIFFERENCE)])
     return text.getvalue()
 
 
