@@ -38,10 +38,10 @@ def compare(
         baselines: names of the experiments that may be baselines; all where empty.
         metrics: beside the leading one of each task; those that a task's kind has not are passed over.
         settings: resamples and confidence.
-        allow_different: compare experiments whose parts differ, without pairing tracks where they do.
+        allow_different: compare experiments whose tested tracks differ, without pairing tracks where they do.
 
     Raises:
-        InputError: parts or targets that differ, a name that is unknown or that two have.
+        InputError: tested tracks or targets that differ, a name that is unknown or that two have.
     """
     settings = settings or EvaluationSettings()
     by_name = _by_name(experiments)
@@ -89,31 +89,36 @@ def _by_name(experiments: Sequence[Replicates]) -> dict[str, Replicates]:
 
 
 def _check_parts(experiments: Sequence[Replicates]) -> None:
-    """Refuse experiments that were tested on other tracks than the first, or on other targets."""
-    first, *others = experiments
-    problems = []
-    for other in others:
-        if sorted(other.hashes) != sorted(first.hashes):
-            told = [_parts(one) for one in (first, other)]
-            problems.append(
-                f"{first.name} and {other.name}: their {first.part} parts differ ({told[0]}; {told[1]}), so that their "
-                "metrics cannot be compared; split alike, or allow different tests"
-            )
-            continue
-        for task in (name for name in first.tasks if name in other.tasks):
-            if not same_targets(first.tasks[task], other.tasks[task]):
-                problems.append(
+    """Refuse experiments of which a task was tested on other tracks, or on other targets, than for the first with it.
+
+    What a part holds beside the tracks that have a label for a task does not matter to its metrics.
+    """
+    problems: dict[tuple[str, str], str] = {}
+    for task in dict.fromkeys(task for one in experiments for task in one.tasks):
+        first, *others = (one for one in experiments if task in one.tasks)
+        for other in others:
+            pair = first.name, other.name
+            if first.tested(task) != other.tested(task):
+                told = [_tested(one, task) for one in (first, other)]
+                problems.setdefault(
+                    pair,
+                    f"{first.name} and {other.name}: their {first.part} parts differ in the tracks of {task!r} "
+                    f"({told[0]}; {told[1]}), so that their metrics cannot be compared; split alike, or allow "
+                    "different tests",
+                )
+            elif not same_targets(first.tasks[task], other.tasks[task]):
+                problems.setdefault(
+                    pair,
                     f"{first.name} and {other.name}: the targets of {task!r} differ, so that their metrics cannot be "
-                    "compared"
+                    "compared",
                 )
     if problems:
-        raise InputError(*problems)
+        raise InputError(*problems.values())
 
 
-def _parts(one: Replicates) -> str:
-    tracks = max((len(task.ids) for task in one.tasks.values()), default=0)
+def _tested(one: Replicates, task: str) -> str:
     folds = f" in {len(one.hashes)} folds" if len(one.hashes) > 1 else ""
-    return f"{tracks} tracks{folds}, hash {one.hashes[0][:12]}"
+    return f"{len(one.tasks[task].ids)} tracks{folds}, hash {one.tested(task)[0][:12]}"
 
 
 def _row(

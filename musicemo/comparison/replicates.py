@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -56,6 +58,12 @@ class Replicates:
         """Each task as the first seed evaluated it; targets and tracks are those of every seed."""
         return dict(self.replicates[0].evaluation.tasks)
 
+    def tested(self, task: str) -> list[str]:
+        """Return SHA-256 of the ids of the part's tracks that have a label for a task, one a fold, sorted."""
+        found = [evaluation.tasks.get(task) for evaluation in self.replicates[0].folds.values()]
+        ids = [sorted(one.ids) if one else [] for one in found]
+        return sorted(hashlib.sha256(json.dumps(names).encode()).hexdigest() for names in ids)
+
     @property
     def directories(self) -> list[Path]:
         """The run directories, by seed and fold."""
@@ -74,14 +82,19 @@ def read_replicates(paths: Path | Iterable[Path], part: str = "test", name: str 
         name: what to call it; the experiment's name where absent.
 
     Raises:
-        InputError: a run that is not finished or damaged, that has no such part, or whose part is another one than
-            that of the other seeds.
+        InputError: a run that is not finished or damaged, that has no such part, whose part is another one than that
+            of the other seeds, or whose seed and fold another one has.
     """
     found = find_replicates(paths) if isinstance(paths, Path) else list(paths)
     runs = [_Run.read(path, part) for path in found]
     by_seed: dict[int, dict[int | None, _Run]] = {}
     for run in runs:
-        by_seed.setdefault(run.seed, {})[run.fold] = run
+        other = by_seed.setdefault(run.seed, {}).setdefault(run.fold, run)
+        if other is not run:
+            of = f"seed {run.seed}" + ("" if run.fold is None else f" and fold {run.fold}")
+            raise InputError(
+                f"{other.path} and {run.path}: both are of {of}, and a replicate is one run; leave one of them out"
+            )
     where = paths if isinstance(paths, Path) else found[0]
     complete = _complete(by_seed, where)
     first = next(iter(complete.values()))

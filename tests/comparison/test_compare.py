@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import numpy as np
@@ -82,10 +83,38 @@ def test_pairing_makes_the_interval_narrower(tmp_path):
 def test_different_parts_are_refused_unless_told(runs):
     write_experiment(runs, "elsewhere", {"valence": 1.0}, part_hash="bbbb", count=50)
     both = read(runs, "poor", "elsewhere")
-    with pytest.raises(InputError, match=r"poor and elsewhere: .*60 tracks, hash aaaa; 50 tracks, hash bbbb"):
+    with pytest.raises(
+        InputError, match=r"poor and elsewhere: .*of 'valence' \(60 tracks, hash \w{12}; 50 tracks, hash"
+    ):
         compare(both)
     found = compare(both, settings=SETTINGS, allow_different=True)
     assert not row_of(found, "valence").scores[1].difference.paired
+
+
+def test_what_a_part_holds_beside_a_tasks_own_tracks_does_not_matter(tmp_path):
+    genre = {name: {"genre": classification(60, 0.5 + 0.01 * seed, seed)} for seed, name in enumerate("abc")}
+    write_run(tmp_path, "a", genre["a"], part_hash="genre alone")
+    write_run(
+        tmp_path, "b", {**genre["b"], "valence": regression(truth(30), 1.0, 0, first=50)}, part_hash="both"
+    )
+    write_run(tmp_path, "c", {"valence": regression(truth(30), 2.0, 0, first=50)}, part_hash="valence alone")
+    found = compare(read(tmp_path, "a", "c", "b"), settings=SETTINGS)
+    for task, metric in (("genre", "accuracy"), ("valence", "spearman")):
+        assert row_of(found, task, metric).scores[1].difference.paired
+    write_run(tmp_path, "d", {"valence": regression(truth(30), 2.0, 0, first=51)}, part_hash="both")
+    with pytest.raises(InputError) as caught:
+        compare(read(tmp_path, "a", "b", "d"), settings=SETTINGS)
+    (problem,) = caught.value.problems
+    assert problem.startswith("b and d: their test parts differ in the tracks of 'valence'")
+
+
+def test_the_same_tracks_in_other_folds_are_refused(tmp_path):
+    for name, bounds in (("a", (0, 20, 40)), ("b", (0, 10, 40))):
+        for fold, (first, last) in enumerate(itertools.pairwise(bounds)):
+            task = {"valence": regression(truth(40)[first:last], 1.0, 0, first=first)}
+            write_run(tmp_path, name, task, fold=fold, part_hash=str(fold))
+    with pytest.raises(InputError, match=r"40 tracks in 2 folds, hash \w+; 40 tracks in 2 folds"):
+        compare(read(tmp_path, "a", "b"), settings=SETTINGS)
 
 
 def test_other_targets_on_the_same_tracks_are_refused(runs):

@@ -84,6 +84,16 @@ def test_seeds_of_different_parts_are_no_replicates(tmp_path):
         read_replicates(paths)
 
 
+@pytest.mark.parametrize(("fold", "told"), [(None, "seed 3, and"), (1, "seed 3 and fold 1, and")])
+def test_two_runs_of_one_seed_are_not_one_replicate(fold, told, tmp_path):
+    task = {"valence": regression(truth(9), 1.0, 0)}
+    paths = [write_run(tmp_path, name, task, seed=3, fold=fold) for name in "ab"]
+    with pytest.raises(
+        InputError, match=rf"^{paths[0]} and {paths[1]}: both are of {told} a replicate is one run"
+    ):
+        read_replicates(paths)
+
+
 @pytest.mark.parametrize(
     ("how", "message"),
     [
