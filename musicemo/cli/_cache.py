@@ -105,16 +105,16 @@ def _print(entries: Sequence[_Entry]) -> None:
     from rich.console import Console
     from rich.markup import escape
 
-    from musicemo.cli._style import plain_table
+    from musicemo.cli._style import plain_table, print_table
 
     table = plain_table("name", "files", "size")
-    table.add_column("made of", overflow="fold")
+    table.add_column("made of", no_wrap=True)
     for entry in entries:
         table.add_row(escape(entry.name), str(entry.files), _readable(entry.size), escape(entry.source))
     if len(entries) > 1:
         table.add_row("all", str(sum(entry.files for entry in entries)), _readable(_total(entries)), "")
     if entries:
-        Console(highlight=False).print(table)
+        print_table(Console(highlight=False), table)
 
 
 def _remove(entry: _Entry) -> None:

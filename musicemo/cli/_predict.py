@@ -173,6 +173,12 @@ def _print(console: Console, results: Sequence[SongPrediction | Failure], runs: 
         for table in (emotions, classes):
             if table.row_count:
                 print_table(console, table)
+        if beyond := [name for name, task in result.tasks.items() if task.beyond]:
+            console.print(
+                f"Beyond the range of the ratings: {', '.join(beyond)}. A prediction is not cut to it; a run whose "
+                'head has output = "sigmoid" stays inside.',
+                markup=False,
+            )
         console.print()
 
 

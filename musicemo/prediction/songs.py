@@ -43,6 +43,12 @@ class TaskPrediction:
         return mean
 
     @property
+    def beyond(self) -> bool:
+        """Whether it is a rating outside the range that ratings have."""
+        low, high = self.range
+        return self.kind == "regression" and not low <= float(self.value) <= high
+
+    @property
     def deviation(self) -> NDArray[np.float64] | None:
         """The standard deviation of the song's value over the runs, shaped like it; None for one run."""
         if len(self.values) < 2:

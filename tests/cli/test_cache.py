@@ -10,6 +10,8 @@ from musicemo.cli._app import make_app
 from musicemo.errors import InputError
 
 KEY = "0123456789abcdef"
+SOURCE = "/data/[emotify]" + "/folder" * 12
+"""Longer than what is left of a line in a terminal, and not broken in two where it is read by a program."""
 
 
 @pytest.fixture
@@ -18,7 +20,7 @@ def cache(tmp_path: Path, monkeypatch) -> Path:
     for name, size in ((f"emotify/a-{KEY}", 2000), (f"emotify/b-{KEY}", 30), (f"synth/{KEY}", 5_000_000)):
         (tmp_path / name / "songs").mkdir(parents=True)
         (tmp_path / name / "songs" / "1.npz").write_bytes(bytes(size))
-    (tmp_path / f"emotify/a-{KEY}/about.json").write_text(json.dumps({"source": "/data/[emotify]"}))
+    (tmp_path / f"emotify/a-{KEY}/about.json").write_text(json.dumps({"source": SOURCE}))
     (tmp_path / f"emotify/b-{KEY}/about.json").write_text("[]")
     (tmp_path / "mine" / "songs").mkdir(parents=True)
     (tmp_path / "mine" / "songs" / "1.mp3").write_bytes(b"music")
@@ -37,7 +39,7 @@ def test_lists_what_is_there_with_sizes(cache):
     assert call() == [
         str(cache),
         "name files size made of",
-        f"emotify/a-{KEY} 2 2.0 kB /data/[emotify]",
+        f"emotify/a-{KEY} 2 2.1 kB {SOURCE}",
         f"emotify/b-{KEY} 2 32 B",
         f"synth/{KEY} 1 5.0 MB",
         "all 5 5.0 MB",

@@ -8,9 +8,14 @@ import json
 import os
 import shutil
 
+import numpy as np
 import pytest
 import soundfile
+from rich.console import Console
 from signals import RATE, song
+
+from musicemo.cli._predict import _print
+from musicemo.prediction import SongPrediction, TaskPrediction
 
 
 @pytest.fixture
@@ -38,6 +43,21 @@ def test_a_table(trained, music):
     assert columns(lines[3]) == ["class", "probability"]
     assert [line.split(":")[0] for line in lines[4:7]] == ["genre"] * 3
     assert "\x1b" not in finished.out
+
+
+def test_ratings_beyond_the_range_are_told(capsys):
+    def predicted(value):
+        tasks = {
+            "valence": TaskPrediction("regression", (1.0, 9.0), (), np.full((1, 1), value)),
+            "genre": TaskPrediction("classification", (0.0, 1.0), ("a", "b"), np.full((1, 1, 2), 0.5)),
+        }
+        return SongPrediction("song.wav", 3.0, np.array([[0.0, 3.0]]), tasks)
+
+    console = Console(width=80, soft_wrap=True)
+    _print(console, [predicted(9.4)], 1)
+    assert "Beyond the range of the ratings: valence. A prediction is not cut to it" in capsys.readouterr().out
+    _print(console, [predicted(9.0)], 1)
+    assert "Beyond" not in capsys.readouterr().out
 
 
 def test_json_of_replicates_and_a_folder(command, trained, music):
