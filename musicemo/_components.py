@@ -20,7 +20,11 @@ from musicemo._problems import describe_problem
 from musicemo.contracts import PROVIDED
 from musicemo.errors import InputError, MusicemoError, RunError
 
-__all__ = ["Component", "Components", "default_component", "make_component", "plain"]
+__all__ = ["Component", "Components", "check_declared", "default_component", "make_component", "plain"]
+
+
+_KINDS = ("regression", "classification")
+"""Of targets."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,20 @@ def make_component(kind: str, name: str, factory: Any, table: Mapping[str, Any])
     )
 
 
+def check_declared(kind: str, name: str, factory: Any) -> None:
+    """Check that a class says of itself what has to be known before it is made: a loss, which targets it is for.
+
+    Raises:
+        InputError: it does not.
+    """
+    if kind == "loss" and (found := getattr(factory, "kind", None)) not in _KINDS:
+        said = "declares no kind" if found is None else f"declares the kind {found!r}"
+        raise InputError(
+            f"loss {name!r} {said}: its class has to say which targets it is for, with the attribute "
+            + " or ".join(f'kind = "{allowed}"' for allowed in _KINDS)
+        )
+
+
 class Components:
     """Looks components up and validates their tables, gathering problems.
 
@@ -128,6 +146,7 @@ class Components:
             else:
                 code, factory = None, registry.load(kind, name)
             schema = _schema(factory, kind)
+            check_declared(kind, name, factory)
         except InputError as error:
             self._problems += [self._source.error((*key, "type"), problem) for problem in error.problems]
             return None
@@ -195,9 +214,10 @@ class Components:
                 )
                 continue
             found = self.find("loss", place, ignore=["weight"])
-            if found and kind not in (None, getattr(found.factory, "kind", kind)):
-                other = found.factory.kind
-                self._problems.append(self._source.error((*place, "type"), f"{found.name!r} is for {other}"))
+            if found and kind not in (None, found.factory.kind):
+                self._problems.append(
+                    self._source.error((*place, "type"), f"{found.name!r} is for {found.factory.kind}")
+                )
             elif found:
                 yield float(weight), found
 

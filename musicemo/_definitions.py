@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Definition", "find_definition"]
+__all__ = ["Definition", "definition_in", "find_definition"]
 
 #: How many modules a name is followed through that import it from one another.
 _HOPS = 5
@@ -34,6 +34,11 @@ def find_definition(value: str) -> Definition:
     return _find(module.strip(), attribute.strip().partition(".")[0], _HOPS)
 
 
+def definition_in(file: Path, attribute: str) -> Definition:
+    """Find what a file defines under a name."""
+    return _look(file, attribute, None, 0)
+
+
 def _find(module: str, attribute: str, hops: int) -> Definition:
     try:
         spec = _spec(module)
@@ -41,7 +46,10 @@ def _find(module: str, attribute: str, hops: int) -> Definition:
         return Definition(problem=f"ModuleNotFoundError: {error}")
     if spec is None or not spec.origin or not spec.origin.endswith(".py"):
         return Definition()  # compiled, or a folder: there is nothing to read
-    file = Path(spec.origin)
+    return _look(Path(spec.origin), attribute, spec, hops)
+
+
+def _look(file: Path, attribute: str, spec: importlib.machinery.ModuleSpec | None, hops: int) -> Definition:
     try:
         tree = ast.parse(file.read_bytes())
     except SyntaxError as error:
@@ -53,7 +61,7 @@ def _find(module: str, attribute: str, hops: int) -> Definition:
     for node in _statements(tree):
         if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == attribute:
             return Definition(file, node.lineno, _summary(node))
-        if isinstance(node, ast.ImportFrom) and hops:
+        if isinstance(node, ast.ImportFrom) and spec and hops:
             for alias in node.names:
                 if (alias.asname or alias.name) == attribute:
                     return _find(_absolute(node, spec), alias.name, hops - 1)

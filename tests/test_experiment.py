@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 import pytest
-from fakes import EXPERIMENT, MemoryDataset
+from fakes import EXPERIMENT, MemoryDataset, SquaredError
 from pydantic import BaseModel, Field
 
 from musicemo import _toml
@@ -319,6 +319,29 @@ def test_a_component_whose_annotations_cannot_be_read(write, fakes):
     assert problem.startswith(
         "--set model.type=odd: model.type: the parameters of test_experiment.model cannot be read"
     )
+
+
+def test_a_parameter_without_a_type(write, fakes):
+    def model(size=3) -> object:
+        return object()
+
+    fakes("model", "odd", model)
+    (problem,) = problems(write(), "model.type=odd", "model.size=many")
+    assert "the parameter 'size' of test_experiment.model needs a type" in problem
+    assert "size: int" in problem
+
+
+@pytest.mark.parametrize(("kind", "words"), [(None, "declares no kind"), ("rank", "declares the kind 'rank'")])
+def test_a_loss_that_does_not_say_what_it_is_for(write, fakes, kind, words):
+    class Odd(SquaredError):
+        pass
+
+    Odd.kind = kind
+    fakes("loss", "odd", Odd)
+    path = write(EXPERIMENT + '[losses.regression]\ntype = "odd"\n')
+    (problem,) = problems(path)
+    assert f"losses.regression.type: loss 'odd' {words}" in problem
+    assert 'kind = "regression" or kind = "classification"' in problem
 
 
 def test_errors_name_the_file_that_wrote_the_key(write):

@@ -81,7 +81,7 @@ def _unknown(experiment: Experiment, dataset: Dataset, key: _toml.Key, name: str
 
 def _check_losses(experiment: Experiment, task: Task) -> None:
     for _, loss in experiment.losses[task.name]:
-        kind = getattr(loss.factory, "kind", task.kind)
+        kind = loss.factory.kind
         if kind != task.kind:
             raise InputError(f"loss {loss.name!r} is for {kind}, and {task.target!r} is a {task.kind} target")
 

@@ -9,6 +9,7 @@ import tomllib
 import fakes as fakes_module
 import pytest
 from musicemo_builtin.observers.history import History
+from torch import nn
 from typer.testing import CliRunner
 
 from musicemo import __version__, registry
@@ -135,6 +136,12 @@ def test_checking_imports_each_and_tells_of_those_that_are_broken(fakes, tmp_pat
 # What is left out, and what works with other versions.
 
 
+def test_checking_tells_of_a_loss_that_does_not_say_what_it_is_for(install):
+    install("loss", "odd", type("Odd", (nn.Module,), {}))
+    (row,) = json.loads(call("--json", "--check", code=2))
+    assert row["problem"].startswith("loss 'odd' declares no kind")
+
+
 def test_what_is_left_out_cannot_be_had(fakes, monkeypatch):
     monkeypatch.setenv("MUSICEMO_DISABLE_PLUGINS", "learned, mse")
     with pytest.raises(InputError, match=r"weighting 'learned' of fake 1\.0 .* is left out, by --without or"):
@@ -245,6 +252,92 @@ def test_a_plugin_is_shown_with_its_hooks():
     assert json.loads(call("show", "history", "--json"))["hooks"] == [
         *("musicemo_epoch_finished", "musicemo_run_started")
     ]
+
+
+LOCAL = """
+from pathlib import Path
+
+from torch import nn
+
+from musicemo.contracts import Weighting
+
+
+class Mine(nn.Module):
+    '''Of my own. It does little.
+
+    Args:
+        width: Of the layer.
+    '''
+
+    def __init__(self, *, input_size: int, width: int = 5, where: Path | None = None) -> None:
+        super().__init__()
+
+
+class Mistake(nn.Module):
+    kind = "regression"
+
+
+class Sum(Weighting):
+    pass
+
+
+class Songs:
+    def tracks(self):
+        return []
+
+
+class Undecided:
+    pass
+
+
+class Untyped(nn.Module):
+    def __init__(self, *, input_size, width=5):
+        super().__init__()
+
+
+class Watcher:
+    def musicemo_run_started(self):
+        pass
+"""
+
+
+@pytest.fixture
+def mine(tmp_path, monkeypatch):
+    (tmp_path / "mine.py").write_text(LOCAL)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "mine.py"
+
+
+def test_a_file_of_ones_own_is_shown(mine):
+    text = call("show", "./mine.py:Mine")
+    assert text.splitlines()[:2] == ["# Of my own.", f"# model of your own, {mine}:9"]
+    assert tomllib.loads(text) == {"model": {"type": "./mine.py:Mine", "width": 5}}
+    assert "# Of the layer. (integer)" in text
+    found = json.loads(call("show", str(mine) + ":Mine", "--json"))
+    assert (found["kind"], found["distribution"], found["line"]) == ("model", None, 9)
+    assert found["schema"]["properties"]["width"]["default"] == 5
+
+
+@pytest.mark.parametrize(("name", "kind"), [("Mistake", "loss"), ("Sum", "weighting"), ("Songs", "dataset")])
+def test_which_kind_a_class_is_shows(mine, name, kind):
+    assert json.loads(call("show", f"mine.py:{name}", "--json"))["kind"] == kind
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["mine.py:Undecided"], "say it with --kind"),
+        (["mine.py:Mine", "--kind", "loss"], "declares no kind"),
+        (["mine.py:Untyped"], r"'width' of /.*/mine\.py:Untyped needs a type"),
+        (["mine.py:Watcher"], "hooks are installed"),
+        (["mine.py:Mime"], "has no 'Mime'; did you mean 'Mine'"),
+        (["yours.py:Mine"], "there is no file"),
+        (["mine.py:Mine", "--kind", "modle"], "--kind modle: must be one of"),
+    ],
+)
+def test_a_file_that_cannot_be_shown(mine, arguments, words):
+    with pytest.raises(InputError, match=words):
+        call("show", *arguments)
 
 
 @pytest.mark.parametrize(

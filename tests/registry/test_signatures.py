@@ -1,7 +1,7 @@
 """A constructor's signature as a schema."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import fakes as components
 import pytest
@@ -148,8 +148,14 @@ def test_an_annotation_that_cannot_be_resolved_is_the_components_fault():
         registry.schema(build)
 
 
-def test_a_parameter_without_annotation_takes_anything():
+def test_a_parameter_without_annotation_is_refused_and_one_of_any_type_takes_anything():
     def build(size=3) -> object:
         return object()
 
-    assert registry.validate(registry.schema(build), {"size": [1, "a"]}).size == [1, "a"]
+    def anything(size: Any = 3) -> object:
+        return object()
+
+    with pytest.raises(InputError, match=r"the parameter 'size' of test_signatures\.build needs a type"):
+        registry.schema(build)
+    assert registry.validate(registry.schema(anything), {"size": [1, "a"]}).size == [1, "a"]
+    assert not registry.schema(build, {"size": "filled in"}).model_fields
