@@ -51,6 +51,15 @@ def require(condition: object, sentence: str) -> None:
         raise _Broken(sentence)
 
 
+@contextmanager
+def told() -> Iterator[None]:
+    """Say that the clause is broken in the words of an error that users are told."""
+    try:
+        yield
+    except InputError as error:
+        raise _Broken(str(error)) from error
+
+
 class Contract:
     """The clauses of one component's contract.
 
@@ -108,15 +117,17 @@ class Contract:
         """Return the component with its parameters, after a look at its signature: its TOML table."""
         with self.clause("signature", "reading its signature"):
             self._check_signature()
+        with self.clause("annotations", "reading its annotations", essential=True), told():
+            registry.schema(self.given, PROVIDED[self.kind])
         with self.clause("parameters", "reading its parameters", essential=True):
             try:
                 component = make_component(self.kind, self.name, self.given, self.parameters)
             except ValidationError as error:
-                told = "; ".join(
+                wrong = "; ".join(
                     f"{_toml.dotted(details['loc']) or 'the table'}: {details['msg']}"
                     for details in error.errors()
                 )
-                require(False, f"the parameters given, {self.parameters}, do not fit its signature: {told}")
+                require(False, f"the parameters given, {self.parameters}, do not fit its signature: {wrong}")
         with self.clause("defaults", "writing its table and reading it again"):
             self._check_round_trip(component)
         return component
@@ -133,10 +144,6 @@ class Contract:
             require(
                 name not in _RESERVED.get(self.kind, ("type",)),
                 f"{name!r} cannot be given, since that key of the table is musicemo's own; rename the parameter",
-            )
-            require(
-                name in PROVIDED[self.kind] or parameter.annotation is not Parameter.empty,
-                f"{name!r} has no annotation, so that any value would be accepted; annotate every parameter",
             )
 
     def _check_round_trip(self, component: Component) -> None:
@@ -192,12 +199,21 @@ def check_tensors(contract: Contract, module: nn.Module) -> None:
                 )
 
 
+def same(left: Tensor, right: Tensor) -> bool:
+    """Tell whether two tensors are equal; NaN, which is a clause of its own, is equal to NaN."""
+    return left.shape == right.shape and left.dtype == right.dtype and bool(_alike(left, right).all())
+
+
 def difference(left: Tensor, right: Tensor) -> float:
-    """Return the largest absolute difference of two tensors of one shape; infinity where one is not finite."""
+    """Return the largest absolute difference of two tensors of one shape; infinity where one alone is not finite."""
     if left.shape != right.shape:
         return float("inf")
-    found = (left.double() - right.double()).abs().max() if left.numel() else torch.zeros(())
-    return float(found) if found.isfinite() else float("inf")
+    found = torch.where(_alike(left, right), 0.0, (left.double() - right.double()).abs())
+    return float(found.nan_to_num(nan=torch.inf).max()) if found.numel() else 0.0
+
+
+def _alike(left: Tensor, right: Tensor) -> Tensor:
+    return (left == right) | (left.isnan() & right.isnan())
 
 
 @contextmanager

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from musicemo.testing._contract import Contract, built, check_pickle, check_tensors, quiet, require
+from musicemo._components import check_declared
+from musicemo.testing._contract import (
+    Contract,
+    built,
+    check_pickle,
+    check_tensors,
+    quiet,
+    require,
+    same,
+    told,
+)
 from musicemo.training.randomness import seed_everything
 
 __all__ = ["check_loss"]
@@ -36,12 +47,9 @@ def check_loss(loss: Any, parameters: Mapping[str, Any] | None = None) -> None:
     __tracebackhide__ = True
     with Contract("loss", loss, parameters) as contract, quiet():
         component = contract.configured()
-        with contract.clause("kind", "looking at its kind", essential=True):
-            kind = getattr(contract.given, "kind", None)
-            require(
-                kind in ("regression", "classification"),
-                f'its kind is {kind!r}; a loss has a class attribute kind = "regression" or "classification"',
-            )
+        with contract.clause("kind", "looking at its kind", essential=True), told():
+            check_declared("loss", contract.name, contract.given)
+        kind = contract.given.kind
         with contract.clause("construction", "constructing it", essential=True):
             made = built(contract, component, class_counts=_COUNTS if kind == "classification" else {})
             require(isinstance(made, nn.Module), f"it is a {type(made).__name__}; a loss is an nn.Module")
@@ -87,8 +95,10 @@ def _check_values(contract: Contract, loss: nn.Module, examples: Mapping[str, tu
         for name, (prediction, target) in examples.items():
             value = float(loss(prediction, target))
             require(
-                value >= -1e-6 or getattr(loss, "may_be_negative", False),
-                f"{name}: it is {value:.3g}; a loss is not negative, unless its class has may_be_negative = True",
+                not math.isfinite(value) or value >= -1e-6 or getattr(loss, "may_be_negative", False),
+                f"{name}: it is {value:.3g}; a loss is not negative, unless its class has may_be_negative = True. "
+                "Weightings that are defined for positive losses alone then refuse it before anything is trained, "
+                "instead of failing on the way",
             )
     tell: Any = getattr(loss, "diagnostics", None)
     if tell is not None:
@@ -108,7 +118,7 @@ def _check_repeats(contract: Contract, loss: nn.Module, prediction: Tensor, targ
             seed_everything(3)
             results.append(_differentiated(loss, prediction, target))
         require(
-            all(torch.equal(first, second) for first, second in zip(*results, strict=True)),
+            all(same(first, second) for first, second in zip(*results, strict=True)),
             "the same batch has two losses or gradients under one seed; chance comes from the generators of torch, "
             "numpy and random, which the core seeds",
         )

@@ -109,7 +109,11 @@ def test_a_loss_that_holds_its_contract_passes(loss):
 @pytest.mark.parametrize(
     ("loss", "clause", "words"),
     [
-        (NoKind, "kind", "kind is None"),
+        (
+            NoKind,
+            "kind",
+            "declares no kind: its class has to say which targets it is for, with the attribute kind =",
+        ),
         (NoModule, "construction", "nn.Module"),
         (NotReduced, "scalar", "a loss returns a scalar"),
         (Root, "finite", "predictions that are right: its gradient"),
@@ -129,3 +133,17 @@ def test_each_mistake_breaks_its_clause(loss, clause, words):
     with pytest.raises(ContractError) as caught:
         check_loss(loss, {"balanced": True} if loss is CrossEntropy else None)
     assert words in caught.value.problems[clause]
+
+
+class Ratio(SquaredError):
+    """NaN, in random predictions too."""
+
+    def forward(self, prediction, target):
+        return super().forward(prediction, target) + (prediction.sum() * 0) / 0
+
+
+def test_what_follows_from_a_value_that_is_not_finite_is_told_once():
+    for loss in (Ratio, Deviation):
+        with pytest.raises(ContractError) as caught:
+            check_loss(loss)
+        assert set(caught.value.problems) == {"finite"}

@@ -164,7 +164,7 @@ def test_a_model_that_holds_its_contract_passes(parameters):
         (Plain, "device", "'offset'"),
         (Unpicklable, "pickle", "pickling it for a worker"),
         (BadDefault, "defaults", "default of 'hidden'"),
-        (NoAnnotation, "signature", "annotate every parameter"),
+        (NoAnnotation, "annotations", "needs a type"),
         (TypeTaken, "signature", "rename the parameter"),
     ],
 )
@@ -200,3 +200,31 @@ def test_chance_goes_on_where_it_was():
     torch.manual_seed(3)
     check_model(MeanModel)
     assert torch.equal(torch.rand(3), expected)
+
+
+class Relative(MeanModel):
+    """NaN for tracks of one frame, which have no deviation, and in the whole batch through their mean."""
+
+    def forward(self, x, lengths):
+        deviation = torch.stack(
+            [track[:length].std(0).mean() for track, length in zip(x, lengths, strict=True)]
+        )
+        return super().forward(x, lengths) / deviation.mean()
+
+
+class RelativeAndLoose(Relative):
+    def __init__(self, *, input_size: int) -> None:
+        super().__init__(input_size=input_size)
+        self.loose = torch.ones(1)
+
+
+def test_what_follows_from_an_embedding_that_is_not_finite_is_told_once():
+    with pytest.raises(ContractError) as caught:
+        check_model(Relative)
+    assert set(caught.value.problems) == {"finite"}
+
+
+def test_what_does_not_follow_from_it_is_told_beside_it():
+    with pytest.raises(ContractError) as caught:
+        check_model(RelativeAndLoose)
+    assert set(caught.value.problems) == {"finite", "device"}
