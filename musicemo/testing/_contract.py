@@ -19,8 +19,7 @@ from torch import Tensor, nn
 from musicemo import _toml, registry
 from musicemo._components import Component, make_component
 from musicemo.contracts import PROVIDED
-from musicemo.errors import InputError
-from musicemo.errors import MusicemoError
+from musicemo.errors import InputError, MusicemoError
 from musicemo.training.randomness import random_state, restore_random_state, seed_everything
 
 __all__ = ["Contract", "ContractError", "require"]
