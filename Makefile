@@ -9,7 +9,7 @@ demo: $(VENV)/installed ## Train the default experiment on synthesised music.
 	$(BIN)/musicemo run experiments/multitask.toml
 
 test: $(VENV)/installed-test ## Run the tests.
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto # a process a core, each with one thread
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile # a process a core, each with one thread
 
 lint: $(VENV)/installed-lint ## Check style and types.
 	$(BIN)/ruff check

@@ -83,7 +83,8 @@ def test_overrides_are_toml_or_text(launcher, small, tmp_path):
         "seeds=[4, 6]",
         'name="renamed"',
     ]
-    finished = run(launcher, tmp_path, "small.toml", *(part for one in overrides for part in ("--set", one)))
+    arguments = [part for one in overrides for part in ("--set", one)]
+    finished = run(launcher, tmp_path, "small.toml", "--jobs", "1", *arguments)
     assert finished.code == 0, finished.err
     found = [path.relative_to(tmp_path / "runs") for path in directories(tmp_path)]
     assert [str(path)[:7] for path in found] == ["renamed"] * 2
@@ -140,7 +141,7 @@ def test_several_files_are_checked_before_the_first_is_run(launcher, small, tmp_
     assert "wrong.toml:" in finished.err
     assert not (tmp_path / "runs").exists()
     (tmp_path / "second.toml").write_text(TEXT.replace('"small"', '"second"'))
-    finished = run(launcher, tmp_path, "small.toml", "second.toml", *ONE)
+    finished = run(launcher, tmp_path, "small.toml", "second.toml", "--jobs", "1", *ONE)
     assert finished.code == 0
     assert [path.parent.name for path in directories(tmp_path)] == ["second", "small"]
 

@@ -25,7 +25,7 @@ class Trained:
         self._site.mkdir()
         fakes.write_distribution(self._site, [("dataset", "clips", "clips:Clips")], name="clips-plugin")
         (folder / "songs.toml").write_text(TEXT)
-        finished = self.run("run", "songs.toml")
+        finished = self.run("run", "songs.toml", "--jobs", "1")
         assert finished.code == 0, finished.err  # what is slow tells how far it is
         self.replicates = folder / "runs" / "songs"
         self.first, self.second = (next(self.replicates.glob(f"*-seed{seed}")) for seed in (0, 1))
