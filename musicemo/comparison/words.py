@@ -38,7 +38,8 @@ def _of(name: str, tested: Sequence[tuple[Row, Difference]], level: float) -> It
             continue
         side = better if (difference.value > 0) == row.higher_is_better else worse
         side.append(f"{row.task} ({difference.value:+.3f}, {_p(difference.corrected)})")
-    against = _listed(list(dict.fromkeys(difference.baseline for _, difference in tested)))
+    baselines = list(dict.fromkeys(difference.baseline for _, difference in tested))
+    against = f"{'its baselines ' if len(baselines) > 1 else ''}{_listed(baselines)}"
     said = [f"{word} on {_listed(tasks)}" for word, tasks in (("better", better), ("worse", worse)) if tasks]
     if said:
         yield f"{name} is {' and '.join(said)} than {against}."
