@@ -1,32 +1,28 @@
-"""Every run of some experiments: one after the other, or side by side in processes of their own."""
+"""The replicates of some experiments, and the order of their runs."""
 
 from __future__ import annotations
 
 import functools
-import hashlib
 import itertools
 import sys
-import traceback
 import warnings
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ParamSpec, TypeVar
 
 import torch
 
-from musicemo import _toml, registry, workers
-from musicemo.errors import InputError, MusicemoError, RunError
-from musicemo.experiment import Experiment, validate_experiment
+from musicemo import workers
+from musicemo.errors import RunError
+from musicemo.experiment import Experiment
 from musicemo.pipeline import Outcome, Pipeline
 from musicemo.registry import Hooks
-from musicemo.runs import gathered, unforeseen
+from musicemo.runs import gathered
+from musicemo.sweep.failures import Failure, attempt, to_failure
+from musicemo.sweep.worker import Task, make_run
 from musicemo.training import choose_device
 
-__all__ = ["Failure", "Replicate", "Sweep"]
-
-_P = ParamSpec("_P")
-_T = TypeVar("_T")
+__all__ = ["Replicate", "Sweep"]
 
 
 @dataclass(frozen=True)
@@ -40,25 +36,6 @@ class Replicate:
     def __str__(self) -> str:
         fold = "" if self.fold is None else f", fold {self.fold}"
         return f"{self.experiment.name}, seed {self.seed}{fold}"
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Why there is no outcome."""
-
-    error: MusicemoError
-
-
-@dataclass(frozen=True)
-class _Task:
-    """What another process needs to know of a replicate."""
-
-    index: int
-    name: str
-    source: _toml.Source
-    seed: int
-    fold: int | None
-    resume: bool
 
 
 class Sweep:
@@ -127,11 +104,11 @@ class Sweep:
             with gathered([], self._told):
                 if prepared is None or of is not experiment:
                     prepared, of = None, experiment  # two experiments' tracks need not fit into memory
-                    prepared = _attempt(folder, self._prepare, experiment)
+                    prepared = attempt(folder, self._prepare, experiment)
                 found = (
                     prepared
                     if isinstance(prepared, Failure)
-                    else _attempt(folder, self._make, prepared, replicate, runs, hooks)
+                    else attempt(folder, self._make, prepared, replicate, runs, hooks)
                 )
             yield replicate, found
 
@@ -144,7 +121,7 @@ class Sweep:
 
     def _side_by_side(self, runs: Path) -> Generator[tuple[Replicate, Outcome | Failure]]:
         work = functools.partial(
-            _work,
+            make_run,
             runs=runs,
             device=self._device,
             overfit_batches=self._overfit_batches,
@@ -152,7 +129,7 @@ class Sweep:
             command=sys.argv,
         )
         tasks = [
-            _Task(
+            Task(
                 index,
                 one.experiment.name,
                 one.experiment.source,
@@ -176,7 +153,7 @@ class Sweep:
             elif isinstance(done.error, workers.WorkerDied):
                 yield replicate, Failure(RunError(f"its process died: {done.error}"))
             elif done.error is not None:  # such as an outcome that cannot be sent
-                yield replicate, _failure(runs / replicate.experiment.name, done.error)
+                yield replicate, to_failure(runs / replicate.experiment.name, done.error)
 
     def _warn(self, replicate: Replicate, texts: Sequence[str]) -> None:
         """Warn of what another process was warned of, and no other run before."""
@@ -205,44 +182,3 @@ def _sources(experiment: Experiment, runs: Path) -> set[Path]:
     source = Path(experiment.transfer.source).expanduser()
     folder = experiment.source.origin(("transfer", "from")).folder
     return {(folder / source).resolve(), (runs / source).resolve()}
-
-
-def _work(
-    task: _Task, *, runs: Path, device: str | None, overfit_batches: int, threads: int, command: Sequence[str]
-) -> tuple[Outcome | Failure, list[str]]:
-    """Make one run in a process of its own; return what became of it, and what was warned of."""
-    torch.set_num_threads(threads)
-    sys.argv[:] = command  # which the run records
-    hooks = _hooks()
-    texts: list[str] = []
-
-    def make() -> Outcome:
-        pipeline = Pipeline(validate_experiment(task.source), device, overfit_batches)
-        return pipeline.run(task.seed, task.fold, runs, hooks, resume=task.resume)
-
-    with workers.interruptible(), gathered(texts):
-        return _attempt(runs / task.name, make), texts
-
-
-@functools.cache
-def _hooks() -> Hooks:
-    return registry.load_hooks()
-
-
-def _attempt(folder: Path, make: Callable[_P, _T], *arguments: _P.args, **more: _P.kwargs) -> _T | Failure:
-    """Return what is made, or why it is not, whatever a stranger's component raised."""
-    try:
-        return make(*arguments, **more)
-    except Exception as error:
-        return _failure(folder, error)
-
-
-def _failure(folder: Path, error: Exception) -> Failure:
-    """Return a failure that can be sent to another process; the traceback of one that is unforeseen is in a file."""
-    if isinstance(error, InputError):
-        return Failure(InputError(*error.problems))
-    if isinstance(error, MusicemoError):
-        return Failure(RunError(str(error)))
-    text = "".join(traceback.format_exception(error))
-    # What fails alike for every replicate is one file, and one message.
-    return Failure(unforeseen(error, folder / f"error-{hashlib.sha256(text.encode()).hexdigest()[:8]}.txt"))

@@ -1,0 +1,54 @@
+"""One run in a process of its own."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from musicemo import _toml, registry, workers
+from musicemo.experiment import validate_experiment
+from musicemo.pipeline import Outcome, Pipeline
+from musicemo.registry import Hooks
+from musicemo.runs import gathered
+from musicemo.sweep.failures import Failure, attempt
+
+__all__ = ["Task", "make_run"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What another process needs to know of a replicate."""
+
+    index: int
+    name: str
+    source: _toml.Source
+    seed: int
+    fold: int | None
+    resume: bool
+
+
+def make_run(
+    task: Task, *, runs: Path, device: str | None, overfit_batches: int, threads: int, command: Sequence[str]
+) -> tuple[Outcome | Failure, list[str]]:
+    """Make one run in a process of its own; return what became of it, and what was warned of."""
+    torch.set_num_threads(threads)
+    sys.argv[:] = command  # which the run records
+    hooks = _hooks()
+    texts: list[str] = []
+
+    def make() -> Outcome:
+        pipeline = Pipeline(validate_experiment(task.source), device, overfit_batches)
+        return pipeline.run(task.seed, task.fold, runs, hooks, resume=task.resume)
+
+    with workers.interruptible(), gathered(texts):
+        return attempt(runs / task.name, make), texts
+
+
+@functools.cache
+def _hooks() -> Hooks:
+    return registry.load_hooks()
