@@ -28,8 +28,6 @@ _LEADS = {
     "loss": "What a term of a task's `loss` can be; each has a `weight` too.",
     "weighting": "What `[weighting] type` can be: from the tasks' losses to gradients.",
 }
-#: Pages that the navigation has a place for.
-_COMING = {"models.md"}
 _API = {
     "contracts": "[Your own model as a plugin](../tutorials/own-model.md) begins with one.",
     "ops": "Differentiable ranks and correlations. [Soft ranks](../soft-ranks.md) explains them.",
@@ -37,24 +35,6 @@ _API = {
     "testing": "For the tests of plugin authors.",
     "prediction": "Trained runs: songs, evaluation, export.",
 }
-
-
-def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Leave pages out of the navigation that are not written yet."""
-    config.nav = list(_there(config.nav, Path(config.docs_dir)))
-    return config
-
-
-def _there(nav: Any, docs: Path) -> Iterator[Any]:
-    for entry in nav:
-        if isinstance(entry, dict):
-            ((title, inner),) = entry.items()
-            if isinstance(inner, list):
-                yield {title: list(_there(inner, docs))}
-            elif inner not in _COMING or (docs / inner).exists():
-                yield entry
-        else:
-            yield entry
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
