@@ -176,7 +176,7 @@ class Components:
             raise InputError(
                 f"{name!r} is code that came with the experiment; read it, and say --trust-local-code to execute it"
             )
-        code = LocalCode.find(name, origin.folder)
+        code = LocalCode.find(name, origin.folder, self._source.code)
         if code not in self.code:
             self.code.append(code)
         return code

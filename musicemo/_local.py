@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import json
 import re
 import sys
 import traceback
@@ -47,12 +48,13 @@ class LocalCode:
     content: bytes
 
     @classmethod
-    def find(cls, name: str, folder: Path) -> LocalCode:
+    def find(cls, name: str, folder: Path, read: dict[Path, bytes]) -> LocalCode:
         """Read the file that a name says; nothing is executed.
 
         Args:
             name: ``FILE.py:NAME``.
             folder: what a relative file is relative to.
+            read: what files held when they were read, which holds however they were changed since; it grows.
 
         Raises:
             InputError: the name has another form, the file cannot be read, or a run's copy of it was changed.
@@ -62,14 +64,13 @@ class LocalCode:
             raise InputError(f"{name!r} must have the form FILE.py:NAME, for example ./my_model.py:MyModel")
         path = (folder / Path(file).expanduser()).resolve()
         try:
-            content = path.read_bytes()
+            content = read[path] if path in read else read.setdefault(path, path.read_bytes())
         except FileNotFoundError as error:
             raise InputError(f"there is no file {path}") from error
         except OSError as error:
             raise InputError(f"{path}: cannot be read: {error.strerror}") from error
         found = cls(path, attribute, content)
-        kept = _KEPT.match(path.stem)
-        if path.parent.name == _FOLDER and kept and kept["digits"] != found.sha256[:8]:
+        if not found.sha256.startswith(_recorded(path)):
             raise InputError(f"{path}: is not what the run executed: it was changed since")
         return found
 
@@ -111,6 +112,19 @@ class LocalCode:
                 f"{self.path}: {self.attribute!r} is a {type(component).__name__}, no class or function"
             )
         return component
+
+
+def _recorded(path: Path) -> str:
+    """Return the hash of a file that a run directory keeps, or what its name holds of it; nothing of any other file."""
+    named = _KEPT.match(path.stem)
+    if path.parent.name != _FOLDER or not named:
+        return ""
+    try:
+        environment = json.loads((path.parents[1] / "environment.json").read_text(encoding="utf-8"))
+        whole = environment["code"][f"{_FOLDER}/{path.name}"]["sha256"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return named["digits"]  # the experiment and its code were copied elsewhere
+    return str(whole)
 
 
 @functools.cache

@@ -27,9 +27,12 @@ class Source:
     #: Axis -> value of the variant that this is, of a file with a matrix.
     variant: dict[str, Any] = field(default_factory=dict)
 
+    #: The files of code that it names, as they were read: another process executes the same.
+    code: dict[Path, bytes] = field(default_factory=dict)
+
     def copy(self) -> Source:
         """Return a source that can be changed without changing this one."""
-        return Source(self.file, copy.deepcopy(self.table), dict(self.origins), dict(self.variant))
+        return Source(self.file, copy.deepcopy(self.table), dict(self.origins), dict(self.variant), self.code)
 
     def lay(self, table: Mapping[str, Any], origin: Callable[[Key], Origin]) -> None:
         """Lay a table over this one: tables merge, all else replaces, and so does a component of another type.

@@ -75,11 +75,15 @@ class RunDirectory:
 
     @property
     def in_use(self) -> bool:
-        """Whether another process is writing to the run."""
-        free = self._acquire()
-        if free and self._lock:
-            self._lock.close()
-        return not free
+        """Whether another process is writing to the run; nothing is written to find out."""
+        try:
+            with (self.path / ".lock").open() as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:  # nobody has begun to write, or nobody can
+            return False
+        return False
 
     @property
     def results(self) -> dict[str, Any]:

@@ -87,8 +87,18 @@ class GradientConflict:
         return vars(self._run).copy()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from a state."""
-        vars(self._run).update(state)
+        """Continue from a state.
+
+        Raises:
+            KeyError: it lacks something.
+            ValueError: it is of another number of tasks.
+        """
+        found = _Totals(len(self.tasks))
+        for name, empty in vars(found).items():
+            if getattr(state[name], "shape", None) != getattr(empty, "shape", None):
+                raise ValueError(f"{name} is not of {len(self.tasks)} tasks")
+            setattr(found, name, state[name])
+        self._run = found
 
     def _norms(self, found: _Totals) -> dict[str, float]:
         totals = zip(self.tasks, found.norms.tolist(), found.present.tolist(), strict=True)

@@ -79,16 +79,17 @@ class Trainer:
             self.run.network.load(state["network"], str(path))
             self.run.weighting.load_state_dict(state["weighting"])
             self._step.load_state_dict(state)
-        except (KeyError, ValueError, RuntimeError) as error:
-            raise (
-                error if isinstance(error, InputError) else InputError(f"{path}: does not fit: {error}")
-            ) from error
-        self.run.stopping.load_state_dict(state["stopping"])
-        if self.conflict:
-            self.conflict.load_state_dict(state["conflict"])
-        self.run.history[:] = state["history"]
-        self._random = state["random"]
-        self._started -= state["seconds"]
+            self.run.stopping.load_state_dict(state["stopping"])
+            if self.conflict:
+                self.conflict.load_state_dict(state["conflict"])
+            restore_random_state(state["random"])
+            self._random = state["random"]
+            self._started -= state["seconds"]
+            self.run.history[:] = [dict(record) for record in state["history"]]
+        except InputError:
+            raise
+        except Exception as error:  # what a state that is damaged makes a stranger's component raise
+            raise InputError(f"{path}: does not fit: {type(error).__name__}: {error}") from error
 
     @property
     def seconds(self) -> float:

@@ -111,9 +111,13 @@ class Schedule:
         return chosen.state_dict() if chosen else {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from a state."""
+        """Continue from a state.
+
+        Raises:
+            KeyError: it lacks something, which torch would go on without.
+        """
         if chosen := self._plateau or self._scheduler:
-            chosen.load_state_dict(state)
+            chosen.load_state_dict({name: state[name] for name in chosen.state_dict()})
 
 
 def _with_warmup(

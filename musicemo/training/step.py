@@ -84,6 +84,7 @@ class OptimizationStep:
         objective = run.weighting.backward(losses, step)
         self._scaler.unscale_(self._optimizer) if self._scaler.is_enabled() else None
         norm = self._gradient_norm(where, values)
+        self._check_weighting(where, values)
         self._scaler.step(self._optimizer)
         self._scaler.update()
         with torch.no_grad(), again:
@@ -131,9 +132,29 @@ class OptimizationStep:
         norm = torch.nn.utils.get_total_norm(gradients)
         value = float(norm)
         if not math.isfinite(value) and not self._scaler.is_enabled():  # float16 skips such a step by design
-            listed = ", ".join(f"{name} {loss:.4g}" for name, loss in losses.items())
-            raise RunError(f"{where}: a gradient is not finite (losses: {listed})")
+            raise RunError(f"{where}: a gradient is not finite (losses: {_listed(losses)})")
         limit = self._settings.clip_gradient_norm
         if limit is not None and math.isfinite(value):
             torch.nn.utils.clip_grads_with_norm_(self._run.network.parameters(), limit, norm)
         return value
+
+    def _check_weighting(self, where: str, losses: Mapping[str, float]) -> None:
+        """Refuse gradients of the weighting's own parameters that are not finite, and name the tasks."""
+        if self._scaler.is_enabled():
+            return
+        weighting = self._run.weighting
+        for name, parameter in weighting.named_parameters():
+            if parameter.grad is None or parameter.grad.isfinite().all():
+                continue
+            of = ""
+            if parameter.grad.shape == (len(weighting.tasks),):
+                bad = (~parameter.grad.isfinite()).tolist()
+                tasks = [task for task, is_bad in zip(weighting.tasks, bad, strict=True) if is_bad]
+                of = f" of task {', '.join(map(repr, tasks))}"
+            raise RunError(
+                f"{where}: the gradient of the weighting's {name!r}{of} is not finite (losses: {_listed(losses)})"
+            )
+
+
+def _listed(losses: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {loss:.4g}" for name, loss in losses.items())

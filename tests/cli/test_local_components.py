@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import textwrap
 import tomllib
 
 import pytest
 
+from musicemo._local import LocalCode
 from musicemo.errors import InputError
 from musicemo.experiment import load_experiment
 from musicemo.prediction import TrainedRun
@@ -146,6 +148,54 @@ def test_a_run_of_them_is_kept_with_their_code(launcher, folder):
     changed = launcher.run("evaluate", run, "--trust-local-code", folder=folder)
     assert changed.code == 2
     assert "is not what the run executed: it was changed since" in changed.err
+
+
+def test_all_of_a_kept_files_hash_is_checked(folder):
+    """What else begins with the same digits is found by the hash that the run recorded."""
+    kept = folder / "run" / "code"
+    kept.mkdir(parents=True)
+    content = b"A = 1\n"
+    digest = hashlib.sha256(content).hexdigest()
+    path = kept / f"parts-{digest[:8]}.py"
+    path.write_bytes(content)
+    name = f"{path}:A"
+    assert LocalCode.find(name, folder, {}).sha256 == digest
+    recorded = folder / "run" / "environment.json"
+    recorded.write_text(json.dumps({"code": {f"code/{path.name}": {"sha256": digest}}}))
+    assert LocalCode.find(name, folder, {}).sha256 == digest
+    recorded.write_text(json.dumps({"code": {f"code/{path.name}": {"sha256": digest[:8] + 56 * "0"}}}))
+    with pytest.raises(InputError, match="is not what the run executed: it was changed since"):
+        LocalCode.find(name, folder, {})
+
+
+def test_a_file_that_is_edited_in_mid_sweep_is_in_no_run(launcher, small, folder):
+    """Each process would read it again for each of its runs."""
+    code = """
+        import fakes
+
+        class MyModel(fakes.MeanModel):
+            def __init__(self, *, input_size: int) -> None:
+                super().__init__(input_size=input_size)
+                with open("my_model.py", "a") as file:
+                    file.write("# edited\\n")
+    """
+    small(code)
+    before = (folder / "my_model.py").read_bytes()
+    finished = launcher.run(
+        "run",
+        "small.toml",
+        "--jobs",
+        "2",
+        "--set",
+        "seeds=[0, 1, 2, 3]",
+        "--set",
+        "training.epochs=1",
+        folder=folder,
+    )
+    assert finished.code == 0, finished.err
+    assert (folder / "my_model.py").read_bytes().count(b"\n# edited") == 4
+    kept = [path.read_bytes() for path in folder.glob("runs/small/*/code/*.py")]
+    assert kept == [before] * 4
 
 
 def test_resuming_heeds_a_change_of_the_code(launcher, folder):

@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -43,6 +44,17 @@ def test_a_folder_that_cannot_be_made(tmp_path):
 @pytest.fixture
 def made(tmp_path):
     return RunDirectory.create(tmp_path / "runs", "x", "seed0")
+
+
+def test_a_folder_that_is_only_read_is_in_nobodys_use(made, monkeypatch):
+    opened = []
+    real = Path.open
+    monkeypatch.setattr(Path, "open", lambda path, mode="r": opened.append(mode) or real(path, mode))
+    assert not RunDirectory(made.path).in_use
+    assert not (made.path / ".lock").exists()
+    (made.path / ".lock").touch()
+    assert not RunDirectory(made.path).in_use
+    assert opened == ["r", "r"]
 
 
 def test_leftovers_of_a_killed_process_are_cleaned(made):

@@ -7,6 +7,7 @@ from harness import only_run, results_of, run_all, train
 from torch import nn
 
 from musicemo.contracts import Step
+from musicemo.errors import InputError
 from musicemo.hookspecs import hookimpl
 from musicemo.training.conflict import GradientConflict
 
@@ -131,3 +132,35 @@ def test_a_resumed_run_tells_the_same(fakes, tmp_path):
     assert resumed.history == whole.history
     first, second = (results_of(only_run(tmp_path / part))["gradients"] for part in ("whole", "parts"))
     assert first == second
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (lambda state: state.pop("conflict"), "KeyError: 'conflict'"),
+        (lambda state: state["conflict"].pop("norms"), "KeyError: 'norms'"),
+        (lambda state: state["conflict"].update(norms=torch.zeros(5)), "ValueError: norms is not of 3 tasks"),
+        (lambda state: state["schedule"].pop("last_epoch"), "KeyError: 'last_epoch'"),
+        (lambda state: state.pop("schedule"), "KeyError: 'schedule'"),
+        (lambda state: state.pop("stopping"), "KeyError: 'stopping'"),
+        (lambda state: state["random"].pop("python"), "KeyError: 'python'"),
+        (lambda state: state.update(history=7), "TypeError: "),
+        (lambda state: state.update(weighting=[]), "TypeError: "),
+    ],
+)
+def test_a_damaged_state_is_told_with_its_file(damage, told, fakes, tmp_path):
+    class Interrupt:
+        @hookimpl
+        def musicemo_epoch_finished(self, record):
+            raise KeyboardInterrupt
+
+    schedule = "training.schedule={ type = 'cosine' }"
+    with pytest.raises(KeyboardInterrupt):
+        run_all(tmp_path, ON, schedule, text=TEXT, plugins=[Interrupt()])
+    path = only_run(tmp_path) / "checkpoints" / "last.pt"
+    state = torch.load(path, weights_only=True)
+    damage(state)
+    torch.save(state, path)
+    with pytest.raises(InputError) as caught:
+        run_all(tmp_path, ON, schedule, text=TEXT, resume=True)
+    assert str(caught.value).startswith(f"{path}: does not fit: {told}")

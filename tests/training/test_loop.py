@@ -304,6 +304,29 @@ def test_what_is_not_finite_ends_the_run_and_is_named(table, message, fakes, tmp
         assert all(weight.isfinite().all() for weight in weights)
 
 
+class Overflowing(fakes.Learned):
+    """Learns weights whose gradient overflows in the third step, as norms of gradients may; the network's do not."""
+
+    steps = 0
+
+    def backward(self, losses, step):
+        objective = super().backward(losses, step)
+        self.steps += 1
+        if self.steps == 3:
+            self.s.grad[1] = math.nan
+        return objective
+
+
+def test_what_is_not_finite_of_a_weighting_ends_the_run_and_is_named(fakes, tmp_path):
+    fakes("weighting", "overflowing", Overflowing)
+    with pytest.raises(
+        RunError,
+        match=r"epoch 1, batch 3: the gradient of the weighting's 's' of task 'genre' is not finite \(losses: valence",
+    ):
+        train(tmp_path, "weighting.type='overflowing'", "training.batch_size=8")
+    assert results_of(only_run(tmp_path))["status"] == "failed"
+
+
 def test_hooks_are_told_of_a_failure(fakes, tmp_path):
     from harness import Recorder
 
