@@ -84,10 +84,10 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
 
 def clear_caches() -> None:
     """Forget components of earlier tests."""
-    from musicemo import _components
+    from musicemo._components import component
 
-    _components._schema.cache_clear()
-    _components._signature.cache_clear()
+    component.table_schema.cache_clear()
+    component._signature.cache_clear()
 
 
 @pytest.fixture

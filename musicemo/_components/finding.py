@@ -1,110 +1,21 @@
-"""Components in an experiment: their tables validated against their own signatures."""
+"""The components that an experiment names."""
 
 from __future__ import annotations
 
-import functools
-import inspect
 import math
-import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
-from pydantic_core import to_jsonable_python
 
 from musicemo import _toml, registry
-from musicemo._local import LocalCode, is_local, told_by_line
+from musicemo._components.component import Component, check_declared, table_schema
+from musicemo._local import LocalCode, is_local
 from musicemo._problems import describe_problem
-from musicemo.contracts import PROVIDED
-from musicemo.errors import InputError, MusicemoError, RunError
+from musicemo.errors import InputError
 
-__all__ = ["Component", "Components", "check_declared", "default_component", "make_component", "plain"]
-
-
-_KINDS = ("regression", "classification")
-"""Of targets."""
-
-
-@dataclass(frozen=True)
-class Component:
-    """A class, registered or of a file of the user's own, and the parameters that the experiment gives it."""
-
-    kind: str
-    name: str
-    factory: Any
-    parameters: Mapping[str, Any]
-    #: The file that it comes from, if it is not registered.
-    code: LocalCode | None = None
-
-    def build(self, **provided: Any) -> Any:
-        """Construct it with its parameters and those of `provided` that its signature names.
-
-        Raises:
-            InputError: the constructor refuses them.
-            RunError: it fails as nobody has foreseen; a stranger's may raise anything.
-        """
-        named = _signature(self.factory)
-        chosen = {name: value for name, value in provided.items() if name in named}
-        try:
-            with told_by_line():
-                return self.factory(**self.parameters, **chosen)
-        except InputError as error:
-            raise InputError(
-                *(f"{self.kind} {self.name!r}: {problem}" for problem in error.problems)
-            ) from error
-        except MusicemoError:
-            raise
-        except (TypeError, ValueError, ImportError) as error:
-            raise InputError(f"{self.kind} {self.name!r}: {error}") from error
-        except (Exception, SystemExit) as error:
-            raise RunError(
-                f"{self.kind} {self.name!r} of {self._origin} cannot be constructed: {type(error).__name__}: {error} "
-                f"({_line_in(self.factory, error)})"
-            ) from error
-
-    @property
-    def _origin(self) -> str:
-        """The distribution that it is of, or the module."""
-        claims = [claim for claim in registry.claims(self.kind) if claim.name == self.name and not self.code]
-        return str(claims[0]) if claims else str(getattr(self.factory, "__module__", "?"))
-
-    def to_table(self) -> dict[str, Any]:
-        """Return the TOML table, defaults filled in."""
-        return {"type": str(self.code or self.name), **plain(to_jsonable_python(self.parameters))}
-
-
-def default_component(kind: str, name: str) -> Component:
-    """Return a component with its default parameters."""
-    return make_component(kind, name, registry.load(kind, name), {})
-
-
-def make_component(kind: str, name: str, factory: Any, table: Mapping[str, Any]) -> Component:
-    """Return a component with the parameters of a TOML table without ``type``.
-
-    Raises:
-        InputError: a signature that cannot be read.
-        pydantic.ValidationError: the parameters do not fit it.
-    """
-    validated = registry.validate(_schema(factory, kind), table)
-    return Component(
-        kind, name, factory, {key: getattr(validated, key) for key in type(validated).model_fields}
-    )
-
-
-def check_declared(kind: str, name: str, factory: Any) -> None:
-    """Check that a class says of itself what has to be known before it is made: a loss, which targets it is for.
-
-    Raises:
-        InputError: it does not.
-    """
-    if kind == "loss" and (found := getattr(factory, "kind", None)) not in _KINDS:
-        said = "declares no kind" if found is None else f"declares the kind {found!r}"
-        raise InputError(
-            f"loss {name!r} {said}: its class has to say which targets it is for, with the attribute "
-            + " or ".join(f'kind = "{allowed}"' for allowed in _KINDS)
-        )
+__all__ = ["Components"]
 
 
 class Components:
@@ -126,6 +37,14 @@ class Components:
     def find(
         self, kind: str, key: _toml.Key, default: Mapping[str, Any] | None = None, ignore: Sequence[str] = ()
     ) -> Component | None:
+        """Return the component of a table, or None where there is none or something is wrong with it.
+
+        Args:
+            kind: of component.
+            key: of its table.
+            default: its table where there is none.
+            ignore: keys of the table that are not the component's own.
+        """
         table = self._at(key, default)
         if not isinstance(table, Mapping):
             return None  # the schema said so already
@@ -145,7 +64,7 @@ class Components:
                 factory = code.load()
             else:
                 code, factory = None, registry.load(kind, name)
-            schema = _schema(factory, kind)
+            schema = table_schema(factory, kind)
             check_declared(kind, name, factory)
         except InputError as error:
             self._problems += [self._source.error((*key, "type"), problem) for problem in error.problems]
@@ -237,32 +156,3 @@ class Components:
         if isinstance(value, dict):
             return {name: self._anchor(inner, (*key, name)) for name, inner in value.items()}
         return value
-
-
-@functools.cache
-def _schema(factory: Any, kind: str) -> type[BaseModel]:
-    return registry.schema(factory, PROVIDED[kind])
-
-
-@functools.cache
-def _signature(factory: Any) -> frozenset[str]:
-    return frozenset(inspect.signature(factory).parameters)
-
-
-def _line_in(factory: Any, error: BaseException) -> str:
-    """Return ``file:line`` of the innermost line of a component's own package that an error came through."""
-    package = str(getattr(factory, "__module__", "")).partition(".")[0]
-    frames = list(traceback.walk_tb(error.__traceback__))
-    own = [found for found in frames if found[0].f_globals.get("__name__", "").partition(".")[0] == package]
-    frame, line = (own or frames)[-1]
-    return f"{frame.f_code.co_filename}:{line}"
-
-
-def plain(value: Any) -> Any:
-    """Return a value as TOML can hold it: paths as text, tuples as arrays, None left out."""
-    if isinstance(value, Mapping):
-        leading = {"type": value["type"]} if "type" in value else {}
-        return {name: plain(inner) for name, inner in {**leading, **value}.items() if inner is not None}
-    if isinstance(value, list | tuple):
-        return [plain(inner) for inner in value]
-    return str(value) if isinstance(value, Path) else value

@@ -1,0 +1,134 @@
+"""A component and its parameters."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic_core import to_jsonable_python
+
+from musicemo import registry
+from musicemo._local import LocalCode, told_by_line
+from musicemo.contracts import PROVIDED
+from musicemo.errors import InputError, MusicemoError, RunError
+
+__all__ = ["Component", "check_declared", "default_component", "make_component", "plain", "table_schema"]
+
+#: Of targets.
+_KINDS = ("regression", "classification")
+
+
+@dataclass(frozen=True)
+class Component:
+    """A class, registered or of a file of the user's own, and the parameters that the experiment gives it."""
+
+    kind: str
+    name: str
+    factory: Any
+    parameters: Mapping[str, Any]
+    #: The file that it comes from, if it is not registered.
+    code: LocalCode | None = None
+
+    def build(self, **provided: Any) -> Any:
+        """Construct it with its parameters and those of `provided` that its signature names.
+
+        Raises:
+            InputError: the constructor refuses them.
+            RunError: it fails as nobody has foreseen; a stranger's may raise anything.
+        """
+        named = _signature(self.factory)
+        chosen = {name: value for name, value in provided.items() if name in named}
+        try:
+            with told_by_line():
+                return self.factory(**self.parameters, **chosen)
+        except InputError as error:
+            raise InputError(
+                *(f"{self.kind} {self.name!r}: {problem}" for problem in error.problems)
+            ) from error
+        except MusicemoError:
+            raise
+        except (TypeError, ValueError, ImportError) as error:
+            raise InputError(f"{self.kind} {self.name!r}: {error}") from error
+        except (Exception, SystemExit) as error:
+            raise RunError(
+                f"{self.kind} {self.name!r} of {self._origin} cannot be constructed: {type(error).__name__}: {error} "
+                f"({_line_in(self.factory, error)})"
+            ) from error
+
+    @property
+    def _origin(self) -> str:
+        """The distribution that it is of, or the module."""
+        claims = [claim for claim in registry.claims(self.kind) if claim.name == self.name and not self.code]
+        return str(claims[0]) if claims else str(getattr(self.factory, "__module__", "?"))
+
+    def to_table(self) -> dict[str, Any]:
+        """Return the TOML table, defaults filled in."""
+        return {"type": str(self.code or self.name), **plain(to_jsonable_python(self.parameters))}
+
+
+def default_component(kind: str, name: str) -> Component:
+    """Return a component with its default parameters."""
+    return make_component(kind, name, registry.load(kind, name), {})
+
+
+def make_component(kind: str, name: str, factory: Any, table: Mapping[str, Any]) -> Component:
+    """Return a component with the parameters of a TOML table without ``type``.
+
+    Raises:
+        InputError: a signature that cannot be read.
+        pydantic.ValidationError: the parameters do not fit it.
+    """
+    validated = registry.validate(table_schema(factory, kind), table)
+    return Component(
+        kind, name, factory, {key: getattr(validated, key) for key in type(validated).model_fields}
+    )
+
+
+def check_declared(kind: str, name: str, factory: Any) -> None:
+    """Check that a class says of itself what has to be known before it is made: a loss, which targets it is for.
+
+    Raises:
+        InputError: it does not.
+    """
+    if kind == "loss" and (found := getattr(factory, "kind", None)) not in _KINDS:
+        said = "declares no kind" if found is None else f"declares the kind {found!r}"
+        raise InputError(
+            f"loss {name!r} {said}: its class has to say which targets it is for, with the attribute "
+            + " or ".join(f'kind = "{allowed}"' for allowed in _KINDS)
+        )
+
+
+@functools.cache
+def table_schema(factory: Any, kind: str) -> type[BaseModel]:
+    """Return the schema of a component's table."""
+    return registry.schema(factory, PROVIDED[kind])
+
+
+@functools.cache
+def _signature(factory: Any) -> frozenset[str]:
+    return frozenset(inspect.signature(factory).parameters)
+
+
+def _line_in(factory: Any, error: BaseException) -> str:
+    """Return ``file:line`` of the innermost line of a component's own package that an error came through."""
+    package = str(getattr(factory, "__module__", "")).partition(".")[0]
+    frames = list(traceback.walk_tb(error.__traceback__))
+    own = [found for found in frames if found[0].f_globals.get("__name__", "").partition(".")[0] == package]
+    frame, line = (own or frames)[-1]
+    return f"{frame.f_code.co_filename}:{line}"
+
+
+def plain(value: Any) -> Any:
+    """Return a value as TOML can hold it: paths as text, tuples as arrays, None left out."""
+    if isinstance(value, Mapping):
+        leading = {"type": value["type"]} if "type" in value else {}
+        return {name: plain(inner) for name, inner in {**leading, **value}.items() if inner is not None}
+    if isinstance(value, list | tuple):
+        return [plain(inner) for inner in value]
+    return str(value) if isinstance(value, Path) else value
