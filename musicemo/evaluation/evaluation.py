@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -38,13 +39,17 @@ class TaskEvaluation:
 
     def metrics(self) -> dict[str, Any]:
         """Return the metrics; for classification also ``per_class`` and ``confusion_matrix``."""
+        return dict(self._metrics)
+
+    @cached_property
+    def _metrics(self) -> dict[str, Any]:
         if self.kind == "regression":
             return {name: float(value) for name, value in regression(self.prediction, self.target).items()}
         return classification(self.prediction, self.target, self.classes)
 
     def metric(self, name: str) -> float:
         """Return one of the metrics."""
-        return float(self.metrics()[name])
+        return float(self._metrics[name])
 
     def intervals(self, settings: EvaluationSettings) -> dict[str, tuple[float, float]]:
         """Return each metric's bootstrap interval; NaN bounds where there are fewer than two tracks."""
