@@ -4,6 +4,7 @@ import tomllib
 
 import pytest
 from fakes import EXPERIMENT
+from faults import problems
 
 from musicemo import _toml
 from musicemo.errors import InputError
@@ -35,12 +36,6 @@ def write(tmp_path):
 
 def names(path, *overrides, only=()):
     return [found.name for found in load_experiments(path, overrides, only)]
-
-
-def problems(path, *overrides, only=()):
-    with pytest.raises(InputError) as caught:
-        load_experiments(path, overrides, only)
-    return [problem.replace(f"{path.parent}/", "") for problem in caught.value.problems]
 
 
 def test_every_combination_is_an_experiment(write):
