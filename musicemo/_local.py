@@ -48,7 +48,7 @@ class LocalCode:
     content: bytes
 
     @classmethod
-    def find(cls, name: str, folder: Path, read: dict[Path, bytes]) -> LocalCode:
+    def find(cls, name: str, folder: Path, read: dict[Path, bytes] | None = None) -> LocalCode:
         """Read the file that a name says; nothing is executed.
 
         Args:
@@ -64,11 +64,13 @@ class LocalCode:
             raise InputError(f"{name!r} must have the form FILE.py:NAME, for example ./my_model.py:MyModel")
         path = (folder / Path(file).expanduser()).resolve()
         try:
-            content = read[path] if path in read else read.setdefault(path, path.read_bytes())
+            content = read[path] if read and path in read else path.read_bytes()
         except FileNotFoundError as error:
             raise InputError(f"there is no file {path}") from error
         except OSError as error:
             raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+        if read is not None:
+            read[path] = content
         found = cls(path, attribute, content)
         if not found.sha256.startswith(_recorded(path)):
             raise InputError(f"{path}: is not what the run executed: it was changed since")
