@@ -1,5 +1,6 @@
 """Files with a matrix: variants, what each is, and what is wrong with a matrix."""
 
+import re
 import tomllib
 
 import pytest
@@ -91,11 +92,41 @@ def test_text_and_truth_in_names(write):
 
 
 def test_overrides_apply_to_every_variant_and_have_the_last_word(write):
-    found = load_experiments(write(), ["training.epochs=9", "dataset.classes=4", "name=other"])
+    found = load_experiments(write(), ["training.epochs=9", "dataset.tracks=41", "name=other"])
     assert {experiment.training.epochs for experiment in found} == {9}
-    assert {experiment.dataset.parameters["classes"] for experiment in found} == {4}
+    assert {experiment.dataset.parameters["tracks"] for experiment in found} == {41}
     assert found[0].name == "other-classes2-sum-default"
     assert names(write(), 'matrix."dataset.classes"=[5]')[0] == "small-classes5-sum-default"
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("weighting.type=learned", "weighting.type is an axis .*; choose among them with --only type=learned "),
+        (
+            "weighting = { type = 'sum' }",
+            r"weighting.type is an axis .* --only type=VALUE \(values: sum, learned\)",
+        ),
+        (
+            "dataset.classes=4",
+            r"--only classes=VALUE \(values: 2, 3\), or .* --set 'matrix.\"dataset.classes\"=\[...\]'",
+        ),
+        (
+            "dataset.classes=3",
+            r"dataset.classes is an axis of the matrix \(.*e.toml:\d+\), .* --only classes=3 ",
+        ),
+        ("dataset={ type = 'other' }", r"dataset.classes is an axis"),
+    ],
+)
+def test_what_variants_are_called_by_is_not_overridden(override, told, write):
+    with pytest.raises(InputError, match=f"^--set {re.escape(override)}: .*{told}"):
+        load_experiments(write(), [override])
+
+
+def test_what_named_variants_set_may_be_overridden(write):
+    path = write("[matrix.size]\nsmall.model.hidden = 4\nlarge.model.hidden = 16\n")
+    found = load_experiments(path, ["model.hidden=2"])
+    assert {one.model.parameters["hidden"] for one in found} == {2}
 
 
 def test_a_component_of_another_type_replaces_the_whole_of_it(write):

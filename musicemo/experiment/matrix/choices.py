@@ -28,6 +28,12 @@ class Choice:
         """Lay its keys over a variant of the file as it is `written`."""
         variant.lay(self.table, lambda key: written.origin(self.key if self.whole else (*self.key, *key)))
 
+    def stands_in(self, variant: _toml.Source, written: _toml.Source) -> bool:
+        """Tell whether a variant is as this value says."""
+        again = variant.copy()
+        self.lay_over(again, written)
+        return again.table == variant.table
+
     def __str__(self) -> str:
         return as_written(self.value)
 

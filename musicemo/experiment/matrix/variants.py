@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from musicemo import _toml
 from musicemo.errors import InputError, nearest
-from musicemo.experiment.matrix.choices import as_written
+from musicemo.experiment.matrix.choices import Choice, as_written
 from musicemo.experiment.matrix.table import EXCLUDE, TABLE, read_matrix
 
 __all__ = ["expand", "select"]
@@ -17,7 +17,8 @@ def expand(source: _toml.Source, overrides: Sequence[str], stem: str) -> list[_t
     """Return a source for each variant of a file with a ``[matrix]``, and the source itself for any other.
 
     Axes vary in the order in which they are written, the last one fastest. Over the file's own keys lie those of
-    the axes' values, then those of ``override`` where it applies, then the command line's overrides.
+    the axes' values, then those of ``override`` where it applies, then the command line's overrides, which leave alone
+    what variants are called by.
 
     Args:
         source: the merged tables of the file.
@@ -25,7 +26,7 @@ def expand(source: _toml.Source, overrides: Sequence[str], stem: str) -> list[_t
         stem: the experiment's name where none is given.
 
     Raises:
-        InputError: with everything that is wrong with the matrix.
+        InputError: with everything that is wrong with the matrix; an override of an axis's key.
     """
     given = source.copy()
     for override in overrides:
@@ -44,8 +45,12 @@ def expand(source: _toml.Source, overrides: Sequence[str], stem: str) -> list[_t
         for rule in adjusted:
             if rule.applies(variant.variant):
                 rule.lay_over(variant, given)
+        laid = [choice for choice in choices if choice.whole and choice.stands_in(variant, given)]
         for override in overrides:
             variant.override(override)
+            for choice in laid:
+                if not choice.stands_in(variant, given):
+                    raise InputError(_rival(override, choice, axes, given))
         variant.drop(TABLE)
         name = variant.table.setdefault("name", stem)
         if isinstance(name, str):
@@ -57,6 +62,19 @@ def expand(source: _toml.Source, overrides: Sequence[str], stem: str) -> list[_t
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise InputError(given.error((TABLE,), f"more than one variant would be called {', '.join(twice)}"))
     return variants
+
+
+def _rival(override: str, choice: Choice, axes: Sequence[Sequence[Choice]], written: _toml.Source) -> str:
+    """Return what is wrong with an override of what a variant is called by, and what to say instead."""
+    (values,) = ([str(one) for one in axis] for axis in axes if axis[0].axis == choice.axis)
+    asked = override.partition("=")[2].strip(" '\"")
+    wanted = asked if asked in values else "VALUE"
+    key = choice.key[1]
+    return (
+        f"--set {override}: {key} is an axis of the matrix ({written.origin(choice.key)}), and its variants would be "
+        f"called by values that they have not; choose among them with --only {choice.axis}={wanted} (values: "
+        f"{', '.join(values)}), or give others with --set 'matrix.\"{key}\"=[...]'"
+    )
 
 
 def select(variants: Sequence[_toml.Source], only: Sequence[str]) -> list[_toml.Source]:

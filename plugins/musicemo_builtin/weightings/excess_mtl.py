@@ -26,6 +26,10 @@ class ExcessMTL(GradientWeighting):
     `n_warmup_steps` steps, in which the weights stay equal. A task without a label in the batch keeps its weight.
     s is as large as the backbone, times the tasks.
 
+    Without a warm-up, the default of torchjd and of the authors' code, the first step takes e as it is: a sum over all
+    parameters, whose exponential gives one task everything. A weight that is 0 stays 0, so that this task is trained
+    alone from then on. `n_warmup_steps = 1` already makes every e relative, and leaves the first weights equal.
+
     Y. He, S. Zhou, G. Zhang, H. Yun, Y. Xu, B. Zeng, T. Chilimbi and H. Zhao, "Robust Multi-Task Learning with Excess
     Risks", ICML 2024. torchjd's forgets all when a task is absent and has a part of its state outside checkpoints;
     this is the same with both mended.
@@ -33,7 +37,7 @@ class ExcessMTL(GradientWeighting):
     Args:
         tasks: Names of the tasks.
         robust_step_size: How fast the weights follow.
-        n_warmup_steps: Steps with equal weights; the paper takes three epochs.
+        n_warmup_steps: Steps with equal weights; the paper takes three epochs, and 0 is for few parameters alone.
     """
 
     def __init__(

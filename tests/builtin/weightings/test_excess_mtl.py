@@ -31,6 +31,16 @@ def test_what_it_remembers_without_a_size_beforehand_is_in_its_state():
     assert torch.equal(follow(weighting, rows[1]), follow(again, rows[1]))
 
 
+def test_a_warm_up_of_a_step_keeps_a_backbone_from_giving_one_task_everything():
+    rows = torch.stack([torch.ones(1000), torch.full((1000,), 0.1)])
+    sudden, gradual = (ExcessMTL(tasks=TASKS[:2], n_warmup_steps=steps) for steps in (0, 1))
+    for weighting in (sudden, gradual):
+        for _ in range(3):
+            follow(weighting, rows, TASKS[:2])
+    assert sudden.weights.tolist() == [1, 0]
+    torch.testing.assert_close(gradual.weights, torch.full((2,), 0.5), rtol=1e-3, atol=1e-3)
+
+
 def test_a_task_whose_weight_has_vanished_is_heard_in_a_batch_of_its_own():
     weighting = ExcessMTL(tasks=TASKS[:2])
     rows = torch.stack([torch.ones(1000), torch.full((1000,), 0.1)])
