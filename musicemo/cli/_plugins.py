@@ -167,7 +167,7 @@ def show(
 
 def _find_local(name: str, kind: str | None) -> tuple[dict[str, Any], Any]:
     """Execute a file that the user names, and return the row and the class that is in it."""
-    code = LocalCode.find(name, Path.cwd())
+    code = LocalCode.find(name, Path.cwd(), {})
     component = code.load()
     found = kind or _kind_of(component)
     if found is None:
