@@ -57,10 +57,11 @@ def compare(
     form: Annotated[Form, typer.Option("--format", help="How to print it.")] = Form.table,
     output: Output = None,
 ) -> None:
-    """Compare experiments: means over seeds, differences, paired tests.
+    """Compare experiments by paired tests.
 
-    A task's baseline is the first experiment that has it: single-task experiments before a multitask one are its
-    baselines together. Experiments must have been tested on the same tracks.
+    Means over seeds, differences and tests. A task's baseline is the first experiment that has it: single-task
+    experiments before a multitask one are its baselines together. Experiments must have been tested on the same
+    tracks.
     """
     from musicemo import comparison
     from musicemo.cli._output import check_output, emit, emit_json, emit_tables

@@ -79,9 +79,10 @@ def _shown(path: Path) -> str:
 
 
 def show(experiment: ExperimentFile, overrides: Overrides = None, only: Only = None) -> None:
-    """Print an experiment with its defaults filled in, or the variants of a matrix.
+    """Print an experiment, its defaults filled in.
 
-    A comment at each value says where it came from: a line of a file, --set, or the default.
+    Of one with a matrix, its variants. A comment at each value says where it came from: a line of a file, --set, or
+    the default.
     """
     from rich.console import Console
     from rich.syntax import Syntax

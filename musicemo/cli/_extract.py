@@ -47,10 +47,11 @@ def extract(
         ),
     ] = None,
 ) -> None:
-    """Extract the features of songs: mel spectrogram and chromagram, frame-wise and beat-synchronous.
+    """Extract the features of songs.
 
-    Each song gets a feature file under OUT, at the same place as in its folder. What is there already is left as it
-    is, if it was made from the same song with the same parameters. OUT/failures.csv says which songs failed and why.
+    Mel spectrogram and chromagram, frame-wise and beat-synchronous. Each song gets a feature file under OUT, at the
+    same place as in its folder. What is there already is left as it is, if it was made from the
+    same song with the same parameters. OUT/failures.csv says which songs failed and why.
     """
     from musicemo.audio import Pack, Recipe, find_songs, read_array
     from musicemo.audio import extract as extract_songs

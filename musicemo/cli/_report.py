@@ -34,7 +34,7 @@ def report(
     baselines: Baselines = None,
     allow_different_tests: AllowDifferentTests = False,
 ) -> None:
-    """Show what a run did, or what several experiments came to, on one page.
+    """Show a run, or compare several, on one page.
 
     One HTML file that stands alone: results with intervals, predictions, curves, weights, the experiment, its data and
     where it ran. A single run that failed or is under way is shown as far as it got.

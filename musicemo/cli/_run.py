@@ -65,7 +65,10 @@ def run(
         ),
     ] = False,
 ) -> None:
-    """Train, evaluate and record experiments: every seed and fold, and every variant of a matrix."""
+    """Train, evaluate and record experiments.
+
+    Every seed and fold of each, and every variant of a matrix.
+    """
     from musicemo.cli import _tables
     from musicemo.cli._replicates import print_replicates
     from musicemo.experiment import load_experiments

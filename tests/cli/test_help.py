@@ -9,8 +9,10 @@ import subprocess
 import sys
 
 import pytest
+import typer
 
 from musicemo import __version__
+from musicemo.cli._app import make_app
 
 HELP = {
     (): ["run", "validate", "show", "data", "plugins", "--version", "musicemo run experiments/multitask.toml"],
@@ -113,3 +115,11 @@ def test_wrong_usage_is_the_users_and_told_on_stderr(arguments, launcher):
     assert finished.out == ""
     assert "Usage: musicemo" in finished.err
     assert "Traceback" not in finished.err
+
+
+def test_the_list_of_commands_cuts_no_sentence():
+    group = typer.main.get_command(make_app())
+    for name, command in group.commands.items():
+        assert "..." not in command.get_short_help_str(60), (
+            f"{name}: its first sentence is longer than a line has room"
+        )

@@ -26,8 +26,8 @@ class Preset:
         features: Rows to use: the mel spectrogram, the chromagram or both.
         sync: Columns: one a beat or one a frame.
         offset: Where the excerpt that is analysed begins, in seconds.
-        duration: Its length in seconds; None is the rest of the song.
-        cache: Folder for the features; None is `$MUSICEMO_CACHE`, or `musicemo` in the user's cache folder.
+        duration: Its length in seconds; by default the rest of the song.
+        cache: Folder for the features; by default `$MUSICEMO_CACHE`, or `musicemo` in the user's cache folder.
         on_error: What a song does that is missing or cannot be analysed: ``raise`` an error that lists all, or be
             left out (``skip``) with a warning.
     """

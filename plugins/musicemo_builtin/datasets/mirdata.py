@@ -39,7 +39,7 @@ class Mirdata:
 
     Args:
         loader: Its name; `mirdata.list_datasets()` lists them.
-        data_home: Where the data are; None is mirdata's own folder, ``~/mir_datasets/<loader>``.
+        data_home: Where the data are; by default mirdata's own folder, ``~/mir_datasets/<loader>``.
         version: Version of the dataset's index.
         regression: Attribute of the tracks that is a number -> its lowest and highest possible value.
         classification: Attributes that are class names: a list takes the classes that occur, in alphabetical order;
@@ -49,8 +49,8 @@ class Mirdata:
         features: Rows to use: the mel spectrogram, the chromagram or both.
         sync: Columns: one a beat or one a frame.
         offset: Where the excerpt that is analysed begins, in seconds.
-        duration: Its length in seconds; None is the rest of the song.
-        cache: Folder for the features; None is `$MUSICEMO_CACHE`, or `musicemo` in the user's cache folder.
+        duration: Its length in seconds; by default the rest of the song.
+        cache: Folder for the features; by default `$MUSICEMO_CACHE`, or `musicemo` in the user's cache folder.
         on_error: What a song does that is missing or cannot be analysed: ``raise`` an error that lists all, or be
             left out (``skip``) with a warning.
 

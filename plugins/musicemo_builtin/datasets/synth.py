@@ -50,7 +50,7 @@ class Synth:
         noise: Standard deviation of a rating's slip; those of a listener's leaning and gain follow from it.
         raters: How many of the panel's forty listeners rate a clip.
         missing: Probability that a target is missing.
-        cache: Folder for the features; None is `$MUSICEMO_CACHE`, or `musicemo` in the user's cache folder.
+        cache: Folder for the features; by default `$MUSICEMO_CACHE`, or `musicemo` in the user's cache folder.
 
     Raises:
         RunError: From `tracks`, if the cache cannot be written to.

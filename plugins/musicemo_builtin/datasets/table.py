@@ -58,15 +58,16 @@ class Table:
         id: Column of the track's id, unique in the table.
         file: Column of the feature file, if there is no `audio`.
         audio: Column of the audio file.
-        root: What files are relative to; None is the table's folder.
+        root: What files are relative to; by default the table's folder.
         group: Column of what must not stand on two sides of a grouped split: the artist, the album.
         part: Column of the official split: train, val (or validation), test.
         features: Rows to use: all, or of arrays with 140 rows the mel spectrogram (0-127), the chromagram
             (128-139) or both (fused); audio has 140.
         sync: Of audio, columns: one a beat or one a frame.
         offset: Of audio, where the excerpt that is analysed begins, in seconds.
-        duration: Of audio, the excerpt's length in seconds; None is the rest of the song.
-        cache: Of audio, folder for the features; None is `$MUSICEMO_CACHE`, or `musicemo` in the user's cache folder.
+        duration: Of audio, the excerpt's length in seconds; by default the rest of the song.
+        cache: Of audio, folder for the features; by default `$MUSICEMO_CACHE`, or `musicemo` in the user's cache
+            folder.
         on_error: What audio does that is missing or cannot be analysed: ``raise`` an error that lists all, or be left
             out (``skip``) with a warning.
 
