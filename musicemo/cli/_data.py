@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from musicemo.cli._completion import complete_component, complete_experiment
-from musicemo.cli._options import Only, Overrides
+from musicemo.cli._options import AsJson, Only, Overrides
 
 __all__ = ["add_commands"]
 
@@ -36,7 +36,7 @@ def data(
     ],
     overrides: Overrides = None,
     only: Only = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+    as_json: AsJson = False,
     cite: Annotated[
         bool, typer.Option("--cite", help="Print what to cite for the data, and their licence, instead.")
     ] = False,

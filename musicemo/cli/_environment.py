@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
 from musicemo import registry
-from musicemo.cli._options import Output
+from musicemo.cli._options import AsJson, Output
 
 __all__ = ["add_commands"]
 
@@ -24,7 +24,7 @@ def add_commands(app: typer.Typer) -> None:
 
 
 def environment(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
+    as_json: AsJson = False,
     output: Output = None,
 ) -> None:
     """Describe this installation, to paste into a bug report.
@@ -62,7 +62,7 @@ def _describe() -> dict[str, Any]:
 
 def _broken() -> list[str]:
     """Return what is wrong with each component and plugin that cannot be had."""
-    from musicemo.cli._plugins import problem_of
+    from musicemo.cli._claims import problem_of
 
     found = [claim for kind in registry.GROUPS for claim in registry.claims(kind, disabled=True)]
     problems = {claim: problem_of(claim, check=True) for claim in found}

@@ -12,6 +12,7 @@ from musicemo.cli._completion import complete_experiment, complete_override, com
 
 __all__ = [
     "AllowDifferentTests",
+    "AsJson",
     "Baselines",
     "ComparedRuns",
     "Device",
@@ -91,6 +92,8 @@ Baselines = Annotated[
         show_default=False,
     ),
 ]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead.")]
+
 AllowDifferentTests = Annotated[
     bool, typer.Option("--allow-different-tests", help="Compare runs that were tested on other tracks, too.")
 ]

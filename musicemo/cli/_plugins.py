@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import json
-import textwrap
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from musicemo import registry
-from musicemo._definitions import definition_in, find_definition
-from musicemo._local import LocalCode, is_local
-from musicemo.cli._completion import complete_component
-from musicemo.errors import InputError, nearest
+from musicemo.cli._claims import problem_of, row_of
+from musicemo.cli._options import AsJson
+from musicemo.cli._show_plugin import show
+from musicemo.errors import InputError
 
-__all__ = ["add_commands", "problem_of"]
-
-_Json = Annotated[bool, typer.Option("--json", help="Print JSON instead.")]
-
-#: What a component's table is called in an experiment file.
-_TABLES = {"loss": "tasks.NAME.loss"}
+__all__ = ["add_commands"]
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -32,7 +25,7 @@ def add_commands(app: typer.Typer) -> None:
 
 def plugins(
     context: typer.Context,
-    as_json: _Json = False,
+    as_json: AsJson = False,
     check: Annotated[
         bool, typer.Option("--check", help="Import each, to find those that are broken; exit with 2 if any is.")
     ] = False,
@@ -46,26 +39,12 @@ def plugins(
     found = [claim for kind in registry.GROUPS for claim in registry.claims(kind, disabled=True)]
     problems = [problem_of(claim, check=check) for claim in found]
     if as_json:
-        rows = [_row(claim) | {"problem": problem} for claim, problem in zip(found, problems, strict=True)]
+        rows = [row_of(claim) | {"problem": problem} for claim, problem in zip(found, problems, strict=True)]
         typer.echo(json.dumps(rows, indent=2))
     else:
         _print(found, problems)
     if check and any(problem and not claim.disabled for claim, problem in zip(found, problems, strict=True)):
         raise typer.Exit(InputError.exit_code)
-
-
-def _row(claim: registry.Claim) -> dict[str, Any]:
-    definition = find_definition(claim.entry_point.value)
-    return {
-        "kind": claim.kind,
-        "name": claim.name,
-        "distribution": claim.distribution,
-        "version": claim.version,
-        "defined": claim.entry_point.value,
-        "file": str(definition.file) if definition.file else None,
-        "line": definition.line or None,
-        "summary": definition.summary,
-    }
 
 
 def _print(found: list[registry.Claim], problems: list[str | None]) -> None:
@@ -78,172 +57,9 @@ def _print(found: list[registry.Claim], problems: list[str | None]) -> None:
     for column in ("name", "distribution", "version", "defined", "what it is"):
         table.add_column(column, no_wrap=True)
     for claim, problem in zip(found, problems, strict=True):
-        row = _row(claim)
+        row = row_of(claim)
         told = f"[red]{escape(problem)}[/red]" if problem else escape(row["summary"])
         table.add_row(
             *(escape(row[name]) for name in ("kind", "name", "distribution", "version", "defined")), told
         )
     print_table(Console(highlight=False), table)
-
-
-def problem_of(claim: registry.Claim, *, check: bool) -> str | None:
-    """Return why a component cannot be had, as far as is known; with `check`, after importing it."""
-    if claim.disabled:
-        return "is left out, by --without or MUSICEMO_DISABLE_PLUGINS"
-    if len({str(other) for other in registry.claims(claim.kind) if other.name == claim.name}) > 1:
-        return "is claimed by another distribution too"
-    if claim.incompatible:
-        return f"works with {claim.incompatible} only"
-    problem = find_definition(claim.entry_point.value).problem
-    if problem or not check:
-        return problem or None
-    try:
-        _load(claim)
-    except InputError as error:
-        return str(error)
-    return None
-
-
-def _load(claim: registry.Claim) -> Any:
-    """Import a component and read its signature, or a plugin and its hooks."""
-    component = registry.load(claim.kind, claim.name)
-    if claim.kind != "plugin":
-        _check(claim.kind, claim.name, component)
-        return component
-    try:
-        registry.Hooks().register(component, claim.name)
-    except InputError:
-        raise
-    except Exception as error:  # a stranger's constructor may raise anything
-        raise InputError(f"plugin {claim.name!r} of {claim}: {type(error).__name__}: {error}") from error
-    return component
-
-
-def _check(kind: str, name: str, component: Any) -> None:
-    """Check what can be told of a component without making one."""
-    from musicemo._components import check_declared
-    from musicemo.contracts import PROVIDED
-
-    registry.schema(component, PROVIDED[kind])
-    check_declared(kind, name, component)
-
-
-def show(
-    name: Annotated[
-        str,
-        typer.Argument(
-            help="Of a component or plugin, or the place of one in a file: FILE.py:NAME, which is executed.",
-            show_default=False,
-            autocompletion=complete_component,
-        ),
-    ],
-    kind: Annotated[
-        str | None,
-        typer.Option(
-            metavar="KIND",
-            help=f"{', '.join(registry.GROUPS)}; if several have the name, or a file does not tell.",
-        ),
-    ] = None,
-    as_json: _Json = False,
-) -> None:
-    """Print a component's parameters, as a table to paste into an experiment file."""
-    if kind is not None and kind not in registry.GROUPS:
-        raise InputError(f"--kind {kind}: must be one of {', '.join(registry.GROUPS)}")
-    if is_local(name):
-        row, component = _find_local(name, kind)
-    else:
-        claim = _find(name, kind)
-        row, component = _row(claim), _load(claim)
-    if row["kind"] == "plugin":
-        hooks = sorted(hook for hook in dir(component) if hook.startswith("musicemo_"))
-        text = "\n".join([*_heading(row), "# implements:", *(f"#   {hook}" for hook in hooks)])
-        typer.echo(json.dumps(row | {"hooks": hooks}, indent=2) if as_json else text)
-        return
-    from musicemo.json_schema import component_schema
-
-    schema = component_schema(row["kind"], name, component)
-    typer.echo(json.dumps(row | {"schema": schema}, indent=2) if as_json else _table(row, schema))
-
-
-def _find_local(name: str, kind: str | None) -> tuple[dict[str, Any], Any]:
-    """Execute a file that the user names, and return the row and the class that is in it."""
-    code = LocalCode.find(name, Path.cwd(), {})
-    component = code.load()
-    found = kind or _kind_of(component)
-    if found is None:
-        raise InputError(f"{name}: which kind of component it is does not show; say it with --kind")
-    if found == "plugin":
-        raise InputError(
-            f"{name}: hooks are installed, in a package with an entry point; a file cannot bring them"
-        )
-    _check(found, name, component)
-    definition = definition_in(code.path, code.attribute)
-    row = {"kind": found, "name": name, "distribution": None, "version": None, "defined": str(code)}
-    place = {"file": str(code.path), "line": definition.line or None}
-    return row | place | {"summary": definition.summary}, component
-
-
-def _kind_of(component: Any) -> str | None:
-    """Return which kind of component a class is, as far as that shows."""
-    from torch import nn
-
-    from musicemo.contracts import Weighting
-
-    if not isinstance(component, type):
-        return None
-    if issubclass(component, Weighting):
-        return "weighting"
-    if any(name.startswith("musicemo_") for name in dir(component)):
-        return "plugin"
-    if hasattr(component, "tracks"):
-        return "dataset"
-    if not issubclass(component, nn.Module):
-        return None
-    return "loss" if hasattr(component, "kind") else "model"
-
-
-def _find(name: str, kind: str | None) -> registry.Claim:
-    everyone = [claim for one in ([kind] if kind else registry.GROUPS) for claim in registry.claims(one)]
-    found = [claim for claim in everyone if claim.name == name]
-    if not found:
-        names = sorted({claim.name for claim in everyone})
-        raise InputError(f"nothing is called {name!r}{nearest(name, names)} (musicemo plugins lists all)")
-    kinds = list(dict.fromkeys(claim.kind for claim in found))
-    if len(kinds) > 1:
-        raise InputError(f"{name!r} is the name of a {' and of a '.join(kinds)}; say which with --kind")
-    return found[0]
-
-
-def _heading(row: dict[str, Any]) -> list[str]:
-    place = f"{row['file']}:{row['line']}" if row["file"] else ""
-    origin = f" of {row['distribution']} {row['version']}: {row['defined']}" if row["distribution"] else ""
-    return [
-        f"# {row['summary']}",
-        f"# {row['kind']}{', '.join(filter(None, [origin or ' of your own', place]))}",
-    ]
-
-
-def _table(row: dict[str, Any], schema: dict[str, Any]) -> str:
-    """Return the TOML table with every default; what has none is a comment."""
-    from musicemo import _toml
-    from musicemo.json_schema import in_words
-
-    lines = [
-        *_heading(row),
-        f"[{_TABLES.get(row['kind'], row['kind'])}]",
-        f"type = {_toml.inline(row['name'])}",
-    ]
-    definitions = schema.get("$defs", {})
-    for key, found in schema["properties"].items():
-        if key == "type":
-            continue
-        told = f"{found['description']} " if "description" in found else ""
-        lines += textwrap.wrap(
-            f"{told}({in_words(found, definitions)})", 100, initial_indent="# ", subsequent_indent="# "
-        )
-        default = found.get("default")
-        if default is None:
-            lines.append(f"# {key} = {'# required' if key in schema['required'] else ''}".rstrip())
-        else:
-            lines.append(f"{key} = {_toml.inline(default)}")
-    return "\n".join(lines)
