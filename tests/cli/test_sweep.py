@@ -225,63 +225,67 @@ class Model(fakes.MeanModel):
         super().__init__(input_size=input_size, hidden=hidden)
         warnings.warn("the model is small", stacklevel=1)
 """
-STRANGELY = MATRIX.replace('"model.hidden" = [4, 8]', '"dataset.tracks" = [59, 60]').replace("[2, 3]", "[2]")
+STRANGELY = (
+    MATRIX.replace('"memory"', '"strange"')
+    .replace('type = "means"', 'type = "strange"')
+    .replace('"model.hidden" = [4, 8]', '"dataset.tracks" = [58, 59, 60]')
+    .replace("[2, 3]", "[1]")
+)
 
 
-@pytest.fixture
-def strangers(tmp_path):
-    """Return a folder with a distribution of a dataset that fails, and of components that warn."""
-    folder = tmp_path / "strangers"
-    folder.mkdir()
+@pytest.fixture(scope="module", params=["1", "2"])
+def estranged(request, tmp_path_factory):
+    """Return a folder in which two of three variants failed by a stranger's doing, what was printed, and the jobs."""
+    from launcher import launcher
+
+    folder = tmp_path_factory.mktemp("estranged")
     fakes_module.write_module(folder, "strange", STRANGE)
     points = [("dataset", "strange", "strange:Dataset"), ("model", "strange", "strange:Model")]
     fakes_module.write_distribution(folder, points, name="strange-plugin")
-    return [folder]
+    options = ("--jobs", request.param, "--set", "seeds=[0, 1]")
+    return folder, run(launcher(), folder, *options, text=STRANGELY, path=[folder]), request.param
 
 
-@pytest.mark.parametrize("jobs", ["1", "2"])
-def test_a_strangers_constructor_that_fails_is_told_and_the_others_go_on(jobs, launcher, strangers, tmp_path):
-    text = STRANGELY.replace('"memory"', '"strange"')
-    finished = run(launcher, tmp_path, "--jobs", jobs, "--set", "seeds=[0, 1]", text=text, path=strangers)
+def test_strangers_failures_are_told_once_and_the_others_go_on(estranged):
+    folder, finished, _ = estranged
     assert finished.code == 1, finished.err
     errors = [line for line in finished.err.splitlines() if line.startswith("error: ")]
-    assert len(errors) == 2
-    told = (
-        r"error: small-tracks59-epochs2, seed [01]: dataset 'strange' of strange-plugin 1.0 \(strange:Dataset\) cannot "
-        r"be constructed: KeyError: 'no such table' \(.*strange.py:14\)$"
-    )
-    assert re.match(told, errors[0])
-    assert errors[1].startswith("error: 2 of 4 runs failed: small-tracks59-epochs2, seed ")
+    assert len(errors) == 3
+    assert errors[2].startswith("error: 4 of 6 runs failed: small-tracks58-epochs1, seed ")
     assert "Traceback" not in finished.err
-    assert list(found(tmp_path)) == ["small-tracks60-epochs2"]
+    runs = folder.glob("runs/*/*/results.json")
+    assert [(path.parent.parent.name, results(path.parent)["status"]) for path in runs] == [
+        ("small-tracks60-epochs1", "done")
+    ] * 2
+
+
+def test_a_constructor_that_fails_is_named_with_its_line(estranged):
+    folder, finished, jobs = estranged
+    told = (
+        r"^error: small-tracks59-epochs1, seed [01]: dataset .strange. of strange-plugin 1.0 \(strange:Dataset\) "
+        r"cannot be constructed: KeyError: 'no such table' \(.*strange.py:14\)$"
+    )
+    assert re.search(told, finished.err, re.MULTILINE)
     if jobs == "1":
-        assert (tmp_path / "built.txt").read_text().count("built") == 2  # once an experiment
+        assert (folder / "built.txt").read_text().count("built") == 3  # once an experiment
 
 
-@pytest.mark.parametrize("jobs", ["1", "2"])
-def test_what_nobody_has_foreseen_is_told_with_a_traceback_in_a_file(jobs, launcher, strangers, tmp_path):
-    text = STRANGELY.replace('"memory"', '"strange"').replace("59", "58")
-    finished = run(launcher, tmp_path, "--jobs", jobs, "--set", "seeds=[0, 1]", text=text, path=strangers)
-    assert finished.code == 1, finished.err
-    (path,) = (tmp_path / "runs" / "small-tracks58-epochs2").iterdir()
+def test_what_nobody_has_foreseen_has_its_traceback_in_a_file(estranged):
+    folder, finished, _ = estranged
+    (path,) = (folder / "runs" / "small-tracks58-epochs1").iterdir()
     assert re.search(
-        rf"^error: small-tracks58-epochs2, seed [01]: LookupError: no such row \(traceback in runs/.*{path.name}\)$",
+        rf"^error: small-tracks58-epochs1, seed [01]: LookupError: no such row \(traceback in runs/.*{path.name}\)$",
         finished.err,
         re.MULTILINE,
     )
     assert finished.err.count("no such row") == 1
     assert 'raise LookupError("no such row")' in path.read_text()
-    assert {results(path.parent)["status"] for path in tmp_path.glob("runs/*60*/*/results.json")} == {"done"}
 
 
-@pytest.mark.parametrize("jobs", ["1", "2"])
-def test_what_a_run_is_warned_of_is_shown_once_and_recorded_with_every_run(jobs, launcher, strangers, tmp_path):
-    text = MATRIX.replace('"memory"', '"strange"').replace('type = "means"', 'type = "strange"')
-    text = text.replace("[2, 3]", "[2]")
-    finished = run(launcher, tmp_path, "--jobs", jobs, "--set", "seeds=[0, 1]", text=text, path=strangers)
-    assert finished.code == 0, finished.err
-    runs = [results(path.parent) for path in tmp_path.glob("runs/*/*/results.json")]
-    assert [run["warnings"] for run in runs] == [["the dataset is small", "the model is small"]] * 4
+def test_what_a_run_is_warned_of_is_shown_once_and_recorded_with_every_run(estranged):
+    folder, finished, _ = estranged
+    runs = [results(path.parent) for path in folder.glob("runs/*/*/results.json")]
+    assert [run["warnings"] for run in runs] == [["the dataset is small", "the model is small"]] * 2
     for what in ("dataset", "model"):
         lines = [line for line in finished.err.splitlines() if line.endswith(f"the {what} is small")]
         assert len(lines) == 1
