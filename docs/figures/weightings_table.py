@@ -1,11 +1,12 @@
 """Write the table of docs/weightings.md from the runs of experiments/emotify/weightings.toml.
 
-python docs/figures/weightings_table.py runs
+python docs/figures/weightings_table.py RUNS [TIMED]
 
 A row per variant with finished runs, the best first: the mean over the emotions of Spearman's rho on the test part and
 over seeds, with `musicemo compare`'s 95% interval for other tracks and seeds; what it is above or below `constant`,
 with the interval of that; on how many of the emotions its mean is above constant's; and the seconds of an epoch, the
-median over the runs, which is a fair comparison only of runs that were made side by side.
+median over the runs. TIMED is another folder of runs to take the seconds from: shorter ones of the same file, made one
+after another with nothing beside them.
 """
 
 from __future__ import annotations
@@ -15,21 +16,21 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from musicemo.comparison import Replicates, Row, compare, read_replicates
-from musicemo.runs import RecordedRun
+from musicemo.comparison import Row, compare, read_replicates
+from musicemo.runs import RecordedRun, find_replicates
 
 PREFIX = "weightings-"
 BASELINE = f"{PREFIX}constant"
 
 
-def main(runs: Path) -> None:
+def main(runs: Path, timed: Path) -> None:
     """Print the table."""
     folders = sorted(runs.glob(f"{PREFIX}*"), key=lambda folder: (folder.name != BASELINE, folder.name))
     experiments = [read_replicates(folder, name=folder.name) for folder in folders if _done(folder)]
     found = compare(experiments, baselines=[BASELINE])
     (average,) = (row for row in found.averages if row.metric == "spearman")
     ahead = {one.name: _ahead(one.name, found.rows) for one in experiments}
-    seconds = {one.name: _seconds(one) for one in experiments}
+    seconds = {one.name: _seconds(timed / one.name) for one in experiments}
     print("| weighting | seeds | mean ρ | against `constant` | emotions above it | s an epoch |")
     print("|---|---|---|---|---|---|")
     for score in sorted(average.scores, key=lambda score: -score.mean):
@@ -53,11 +54,11 @@ def _ahead(name: str, rows: Sequence[Row]) -> int:
     return sum(mean[name] > mean[BASELINE] for mean in means)
 
 
-def _seconds(experiment: Replicates) -> float:
+def _seconds(folder: Path) -> float:
     """Return the median over the runs of an epoch's seconds."""
-    read = [RecordedRun.read(directory).results for directory in experiment.directories]
+    read = [RecordedRun.read(directory).results for directory in find_replicates(folder)]
     return statistics.median(results["durations"]["training"] / results["epochs"] for results in read)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), Path(sys.argv[-1]))
