@@ -276,6 +276,42 @@ class Picky(fakes_module.MeanModel):
         }[self.fault]
 
 
+class NoModule:
+    embedding_size = 4
+
+    def __init__(self, *, input_size: int) -> None:
+        self.layer = nn.Linear(input_size, 4)
+
+    def __call__(self, x: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        return self.layer(x.sum(1) / lengths[:, None])
+
+
+class NoLengths(fakes_module.MeanModel):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.dense(x.mean(dim=1))
+
+
+@pytest.mark.parametrize(
+    ("kind", "component", "message"),
+    [
+        ("model", NoModule, "model: model 'odd': is a NoModule; a model is an nn.Module"),
+        (
+            "model",
+            NoLengths,
+            "takes 2 positional arguments but 3 were given .*; it is called with x and lengths",
+        ),
+        ("weighting", NoModule, "weighting.*: is a .*; a weighting is a musicemo.contracts.Weighting"),
+        ("dataset", NoModule, "dataset.*: is a .*; a dataset has targets, rows and tracks()"),
+    ],
+)
+def test_a_component_of_another_make_is_refused(kind, component, message, fakes, tmp_path):
+    def make(**given: object) -> object:
+        return NoModule(input_size=1)
+
+    fakes(kind, "odd", component if kind == "model" else make)
+    assert re.search(message, refused(tmp_path, f"{kind}={{ type = 'odd' }}"))
+
+
 @pytest.mark.parametrize(
     ("fault", "message"),
     [

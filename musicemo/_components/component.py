@@ -12,16 +12,25 @@ from typing import Any
 
 from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
+from torch import nn
 
 from musicemo import registry
 from musicemo._local import LocalCode, told_by_line
-from musicemo.contracts import PROVIDED
+from musicemo.contracts import PROVIDED, Dataset, Weighting
 from musicemo.errors import InputError, MusicemoError, RunError
 
 __all__ = ["Component", "check_declared", "default_component", "make_component", "plain", "table_schema"]
 
 #: Of targets.
 _KINDS = ("regression", "classification")
+
+#: Kind of component -> what one is an instance of, and how that is said.
+_IS: dict[str, tuple[type, str]] = {
+    "dataset": (Dataset, "a dataset has targets, rows and tracks()"),
+    "model": (nn.Module, "a model is an nn.Module"),
+    "loss": (nn.Module, "a loss is an nn.Module"),
+    "weighting": (Weighting, "a weighting is a musicemo.contracts.Weighting"),
+}
 
 
 @dataclass(frozen=True)
@@ -39,14 +48,14 @@ class Component:
         """Construct it with its parameters and those of `provided` that its signature names.
 
         Raises:
-            InputError: the constructor refuses them.
+            InputError: the constructor refuses them, or makes something else than this kind of component.
             RunError: it fails as nobody has foreseen; a stranger's may raise anything.
         """
         named = _signature(self.factory)
         chosen = {name: value for name, value in provided.items() if name in named}
         try:
             with told_by_line():
-                return self.factory(**self.parameters, **chosen)
+                made = self.factory(**self.parameters, **chosen)
         except InputError as error:
             raise InputError(
                 *(f"{self.kind} {self.name!r}: {problem}" for problem in error.problems)
@@ -60,6 +69,10 @@ class Component:
                 f"{self.kind} {self.name!r} of {self._origin} cannot be constructed: {type(error).__name__}: {error} "
                 f"({_line_in(self.factory, error)})"
             ) from error
+        base, said = _IS[self.kind]
+        if not isinstance(made, base):
+            raise InputError(f"{self.kind} {self.name!r}: is a {type(made).__name__}; {said}")
+        return made
 
     @property
     def _origin(self) -> str:

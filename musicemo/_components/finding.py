@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from musicemo import _toml, registry
 from musicemo._components.component import Component, check_declared, table_schema
 from musicemo._local import LocalCode, is_local
 from musicemo._problems import describe_problem
-from musicemo.errors import InputError
+from musicemo.contracts import PROVIDED
+from musicemo.errors import InputError, nearest
 
 __all__ = ["Components"]
 
@@ -75,6 +77,7 @@ class Components:
         except ValidationError as error:
             self._problems += [
                 describe_problem(self._source, key, schema, details, ["type", *ignore])
+                + _filled_in(kind, details)
                 for details in error.errors()
             ]
             return None
@@ -156,3 +159,9 @@ class Components:
         if isinstance(value, dict):
             return {name: self._anchor(inner, (*key, name)) for name, inner in value.items()}
         return value
+
+
+def _filled_in(kind: str, details: ErrorDetails) -> str:
+    """Return a hint where a parameter is asked for that seems meant to be one that the core provides."""
+    near = nearest(str(details["loc"][-1]), PROVIDED[kind]) if details["type"] == "missing" else ""
+    return near and f"{near} That is filled in by musicemo"

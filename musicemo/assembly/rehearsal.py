@@ -77,7 +77,10 @@ def _embed(network: Network, batch: Batch) -> torch.Tensor:
     try:
         embedding = network.backbone(batch.x, batch.lengths)
     except Exception as error:  # a stranger's model may raise anything
-        raise InputError(f"fails on a batch of shape {list(batch.x.shape)}: {_described(error)}") from error
+        hint = "; it is called with x and lengths" if isinstance(error, TypeError) else ""
+        raise InputError(
+            f"fails on a batch of shape {list(batch.x.shape)}: {_described(error)}{hint}"
+        ) from error
     if not isinstance(embedding, torch.Tensor) or list(embedding.shape) != expected:
         found = list(embedding.shape) if isinstance(embedding, torch.Tensor) else type(embedding).__name__
         raise InputError(f"the embedding has shape {found}, where {expected} is expected")

@@ -52,7 +52,6 @@ def check_loss(loss: Any, parameters: Mapping[str, Any] | None = None) -> None:
         kind = contract.given.kind
         with contract.clause("construction", "constructing it", essential=True):
             made = built(contract, component, class_counts=_COUNTS if kind == "classification" else {})
-            require(isinstance(made, nn.Module), f"it is a {type(made).__name__}; a loss is an nn.Module")
         examples = dict(_ratings() if kind == "regression" else _labels())
         _check_values(contract, made, examples)
         _check_repeats(contract, made, *examples["random"])

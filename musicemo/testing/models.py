@@ -71,7 +71,6 @@ def _check(contract: Contract, make: Callable[[int], nn.Module], size: int, leng
     tracks = _tracks(lengths, size)
     with contract.clause("construction", "constructing it", essential=True):
         made = make(0)
-        require(isinstance(made, nn.Module), f"it is a {type(made).__name__}; a model is an nn.Module")
     if isinstance(made, Estimator):
         check_fitted(contract, make, size, lengths)  # type: ignore[arg-type]  # what it makes is an estimator
         return

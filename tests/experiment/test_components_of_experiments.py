@@ -60,6 +60,17 @@ def test_a_component_whose_annotations_cannot_be_read(write, fakes):
     )
 
 
+def test_a_parameter_that_seems_meant_to_be_filled_in(write, fakes):
+    def model(*, input_dim: int, depth: int) -> object:
+        return object()
+
+    fakes("model", "odd", model)
+    assert [problem.partition("model.")[2] for problem in problems(write(), "model={type='odd'}")] == [
+        "input_dim: is required; did you mean 'input_size'? That is filled in by musicemo",
+        "depth: is required",
+    ]
+
+
 def test_a_parameter_without_a_type(write, fakes):
     def model(size=3) -> object:
         return object()
