@@ -53,13 +53,17 @@ def _print(found: list[registry.Claim], problems: list[str | None]) -> None:
 
     from musicemo.cli._style import plain_table, print_table
 
-    table = plain_table("kind")
-    for column in ("name", "distribution", "version", "defined", "what it is"):
+    console = Console(highlight=False)
+    read = (
+        console.is_terminal
+    )  # by somebody: what `plugins show` says is left out, and a sentence fits its column
+    names = ("kind", "name", "distribution", "version", *(() if read else ("defined",)))
+    table = plain_table(names[0])
+    for column in names[1:]:
         table.add_column(column, no_wrap=True)
+    table.add_column("what it is", no_wrap=not read)
     for claim, problem in zip(found, problems, strict=True):
         row = row_of(claim)
         told = f"[red]{escape(problem)}[/red]" if problem else escape(row["summary"])
-        table.add_row(
-            *(escape(row[name]) for name in ("kind", "name", "distribution", "version", "defined")), told
-        )
-    print_table(Console(highlight=False), table)
+        table.add_row(*(escape(row[name]) for name in names), told)
+    print_table(console, table, fold=read)

@@ -30,14 +30,20 @@ def plain_table(first: str, *columns: str, title: str | None = None) -> Table:
     return table
 
 
-def print_table(console: Console, table: Table) -> None:
-    """Print a table in its own width: where a terminal is narrower, it breaks lines, and no number is cut."""
+def print_table(console: Console, table: Table, *, fold: bool = False) -> None:
+    """Print a table in its own width: where a terminal is narrower, it breaks lines, and no number is cut.
+
+    Args:
+        console: where to.
+        table: the table.
+        fold: whether columns that may wrap do, so that the table is as wide as the terminal.
+    """
     title, table.title = table.title, None  # which would be wrapped to the width of the table
     if title:
         console.print(title, style="bold", markup=False, soft_wrap=True)
-    needed = Measurement.get(console, console.options.update(width=_UNBOUNDED), table).maximum
+    needed = Measurement.get(console, console.options.update(width=_UNBOUNDED), table)
     width = console.width
-    console.width = max(width, needed)
+    console.width = max(width, needed.minimum if fold else needed.maximum)
     console.print(table, soft_wrap=False)
     console.width = width
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import tomllib
 
@@ -53,6 +54,23 @@ def test_the_table_says_the_same():
         names = ("kind", "name", "distribution", "version", "defined")
         assert line.split()[:5] == [row[name] for name in names]
         assert line.rstrip().endswith(row["summary"])
+
+
+def test_in_a_terminal_a_sentence_stays_in_its_column(install):
+    sentence = "A network of which more is to be said than a line of a terminal of eighty columns has room for."
+    install("model", "talkative", type("Model", (nn.Module,), {"__doc__": sentence, "__module__": "talkative"}))
+
+    def lines_of(columns):
+        environment = {"FORCE_COLOR": "1", "COLUMNS": str(columns), "TERM": "xterm"}
+        found = CliRunner(env=environment).invoke(make_app(), ["plugins"], catch_exceptions=False)
+        return re.sub(r"\x1b\[[\d;]*m", "", found.stdout).splitlines()
+
+    header, *lines = lines_of(80)
+    assert header.split() == ["kind", "name", "distribution", "version", "what", "it", "is"]
+    place = header.index("what")
+    assert len(lines) > 1
+    assert all(len(line) <= 80 and line[:place].strip() in ("", lines[0][:place].strip()) for line in lines)
+    assert "talkative" in "".join(lines_of(20))
 
 
 def test_nothing_is_imported(install):
