@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import fakes as fakes_module
@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parent / "training"))
 
 from harness import Recorder, load, results_of, run_all, train
 
-from musicemo.contracts import Track
+from musicemo.contracts import GradientWeighting, Track, Weighting
 from musicemo.errors import InputError
 from musicemo.preview import check_experiment
 
@@ -286,6 +286,52 @@ class NoModule:
         return self.layer(x.sum(1) / lengths[:, None])
 
 
+class NoSuper(Weighting):
+    def __init__(self, *, tasks: Sequence[str]) -> None:
+        pass
+
+
+class Vector(Weighting):
+    def combine(self, losses: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        return torch.stack(list(losses.values()))
+
+
+class Number(Weighting):
+    def combine(self, losses: Mapping[str, torch.Tensor]) -> object:
+        return 1.0
+
+
+class Detached(Weighting):
+    def combine(self, losses: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        return torch.stack(list(losses.values())).sum().detach()
+
+
+class FiveWeights(GradientWeighting):
+    def weigh(self, gradients: torch.Tensor, tasks: Sequence[str]) -> torch.Tensor:
+        return torch.ones(5)
+
+
+class Short(GradientWeighting):
+    def aggregate(self, gradients: torch.Tensor, tasks: Sequence[str]) -> torch.Tensor:
+        return gradients[0, :3]
+
+
+@pytest.mark.parametrize(
+    ("weighting", "message"),
+    [
+        (Vector, r"weighting Vector: combine returns shape \[2\]; it returns the objective, a scalar"),
+        (Number, "weighting Number: combine returns float; "),
+        (Detached, "weighting Detached: what combine returns is detached from the losses"),
+        (FiveWeights, r"weigh returns shape \[5\]; it returns a weight per task, here of shape \[2\]"),
+        (Short, r"aggregate returns shape \[3\]; it returns one gradient, here of shape \[\d+\]"),
+    ],
+)
+def test_a_weighting_that_returns_something_else(weighting, message, fakes, tmp_path):
+    fakes("weighting", "odd", weighting)
+    with pytest.raises(InputError, match=message):
+        run_all(tmp_path, "weighting={ type = 'odd' }")
+
+
 class NoLengths(fakes_module.MeanModel):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.dense(x.mean(dim=1))
@@ -301,6 +347,7 @@ class NoLengths(fakes_module.MeanModel):
             "takes 2 positional arguments but 3 were given .*; it is called with x and lengths",
         ),
         ("weighting", NoModule, "weighting.*: is a .*; a weighting is a musicemo.contracts.Weighting"),
+        ("weighting", NoSuper, "weighting 'odd': its constructor does not call super\\(\\).__init__ first"),
         ("dataset", NoModule, "dataset.*: is a .*; a dataset has targets, rows and tracks()"),
     ],
 )
@@ -308,7 +355,7 @@ def test_a_component_of_another_make_is_refused(kind, component, message, fakes,
     def make(**given: object) -> object:
         return NoModule(input_size=1)
 
-    fakes(kind, "odd", component if kind == "model" else make)
+    fakes(kind, "odd", make if component is NoModule and kind != "model" else component)
     assert re.search(message, refused(tmp_path, f"{kind}={{ type = 'odd' }}"))
 
 

@@ -72,6 +72,8 @@ class Component:
         base, said = _IS[self.kind]
         if not isinstance(made, base):
             raise InputError(f"{self.kind} {self.name!r}: is a {type(made).__name__}; {said}")
+        if isinstance(made, nn.Module) and "_modules" not in vars(made):
+            raise InputError(f"{self.kind} {self.name!r}: its constructor does not call super().__init__ first")
         return made
 
     @property

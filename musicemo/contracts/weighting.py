@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from musicemo.errors import InputError
 from musicemo.gradients import TaskGradients, WeightTrace
 
 __all__ = ["GradientWeighting", "Step", "Weighting"]
@@ -71,11 +72,25 @@ class Weighting(nn.Module):
             loss.grad = None
             loss.retain_grad()
         objective = self.combine(losses)
+        self._expect("combine", objective, (), "the objective, a scalar tensor")
+        if traced and not objective.requires_grad:
+            raise InputError(
+                f"weighting {type(self).__name__}: what combine returns is detached from the losses"
+            )
         step.scale(objective).backward()  # type: ignore[no-untyped-call]  # torch leaves backward untyped
         derivatives = [loss.grad for loss in traced if loss.grad is not None]
         if len(derivatives) == len(losses):
             self.trace.add(losses, torch.stack(derivatives) / step.scale(torch.ones_like(derivatives[0])))
         return objective
+
+    def _expect(self, method: str, found: object, shape: Sequence[int], what: str) -> None:
+        """Refuse what an overridden method returns, unless it is a tensor of that shape."""
+        if not isinstance(found, Tensor) or tuple(found.shape) != tuple(shape):
+            told = f"shape {list(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
+            raise InputError(
+                f"weighting {type(self).__name__}: {method} returns {told}; it returns {what}, here of shape "
+                f"{list(shape)}"
+            )
 
     def scalars(self) -> dict[str, float]:
         """Return what to record each epoch: ``weight/<task>``, by default the epoch's mean, and other state."""
@@ -104,6 +119,7 @@ class GradientWeighting(Weighting):
     def aggregate(self, gradients: Tensor, tasks: Sequence[str]) -> Tensor:
         """Return one gradient `[parameters]` from the tasks' `[tasks, parameters]`."""
         weights = self.weigh(gradients, tasks)
+        self._expect("weigh", weights, gradients.shape[:1], "a weight per task")
         self.trace.add(tasks, weights)
         return weights @ gradients
 
@@ -115,5 +131,7 @@ class GradientWeighting(Weighting):
             peak = float(torch.maximum(high, -low))
             usable = 0 < peak < math.inf  # of what is not finite, the sum is not either: the step is not taken
             with torch.no_grad():
-                found.accumulate(self.aggregate(found.rows, tuple(losses)) if usable else found.rows.sum(dim=0))
+                way = self.aggregate(found.rows, tuple(losses)) if usable else found.rows.sum(dim=0)
+                self._expect("aggregate", way, found.rows.shape[1:], "one gradient")
+                found.accumulate(way)
         return torch.stack(list(losses.values())).sum().detach()
