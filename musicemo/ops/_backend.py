@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 
@@ -15,6 +17,16 @@ __all__ = ["rank_state", "rank_vjp", "sort_state", "sort_vjp"]
 def has_kernels(tensor: torch.Tensor) -> bool:
     """Whether the kernels reach the tensor's memory."""
     return tensor.device.type == "cpu"
+
+
+def gradient_rows(grad: torch.Tensor) -> Any:
+    """Return a gradient `[rows, n]` for the kernels, None where they do not reach it."""
+    if not has_kernels(grad):
+        return None
+    try:
+        return as_rows(grad)
+    except RuntimeError:  # a batched tensor (vmap over backward passes) has no memory of its own
+        return None
 
 
 def rank_state(
@@ -39,21 +51,17 @@ def rank_vjp(
     grad: torch.Tensor, order: torch.Tensor, ranks: torch.Tensor, scale: float, kl: bool
 ) -> torch.Tensor:
     """Return the product of `grad`, contiguous, with the Jacobian of the soft ranks; "l2" ignores `ranks`."""
-    if has_kernels(grad):
-        try:
-            g = as_rows(grad)
-        except RuntimeError:  # a batched tensor (vmap over backward passes) has no memory of its own
-            pass
-        else:
-            o, r, p = as_rows(order), as_rows(ranks) if kl else g, np.empty_like(g)
+    g = gradient_rows(grad)
+    if g is None:
+        return _portable.rank_vjp(grad, order, ranks if kl else None, scale)
+    o, r, p = as_rows(order), as_rows(ranks) if kl else g, np.empty_like(g)
 
-            def rows(first: int, stop: int) -> int:
-                answer: int = _rank_kernels.rank_vjp_rows(o, g, r, p, first, stop, scale, kl)
-                return answer
+    def rows(first: int, stop: int) -> int:
+        answer: int = _rank_kernels.rank_vjp_rows(o, g, r, p, first, stop, scale, kl)
+        return answer
 
-            over_rows(rows, *g.shape)
-            return as_tensor(p, grad.shape)
-    return _portable.rank_vjp(grad, order, ranks if kl else None, scale)
+    over_rows(rows, *g.shape)
+    return as_tensor(p, grad.shape)
 
 
 def sort_state(
@@ -92,18 +100,14 @@ def sort_vjp(
 def _sort_vjp(
     grad: torch.Tensor, order: torch.Tensor, values: torch.Tensor, kl: bool, descending: bool
 ) -> torch.Tensor:
-    if has_kernels(grad):
-        try:
-            g = as_rows(grad)
-        except RuntimeError:  # a batched tensor (vmap over backward passes) has no memory of its own
-            pass
-        else:
-            o, x, p = as_rows(order), as_rows(values), np.empty_like(g)
+    g = gradient_rows(grad)
+    if g is None:
+        return _portable.sort_vjp(grad, order, values, kl, descending)
+    o, x, p = as_rows(order), as_rows(values), np.empty_like(g)
 
-            def rows(first: int, stop: int) -> int:
-                answer: int = _sort_kernels.sort_vjp_rows(o, g, x, p, first, stop, kl, descending)
-                return answer
+    def rows(first: int, stop: int) -> int:
+        answer: int = _sort_kernels.sort_vjp_rows(o, g, x, p, first, stop, kl, descending)
+        return answer
 
-            over_rows(rows, *g.shape)
-            return as_tensor(p, grad.shape)
-    return _portable.sort_vjp(grad, order, values, kl, descending)
+    over_rows(rows, *g.shape)
+    return as_tensor(p, grad.shape)
