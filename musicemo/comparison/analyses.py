@@ -18,7 +18,8 @@ def analyse_replicates(found: Replicates, rows: Sequence[Row], settings: Evaluat
 
     ``reliability``: the ceilings are those of the ratings, ``reached`` is the share of them that `rows` have.
     ``controlled``: where the target that is controlled for is itself a task, since the tracks' groups are read from
-    the predictions; each fold's baseline is that of its own training part, in the first seed's runs.
+    the predictions; each fold's baseline is that of its own training part, in the first seed's runs. ``calibration``:
+    means over the runs, each of which has a map of its own, so that there is none here.
 
     Args:
         found: the replicates.
@@ -26,11 +27,12 @@ def analyse_replicates(found: Replicates, rows: Sequence[Row], settings: Evaluat
         settings: the experiment's table ``[evaluation]``.
     """
     runs = [RecordedRun.read(path) for path in found.replicates[0].directories.values()]
-    both = {
+    every = {
         "reliability": _reliability(found, runs[0], rows),
         "controlled": _controlled(found, runs, settings),
+        "calibration": _calibration(found),
     }
-    return {name: value for name, value in both.items() if value}
+    return {name: value for name, value in every.items() if value}
 
 
 def _reliability(found: Replicates, run: RecordedRun, rows: Sequence[Row]) -> dict[str, Any]:
@@ -68,6 +70,28 @@ def _controlled(found: Replicates, runs: Sequence[RecordedRun], settings: Evalua
         if (scores := controlled_scores(every, groups, alone[name], settings)) is not None:
             tasks[name] = scores
     return {"by": settings.control, "parts": {found.part: tasks}} if tasks else {}
+
+
+def _calibration(found: Replicates) -> dict[str, Any]:
+    runs = [RecordedRun.read(path).results.get("calibration") or {} for path in found.directories]
+    tasks: dict[str, Any] = {}
+    for name in runs[0].get("tasks", {}):
+        of_runs = [run.get("tasks", {}).get(name, {"skipped": "it is not in every run"}) for run in runs]
+        if skipped := [task["skipped"] for task in of_runs if "skipped" in task]:
+            tasks[name] = {"skipped": skipped[0]}
+            continue
+        parts = [task["parts"][found.part] for task in of_runs]
+        metrics = {
+            metric: {end: _mean([part[metric][end] for part in parts]) for end in ("before", "after")}
+            for metric in parts[0]
+        }
+        tasks[name] = {"parts": {found.part: metrics}}
+    return {"method": runs[0]["method"], "tasks": tasks} if tasks else {}
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if len(known) == len(values) else None
 
 
 def _task_of(run: RecordedRun, target: str | None) -> str | None:

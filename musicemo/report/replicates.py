@@ -20,7 +20,7 @@ from musicemo.evaluation import (
     finite,
 )
 from musicemo.report import scores
-from musicemo.report.extras import analysis_sections
+from musicemo.report.analyses import analysis_sections
 from musicemo.report.page import Block, Cell, Charts, Notice, Section, Table, Tables, Text
 from musicemo.report.words import PARTS, interval, number, plural
 from musicemo.runs import RecordedRun
@@ -56,7 +56,7 @@ def replicate_sections(runs: Sequence[RecordedRun], part: str, notices: list[Not
         metrics = {name: task.metrics() for name, task in pooled.tasks.items() if task.kind == "classification"}
         tables = list(scores.classes(metrics))
         sections.append(Section("Classes", [Charts(charts, note=scores.CONFUSION + counted), Tables(tables)]))
-    analyses = analysis_sections(analyse_replicates(found, rows, settings))
+    analyses = analysis_sections(analyse_replicates(found, rows, settings), part)
     return [*sections, scores.worst_tracks(combined), *analyses]
 
 

@@ -8,6 +8,7 @@ from musicemo import __version__
 from musicemo.errors import InputError
 from musicemo.evaluation import Evaluation
 from musicemo.report import context, curves, scores
+from musicemo.report.analyses import analysis_sections
 from musicemo.report.extras import extra_sections
 from musicemo.report.gradients import gradient_blocks
 from musicemo.report.page import Block, Charts, Notice, Page, Section, Tables, Text
@@ -81,7 +82,7 @@ def _results(runs: Sequence[RecordedRun], notices: list[Notice]) -> list[Section
     classes = list(scores.classes(metrics))
     blocks: list[Block] = [Charts(confusions, note=scores.CONFUSION)] if confusions else []
     found.append(Section("Classes", [*blocks, *([Tables(classes)] if classes else [])]))
-    return [*found, scores.worst_tracks(evaluation)]
+    return [*found, scores.worst_tracks(evaluation), *analysis_sections(run.results, part)]
 
 
 def _others(run: RecordedRun) -> Section:

@@ -96,3 +96,17 @@ def test_the_share_of_the_ceiling_is_of_all_folds_as_one(tmp_path):
 def test_what_is_no_task_cannot_be_controlled_for_afterwards(tmp_path):
     settings = SETTINGS.model_copy(update={"control": "country"})
     assert analyse_replicates(*read(tmp_path, [TARGET]), settings) == {}
+
+
+def test_calibration_is_a_mean_over_the_runs(tmp_path):
+    changes = {"rmse": {"before": 2.0, "after": 1.0}, "ccc": {"before": None, "after": 0.5}}
+    more = {
+        "calibration": {
+            "method": "affine",
+            "tasks": {"valence": {"map": {}, "parts": {"test": changes}}, "energy": {"skipped": "too few"}},
+        }
+    }
+    found = analyse_replicates(*read(tmp_path, [TARGET], **more), SETTINGS)["calibration"]
+    assert found["method"] == "affine"
+    assert found["tasks"]["valence"]["parts"]["test"] == changes
+    assert found["tasks"]["energy"] == {"skipped": "too few"}

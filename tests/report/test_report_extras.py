@@ -52,39 +52,6 @@ def test_where_weights_came_from(read):
         assert text in page.text
 
 
-@pytest.mark.parametrize(
-    ("key", "found", "texts"),
-    [
-        (
-            "reliability",
-            {
-                "valence": {
-                    "raters": 12,
-                    "reliability": {"value": 0.8123, "low": 0.7, "high": 0.9},
-                    "share": 0.5,
-                }
-            },
-            ["Reliability of the ratings", "0.812", "[0.70, 0.90]", "0.500", "raters", "12"],
-        ),
-        (
-            "controlled",
-            {"genre": "genre", "tasks": {"valence": {"within": {"value": -0.25}, "share": None}}},
-            ["Genre-controlled scores", "−0.250", "within", "genre"],
-        ),
-        (
-            "calibration",
-            {"valence": {"before": {"rmse": {"value": 0.5}}, "method": "isotonic", "knots": [1, 2.5]}},
-            ["Calibration", "0.500", "before"],
-        ),
-        ("calibration", {"valence": {"slope": 0.5, "knots": [1, 2.5]}}, ["valence: slope", "1, 2.500"]),
-    ],
-)
-def test_scores_that_are_held_to_more_than_their_value(read, key, found, texts):
-    page = read(**{key: found})
-    for text in texts:
-        assert text in page.text
-
-
 def test_a_variant_names_its_axes(read):
     page = read(variant={"model.type": "lstm"})
     assert "model.type" in page.texts["dt"]
