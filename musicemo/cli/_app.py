@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+import traceback
 import warnings
 from collections.abc import Sequence
 from typing import Annotated, NoReturn
@@ -35,6 +36,8 @@ from musicemo.errors import InputError, MusicemoError
 __all__ = ["main"]
 
 _INTERRUPTED = 130
+
+_REPORT = " (if none of them is of code of yours, musicemo environment prints what a bug report needs)"
 
 _EPILOG = "Start with: musicemo run experiments/multitask.toml"
 
@@ -110,6 +113,15 @@ def main() -> NoReturn:
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(_interrupted())
+    except Exception as error:
+        traceback.print_exception(error)
+        what = "".join(traceback.format_exception_only(error)).strip()
+        say(
+            "error",
+            "bold red",
+            f"{what}: nobody has foreseen this; the lines above say where it happened{_REPORT}",
+        )
+        sys.exit(1)
     except SystemExit as end:  # typer makes one of an interruption that reaches it
         sys.exit(_interrupted() if end.code == _INTERRUPTED else end.code)
     sys.exit(0)

@@ -282,6 +282,15 @@ def test_what_nobody_has_foreseen_has_its_traceback_in_a_file(estranged):
     assert 'raise LookupError("no such row")' in path.read_text()
 
 
+def test_other_commands_end_with_what_nobody_has_foreseen(estranged, launcher):
+    folder, _, _ = estranged
+    finished = launcher.run("data", "small.toml", "--only", "tracks=58", folder=folder, path=[folder])
+    assert finished.code == 1
+    first, *_, last = (line for line in finished.err.splitlines() if not line.startswith("warning: "))
+    assert first.startswith("Traceback")
+    assert last.startswith("error: LookupError: no such row: nobody has foreseen this")
+
+
 def test_what_a_run_is_warned_of_is_shown_once_and_recorded_with_every_run(estranged):
     folder, finished, _ = estranged
     runs = [results(path.parent) for path in folder.glob("runs/*/*/results.json")]
