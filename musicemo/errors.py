@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import traceback
 from collections.abc import Iterable
 from typing import ClassVar
 
-__all__ = ["InputError", "MusicemoError", "RunError", "nearest"]
+__all__ = ["InputError", "MusicemoError", "RunError", "describe", "nearest"]
 
 
 class MusicemoError(Exception):
@@ -38,3 +39,18 @@ def nearest(name: str, choices: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the choice closest to `name`, or an empty string."""
     close = difflib.get_close_matches(name, list(choices), n=1, cutoff=0.5)
     return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def describe(error: BaseException, package: str | None = None, where: str | None = None) -> str:
+    """Return ``Type: message (file:line)`` of an error that a component raised.
+
+    Args:
+        error: the error.
+        package: whose innermost line is named, if the error came through it; otherwise the innermost of all is.
+        where: what to name instead.
+    """
+    frames = list(traceback.walk_tb(error.__traceback__))
+    own = [one for one in frames if one[0].f_globals.get("__name__", "").partition(".")[0] == package]
+    for frame, line in (own or frames)[-1:]:
+        where = where or f"{frame.f_code.co_filename}:{line}"
+    return f"{type(error).__name__}: {error}" + (f" ({where})" if where else "")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from torch import nn
 from musicemo import registry
 from musicemo._local import LocalCode, told_by_line
 from musicemo.contracts import PROVIDED, Dataset, Weighting
-from musicemo.errors import InputError, MusicemoError, RunError
+from musicemo.errors import InputError, MusicemoError, RunError, describe
 
 __all__ = ["Component", "check_declared", "default_component", "make_component", "plain", "table_schema"]
 
@@ -65,9 +64,9 @@ class Component:
         except (TypeError, ValueError, ImportError) as error:
             raise InputError(f"{self.kind} {self.name!r}: {error}") from error
         except (Exception, SystemExit) as error:
+            package = str(getattr(self.factory, "__module__", "")).partition(".")[0]
             raise RunError(
-                f"{self.kind} {self.name!r} of {self._origin} cannot be constructed: {type(error).__name__}: {error} "
-                f"({_line_in(self.factory, error)})"
+                f"{self.kind} {self.name!r} of {self._origin} cannot be constructed: {describe(error, package)}"
             ) from error
         base, said = _IS[self.kind]
         if not isinstance(made, base):
@@ -128,15 +127,6 @@ def table_schema(factory: Any, kind: str) -> type[BaseModel]:
 @functools.cache
 def _signature(factory: Any) -> frozenset[str]:
     return frozenset(inspect.signature(factory).parameters)
-
-
-def _line_in(factory: Any, error: BaseException) -> str:
-    """Return ``file:line`` of the innermost line of a component's own package that an error came through."""
-    package = str(getattr(factory, "__module__", "")).partition(".")[0]
-    frames = list(traceback.walk_tb(error.__traceback__))
-    own = [found for found in frames if found[0].f_globals.get("__name__", "").partition(".")[0] == package]
-    frame, line = (own or frames)[-1]
-    return f"{frame.f_code.co_filename}:{line}"
 
 
 def plain(value: Any) -> Any:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import traceback
 
 import torch
 
 from musicemo._local import line_of
 from musicemo.contracts import Weighting
 from musicemo.data import Batch
-from musicemo.errors import InputError
+from musicemo.errors import InputError, describe
 from musicemo.experiment import Experiment
 from musicemo.training import Network, Objective
 
@@ -57,7 +56,9 @@ def rehearse(experiment: Experiment, network: Network, objective: Objective, bat
         except InputError:
             raise
         except Exception as error:  # a stranger's loss may raise anything
-            raise InputError(f"a loss fails on {len(batch.x)} tracks: {_described(error)}") from error
+            raise InputError(
+                f"a loss fails on {len(batch.x)} tracks: {describe(error, where=line_of(error))}"
+            ) from error
 
 
 def _check_padding(network: Network, batch: Batch, embedding: torch.Tensor) -> None:
@@ -79,15 +80,9 @@ def _embed(network: Network, batch: Batch) -> torch.Tensor:
     except Exception as error:  # a stranger's model may raise anything
         hint = "; it is called with x and lengths" if isinstance(error, TypeError) else ""
         raise InputError(
-            f"fails on a batch of shape {list(batch.x.shape)}: {_described(error)}{hint}"
+            f"fails on a batch of shape {list(batch.x.shape)}: {describe(error, where=line_of(error))}{hint}"
         ) from error
     if not isinstance(embedding, torch.Tensor) or list(embedding.shape) != expected:
         found = list(embedding.shape) if isinstance(embedding, torch.Tensor) else type(embedding).__name__
         raise InputError(f"the embedding has shape {found}, where {expected} is expected")
     return embedding
-
-
-def _described(error: Exception) -> str:
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    where = line_of(error) or f"{frame.filename}:{frame.lineno}"
-    return f"{type(error).__name__}: {error} ({where})"

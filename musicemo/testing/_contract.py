@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pickle
 import tomllib
-import traceback
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,7 +18,7 @@ from torch import Tensor, nn
 from musicemo import _toml, registry
 from musicemo._components import Component, make_component
 from musicemo.contracts import PROVIDED
-from musicemo.errors import InputError, MusicemoError
+from musicemo.errors import InputError, MusicemoError, describe
 from musicemo.training.randomness import random_state, restore_random_state, seed_everything
 
 __all__ = ["Contract", "ContractError", "require"]
@@ -107,9 +106,7 @@ class Contract:
         except _Broken as broken:
             self.problems[name] = str(broken)
         except Exception as error:  # whatever a stranger's component raises
-            frame = traceback.extract_tb(error.__traceback__)[-1]
-            told = f"{type(error).__name__}: {error} ({frame.filename}:{frame.lineno})"
-            self.problems[name] = f"{doing} raises {told}"
+            self.problems[name] = f"{doing} raises {describe(error)}"
         if essential and name in self.problems:
             raise _Broken
 
