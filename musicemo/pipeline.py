@@ -128,24 +128,16 @@ class _Replicate:
             self.experiment, self.tracks, self.split, self.seed, self.device, self.overfit_batches, source
         )
         label = f"seed{self.seed}" + ("" if self.fold is None else f"-fold{self.fold}")
+        begun = directory is not None
         directory = directory or RunDirectory.create(runs, name, label)
-        run = Run(
-            directory=directory.path,
-            name=name,
-            seed=self.seed,
-            settings=resolved,
-            toml=_toml.write(resolved),
-            tracks=self.tracks,
-            split=self.split,
-            features=made.features,
-            network=made.network,
-            weighting=made.weighting,
-            device=self.device,
-            epochs=made.training.epochs,
-            stopping=Stopping(made.training.early_stopping, list(self.experiment.tasks)),
-            transfer=made.transfer,
-        )
-        trainer = Trainer(run, made.training, made.objective, made.batches, made.scaling, hooks)
+        try:
+            run, trainer = self._prepare(made, directory, name, resolved, hooks)
+        except (
+            BaseException
+        ):  # an interruption, too: it takes a second or two, and leaves nothing to be continued
+            if not begun:
+                directory.discard()
+            raise
         known: dict[str, Any] = {
             "name": name,
             "seed": self.seed,
@@ -166,6 +158,27 @@ class _Replicate:
             warn_of_leaks(self.tracks, self.split, made.features)
             self._train(run, trainer, directory, hooks, results)
         return Outcome(self.seed, self.fold, directory.path, results)
+
+    def _prepare(
+        self, made: Assembly, directory: RunDirectory, name: str, resolved: dict[str, Any], hooks: Hooks
+    ) -> tuple[Run, Trainer]:
+        run = Run(
+            directory=directory.path,
+            name=name,
+            seed=self.seed,
+            settings=resolved,
+            toml=_toml.write(resolved),
+            tracks=self.tracks,
+            split=self.split,
+            features=made.features,
+            network=made.network,
+            weighting=made.weighting,
+            device=self.device,
+            epochs=made.training.epochs,
+            stopping=Stopping(made.training.early_stopping, list(self.experiment.tasks)),
+            transfer=made.transfer,
+        )
+        return run, Trainer(run, made.training, made.objective, made.batches, made.scaling, hooks)
 
     def _source(self, runs: Path) -> Path | None:
         """Return the checkpoint to begin with."""

@@ -29,7 +29,7 @@ class Progress:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
         self._title, self._unit = title, unit
-        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._console = Console(stderr=True, emoji=False, highlight=False, soft_wrap=True)
         self._bar = Progress(
             TextColumn(title, markup=False),
             BarColumn(),

@@ -114,7 +114,7 @@ def _print(entries: Sequence[_Entry]) -> None:
     if len(entries) > 1:
         table.add_row("all", str(sum(entry.files for entry in entries)), _readable(_total(entries)), "")
     if entries:
-        print_table(Console(highlight=False), table)
+        print_table(Console(emoji=False, highlight=False), table)
 
 
 def _remove(entry: _Entry) -> None:

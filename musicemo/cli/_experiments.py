@@ -42,7 +42,7 @@ def validate(
     from musicemo.experiment import load_experiments
     from musicemo.preview import check_experiment
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(emoji=False, highlight=False, soft_wrap=True)
     loaded: list[Experiment] = []
     problems: list[str] = []
     for file in experiments:
@@ -95,7 +95,7 @@ def show(experiment: ExperimentFile, overrides: Overrides = None, only: Only = N
         _list([first, *others])
         return
     text = _toml.write(first.resolved(), first.source)
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(emoji=False, highlight=False, soft_wrap=True)
     if console.is_terminal:
         console.print(Syntax(text, "toml", background_color="default"))
     else:
@@ -115,7 +115,7 @@ def _list(variants: Sequence[Experiment]) -> None:
     for variant in variants:
         values = (str(value) for value in variant.variant.values())
         table.add_row(variant.name, *values, str(len(variant.replicates())))
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(emoji=False, highlight=False, soft_wrap=True)
     print_table(console, table)
     axes = " ".join(f"--only {axis}=VALUE" for axis in variants[0].variant)
     console.print(f"\n{len(variants)} variants; {axes} shows one with its keys", markup=False)

@@ -87,7 +87,7 @@ def _print(report: ExtractionReport, out: Path) -> None:
 
     from musicemo.cli._style import plain_table
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(emoji=False, highlight=False, soft_wrap=True)
     pace = f" in {report.seconds:.1f} s, {report.done / report.seconds:.1f} a second" if report.done else ""
     text = f"{out}: {report.done} songs extracted{pace}; {report.skipped} were there; {len(report.failures)} failed"
     console.print(text, markup=False)

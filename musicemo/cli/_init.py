@@ -90,7 +90,7 @@ def init(
 def _print(file: Path, draft: Draft) -> None:
     from rich.console import Console
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(emoji=False, highlight=False, soft_wrap=True)
     sizes = ", ".join(f"{count} {part}" for part, count in draft.parts.items())
     lines = [
         f"{file}: {', '.join(draft.tasks)} from {sum(draft.parts.values())} tracks, read by {draft.dataset}",

@@ -53,10 +53,10 @@ def emit_tables(draw: Callable[[Console], None], output: Path | None) -> None:
     from rich.console import Console
 
     if output is None:
-        draw(Console(highlight=False, soft_wrap=True))
+        draw(Console(emoji=False, highlight=False, soft_wrap=True))
         return
     text = io.StringIO()
-    draw(Console(file=text, width=_WIDTH, highlight=False, soft_wrap=True))
+    draw(Console(file=text, width=_WIDTH, emoji=False, highlight=False, soft_wrap=True))
     emit(text.getvalue(), output)
 
 
@@ -64,6 +64,6 @@ def say(what: str, style: str, text: str) -> None:
     """Print a line on standard error: ``error: TEXT``."""
     from rich.console import Console
 
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console = Console(stderr=True, emoji=False, highlight=False, soft_wrap=True)
     console.print(f"{what}:", style=style, end=" ")
     console.print(text, markup=False)

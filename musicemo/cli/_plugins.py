@@ -53,7 +53,7 @@ def _print(found: list[registry.Claim], problems: list[str | None]) -> None:
 
     from musicemo.cli._style import plain_table, print_table
 
-    console = Console(highlight=False)
+    console = Console(emoji=False, highlight=False)
     read = (
         console.is_terminal
     )  # by somebody: what `plugins show` says is left out, and a sentence fits its column

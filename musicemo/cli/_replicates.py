@@ -33,7 +33,7 @@ def print_replicates(
     name: str, outcomes: Sequence[Outcome], settings: EvaluationSettings, *, overfit: bool = False
 ) -> None:
     """Print each metric's mean and standard deviation over seeds, and the leading one's intervals."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(emoji=False, highlight=False, soft_wrap=True)
     part = next(part for part in ("test", "val", "train") if part in outcomes[0].results["metrics"])
     if overfit:
         print_spread(console, name, part, [outcome.results["metrics"][part] for outcome in outcomes])

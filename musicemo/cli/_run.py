@@ -107,7 +107,7 @@ def _preview(experiments: Sequence[Experiment], device: str | None, overfit_batc
         check_experiment(experiment, device=device, overfit_batches=overfit_batches, steps=_STEPS)
         for experiment in experiments
     ]
-    print_dry_run(Console(highlight=False, soft_wrap=True), previews, jobs)
+    print_dry_run(Console(emoji=False, highlight=False, soft_wrap=True), previews, jobs)
 
 
 def _show_side_by_side(sweep: Sweep, runs: Path, hooks: Hooks, tally: _Tally) -> None:

@@ -16,7 +16,7 @@ __all__ = ["print_summary"]
 
 def print_summary(dataset: str, method: str, summary: Summary) -> None:
     """Print a summary."""
-    console = Console(highlight=False)
+    console = Console(emoji=False, highlight=False)
     console.print(
         f"[bold]{dataset}[/bold]: {summary.tracks} labelled tracks, {summary.unlabelled} without a label for any task, "
         f"{summary.feature_rows} feature rows",

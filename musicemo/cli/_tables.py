@@ -36,7 +36,7 @@ _A_LINE = 3
 
 def print_outcome(outcome: Outcome, *, overfit: bool) -> None:
     """Print what one replicate reached on the test part, or on what it has of it."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(emoji=False, highlight=False, soft_wrap=True)
     results = outcome.results
     part = _part(results)
     what = {"test": "Test part", "val": "Validation part", "train": "Training part"}[part]
@@ -103,14 +103,14 @@ def print_line(name: str, outcome: Outcome) -> None:
             mean = number(statistics.mean(known) if known else None)
             scores.append(f"mean {METRIC_TITLES[leading]} of {len(tasks)} tasks {mean}")
     epochs = f"epoch {results['best_epoch']} of {results['epochs']}"
-    Console(highlight=False, soft_wrap=True).print(
+    Console(emoji=False, highlight=False, soft_wrap=True).print(
         f"{name}: {', '.join(scores)} ({part} part, {epochs}; {when})", markup=False
     )
 
 
 def print_variants(experiments: Sequence[tuple[str, Sequence[Outcome]]]) -> None:
     """Print mean and standard deviation over each experiment's replicates, a line for each task."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(emoji=False, highlight=False, soft_wrap=True)
     finished = [(name, outcomes) for name, outcomes in experiments if outcomes]
     if not finished:
         return

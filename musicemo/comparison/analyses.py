@@ -17,8 +17,8 @@ def analyse_replicates(found: Replicates, rows: Sequence[Row], settings: Evaluat
     """Return what one run's results have (see `musicemo.analyses.analyse_evaluations`), of all seeds and folds as one.
 
     ``reliability``: the ceilings are those of the ratings, ``reached`` is the share of them that `rows` have.
-    ``controlled``: where the target that is controlled for is itself a task, since the tracks' groups are read from
-    the predictions; each fold's baseline is that of its own training part, in the first seed's runs. ``calibration``:
+    ``controlled``: where a task has the name of what is controlled for, since the tracks' groups are read from the
+    predictions; each fold's baseline is that of its own training part, in the first seed's runs. ``calibration``:
     means over the runs, each of which has a map of its own, so that there is none here.
 
     Args:
@@ -44,7 +44,7 @@ def _reliability(found: Replicates, run: RecordedRun, rows: Sequence[Row]) -> di
             if (score := scores.get((task, metric))) is not None:
                 ceiling = reliability[metric]["ceiling"]
                 ends = {"value": score.mean, "low": score.low, "high": score.high}
-                reached = {name: finite(end / ceiling) for name, end in ends.items()}
+                reached = {name: finite(end / ceiling) if ceiling else None for name, end in ends.items()}
                 tasks[task][metric] = reliability[metric] | {"reached": {found.part: reached}}
     return tasks
 
@@ -95,11 +95,8 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 
 def _task_of(run: RecordedRun, target: str | None) -> str | None:
-    """Return the classification of a target, where there is one."""
-    for name, task in run.tasks.items():
-        if task["kind"] == "classification" and task.get("target", name) == target:
-            return name
-    return None
+    """Return the classification of that name, which is what a run itself controls for before any target."""
+    return target if run.tasks.get(target or "", {}).get("kind") == "classification" else None
 
 
 def _labels(evaluation: Evaluation, task: str) -> dict[str, str]:

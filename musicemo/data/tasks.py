@@ -144,6 +144,10 @@ def make_task(name: str, settings: TaskSettings, targets: Sequence[Target]) -> T
             f"the dataset declares no target {wanted!r}{nearest(wanted, by_name)} (targets: {known})"
         )
     target = by_name[wanted]
+    if target.kind not in ("regression", "classification"):
+        raise InputError(
+            f"the dataset declares {wanted!r} as a {target.kind!r}; a target is a regression or a classification"
+        )
     if target.kind == "regression":
         if settings.classes:
             raise InputError(f"{wanted!r} is a regression target, so it has no classes to merge or drop")
@@ -162,7 +166,10 @@ def make_task(name: str, settings: TaskSettings, targets: Sequence[Target]) -> T
     merged = {old: settings.classes.get(old, old) or None for old in target.classes}
     kept = tuple(sorted({new for new in merged.values() if new}))
     if len(kept) < 2:
+        if not target.classes:
+            raise InputError(f"the dataset declares no classes of {wanted!r}; at least 2 are needed")
+        plural = "" if len(kept) == 1 else "es"
         raise InputError(
-            f"{wanted!r} keeps {len(kept)} class after merging and dropping; at least 2 are needed"
+            f"{wanted!r} keeps {len(kept)} class{plural} after merging and dropping; at least 2 are needed"
         )
     return Task(name, wanted, target.kind, classes=kept, merged=merged)

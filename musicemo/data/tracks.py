@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from musicemo.contracts import Dataset, Target, Track
 from musicemo.data.tasks import Task, TaskSettings, make_task
 from musicemo.errors import InputError
 
-__all__ = ["Tracks", "collect", "first_of", "misdeclared"]
+__all__ = ["Tracks", "collect", "first_of", "misdeclared", "misyielded"]
 
 _SHOWN = 20
 
@@ -111,6 +111,8 @@ def collect(dataset: Dataset, tasks: Sequence[Task], *, restrict: bool = True) -
     seen: set[str] = set()
     declared = {target.name for target in dataset.targets}
     everyone = list(dataset.tracks())
+    if strange := misyielded(everyone):
+        raise InputError(*first_of(strange))
     tasks, unusable = _restricted(tasks, everyone) if restrict else (tasks, [])
     for track in everyone:
         if track.id in seen:
@@ -146,6 +148,21 @@ def first_of(problems: Sequence[str]) -> list[str]:
     """Return the first twenty problems, and how many more there are."""
     more = [f"and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
     return [*problems[:_SHOWN], *more]
+
+
+def misyielded(tracks: Sequence[Any]) -> list[str]:
+    """Return what is wrong with the make of what a dataset yields as its tracks."""
+    if stranger := next((track for track in tracks if not isinstance(track, Track)), None):
+        return [f"it yields a {type(stranger).__name__}; a dataset yields musicemo.contracts.Track"]
+    return [
+        f"track {track.id!r}: its {name} are a {type(value).__name__}; they are a mapping of target names to {what}"
+        for track in tracks
+        for name, value, what in (
+            ("targets", track.targets, "ratings and classes"),
+            ("ratings", track.ratings, "sequences of listeners' ratings"),
+        )
+        if not isinstance(value, Mapping)
+    ]
 
 
 def misdeclared(dataset: Dataset) -> list[str]:

@@ -49,6 +49,12 @@ class RunDirectory:
             return cls(path)
         raise RunError(f"{runs / name}: a thousand runs began at {stamp}")
 
+    def discard(self) -> None:
+        """Remove the folder, which nothing was written to yet."""
+        for folder in (self.path / "checkpoints", self.path):
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+
     def __enter__(self) -> RunDirectory:
         if not self._acquire():
             raise InputError(f"{self.path}: another process is writing to this run")

@@ -75,7 +75,7 @@ def gathered(texts: list[str], told: set[str] | None = None) -> Iterator[None]:
         yield
 
 
-def unforeseen(error: Exception, path: Path) -> RunError:
+def unforeseen(error: BaseException, path: Path) -> RunError:
     """Return what to say of an error that is not the user's, once its traceback has been written to a file."""
     import torch  # reading runs back does without it
 

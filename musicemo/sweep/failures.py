@@ -29,11 +29,11 @@ def attempt(folder: Path, make: Callable[_P, _T], *arguments: _P.args, **more: _
     """Return what is made, or why it is not, whatever a stranger's component raised."""
     try:
         return make(*arguments, **more)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return to_failure(folder, error)
 
 
-def to_failure(folder: Path, error: Exception) -> Failure:
+def to_failure(folder: Path, error: BaseException) -> Failure:
     """Return a failure that can be sent to another process; the traceback of one that is unforeseen is in a file."""
     if isinstance(error, InputError):
         return Failure(InputError(*error.problems))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
+import json
 import sys
 import warnings
 from collections.abc import Generator, Iterator, Sequence
@@ -13,6 +15,7 @@ from pathlib import Path
 import torch
 
 from musicemo import workers
+from musicemo.assembly import read_tracks
 from musicemo.errors import RunError
 from musicemo.experiment import Experiment
 from musicemo.pipeline import Outcome, Pipeline
@@ -139,6 +142,7 @@ class Sweep:
             )
             for index, one in enumerate(self.replicates)
         ]
+        self._make_features()
         ends = [*self._waits(runs), len(tasks)]
         for done in (
             done
@@ -154,6 +158,15 @@ class Sweep:
                 yield replicate, Failure(RunError(f"its process died: {done.error}"))
             elif done.error is not None:  # such as an outcome that cannot be sent
                 yield replicate, to_failure(runs / replicate.experiment.name, done.error)
+
+    def _make_features(self) -> None:
+        """Read each dataset: what it makes on first use is made here, over all cores, and not by every process."""
+        tables = {
+            json.dumps(one.dataset.to_table(), sort_keys=True, default=str): one for one in self._experiments
+        }
+        for experiment in tables.values():
+            with gathered([], self._told), contextlib.suppress(Exception, SystemExit):  # which its runs tell
+                read_tracks(experiment)
 
     def _warn(self, replicate: Replicate, texts: Sequence[str]) -> None:
         """Warn of what another process was warned of, and no other run before."""

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from musicemo.audio import Recipe
 from musicemo.contracts import Dataset, Target, Track
+from musicemo.data.tracks import misyielded
 from musicemo.testing._contract import Contract, built, check_pickle, quiet, require
 from musicemo.training.randomness import seed_everything
 
@@ -50,11 +51,7 @@ def check_dataset(dataset: Any, parameters: Mapping[str, Any] | None = None) -> 
         with contract.clause("tracks", "reading its tracks", essential=True):
             tracks = list(made.tracks())
             require(tracks, "it has no track; a dataset has at least one")
-            stranger = next((track for track in tracks if not isinstance(track, Track)), None)
-            require(
-                stranger is None,
-                f"it yields a {type(stranger).__name__}; a dataset yields musicemo.contracts.Track",
-            )
+            require(not (strange := misyielded(tracks)), "".join(strange[:1]))
         _check_tracks(contract, declared, tracks)
         with contract.clause("features", "reading the features"):
             _check_features(tracks, made.rows)

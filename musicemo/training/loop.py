@@ -86,7 +86,7 @@ class Trainer:
             self._random = state["random"]
             self._started -= state["seconds"]
             self.run.history[:] = [dict(record) for record in state["history"]]
-        except InputError:
+        except (InputError, torch.OutOfMemoryError):
             raise
         except Exception as error:  # what a state that is damaged makes a stranger's component raise
             raise InputError(f"{path}: does not fit: {type(error).__name__}: {error}") from error

@@ -15,8 +15,8 @@ from musicemo.files import read_json
 
 __all__ = ["find_leaks", "run_of"]
 
-#: Keys of a dataset that say which features of its tracks are used, and not which tracks there are.
-_OF_FEATURES = ("features", "sync")
+#: Keys of a dataset that say what is made of its tracks, and where that is kept, and not which tracks there are.
+_OF_FEATURES = ("features", "sync", "cache", "on_error")
 
 _UNKNOWN = "cannot tell whether test tracks are among those that {} was trained or stopped on: "
 

@@ -10,7 +10,7 @@ from musicemo.evaluation import TaskEvaluation
 
 KINDS = {
     "valence": {"kind": "regression", "target": "valence", "range": [1, 9]},
-    "style": {"kind": "classification", "target": "genre", "classes": CLASSES},
+    "genre": {"kind": "classification", "target": "genre", "classes": CLASSES},
 }
 COUNT = 60
 CODES = np.arange(COUNT) % 3
@@ -23,7 +23,7 @@ def tasks(places, prediction):
     ids = [f"track{place:02d}" for place in places]
     return {
         "valence": TaskEvaluation("regression", ids, TARGET[places], prediction[places]),
-        "style": TaskEvaluation("classification", ids, CODES[places], CODES[places], CLASSES),
+        "genre": TaskEvaluation("classification", ids, CODES[places], CODES[places], CLASSES),
     }
 
 
@@ -91,6 +91,14 @@ def test_the_share_of_the_ceiling_is_of_all_folds_as_one(tmp_path):
     assert table["ceiling"] == 0.8
     assert table["reached"]["test"]["value"] == pytest.approx(stats.spearmanr(noisy, TARGET).statistic / 0.8)
     assert table["reached"]["test"]["low"] < table["reached"]["test"]["value"]
+
+
+def test_ratings_that_agree_on_nothing_have_no_ceiling(tmp_path):
+    known = {"reliability": {"value": -0.1, "low": -0.5, "high": 0.7}, "ceiling": None, "reached": {}}
+    more = {"reliability": {"valence": {"tracks": 60, "spearman": known, "pearson": known}}}
+    found = analyse_replicates(*read(tmp_path, [TARGET], **more), SETTINGS)
+    reached = found["reliability"]["valence"]["spearman"]["reached"]["test"]
+    assert reached == {"value": None, "low": None, "high": None}
 
 
 def test_what_is_no_task_cannot_be_controlled_for_afterwards(tmp_path):

@@ -70,7 +70,7 @@ def test_too_few_classes_are_left():
     everything = dict.fromkeys(TARGETS[1].classes, "Music")
     with pytest.raises(InputError, match="'genre' keeps 1 class after merging and dropping; at least 2"):
         make_task("genre", TaskSettings(classes=everything), TARGETS)
-    with pytest.raises(InputError, match="'genre' keeps 0 class"):
+    with pytest.raises(InputError, match="'genre' keeps 0 classes"):
         make_task("genre", TaskSettings(classes=dict.fromkeys(TARGETS[1].classes, False)), TARGETS)
 
 
@@ -152,3 +152,10 @@ def test_what_results_say_of_a_task():
     assert mood.to_json() == {"kind": "regression", "target": "valence", "range": [1.0, 9.0]}
     genre = Task("genre", "genre", "classification", classes=("Folk", "Jazz"))
     assert genre.to_json() == {"kind": "classification", "target": "genre", "classes": ["Folk", "Jazz"]}
+
+
+def test_what_the_dataset_declares_is_checked():
+    with pytest.raises(InputError, match="as a 'regresion'; a target is a regression"):
+        make_task("mood", TaskSettings(), [Target("mood", "regresion")])
+    with pytest.raises(InputError, match="the dataset declares no classes of 'mood'; at least 2"):
+        make_task("mood", TaskSettings(), [Target("mood", "classification")])

@@ -144,3 +144,19 @@ def test_every_class_must_be_trained_on():
 def test_every_task_must_have_a_label_to_train_on():
     with pytest.raises(InputError, match="task 'valence': no track of the training part has a label"):
         check(["pop", "folk"], {"train": [0, 1], "val": [2], "test": []})
+
+
+@pytest.mark.parametrize(
+    ("track", "message"),
+    [
+        ({"id": "t0"}, "yields a dict; a dataset yields musicemo.contracts.Track"),
+        (Track("t0", np.zeros((2, 3)), [1.0]), "track 't0': its targets are a list; they are a mapping"),
+        (
+            Track("t0", np.zeros((2, 3)), {}, ratings=[1.0]),
+            "track 't0': its ratings are a list; they are a mapping",
+        ),
+    ],
+)
+def test_what_is_no_track_is_told(track, message):
+    with pytest.raises(InputError, match=message):
+        collect(Listed(track), [])

@@ -331,3 +331,13 @@ def test_a_finished_replicate_is_skipped(tmp_path):
     assert second.directory == first.directory
     assert second.results == results_of(first.directory)
     assert load(tmp_path).seeds == [second.seed]
+
+
+def test_an_interruption_before_training_leaves_no_folder(fakes, monkeypatch, tmp_path):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("musicemo.pipeline.Trainer", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_all(tmp_path)
+    assert list((tmp_path / "runs").glob("*/*")) == []

@@ -29,7 +29,7 @@ class Display:
 
     def __init__(self, run: Run) -> None:
         self._run = run
-        self._console = Console(highlight=False)
+        self._console = Console(emoji=False, highlight=False)
         self._started, self._first = time.monotonic(), len(run.history)
         self._bar = Bar(
             TextColumn("epoch"),
