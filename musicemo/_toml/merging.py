@@ -29,6 +29,7 @@ def merge(
     if all(isinstance(kind, str) for kind in types) and len(set(types)) > 1:
         for name in list(old):
             drop(old, old_origins, (*key, name))
+        old_origins[key] = new_origins.get(key, new_origins[(*key, "type")])
     for name, value in new.items():
         path = (*key, name)
         rival = _RIVALS.get(path)

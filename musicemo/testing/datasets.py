@@ -181,12 +181,13 @@ def _check_features(tracks: Sequence[Track], rows: slice) -> None:
             f"track {track.id!r} has {len(array)} rows, and the dataset's rows are {rows.start or 0} to {rows.stop}; "
             "every array has the rows that are asked for",
         )
-        chosen = np.asarray(array[rows])
-        first = len(chosen) if first is None else first
+        first = len(array) if first is None else first
         require(
-            len(chosen) == first,
-            f"track {track.id!r} has {len(chosen)} rows where the first has {first}; all have as many",
+            len(array) == first,
+            f"track {track.id!r} has {len(array)} rows where the first has {first}; all have as many, "
+            "frames being columns",
         )
+        chosen = np.asarray(array[rows])
         require(
             np.isfinite(chosen).all(),
             f"track {track.id!r} has features that are not finite; every value must be",

@@ -166,6 +166,7 @@ def test_each_mistake_breaks_its_clause(dataset, clause, words):
         ({"features": features((12, 0))}, "features", "no frame"),
         ({"features": features(value=np.nan)}, "features", "not finite"),
         ({"features": features((11, 9))}, "features", "has 11 rows"),
+        ({"features": features((19, 12))}, "features", "frames being columns"),
     ],
 )
 def test_each_mistake_in_a_track_breaks_its_clause(changes, clause, words, monkeypatch):

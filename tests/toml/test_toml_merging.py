@@ -42,6 +42,14 @@ def test_a_component_of_another_type_replaces(toml):
     assert ("training", "optimizer", "lr") not in source.origins
 
 
+def test_a_component_of_another_type_is_blamed_where_that_is_given(toml):
+    source = merged(
+        toml, "[model]\ntype = 'a'\n[loss]\ntype = 'a'\n", "\n\n[model]\ntype = 'b'\n", "loss.type=c"
+    )
+    assert source.error(("model",), "bad").endswith("e.toml:4: model: bad")
+    assert "--set" in source.error(("loss",), "bad")
+
+
 def test_a_component_of_the_same_type_merges(toml):
     source = merged(toml, "[model]\ntype = 'a'\nx = 1\n", "[model]\ntype = 'a'\ny = 2\n")
     assert source.table["model"] == {"type": "a", "x": 1, "y": 2}
