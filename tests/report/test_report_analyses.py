@@ -1,10 +1,6 @@
 """Sections on noise ceilings, scores within genres and calibration, from what computes them."""
 
-import json
-
 import numpy as np
-import pytest
-from reading_html import Reader
 
 from musicemo.evaluation import (
     EvaluationSettings,
@@ -15,7 +11,6 @@ from musicemo.evaluation import (
     group_means,
     rating_reliability,
 )
-from musicemo.report import make_report, render
 
 SETTINGS = EvaluationSettings(resamples=100)
 COUNT = 30
@@ -24,18 +19,6 @@ TARGET = RANDOM.uniform(1, 9, COUNT)
 IDS = [f"t{index}" for index in range(COUNT)]
 TASK = TaskEvaluation("regression", IDS, TARGET, 0.4 * TARGET + RANDOM.normal(size=COUNT))
 GENRES = {name: ("folk", "jazz")[index % 2] for index, name in enumerate(IDS)}
-
-
-@pytest.fixture
-def read(directory):
-    """Return what reads the report of the run with more results."""
-
-    def reading(**results):
-        path = directory / "results.json"
-        path.write_text(json.dumps(json.loads(path.read_text()) | results))
-        return Reader(render(make_report(directory)))
-
-    return reading
 
 
 def test_the_ceiling_of_the_ratings_and_the_share_of_it(read):

@@ -1,23 +1,6 @@
 """Sections on what only some runs have."""
 
-import json
-
 import pytest
-from reading_html import Reader
-
-from musicemo.report import make_report, render
-
-
-@pytest.fixture
-def read(directory):
-    """Return what reads the report of the run with more results."""
-
-    def reading(**results):
-        path = directory / "results.json"
-        path.write_text(json.dumps(json.loads(path.read_text()) | results))
-        return Reader(render(make_report(directory)))
-
-    return reading
 
 
 def test_how_the_epoch_was_chosen(read):
