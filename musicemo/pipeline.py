@@ -132,10 +132,8 @@ class _Replicate:
         directory = directory or RunDirectory.create(runs, name, label)
         try:
             run, trainer = self._prepare(made, directory, name, resolved, hooks)
-        except (
-            BaseException
-        ):  # an interruption, too: it takes a second or two, and leaves nothing to be continued
-            if not begun:
+        except BaseException:
+            if not begun:  # so that an interruption leaves nothing that cannot be continued
                 directory.discard()
             raise
         known: dict[str, Any] = {

@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from musicemo.cli._style import number, plain_table, print_table, with_interval
-from musicemo.evaluation import TITLES
+from musicemo.evaluation import CALIBRATED, TITLES
 
 __all__ = ["print_analyses"]
 
@@ -63,12 +63,11 @@ def _print_controlled(console: Console, tasks: Mapping[str, Scores], by: str) ->
 
 
 def _print_calibration(console: Console, calibration: Scores, part: str) -> None:
-    metrics = ("rmse", "mae", "ccc", "spearman")
     title = f"Calibration: {calibration['method']}, fitted on the validation part"
-    table = plain_table("task", *(TITLES[metric] for metric in metrics), title=title)
+    table = plain_table("task", *(TITLES[metric] for metric in CALIBRATED), title=title)
     for name, found in calibration["tasks"].items():
         if part in found.get("parts", {}):
-            changes = (found["parts"][part][metric] for metric in metrics)
+            changes = (found["parts"][part][metric] for metric in CALIBRATED)
             table.add_row(name, *(f"{number(one['before'])} → {number(one['after'])}" for one in changes))
     console.print()
     if table.row_count:

@@ -26,11 +26,12 @@ def analyse_replicates(found: Replicates, rows: Sequence[Row], settings: Evaluat
         rows: their metrics, with intervals.
         settings: the experiment's table ``[evaluation]``.
     """
-    runs = [RecordedRun.read(path) for path in found.replicates[0].directories.values()]
+    runs = [RecordedRun.read(path) for path in found.directories]
+    of_first_seed = runs[: len(found.replicates[0].directories)]
     every = {
         "reliability": _reliability(found, runs[0], rows),
-        "controlled": _controlled(found, runs, settings),
-        "calibration": _calibration(found),
+        "controlled": _controlled(found, of_first_seed, settings),
+        "calibration": _calibration(found, runs),
     }
     return {name: value for name, value in every.items() if value}
 
@@ -72,11 +73,11 @@ def _controlled(found: Replicates, runs: Sequence[RecordedRun], settings: Evalua
     return {"by": settings.control, "parts": {found.part: tasks}} if tasks else {}
 
 
-def _calibration(found: Replicates) -> dict[str, Any]:
-    runs = [RecordedRun.read(path).results.get("calibration") or {} for path in found.directories]
+def _calibration(found: Replicates, runs: Sequence[RecordedRun]) -> dict[str, Any]:
+    every = [run.results.get("calibration") or {} for run in runs]
     tasks: dict[str, Any] = {}
-    for name in runs[0].get("tasks", {}):
-        of_runs = [run.get("tasks", {}).get(name, {"skipped": "it is not in every run"}) for run in runs]
+    for name in every[0].get("tasks", {}):
+        of_runs = [one.get("tasks", {}).get(name, {"skipped": "it is not in every run"}) for one in every]
         if skipped := [task["skipped"] for task in of_runs if "skipped" in task]:
             tasks[name] = {"skipped": skipped[0]}
             continue
@@ -86,7 +87,7 @@ def _calibration(found: Replicates) -> dict[str, Any]:
             for metric in parts[0]
         }
         tasks[name] = {"parts": {found.part: metrics}}
-    return {"method": runs[0]["method"], "tasks": tasks} if tasks else {}
+    return {"method": every[0]["method"], "tasks": tasks} if tasks else {}
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

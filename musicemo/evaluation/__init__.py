@@ -1,6 +1,6 @@
 """Metrics on whole parts, their intervals, and predictions in the targets' own units."""
 
-from musicemo.evaluation.calibration import Calibration, calibration_report, fit_calibration
+from musicemo.evaluation.calibration import CALIBRATED, Calibration, calibration_report, fit_calibration
 from musicemo.evaluation.controlled import controlled_scores, group_means
 from musicemo.evaluation.evaluation import Evaluation, TaskEvaluation, finite
 from musicemo.evaluation.figures import task_chart, task_figure, worst
@@ -16,6 +16,7 @@ from musicemo.evaluation.metrics import (
 from musicemo.evaluation.reliability import Reliability, rating_reliability
 
 __all__ = [
+    "CALIBRATED",
     "CLASSIFICATION",
     "LEADING",
     "REGRESSION",

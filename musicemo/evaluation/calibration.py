@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from musicemo.evaluation.evaluation import TaskEvaluation, finite
 
-__all__ = ["Calibration", "calibration_report", "fit_calibration"]
+__all__ = ["CALIBRATED", "Calibration", "calibration_report", "fit_calibration"]
 
 Floats = NDArray[np.float64]
 
-#: What is told before and after.
-_METRICS = ("rmse", "mae", "ccc", "spearman")
+#: The metrics that are told before and after.
+CALIBRATED = ("rmse", "mae", "ccc", "spearman")
 
 #: Tracks below which nothing is fitted.
 _FEWEST = 5
@@ -91,4 +91,4 @@ def calibration_report(task: TaskEvaluation, calibration: Calibration) -> dict[s
     """Return ``metric -> {before, after}`` on a part: RMSE, MAE, CCC and Spearman's rho."""
     after = TaskEvaluation("regression", task.ids, task.target, calibration(task.prediction))
     both = {"before": task.metrics(), "after": after.metrics()}
-    return {name: {when: finite(found[name]) for when, found in both.items()} for name in _METRICS}
+    return {name: {when: finite(found[name]) for when, found in both.items()} for name in CALIBRATED}

@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from musicemo.evaluation import LEADING, TITLES
+from musicemo.evaluation import CALIBRATED, LEADING, TITLES
 from musicemo.report.page import Block, Cell, Section, Table, Text
 from musicemo.report.words import measured, number, plural
 
 __all__ = ["analysis_sections"]
 
 _RHO = TITLES[LEADING[0]]
-
-#: Metrics whose values tell of the scale; ranks are in the last one, which an increasing map leaves alone.
-_CALIBRATED = ("rmse", "mae", "ccc", "spearman")
 
 
 def analysis_sections(results: Mapping[str, Any], part: str) -> Iterator[Section]:
@@ -95,13 +92,13 @@ def _calibration(found: Mapping[str, Any], part: str) -> Iterator[Block]:
     rows: list[list[str | Cell]] = []
     for name, task in found["tasks"].items():
         if part in task.get("parts", {}):
-            changes = (task["parts"][part][metric] for metric in _CALIBRATED)
+            changes = (task["parts"][part][metric] for metric in CALIBRATED)
             rows.append([name, *(f"{number(one['before'])} → {number(one['after'])}" for one in changes)])
     note = (
         f"Predictions brought to the ratings' scale by a map ({found['method']}) fitted on the validation part."
     )
     if rows:
-        yield Table(["task", *(TITLES[metric] for metric in _CALIBRATED)], rows, note=note)
+        yield Table(["task", *(TITLES[metric] for metric in CALIBRATED)], rows, note=note)
     for name, task in found["tasks"].items():
         if "skipped" in task:
             yield Text(f"{name} is not calibrated: {task['skipped']}.")
