@@ -38,9 +38,6 @@ ROOMS = (
 )
 LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
 
-#: Lines of a file, at most.
-LONGEST = 250
-
 
 def module_name(path: Path) -> str:
     parts = path.relative_to(ROOT.parent).with_suffix("").parts
@@ -126,12 +123,6 @@ def test_a_room_imports_only_rooms_below_it(module):
 
 def test_the_package_itself_imports_nothing():
     assert not own(imports("musicemo").at_import)
-
-
-def test_a_file_has_one_concern():
-    """One that is longer has a seam: split it there, or say less."""
-    lines = {module: len(path.read_text(encoding="utf-8").splitlines()) for module, path in SOURCES.items()}
-    assert not {module: count for module, count in lines.items() if count > LONGEST}
 
 
 def test_there_are_no_cycles():
