@@ -157,6 +157,7 @@ def _thread_failed(failure: threading.ExceptHookArgs) -> None:
 def _interrupted() -> int:
     hints = {
         "extract": "the same command goes on where it stopped",
+        "predict": "the output has the songs that were predicted before",
         "run": "musicemo run with --resume goes on where a run stopped",
     }
     say("interrupted", "yellow", hints.get(next(iter(sys.argv[1:]), ""), "nothing was left half-written"))

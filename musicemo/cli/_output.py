@@ -6,14 +6,17 @@ import io
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import typer
+
+from musicemo.errors import RunError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["check_output", "emit", "emit_json", "emit_tables", "say"]
+__all__ = ["Stream", "check_output", "emit", "emit_json", "emit_tables", "say"]
 
 _WIDTH = 100
 """Of tables in a file."""
@@ -50,14 +53,92 @@ def emit_json(value: Any, output: Path | None) -> None:
 
 def emit_tables(draw: Callable[[Console], None], output: Path | None) -> None:
     """Let `draw` print tables."""
-    from rich.console import Console
-
     if output is None:
-        draw(Console(emoji=False, highlight=False, soft_wrap=True))
+        draw(_console())
         return
     text = io.StringIO()
-    draw(Console(file=text, width=_WIDTH, emoji=False, highlight=False, soft_wrap=True))
+    draw(_console(text))
     emit(text.getvalue(), output)
+
+
+class Stream:
+    """Results that are written one after the other, on standard output or in a file; a context manager.
+
+    What was written before an interruption or an error stays.
+
+    Args:
+        output: The file, which is replaced; None is standard output.
+    """
+
+    def __init__(self, output: Path | None) -> None:
+        self._output = output
+        self._file: BinaryIO | None = None
+        self._console: Console | None = None
+        self._ending = b""
+
+    def __enter__(self) -> Stream:
+        if self._output is not None:
+            try:
+                self._file = self._output.open("wb")
+            except OSError as error:
+                raise self._failed(error) from error
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if self._file is None or not self._file.seekable():
+                self._write(self._ending)
+            if self._file is not None:
+                self._file.close()
+        except (OSError, RunError):
+            if kind is None:  # otherwise the first error is the one to report
+                raise
+
+    def write(self, text: str, ending: str = "") -> None:
+        """Write text; a file's name that is not UTF-8 is written as it is on the disk.
+
+        Args:
+            text: The text.
+            ending: The text that completes everything written so far. It follows the last text only. A file always
+                ends with it, so that the file is complete even if the process is killed.
+        """
+        content, self._ending = (part.encode(errors="surrogateescape") for part in (text, ending))
+        if self._file is None or not self._file.seekable():
+            self._write(content)
+            return
+        self._write(content + self._ending)
+        self._file.seek(-len(self._ending), io.SEEK_CUR)
+
+    def draw(self, draw: Callable[[Console], None]) -> None:
+        """Let `draw` print tables."""
+        if self._output is None:
+            self._console = self._console or _console()
+            draw(self._console)
+            return
+        text = io.StringIO()
+        draw(_console(text))
+        self.write(text.getvalue())
+
+    def _write(self, content: bytes) -> None:
+        if self._file is None:
+            typer.echo(content, nl=False)
+            return
+        try:
+            self._file.write(content)
+            self._file.flush()
+        except OSError as error:
+            raise self._failed(error) from error
+
+    def _failed(self, error: OSError) -> RunError:
+        return RunError(f"{self._output}: cannot be written: {error.strerror or error}")
+
+
+def _console(file: io.StringIO | None = None) -> Console:
+    from rich.console import Console
+
+    return Console(file=file, width=_WIDTH if file else None, emoji=False, highlight=False, soft_wrap=True)
 
 
 def say(what: str, style: str, text: str) -> None:

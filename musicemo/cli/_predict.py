@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from musicemo.audio import Analysis, Failure
-    from musicemo.prediction import SongPrediction, TaskPrediction
+    from musicemo.prediction import Predictor, SongPrediction, TaskPrediction
 
 __all__ = ["add_commands"]
 
@@ -55,13 +57,14 @@ def predict(
     """Predict genre and emotions of songs.
 
     With several runs of an experiment: the mean, and the standard deviation over the runs. A song that is longer than
-    those that were trained on is predicted in overlapping windows, of which the mean is taken. Songs that cannot be
-    analysed are reported, the others go on; the exit code is 2 then.
+    those that were trained on is predicted in overlapping windows, of which the mean is taken. Each song is written
+    when it is predicted. A song that fails, for whatever reason, is reported, and the others are predicted; the exit
+    code is 2 then.
     """
     from musicemo.audio import Failure
-    from musicemo.cli._output import check_output, emit, emit_json, emit_tables
+    from musicemo.cli._output import Stream, check_output, say
     from musicemo.errors import InputError
-    from musicemo.prediction import Predictor, find_runs, predictions_csv, predictions_json
+    from musicemo.prediction import Predictor, find_runs, stream_csv, stream_json
     from musicemo.progress import Progress
     from musicemo.training import choose_device
 
@@ -70,32 +73,66 @@ def predict(
     predictor = Predictor(runs, sync=sync.value if sync else None, window=window, hop=hop)
     found = _find(songs)
     pictures = _pictures(plot, found)
-    results: list[SongPrediction | Failure] = []
+    problems: list[str] = []
 
-    def one(song: Path) -> SongPrediction | Failure:
+    def results(songs: Iterable[Path]) -> Iterator[SongPrediction | Failure]:
+        for song in songs:
+            result = _predict(predictor, song, pictures.get(song), problems)
+            if isinstance(result, Failure):
+                problems.append(f"{_shown(song)}: {result.reason}")
+            yield result
+
+    def write(songs: Iterable[Path], aside: Callable[[], AbstractContextManager[None]]) -> None:
+        with Stream(output) as stream:
+            if form == Format.table:
+                for result in results(songs):
+                    with aside():
+                        stream.draw(partial(_print, result=result, runs=len(runs)))
+                return
+            for text, ending in (
+                stream_json(runs, results(songs)) if form == Format.json else stream_csv(results(songs))
+            ):
+                with aside():
+                    stream.write(text, ending)
+
+    try:
+        if len(found) > 1:
+            with Progress("Predicting", "songs") as bar:
+                write(bar.watch(found, len(found)), bar.aside)
+        else:
+            write(found, nullcontext)
+    except BaseException:  # the problems so far would be lost
+        for problem in problems:
+            say("error", "bold red", problem)
+        raise
+    if problems:
+        raise InputError(*problems)
+
+
+def _predict(
+    predictor: Predictor, song: Path, picture: Path | None, problems: list[str]
+) -> SongPrediction | Failure:
+    """Predict and draw a song. Whatever fails in it, the other songs go on.
+
+    Args:
+        predictor: the trained runs.
+        song: its path.
+        picture: where to draw it.
+        problems: gets the reason why a predicted song is not drawn.
+    """
+    from musicemo.prediction import failure_of
+
+    try:
+        analysis = predictor.analyse(song)
+        prediction = predictor.predict(song, analysis)
+    except Exception as error:
+        return failure_of(song, error)
+    if picture is not None:
         try:
-            analysis = predictor.analyse(song)
-            prediction = predictor.predict(song, analysis)
-        except InputError as error:
-            return Failure(song, str(error).removeprefix(f"{song}").lstrip(": "))
-        if song in pictures:
-            _draw(prediction, analysis, pictures[song])
-        return prediction
-
-    if len(found) > 1:
-        with Progress("Predicting", "songs") as bar:
-            results += [one(song) for song in bar.watch(found, len(found))]
-    else:
-        results += [one(song) for song in found]
-    if form == Format.json:
-        emit_json(predictions_json(runs, results), output)
-    elif form == Format.csv:
-        emit(predictions_csv(results), output)
-    else:
-        emit_tables(lambda console: _print(console, results, len(runs)), output)
-    failures = [result for result in results if isinstance(result, Failure)]
-    if failures:
-        raise InputError(*(f"{_shown(failure.path)}: {failure.reason}" for failure in failures))
+            _draw(prediction, analysis, picture)
+        except Exception as error:
+            problems.append(f"{_shown(song)}: the picture cannot be drawn: {error}")
+    return prediction
 
 
 def _find(sources: Sequence[str]) -> list[Path]:
@@ -149,37 +186,36 @@ def _draw(prediction: SongPrediction, analysis: Analysis, path: Path) -> None:
         write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=110))
 
 
-def _print(console: Console, results: Sequence[SongPrediction | Failure], runs: int) -> None:
+def _print(console: Console, result: SongPrediction | Failure, runs: int) -> None:
     from musicemo.audio import Failure
     from musicemo.cli._style import plain_table, print_table
 
-    for result in results:
-        if isinstance(result, Failure):
+    if isinstance(result, Failure):
+        return
+    count = len(result.windows)
+    length = result.windows[0][1] - result.windows[0][0]
+    over = f", {count} windows of about {length:.0f} s" if count > 1 else ""
+    console.print(f"[bold]{_escaped(result.song)}[/bold]: {result.duration:.1f} s{over}")
+    headings = ["± over runs"] * (runs > 1) + ["lowest", "highest"] * (count > 1) + ["range"]
+    emotions = plain_table("emotion", "rating", *headings)
+    classes = plain_table("class", "probability", *headings[:-1])
+    for name, task in result.tasks.items():
+        if task.kind == "regression":
+            low, high = task.range
+            emotions.add_row(name, *_row(task, (), count), f"{low:g} to {high:g}")
             continue
-        count = len(result.windows)
-        length = result.windows[0][1] - result.windows[0][0]
-        over = f", {count} windows of about {length:.0f} s" if count > 1 else ""
-        console.print(f"[bold]{_escaped(result.song)}[/bold]: {result.duration:.1f} s{over}")
-        headings = ["± over runs"] * (runs > 1) + ["lowest", "highest"] * (count > 1) + ["range"]
-        emotions = plain_table("emotion", "rating", *headings)
-        classes = plain_table("class", "probability", *headings[:-1])
-        for name, task in result.tasks.items():
-            if task.kind == "regression":
-                low, high = task.range
-                emotions.add_row(name, *_row(task, (), count), f"{low:g} to {high:g}")
-                continue
-            for place in task.value.argsort()[::-1][:_CLASSES]:
-                classes.add_row(_escaped(f"{name}: {task.classes[place]}"), *_row(task, (int(place),), count))
-        for table in (emotions, classes):
-            if table.row_count:
-                print_table(console, table)
-        if beyond := [name for name, task in result.tasks.items() if task.beyond]:
-            console.print(
-                f"Beyond the range of the ratings: {', '.join(beyond)}. A prediction is not cut to it; a run whose "
-                'head has output = "sigmoid" stays inside.',
-                markup=False,
-            )
-        console.print()
+        for place in task.value.argsort()[::-1][:_CLASSES]:
+            classes.add_row(_escaped(f"{name}: {task.classes[place]}"), *_row(task, (int(place),), count))
+    for table in (emotions, classes):
+        if table.row_count:
+            print_table(console, table)
+    if beyond := [name for name, task in result.tasks.items() if task.beyond]:
+        console.print(
+            f"Beyond the range of the ratings: {', '.join(beyond)}. A prediction is not cut to it; a run whose "
+            'head has output = "sigmoid" stays inside.',
+            markup=False,
+        )
+    console.print()
 
 
 def _row(task: TaskPrediction, place: tuple[int, ...], windows: int) -> list[str]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,24 +17,42 @@ from musicemo.prediction.evaluation import RunEvaluation
 from musicemo.prediction.songs import SongPrediction, TaskPrediction
 from musicemo.prediction.trained import TrainedRun
 
-__all__ = ["evaluations_csv", "evaluations_json", "predictions_csv", "predictions_json"]
+__all__ = [
+    "evaluations_csv",
+    "evaluations_json",
+    "predictions_csv",
+    "predictions_json",
+    "stream_csv",
+    "stream_json",
+]
 
 
 def predictions_json(runs: Sequence[TrainedRun], songs: Iterable[SongPrediction | Failure]) -> dict[str, Any]:
     """Return the shape that `docs/prediction.md` describes."""
+    return {"runs": [str(run.directory) for run in runs], "songs": [_song_json(song) for song in songs]}
+
+
+def stream_json(
+    runs: Sequence[TrainedRun], songs: Iterable[SongPrediction | Failure]
+) -> Iterator[tuple[str, str]]:
+    """Yield `predictions_json` as text, song by song, each piece with the text that completes the document."""
+    text = json.dumps(predictions_json(runs, []), indent=2, allow_nan=False)
+    opening, closing = text[: text.rindex("]")], text[text.rindex("]") :] + "\n"
+    yield opening, closing
+    indent = "\n    "
+    for number, song in enumerate(songs):
+        piece = json.dumps(_song_json(song), indent=2, allow_nan=False).replace("\n", indent)
+        yield ("," if number else "") + indent + piece, f"\n  {closing}"
+
+
+def _song_json(song: SongPrediction | Failure) -> dict[str, Any]:
+    if isinstance(song, Failure):
+        return {"song": str(song.path), "error": song.reason}
     return {
-        "runs": [str(run.directory) for run in runs],
-        "songs": [
-            {"song": str(song.path), "error": song.reason}
-            if isinstance(song, Failure)
-            else {
-                "song": song.song,
-                "duration": round(song.duration, 3),
-                "windows": song.windows.round(3).tolist(),
-                "tasks": {name: _task_json(task) for name, task in song.tasks.items()},
-            }
-            for song in songs
-        ],
+        "song": song.song,
+        "duration": round(song.duration, 3),
+        "windows": song.windows.round(3).tolist(),
+        "tasks": {name: _task_json(task) for name, task in song.tasks.items()},
     }
 
 
@@ -66,20 +85,27 @@ def predictions_csv(songs: Iterable[SongPrediction | Failure]) -> str:
     Columns: song, task, class, window (empty: the song as a whole), start, end, value, deviation over the runs.
     Songs that failed have no row.
     """
-    rows: list[Sequence[Any]] = [("song", "task", "class", "window", "start", "end", "value", "deviation")]
+    return "".join(text for text, _ in stream_csv(songs))
+
+
+def stream_csv(songs: Iterable[SongPrediction | Failure]) -> Iterator[tuple[str, str]]:
+    """Yield the text of `predictions_csv`, song by song, each piece with the empty text: a table needs no ending."""
+    yield _csv([("song", "task", "class", "window", "start", "end", "value", "deviation")]), ""
     for song in songs:
-        if isinstance(song, Failure):
-            continue
-        for name, task in song.tasks.items():
-            for index, label in enumerate(task.classes or [""]):
-                select = (index,) if task.classes else ()
-                whole = _pair(task.value, task.deviation, select)
-                rows.append((song.song, name, label, "", "0.000", f"{song.duration:.3f}", *whole))
-                spread = task.curve_deviation
-                for number, (start, end) in enumerate(song.windows if len(song.windows) > 1 else ()):
-                    pair = _pair(task.curve, spread, (number, *select))
-                    rows.append((song.song, name, label, number, f"{start:.3f}", f"{end:.3f}", *pair))
-    return _csv(rows)
+        if not isinstance(song, Failure):
+            yield _csv(_song_rows(song)), ""
+
+
+def _song_rows(song: SongPrediction) -> Iterator[Sequence[Any]]:
+    for name, task in song.tasks.items():
+        curve, spread = task.curve, task.curve_deviation
+        for index, label in enumerate(task.classes or [""]):
+            select = (index,) if task.classes else ()
+            whole = _pair(task.value, task.deviation, select)
+            yield song.song, name, label, "", "0.000", f"{song.duration:.3f}", *whole
+            for number, (start, end) in enumerate(song.windows if len(song.windows) > 1 else ()):
+                pair = _pair(curve, spread, (number, *select))
+                yield song.song, name, label, number, f"{start:.3f}", f"{end:.3f}", *pair
 
 
 def _pair(value: Any, deviation: Any, place: tuple[int, ...]) -> tuple[str, str]:

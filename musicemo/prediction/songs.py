@@ -6,18 +6,20 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike, fspath
-from typing import Literal
+from pathlib import Path
+from typing import Literal, overload
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from musicemo.audio import Analysis, Recipe, analyse
+from musicemo.audio import Analysis, Failure, Recipe, analyse
 from musicemo.contracts import FEATURE_ROWS
 from musicemo.errors import InputError
 from musicemo.prediction.trained import TrainedRun
 from musicemo.prediction.windows import column_edges, cut_by_columns, cut_by_seconds
 
-__all__ = ["Predictor", "SongPrediction", "TaskPrediction"]
+__all__ = ["Predictor", "SongPrediction", "TaskPrediction", "failure_of"]
 
 Sync = Literal["beat", "frame"]
 Array = NDArray[np.float32]
@@ -78,6 +80,22 @@ class SongPrediction:
     #: `[windows, 2]`: begin and end of each window, in seconds.
     windows: NDArray[np.float64]
     tasks: Mapping[str, TaskPrediction]
+
+
+def failure_of(song: str | PathLike[str], error: Exception) -> Failure:
+    """Return why a song has no prediction.
+
+    Args:
+        song: its path.
+        error: anything that its analysis or its prediction raised.
+    """
+    if isinstance(error, InputError):
+        reason = "; ".join(error.problems).removeprefix(fspath(song)).lstrip(": ")
+    elif isinstance(error, MemoryError | torch.OutOfMemoryError):
+        reason = "needs more memory than is available"
+    else:
+        reason = f"cannot be predicted: {type(error).__name__}: {error}"
+    return Failure(Path(song), reason)
 
 
 class Predictor:
@@ -155,6 +173,8 @@ class Predictor:
         clips, windows, duration = self.clips(analysis or self.analyse(song))
         try:
             found = [run.calibrated(run.predict(clips)) for run in self.runs]
+        except torch.OutOfMemoryError:
+            raise
         except (RuntimeError, ValueError, IndexError) as error:  # too short for a network, for example
             raise InputError(f"{fspath(song)}: the model cannot take it: {error}") from error
         tasks = {
@@ -168,8 +188,12 @@ class Predictor:
                 raise InputError(f"{fspath(song)}: the prediction of {name!r} is not finite")
         return SongPrediction(fspath(song), duration, windows, tasks)
 
-    def clips(self, analysis: Analysis) -> tuple[list[Array], NDArray[np.float64], float]:
-        """Return the windows' features, each `[time, feature]`, the windows `[windows, 2]` and the song's seconds."""
+    def clips(self, analysis: Analysis) -> tuple[Sequence[Array], NDArray[np.float64], float]:
+        """Return the windows' features, each `[time, feature]`, the windows `[windows, 2]` and the song's seconds.
+
+        The features of a window are copied when they are asked for, so that many windows take no more memory than the
+        song.
+        """
         edges = column_edges(analysis, self.sync)
         columns = len(edges) - 1
         if self._window is not None:
@@ -182,10 +206,33 @@ class Predictor:
         loud = [window for window in windows if array[:mels, slice(*window)].max() > _SILENCE]
         if not loud:  # possible with gaps between the windows
             raise InputError(f"the song is silent in every window of {self._window:g} s")
-        clips = [self._clip(array[:, slice(*window)], mels) for window in loud]
-        return clips, edges[np.array(loud)], float(edges[-1])
+        kept = np.array(loud)
+        return _Clips(array, kept, mels, self._rows), edges[kept], float(edges[-1])
 
-    def _clip(self, window: Array, mels: int) -> Array:
-        clip = window.copy()
-        clip[:mels] -= clip[:mels].max()
-        return np.ascontiguousarray(clip[self._rows].T)
+
+@dataclass(frozen=True)
+class _Clips(Sequence[Array]):
+    """The features of a song's windows, dB relative to the loudest moment of each."""
+
+    #: `[feature, columns]`.
+    array: Array
+    #: `[windows, 2]`: first and past-the-last column.
+    windows: NDArray[np.int64]
+    mels: int
+    rows: slice
+
+    def __len__(self) -> int:
+        return len(self.windows)
+
+    @overload
+    def __getitem__(self, index: int) -> Array: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> _Clips: ...
+
+    def __getitem__(self, index: int | slice) -> Array | _Clips:
+        if isinstance(index, slice):
+            return _Clips(self.array, self.windows[index], self.mels, self.rows)
+        clip = self.array[:, slice(*self.windows[index])].copy()
+        clip[: self.mels] -= clip[: self.mels].max()
+        return np.ascontiguousarray(clip[self.rows].T)

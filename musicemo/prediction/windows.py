@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musicemo.audio import Analysis
+from musicemo.errors import InputError
 
 __all__ = ["column_edges", "cut_by_columns", "cut_by_seconds"]
 
@@ -43,14 +44,22 @@ def cut_by_seconds(edges: NDArray[np.float64], window: float, hop: float) -> Win
         edges: `[columns + 1]`, in seconds; see `column_edges`.
         window: length in seconds.
         hop: from one window's beginning to the next one's, in seconds.
+
+    Raises:
+        InputError: the windows are more than a million.
     """
     last = max(edges[-1] - window, 0.0)
+    if last / hop > _MOST:
+        raise InputError(f"--hop {hop:g}: the song has more than {_MOST:,} windows; choose a longer hop")
     begins = np.append(np.arange(0.0, last, hop), last)
     starts = np.searchsorted(edges, begins + _TOLERANCE, side="right") - 1
     stops = np.searchsorted(edges, begins + window - _TOLERANCE, side="left")
     starts = np.clip(starts, 0, len(edges) - 2)
     return np.unique(np.stack([starts, np.clip(stops, starts + 1, len(edges) - 1)], axis=1), axis=0)
 
+
+_MOST = 1_000_000
+"""Windows of a song; each is predicted."""
 
 _TOLERANCE = 1e-6
 """Seconds by which a column may be touched without being covered."""

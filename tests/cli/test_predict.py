@@ -7,6 +7,7 @@ import io
 import json
 import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from rich.console import Console
 from signals import RATE, song
 
 from musicemo.cli._predict import _print
+from musicemo.errors import InputError
 from musicemo.prediction import SongPrediction, TaskPrediction
 
 
@@ -54,9 +56,9 @@ def test_ratings_beyond_the_range_are_told(capsys):
         return SongPrediction("song.wav", 3.0, np.array([[0.0, 3.0]]), tasks)
 
     console = Console(width=80, soft_wrap=True)
-    _print(console, [predicted(9.4)], 1)
+    _print(console, predicted(9.4), 1)
     assert "Beyond the range of the ratings: valence. A prediction is not cut to it" in capsys.readouterr().out
-    _print(console, [predicted(9.0)], 1)
+    _print(console, predicted(9.0), 1)
     assert "Beyond" not in capsys.readouterr().out
 
 
@@ -101,6 +103,112 @@ def test_songs_that_fail_are_told_and_the_others_go_on(command, trained, music, 
     assert "tasks" in found[2]
     errors = [line for line in finished.err.splitlines() if line.startswith("error: ")]
     assert [line.split(": ")[1] for line in errors] == [str(path) for path in songs[:2]]
+    assert "Traceback" not in finished.err
+
+
+@pytest.fixture
+def album(tmp_path, monkeypatch):
+    """Return what replaces the analysis of songs: given name -> error, the songs of these names raise it."""
+    from clips import analysis
+
+    from musicemo.prediction import Predictor
+
+    folder = tmp_path / "album"
+    folder.mkdir()
+    for name in ("1", "2", "3"):
+        (folder / f"{name}.wav").touch()
+
+    def replace(errors):
+        def analyse(self, song):
+            if song.stem in errors:
+                raise errors[song.stem]
+            return analysis(8)
+
+        monkeypatch.setattr(Predictor, "analyse", analyse)
+        return folder
+
+    return replace
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (InputError("album/2.wav: is silent"), "is silent"),
+        (MemoryError("Unable to allocate 7 TiB"), "needs more memory than is available"),
+        (RuntimeError("the decoder died"), "cannot be predicted: RuntimeError: the decoder died"),
+        (RecursionError("too deep"), "cannot be predicted: RecursionError: too deep"),
+        (ValueError("negative dimensions"), "cannot be predicted: ValueError: negative dimensions"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
+)
+def test_an_error_of_any_type_is_that_of_one_song(command, trained, album, error, reason):
+    folder = album({"2": error})
+    finished = command("predict", trained.first, "album", "--format", "json", folder=folder.parent)
+    assert finished.code == 2
+    songs = json.loads(finished.out)["songs"]
+    assert ["tasks" in song for song in songs] == [True, False, True]
+    assert songs[1] == {"song": "album/2.wav", "error": reason}
+    assert f"error: album/2.wav: {reason}" in finished.err.splitlines()
+
+
+@pytest.mark.parametrize("form", ["table", "csv", "json"])
+@pytest.mark.parametrize("to_file", [False, True], ids=["output", "file"])
+def test_an_interruption_keeps_the_songs_before_it(command, trained, album, tmp_path, form, to_file):
+    folder = album({"1": MemoryError(), "3": KeyboardInterrupt()})
+    arguments = ["--output", tmp_path / "out"] if to_file else []
+    finished = command("predict", trained.first, folder, "--format", form, *arguments)
+    assert finished.code == 130
+    assert f"error: {folder / '1.wav'}: needs more memory than is available" in finished.err.splitlines()
+    text = (tmp_path / "out").read_text() if to_file else finished.out
+    if form == "json":
+        assert [sorted(song) for song in json.loads(text)["songs"]] == [
+            ["error", "song"],
+            ["duration", "song", "tasks", "windows"],
+        ]
+    elif form == "csv":
+        assert {row["song"] for row in csv.DictReader(io.StringIO(text))} == {str(folder / "2.wav")}
+    else:
+        assert text.startswith(f"{folder / '2.wav'}: ")
+
+
+def test_a_file_is_complete_after_each_song(trained, album, command, tmp_path, monkeypatch):
+    """A process that is killed has no time to complete it."""
+    from musicemo.prediction import Predictor
+
+    folder, seen = album({}), []
+    analyse = Predictor.analyse
+
+    def watched(self, song):
+        seen.append(json.loads((tmp_path / "out.json").read_text())["songs"])
+        return analyse(self, song)
+
+    monkeypatch.setattr(Predictor, "analyse", watched)
+    arguments = ["--format", "json", "--output", tmp_path / "out.json"]
+    assert command("predict", trained.first, folder, *arguments).code == 0
+    final = json.loads((tmp_path / "out.json").read_text())["songs"]
+    assert [len(songs) for songs in (*seen, final)] == [0, 1, 2, 3]
+    assert seen[2] == final[:2]
+    in_one_piece = command("predict", trained.first, folder, "--format", "json").out
+    assert in_one_piece == (tmp_path / "out.json").read_text()
+    assert in_one_piece == json.dumps(json.loads(in_one_piece), indent=2) + "\n"
+
+
+def test_a_picture_that_cannot_be_drawn_leaves_the_prediction(command, trained, album, tmp_path):
+    folder = album({})
+    (tmp_path / "plots" / "2.png").mkdir(parents=True)
+    finished = command("predict", trained.first, folder, "--plot", tmp_path / "plots", "--format", "json")
+    assert finished.code == 2
+    assert f"error: {folder / '2.wav'}: the picture cannot be drawn: " in finished.err
+    assert ["tasks" in song for song in json.loads(finished.out)["songs"]] == [True] * 3
+    assert (tmp_path / "plots" / "3.png").is_file()
+
+
+def test_a_full_disk_is_reported(command, trained, album):
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    finished = command("predict", trained.first, album({}), "--format", "csv", "--output", "/dev/full")
+    assert (finished.code, finished.out) == (1, "")
+    assert "error: /dev/full: cannot be written: No space left on device" in finished.err
     assert "Traceback" not in finished.err
 
 

@@ -124,6 +124,20 @@ def test_windows_of_seconds(run):
     assert (found.windows[:, 1] - found.windows[:, 0] >= 2.99).all()
 
 
+def test_many_windows_take_no_more_memory_than_the_song(run):
+    song = analysis(60)
+    clips, windows, _ = Predictor([run], window=5.0, hop=0.1).clips(song)
+    assert len(clips) == len(windows) > 50
+    assert sum(clip.nbytes for clip in clips) > 5 * song.beat.nbytes
+    assert clips.array is song.beat
+    np.testing.assert_array_equal(clips[3:][0], clips[3])
+
+
+def test_more_than_a_million_windows_are_refused(run):
+    with pytest.raises(InputError, match=r"--hop 1e-06: the song has more than 1,000,000 windows"):
+        Predictor([run], window=1.0, hop=1e-6).predict("x", analysis(40))
+
+
 def test_window_without_hop_overlaps_by_half(run):
     starts = Predictor([run], window=4.0).predict("x", analysis(80)).windows[:, 0]
     assert np.diff(starts[:-1]).mean() == pytest.approx(2.0, abs=0.1)
