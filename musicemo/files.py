@@ -1,18 +1,35 @@
-"""Writing files so that a reader never sees half of one."""
+"""Write files so that a reader never sees half of one; the one CSV dialect of musicemo's files."""
 
 from __future__ import annotations
 
 import contextlib
+import csv
 import json
 import os
+import re
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from musicemo.errors import RunError
 
-__all__ = ["read_json", "write_atomically", "write_bytes", "write_json", "write_text"]
+__all__ = [
+    "csv_line",
+    "csv_text",
+    "plain_cell",
+    "read_csv",
+    "read_json",
+    "write_atomically",
+    "write_bytes",
+    "write_json",
+    "write_text",
+]
+
+#: Spreadsheets execute a cell that begins with one of these, or with its full-width form, as a formula.
+_FORMULA = (*"=+-@\t\r\n", *(chr(ord(sign) + 0xFEE0) for sign in "=+-@"))
+_NUMBER = re.compile(r"[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|inf|nan)")
+_QUOTED = re.compile(r'[,"\r\n]')
 
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], None]) -> None:
@@ -62,6 +79,51 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path) -> Any:
     """Read JSON in UTF-8."""
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def csv_line(cells: Iterable[object]) -> str:
+    """Return a line of a CSV file, with its line feed.
+
+    Text that a spreadsheet would execute as a formula (it begins with ``=``, ``+``, ``-``, ``@``, a tab or a line
+    break, and is not a number) gets a leading apostrophe, which `read_csv` removes. A cell with a comma, a quote or a
+    line break stands in quotes.
+    """
+    return (",".join(_csv_cell(str(cell)) for cell in cells) or '""') + "\n"  # an empty line is no row
+
+
+def csv_text(rows: Iterable[Iterable[object]]) -> str:
+    """Return the rows as CSV; see `csv_line`."""
+    return "".join(map(csv_line, rows))
+
+
+def plain_cell(cell: str) -> str:
+    """Return a cell of a CSV file without the apostrophe that `csv_line` put before a formula."""
+    return cell[1:] if cell.startswith("'") and cell.lstrip("'").startswith(_FORMULA) else cell
+
+
+def read_csv(path: Path) -> Iterator[dict[str, str]]:
+    """Yield the rows of a CSV file in UTF-8 that `csv_line` wrote, as column -> cell.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: The file is not UTF-8, not CSV, or a row has another number of cells than the header.
+    """
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = csv.reader(file, strict=True)
+        try:
+            header: Sequence[str] = [plain_cell(cell) for cell in next(rows, [])]
+            for row in rows:
+                if len(row) != len(header):
+                    raise ValueError(f"line {rows.line_num}: expected {len(header)} cells, got {len(row)}")
+                yield dict(zip(header, map(plain_cell, row), strict=True))
+        except csv.Error as error:
+            raise ValueError(f"line {rows.line_num}: {error}") from error
+
+
+def _csv_cell(text: str) -> str:
+    if text.lstrip("'").startswith(_FORMULA) and not _NUMBER.fullmatch(text):
+        text = f"'{text}"
+    return '"' + text.replace('"', '""') + '"' if _QUOTED.search(text) else text
 
 
 def _write(file: BinaryIO, content: bytes) -> None:

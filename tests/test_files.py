@@ -1,4 +1,6 @@
+import csv
 import errno
+import io
 import os
 import stat
 from pathlib import Path
@@ -6,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from musicemo.errors import RunError
-from musicemo.files import read_json, write_atomically, write_json, write_text
+from musicemo.files import csv_line, csv_text, read_csv, read_json, write_atomically, write_json, write_text
 
 
 def failing(error: Exception):
@@ -104,3 +106,26 @@ def test_permissions_honour_the_umask(tmp_path, mask, mode):
     finally:
         os.umask(old)
     assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == mode
+
+
+FORMULAS = ["=1+1", "+x", "-song.mp3", "@A1", "\tx", "\rx", "\nx", "\uff1dx", "'=x", "''-x"]
+PLAIN = [
+    "-1.5", "+3", "-.5e-7", "-inf", "nan", "a-b", "'Round Midnight", "'", "", "a,b", 'd "e"', "l\nm", "l\rm",
+]  # fmt: skip
+
+
+def test_csv_cells_come_back_exactly_and_are_no_formulas(tmp_path):
+    text = csv_text([("a", "=b"), *((cell, cell) for cell in FORMULAS + PLAIN)])
+    (tmp_path / "a.csv").write_bytes(text.encode())
+    assert list(read_csv(tmp_path / "a.csv")) == [{"a": cell, "=b": cell} for cell in FORMULAS + PLAIN]
+    raw = list(csv.reader(io.StringIO(text, newline="")))[1:]
+    assert [row[0] for row in raw[: len(FORMULAS)]] == [f"'{cell}" for cell in FORMULAS]
+    assert [row[0] for row in raw[len(FORMULAS) :]] == PLAIN, "numbers and harmless text stay as they are"
+    assert csv_line([""]) == '""\n'
+
+
+@pytest.mark.parametrize("text", ["a,b\n1\n", 'a,b\n"1,2\n', "a,b\n1,2,3\n"])
+def test_damaged_csv_is_a_value_error(tmp_path, text):
+    (tmp_path / "a.csv").write_text(text)
+    with pytest.raises(ValueError, match="line 2"):
+        list(read_csv(tmp_path / "a.csv"))

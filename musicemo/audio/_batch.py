@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import csv
-import io
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -18,7 +16,7 @@ from musicemo.audio._decode import check_file
 from musicemo.audio._files import Source, describe, write_features
 from musicemo.audio._recipe import Recipe
 from musicemo.errors import InputError, RunError
-from musicemo.files import write_atomically
+from musicemo.files import csv_text, write_atomically
 from musicemo.workers import Outcome, WorkerDied, run_tasks, unbroken
 
 __all__ = ["ExtractionReport", "Failure", "extract"]
@@ -63,10 +61,8 @@ class ExtractionReport:
         if not self.failures:
             path.unlink(missing_ok=True)
             return
-        text = io.StringIO()
         rows = ((os.fspath(failure.path), failure.reason) for failure in self.failures)
-        csv.writer(text, lineterminator="\n").writerows([("path", "reason"), *rows])
-        content = text.getvalue().encode(errors="surrogateescape")
+        content = csv_text([("path", "reason"), *rows]).encode(errors="surrogateescape")
 
         def write(file: BinaryIO) -> None:
             file.write(content)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import math
 from typing import Any
 
 from musicemo.comparison.results import Comparison, Row
 from musicemo.comparison.words import notes, verdicts
 from musicemo.evaluation import finite
+from musicemo.files import csv_text
 
 __all__ = ["comparison_csv", "comparison_json"]
 
@@ -62,11 +61,9 @@ def comparison_csv(comparison: Comparison) -> str:
 
     The columns of a difference are empty for a baseline, and so is what is not defined.
     """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(
+    rows: list[list[Any]] = [
         [*_COLUMNS, *(name if name == "baseline" else f"difference_{name}" for name in _DIFFERENCE)]
-    )
+    ]
     for row in (*comparison.rows, *comparison.averages):
         for score in row.scores:
             numbers = [score.mean, score.deviation, score.low, score.high]
@@ -76,11 +73,11 @@ def comparison_csv(comparison: Comparison) -> str:
                 cells += [_cell(getattr(score.difference, name)) for name in _DIFFERENCE]
             else:
                 cells += [""] * len(_DIFFERENCE)
-            writer.writerow(cells)
+            rows.append(cells)
     for one in comparison.improvements:
         cells = ["", "delta_m", one.experiment, "", "", _cell(one.value), "", _cell(one.low), _cell(one.high)]
-        writer.writerow([*cells, *[""] * len(_DIFFERENCE)])
-    return text.getvalue()
+        rows.append([*cells, *[""] * len(_DIFFERENCE)])
+    return csv_text(rows)
 
 
 def _cell(value: Any) -> str:

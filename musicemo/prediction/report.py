@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -13,6 +11,7 @@ from numpy.typing import NDArray
 
 from musicemo.audio import Failure
 from musicemo.evaluation import CLASSIFICATION, REGRESSION
+from musicemo.files import csv_text
 from musicemo.prediction.evaluation import RunEvaluation
 from musicemo.prediction.songs import SongPrediction, TaskPrediction
 from musicemo.prediction.trained import TrainedRun
@@ -90,10 +89,10 @@ def predictions_csv(songs: Iterable[SongPrediction | Failure]) -> str:
 
 def stream_csv(songs: Iterable[SongPrediction | Failure]) -> Iterator[tuple[str, str]]:
     """Yield the text of `predictions_csv`, song by song, each piece with the empty text: a table needs no ending."""
-    yield _csv([("song", "task", "class", "window", "start", "end", "value", "deviation")]), ""
+    yield csv_text([("song", "task", "class", "window", "start", "end", "value", "deviation")]), ""
     for song in songs:
         if not isinstance(song, Failure):
-            yield _csv(_song_rows(song)), ""
+            yield csv_text(_song_rows(song)), ""
 
 
 def _song_rows(song: SongPrediction) -> Iterator[Sequence[Any]]:
@@ -141,10 +140,4 @@ def evaluations_csv(evaluations: Sequence[RunEvaluation]) -> str:
                     shown = ("" if value is None else repr(value) for value in values)
                     where = (str(found.run.directory), found.dataset, found.part)
                     rows.append((*where, task, name, *shown, metrics["tracks"]))
-    return _csv(rows)
-
-
-def _csv(rows: Iterable[Sequence[Any]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()
+    return csv_text(rows)

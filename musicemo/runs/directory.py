@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import fcntl
-import io
 import warnings
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -14,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from musicemo.errors import InputError, RunError
 from musicemo.evaluation import Evaluation
-from musicemo.files import read_json, write_bytes, write_json, write_text
+from musicemo.files import csv_text, read_json, write_bytes, write_json, write_text
 
 if TYPE_CHECKING:
     from musicemo._local import LocalCode
@@ -123,9 +121,7 @@ class RunDirectory:
 
     def write_predictions(self, parts: Mapping[str, Evaluation]) -> None:
         """Write `predictions.csv`: a line per track, part and task, in the target's own units."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["track", "part", "task", "target", "prediction"])
+        rows = [["track", "part", "task", "target", "prediction"]]
         for part, evaluation in parts.items():
             for name, task in evaluation.tasks.items():
                 for track, target, prediction in zip(task.ids, task.target, task.prediction, strict=True):
@@ -133,8 +129,8 @@ class RunDirectory:
                         task.classes[value] if task.classes else repr(float(value))
                         for value in (target, prediction)
                     ]
-                    writer.writerow([track, part, name, *shown])
-        write_text(self.path / "predictions.csv", text.getvalue())
+                    rows.append([track, part, name, *shown])
+        write_text(self.path / "predictions.csv", csv_text(rows))
 
 
 def find_run(runs: Path, name: str, fingerprint: str) -> RunDirectory | None:

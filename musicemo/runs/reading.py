@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from musicemo.errors import InputError
 from musicemo.evaluation import CLASSIFICATION, Evaluation, TaskEvaluation
+from musicemo.files import read_csv
 from musicemo.runs.directory import RunDirectory
 
 __all__ = ["RecordedRun"]
@@ -117,17 +117,16 @@ class RecordedRun:
         path = self.directory / "predictions.csv"
         rows: dict[str, dict[str, list[tuple[str, str, str]]]] = {}
         try:
-            with path.open(newline="", encoding="utf-8") as file:
-                for row in csv.DictReader(file):
-                    of_task = rows.setdefault(row["part"], {}).setdefault(row["task"], [])
-                    of_task.append((row["track"], row["target"], row["prediction"]))
+            for row in read_csv(path):
+                of_task = rows.setdefault(row["part"], {}).setdefault(row["task"], [])
+                of_task.append((row["track"], row["target"], row["prediction"]))
             return {
                 part: Evaluation({name: self._task(name, found) for name, found in tasks.items()})
                 for part, tasks in rows.items()
             }
         except FileNotFoundError:
             return {}
-        except (OSError, csv.Error, KeyError, TypeError, ValueError) as error:
+        except (OSError, KeyError, TypeError, ValueError) as error:
             raise InputError(f"{path}: cannot be read: {type(error).__name__}: {error}") from error
 
     def _task(self, name: str, rows: Sequence[tuple[str, str, str]]) -> TaskEvaluation:

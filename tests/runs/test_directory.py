@@ -1,4 +1,3 @@
-import csv
 import errno
 import fcntl
 import json
@@ -11,6 +10,7 @@ import pytest
 
 from musicemo.errors import InputError, RunError
 from musicemo.evaluation import Evaluation, TaskEvaluation
+from musicemo.files import read_csv
 from musicemo.runs import RunDirectory, find_run
 from musicemo.runs import directory as module
 
@@ -119,7 +119,7 @@ def test_results_that_are_missing_or_damaged(made):
 
 
 def evaluation():
-    regression = TaskEvaluation("regression", ["a", "b,c"], np.array([1.5, 9.0]), np.array([0.1 + 0.2, 1e-7]))
+    regression = TaskEvaluation("regression", ["=a", "b,c"], np.array([1.5, 9.0]), np.array([0.1 + 0.2, 1e-7]))
     genre = TaskEvaluation(
         "classification", ['d "e"'], np.array([1]), np.array([0]), ("hip-hop", "rock, etc."), np.zeros((1, 2))
     )
@@ -128,10 +128,9 @@ def evaluation():
 
 def test_predictions_are_read_back_exactly(made):
     made.write_predictions({"val": evaluation(), "test": Evaluation()})
-    with (made.path / "predictions.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = list(read_csv(made.path / "predictions.csv"))
     assert list(rows[0]) == ["track", "part", "task", "target", "prediction"]
-    assert [row["track"] for row in rows] == ["a", "b,c", 'd "e"']
+    assert [row["track"] for row in rows] == ["=a", "b,c", 'd "e"']
     assert [float(row["prediction"]) for row in rows[:2]] == [0.1 + 0.2, 1e-7]
     assert rows[2] == {
         "track": 'd "e"',
