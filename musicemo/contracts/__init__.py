@@ -8,7 +8,15 @@ relative ``Path`` is taken relative to the experiment file. Parameters that the 
 `PROVIDED` lists them, and a constructor takes those that it names.
 """
 
-from musicemo.contracts.dataset import FEATURE_ROWS, Dataset, Proposal, Target, Track
+from musicemo.contracts.dataset import (
+    FEATURE_ROWS,
+    Dataset,
+    Orientation,
+    Proposal,
+    Target,
+    Track,
+    check_orientation,
+)
 from musicemo.contracts.loss import Loss
 from musicemo.contracts.model import Estimator, Fitted, Model
 from musicemo.contracts.weighting import GradientWeighting, Step, Weighting
@@ -22,11 +30,13 @@ __all__ = [
     "GradientWeighting",
     "Loss",
     "Model",
+    "Orientation",
     "Proposal",
     "Step",
     "Target",
     "Track",
     "Weighting",
+    "check_orientation",
 ]
 
 #: Constructor parameters that the core fills in, by kind of component.

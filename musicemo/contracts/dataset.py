@@ -10,10 +10,57 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["FEATURE_ROWS", "Dataset", "Proposal", "Target", "Track"]
+__all__ = ["FEATURE_ROWS", "Dataset", "Orientation", "Proposal", "Target", "Track", "check_orientation"]
 
 #: Rows of a feature array of 140: mel spectrogram in dB, chromagram, or both.
 FEATURE_ROWS = {"mel": slice(0, 128), "chroma": slice(128, 140), "fused": slice(0, 140)}
+
+#: Heights of arrays that musicemo makes: whoever has so many rows has `[rows, frames]`.
+_HEIGHTS = {rows.stop - rows.start for rows in FEATURE_ROWS.values()}
+
+
+@dataclass(frozen=True, slots=True)
+class Orientation:
+    """A sentence on feature arrays that seem to be `[frames, rows]`, and whether that is certain."""
+
+    message: str
+    certain: bool
+
+
+def check_orientation(shapes: Sequence[tuple[int, int]]) -> Orientation | None:
+    """Return why a dataset's feature arrays seem to lie on their side; None if they are `[rows, frames]`.
+
+    The number of rows is the same in every track, the number of frames usually differs.
+
+    Args:
+        shapes: The shape of each track's array.
+    """
+    heights, widths = ({shape[axis] for shape in shapes} for axis in (0, 1))
+    if len(shapes) < 2:
+        return None
+    height, width = max(heights), max(widths)
+    fix = "arrays are [rows, frames]; save each with numpy.save(path, array.T)"
+    if len(heights) > 1:
+        common = set.intersection(*map(set, shapes)) - {1}
+        if not common:
+            return None
+        rows = max(common)
+        turned = sum(shape[0] != rows for shape in shapes)
+        which = "every array has" if turned == len(shapes) else f"{turned} of {len(shapes)} arrays have"
+        return Orientation(f"{which} {rows} columns, so they may be transposed; {fix}", certain=False)
+    if len(widths) > 1 or width == 1 or height in _HEIGHTS:
+        return None
+    every = f"every array has {height} row{'s' * (height > 1)} and {width} columns"
+    if height == 1:
+        return Orientation(
+            f"{every}: one feature over time. If it is one vector a track, save it as [{width}, 1] with "
+            "numpy.save(path, array.T)",
+            certain=False,
+        )
+    if height > width:
+        certain = width == max(_HEIGHTS)
+        return Orientation(f"{every}: they {'are' if certain else 'may be'} transposed; {fix}", certain)
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +98,8 @@ class Track:
 class Dataset(Protocol):
     """Declares its targets and yields its tracks.
 
-    `rows` chooses rows of every track's features (see `FEATURE_ROWS`); the rest is never read.
+    `rows` is the slice of rows of every track's features that is used (see `FEATURE_ROWS`); the rest is never read. Its
+    step must be positive.
 
     Two optional attributes let what is trained on it be applied to audio: ``sync``, what a column of the features
     is ("beat", "frame", or None for what cannot be told), and ``recipe``, the `musicemo.audio.Recipe` that they

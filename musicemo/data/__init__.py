@@ -2,7 +2,7 @@
 
 from musicemo.data.batches import Batch, Batches
 from musicemo.data.description import Description, describe
-from musicemo.data.features import Features
+from musicemo.data.features import Features, normalize_rows, rows_numbers, rows_text
 from musicemo.data.joining import Joined, JoiningSettings, split_joined
 from musicemo.data.sampling import Proportions
 from musicemo.data.scaling import Scaling, ScalingSettings, fit_scaling
@@ -35,6 +35,9 @@ __all__ = [
     "fit_scaling",
     "make_split",
     "make_task",
+    "normalize_rows",
+    "rows_numbers",
+    "rows_text",
     "split_joined",
     "strata",
     "summarize",

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from musicemo.audio import Recipe
-from musicemo.data.features import Features
+from musicemo.data.features import Features, rows_numbers
 from musicemo.data.splits import Split
 from musicemo.data.tasks import Task
 from musicemo.data.tracks import Tracks
@@ -25,7 +25,7 @@ class Description:
 
     tasks: Sequence[Task]
     input_size: int
-    #: Rows of a feature array that are used.
+    #: Rows of a feature array that are used, see `normalize_rows`.
     rows: slice
     #: What a column of the features is, and what they were made with; None where the dataset does not say.
     sync: Literal["beat", "frame"] | None
@@ -48,7 +48,7 @@ class Description:
                 for task in self.tasks
             ],
             "input_size": self.input_size,
-            "rows": [self.rows.start, self.rows.stop],
+            "rows": rows_numbers(self.rows),
             "sync": self.sync,
             "recipe": self.recipe and dataclasses.asdict(self.recipe),
             "lengths": list(self.lengths),
@@ -88,11 +88,10 @@ class Description:
 def describe(tracks: Tracks, split: Split, features: Features) -> Description:
     """Describe what is trained on the training part of some tracks."""
     lengths = features.lengths[split.parts["train"]]
-    first = tracks.rows.start or 0
     return Description(
         tasks=tracks.tasks,
         input_size=features.size,
-        rows=slice(first, first + features.size),
+        rows=tracks.rows,
         sync=tracks.sync,
         recipe=tracks.recipe,
         lengths=(int(lengths.min()), round(float(np.median(lengths))), int(lengths.max())),

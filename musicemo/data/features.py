@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import operator
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from musicemo.contracts import Track
+from musicemo.contracts import Track, check_orientation
 from musicemo.data.scaling import Scaling
 from musicemo.errors import InputError
 
-__all__ = ["Features"]
+__all__ = ["Features", "normalize_rows", "rows_numbers", "rows_text"]
 
 Array = NDArray[np.float32]
+
+#: Tracks whose arrays are looked at to find out how high they are.
+_SAMPLE = 20
 
 
 class Features:
@@ -33,15 +38,12 @@ class Features:
 
     def __init__(self, tracks: Sequence[Track], rows: slice, cache: str = "auto") -> None:
         self._tracks = tracks
-        self._rows = rows
+        self._rows = rows = normalize_rows(rows, tracks)
         self._scaling: Scaling | None = None
         shapes = [_shape(track, rows) for track in tracks]
-        self.size = shapes[0][0] if shapes else 0
-        for track, shape in zip(tracks, shapes, strict=True):
-            if shape[0] != self.size:
-                raise InputError(
-                    f"{_where(track)}: has {shape[0]} rows where track {tracks[0].id!r} has {self.size}"
-                )
+        self.size = len(range(rows.start, rows.stop, rows.step or 1)) if shapes else 0
+        if shapes and (rows.stop < shapes[0][0] or len({height for height, _ in shapes}) > 1):
+            _check_heights(tracks, shapes)
         #: Frames of every track.
         self.lengths = np.array([shape[1] for shape in shapes], dtype=np.int64)
         needed = int(self.lengths.sum()) * self.size * 4
@@ -92,6 +94,56 @@ class Features:
         return features
 
 
+def normalize_rows(rows: slice, tracks: Sequence[Track]) -> slice:
+    """Return the slice of feature rows as non-negative numbers, with a step only if it is not 1.
+
+    ``slice(None)`` and ``slice(-12, None)`` depend on the height of the arrays, which the first track's gives.
+
+    Raises:
+        InputError: It is not a slice of whole numbers with a positive step, or it selects no row.
+    """
+    try:
+        start, stop, step = (
+            None if end is None else operator.index(end) for end in (rows.start, rows.stop, rows.step)
+        )
+    except (AttributeError, TypeError):
+        raise InputError(
+            f"the dataset's rows are {rows!r}; they must be a slice of whole numbers, such as slice(0, 12)"
+        ) from None
+    start, step = start or 0, 1 if step is None else step
+    if step < 1:
+        raise InputError(f"the dataset's rows are {rows!r}; the step must be positive")
+    if start < 0 or stop is None or stop < 0:
+        if not tracks:
+            return rows
+        shapes = [np.shape(_checked(track)) for track in tracks[:_SAMPLE]]
+        height = shapes[0][0]
+        if start < -height:
+            raise InputError(f"{_where(tracks[0])}: has {height} rows; the dataset's rows are {rows!r}")
+        if len({shape[0] for shape in shapes}) == 1 and (turned := check_orientation(shapes)):
+            if turned.certain:
+                raise InputError(f"{_where(tracks[0])}: {turned.message}")
+            warnings.warn(
+                f"{turned.message}. If they have {height} rows, the dataset declares slice(0, {height}) as its rows",
+                stacklevel=2,
+            )
+        start, stop, step = slice(start, stop, step).indices(height)
+    selected = range(start, stop, step)
+    if not selected:
+        raise InputError(f"the dataset's rows are {rows!r}, which select no row")
+    return slice(start, stop) if step == 1 else slice(start, selected[-1] + 1, step)
+
+
+def rows_numbers(rows: slice) -> list[int]:
+    """Return the start and the stop of normalized rows, and their step if it is not 1."""
+    return [rows.start, rows.stop, *([] if rows.step is None else [rows.step])]
+
+
+def rows_text(rows: slice) -> str:
+    """Return normalized rows as messages name them."""
+    return f"{rows.start} to {rows.stop}" + ("" if rows.step is None else f" in steps of {rows.step}")
+
+
 def _free_memory() -> int:
     """Return the memory, in bytes, that is free; where the system does not tell, what the machine has."""
     name = "SC_AVPHYS_PAGES" if "SC_AVPHYS_PAGES" in os.sysconf_names else "SC_PHYS_PAGES"
@@ -115,16 +167,32 @@ def _open(track: Track) -> NDArray[np.floating]:
     return array
 
 
-def _shape(track: Track, rows: slice) -> tuple[int, int]:
-    """Return rows and frames after choosing rows, from the header alone."""
+def _checked(track: Track) -> NDArray[np.floating]:
     array = _open(track)
     if not isinstance(array, np.ndarray) or array.ndim != 2 or array.dtype.kind != "f":
         found = f"{array.dtype} {list(array.shape)}" if isinstance(array, np.ndarray) else "no array"
         raise InputError(f"{_where(track)}: must be a floating-point array [rows, frames], not {found}")
-    chosen = len(range(*rows.indices(array.shape[0])))
-    if chosen == 0 or array.shape[1] == 0 or (rows.stop or 0) > array.shape[0]:
-        wanted = f"rows {rows.start or 0} to {rows.stop or 'the last'}"
+    return array
+
+
+def _shape(track: Track, rows: slice) -> tuple[int, int]:
+    """Return an array's shape from the header alone."""
+    array = _checked(track)
+    if array.shape[1] == 0 or rows.stop > array.shape[0]:
         raise InputError(
-            f"{_where(track)}: has shape {list(array.shape)}, which lacks {wanted} or has no frame"
+            f"{_where(track)}: has shape {list(array.shape)}, which lacks rows {rows_text(rows)} or has no frame"
         )
-    return chosen, array.shape[1]
+    return array.shape[0], array.shape[1]
+
+
+def _check_heights(tracks: Sequence[Track], shapes: Sequence[tuple[int, int]]) -> None:
+    """Raise an `InputError` if arrays differ in height, or lie on their side for certain."""
+    turned = check_orientation(shapes)
+    if turned and turned.certain:
+        raise InputError(f"{_where(tracks[0])} has shape {list(shapes[0])}: {turned.message}")
+    for track, (height, _) in zip(tracks, shapes, strict=True):
+        if height != shapes[0][0]:
+            raise InputError(
+                f"{_where(track)}: has {height} rows where track {tracks[0].id!r} has {shapes[0][0]}"
+                + (f"; {turned.message}" if turned else "")
+            )

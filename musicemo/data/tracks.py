@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from musicemo.audio import Recipe
 from musicemo.contracts import Dataset, Target, Track
+from musicemo.data.features import normalize_rows
 from musicemo.data.tasks import Task, TaskSettings, make_task
 from musicemo.errors import InputError
 
@@ -27,7 +28,7 @@ class Tracks:
     tasks: Sequence[Task]
     #: `[tracks, tasks]`: [0, 1] or a class index; NaN where missing.
     targets: NDArray[np.float64]
-    #: Rows of the features that are used.
+    #: Rows of the features that are used, see `normalize_rows`.
     rows: slice
     #: Tracks of the dataset that have no label for any task.
     unlabelled: Sequence[Track] = ()
@@ -141,7 +142,8 @@ def collect(dataset: Dataset, tasks: Sequence[Task], *, restrict: bool = True) -
         raise InputError(f"none of the dataset's {len(unlabelled)} tracks has a label for any task")
     targets = np.array(encoded, dtype=np.float64)
     sync, recipe = getattr(dataset, "sync", None), getattr(dataset, "recipe", None)
-    return Tracks(kept, tasks, targets, dataset.rows, unlabelled, sync, recipe, tuple(dataset.targets))
+    rows = normalize_rows(dataset.rows, everyone)
+    return Tracks(kept, tasks, targets, rows, unlabelled, sync, recipe, tuple(dataset.targets))
 
 
 def first_of(problems: Sequence[str]) -> list[str]:

@@ -152,7 +152,7 @@ def _collected(proposal: Proposal, dropped: Mapping[str, Sequence[str]]) -> Trac
         replace(track, targets={target.name: track.targets.get(target.name) for target in proposal.targets})
         for track in proposal.tracks
     ]
-    dataset: Any = SimpleNamespace(targets=proposal.targets, rows=slice(0, 0), tracks=lambda: tracks)
+    dataset: Any = SimpleNamespace(targets=proposal.targets, rows=slice(0, 1), tracks=lambda: tracks)
     return collect(dataset, tasks)
 
 

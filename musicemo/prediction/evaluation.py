@@ -13,7 +13,18 @@ import numpy as np
 from musicemo._local import told_by_line
 from musicemo.assembly import make_batches, split_tracks
 from musicemo.contracts import Dataset, Target
-from musicemo.data import PARTS, Batches, Features, Joined, Split, Task, TaskSettings, Tracks, collect
+from musicemo.data import (
+    PARTS,
+    Batches,
+    Features,
+    Joined,
+    Split,
+    Task,
+    TaskSettings,
+    Tracks,
+    collect,
+    rows_text,
+)
 from musicemo.errors import InputError
 from musicemo.evaluation import Evaluation, EvaluationSettings
 from musicemo.experiment import Component, Experiment, load_experiment
@@ -191,12 +202,10 @@ def _warn_of_classes(task: Task, settings: TaskSettings, tracks: Tracks) -> None
 def _check_features(run: TrainedRun, tracks: Tracks) -> None:
     """Refuse features that are not of the kind that the run was trained on."""
     described = run.description
-    rows = slice(tracks.rows.start or 0, tracks.rows.stop)
-    size = described.rows.stop - described.rows.start
-    if (rows.start, rows.stop) != (described.rows.start, described.rows.stop):
+    if tracks.rows != described.rows:
         raise InputError(
-            f"{run.directory}: was trained on {size} feature rows, {described.rows.start} to {described.rows.stop}; "
-            f"the dataset gives {rows.start} to {rows.stop}"
+            f"{run.directory}: was trained on {described.input_size} feature rows, {rows_text(described.rows)}; "
+            f"the dataset has {rows_text(tracks.rows)}"
         )
     if None not in (tracks.sync, described.sync) and tracks.sync != described.sync:
         raise InputError(

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from musicemo import __version__
 from musicemo.assembly import read_tracks
 from musicemo.audio import Recipe
-from musicemo.data import Features
+from musicemo.data import Features, rows_numbers
 from musicemo.errors import InputError, RunError
 from musicemo.files import write_atomically
 from musicemo.prediction.trained import TrainedRun, pad
@@ -212,7 +212,7 @@ def _metadata(run: TrainedRun, outputs: Mapping[str, str]) -> dict[str, Any]:
             }
             for task in described.tasks
         ],
-        "rows": [described.rows.start, described.rows.stop],
+        "rows": rows_numbers(described.rows),
         "sync": described.sync,
         "recipe": dataclasses.asdict(described.recipe or Recipe()),
         "lengths": dict(zip(("fewest", "median", "most"), described.lengths, strict=True)),

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from musicemo.audio import Analysis, Failure, Recipe, analyse
 from musicemo.contracts import FEATURE_ROWS
+from musicemo.data import rows_text
 from musicemo.errors import InputError
 from musicemo.prediction.trained import TrainedRun
 from musicemo.prediction.windows import column_edges, cut_by_columns, cut_by_seconds
@@ -146,7 +147,7 @@ class Predictor:
         given = described.recipe is not None or rows in FEATURE_ROWS.values()
         if not given or rows.stop > self.recipe.rows:
             raise InputError(
-                f"{directory}: was trained on rows {rows.start} to {rows.stop} of its dataset's arrays, which are not "
+                f"{directory}: was trained on rows {rows_text(rows)} of its dataset's arrays, which are not "
                 f"the features of audio: {self.recipe.mels} of a mel spectrogram, 12 of a chromagram, or both"
             )
         self._rows, self._lengths = rows, described.lengths

@@ -168,6 +168,8 @@ def _require_allowed(track: Track, target: Target, value: Any) -> None:
 
 
 def _check_features(tracks: Sequence[Track], rows: slice) -> None:
+    if rows.step is not None:
+        require(rows.step > 0, f"its rows are {rows!r}; their step must be positive")
     first: int | None = None
     for track in tracks:
         array = _array(track)

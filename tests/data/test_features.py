@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from musicemo.contracts import Track
-from musicemo.data import Features, fit_scaling
+from musicemo.data import Features, fit_scaling, normalize_rows
 from musicemo.errors import InputError
 
 ALL = slice(None)
@@ -163,16 +163,18 @@ def test_what_is_no_array(features):
 
 def test_rows(on_disk):
     (track,) = on_disk([np.zeros((12, 2), "float32")])
-    assert said(track) == f"track 't0' ({track.features}): has 12 rows where track 'good' has 6"
+    assert said(track).startswith(f"track 't0' ({track.features}): has 12 rows where track 'good' has 6; ")
     found = said(Track("bad", np.zeros((4, 2)), {}), slice(0, 6))
     assert found == "track 'bad': has shape [4, 2], which lacks rows 0 to 6 or has no frame"
-    assert "lacks rows 8 to the last" in said(Track("bad", np.zeros((4, 2)), {}), slice(8, None))
+    assert "slice(8, None, None), which select no row" in said(
+        Track("bad", np.zeros((4, 2)), {}), slice(8, None)
+    )
 
 
 @pytest.mark.parametrize("shape", [(6, 0), (0, 3), (0, 0)])
 def test_empty_arrays(on_disk, shape):
     array = np.zeros(shape, "float32")
-    assert "which lacks rows 0 to the last or has no frame" in said(Track("bad", array, {}))
+    assert "which lacks rows 0 to 6 or has no frame" in said(Track("bad", array, {}))
     (track,) = on_disk([array])
     assert str(track.features) in said(track)
 
@@ -192,7 +194,7 @@ def test_values_that_are_not_finite_are_located(on_disk, value, cache):
 
 
 def test_what_float32_cannot_hold():
-    assert said(Track("bad", np.full((6, 2), 1e39), {}), read=True) == "track 'bad': is 1e+39 at row 0, frame 0"
+    assert said(Track("bad", np.full((6, 3), 1e39), {}), read=True) == "track 'bad': is 1e+39 at row 0, frame 0"
 
 
 def test_a_missing_file(tmp_path):
@@ -240,3 +242,61 @@ def test_a_file_that_vanishes_or_shrinks_after_the_headers_were_read(on_disk):
     tracks[0].features.unlink()
     with pytest.raises(InputError, match=r"track 't0' .*there is no such file"):
         features[0]
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        (slice(0, 12), slice(0, 12)),
+        (slice(None), slice(0, 140)),
+        (slice(-12, None), slice(128, 140)),
+        (slice(0, -12), slice(0, 128)),
+        (slice(0, 140, 2), slice(0, 139, 2)),
+        (slice(5, None, 3), slice(5, 138, 3)),
+        (slice(np.int64(3), np.int64(7), 1), slice(3, 7)),
+        (slice(None, 999), slice(0, 999)),
+    ],
+)
+def test_rows_are_normalized(rows, expected):
+    tracks = [Track(str(frames), np.zeros((140, frames), "float32"), {}) for frames in (3, 4)]
+    assert normalize_rows(rows, tracks) == expected
+    assert normalize_rows(expected, tracks) == expected
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (slice(None, None, -1), "the step must be positive"),
+        (slice(0, 3, 0), "the step must be positive"),
+        (slice(0.0, 3.0), "must be a slice of whole numbers"),
+        ([0, 2, 4], "must be a slice of whole numbers"),
+        (slice(4, 2), "select no row"),
+        (slice(-141, None), "has 140 rows"),
+    ],
+)
+def test_rows_that_cannot_be_used(rows, message):
+    with pytest.raises(InputError, match=message):
+        normalize_rows(rows, [Track("a", np.zeros((140, 3), "float32"), {})])
+
+
+def of_shapes(*shapes: tuple[int, ...]) -> list[Track]:
+    return [Track(f"t{index}", np.zeros(shape, "float32"), {}) for index, shape in enumerate(shapes)]
+
+
+def test_arrays_that_lie_on_their_side():
+    with pytest.raises(InputError, match=r"every array has 1292 rows and 140 columns: they are transposed"):
+        Features(of_shapes((1292, 140), (1292, 140)), slice(0, 128))
+    with pytest.raises(InputError, match=r"1292 rows and 140 columns: they are transposed"):
+        normalize_rows(ALL, of_shapes((1292, 140), (1292, 140)))
+    with pytest.raises(InputError, match=r"has 31 rows where track 't0' has 30; every array has 13 columns"):
+        Features(of_shapes((30, 13), (31, 13)), ALL)
+    with pytest.raises(
+        InputError, match=r"has 200 rows where track 't0' has 13; 1 of 3 arrays have 13 columns"
+    ):
+        Features(of_shapes((13, 90), (200, 13), (13, 80)), slice(0, 12))
+    with pytest.warns(UserWarning, match=r"every array has 30 rows and 13 columns: they may be transposed"):
+        Features(of_shapes((30, 13), (30, 13)), ALL)
+    with pytest.warns(UserWarning, match=r"one vector a track, save it as \[140, 1\]"):
+        Features(of_shapes((1, 140), (1, 140)), ALL)
+    for shapes in (((768, 1),) * 2, ((30, 13), (30, 14)), ((140, 30),) * 2, ((13, 30),) * 2):
+        assert Features(of_shapes(*shapes), ALL).size == shapes[0][0]

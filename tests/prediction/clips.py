@@ -50,6 +50,7 @@ class Clips:
         sync: Literal["beat", "frame", "untold"] = "beat",
         features: Literal["mel", "chroma", "fused"] = "fused",
         rows: int | None = None,
+        span: str = "",
         high: float = 9.0,
         classes: tuple[str, ...] = CLASSES,
         targets: Literal["both", "valence", "mood", "swapped"] = "both",
@@ -67,6 +68,8 @@ class Clips:
         names = {"both": ("valence", "genre")}.get(targets, (targets,))
         self.targets = [known[name] for name in names]
         self.rows = FEATURE_ROWS[features] if rows is None else slice(0, rows)
+        if span:
+            self.rows = slice(*(int(end) if end else None for end in span.split(":")))
         self._tracks, self._first, self._high, self._classes = tracks, first, high, classes
         if sync != "untold":
             self.sync = sync

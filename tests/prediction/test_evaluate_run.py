@@ -139,7 +139,7 @@ def test_ratings_of_another_range_are_predicted_in_that_range(run):
         ("seed=3", "seed of a trained run cannot be changed"),
         ("scaling.method=none", "scaling of a trained run cannot be changed"),
         ("dataset.traks=3", "unknown key; did you mean 'tracks'?"),
-        ('dataset.features="mel"', "was trained on 140 feature rows, 0 to 140; the dataset gives 0 to 128"),
+        ('dataset.features="mel"', "was trained on 140 feature rows, 0 to 140; the dataset has 0 to 128"),
         ('dataset.sync="frame"', "was trained on beat-wise features; the dataset's are frame-wise"),
         ("dataset.hop=256", "was trained on features of Recipe("),
     ],

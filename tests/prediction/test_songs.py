@@ -9,7 +9,7 @@ from clips import analysis, with_beats
 from signals import RATE, song
 
 from musicemo.errors import InputError
-from musicemo.prediction import Predictor, TrainedRun, find_runs
+from musicemo.prediction import Predictor, TrainedRun, evaluate_run, find_runs
 
 
 @pytest.fixture
@@ -31,6 +31,19 @@ def test_a_clip_of_the_dataset_is_predicted_as_the_run_did(run, predictor):
             assert task.classes[int(task.value.argmax())] == row["prediction"]
         else:
             assert float(task.value) == pytest.approx(float(row["prediction"]), abs=1e-5)
+
+
+@pytest.mark.parametrize("span", ["0:140:2", "-12:", ":", "128::5"])
+def test_rows_in_any_spelling_are_those_of_evaluation_and_prediction(trained, span):
+    run = trained(f'dataset.span="{span}"', 'model.type="means"', "training.epochs=1", "tasks.genre.classes={}")
+    rows = slice(*(int(end) if end else None for end in span.split(":")))
+    assert run.description.input_size == len(range(140)[rows])
+    assert evaluate_run(run).metrics() == run.results["metrics"]["test"]
+    features = {track.id: np.asarray(track.features) for track in clips.Clips().tracks()}
+    for row in [row for row in predicted(run) if row["task"] == "valence"]:
+        found = with_beats(analysis(features[row["track"]].shape[1]), features[row["track"]])
+        value = float(Predictor([run]).predict("x", found).tasks["valence"].value)
+        assert value == pytest.approx(float(row["prediction"]), abs=1e-5)
 
 
 def test_ratings_are_calibrated_where_the_run_was(run, predictor):

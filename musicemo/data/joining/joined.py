@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
 
 from musicemo.audio import Recipe
 from musicemo.contracts import Dataset, Target, Track
+from musicemo.data.features import normalize_rows, rows_text
 from musicemo.data.joining.targets import common_target, find_targets
 from musicemo.data.tasks import Task, TaskSettings, make_task
 from musicemo.data.tracks import first_of, misdeclared
@@ -40,8 +42,7 @@ class Joined:
         if problems:
             raise InputError(*problems)
         self._datasets = dict(datasets)
-        rows = self._common("feature rows", lambda dataset: _rows(dataset.rows))
-        self.rows = slice(*rows)
+        self.rows = self._common("feature rows", _rows)
         found = {getattr(dataset, "sync", None) for dataset in datasets.values()}
         sync = self._common("columns", lambda dataset: getattr(dataset, "sync", None), missing=None)
         #: None where it cannot be told of one of them, so that a prediction asks for it.
@@ -134,13 +135,17 @@ class Joined:
         return recipes[0] if len(set(recipes)) == 1 else common
 
 
-def _rows(rows: slice) -> tuple[int, int | None]:
-    return rows.start or 0, rows.stop
+def _rows(dataset: Dataset) -> slice:
+    """Return a dataset's rows, normalized; its first track is read only if they depend on the arrays' height."""
+    rows = normalize_rows(dataset.rows, ())
+    if rows.stop is None or min(rows.start or 0, rows.stop) < 0:
+        return normalize_rows(rows, list(islice(dataset.tracks(), 1)))
+    return rows
 
 
 def _named(value: object) -> str:
-    if isinstance(value, tuple):
-        return f"{value[0]} to {value[1] or 'the last'}"
+    if isinstance(value, slice):
+        return rows_text(value)
     return f"a column per {value}" if isinstance(value, str) else str(value)
 
 
