@@ -101,6 +101,30 @@ class Task:
             raise InputError(f"track {track.id!r}: {self.target} is {rating!r}, outside [{low:g}, {high:g}]")
         return (rating - low) / (high - low)
 
+    def check_ratings(self, track: Track) -> None:
+        """Check the single listeners' ratings of a track.
+
+        Raises:
+            InputError: One is not finite, or outside the range.
+        """
+        ratings = track.ratings.get(self.target)
+        if self.kind != "regression" or ratings is None or not len(ratings):
+            return
+        low, high = self.range
+        slack = 1e-6 * (
+            high - low
+        )  # of ratings in single precision, or brought to the range of several datasets
+        for rating in ratings:
+            if isinstance(rating, bool) or not isinstance(rating, Real):
+                raise InputError(
+                    f"track {track.id!r}: a listener's rating of {self.target} is {rating!r}, not a number"
+                )
+            if not low - slack <= rating <= high + slack:
+                raise InputError(
+                    f"track {track.id!r}: a listener's rating of {self.target} is {float(rating)!r}, outside "
+                    f"[{low:g}, {high:g}]; leave out the ratings that are missing"
+                )
+
     def to_json(self) -> dict[str, Any]:
         """Return what `results.json` says of the task: its kind, and its range in its own units or its classes."""
         known = {"classes": list(self.classes)} if self.classes else {"range": list(self.range)}

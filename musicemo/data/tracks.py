@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
+from unicodedata import category
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from musicemo.data.features import normalize_rows
 from musicemo.data.tasks import Task, TaskSettings, make_task
 from musicemo.errors import InputError
 
-__all__ = ["Tracks", "collect", "first_of", "misdeclared", "misyielded"]
+__all__ = ["Tracks", "collect", "first_of", "misdeclared", "misyielded", "unwritable"]
 
 _SHOWN = 20
 
@@ -112,7 +113,7 @@ def collect(dataset: Dataset, tasks: Sequence[Task], *, restrict: bool = True) -
     seen: set[str] = set()
     declared = {target.name for target in dataset.targets}
     everyone = list(dataset.tracks())
-    if strange := misyielded(everyone):
+    if strange := misyielded(everyone) or [text for track in everyone if (text := unwritable(track))]:
         raise InputError(*first_of(strange))
     tasks, unusable = _restricted(tasks, everyone) if restrict else (tasks, [])
     for track in everyone:
@@ -126,6 +127,7 @@ def collect(dataset: Dataset, tasks: Sequence[Task], *, restrict: bool = True) -
         row = []
         for task in tasks:
             try:
+                task.check_ratings(track)
                 row.append(task.encode(track))
             except InputError as error:
                 problems.extend(error.problems)
@@ -165,6 +167,20 @@ def misyielded(tracks: Sequence[Any]) -> list[str]:
         )
         if not isinstance(value, Mapping)
     ]
+
+
+def unwritable(track: Track) -> str | None:
+    """Return why a track's id or group cannot be written to a file and read again."""
+    for name, text in (("id", track.id), ("group", track.group)):
+        if name == "group" and (text is None or isinstance(text, int)):
+            continue
+        if not isinstance(text, str):
+            missing = "; a missing group is None" if text != text else ""
+            return f"track {track.id!r}: its {name} is {text!r}; it must be text{missing}"
+        if not text.isprintable() and (strange := [one for one in text if category(one) in ("Cc", "Cs")]):
+            kind = "a control character" if category(strange[0]) == "Cc" else "not valid Unicode"
+            return f"track {track.id!r}: its {name} contains {strange[0]!r}, which is {kind}; rename it"
+    return None if track.id else "a track's id is empty"
 
 
 def misdeclared(dataset: Dataset) -> list[str]:

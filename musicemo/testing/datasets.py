@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from musicemo.audio import Recipe
 from musicemo.contracts import Dataset, Target, Track
-from musicemo.data.tracks import misyielded
+from musicemo.data.tracks import misyielded, unwritable
 from musicemo.testing._contract import Contract, built, check_pickle, quiet, require
 from musicemo.training.randomness import seed_everything
 
@@ -116,6 +116,7 @@ def _check_tracks(contract: Contract, declared: Mapping[str, Target], tracks: Se
                 isinstance(track.id, str) and track.id,
                 f"an id is {track.id!r}; an id is text that is not empty",
             )
+            require(not (strange := unwritable(track)), strange or "")
             require(track.id not in seen, f"{track.id!r} is the id of two tracks; ids are unique in a dataset")
             seen.add(track.id)
     with contract.clause("labels", "reading the targets of the tracks"):

@@ -1,3 +1,6 @@
+import dataclasses
+import math
+
 import numpy as np
 import pytest
 from fakes import MemoryDataset
@@ -160,3 +163,36 @@ def test_every_task_must_have_a_label_to_train_on():
 def test_what_is_no_track_is_told(track, message):
     with pytest.raises(InputError, match=message):
         collect(Listed(track), [])
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"id": "a\rb"}, r"track 'a\\rb': its id contains '\\r', which is a control character"),
+        ({"id": "a\x00"}, "a control character"),
+        ({"id": "a\udce4"}, "not valid Unicode"),
+        ({"id": ""}, "id is empty"),
+        ({"id": 7}, "its id is 7; it must be text"),
+        ({"group": math.nan}, "its group is nan; it must be text; a missing group is None"),
+        ({"group": "x\n"}, "its group contains"),
+        ({"ratings": {"valence": [2.0, math.nan]}}, r"a listener's rating of valence is nan, outside \[1, 9\]"),
+        ({"ratings": {"valence": np.array([2.0, np.inf])}}, "a listener's rating of valence is inf, outside"),
+        ({"ratings": {"valence": [9.5]}}, "is 9.5, outside"),
+        ({"ratings": {"valence": ["9"]}}, "is '9', not a number"),
+    ],
+)
+def test_what_cannot_be_written_or_averaged_is_an_error(changed, message):
+    dataset = MemoryDataset(tracks=12)
+    first, *others = dataset.tracks()
+    dataset.tracks = lambda: [dataclasses.replace(first, **changed), *others]
+    with pytest.raises(InputError, match=message):
+        collect(dataset, [make_task("valence", TaskSettings(), dataset.targets)])
+
+
+def test_ids_of_any_script_and_ratings_at_the_ends_are_fine():
+    dataset = MemoryDataset(tracks=12)
+    first, *others = dataset.tracks()
+    ratings = {"valence": np.float32([1, 9])}
+    odd = dataclasses.replace(first, id="\u6b4c \u200f\xa0#1", group="\N{ZERO WIDTH SPACE}", ratings=ratings)
+    dataset.tracks = lambda: [odd, *others]
+    assert collect(dataset, [make_task("valence", TaskSettings(), dataset.targets)]).ids[0] == odd.id
