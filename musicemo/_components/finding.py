@@ -78,6 +78,11 @@ class Components:
             self._problems += [
                 describe_problem(self._source, key, schema, details, ["type", *ignore])
                 + _filled_in(kind, details)
+                + (
+                    f"; type is {name!r}"
+                    if self._source.variant and details["type"] == "extra_forbidden"
+                    else ""
+                )
                 for details in error.errors()
             ]
             return None

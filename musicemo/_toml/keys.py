@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -10,9 +11,15 @@ from typing import Any
 
 from musicemo.errors import InputError
 
-__all__ = ["Key", "Origin", "are_tables", "dotted", "keys_within", "nested"]
+__all__ = ["MOST_LEVELS", "Key", "Origin", "are_tables", "dotted", "is_too_deep", "keys_within", "nested"]
 
 Key = tuple[str | int, ...]
+
+#: How deep tables and arrays may be nested.
+MOST_LEVELS = 64
+
+_NAME = r"""(?:[A-Za-z0-9_-]+|"(?:\\[^\n]|[^"\\\n])*"|'[^'\n]*')"""
+_KEY = re.compile(rf"[ \t]*{_NAME}[ \t]*(?:\.[ \t]*{_NAME}[ \t]*)*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,17 +48,32 @@ def nested(name: str, value: Any) -> dict[str, Any]:
     """Return the table that a dotted key and its value stand for.
 
     Raises:
-        InputError: it is no TOML key.
+        InputError: it is no TOML key, or too deep.
     """
     try:
         table = tomllib.loads(f"{name} = 0")
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{name!r} is no TOML key: {error}") from error
+    if not _KEY.fullmatch(name):
+        raise InputError(f"{name!r} is no TOML key")
     inner = table
     while isinstance(child := next(iter(inner.values())), dict):
         inner = child
     inner[next(iter(inner))] = value
+    if is_too_deep(table):
+        raise InputError(f"{name!r}: is nested more than {MOST_LEVELS} levels deep")
     return table
+
+
+def is_too_deep(value: Any) -> bool:
+    """Tell whether tables and arrays are nested deeper than `MOST_LEVELS`."""
+    level = [value]
+    for _ in range(MOST_LEVELS + 1):
+        tables = [inner for inner in level if isinstance(inner, dict | list)]
+        if not tables:
+            return False
+        level = [child for inner in tables for child in (inner.values() if isinstance(inner, dict) else inner)]
+    return True
 
 
 def keys_within(value: Any, key: Key = ()) -> Iterator[Key]:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import copy
+import re
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from musicemo._toml.keys import Key, Origin, dotted, keys_within, nested
-from musicemo._toml.merging import drop, merge
+from musicemo._toml.keys import MOST_LEVELS, Key, Origin, dotted, is_too_deep, nested
+from musicemo._toml.merging import Request, drop, lay, unmet
 from musicemo.errors import InputError
 
-__all__ = ["Source"]
+__all__ = ["Source", "parse_value"]
+
+#: Characters of an override that are quoted in an error about its form.
+_LONGEST = 300
 
 
 @dataclass(slots=True)
@@ -34,25 +38,55 @@ class Source:
         """Return a source that can be changed without changing this one."""
         return Source(self.file, copy.deepcopy(self.table), dict(self.origins), dict(self.variant), self.code)
 
-    def lay(self, table: Mapping[str, Any], origin: Callable[[Key], Origin]) -> None:
+    def lay(self, table: Mapping[str, Any], origin: Callable[[Key], Origin]) -> list[Request]:
         """Lay a table over this one: tables merge, all else replaces, and so does a component of another type.
 
         Args:
             table: the keys to lay over; it is copied.
-            origin: where each key of it was given.
-        """
-        merge(self.table, copy.deepcopy(table), self.origins, {key: origin(key) for key in keys_within(table)})
+            origin: where each key of it was written.
 
-    def override(self, text: str) -> None:
+        Returns:
+            The values that it asks for.
+        """
+        return self.lay_together([(table, origin)])
+
+    def lay_together(
+        self, tables: Sequence[tuple[Mapping[str, Any], Callable[[Key], Origin]]]
+    ) -> list[Request]:
+        """Lay several tables over this one, in any order of a component's type and its other keys.
+
+        Returns:
+            The values that they ask for.
+        """
+        return lay(self.table, self.origins, tables)
+
+    def override(self, texts: Sequence[str]) -> list[Request]:
         """Lay ``KEY=VALUE`` over the tables; a value that is no TOML is text.
 
+        Returns:
+            The values that they ask for.
+
         Raises:
-            InputError: it has another form.
+            InputError: one has another form, or another one takes its value away.
         """
-        self.lay(_parse_override(text), lambda _: Origin(None, 0, text))
+        requests = self.lay_together(
+            [(_parse_override(text), lambda _, text=text: Origin(None, 0, text)) for text in texts]  # type: ignore[misc]
+        )
+        if lost := self.unmet(requests):
+            raise InputError(
+                *(
+                    f"{one.origin}: {dotted(one.key)}: {self.origin(one.key)} replaces this value"
+                    for one in lost
+                )
+            )
+        return requests
+
+    def unmet(self, requests: Sequence[Request], *, may_be_replaced: bool = True) -> list[Request]:
+        """Return the requests whose values the tables do not have, unless a later one replaces them."""
+        return unmet(requests, self.table, may_be_replaced=may_be_replaced)
 
     def drop(self, name: str) -> Any:
-        """Take a key of the file out, and return its value; None where it is not there."""
+        """Remove a key of the file and return its value, or None if it is not there."""
         value = self.table.get(name)
         drop(self.table, self.origins, (name,))
         return value
@@ -78,15 +112,43 @@ class Source:
 
 
 def _parse_override(text: str) -> dict[str, Any]:
-    name, equals, raw = text.partition("=")
-    if not equals:
+    names = [text[: match.start()] for match in re.finditer("=", text)]
+    if not names:
         raise InputError(f"--set {text}: must have the form KEY=VALUE, for example training.epochs=3")
+    if not text.isascii() and text != text.encode("utf-8", "ignore").decode():
+        raise InputError(f"--set {text!r}: is not UTF-8 text")
+    problems: list[InputError] = []
+    for name in names:  # a quoted part of a key may hold an equals sign
+        try:
+            nested(name, 0)
+        except InputError as error:
+            problems.append(error)
+            continue
+        try:
+            return nested(name, parse_value(text[len(name) + 1 :]))
+        except InputError as error:
+            raise InputError(f"--set {_shortened(text)}: {error}") from error
+    raise InputError(f"--set {_shortened(text)}: {problems[0]}") from problems[0]
+
+
+def parse_value(raw: str) -> Any:
+    """Return the value that a text is in TOML, or the text if it is none.
+
+    Raises:
+        InputError: it is nested too deep, or has too many digits.
+    """
     try:
-        given = tomllib.loads(f"value = {raw}")
+        parsed = tomllib.loads(f"value = {raw}")
     except tomllib.TOMLDecodeError:
-        given = {}
-    value = given["value"] if len(given) == 1 else raw
-    try:
-        return nested(name, value)
-    except InputError as error:
-        raise InputError(f"--set {text}: {error}") from error
+        return raw
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    except RecursionError as error:
+        raise InputError(f"is nested more than {MOST_LEVELS} levels deep") from error
+    if is_too_deep(parsed):
+        raise InputError(f"is nested more than {MOST_LEVELS} levels deep")
+    return parsed["value"] if len(parsed) == 1 else raw
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."

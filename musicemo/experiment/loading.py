@@ -14,7 +14,7 @@ from musicemo._problems import describe_problem
 from musicemo.errors import InputError
 from musicemo.experiment.datasets import JointDataset, find_members
 from musicemo.experiment.experiment import Experiment
-from musicemo.experiment.matrix import expand, select
+from musicemo.experiment.matrix import expand, in_variants
 from musicemo.experiment.schema import DEFAULT_LOSSES, DEFAULT_WEIGHTING, ExperimentTable
 
 __all__ = ["load_experiment", "load_experiments", "validate_experiment"]
@@ -34,17 +34,19 @@ def load_experiments(
     Raises:
         InputError: with every error, each with its file, line and key.
     """
-    variants = select(expand(_toml.read(file, []), overrides, file.stem), only)
-    found: list[Experiment] = []
-    problems: list[str] = []
+    variants = expand(_toml.read(file, []), overrides, file.stem, only)
+    loaded: list[Experiment] = []
+    #: Problem -> the variants that have it.
+    problems: dict[str, list[str]] = {}
     for source in variants:
         try:
-            found.append(validate_experiment(source, run_local_code=run_local_code))
+            loaded.append(validate_experiment(source, run_local_code=run_local_code))
         except InputError as error:
-            problems += error.problems
+            for problem in dict.fromkeys(error.problems):
+                problems.setdefault(problem, []).append(str(source.table["name"]))
     if problems:
-        raise InputError(*dict.fromkeys(problems))
-    return found
+        raise InputError(*(in_variants(text, names, len(variants)) for text, names in problems.items()))
+    return loaded
 
 
 def load_experiment(

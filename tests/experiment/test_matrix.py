@@ -4,7 +4,7 @@ import re
 import tomllib
 
 import pytest
-from fakes import EXPERIMENT
+from fakes import EXPERIMENT, MeanModel
 from faults import problems
 
 from musicemo import _toml
@@ -180,7 +180,127 @@ def test_errors_of_variants_name_the_line_of_the_matrix_and_are_told_once(write)
     assert unknown.startswith(
         f"e.toml:{line + 6}: tasks.valence.loss[0].type: no loss is called 'msee'; did you mean"
     )
-    assert large == f"e.toml:{line}: dataset.classes: input should be less than or equal to 6, not 30"
+    assert large == (
+        f"e.toml:{line}: dataset.classes: input should be less than or equal to 6, not 30 (variants "
+        "small-classes30-sum-default, small-classes30-sum-squared, small-classes30-learned-default and 1 more)"
+    )
+
+
+class Wide(MeanModel):
+    """Another model with the key `hidden`, and one that the first lacks."""
+
+    def __init__(self, *, input_size: int, hidden: int = 64, heads: int = 1) -> None:
+        super().__init__(input_size=input_size, hidden=hidden)
+
+
+AXES = ['"model.hidden" = [5, 7]', '"model.type" = ["means", "wide"]']
+
+
+@pytest.mark.parametrize("axes", [AXES, AXES[::-1]])
+def test_the_order_of_a_type_and_its_keys_does_not_matter(write, fakes, axes):
+    """Every variant has the values that it is called by, and so has what its run would record."""
+    fakes("model", "wide", Wide)
+    found = load_experiments(write("[matrix]\n" + "\n".join(axes)))
+    assert len(found) == 4
+    for one in found:
+        assert (one.model.name, one.model.parameters["hidden"]) == (one.variant["type"], one.variant["hidden"])
+        assert one.resolved()["model"]["hidden"] == one.variant["hidden"]
+
+
+def test_a_type_of_a_named_variant_takes_the_keys_of_other_axes(write, fakes):
+    fakes("model", "wide", Wide)
+    path = write(
+        '[matrix]\n"model.hidden" = [5, 7]\nkind.a = {}\nkind.b.model = { type = "wide", heads = 2 }\n'
+    )
+    assert [one.resolved()["model"] for one in load_experiments(path)] == [
+        {"type": "means", "hidden": 5},
+        {"type": "wide", "hidden": 5, "heads": 2},
+        {"type": "means", "hidden": 7},
+        {"type": "wide", "hidden": 7, "heads": 2},
+    ]
+
+
+def test_a_key_that_one_type_lacks_is_an_error_of_its_variants(write, fakes):
+    fakes("model", "wide", Wide)
+    path = write('[matrix]\n"model.heads" = [2, 3]\n"model.type" = ["means", "wide"]\n')
+    assert problems(path) == [
+        "e.toml:24: model.heads: unknown key (allowed: hidden, type); type is 'means' "
+        "(variants small-heads2-means, small-heads3-means)"
+    ]
+    assert names(path, only=["type=wide"]) == ["small-heads2-wide", "small-heads3-wide"]
+
+
+@pytest.mark.parametrize(
+    ("matrix", "expected"),
+    [
+        (  # a rule's type would drop what the variants are called by
+            '"model.hidden" = [5, 7]\nkind = { a = {}, b = {} }\n'
+            'override = [{ where = { kind = "b" }, set = { model.type = "wide" } }]',
+            "e.toml:24: model.hidden: this value is lost: e.toml:26 replaces it (variants small-hidden5-b, "
+            "small-hidden7-b)",
+        ),
+        (
+            '"model.hidden" = [5, 7]\noverride = [{ where = { hidden = 5 }, set = { model.hidden = 6 } }]',
+            "e.toml:24: model.hidden: this value is lost: e.toml:25 replaces it (variant small-hidden5)",
+        ),
+        (
+            '"model.hidden" = [5]\nsize = { a = { model.hidden = 6 }, b = {} }',
+            "e.toml:24: model.hidden: this value is lost: e.toml:25 replaces it (variant small-hidden5-a)",
+        ),
+        (
+            "size = { a = { model.hidden = 6 } }\nkind = { b = { model.hidden = 7 } }",
+            "e.toml:24: model.hidden: this value is lost: e.toml:25 replaces it",
+        ),
+        (  # two names of one element
+            "size = { a = { tasks.valence.loss = [{ type = 'mse', weight = 1 }] } }\n"
+            "weight = { b = { tasks.valence.loss.0.weight = 2 } }",
+            "e.toml:24: tasks.valence.loss: this value is lost: e.toml:24 replaces it",
+        ),
+    ],
+)
+def test_a_value_that_does_not_stand_is_an_error(write, fakes, matrix, expected):
+    fakes("model", "wide", Wide)
+    assert problems(write(f"[matrix]\n{matrix}\n")) == [expected]
+
+
+def test_a_type_from_the_command_line_does_not_take_an_axis_away(write, fakes):
+    fakes("model", "wide", Wide)
+    path = write('[matrix]\n"model.hidden" = [5, 7]\n')
+    (first,) = problems(path, "model.type=wide")
+    assert first.startswith("--set model.type=wide: model.hidden is an axis of the matrix (")
+    named = write("[matrix]\nsize = { a.model.hidden = 5, b.model.hidden = 7 }\n")
+    assert problems(named, "model.type=wide") == [
+        "e.toml:24: model.hidden: this value is lost: --set model.type=wide replaces it"
+    ]
+    assert names(named, "model.type=wide", "model.hidden=9") == ["small-a", "small-b"]
+
+
+def test_what_is_not_finite_is_a_value_of_an_axis(write, fakes):
+    class Limited(MeanModel):
+        def __init__(self, *, input_size: int, limit: float = 1.0) -> None:
+            super().__init__(input_size=input_size)
+
+    fakes("model", "limited", Limited)
+    matrix = '[matrix]\n"model.type" = ["limited"]\n"model.limit" = [inf, -inf, nan, 1e-3]\n'
+    path = write(matrix + "exclude = [{ limit = nan }]")
+    assert names(path) == ["small-limited-limitinf", "small-limited-limit-inf", "small-limited-limit0.001"]
+    path = write(matrix)
+    (found,) = load_experiments(path, only=["limit=nan"])
+    assert str(found.model.parameters["limit"]) == "nan"
+    assert names(path, only=["limit=+inf", "limit=0.1e-2"]) == [
+        "small-limited-limitinf",
+        "small-limited-limit0.001",
+    ]
+    assert problems(write('[matrix]\n"model.limit" = [nan, nan, 1, 1.0]\n')) == [
+        "e.toml:24: matrix.model.limit[1]: is given twice",
+        "e.toml:24: matrix.model.limit[3]: is given twice",
+    ]
+
+
+def test_a_matrix_has_a_limit(write):
+    axes = "\n".join(f'"model.x{n}" = {list(range(100))}' for n in range(4))
+    (problem,) = problems(write(f"[matrix]\n{axes}\n"))
+    assert problem == "e.toml:23: matrix: has 100,000,000 combinations, more than 10,000: use fewer values"
 
 
 def test_what_is_chosen(write):

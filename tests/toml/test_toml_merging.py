@@ -155,3 +155,68 @@ def test_an_override_may_replace_a_table_or_make_one(toml):
     source = _toml.read(toml("[split]\nmethod = 'random'\nseed = 1\n"), ["split=3", "a.b=1"])
     assert source.table == {"split": 3, "a": {"b": 1}}
     assert ("split", "seed") not in source.origins
+
+
+# Overrides are one layer: a component's type replaces it first, whatever the order.
+
+
+@pytest.mark.parametrize(
+    ("base", "overrides", "expected"),
+    [
+        ("[m]\ntype = 'a'\nx = 1\ny = 1\n", ["m.x=7", "m.type=b"], {"type": "b", "x": 7}),
+        ("[m]\ntype = 'a'\nx = 1\n", ["m.x=7", "m={ type = 'b', y = 2 }"], {"type": "b", "x": 7, "y": 2}),
+        ("[m]\ntype = 'a'\nx = 1\n", ["m={ type = 'b', y = 2 }", "m.type=c"], {"type": "c", "y": 2}),
+        ("[m.o]\ntype = 'a'\nx = 1\n", ["m.o.lr=1", "m.o.type=b"], {"o": {"type": "b", "lr": 1}}),
+        # Elements of arrays, by number, by the name that they have, and by the one that they get.
+        (
+            "[[m]]\ntype = 'a'\nx = 1\n[[m]]\ntype = 'b'\n",
+            ["m.a.y=7", "m.0.type=c", "m.c.z=1"],
+            [{"type": "c", "y": 7, "z": 1}, {"type": "b"}],
+        ),
+        (
+            "[[m]]\ntype = 'a'\n[[m]]\ntype = 'a'\nname = 'n'\nx = 1\n",
+            ["m.n.y=1", "m.n.type=b", "m.1.z=2"],
+            [{"type": "a"}, {"type": "b", "y": 1, "z": 2}],
+        ),
+        ("m = 1\n", ["m=[{ type = 'a', w = 1 }]", "m.a.w=2"], [{"type": "a", "w": 2}]),
+        ("m = 1\n", ["m.x=1", "m.x=2"], {"x": 2}),
+        ("[tasks.t.classes]\ntype = 'a'\nb = 'c'\n", ["tasks.t.classes.type='x'", "m=1"], 1),
+    ],
+)
+def test_the_order_of_overrides_does_not_matter_for_types(toml, base, overrides, expected):
+    assert _toml.read(toml(base), overrides).table["m"] == expected
+
+
+def test_classes_are_no_components(toml):
+    source = merged(toml, "[tasks.t.classes]\ntype = 'a'\nb = 'c'\n", "[tasks.t.classes]\ntype = 'x'\n")
+    assert source.table["tasks"]["t"]["classes"] == {"type": "x", "b": "c"}
+
+
+@pytest.mark.parametrize(
+    ("base", "overrides", "expected"),
+    [
+        ("", ["a.b=3", "a=5"], "--set a.b=3: a.b: --set a=5 replaces this value"),
+        ("[[m]]\ntype = 'a'\n", ["m.a.w=2", "m=[{ type = 'b' }]"], "--set m.a.w=2: m[0].w: --set m=[{ type = "),
+        (
+            "[m]\ntype = 'a'\nl = [{ name = 'n' }]\n",
+            ["m.l.n.w=2", "m.type=b"],
+            "--set m.l.n.w=2: m.l[0]: the array is replaced, together with m, by a component of another type",
+        ),
+    ],
+)
+def test_an_override_that_takes_another_away(toml, base, overrides, expected):
+    with pytest.raises(InputError) as caught:
+        _toml.read(toml(base), overrides)
+    assert str(caught.value).startswith(expected)
+
+
+@pytest.mark.parametrize(
+    "override", ["#=1", "[x]#=1", "[x]\ny=1", "a\n=1", "a=\udcff", "a.'x=1", "a=" + "[" * 1000 + "]" * 1000]
+)
+def test_odd_overrides(toml, override):
+    with pytest.raises(InputError, match=r"^--set "):
+        _toml.read(toml(""), [override])
+
+
+def test_a_quoted_key_may_hold_an_equals_sign(toml):
+    assert _toml.read(toml(""), ['a."b=c"=d=e']).table == {"a": {"b=c": "d=e"}}

@@ -1,5 +1,9 @@
 """Lines of keys, and files that extend others."""
 
+import io
+import time
+import tomllib
+
 import pytest
 
 from musicemo import _toml
@@ -134,3 +138,76 @@ def test_files_that_cannot_be_read(tmp_path):
     latin.write_bytes('name = "é"'.encode("latin-1"))
     with pytest.raises(InputError, match=r"latin\.toml: is not UTF-8 text"):
         _toml.read(latin, [])
+
+
+HARD = """a = 1 # [ x
+b."c d".'e.f' = [ # ]
+ 1, # "
+ "]", \'\'\'a\']\'\'\',
+]
+[ "q r" . s ] # hi
+x = { y = [ { z = 1 } ], "a=b" = 2 }
+[[p.q]]
+u = "\\"]["
+[p.q.sub]
+v = \'\'\'
+[fake]
+k = 1\'\'\'\'\'
+[[p.q]]
+[[p.q.r]]
+w = 1979-05-27T07:32:00Z
+[[p.q.r]]
+w = '#'
+[p.q.r.deep.er]
+k = 1
+[p.other]
+z.z.z = 1
+"""
+
+
+def test_lines_are_those_on_which_a_prefix_of_the_file_begins_to_hold_the_key(toml):
+    """The reference parses the file line by line, each time from its beginning."""
+    expected = {}
+    start, text = 1, ""
+    for number, line in enumerate(io.StringIO(HARD), start=1):
+        text += line
+        try:
+            table = tomllib.loads(text)
+        except tomllib.TOMLDecodeError:
+            continue
+        for key in _toml.keys_within(table):
+            expected.setdefault(_toml.dotted(key), start)
+        start = number + 1
+    assert lines(_toml.read(toml(HARD), [])) == expected
+
+
+def test_reading_takes_time_in_proportion_to_the_lines(toml):
+    def seconds(count: int) -> float:
+        text = "[tasks.genre.classes]\n" + "".join(f'"class {n}" = "x"\n' for n in range(count))
+        toml(text, "base.toml")
+        file = toml("extends = 'base.toml'\n" + text)
+        begin = time.process_time()
+        _toml.read(file, [])
+        return time.process_time() - begin
+
+    assert seconds(4000) < 20 * seconds(1000) + 0.1  # 64 times were every line read again for each
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("a = " + "[" * 1000 + "]" * 1000, 1),
+        ("b = 1\na = " + "{ a = " * 1000 + "1" + "}" * 1000, 2),
+        ("b = 1\n\n" + ".".join("a" * 1000) + " = 1", 3),
+        ("b = 1\n[" + ".".join("a" * 1000) + "]", 2),
+        ("a = [\n" + "[\n" * 80 + "]" * 81, 1),
+    ],
+)
+def test_deep_nesting_is_an_error_with_its_line(toml, text, line):
+    with pytest.raises(InputError, match=rf"e\.toml:{line}: is nested more than 64 levels deep$"):
+        _toml.read(toml(text), [])
+
+
+def test_an_integer_of_too_many_digits_is_an_error(toml):
+    with pytest.raises(InputError, match=r"e\.toml: is not valid TOML"):
+        _toml.read(toml("a = " + "1" * 5000), [])

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from musicemo import _toml
 
 __all__ = ["Choice", "Rule", "as_written", "same_value"]
+
+_Layer = tuple[Mapping[str, Any], Callable[[_toml.Key], _toml.Origin]]
 
 
 @dataclass(frozen=True)
@@ -24,15 +26,9 @@ class Choice:
     key: _toml.Key
     whole: bool
 
-    def lay_over(self, variant: _toml.Source, written: _toml.Source) -> None:
-        """Lay its keys over a variant of the file as it is `written`."""
-        variant.lay(self.table, lambda key: written.origin(self.key if self.whole else (*self.key, *key)))
-
-    def stands_in(self, variant: _toml.Source, written: _toml.Source) -> bool:
-        """Tell whether a variant is as this value says."""
-        again = variant.copy()
-        self.lay_over(again, written)
-        return again.table == variant.table
+    def layer(self, written: _toml.Source) -> _Layer:
+        """Return its keys and where each is written, in the file as it is `written`."""
+        return self.table, lambda key: written.origin(self.key if self.whole else (*self.key, *key))
 
     def __str__(self) -> str:
         return as_written(self.value)
@@ -46,9 +42,9 @@ class Rule:
     table: Mapping[str, Any]
     key: _toml.Key
 
-    def lay_over(self, variant: _toml.Source, written: _toml.Source) -> None:
-        """Lay its keys over a variant of the file as it is `written`."""
-        variant.lay(self.table, lambda key: written.origin((*self.key, *key)))
+    def layer(self, written: _toml.Source) -> _Layer:
+        """Return its keys and where each is written, in the file as it is `written`."""
+        return self.table, lambda key: written.origin((*self.key, *key))
 
     def applies(self, variant: Mapping[str, Any]) -> bool:
         """Tell whether a variant, axis -> value, is among the combinations."""
@@ -56,7 +52,9 @@ class Rule:
 
 
 def same_value(one: Any, other: Any) -> bool:
-    """Tell whether two values are the same in TOML, where true is not 1."""
+    """Tell whether two values are the same in TOML, where true is not 1 and nan is itself."""
+    if one != one and other != other:
+        return True
     return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)
 
 

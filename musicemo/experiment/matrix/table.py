@@ -86,9 +86,10 @@ class _Reader:
             return
         self._axes[axis] = {}
         for choice in filter(None, found):
-            if str(choice) in self._axes[axis]:
+            others = self._axes[axis]
+            if str(choice) in others or any(same_value(choice.value, other.value) for other in others.values()):
                 self._wrong("is given twice", *choice.key)
-            self._axes[axis][str(choice)] = choice
+            others[str(choice)] = choice
 
     def _listed(self, axis: str, name: str, value: Any, key: _toml.Key) -> Choice | None:
         if not isinstance(value, str | int | float):
