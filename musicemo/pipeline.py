@@ -176,7 +176,7 @@ class _Replicate:
             stopping=Stopping(made.training.early_stopping, list(self.experiment.tasks)),
             transfer=made.transfer,
         )
-        return run, Trainer(run, made.training, made.objective, made.batches, made.scaling, hooks)
+        return run, Trainer(run, made.training, made.objective, made.batches, made.scaling, hooks, made.rebuild)
 
     def _source(self, runs: Path) -> Path | None:
         """Return the checkpoint to begin with."""
@@ -189,7 +189,7 @@ class _Replicate:
     def _train(
         self, run: Run, trainer: Trainer, directory: RunDirectory, hooks: Hooks, results: dict[str, Any]
     ) -> None:
-        if (directory.path / "checkpoints" / "last.pt").exists():
+        if any((directory.path / "checkpoints").glob("*.pt")):
             trainer.resume()
             results["resumed_after_epoch"] = len(run.history)
         directory.write_results(results)

@@ -258,7 +258,7 @@ def test_what_is_wrong_is_told_with_its_line(overrides, message, tmp_path):
 def test_a_source_that_is_no_run_of_weights(tmp_path):
     directory = source(tmp_path)
     (directory / "checkpoints" / "best.pt").write_bytes(b"x")
-    with pytest.raises(InputError, match="is no readable checkpoint"):
+    with pytest.raises(InputError, match="is not a readable checkpoint"):
         go(tmp_path)
     results = results_of(directory)
     (directory / "results.json").write_text(json.dumps({**results, "status": "failed"}))

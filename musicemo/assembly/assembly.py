@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from musicemo.assembly.batches import make_batches
-from musicemo.assembly.rehearsal import check_signs, rehearse
+from musicemo.assembly.rehearsal import check_signs, check_storable, rehearse
 from musicemo.contracts import Weighting
 from musicemo.data import Batches, Features, Scaling, Split, Tracks, fit_scaling
 from musicemo.experiment import Experiment
@@ -65,9 +65,9 @@ class Assembly:
         )
         self.features.scale(self.scaling)
         with blaming("model"):
-            targets = [task.outcome for task in tracks.tasks]
-            backbone = experiment.model.build(input_size=self.features.size, targets=targets)
-            self.network = Network(backbone, tracks.tasks, experiment.heads).to(device)
+            self._experiment, self._tasks, self._device = experiment, tracks.tasks, device
+            self.network = self.rebuild()
+            check_storable(self.network)
         #: What was taken from an earlier run: see `Transfer.load`.
         self.transfer: dict[str, Any] | None = None
         if transfer:
@@ -78,6 +78,7 @@ class Assembly:
         with blaming("weighting"):
             self.weighting: Weighting = experiment.weighting.build(tasks=list(experiment.tasks))
             self.weighting.to(device)
+            check_storable(self.weighting)
         self.objective = Objective(tracks.tasks, _terms(experiment, tracks, train)).to(device)
         check_signs(experiment, self.objective, self.weighting)
         with blaming("dataset"):
@@ -89,6 +90,12 @@ class Assembly:
         if not self.network.estimator:  # which has no shapes yet
             some = Batches(self.features, tracks.targets, train[:2], batch_size=2)
             rehearse(experiment, self.network, self.objective, next(some.epoch()).to(device))
+
+    def rebuild(self) -> Network:
+        """Build the network anew, with other initial weights; it draws random numbers."""
+        targets = [task.outcome for task in self._tasks]
+        backbone = self._experiment.model.build(input_size=self.features.size, targets=targets)
+        return Network(backbone, self._tasks, self._experiment.heads).to(self._device)
 
 
 def _without_validation(training: TrainingSettings, *, fitted: bool) -> TrainingSettings:

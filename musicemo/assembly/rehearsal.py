@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import torch
+from torch import nn
 
 from musicemo._local import line_of
 from musicemo.contracts import Weighting
@@ -12,8 +13,9 @@ from musicemo.data import Batch
 from musicemo.errors import InputError, describe
 from musicemo.experiment import Experiment
 from musicemo.training import Network, Objective
+from musicemo.training.checkpoint import unreadable
 
-__all__ = ["check_signs", "rehearse"]
+__all__ = ["check_signs", "check_storable", "rehearse"]
 
 
 def check_signs(experiment: Experiment, objective: Objective, weighting: Weighting) -> None:
@@ -37,6 +39,19 @@ def check_signs(experiment: Experiment, objective: Objective, weighting: Weighti
     ]
     if problems:
         raise InputError(*problems)
+
+
+def check_storable(module: nn.Module) -> None:
+    """Refuse a state that a checkpoint cannot give back, such as an extra state with arrays of numpy.
+
+    Raises:
+        InputError: with the name and the type of the value.
+    """
+    if value := unreadable(module.state_dict()):
+        raise InputError(
+            f"its state_dict holds {value}, which a checkpoint cannot give back: use tensors, numbers, text, lists "
+            "and dictionaries"
+        )
 
 
 @torch.no_grad()

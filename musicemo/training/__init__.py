@@ -1,10 +1,11 @@
 """The network, the loop, and what a run needs to be repeated."""
 
-from musicemo.training.checkpoint import load_checkpoint
+from musicemo.training.checkpoint import content_hash, load_checkpoint
 from musicemo.training.loop import Trainer
 from musicemo.training.network import Network
 from musicemo.training.objective import Objective, Term
 from musicemo.training.optimization import choose_device, use_threads
+from musicemo.training.resuming import check_resumable
 from musicemo.training.run import Run
 from musicemo.training.selection import describe_selection
 from musicemo.training.settings import TrainingSettings, TransferSettings
@@ -20,7 +21,9 @@ __all__ = [
     "TrainingSettings",
     "TransferSettings",
     "check_monitor",
+    "check_resumable",
     "choose_device",
+    "content_hash",
     "describe_selection",
     "load_checkpoint",
     "use_threads",

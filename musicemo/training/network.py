@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from musicemo.contracts import Estimator, Fitted
 from musicemo.data import HeadSettings, Task
@@ -106,8 +107,8 @@ class Network(nn.Module):
         own = self.state_dict()
         fit = {
             name: state[name]
-            for name, tensor in own.items()
-            if isinstance(state.get(name), Tensor) and state[name].shape == tensor.shape
+            for name, value in own.items()
+            if isinstance(state.get(name), Tensor) and _form(state[name]) == _form(value)
         }
         with torch.no_grad():
             self.load_state_dict({**own, **fit})
@@ -170,12 +171,20 @@ class Network(nn.Module):
         problems = [f"lacks {name}" for name in own if name not in state]
         problems += [f"has {name}, which this network has not" for name in state if name not in own]
         problems += [
-            f"has {name} {list(state[name].shape)} where this network has {list(tensor.shape)}"
-            for name, tensor in own.items()
-            if name in state and name not in flexible and state[name].shape != tensor.shape
+            f"has {name} {_form(state[name])} where this network has {_form(value)}"
+            for name, value in own.items()
+            if name in state
+            and name not in flexible
+            and not is_lazy(value)
+            and _form(state[name]) != _form(value)
         ]
         if problems:
             more = f", and {len(problems) - 3} more" if len(problems) > 3 else ""
             raise InputError(f"{origin}: is of another network: it {'; '.join(problems[:3])}{more}")
         with torch.no_grad():
             self.load_state_dict(dict(state))
+
+
+def _form(value: Any) -> Any:
+    """Return the shape of a tensor; extra states are of any form."""
+    return list(value.shape) if isinstance(value, Tensor) else "an extra state"

@@ -38,8 +38,8 @@ class Run:
     stopping: Stopping
     #: What was taken from an earlier run: ``from``, and the names of what was ``loaded``, is ``new`` and ``frozen``.
     transfer: Mapping[str, Any] | None = None
-    #: The record of every finished epoch, those before a resumption included.
-    history: list[dict[str, float]] = field(default_factory=list)
+    #: The record of every finished epoch, those before a resumption included. The trainer writes it: read only.
+    history: list[Mapping[str, float]] = field(default_factory=list)
 
     @property
     def tasks(self) -> Sequence[Task]:

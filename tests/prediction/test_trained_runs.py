@@ -76,10 +76,10 @@ def test_a_missing_or_damaged_experiment_is_told(components, copied):
 def test_a_missing_or_damaged_checkpoint_is_told(components, copied):
     path = copied / "checkpoints" / "best.pt"
     path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(InputError, match=r"best\.pt: is no readable checkpoint"):
+    with pytest.raises(InputError, match=r"best\.pt: is not a readable checkpoint"):
         TrainedRun.load(copied)
     path.unlink()
-    with pytest.raises(InputError, match=r"best\.pt: there is no such checkpoint"):
+    with pytest.raises(InputError, match=r"best\.pt: the checkpoint does not exist"):
         TrainedRun.load(copied)
 
 

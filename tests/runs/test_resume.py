@@ -285,11 +285,8 @@ def test_replicates_that_are_done_are_left_and_the_rest_is_run(launcher, tmp_pat
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda path: path.write_bytes(b"hello"), "is no readable checkpoint"),
-        (
-            lambda path: torch.save({"format": 1, "network": {}}, path),
-            "is of another network: it lacks backbone",
-        ),
+        (lambda path: path.write_bytes(b"hello"), "is not a readable checkpoint"),
+        (lambda path: torch.save({"format": 1, "network": {}}, path), "the checkpoint has no 'epoch'"),
     ],
 )
 def test_a_damaged_checkpoint_is_named(damage, message, launcher, tmp_path):
@@ -297,6 +294,7 @@ def test_a_damaged_checkpoint_is_named(damage, message, launcher, tmp_path):
     (directory,) = directories(tmp_path)
     path = directory / "checkpoints" / "last.pt"
     damage(path)
+    damage(directory / "checkpoints" / "best.pt")
     finished = run(launcher, tmp_path, "--resume", text=SEED)
     assert finished.code == 2
     assert finished.err.startswith(f"error: {path.relative_to(tmp_path)}: {message}")

@@ -69,7 +69,7 @@ class Recorder:
     @hookimpl
     def musicemo_epoch_finished(self, run, record):
         assert run is self.run
-        assert record is run.history[-1]
+        assert record == run.history[-1]
         self.calls.append(("epoch_finished", record["epoch"]))
         self.weights.append(copy.deepcopy(run.network.state_dict()))
 

@@ -1,16 +1,18 @@
-import contextlib
 import errno
 import os
 import random
+import re
 import resource
+import zipfile
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from musicemo.errors import InputError, RunError
-from musicemo.training import load_checkpoint
-from musicemo.training.checkpoint import save_checkpoint
+from musicemo.training import content_hash, load_checkpoint
+from musicemo.training.checkpoint import plain, save_checkpoint, unreadable
 from musicemo.training.randomness import random_state
 
 
@@ -44,49 +46,97 @@ def test_loading_executes_nothing(tmp_path):
             return os.system, (f"touch {tmp_path / 'executed'}",)
 
     torch.save({"format": 1, "network": Malicious()}, tmp_path / "evil.pt")
-    with pytest.raises(InputError, match=r"evil\.pt: is no readable checkpoint: UnpicklingError"):
+    with pytest.raises(InputError, match=r"evil\.pt: is not a readable checkpoint: it holds other objects"):
         load_checkpoint(tmp_path / "evil.pt")
     torch.save(nn.Linear(2, 2), tmp_path / "whole.pt")
-    with pytest.raises(InputError, match=r"whole\.pt: is no readable checkpoint"):
+    with pytest.raises(InputError, match=r"whole\.pt: is not a readable checkpoint"):
         load_checkpoint(tmp_path / "whole.pt")
     assert not (tmp_path / "executed").exists()
 
 
 def test_a_checkpoint_that_is_missing(tmp_path):
-    with pytest.raises(InputError, match=r"last\.pt: there is no such checkpoint"):
+    with pytest.raises(InputError, match=r"last\.pt: the checkpoint does not exist"):
         load_checkpoint(tmp_path / "last.pt")
 
 
 @pytest.mark.parametrize("content", [{"weight": torch.zeros(2)}, {"format": 99}, [1, 2], torch.zeros(3)])
 def test_a_file_of_something_else_is_refused(content, tmp_path):
     torch.save(content, tmp_path / "other.pt")
-    with pytest.raises(InputError, match=r"other\.pt: is no checkpoint of this version of musicemo"):
+    with pytest.raises(InputError, match=r"other\.pt: is not a checkpoint of this version of musicemo"):
         load_checkpoint(tmp_path / "other.pt")
 
 
-def test_a_damaged_file_is_refused_wherever_it_is_damaged(tmp_path):
+def same(first, second):
+    """Tell whether two contents are the same, tensors by their bytes."""
+    if isinstance(first, torch.Tensor):
+        return isinstance(second, torch.Tensor) and first.dtype == second.dtype and torch.equal(first, second)
+    if isinstance(first, dict):
+        return list(first) == list(second) and all(same(first[key], second[key]) for key in first)
+    if isinstance(first, list):
+        return len(first) == len(second) and all(map(same, first, second))
+    return type(first) is type(second) and first == second
+
+
+def test_every_damage_that_changes_the_content_is_refused(tmp_path):
     save_checkpoint(tmp_path, state(), best=False)
     whole, broken = (tmp_path / "last.pt").read_bytes(), tmp_path / "broken.pt"
+    content = load_checkpoint(tmp_path / "last.pt")
     damaged = [whole[: len(whole) * share // 20] for share in range(20)]
     draw = random.Random(0)
-    for _ in range(150):
+    for _ in range(250):  # a single bit, anywhere
         changed = bytearray(whole)
-        for _ in range(3):
-            changed[draw.randrange(len(whole))] = draw.randrange(256)
+        changed[draw.randrange(len(whole))] ^= 1 << draw.randrange(8)
         damaged.append(bytes(changed))
     damaged += [b"hello", b"epoch,loss\n1,2\n", b"\x80\x04N.", b"PK\x03\x04", b"\x80\x02}q\x00.", b"{}"]
     refusals = []
-    for content in damaged:
-        broken.write_bytes(content)
-        with contextlib.suppress(InputError):  # a changed weight is still a weight
-            load_checkpoint(broken)
-            continue
-        refusals.append(content)
-    assert len(refusals) > 60
-    for content in refusals[::20]:
-        broken.write_bytes(content)
-        with pytest.raises(InputError, match=r"^\S+broken\.pt: is no [^\n]*$"):
-            load_checkpoint(broken)
+    for bad in damaged:
+        broken.write_bytes(bad)
+        try:
+            assert same(load_checkpoint(broken), content)  # such as a bit between two members
+        except InputError as error:
+            refusals.append(str(error))
+    assert len(refusals) > 200
+    assert all(re.fullmatch(r"\S+broken\.pt: is not a [^\n]*", refusal) for refusal in refusals)
+
+
+def test_memory_is_bounded_by_the_size_of_the_file(tmp_path):
+    path = tmp_path / "large.pt"
+    torch.save({"format": 1, "network": {"weight": torch.zeros(1).expand(10**12)}}, path)
+    with pytest.raises(InputError, match=r"network\.weight is not a tensor within the file"):
+        load_checkpoint(path)
+    save_checkpoint(tmp_path, state(), best=False)
+    with zipfile.ZipFile(tmp_path / "last.pt") as source, zipfile.ZipFile(path, "w") as target:
+        for member in source.infolist():
+            target.writestr(member.filename, source.read(member), zipfile.ZIP_DEFLATED)
+    with pytest.raises(InputError, match="is compressed"):
+        load_checkpoint(path)
+
+
+def test_a_value_that_cannot_be_stored_is_named(tmp_path):
+    with pytest.raises(RunError, match=r"cannot store 'weighting\.a\.1' of type builtins\.function"):
+        save_checkpoint(tmp_path, {"weighting": {"a": [1, lambda: 1]}}, best=True)
+    assert names(tmp_path) == []
+
+
+def test_values_of_numpy_become_plain_ones(tmp_path):
+    content = {"classes": [np.str_("pop")], "range": (np.float64(1.0), np.int64(9)), np.str_("flag"): np.True_}
+    save_checkpoint(tmp_path, plain(content), best=False)
+    found = load_checkpoint(tmp_path / "last.pt")
+    found.pop("format")
+    assert same(found, {"classes": ["pop"], "range": (1.0, 9), "flag": True})
+    assert unreadable(content).startswith("'classes.0' of type numpy.str_")
+    assert unreadable(plain(content)) == ""
+
+
+def test_the_hash_of_a_content_is_that_of_its_weights_and_scaling(tmp_path):
+    scaling = {"offset": torch.zeros(3), "scale": torch.ones(3)}
+    hashes = []
+    for value, seconds, offset in [(1.0, 1.0, 0.0), (1.0, 2.0, 0.0), (2.0, 1.0, 0.0), (1.0, 1.0, 1.0)]:
+        content = state(value) | {"seconds": seconds, "scaling": scaling | {"offset": torch.full((3,), offset)}}
+        save_checkpoint(tmp_path, content, best=False)
+        hashes.append(content_hash(tmp_path / "last.pt"))
+    assert hashes[0] == hashes[1]
+    assert len(set(hashes)) == 3
 
 
 @pytest.mark.parametrize("best", [True, False])

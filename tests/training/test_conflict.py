@@ -1,4 +1,5 @@
 import math
+import shutil
 
 import fakes
 import pytest
@@ -137,15 +138,18 @@ def test_a_resumed_run_tells_the_same(fakes, tmp_path):
 @pytest.mark.parametrize(
     ("damage", "told"),
     [
-        (lambda state: state.pop("conflict"), "KeyError: 'conflict'"),
-        (lambda state: state["conflict"].pop("norms"), "KeyError: 'norms'"),
-        (lambda state: state["conflict"].update(norms=torch.zeros(5)), "ValueError: norms is not of 3 tasks"),
-        (lambda state: state["schedule"].pop("last_epoch"), "KeyError: 'last_epoch'"),
-        (lambda state: state.pop("schedule"), "KeyError: 'schedule'"),
-        (lambda state: state.pop("stopping"), "KeyError: 'stopping'"),
-        (lambda state: state["random"].pop("python"), "KeyError: 'python'"),
-        (lambda state: state.update(history=7), "TypeError: "),
-        (lambda state: state.update(weighting=[]), "TypeError: "),
+        (lambda state: state.pop("conflict"), "does not fit this run: it has no 'conflict'"),
+        (lambda state: state["conflict"].pop("norms"), "does not fit this run: it has no 'norms'"),
+        (
+            lambda state: state["conflict"].update(norms=torch.zeros(5)),
+            "does not fit this run: ValueError: norms is not of 3 tasks",
+        ),
+        (lambda state: state["schedule"].pop("last_epoch"), "does not fit this run: it has no 'last_epoch'"),
+        (lambda state: state.pop("schedule"), "does not fit this run: it has no 'schedule'"),
+        (lambda state: state.pop("stopping"), "the checkpoint has no 'stopping'"),
+        (lambda state: state["random"].pop("python"), "does not fit this run: it has no 'python'"),
+        (lambda state: state.update(history=7), "the history has 0 of 1 epochs"),
+        (lambda state: state.update(weighting=[]), "does not fit this run: TypeError: "),
     ],
 )
 def test_a_damaged_state_is_told_with_its_file(damage, told, fakes, tmp_path):
@@ -157,10 +161,13 @@ def test_a_damaged_state_is_told_with_its_file(damage, told, fakes, tmp_path):
     schedule = "training.schedule={ type = 'cosine' }"
     with pytest.raises(KeyboardInterrupt):
         run_all(tmp_path, ON, schedule, text=TEXT, plugins=[Interrupt()])
-    path = only_run(tmp_path) / "checkpoints" / "last.pt"
+    path, best = (only_run(tmp_path) / "checkpoints" / name for name in ("last.pt", "best.pt"))
     state = torch.load(path, weights_only=True)
     damage(state)
     torch.save(state, path)
+    shutil.copy(path, best)
     with pytest.raises(InputError) as caught:
         run_all(tmp_path, ON, schedule, text=TEXT, resume=True)
-    assert str(caught.value).startswith(f"{path}: does not fit: {told}")
+    assert caught.value.problems[0].startswith(f"{path}: {told}")
+    assert caught.value.problems[1].startswith(f"{best}: {told}")
+    assert "--no-resume" in caught.value.problems[2]

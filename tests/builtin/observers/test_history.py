@@ -1,9 +1,9 @@
 import json
 import math
 
+import fakes as components
 import pytest
 from harness import train
-from musicemo_builtin.observers.history import History
 
 from musicemo.hookspecs import hookimpl
 
@@ -18,7 +18,7 @@ def read(path):
 
 
 def test_a_line_an_epoch_with_everything_recorded(tmp_path):
-    recorder = train(tmp_path, plugins=[History()])
+    recorder = train(tmp_path)
     lines = read(recorder.run.directory / "history.jsonl")
     assert lines == recorder.run.history
     assert [line["epoch"] for line in lines] == [1, 2, 3]
@@ -38,20 +38,20 @@ class Watch:
 
 def test_the_file_is_there_from_the_start_and_grows(tmp_path):
     watch = Watch()
-    train(tmp_path, plugins=[watch, History()])
+    train(tmp_path, plugins=[watch])
     assert watch.lines == [0, 1, 2]
 
 
-class Spoil:
-    """Makes a quantity undefined, as a metric of one class would be."""
+class Spoiled(components.SquaredError):
+    """Has quantities that are not defined, as a metric of one class would be."""
 
-    @hookimpl
-    def musicemo_epoch_finished(self, record):
-        record |= {"val/valence/r2": math.nan, "train/odd": -math.inf}
+    def diagnostics(self, prediction, target):
+        return {"nan": math.nan, "odd": -math.inf}
 
 
-def test_what_is_not_defined_is_null(tmp_path):
-    recorder = train(tmp_path, plugins=[History(), Spoil()])
+def test_what_is_not_defined_is_null(fakes, tmp_path):
+    fakes("loss", "spoiled", Spoiled)
+    recorder = train(tmp_path, "tasks.valence.loss={ type = 'spoiled' }")
     lines = read(recorder.run.directory / "history.jsonl")
-    assert [(line["val/valence/r2"], line["train/odd"]) for line in lines] == [(None, None)] * 3
+    assert [(line["train/valence/nan"], line["train/valence/odd"]) for line in lines] == [(None, None)] * 3
     assert all(math.isfinite(line["val/valence/ccc"]) for line in lines)
