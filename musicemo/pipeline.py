@@ -18,7 +18,15 @@ from musicemo.evaluation import Evaluation
 from musicemo.experiment import Experiment, fingerprint
 from musicemo.registry import Hooks
 from musicemo.runs import RunDirectory, describe_environment, find_run, gathered, recorded
-from musicemo.training import Run, Stopping, Trainer, choose_device, describe_selection, use_threads
+from musicemo.training import (
+    Run,
+    Stopping,
+    Trainer,
+    choose_device,
+    describe_selection,
+    has_checkpoint,
+    use_threads,
+)
 from musicemo.transfer import find_source
 
 __all__ = ["Outcome", "Pipeline", "run_experiment"]
@@ -189,7 +197,7 @@ class _Replicate:
     def _train(
         self, run: Run, trainer: Trainer, directory: RunDirectory, hooks: Hooks, results: dict[str, Any]
     ) -> None:
-        if any((directory.path / "checkpoints").glob("*.pt")):
+        if has_checkpoint(directory.path):
             trainer.resume()
             results["resumed_after_epoch"] = len(run.history)
         directory.write_results(results)

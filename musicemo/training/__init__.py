@@ -5,7 +5,7 @@ from musicemo.training.loop import Trainer
 from musicemo.training.network import Network
 from musicemo.training.objective import Objective, Term
 from musicemo.training.optimization import choose_device, use_threads
-from musicemo.training.resuming import check_resumable
+from musicemo.training.resuming import check_resumable, has_checkpoint
 from musicemo.training.run import Run
 from musicemo.training.selection import describe_selection
 from musicemo.training.settings import TrainingSettings, TransferSettings
@@ -25,6 +25,7 @@ __all__ = [
     "choose_device",
     "content_hash",
     "describe_selection",
+    "has_checkpoint",
     "load_checkpoint",
     "use_threads",
 ]

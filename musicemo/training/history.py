@@ -12,7 +12,7 @@ from typing import Any
 from musicemo.errors import InputError, RunError
 from musicemo.files import write_text
 
-__all__ = ["append_history", "check_history", "read_history", "write_history"]
+__all__ = ["append_history", "check_history", "count_history", "read_history", "write_history"]
 
 
 def write_history(path: Path, history: Sequence[Mapping[str, float]]) -> None:
@@ -57,6 +57,14 @@ def read_history(path: Path, epochs: int) -> list[dict[str, float]]:
             return None
 
     return check_history([record(line) for line in lines], epochs, path)
+
+
+def count_history(path: Path) -> int:
+    """Return the number of lines; 0 if the file cannot be read."""
+    try:
+        return path.read_bytes().count(b"\n")
+    except OSError:
+        return 0
 
 
 def check_history(records: Any, epochs: int, path: Path) -> list[dict[str, float]]:

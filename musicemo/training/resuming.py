@@ -11,13 +11,14 @@ from typing import Any
 from musicemo.errors import InputError
 from musicemo.files import write_atomically
 from musicemo.training.checkpoint import load_checkpoint
-from musicemo.training.history import check_history, read_history
+from musicemo.training.history import check_history, count_history, read_history
 
-__all__ = ["NO_RESUME", "Resumable", "check_resumable", "complete_best", "resumable"]
+__all__ = ["NO_RESUME", "Resumable", "check_resumable", "complete_best", "has_checkpoint", "resumable"]
 
 #: The line that ends an error about a run that cannot be resumed.
 NO_RESUME = "The run cannot be resumed; --no-resume trains it again, in a new run directory."
 
+_NAMES = ("last.pt", "best.pt")
 _KEYS = ("epoch", "network", "weighting", "stopping", "random", "seconds")
 
 
@@ -42,11 +43,21 @@ def resumable(directory: Path, problems: list[str]) -> Iterator[Resumable]:
         directory: the run directory.
         problems: grows by a sentence for each checkpoint that cannot be used.
     """
-    for name in ("last", "best"):
+    last, best = (directory / "checkpoints" / name for name in _NAMES)
+    for path in (last, best):
         try:
-            yield _read(directory, directory / "checkpoints" / f"{name}.pt")
+            found = _read(directory, path)
         except InputError as error:
             problems += error.problems
+            continue
+        if not last.exists() and count_history(directory / "history.jsonl") <= found.state["epoch"]:
+            problems.clear()  # the process ended between the two files of this epoch: nothing is lost
+        yield found
+
+
+def has_checkpoint(directory: Path) -> bool:
+    """Return whether an epoch of a run was finished; otherwise it is trained from the beginning."""
+    return any((directory / "checkpoints" / name).exists() for name in _NAMES)
 
 
 def check_resumable(directory: Path) -> None:

@@ -107,7 +107,7 @@ def missing_key(path):
     torch.save(state, path)
 
 
-@pytest.mark.parametrize("damage", [flip, lambda path: path.unlink(), missing_key])
+@pytest.mark.parametrize("damage", [flip, missing_key])
 def test_nothing_is_trained_if_no_checkpoint_is_left(damage, stopped):
     for name in ("best.pt", "last.pt"):
         damage(stopped / "checkpoints" / name)
@@ -152,6 +152,18 @@ def test_a_best_checkpoint_of_the_last_epoch_is_written_again(tmp_path, whole):
     directory = only_run(tmp_path)
     for path in (directory / "checkpoints").glob("best*.pt"):
         path.unlink()
+    resume(directory)
+    assert_as_whole(directory, whole)
+
+
+@pytest.mark.parametrize("left", [("best.pt", "best-genre.pt", "best-valence.pt"), ("best-valence.pt",)])
+def test_an_end_within_the_first_checkpoint_is_not_a_damage(left, tmp_path, whole):
+    with pytest.raises(KeyboardInterrupt):
+        run_all(tmp_path, *SETTINGS, plugins=[Interrupt(1)])
+    directory = only_run(tmp_path)
+    for path in (directory / "checkpoints").iterdir():
+        if path.name not in left:
+            path.unlink()
     resume(directory)
     assert_as_whole(directory, whole)
 
