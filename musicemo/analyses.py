@@ -74,7 +74,7 @@ def _reliability(
         for metric in reliability.values:
             ceiling = reliability.ceiling(metric)
             table[metric]["reached"] = {
-                part: _shares(evaluations[part].tasks[task.name].to_json(settings)[metric], ceiling)
+                part: _shares(evaluations[part], task.name, metric, ceiling, settings)
                 for part in _HELD_OUT
                 if part in evaluations
             }
@@ -82,8 +82,12 @@ def _reliability(
     return found
 
 
-def _shares(metric: Mapping[str, float | None], ceiling: float) -> dict[str, float | None]:
-    return {end: None if value is None else finite(value / ceiling) for end, value in metric.items()}
+def _shares(
+    evaluation: Evaluation, task: str, metric: str, ceiling: float, settings: EvaluationSettings
+) -> dict[str, float | None]:
+    low, high = evaluation.intervals(settings)[task][metric]
+    ends = {"value": evaluation.tasks[task].metric(metric), "low": low, "high": high}
+    return {end: finite(value / ceiling) for end, value in ends.items()}
 
 
 def _controlled(

@@ -225,7 +225,9 @@ class _Replicate:
             "monitor": {"name": run.stopping.monitor, "mode": run.stopping.mode},
             "parameters": run.network.parameter_count,
             "split": self.split.hashes,
-            "metrics": {part: found.to_json(settings) for part, found in evaluations.items()},
+            "metrics": {
+                part: found.to_json(settings, intervals=part != "train") for part, found in evaluations.items()
+            },
             "durations": {"training": trained, "evaluation": time.monotonic() - began},
         }
         hooks("run_finished", run=run, results=results)

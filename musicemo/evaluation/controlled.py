@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from musicemo.evaluation.evaluation import TaskEvaluation, finite
 from musicemo.evaluation.intervals import EvaluationSettings, percentile_intervals
-from musicemo.evaluation.resampling import draw_counts, midranks, resampled_regression
+from musicemo.evaluation.resampling import MidRanks, RegressionResampler, draw_counts
 
 __all__ = ["controlled_scores", "group_means"]
 
@@ -71,7 +71,8 @@ def controlled_scores(
     if len(places) < _FEWEST:
         return None
     names = sorted({groups[task.ids[place]] for place in places})
-    codes = np.array([names.index(groups[task.ids[place]]) for place in places])
+    order = {name: code for code, name in enumerate(names)}
+    codes = np.array([order[groups[task.ids[place]]] for place in places])
     means = np.array([alone[task.ids[place]] for place in places])
     every = [
         _Scores(task.target[places], one.prediction[places], means, codes, len(names)) for one in replicates
@@ -104,16 +105,17 @@ class _Scores:
     def __init__(
         self, target: Floats, prediction: Floats, means: Floats, codes: NDArray[np.intp], groups: int
     ) -> None:
-        self._target, self._prediction, self._means, self._codes = target, prediction, means, codes
         self._members = np.eye(groups)[codes]
+        self._whole, self._alone = RegressionResampler(prediction, target), RegressionResampler(means, target)
+        inside = [np.flatnonzero(codes == code) for code in range(groups)]
+        #: Of each group: its tracks, and what resamples them.
+        self._groups = [(tracks, RegressionResampler(prediction[tracks], target[tracks])) for tracks in inside]
+        self._ranks = MidRanks(prediction), MidRanks(target)
+        self._defined = bool(np.isfinite(prediction).all())
 
     def of(self, counts: Floats) -> dict[str, Floats]:
         """Return `[resamples]` of each score."""
-
-        def rho(prediction: Floats) -> Floats:
-            return resampled_regression(prediction, self._target, counts, ["spearman"])["spearman"]
-
-        whole, alone = rho(self._prediction), rho(self._means)
+        whole, alone = (of(counts, ["spearman"])["spearman"] for of in (self._whole, self._alone))
         return {
             "spearman": whole,
             "group_alone": alone,
@@ -125,13 +127,11 @@ class _Scores:
     def by_group(self, counts: Floats) -> Floats:
         """Return `[groups, resamples]`: rho within each; NaN where it is not defined."""
         found = np.full((self._members.shape[1], len(counts)), np.nan)
-        for code in range(self._members.shape[1]):
-            inside = self._codes == code
-            drawn = counts[:, inside]
+        for code, (tracks, resampler) in enumerate(self._groups):
+            drawn = np.take(counts, tracks, axis=1)
             enough = drawn.sum(axis=1) >= _FEWEST
-            if inside.sum() >= _FEWEST and enough.any():
-                arrays = self._prediction[inside], self._target[inside], drawn[enough]
-                found[code, enough] = resampled_regression(*arrays, ["spearman"])["spearman"]
+            if len(tracks) >= _FEWEST and enough.any():
+                found[code, enough] = resampler(drawn[enough], ["spearman"])["spearman"]
         return found
 
     def _within(self, counts: Floats) -> Floats:
@@ -143,17 +143,17 @@ class _Scores:
     def _partial(self, counts: Floats) -> Floats:
         sizes = counts @ self._members
 
-        def residuals(values: Floats) -> Floats:
-            ranks = midranks(values, counts)[0]
+        def residuals(of: MidRanks) -> Floats:
+            ranks = of(counts)
             means = (counts * ranks) @ self._members / np.where(sizes > 0, sizes, 1)
             return np.asarray(ranks - means @ self._members.T)
 
-        if not np.isfinite(self._prediction).all():
+        if not self._defined:
             return np.full(len(counts), np.nan)
-        first, second = residuals(self._prediction), residuals(self._target)
+        first, second = (residuals(ranks) for ranks in self._ranks)
         squares = [np.einsum("rn,rn,rn->r", counts, one, one) for one in (first, second)]
         product = np.einsum("rn,rn,rn->r", counts, first, second)
-        tiny = 1e-9 * len(self._target)  # what rounding leaves of ranks that the groups explain wholly
+        tiny = 1e-9 * counts.shape[1]  # what rounding leaves of ranks that the groups explain wholly
         with np.errstate(all="ignore"):
             found = np.where(squares[0] > tiny, product / np.sqrt(squares[0] * squares[1]), 0.0)
         return np.where(squares[1] > tiny, found, np.nan)

@@ -11,9 +11,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from musicemo.evaluation.intervals import EvaluationSettings, percentile_intervals
+from musicemo.evaluation.intervals import EvaluationSettings, Interval, percentile_intervals
 from musicemo.evaluation.metrics import CLASSIFICATION, REGRESSION, classification, regression
-from musicemo.evaluation.resampling import draw_counts, resampled_classification, resampled_regression
+from musicemo.evaluation.resampling import ClassificationResampler, RegressionResampler, draw_counts
 
 __all__ = ["Evaluation", "TaskEvaluation"]
 
@@ -68,24 +68,24 @@ class TaskEvaluation:
             names: the metrics; all where absent.
             stream: another number draws independently.
         """
-        names = self.names if names is None else names
-        if len(self.target) < 2:
-            return {name: np.full(resamples, np.nan) for name in names}
-        found = [
-            resampled_regression(self.prediction, self.target, counts, names)
-            if self.kind == "regression"
-            else resampled_classification(self.prediction, self.target, len(self.classes), counts, names)
-            for counts in draw_counts(len(self.target), resamples, stream)
-        ]
-        return {name: np.concatenate([some[name] for some in found]) for name in names}
+        return _resample({"": self}, resamples, names, stream)[""]
+
+    @cached_property
+    def _resampler(self) -> RegressionResampler | ClassificationResampler:
+        if self.kind == "regression":
+            return RegressionResampler(self.prediction, self.target)
+        return ClassificationResampler(self.prediction, self.target, len(self.classes))
 
     def to_json(self, settings: EvaluationSettings) -> dict[str, Any]:
         """Return ``metric -> {value, low, high}`` and the rest of `metrics`; what is not defined is null."""
-        intervals = self.intervals(settings)
+        return self._to_json(self.intervals(settings))
+
+    def _to_json(self, intervals: Mapping[str, Interval]) -> dict[str, Any]:
+        """Return `to_json`; both bounds of a metric without an interval are null."""
         found: dict[str, Any] = {"tracks": len(self.target)}
         for name, value in self.metrics().items():
-            if name in intervals:
-                low, high = intervals[name]
+            if name in self.names:
+                low, high = intervals.get(name, (math.nan, math.nan))
                 found[name] = {"value": finite(value), "low": finite(low), "high": finite(high)}
             else:
                 found[name] = value
@@ -97,10 +97,53 @@ class Evaluation:
     """Every task on one part."""
 
     tasks: Mapping[str, TaskEvaluation] = field(default_factory=dict)
+    _intervals: dict[tuple[int, float], dict[str, dict[str, Interval]]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
-    def to_json(self, settings: EvaluationSettings) -> dict[str, Any]:
-        """Return ``task -> metric -> {value, low, high}``."""
-        return {name: task.to_json(settings) for name, task in self.tasks.items()}
+    def intervals(self, settings: EvaluationSettings) -> Mapping[str, Mapping[str, Interval]]:
+        """Return ``task -> metric -> (low, high)``, see `TaskEvaluation.intervals`; computed once."""
+        key = settings.resamples, settings.confidence
+        if key not in self._intervals:
+            resampled = _resample(self.tasks, settings.resamples)
+            self._intervals[key] = {
+                name: percentile_intervals(values, settings.confidence) for name, values in resampled.items()
+            }
+        return self._intervals[key]
+
+    def to_json(self, settings: EvaluationSettings, *, intervals: bool = True) -> dict[str, Any]:
+        """Return ``task -> metric -> {value, low, high}``.
+
+        Args:
+            settings: resamples and confidence of the intervals.
+            intervals: whether to compute them; both bounds are null otherwise.
+        """
+        bounds = self.intervals(settings) if intervals else {}
+        return {name: task._to_json(bounds.get(name, {})) for name, task in self.tasks.items()}
+
+
+def _resample(
+    tasks: Mapping[str, TaskEvaluation], resamples: int, names: Sequence[str] | None = None, stream: int = 0
+) -> dict[str, dict[str, NDArray[np.float64]]]:
+    """Return ``task -> metric -> [resamples]``; tasks of the same number of tracks share the draws."""
+    sizes: dict[int, list[str]] = {}
+    for name, task in tasks.items():
+        sizes.setdefault(len(task.target), []).append(name)
+    blocks: dict[str, list[dict[str, NDArray[np.float64]]]] = {name: [] for name in tasks}
+    for size, alike in sizes.items():
+        if size < 2:
+            for name in alike:
+                metrics = tasks[name].names if names is None else names
+                blocks[name].append({metric: np.full(resamples, np.nan) for metric in metrics})
+            continue
+        for counts in draw_counts(size, resamples, stream):
+            for name in alike:
+                task = tasks[name]
+                blocks[name].append(task._resampler(counts, task.names if names is None else names))
+    return {
+        name: {metric: np.concatenate([block[metric] for block in found]) for metric in found[0]}
+        for name, found in blocks.items()
+    }
 
 
 def finite(value: float) -> float | None:

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from musicemo.settings import Settings
 
-__all__ = ["EvaluationSettings", "percentile_intervals"]
+__all__ = ["EvaluationSettings", "Interval", "percentile_intervals"]
 
 Interval = tuple[float, float]
 

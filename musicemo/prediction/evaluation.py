@@ -52,10 +52,12 @@ class RunEvaluation:
     tracks: int
     evaluation: Evaluation
     settings: EvaluationSettings
+    #: Whether metrics have intervals; those of the run's own training part have none.
+    intervals: bool = True
 
     def metrics(self) -> dict[str, Any]:
         """Return ``task -> metric -> {value, low, high}``, as `results.json` has them."""
-        return self.evaluation.to_json(self.settings)
+        return self.evaluation.to_json(self.settings, intervals=self.intervals)
 
 
 def evaluate_run(run: TrainedRun, *, overrides: Sequence[str] = (), part: str | None = None) -> RunEvaluation:
@@ -94,6 +96,7 @@ def evaluate_run(run: TrainedRun, *, overrides: Sequence[str] = (), part: str | 
     )
     other = any(override.partition("=")[0].split(".")[0].strip() == "dataset" for override in overrides)
     tracks = _read(run, experiment)
+    ids = tracks.ids
     part = part or (ALL if other else next((name for name in reversed(PARTS) if name in metrics), ALL))
     split = None
     if part != ALL or not other:
@@ -115,13 +118,21 @@ def evaluate_run(run: TrainedRun, *, overrides: Sequence[str] = (), part: str | 
             raise InputError(f"{run.directory}: the {part} part is empty")
         batches = every[part]
     if not own or part == ALL:
-        _warn_of_overlap(run, experiment, [tracks.ids[index] for index in batches.indices])
+        _warn_of_overlap(run, experiment, [ids[index] for index in batches.indices])
     predictions, targets, found = collect_predictions(
         run.network, batches, tracks.tasks, run.device, experiment.training.precision
     )
     wanted = {task.name: predictions[task.name] for task in tracks.tasks}
-    evaluation = to_evaluation(wanted, targets, [tracks.ids[index] for index in found], tracks.tasks)
-    return RunEvaluation(run, experiment.dataset.name, part, len(found), evaluation, experiment.evaluation)
+    evaluation = to_evaluation(wanted, targets, [ids[index] for index in found], tracks.tasks)
+    return RunEvaluation(
+        run,
+        experiment.dataset.name,
+        part,
+        len(found),
+        evaluation,
+        experiment.evaluation,
+        intervals=not (own and part == "train"),
+    )
 
 
 def _read(run: TrainedRun, experiment: Experiment) -> Tracks:

@@ -74,6 +74,39 @@ def test_json_of_a_classification():
     assert found["confusion_matrix"] == [[1, 0, 0], [0, 1, 1], [1, 0, 0]]
 
 
+def test_tasks_together_have_the_intervals_that_each_has():
+    random = np.random.default_rng(0)
+    target = random.integers(1, 9, size=40)
+    tasks = {
+        "valence": regression_task(target + random.normal(size=40), target),
+        "arousal": regression_task(random.normal(size=40), target),
+        "genre": classification_task(random.integers(3, size=40), target % 3),
+        "few": regression_task(target[:7] + random.normal(size=7), target[:7]),
+        "none": regression_task([], []),
+    }
+    found = Evaluation(tasks).to_json(SETTINGS)
+    assert found == {name: task.to_json(SETTINGS) for name, task in tasks.items()}
+    assert list(found) == list(tasks)
+
+
+def test_intervals_are_computed_once(monkeypatch):
+    evaluation = Evaluation({"task": CASES["usual"]})
+    first = evaluation.to_json(SETTINGS)
+    monkeypatch.setattr("musicemo.evaluation.evaluation.draw_counts", None)
+    assert evaluation.to_json(SETTINGS) == first
+
+
+@pytest.mark.parametrize("name", ["usual", "classes", "one track", "no track"])
+def test_without_intervals_both_bounds_are_null(name):
+    task = CASES[name]
+    with_intervals, without = (
+        Evaluation({"task": task}).to_json(SETTINGS, intervals=wanted)["task"] for wanted in (True, False)
+    )
+    assert list(without) == list(with_intervals)
+    for metric in task.names:
+        assert without[metric] == {**with_intervals[metric], "low": None, "high": None}
+
+
 def test_finite():
     assert finite(0.5) == 0.5
     assert finite(float("nan")) is None
