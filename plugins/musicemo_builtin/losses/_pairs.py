@@ -1,4 +1,4 @@
-"""What the regression losses share: a strict look at the shapes, and correlations turned into losses."""
+"""Shape checks and correlation losses, shared by the regression losses."""
 
 from __future__ import annotations
 

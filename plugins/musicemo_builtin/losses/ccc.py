@@ -11,13 +11,13 @@ __all__ = ["CCC"]
 
 
 class CCC(nn.Module):
-    """One less the concordance correlation coefficient of a batch's predictions with its targets.
+    """One minus the concordance correlation coefficient of predictions and targets in a batch.
 
         1 - 2 cov(p, y) / (var(p) + var(y) + (mean(p) - mean(y))^2)
 
-    with p -> `prediction`, y -> `target`: 0 where they are equal, up to 2. Unlike `pearson` it also falls with
-    the distance in mean and in scale. A constant prediction, a constant target and a batch of one have loss 1
-    and a zero gradient. A prediction that is not finite gives NaN, for the run to stop on.
+    with p -> `prediction`, y -> `target`: 0 if they are equal, at most 2. Unlike `pearson`, it also
+    measures differences in mean and scale. A constant prediction, a constant target and a batch of one have loss 1
+    and a zero gradient. A prediction that is not finite gives NaN, which stops the run.
 
     Shapes: `prediction` and `target` `[batch]` -> scalar.
 

@@ -20,12 +20,12 @@ class CrossEntropy(nn.Module):
         q_i[c] = (1 - s) * [c = y_i] + s / k
 
     with p -> `prediction`, y -> `target`, w -> `class_weights`, s -> `label_smoothing`, k the number of classes:
-    `torch.nn.functional.cross_entropy`. Since the sum of weights is the batch's own, weights act between the
-    tracks of a batch; a batch of one class has the loss that it has without weights (without smoothing).
+    `torch.nn.functional.cross_entropy`. The weights are normalized within the batch, so they act
+    between the tracks of a batch. In a batch with one class they have no effect (without smoothing).
 
     "balanced" weights are n / (m * count[c]) for n training tracks of m classes, as scikit-learn's
-    ``compute_class_weight`` gives them; a class without a training track, which a validation part may still
-    hold, has weight 1. In a table of weights, a class that is not named has weight 1.
+    ``compute_class_weight`` gives them; a class without training tracks has weight 1, as has a class that is
+    missing from a table of weights.
 
     Shapes: `prediction` `[batch, classes]`, `target` `[batch]`, int64 -> scalar.
 
@@ -38,7 +38,7 @@ class CrossEntropy(nn.Module):
         label_smoothing: Share of the target that is spread evenly over all classes.
 
     Raises:
-        InputError: `class_weights` names a class that is not there.
+        InputError: `class_weights` names an unknown class.
         ValueError: in the call, where the shapes are not those above.
     """
 

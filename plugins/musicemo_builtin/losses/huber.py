@@ -13,13 +13,13 @@ __all__ = ["Huber"]
 
 
 class Huber(nn.Module):
-    """Squared error up to `delta` and absolute error beyond, so that outliers pull less.
+    """Huber loss: squared error up to `delta`, absolute error beyond.
 
         (1/n) sum_i h(p_i - y_i),   h(d) = d^2 / 2                     where |d| <= delta
                                            delta * (|d| - delta / 2)   elsewhere
 
-    with p -> `prediction`, y -> `target`, n the batch size. From a `delta` of 1 on it is half of `mse`, since
-    targets lie in [0, 1]; hence a default below.
+    with p -> `prediction`, y -> `target`, n the batch size. For `delta` >= 1 it is half of `mse`, because
+    targets are in [0, 1]; the default is smaller.
 
     Shapes: `prediction` and `target` `[batch]` -> scalar.
 

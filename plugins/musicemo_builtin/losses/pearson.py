@@ -11,14 +11,14 @@ __all__ = ["Pearson"]
 
 
 class Pearson(nn.Module):
-    """One less Pearson's correlation of a batch's predictions with its targets.
+    """One minus Pearson's correlation of predictions and targets in a batch.
 
         1 - cov(p, y) / sqrt(var(p) * var(y))
 
-    with p -> `prediction`, y -> `target`: 0 for perfect correlation, 2 for its opposite. A positive scale or a
-    shift of the predictions changes nothing, so that beside another term, such as `mse`, it sets them. A
+    with p -> `prediction`, y -> `target`: 0 for perfect correlation, 2 for its opposite. It does not change with a
+    shift or a positive scale of the predictions; combine it with a loss that does, such as `mse`. A
     constant prediction, a constant target and a batch of one have loss 1 and a zero gradient. A prediction that
-    is not finite gives NaN, for the run to stop on.
+    is not finite gives NaN, which stops the run.
 
     Shapes: `prediction` and `target` `[batch]` -> scalar.
 

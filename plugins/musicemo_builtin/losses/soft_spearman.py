@@ -16,26 +16,26 @@ __all__ = ["SoftSpearman"]
 
 
 class SoftSpearman(nn.Module):
-    """``1 - rho`` of a batch, with soft ranks of the predictions: 0 for the right order, 2 for its reverse.
+    """One minus Spearman's rho of a batch with soft ranks: 0 for the correct order, 2 for the reverse order.
 
     ``form = "hard"`` (default): ``1 - corr(softrank(p), rank(y))``, tied targets sharing their mean rank.
     ``form = "soft"``: ``1 - corr(softrank(p), softrank(y))``.
     ``form = "study"``: ``-corr(softrank(p) / n, y)`` with the raw targets. As a term of weight 0.1 beside
     `mse` this is the loss of the original study, whose strength was 0.01. It is negative for any prediction
-    better than chance, so a weighting that learns a scale can push it down without bound.
+    better than chance, so a weighting that learns a scale can decrease it without bound.
 
     ``corr`` is Pearson's correlation over the batch; p -> `prediction`, y -> `target`, n the batch size. A
     constant prediction, a constant target and a batch of one have correlation 0 and a zero gradient. A
-    prediction that is not finite gives NaN, for the run to stop on.
+    prediction that is not finite gives NaN, which stops the run.
 
     Args:
-        strength: Of the soft ranks, in units of the predictions. Too small and predictions whose neighbours in
-            the order are further away get no gradient; from about the predictions' range over the batch size
-            on, the gradient is that of Pearson's correlation. The default suits batches of 32 in [0, 1];
-            docs/soft-ranks.md says how to choose.
-        regularization: Of the soft ranks: "l2" (Euclidean) or "kl" (entropic).
-        form: What is compared with what: see above.
-        backend: "musicemo", or "fast-soft-sort", the authors' implementation: CPU only and slow, for comparison.
+        strength: Strength of the regularization, in units of the predictions. Predictions whose neighbors in the
+            order are further away get no gradient. Above about the range of the predictions over the batch size, the
+            gradient is that of Pearson's correlation. The default suits batches of 32 in [0, 1]; docs/soft-ranks.md
+            explains how to choose it.
+        regularization: Regularization of the soft ranks: "l2" (Euclidean) or "kl" (entropic).
+        form: Form of the loss, see above.
+        backend: "musicemo", or "fast-soft-sort", the implementation of the authors, for comparison (slow, CPU only).
 
     Shape: `prediction` and `target` ``[batch]``; the loss is a scalar, float32 at least.
 

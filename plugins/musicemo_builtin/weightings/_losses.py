@@ -1,4 +1,4 @@
-"""What loss-based weightings share: losses as one tensor, parameters by task, and a word on negative losses."""
+"""Base class of loss-based weightings, parameters per task, and checks for negative losses."""
 
 from __future__ import annotations
 
@@ -64,14 +64,14 @@ def by_task(
     *,
     sign: bool = True,
 ) -> list[float]:
-    """Return a number per task, in the tasks' order.
+    """Return one number per task, in the order of the tasks.
 
     Args:
-        key: the parameter's name.
+        key: name of the parameter.
         given: task -> number, for every task; None for the default throughout.
         tasks: names of the tasks.
-        default: the number of each if none is given.
-        sign: whether they are weights, which cannot all be zero.
+        default: number of each task if `given` is None.
+        sign: whether the numbers are weights, which cannot all be zero.
 
     Raises:
         InputError: a task that is not there or is left out, or weights of zero throughout.

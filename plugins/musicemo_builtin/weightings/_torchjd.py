@@ -1,4 +1,4 @@
-"""What the weightings have in common that torchjd's aggregators compute."""
+"""Base classes of the weightings that use torchjd's aggregators."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["Aggregation", "PreferenceAggregation"]
 
 
 class Aggregation(GradientWeighting):
-    """A gradient-based weighting by an aggregator of torchjd, made for the tasks that have a label in a batch."""
+    """A gradient-based weighting that uses a torchjd aggregator for the tasks with a label in the batch."""
 
     #: What the aggregator needs beside torchjd.
     requires: ClassVar[tuple[str, ...]] = ()
@@ -33,7 +33,7 @@ class Aggregation(GradientWeighting):
         raise NotImplementedError
 
     def aggregator(self, gradients: Tensor, tasks: Sequence[str]) -> Any:
-        """Return the aggregator for these gradients, made once."""
+        """Return the cached aggregator for these gradients."""
         key = (tuple(tasks), gradients.device, gradients.dtype)
         if key not in self._made:
             self._made[key] = self.make(self._torchjd, tasks, gradients)

@@ -14,7 +14,7 @@ __all__ = ["AlignedMTL"]
 
 
 class AlignedMTL(PreferenceAggregation):
-    """The tasks' gradients, turned and scaled until they are orthogonal and equally long, then averaged.
+    """Mean of the task gradients after making them orthogonal and of equal norm.
 
         w = sigma V S^(-1/2) V^T p,  G = V S V^T the gradients' Gramian
 
@@ -26,8 +26,8 @@ class AlignedMTL(PreferenceAggregation):
 
     Args:
         tasks: Names of the tasks.
-        preference: Task -> weight p of its aligned gradient, for every task; one over their number by default.
-        scale_mode: How long the aligned gradients are.
+        preference: Task -> weight p of its aligned gradient, for every task; default 1 / number of tasks.
+        scale_mode: Norm of the aligned gradients.
 
     Raises:
         InputError: torchjd is not installed; `preference` does not fit the tasks.

@@ -14,19 +14,19 @@ __all__ = ["CAGrad"]
 
 
 class CAGrad(Aggregation):
-    """Conflict-averse descent: the direction near the mean gradient that is best for the task it serves worst.
+    """Conflict-averse gradient descent: the direction near the mean gradient that maximizes the smallest improvement.
 
         max_d min_t g[t] . d,  |d - g0| <= c |g0|,  g0 the mean of the g[t]
 
-    c = 0 is the mean gradient; from 1 on no task is opposed.
+    c = 0 gives the mean gradient. For c >= 1 the direction conflicts with no task.
 
     B. Liu, X. Liu, X. Jin, P. Stone and Q. Liu, "Conflict-Averse Gradient Descent for Multi-task Learning", NeurIPS
-    2021. The paper has c of 0.2 to 0.5.
+    2021. The paper uses c from 0.2 to 0.5.
 
     Args:
         tasks: Names of the tasks.
-        c: How far from the mean gradient, relative to its length.
-        norm_eps: Gradients whose combination is shorter, once they are normalized, are taken for zero.
+        c: Maximum distance from the mean gradient, relative to its norm.
+        norm_eps: Norm of the combined normalized gradients below which the direction is zero.
 
     Raises:
         InputError: torchjd or its solver is not installed.

@@ -13,18 +13,18 @@ __all__ = ["ConFIG"]
 
 
 class ConFIG(PreferenceAggregation):
-    """The direction that has the same cosine with every task's gradient, as long as what the gradients have along it.
+    """The direction that has the same cosine with the gradient of every task.
 
-        d = (sum_t g[t] . u) u,  u = normalized pinv(U) p,  U the gradients' unit vectors, a row per task
+        d = (sum_t g[t] . u) u,  u = normalized pinv(U) p,  U the unit vectors of the gradients, one row per task
 
-    with p -> `preference`. It is no weighting of the gradients of which weights could be recorded.
+    with p -> `preference`. It is not a weighted sum of the gradients, so no weights are recorded.
 
     Q. Liu, M. Chu and N. Thuerey, "ConFIG: Towards Conflict-free Training of Physics Informed Neural Networks",
     ICLR 2025.
 
     Args:
         tasks: Names of the tasks.
-        preference: Task -> wanted cosine in proportion, for every task; equal by default.
+        preference: Task -> relative cosine, for every task; default equal.
 
     Raises:
         InputError: torchjd is not installed; `preference` does not fit the tasks.

@@ -14,7 +14,7 @@ __all__ = ["Constant"]
 
 
 class Constant(Weighting):
-    """The sum of the tasks' losses, each times a weight that does not change.
+    """Weighted sum of the task losses with constant weights.
 
         sum_t w[t] * loss[t]
 
@@ -27,7 +27,7 @@ class Constant(Weighting):
         weights: Task -> weight, for every task; 1 each by default.
 
     Raises:
-        InputError: `weights` names a task that is not there, leaves one out, or is zero throughout.
+        InputError: `weights` names an unknown task, leaves a task out, or is zero for all tasks.
     """
 
     def __init__(self, *, tasks: Sequence[str], weights: WeightsByTask | None = None) -> None:

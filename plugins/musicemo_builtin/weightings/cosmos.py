@@ -15,22 +15,22 @@ __all__ = ["COSMOS"]
 
 
 class COSMOS(LossWeighting):
-    """A weighted sum, less the cosine between the losses and the weights: it asks for losses in that proportion.
+    """Weighted sum of the losses minus the cosine of losses and weights, which makes losses proportional to weights.
 
         sum_t w[t] * loss[t] - c * cos(w, loss)
 
     over the tasks t that have a label in the batch, with w -> `weights` and c -> `penalty`.
 
     M. Ruchte and J. Grabocka, "Scalable Pareto Front Approximation for Deep Multi-Objective Learning", ICDM 2021.
-    The paper draws w anew in each step and feeds it to the network, which traces the whole front; here it stays.
+    The paper draws a new w in each step and passes it to the network to learn the whole front; here w is constant.
 
     Args:
         tasks: Names of the tasks.
-        penalty: Of the angle; the paper has 0.01 to 8, by dataset.
+        penalty: Factor of the cosine; the paper uses 0.01 to 8, depending on the dataset.
         weights: Task -> weight, for every task; 1 each by default.
 
     Raises:
-        InputError: `weights` names a task that is not there, leaves one out, or is zero throughout.
+        InputError: `weights` names an unknown task, leaves a task out, or is zero for all tasks.
     """
 
     def __init__(

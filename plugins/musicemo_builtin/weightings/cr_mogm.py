@@ -22,22 +22,22 @@ _SMOOTHED: dict[str, type[Aggregation]] = {"mgda": MGDA, "pcgrad": PCGrad, "cagr
 
 
 class CRMOGM(GradientWeighting):
-    """Another gradient-based weighting's weights, smoothed over the steps, since those of single batches mislead.
+    """Weights of another gradient-based weighting, smoothed over the steps.
 
-        w <- alpha w + (1 - alpha) w',  w' the other's weights
+        w <- alpha w + (1 - alpha) w',  w' the weights of the other method
 
-    the first w being the first w'. The average of a task without a label in the batch stays.
+    where the first w is the first w'. The average of a task without a label in the batch does not change.
 
     S. Zhou, W. Zhang, J. Jiang, W. Zhong, J. Gu and W. Zhu, "On the Convergence of Stochastic Multi-Objective Gradient
     Manipulation and Beyond", NeurIPS 2022.
 
     Args:
         tasks: Names of the tasks.
-        of: The other weighting, with its defaults.
-        alpha: How much stays; the paper lets it rise to 1 as the learning rate falls.
+        of: The other weighting, with its default parameters.
+        alpha: Decay of the moving average; the paper increases it to 1 as the learning rate falls.
 
     Raises:
-        InputError: torchjd or the other's solver is not installed.
+        InputError: torchjd or the solver of the other weighting is not installed.
     """
 
     def __init__(

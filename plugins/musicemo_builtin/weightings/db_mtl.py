@@ -18,21 +18,21 @@ _EPSILON = 1e-8
 
 
 class DBMTL(GradientWeighting):
-    """Dual balancing: of losses, by their logarithm, and of gradients, by making the tasks' equally long.
+    """Dual balancing: logarithms of the losses, and gradients scaled to equal norm.
 
         d = max_i |m[i]| sum_t m[t] / |m[t]|
         m[t] <- b m[t] + (1 - b) g[t],  g[t] the gradient of log loss[t],  b = beta / step^beta_sigma
 
-    Heads follow the gradient of log loss[t], too. The average of a task without a label in the batch stays, and is
-    left out of the step; the averages are as large as the backbone, times the tasks.
+    Heads are also trained on the gradient of log loss[t]. The average of a task without a label in the batch does not
+    change and is left out of the step. The averages need the memory of one backbone per task.
 
     B. Lin, W. Jiang, F. Ye, Y. Zhang, P. Chen, Y.-C. Chen, S. Liu and J. T. Kwok, "Dual-Balancing for Multi-Task
     Learning", 2023. The recorded weights are those of the gradients of log loss.
 
     Args:
         tasks: Names of the tasks.
-        beta: How much of the average stays in the first step; the paper chooses from 0.1 to 0.9.
-        beta_sigma: How fast that falls; the paper has 0.5.
+        beta: Decay of the average in the first step; the paper uses 0.1 to 0.9.
+        beta_sigma: Exponent with which the decay falls; the paper uses 0.5.
 
     Raises:
         InputError: A loss is negative.

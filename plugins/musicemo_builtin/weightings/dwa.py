@@ -13,19 +13,19 @@ __all__ = ["DWA"]
 
 
 class DWA(LossWeighting):
-    """Dynamic weight average: the slower a task's loss falls from epoch to epoch, the more it weighs.
+    """Dynamic weight average: tasks whose loss falls slowly get larger weights.
 
         sum_t w[t] * loss[t],  w = K softmax(r / T),  r[t] = L[t](e - 1) / L[t](e - 2)
 
     over the tasks t that have a label in the batch, of K tasks; L[t](e) is the task's training loss over epoch e and
-    T -> `temperature`. In the first two epochs, and for a task whose loss is not known of both, r is 1.
+    T -> `temperature`. In the first two epochs, and for a task without a loss in both epochs, r is 1.
 
     S. Liu, E. Johns and A. J. Davison, "End-to-End Multi-Task Learning with Attention", CVPR 2019. There L is the
-    mean over an epoch's batches; here it is the epoch's as a whole, which for a correlation is not the same.
+    mean over the batches of an epoch; here it is computed on the whole epoch, which differs for a correlation.
 
     Args:
         tasks: Names of the tasks.
-        temperature: The larger, the more equal the weights.
+        temperature: Temperature of the softmax; larger values give more equal weights.
 
     Raises:
         InputError: A task's loss over an epoch is negative.
@@ -48,7 +48,7 @@ class DWA(LossWeighting):
 
     @torch.no_grad()
     def epoch_finished(self, losses: Mapping[str, float]) -> None:
-        """Take in an epoch's losses, and weigh the next by them."""
+        """Compute the weights of the next epoch from the losses of this one."""
         check_positive({task: torch.tensor(loss) for task, loss in losses.items()})
         latest = [losses.get(task, torch.nan) for task in self.tasks]
         self.epochs.copy_(torch.stack([self.epochs[1], self.epochs.new_tensor(latest)]))

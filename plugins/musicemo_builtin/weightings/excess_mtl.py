@@ -18,26 +18,27 @@ _EPSILON = 1e-7
 
 
 class ExcessMTL(GradientWeighting):
-    """Tasks weigh by their excess risk, what they could still gain, and not by their loss, which noise keeps high.
+    """Weights from the excess risk of each task, the part of its loss that training can still remove.
 
         w[t] <- w[t] exp(eta e[t]), normalized;  e[t] = sum_p g[t,p]^2 / sqrt(s[t,p]),  s the sum of g^2 so far
 
-    with eta -> `robust_step_size`, and e taken relative to what it was at first, or to its mean over the first
-    `n_warmup_steps` steps, in which the weights stay equal. A task without a label in the batch keeps its weight.
-    s is as large as the backbone, times the tasks.
+    with eta -> `robust_step_size`, and e relative to its first value, or to its mean over the first `n_warmup_steps`
+    steps, in which the weights are equal. A task without a label in the batch keeps its weight. s needs the memory of
+    one backbone per task.
 
-    Without a warm-up, the default of torchjd and of the authors' code, the first step takes e as it is: a sum over all
-    parameters, whose exponential gives one task everything. A weight that is 0 stays 0, so that this task is trained
-    alone from then on. `n_warmup_steps = 1` already makes every e relative, and leaves the first weights equal.
+    Without a warm-up, which is the default of torchjd and of the authors' code, the first step uses the absolute e: a
+    sum over all parameters, whose exponential gives all weight to one task. A weight of 0 stays 0, so only this task is
+    trained from then on. `n_warmup_steps = 1` makes every e relative and the first weights equal.
 
     Y. He, S. Zhou, G. Zhang, H. Yun, Y. Xu, B. Zeng, T. Chilimbi and H. Zhao, "Robust Multi-Task Learning with Excess
-    Risks", ICML 2024. torchjd's forgets all when a task is absent and has a part of its state outside checkpoints;
-    this is the same with both mended.
+    Risks", ICML 2024. torchjd's version forgets its state if a task is absent, and keeps a part of its state outside
+    checkpoints; this version does neither.
 
     Args:
         tasks: Names of the tasks.
-        robust_step_size: How fast the weights follow.
-        n_warmup_steps: Steps with equal weights; the paper takes three epochs, and 0 is for few parameters alone.
+        robust_step_size: Step size of the weights.
+        n_warmup_steps: Number of steps with equal weights. The paper uses three epochs; 0 is suitable only for few
+            parameters.
     """
 
     def __init__(

@@ -14,19 +14,19 @@ __all__ = ["FairGrad"]
 
 
 class FairGrad(Aggregation):
-    """Fair resource allocation: the step whose gains, task by task, maximize alpha-fairness.
+    """Fair resource allocation: the step whose improvements per task maximize alpha-fairness.
 
         (G w)[t] = w[t]^(-1 / alpha),  w > 0,  G the gradients' Gramian
 
-    alpha = 1 is proportional fairness, which is what `nash-mtl` finds; alpha = 0 the mean gradient; a large one
-    helps the worst-off task.
+    alpha = 1 is proportional fairness, the solution of `nash-mtl`. alpha = 0 gives the mean gradient. A large alpha
+    favors the task that improves least.
 
     H. Ban and K. Ji, "Fair Resource Allocation in Multi-Task Learning", ICML 2024.
 
     Args:
         tasks: Names of the tasks.
-        alpha: The kind of fairness.
-        max_iters: Of the solver; a hundred per task by default.
+        alpha: Exponent of the fairness.
+        max_iters: Maximum number of iterations of the solver; default 100 per task.
 
     Raises:
         InputError: torchjd is not installed.

@@ -20,29 +20,29 @@ NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class FAMO(LossWeighting):
-    """Fast adaptive multitask optimization: every loss falls at the same relative rate, without any task's gradient.
+    """Fast adaptive multitask optimization: weights with which every loss falls at the same relative rate.
 
         c * sum_t z[t] log(loss[t] - b[t]),  z = softmax(w),  c = 1 / sum_t z[t] / (loss[t] - b[t])
 
-    over the tasks t that have a label in the batch, c taken for a constant, b -> `min_losses`. The logits w are
-    trained by an Adam of their own, on the gradient of sum_t z[t] d[t] with d[t] = log(loss before - b) -
-    log(loss after - b): a task that has fallen more than the others comes to weigh less.
+    over the tasks t that have a label in the batch, c treated as constant, b -> `min_losses`. A separate
+    Adam optimizer trains the logits w on the gradient of sum_t z[t] d[t] with d[t] = log(loss before - b) -
+    log(loss after - b): a task whose loss falls more than the others gets a smaller weight.
 
     B. Liu, Y. Feng, P. Stone and Q. Liu, "FAMO: Fast Adaptive Multitask Optimization", NeurIPS 2023. There "after" is
-    the same batch once more under the new parameters, ``compare = "same-batch"``: a forward pass more in each step,
-    here with the same dropout and without a trace in batch statistics. The default takes the next batch for it,
-    which costs nothing: what batches differ by comes in as noise, which cancels from step to step, since every
-    loss that ends one difference begins the next. A task without a label keeps its logit.
+    the same batch with the new parameters, ``compare = "same-batch"``. This needs one more forward pass per step, here
+    with the same dropout and without updating batch statistics. The default uses the next batch instead, which costs
+    nothing. The differences between batches are noise that cancels over steps, because the loss that ends one
+    difference begins the next. A task without a label keeps its logit.
 
     Args:
         tasks: Names of the tasks.
-        min_losses: Task -> lower bound of its loss, for every task; 0 each by default.
+        min_losses: Task -> lower bound of its loss, for every task; default 0.
         lr: Learning rate of w.
-        weight_decay: Of w: the paper's regularization.
-        compare: What the losses of a step are compared with.
+        weight_decay: Weight decay of w, as in the paper.
+        compare: Batch on which the losses after the step are measured.
 
     Raises:
-        InputError: A loss is below its lower bound; `min_losses` leaves a task out or names one that is not there.
+        InputError: A loss is below its lower bound; `min_losses` leaves a task out or names an unknown one.
     """
 
     scale_invariant = True

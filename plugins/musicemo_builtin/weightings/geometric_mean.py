@@ -15,8 +15,8 @@ class GeometricMean(LossWeighting):
 
         (prod_t loss[t])^(1/n)
 
-    Task t weighs objective / (n loss[t]), so that what counts is a loss's change relative to itself, whatever its
-    scale. A loss of zero is taken for the smallest number above it; a negative one is an error.
+    The weight of task t is objective / (n loss[t]), so relative changes of the losses count, whatever their scale. A
+    loss of zero is replaced by the smallest positive number; a negative loss is an error.
 
     S. Chennupati, G. Sistu, S. Yogamani and S. A. Rawashdeh, "MultiNet++: Multi-Stream Feature Aggregation and
     Geometric Loss Strategy for Multi-Task Learning", CVPR Workshops 2019.

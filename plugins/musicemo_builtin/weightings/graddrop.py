@@ -15,19 +15,19 @@ __all__ = ["GradDrop"]
 
 
 class GradDrop(Aggregation):
-    """Gradient sign dropout: in every parameter, the tasks of one sign alone are heard, drawn by how much they pull.
+    """Gradient sign dropout: in each parameter, keep the gradients of one sign, drawn at random by their size.
 
-        P = (1 + sum_t g[t] / sum_t |g[t]|) / 2;  where a uniform draw is below P the positive g[t], else the negative
+        P = (1 + sum_t g[t] / sum_t |g[t]|) / 2;  keep the positive g[t] if a uniform draw is below P, else the negative
 
-    parameter by parameter; `leak` lets a share of a task's gradient through whatever is drawn. It is no weighting
-    of the gradients of which weights could be recorded.
+    for each parameter. `leak` is the share of a task's gradient that is always kept. It is not a weighted sum of the
+    gradients, so no weights are recorded.
 
     Z. Chen, J. Ngiam, Y. Huang, T. Luong, H. Kretzschmar, Y. Chai and D. Anguelov, "Just Pick a Sign: Optimizing Deep
     Multitask Models with Gradient Sign Dropout", NeurIPS 2020.
 
     Args:
         tasks: Names of the tasks.
-        leak: Task -> share from 0 to 1, for every task; 0 each by default.
+        leak: Task -> share from 0 to 1, for every task; default 0.
 
     Raises:
         InputError: torchjd is not installed; `leak` does not fit the tasks.

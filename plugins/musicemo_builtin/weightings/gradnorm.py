@@ -18,23 +18,24 @@ _LEAST = 1e-3
 
 
 class GradNorm(Weighting):
-    """Gradient normalization: weights that make the tasks' gradients equally long, longer for what learns slowly.
+    """Gradient normalization: weights that give gradients of equal norm, or larger for tasks that learn slowly.
 
         sum_t w[t] loss[t],  w trained on sum_t |G[t] - mean_i(G[i]) r[t]^alpha|,  sum_t w[t] the number of tasks
 
     over the tasks t that have a label in the batch. G[t] is the norm of the gradient of w[t] loss[t], and r[t] the
-    loss relative to the first one seen of its task, over the mean of that over the tasks. The experiment's optimizer
-    trains w, the target mean(G) r^alpha being constant to it; no weight falls below a thousandth.
+    loss divided by the first loss of its task, divided by the mean of this ratio over the tasks. The optimizer of the
+    experiment trains w and treats the target mean(G) r^alpha as constant. No weight falls below 0.001.
 
     Z. Chen, V. Badrinarayanan, C.-Y. Lee and A. Rabinovich, "GradNorm: Gradient Normalization for Adaptive Loss
-    Balancing in Deep Multitask Networks", ICML 2018. There the norm is of the last shared layer's weights. Which
-    these are a backbone does not tell, so the norm is that of the embedding, what the layer gives: one backward pass
-    through the backbone instead of one per task. ``of = "shared"`` takes all of the backbone's parameters.
+    Balancing in Deep Multitask Networks", ICML 2018. There the norm is of the gradient with respect to the
+    weights of the last shared layer. A backbone does not declare this layer, so here the gradient is with respect to
+    the embedding, which needs one backward pass through the backbone instead of one per task. ``of = "shared"`` uses
+    all parameters of the backbone.
 
     Args:
         tasks: Names of the tasks.
-        alpha: How much tasks that learn slowly are favoured; 0 makes all gradients equally long.
-        of: What the gradient is taken by.
+        alpha: Strength with which tasks that learn slowly are favored; 0 gives gradients of equal norm.
+        of: Variables of the gradient.
 
     Raises:
         InputError: A loss is negative.

@@ -15,19 +15,19 @@ __all__ = ["GradVac"]
 
 
 class GradVac(Aggregation):
-    """Gradient vaccine: `pcgrad` towards the cosine that two tasks have had so far, not towards 0 alone.
+    """Gradient vaccine: `pcgrad` with the running mean of the cosine of two tasks as target instead of 0.
 
-    Where cos(g[i], g[j]) is below its moving average f[i, j], g[i] gets as much of g[j] added as brings it there; the
-    others are taken in random order, and the sum of the changed gradients is followed. Then
-    f[i, j] <- (1 - beta) f[i, j] + beta cos(g[i], g[j]); of a task without a label in the batch it stays.
+    If cos(g[i], g[j]) is below its moving average f[i, j], a multiple of g[j] is added to g[i] so that the cosine
+    equals f[i, j]. The other tasks are visited in random order, and the direction is the sum of the changed gradients. Then
+    f[i, j] <- (1 - beta) f[i, j] + beta cos(g[i], g[j]), except for tasks without a label in the batch.
 
     Z. Wang, Y. Tsvetkov, O. Firat and Y. Cao, "Gradient Vaccine: Investigating and Improving Multi-task Optimization
-    in Massively Multilingual Models", ICLR 2021. The paper has beta = 0.01; torchjd, and this, 0.5.
+    in Massively Multilingual Models", ICLR 2021. The paper uses beta = 0.01; torchjd and this class use 0.5.
 
     Args:
         tasks: Names of the tasks.
-        beta: How fast the average follows.
-        eps: Added to denominators.
+        beta: Update rate of the moving average.
+        eps: Constant added to denominators.
 
     Raises:
         InputError: torchjd is not installed.

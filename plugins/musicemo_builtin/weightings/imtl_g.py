@@ -13,16 +13,16 @@ __all__ = ["IMTLG"]
 
 
 class IMTLG(Aggregation):
-    """The weighted sum of gradients that has the same projection on each of them.
+    """Weighted sum of the gradients with equal projection on each gradient.
 
         u[i] . sum_t w[t] g[t] equal for all i,  sum_t w[t] = 1,  u[t] = g[t] / |g[t]|
 
-    Scaling a task's loss changes neither the way nor, as the weights sum to 1, much else, but can turn the way round:
-    where the solution of the first equation sums to less than 0, the second makes every loss rise. Weights may be
-    negative, and grow without bound where the gradients become dependent.
+    Scaling the loss of a task does not change the line of the direction, but can reverse it: if the solution of the
+    first equation sums to less than 0, the second equation makes every loss rise. Weights can be negative, and grow without
+    bound if the gradients become linearly dependent.
 
     L. Liu, Y. Li, Z. Kuang, J.-H. Xue, Y. Chen, W. Yang, Q. Liao and W. Zhang, "Towards Impartial Multi-Task
-    Learning", ICLR 2021; in torchjd's form, with a pseudoinverse.
+    Learning", ICLR 2021; in the form of torchjd, with a pseudoinverse.
 
     Args:
         tasks: Names of the tasks.

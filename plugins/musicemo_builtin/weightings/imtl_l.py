@@ -15,13 +15,13 @@ _NO_MINIMUM = "exp(s) * loss - s then has no minimum, s grows without bound and 
 
 
 class IMTLL(LossWeighting):
-    """Trained scales that bring every task's loss to 1: the loss balance of impartial multitask learning.
+    """Loss balance of impartial multitask learning: trained factors that scale the loss of every task to 1.
 
         sum_t exp(s[t]) * loss[t] - s[t]
 
-    over the tasks t that have a label in the batch, with s -> `log_scale`, one parameter per task, 0 at first and
-    trained by the experiment's optimizer. It is `uncertainty` with the sign of s turned. A negative loss has no
-    minimum, of which a warning is given.
+    over the tasks t that have a label in the batch, with s -> `log_scale`, one parameter per task, initially 0 and
+    trained by the optimizer of the experiment. It is `uncertainty` with the opposite sign of s. A negative loss has no
+    minimum and causes a warning.
 
     L. Liu, Y. Li, Z. Kuang, J.-H. Xue, Y. Chen, W. Yang, Q. Liao and W. Zhang, "Towards Impartial Multi-Task
     Learning", ICLR 2021.

@@ -16,19 +16,19 @@ __all__ = ["Krum"]
 
 
 class Krum(Aggregation):
-    """The mean of the few gradients that are nearest to most others: what stands apart is not heard.
+    """Mean of the gradients that are closest to most other gradients, without outliers.
 
-    A task's score is the sum of the distances to its k - b - 2 nearest of k gradients, b -> `n_byzantine`; the
-    gradients with the `n_selected` lowest scores are averaged. A batch in which fewer than b + 3 tasks, or than
-    `n_selected`, have a label is averaged as it is.
+    The score of a task is the sum of the distances to the k - b - 2 nearest of k gradients, b -> `n_byzantine`. The
+    gradients with the `n_selected` lowest scores are averaged. If fewer than b + 3 or `n_selected` tasks have a label
+    in the batch, all gradients are averaged.
 
     P. Blanchard, E. M. El Mhamdi, R. Guerraoui and J. Stainer, "Machine Learning with Adversaries: Byzantine Tolerant
-    Gradient Descent", NeurIPS 2017: made for workers that may lie, here for tasks.
+    Gradient Descent", NeurIPS 2017. There it is used for faulty workers, here for tasks.
 
     Args:
         tasks: Names of the tasks.
-        n_byzantine: How many gradients are not to be trusted.
-        n_selected: How many are averaged.
+        n_byzantine: Number of gradients that may be outliers.
+        n_selected: Number of gradients that are averaged.
 
     Raises:
         InputError: torchjd is not installed; there are too few tasks.
@@ -50,7 +50,7 @@ class Krum(Aggregation):
             )
 
     def weigh(self, gradients: Tensor, tasks: Sequence[str]) -> Tensor:
-        """Return torchjd's weights `[tasks]`; of equal scores the first in the alphabet is taken."""
+        """Return torchjd's weights `[tasks]`; ties are resolved in alphabetical order."""
         order = sorted(range(len(tasks)), key=lambda index: tasks[index])
         sorted_ = super().weigh(gradients[order], [tasks[index] for index in order])
         weights = torch.empty_like(sorted_)

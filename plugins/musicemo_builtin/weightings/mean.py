@@ -12,8 +12,8 @@ __all__ = ["Mean"]
 class Mean(LossWeighting):
     """The mean of the losses of the n tasks that have a label in the batch: 1/n sum_t loss[t].
 
-    Under Adam it differs from `constant` in the last digits alone; under gradient descent, and where batches lack
-    tasks, by the learning rate.
+    With Adam it equals `constant` up to rounding. With gradient descent, and if batches lack tasks, it differs by the
+    learning rate.
 
     Args:
         tasks: Names of the tasks.

@@ -15,11 +15,11 @@ __all__ = ["MGDA"]
 
 
 class MGDA(Aggregation):
-    """The shortest vector among all weighted means of the tasks' gradients: multiple-gradient descent.
+    """Multiple-gradient descent: the weighted mean of the task gradients with the smallest norm.
 
         min_w |sum_t w[t] g[t]|,  w >= 0,  sum_t w[t] = 1
 
-    It opposes no task, and vanishes where no step improves every one; the task with the smallest gradient decides.
+    It conflicts with no task, and is zero where no step improves all tasks. Small gradients dominate.
 
     J.-A. Desideri, "Multiple-Gradient Descent Algorithm (MGDA) for Multiobjective Optimization", Comptes Rendus
     Mathematique, 2012; the Frank-Wolfe solver is that of O. Sener and V. Koltun, "Multi-Task Learning as
@@ -27,8 +27,8 @@ class MGDA(Aggregation):
 
     Args:
         tasks: Names of the tasks.
-        epsilon: The solver stops at a step below this.
-        max_iters: The solver stops after as many steps.
+        epsilon: Step size at which the solver stops.
+        max_iters: Maximum number of iterations of the solver.
 
     Raises:
         InputError: torchjd is not installed.

@@ -16,21 +16,21 @@ __all__ = ["NashMTL"]
 
 
 class NashMTL(Aggregation):
-    """The tasks bargain for the step: the one that maximizes the product of what each gains.
+    """Nash bargaining: the step that maximizes the product of the improvements of all tasks.
 
         G w = 1 / w,  w > 0,  G the gradients' Gramian
 
-    solved by a few convex problems in a row, each from where the last ended. Weights depend on earlier batches where
-    a problem cannot be solved, or is not, by `update_weights_every`.
+    solved by a sequence of convex problems, each starting from the last solution. If a problem has no solution, or is
+    skipped by `update_weights_every`, the weights of an earlier batch are used.
 
     A. Navon, A. Shamsian, I. Achituve, H. Maron, K. Kawaguchi, G. Chechik and E. Fetaya, "Multi-Task Learning as a
     Bargaining Game", ICML 2022.
 
     Args:
         tasks: Names of the tasks.
-        max_norm: What the direction's length is limited to; 0 for no limit.
-        update_weights_every: New weights in every so manieth step alone.
-        optim_niter: Convex problems a step, at most.
+        max_norm: Maximum norm of the direction; 0 for no limit.
+        update_weights_every: Number of steps after which the weights are recomputed.
+        optim_niter: Maximum number of convex problems per step.
 
     Raises:
         InputError: torchjd or its solver is not installed.

@@ -18,24 +18,25 @@ _EPSILON = 1e-12
 
 
 class PBI(LossWeighting):
-    """Penalty-based boundary intersection: how far the losses are along a direction, and how far off it.
+    """Penalty-based boundary intersection: distance of the losses along a direction, plus a penalty off it.
 
         d1 + theta * d2,  d1 = (loss - z) . u,  d2 = |loss - z - d1 u|,  u = w / |w|
 
-    over the tasks that have a label in the batch, with w -> `weights` and z -> `reference`. A large theta drives
-    the losses into the proportion of w, by raising one if need be.
+    over the tasks that have a label in the batch, with w -> `weights` and z -> `reference`. A large theta makes
+    the losses proportional to w, even if one of them must rise.
 
     Q. Zhang and H. Li, "MOEA/D: A Multiobjective Evolutionary Algorithm Based on Decomposition", IEEE Transactions
-    on Evolutionary Computation, 2007. There theta is 5, for populations; gradients do better with less.
+    on Evolutionary Computation, 2007. There theta is 5, for evolutionary search; gradient descent
+    needs a smaller value.
 
     Args:
         tasks: Names of the tasks.
-        theta: The penalty of the distance off the direction.
-        weights: Task -> weight, for every task; 1 each by default.
-        reference: Task -> what its loss could be at best, for every task; 0 each by default.
+        theta: Penalty of the distance from the direction.
+        weights: Task -> weight, for every task; default 1.
+        reference: Task -> lowest possible loss, for every task; default 0.
 
     Raises:
-        InputError: `weights` or `reference` names a task that is not there, or leaves one out.
+        InputError: `weights` or `reference` names an unknown task or leaves a task out.
     """
 
     def __init__(

@@ -16,26 +16,25 @@ __all__ = ["PCD"]
 
 
 class PCD(Aggregation):
-    """Priority-constrained descent: one task's gradient, bent as little as gives every other one its share.
+    """Priority-constrained descent: the direction nearest to the primary task's gradient that improves every other task.
 
         min_d |d - n[p]|,  n[t] . d >= tau |n[t]|^2 for every other task t,  n[t] = g[t] / sqrt(v[t] + eps)
 
-    scaled to the length of g[p]; p -> `primary` and v[t] a moving average of |g[t]|^2 with decay `beta`. Where the
-    others cannot all have their share, and in a batch without a label of p, where the first task present stands for
-    it, see torchjd.
+    scaled to the norm of g[p]; p -> `primary` and v[t] a moving average of |g[t]|^2 with decay `beta`. If the batch
+    has no label of p, the first task with a label takes its place. torchjd documents the case without a solution.
 
     "Not All Objectives Are Born Equal: Priority-Constrained Descent for Hierarchical Multi-Objective Optimization",
     TMLR 2026.
 
     Args:
         tasks: Names of the tasks.
-        primary: The task that comes first; the experiment's first by default.
-        tau: The share, from 0 to 1, of the progress that a task would make alone.
-        beta: The decay.
-        eps: Added to the averages.
+        primary: Primary task; default the first task of the experiment.
+        tau: Minimum improvement of the other tasks, from 0 to 1, relative to following their own gradient.
+        beta: Decay of the moving average.
+        eps: Constant added to the averages.
 
     Raises:
-        InputError: torchjd is not installed; there is no task `primary`.
+        InputError: torchjd is not installed; `primary` is not a task.
     """
 
     scale_invariant = True

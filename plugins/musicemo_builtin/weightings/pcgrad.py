@@ -13,7 +13,7 @@ __all__ = ["PCGrad"]
 
 
 class PCGrad(Aggregation):
-    """Each task's gradient loses what it has against any other's, taken in random order; the sum is followed.
+    """Sum of the task gradients after removing from each its conflicting components, in random order.
 
         g[i] <- g[i] - min(0, g[i] . g[j]) / |g[j]|^2 g[j]  for every j, then sum_i g[i]
 

@@ -11,7 +11,7 @@ __all__ = ["Random"]
 
 
 class Random(LossWeighting):
-    """Weights drawn anew in each step: the baseline that every other method should beat.
+    """New random weights in each step, a baseline for the other methods.
 
         sum_t w[t] * loss[t], w = softmax(z), z standard normal
 

@@ -17,20 +17,21 @@ class STCH(LossWeighting):
 
         mu * log sum_t exp(w[t] (loss[t] - z[t]) / mu)
 
-    over the tasks t that have a label in the batch, with w -> `weights` and z -> `reference`. As mu tends to 0 the
-    largest term alone is trained; with a large mu all are, by w. Choose it by the size of the weighted losses.
+    over the tasks t that have a label in the batch, with w -> `weights` and z -> `reference`. As mu tends to 0,
+    only the largest term is trained; with a large mu all terms are trained, weighted by w. Choose mu by the size of the
+    weighted losses.
 
     X. Lin, X. Zhang, Z. Yang, F. Liu, Z. Wang and Q. Zhang, "Smooth Tchebycheff Scalarization for Multi-Objective
-    Optimization", ICML 2024. The paper tries mu of 0.01, 0.1, 0.5 and 1.
+    Optimization", ICML 2024. The paper uses mu of 0.01, 0.1, 0.5 and 1.
 
     Args:
         tasks: Names of the tasks.
-        mu: The smoothing.
-        weights: Task -> weight, for every task; one over their number each by default.
-        reference: Task -> what its loss could be at best, for every task; 0 each by default.
+        mu: Smoothing parameter.
+        weights: Task -> weight, for every task; default 1 / number of tasks.
+        reference: Task -> lowest possible loss, for every task; default 0.
 
     Raises:
-        InputError: `weights` or `reference` names a task that is not there, or leaves one out.
+        InputError: `weights` or `reference` names an unknown task or leaves a task out.
     """
 
     def __init__(

@@ -15,17 +15,17 @@ __all__ = ["TrimmedMean"]
 
 
 class TrimmedMean(Aggregation):
-    """In every parameter the mean of the tasks' gradients without the `trim_number` largest and smallest.
+    """Mean of the task gradients in each parameter, without the `trim_number` largest and smallest values.
 
-    A batch in which too few tasks have a label for that is averaged as it is. It is no weighting of the gradients of
-    which weights could be recorded.
+    If too few tasks have a label in the batch, all gradients are averaged. It is not a weighted sum of the
+    gradients, so no weights are recorded.
 
     D. Yin, Y. Chen, K. Ramchandran and P. Bartlett, "Byzantine-Robust Distributed Learning: Towards Optimal
-    Statistical Rates", ICML 2018: made for workers that may lie, here for tasks.
+    Statistical Rates", ICML 2018. There it is used for faulty workers, here for tasks.
 
     Args:
         tasks: Names of the tasks.
-        trim_number: How many are left out on either side.
+        trim_number: Number of values removed at each end.
 
     Raises:
         InputError: torchjd is not installed; there are too few tasks.

@@ -15,25 +15,25 @@ _NO_MINIMUM = "exp(-s) * loss + s then has no minimum, s falls without bound and
 
 
 class Uncertainty(LossWeighting):
-    """Trained weights: each task's loss is divided by an uncertainty that the optimizer finds.
+    """Homoscedastic uncertainty: each task loss is divided by a trained variance.
 
         sum_t exp(-s[t]) * loss[t] + s[t]
 
     over the tasks t that have a label in the batch, with s -> `log_variance`, one trained parameter per task.
-    For a loss L > 0 that stands still, s tends to log L and the weight exp(-s) to 1 / L: tasks come to weigh
-    equally, whatever the scale of their losses. For a loss below zero there is no minimum: s falls without
-    bound and the weight explodes. A warning says so, once per task.
+    For a constant loss L > 0, s converges to log L and the weight exp(-s) to 1 / L, so all tasks contribute equally,
+    whatever the scale of their losses. A negative loss has no minimum: s falls without bound and the weight explodes.
+    This causes a warning, once per task.
 
     A. Kendall, Y. Gal and R. Cipolla, "Multi-Task Learning Using Uncertainty to Weigh Losses for Scene Geometry
-    and Semantics", CVPR 2018. Theirs is (1/2) exp(-s) * loss + s/2 for a regression, half of the above, and
-    exp(-s) * loss + s/2 for a classification, s being the logarithm of the observation noise's variance. The
-    study behind musicemo has the form above for every task, and so has this.
+    and Semantics", CVPR 2018. The paper uses (1/2) exp(-s) * loss + s/2 for regression, half of the above, and
+    exp(-s) * loss + s/2 for classification, where s is the logarithm of the noise variance. This class uses the form above for every task, as in
+    the study behind musicemo.
 
     Shapes: losses are scalars, and so is the objective; `log_variance` `[tasks]`.
 
     Args:
         tasks: Names of the tasks.
-        initial: Every parameter's value at the start; 0 is a weight of 1.
+        initial: Initial value of every parameter; 0 is a weight of 1.
     """
 
     def __init__(self, *, tasks: Sequence[str], initial: Number = 0.0) -> None:

@@ -13,17 +13,17 @@ __all__ = ["UPGrad"]
 
 
 class UPGrad(PreferenceAggregation):
-    """Every task's gradient is projected onto the cone of directions that oppose no task; the mean is followed.
+    """Mean of the task gradients, each projected onto the cone of directions that conflict with no task.
 
         sum_t p[t] pi(g[t]),  pi(g) the closest to g of all d with g[i] . d >= 0 for every task i
 
-    with p -> `preference`. No task's loss rises to first order, and in the step each gradient counts by its size.
+    with p -> `preference`. To first order, no loss rises. Larger gradients have more influence.
 
     P. Quinton and V. Rey, "Jacobian Descent for Multi-Objective Optimization", 2024.
 
     Args:
         tasks: Names of the tasks.
-        preference: Task -> weight p of its projection, for every task; one over their number each by default.
+        preference: Task -> weight p of its projection, for every task; default 1 / number of tasks.
 
     Raises:
         InputError: torchjd or its solver is not installed; `preference` does not fit the tasks.
