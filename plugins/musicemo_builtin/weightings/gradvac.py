@@ -17,12 +17,14 @@ __all__ = ["GradVac"]
 class GradVac(Aggregation):
     """Gradient vaccine: `pcgrad` with the running mean of the cosine of two tasks as target instead of 0.
 
-    If cos(g[i], g[j]) is below its moving average f[i, j], a multiple of g[j] is added to g[i] so that the cosine
-    equals f[i, j]. The other tasks are visited in random order, and the direction is the sum of the changed gradients. Then
-    f[i, j] <- (1 - beta) f[i, j] + beta cos(g[i], g[j]), except for tasks without a label in the batch.
+    If cos(g[i], g[j]) is below its moving average f[i, j], a multiple of g[j] is added to g[i] so that the
+    cosine equals f[i, j]. The other tasks are visited in random order, and the direction is the sum of the
+    changed gradients. Then f[i, j] <- (1 - beta) f[i, j] + beta cos(g[i], g[j]), except for tasks without a
+    label in the batch.
 
-    Z. Wang, Y. Tsvetkov, O. Firat and Y. Cao, "Gradient Vaccine: Investigating and Improving Multi-task Optimization
-    in Massively Multilingual Models", ICLR 2021. The paper uses beta = 0.01; torchjd and this class use 0.5.
+    Z. Wang, Y. Tsvetkov, O. Firat and Y. Cao, "Gradient Vaccine: Investigating and Improving Multi-task
+    Optimization in Massively Multilingual Models", ICLR 2021. The paper uses beta = 0.01; torchjd and this
+    class use 0.5.
 
     Args:
         tasks: Names of the tasks.

@@ -16,7 +16,7 @@ __all__ = ["PCD"]
 
 
 class PCD(Aggregation):
-    """Priority-constrained descent: the direction nearest to the primary task's gradient that improves every other task.
+    """Priority-constrained descent: the direction nearest to one task's gradient that improves every other task.
 
         min_d |d - n[p]|,  n[t] . d >= tau |n[t]|^2 for every other task t,  n[t] = g[t] / sqrt(v[t] + eps)
 

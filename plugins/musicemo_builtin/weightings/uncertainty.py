@@ -20,14 +20,14 @@ class Uncertainty(LossWeighting):
         sum_t exp(-s[t]) * loss[t] + s[t]
 
     over the tasks t that have a label in the batch, with s -> `log_variance`, one trained parameter per task.
-    For a constant loss L > 0, s converges to log L and the weight exp(-s) to 1 / L, so all tasks contribute equally,
-    whatever the scale of their losses. A negative loss has no minimum: s falls without bound and the weight explodes.
-    This causes a warning, once per task.
+    For a constant loss L > 0, s converges to log L and the weight exp(-s) to 1 / L, so all tasks contribute
+    equally, whatever the scale of their losses. A negative loss has no minimum: s falls without bound and the
+    weight explodes. This causes a warning, once per task.
 
     A. Kendall, Y. Gal and R. Cipolla, "Multi-Task Learning Using Uncertainty to Weigh Losses for Scene Geometry
     and Semantics", CVPR 2018. The paper uses (1/2) exp(-s) * loss + s/2 for regression, half of the above, and
-    exp(-s) * loss + s/2 for classification, where s is the logarithm of the noise variance. This class uses the form above for every task, as in
-    the study behind musicemo.
+    exp(-s) * loss + s/2 for classification, where s is the logarithm of the noise variance. This class uses the
+    form above for every task, as in the study behind musicemo.
 
     Shapes: losses are scalars, and so is the objective; `log_variance` `[tasks]`.
 
