@@ -49,7 +49,12 @@ def array_shape(path: Path, rows: int | None = None) -> tuple[int, int]:
         raise InputError(f"{path}: holds values of type {dtype}, expected floating-point numbers")
     wanted = f"[{rows if rows is not None else 'rows'}, frames]"
     if len(shape) != 2:
-        raise InputError(f"{path}: has shape {list(shape)}, expected {wanted}")
+        hint = ""
+        if len(shape) == 1:
+            hint = f"; if it is one vector a track, save it as [{shape[0]}, 1] with array[:, None]"
+        elif len(shape) == 3 and 1 in shape:
+            hint = "; numpy.squeeze removes the axis of length 1"
+        raise InputError(f"{path}: has shape {list(shape)}, expected {wanted}{hint}")
     if rows is not None and shape[0] != rows:
         hint = "; it looks transposed" if shape[1] == rows else ""
         raise InputError(f"{path}: has shape {list(shape)}, expected {wanted}{hint}")

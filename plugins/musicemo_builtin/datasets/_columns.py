@@ -6,11 +6,13 @@ import itertools
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["Guess", "guess_column", "is_group", "is_id", "is_part", "target_name"]
+from musicemo_builtin.datasets._cells import is_missing, parse_number
+
+__all__ = ["Guess", "decimal_of", "guess_column", "is_group", "is_id", "is_part", "number", "target_name"]
 
 #: What columns are called that say which track it is, who made it, and which part it is in.
 _IDS = re.compile(
@@ -31,8 +33,9 @@ _SPREAD = re.compile(r"(.*[ _(-])?(std|sd|stdev|stddev|deviation|var|variance|se
 
 #: Scales that ratings are commonly given on.
 _SCALES = ((0, 1), (-1, 1), (1, 5), (0, 5), (1, 7), (1, 9), (1, 10), (0, 10), (-10, 10), (0, 100), (-100, 100))
-_NOT_GIVEN = ("na", "n/a", "nan", "null", "none", "-", "?")
 
+#: Cells of a column that decide on the decimal separator.
+_SAMPLE = 200
 #: A class of fewer tracks than this is not worth having; two classes at least are.
 _FEWEST = 5
 #: More classes than this is a text.
@@ -64,7 +67,7 @@ def is_group(name: str) -> bool:
 
 def is_part(name: str, cells: Sequence[str]) -> bool:
     """Tell whether a column is an official split, train and test at least."""
-    found = {cell for cell in cells if cell}
+    found = {cell for cell in cells if not is_missing(cell)}
     return bool(_PARTS.fullmatch(_plain(name))) and {"train", "test"} <= found <= _PART_NAMES
 
 
@@ -74,23 +77,37 @@ def target_name(column: str) -> str:
     return (name if name == column else name.lower()) or "target"
 
 
-def guess_column(name: str, cells: Sequence[str]) -> Guess:
-    """Return what a column may be a target of; cells are text, empty where nothing is known."""
-    known = [cell for cell in cells if cell]
+def guess_column(name: str, cells: Sequence[str], decimal: str = ".") -> Guess:
+    """Return what a column may be a target of; cells are text, those of `is_missing` are left out."""
+    known = [cell for cell in cells if not is_missing(cell)]
     different = set(known)
     if len(different) < 2:
         return Guess(None, "is the same for every track" if different else "is empty")
-    numbers = [value for cell in known if (value := _number(cell)) is not None]
+    numbers = [value for cell in known if (value := number(cell, decimal)) is not None]
     if len(numbers) == len(known):
         return _of_numbers(name, known, numbers)
-    others = sorted({cell for cell in known if _number(cell) is None})
+    others = sorted({cell for cell in known if number(cell, decimal) is None})
     if len(numbers) > len(known) / 2:
         what = ", ".join(repr(cell) for cell in others[:3])
-        hint = (
-            "leave such cells empty" if all(cell.casefold() in _NOT_GIVEN for cell in others) else "mend them"
-        )
-        return Guess(None, f"has numbers, and {what}: {hint} to have it learnt")
+        separators = all(number(cell, ",") is not None or number(cell, ".") is not None for cell in others)
+        hint = f"have a decimal {'comma' if decimal == '.' else 'point'}" if separators else "are not numbers"
+        return Guess(None, f"has numbers, and cells that {hint} ({what}): mend them to have it learnt")
     return _of_text(name, known)
+
+
+def decimal_of(columns: Iterable[Sequence[str]]) -> str:
+    """Return the decimal separator of a table: a comma if it makes numbers of more cells than a point does."""
+    cells = [cell for column in columns for cell in column[:_SAMPLE] if "," in cell or "." in cell]
+    points, commas = (sum(number(cell, decimal) is not None for cell in cells) for decimal in (".", ","))
+    return "," if commas > points else "."
+
+
+def number(cell: str, decimal: str = ".") -> float | None:
+    """Return the number that a cell spells; None if it spells none."""
+    try:
+        return parse_number(cell, decimal=decimal)
+    except ValueError:
+        return None
 
 
 def _of_numbers(name: str, cells: list[str], numbers: list[float]) -> Guess:
@@ -140,14 +157,6 @@ def _counts(numbers: list[float]) -> bool:
     """Tell whether whole numbers are those of a count: one more in each row, or each once without a gap."""
     rising = all(first < second for first, second in itertools.pairwise(numbers))
     return rising or (len(set(numbers)) == len(numbers) == max(numbers) - min(numbers) + 1)
-
-
-def _number(cell: str) -> float | None:
-    try:
-        value = float(cell)
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None
 
 
 def _plain(name: str) -> str:

@@ -1,39 +1,80 @@
-"""Gather what is wrong with somebody's data, so that it can be mended in one go."""
+"""Gather the mistakes in somebody's data, so that all can be corrected in one go."""
 
 from __future__ import annotations
+
+import re
+import warnings
+from collections import defaultdict
 
 from musicemo.errors import InputError
 
 __all__ = ["Problems"]
 
+_EXAMPLES = 3
+#: The parts of a message that differ between mistakes of one kind.
+_VARIABLE = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|/[^:]*|[+-]?\d[\w.]*")
+
 
 class Problems:
     """Messages about one dataset, raised together as one `InputError`.
 
+    More than three mistakes of one kind are one message with their number and three examples.
+
     Args:
-        limit: How many messages are shown; the rest is counted.
+        limit: Number of messages that are shown; the others are counted.
+        hint: The remedy if a cell was read as a missing value and is a value.
     """
 
-    def __init__(self, limit: int = 20) -> None:
+    def __init__(self, limit: int = 20, hint: str = "") -> None:
         self.limit = limit
-        self._messages: list[str] = []
+        self._hint = hint
+        self._messages: dict[tuple[str, str], list[str]] = defaultdict(list)
+        self._missing: dict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
 
-    def add(self, message: str) -> None:
-        """Note one problem; the message names the file and, where there is one, the line."""
-        self._messages.append(message)
+    def add(self, message: str, kind: str | None = None, column: str = "") -> None:
+        """Note one problem.
+
+        Args:
+            message: It names the file and, if there is one, the line.
+            kind: The same text for mistakes of one kind; by default the message without its names and numbers.
+            column: The column that it is in; mistakes in two columns are of two kinds.
+        """
+        self._messages[column, kind or _VARIABLE.sub("#", message)].append(message)
+
+    def note_missing(self, where: str, column: str, cell: str) -> None:
+        """Note that a cell which is not empty was read as a missing value; `where` is its file and line."""
+        source, _, line = where.rpartition(":")
+        self._missing[source or where, column].append((cell, line if source else where))
 
     def __len__(self) -> int:
-        return len(self._messages)
+        return sum(map(len, self._messages.values()))
 
     def raise_if_any(self) -> None:
-        """Raise what was gathered.
+        """Raise what was gathered, or warn of the cells that were read as missing values.
 
         Raises:
             InputError: At least one problem was noted.
         """
-        if not self._messages:
-            return
-        shown = self._messages[: self.limit]
-        if len(self._messages) > self.limit:
-            shown.append(f"... and {len(self._messages) - self.limit} more")
-        raise InputError(*shown)
+        if self._messages:
+            shown = [text for messages in self._messages.values() for text in _shortened(messages)]
+            more = len(shown) - self.limit
+            raise InputError(*shown[: self.limit], *([f"... and {more} more"] if more > 0 else []))
+        for (source, column), cells in self._missing.items():
+            examples = ", ".join(f"{cell!r} in {_line(place)}" for cell, place in cells[:_EXAMPLES])
+            count = "1 cell is read as a missing value"
+            if len(cells) > 1:
+                count = f"{len(cells)} cells are read as missing values"
+            hint = f"; {self._hint}" if self._hint else ""
+            warnings.warn(f"{source}: column {column!r}: {count} ({examples}){hint}", stacklevel=3)
+        self._missing.clear()
+
+
+def _shortened(messages: list[str]) -> list[str]:
+    if len(messages) <= _EXAMPLES:
+        return messages
+    more = len(messages) - _EXAMPLES
+    return ["\n  ".join([*messages[:_EXAMPLES], f"... and {more} more of this kind ({len(messages)} in all)"])]
+
+
+def _line(place: str) -> str:
+    return f"line {place}" if place.isdecimal() else place

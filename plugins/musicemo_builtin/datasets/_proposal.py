@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,15 +11,19 @@ from typing import Any
 
 from musicemo.contracts import Proposal, Target, Track
 from musicemo.errors import InputError
+from musicemo.files import csv_text
+from musicemo_builtin.datasets._cells import is_missing
 from musicemo_builtin.datasets._columns import (
     Guess,
+    decimal_of,
     guess_column,
     is_group,
     is_id,
     is_part,
+    number,
     target_name,
 )
-from musicemo_builtin.datasets._layout import AUDIO_SUFFIXES
+from musicemo_builtin.datasets._layout import AUDIO_SUFFIXES, is_companion
 from musicemo_builtin.datasets._recordings import SYNC_COMMENT
 from musicemo_builtin.datasets._rows import read_rows
 
@@ -36,6 +39,10 @@ _THERE = 0.5
 _DEPTH = 2
 #: More columns than this are not declared: they are features that somebody computed.
 _MOST_TARGETS = 24
+#: Columns with one reason that are listed by name.
+_LISTED = 3
+#: Names of a header in a message.
+_SHOWN = 30
 #: What columns are called that are learnt, where others could be too.
 _TELLING = re.compile(
     "valence|arousal|energy|danceability|dominance|tension|happ|sad|ang(er|ry)|fear|tender|calm|power|joy|surprise"
@@ -51,7 +58,9 @@ def propose_table(path: Path) -> Proposal | None:
     """
     if path.is_file():
         return _of_table(path) if path.suffix.lower() in _TABLES else None
-    tables = sorted(file for file in path.iterdir() if file.suffix.lower() in _TABLES)
+    tables = sorted(
+        file for file in path.iterdir() if file.suffix.lower() in _TABLES and not is_companion(file.name)
+    )
     found: list[Proposal] = []
     reasons: list[str] = []
     for table in tables:
@@ -77,6 +86,7 @@ class _Columns:
     path: Path
     cells: dict[str, list[str]]
     left_out: dict[str, str] = field(default_factory=dict)
+    decimal: str = "."
 
     @property
     def rows(self) -> int:
@@ -89,9 +99,10 @@ def _of_table(path: Path) -> Proposal:
     if not usable:
         raise InputError(f"{path}: has no track; expected a header, then a row a track")
     columns = _Columns(path, {name: [row[at] for row in usable] for at, name in enumerate(header) if name})
-    for name in {name for name in header if header.count(name) > 1}:
+    for name in [name for name, count in Counter(header).items() if count > 1 and name]:
         columns.left_out[name] = "is the name of more than one column"
         del columns.cells[name]
+    columns.decimal = decimal_of(columns.cells.values())
     file, root = _file_column(columns)
     identity = _id_column(columns, file)
     group = _first(columns, lambda name, cells: is_group(name) and 1 < len(set(cells)) < len(cells))
@@ -104,6 +115,14 @@ def _of_table(path: Path) -> Proposal:
     if root != path.parent:
         parameters["root"] = root
         comments["root"] = "what the files are relative to"
+    used = [columns.cells[name] for name in (*guesses, group, part) if name]
+    if markers := Counter(cell for cells in used for cell in cells if cell and is_missing(cell)):
+        parameters["missing"] = sorted(markers)
+        listed = ", ".join(f"{count} {cell!r}" for cell, count in sorted(markers.items()))
+        comments["missing"] = f"cells that mark a missing value: {listed}"
+    if columns.decimal == "," and any(guess.kind == "regression" for guess in guesses.values()):
+        parameters["decimal"] = ","
+        comments["decimal"] = "the ratings have a decimal comma"
     ranges = {names[column]: guess for column, guess in guesses.items() if guess.kind == "regression"}
     classes = [names[column] for column, guess in guesses.items() if guess.kind == "classification"]
     if ranges:
@@ -138,9 +157,24 @@ def _of_table(path: Path) -> Proposal:
         telling,
         others=[target for target in targets if target not in telling],
         comments=comments,
-        notes=[f"column {name!r} {why}" for name, why in columns.left_out.items()],
+        notes=_notes(columns.left_out),
         general=True,
     )
+
+
+def _notes(left_out: dict[str, str]) -> list[str]:
+    """Return a sentence for each column that is left out, and one for all that have the same reason."""
+    names: dict[str, list[str]] = defaultdict(list)
+    for name, why in left_out.items():
+        names[why].append(name)
+    notes = []
+    for why, columns in names.items():
+        if len(columns) <= _LISTED:
+            notes += [f"column {name!r} {why}" for name in columns]
+        else:
+            listed = ", ".join(map(repr, columns[:_LISTED]))
+            notes.append(f"{len(columns)} columns ({listed} and others): each {why}")
+    return notes
 
 
 def _file_column(columns: _Columns) -> tuple[str, Path]:
@@ -160,7 +194,9 @@ def _file_column(columns: _Columns) -> tuple[str, Path]:
             f"{columns.path}: column {name!r} names files that are not there, such as {missing!r}, looked for in "
             f"{folder} and the folders in it; paths are relative to the table"
         )
-    listed = ", ".join(columns.cells)
+    names = list(columns.cells)
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    listed = ", ".join(names[:_SHOWN]) + more
     raise InputError(
         f"{columns.path}: no column names audio or feature files ({kinds}); columns: {listed}. Add one with the path "
         "of each track's file, relative to the table"
@@ -180,7 +216,7 @@ def _folders(top: Path, depth: int = _DEPTH) -> Iterator[Path]:
     if not depth:
         return
     for path in top.iterdir():
-        if path.is_dir() and not path.name.startswith("."):
+        if path.is_dir() and not is_companion(path.name):
             yield path
             yield from _folders(path, depth - 1)
 
@@ -208,7 +244,7 @@ def _targets(columns: _Columns, taken: set[str | None]) -> dict[str, Guess]:
     for name, cells in columns.cells.items():
         if name in taken:
             continue
-        guess = guess_column(name, cells)
+        guess = guess_column(name, cells, columns.decimal)
         if guess.kind is None:
             columns.left_out[name] = guess.why
         elif is_group(name):
@@ -216,7 +252,7 @@ def _targets(columns: _Columns, taken: set[str | None]) -> dict[str, Guess]:
         else:
             found[name] = guess
     if not found:
-        reasons = "".join(f"\n  {name!r} {why}" for name, why in columns.left_out.items()) or " it has no other"
+        reasons = "".join(f"\n  {note}" for note in _notes(columns.left_out)) or " it has no other"
         raise InputError(f"{columns.path}: no column can be learnt from:{reasons}")
     telling = [name for name in found if _TELLING.search(name.casefold())]
     order = [*telling, *(name for name in found if name not in telling)]
@@ -245,16 +281,21 @@ def _tracks(
     for row in range(columns.rows):
         targets: dict[str, float | str | None] = {}
         for name, guess in guesses.items():
-            cell = cells[name][row] or None
-            targets[target_name(name)] = float(cell) if cell and guess.kind == "regression" else cell
-        official: Any = cells[part][row] if part else None
+            cell = _known(cells[name][row])
+            rated = cell and guess.kind == "regression"
+            targets[target_name(name)] = number(cell, columns.decimal) if cell and rated else cell
+        official: Any = _known(cells[part][row]) if part else None
         yield Track(
             cells[identity][row],
             root / cells[file][row],
             targets,
-            group=(cells[group][row] or None) if group else None,
-            part={"validation": "val"}.get(official, official) or None,
+            group=_known(cells[group][row]) if group else None,
+            part={"validation": "val"}.get(official, official),
         )
+
+
+def _known(cell: str) -> str | None:
+    return None if is_missing(cell) else cell
 
 
 def _target(name: str, guess: Guess) -> Target:
@@ -269,23 +310,20 @@ def _by_class(folder: Path) -> Proposal | None:
         path.relative_to(folder).as_posix(): path.parent.name
         for path in sorted(folder.glob("*/*"))
         if path.suffix.lower() in _SUFFIXES and path.is_file()
+        if not is_companion(path.name) and not is_companion(path.parent.name)
     }
     kinds = {Path(song).suffix.lower() == ".npy" for song in songs}
     guess = guess_column("class", list(songs.values())) if songs else Guess(None)
     if guess.kind is None or len(kinds) > 1:
         return None
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["file", "class"])
-    writer.writerows(songs.items())
     (features,) = kinds
     table = Path(f"{folder.resolve().name}.csv")
     parameters: dict[str, Any] = {"path": table, "id": "file", ("file" if features else "audio"): "file"}
     return Proposal(
         {**parameters, "root": folder, "classification": ["class"]},
-        [Track(song, folder / song, {"class": name}) for song, name in songs.items()],
+        [Track(song, folder / song, {"class": _known(name)}) for song, name in songs.items()],
         [_target("class", guess)],
         comments={"classification": f"the folders of {folder}"},
-        files={table: text.getvalue()},
+        files={table: csv_text([("file", "class"), *songs.items()])},
         general=True,
     )

@@ -91,7 +91,11 @@ class Recordings:
         if track.features.is_file():
             self._tracks.append(track)
         else:
-            self._missing.append(f"{where}: track {track.id!r}: {track.features}: no such file")
+            self.leave_out(f"{where}: track {track.id!r}: {track.features}: no such file")
+
+    def leave_out(self, message: str) -> None:
+        """Note a track without an audio file, with where it is and the reason; see `on_error`."""
+        self._missing.append(message)
 
     def check(self, problems: Problems, advice: str = "") -> None:
         """Raise what was gathered, missing files and, where all are missing, `advice` included.

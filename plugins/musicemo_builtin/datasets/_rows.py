@@ -2,71 +2,125 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
-import math
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from musicemo.errors import InputError
+from musicemo.files import plain_cell
 
-__all__ = ["Rows", "parse_number", "read_rows"]
+__all__ = ["Rows", "read_rows"]
 
 Rows = list[tuple[int, list[str]]]
+
+_DELIMITERS = ",;\t"
+#: Excel's first line that names the delimiter.
+_SEP = re.compile(r'"?sep=(.)"?[,;\t]*\s*', re.IGNORECASE)
+#: Byte order mark -> encoding, the longer marks first.
+_MARKS = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+#: Number of lines that decide on the delimiter.
+_SAMPLE = 50
 
 
 def read_rows(path: Path, delimiter: str | None = None, *, strict: bool = True) -> Rows:
     """Return every row that is not blank as its line number and its cells, stripped of surrounding space.
 
+    Empty cells beyond the header's last name are dropped. The apostrophe that `musicemo.files.csv_line` puts before a
+    formula is removed.
+
     Args:
-        path: Text in UTF-8, with or without a byte order mark.
-        delimiter: What stands between cells. None: a tab in a `.tsv` file, otherwise whichever of comma,
-            semicolon and tab is most frequent in the first line.
+        path: Text in UTF-8, or in UTF-16 or UTF-32 with a byte order mark.
+        delimiter: The character between cells. None: that of a first line such as ``sep=;``; otherwise the comma,
+            semicolon or tab that splits the rows into as many cells as the header.
         strict: Whether text that is not UTF-8 and quotes in odd places are errors; otherwise they are read as well
             as can be.
 
     Raises:
         InputError: The file is missing, unreadable, not UTF-8, not delimited text, or has no row.
     """
+    lines = list(io.StringIO(_decoded(path, strict=strict), newline=""))
+    first = next((place for place, line in enumerate(lines) if line.strip()), None)
+    if first is None:
+        raise InputError(f"{path}: is empty, expected a header and one row a track")
+    if delimiter is None:
+        if named := _SEP.fullmatch(lines[first]):
+            delimiter, first = named[1], first + 1
+        else:
+            tabs = path.suffix.lower() == ".tsv" and "\t" in lines[first]
+            delimiter = "\t" if tabs else _delimiter(lines[first : first + _SAMPLE])
+    reader = csv.reader(lines[first:], delimiter=delimiter, strict=strict)
+    rows: Rows = []
+    start = first + 1
     try:
-        text = path.read_bytes().decode("utf-8-sig", "strict" if strict else "replace")
+        for row in reader:
+            cells = [plain_cell(cell.strip()) for cell in row]
+            if any(cells):
+                rows.append((start, cells))
+            start = first + reader.line_num + 1
+    except csv.Error as error:
+        raise InputError(f"{path}:{start}: malformed row ({error})") from None
+    if not rows:
+        raise InputError(f"{path}: is empty, expected a header and one row a track")
+    return [(line, _trimmed(cells, rows[0][1])) for line, cells in rows]
+
+
+def _decoded(path: Path, *, strict: bool) -> str:
+    try:
+        content = path.read_bytes()
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+    encoding = next((name for mark, name in _MARKS.items() if content.startswith(mark)), "utf-8")
+    try:
+        text = content.decode(encoding, "strict" if strict else "replace")
     except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise InputError(f"{path}:{line}: is not UTF-8 text; save the file in UTF-8") from None
-    lines = list(io.StringIO(text, newline=""))
-    if not any(line.strip() for line in lines):
-        raise InputError(f"{path}: is empty, expected a header and one row a track")
-    if delimiter is None:
-        delimiter = "\t" if path.suffix.lower() == ".tsv" else max(",;\t", key=lines[0].count)
-    reader = csv.reader(lines, delimiter=delimiter, strict=strict)
-    rows: Rows = []
-    start = 1
+        line = content[: error.start].count(b"\n") + 1
+        if encoding.startswith("utf-8"):
+            raise InputError(
+                f"{path}:{line}: is not UTF-8 text (byte 0x{content[error.start]:02X}). Save it in UTF-8, or convert "
+                f"it, if it is from Windows: iconv -f WINDOWS-1252 -t UTF-8 {path.name}"
+            ) from None
+        raise InputError(
+            f"{path}: is damaged {encoding.upper()} text ({error.reason}); save it in UTF-8"
+        ) from None
+    if "\0" in text:
+        line = text[: text.index("\0")].count("\n") + 1
+        raise InputError(
+            f"{path}:{line}: contains NUL characters, so it is not UTF-8 text (UTF-16 without a byte order mark?); "
+            "save it in UTF-8"
+        )
+    return text
+
+
+def _delimiter(lines: Sequence[str]) -> str:
+    """Return the delimiter that splits most rows into as many cells as the header, and the header into most."""
+
+    def fit(delimiter: str) -> tuple[float, int]:
+        header, *others = [
+            len(row) for row in csv.reader(lines, delimiter=delimiter) if any(map(str.strip, row))
+        ]
+        same = sum(count == header for count in others) / len(others) if others else 1.0
+        return (same if header > 1 else 0.0, header)
+
     try:
-        for row in reader:
-            cells = [cell.strip() for cell in row]
-            if any(cells):
-                rows.append((start, cells))
-            start = reader.line_num + 1
-    except csv.Error as error:
-        raise InputError(f"{path}:{start}: malformed row ({error})") from None
-    return rows
+        return max(_DELIMITERS, key=fit)
+    except csv.Error:
+        return max(_DELIMITERS, key=lines[0].count)
 
 
-def parse_number(text: str, low: float, high: float) -> float:
-    """Return the number that `text` spells.
-
-    Raises:
-        ValueError: It spells none, or one that is not finite or not within [low, high].
-    """
-    try:
-        value = float(text)
-    except ValueError:
-        raise ValueError(f"{text!r} is not a number") from None
-    if not math.isfinite(value):
-        raise ValueError(f"{text!r} is not a finite number")
-    if not low <= value <= high:
-        raise ValueError(f"{text} is outside [{low:g}, {high:g}]")
-    return value
+def _trimmed(cells: list[str], header: Sequence[str]) -> list[str]:
+    """Return a row without the unnamed cells at its end: those below an empty header, and empty ones beyond it."""
+    named = len(header)
+    while named and not header[named - 1]:
+        named -= 1
+    return cells if any(cells[len(header) :]) else cells[:named]

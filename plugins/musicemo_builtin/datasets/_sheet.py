@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+from unicodedata import category
 
 from musicemo.errors import nearest
+from musicemo_builtin.datasets._cells import is_missing, parse_number
 from musicemo_builtin.datasets._problems import Problems
-from musicemo_builtin.datasets._rows import parse_number, read_rows
+from musicemo_builtin.datasets._rows import read_rows
 
 __all__ = ["PARTS", "Part", "Row", "Sheet"]
 
@@ -18,57 +20,78 @@ Part = Literal["train", "val", "test"]
 #: What a part may be called.
 PARTS: dict[str, Part] = {"train": "train", "val": "val", "validation": "val", "test": "test"}
 
+#: Number of a header's names in a message.
+_NAMED = 30
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row; a cell that is empty is None, one that is wrong is noted as a problem and None."""
+    """One row; a missing cell is None, one that is wrong is noted as a problem and None.
 
-    #: File and line.
+    Attributes:
+        where: File and line.
+        cells: Column -> cell.
+        problems: The list that mistakes go to, and cells that mark a missing value.
+        missing: Cells that mark a missing value; the common ones if None.
+        decimal: The decimal separator; None for a point that no parameter changes.
+    """
+
     where: str
     cells: Mapping[str, str]
     problems: Problems
+    missing: Collection[str] | None = None
+    decimal: str | None = None
 
     def text(self, column: str) -> str | None:
         """Return a cell."""
-        return self.cells[column] or None
+        cell = self.cells[column]
+        if not is_missing(cell, self.missing):
+            return cell
+        if cell and self.missing is None:
+            self.problems.note_missing(self.where, column, cell)
+        return None
 
     def number(self, column: str, low: float, high: float) -> float | None:
-        """Return a cell's number, which is to lie in [low, high]."""
-        if not self.cells[column]:
+        """Return a cell's number, which must lie in [low, high]."""
+        if (cell := self.text(column)) is None:
             return None
         try:
-            return parse_number(self.cells[column], low, high)
+            return parse_number(cell, low, high, self.decimal or ".")
         except ValueError as error:
-            self.blame(column, str(error))
+            hint = '; decimal = "," reads it' if self.decimal and "decimal comma" in str(error) else ""
+            self.blame(column, f"{error}{hint}")
             return None
 
     def one_of(self, column: str, choices: Iterable[str], otherwise: str) -> str | None:
         """Return a cell that is one of `choices`; `otherwise` is what is said of another."""
-        cell, allowed = self.text(column), list(choices)
-        if cell is not None and cell not in allowed:
-            self.blame(column, f"{cell!r} {otherwise} {', '.join(allowed)}{nearest(cell, allowed)}")
-            return None
-        return cell
+        cell, allowed = self.cells[column], list(choices)
+        if cell in allowed:
+            return cell
+        if (text := self.text(column)) is not None:
+            self.blame(column, f"{text!r} {otherwise} {', '.join(allowed)}{nearest(text, allowed)}")
+        return None
 
     def part(self, column: str, names: Mapping[str, Part] = PARTS) -> Part | None:
         """Return the part that a cell names."""
         cell = self.one_of(column, names, "is no part; parts are")
         return names[cell] if cell is not None else None
 
-    def blame(self, column: str, message: str) -> None:
-        """Note a problem with a cell."""
-        self.problems.add(f"{self.where}: column {column!r}: {message}")
+    def blame(self, column: str, message: str, kind: str | None = None) -> None:
+        """Note a problem with a cell; see `Problems.add`."""
+        self.problems.add(f"{self.where}: column {column!r}: {message}", kind, column)
 
 
 class Sheet:
     """A table in a file.
 
     Args:
-        path: UTF-8 text; the first row that is not blank is the header.
+        path: Delimited text; the first row that is not blank is the header.
         needs: What is looked for -> the column that holds it; other columns are free.
         problems: Where problems go; those of the header are raised at once.
         delimiter: What stands between cells; None finds out.
         strict: Whether quotes in odd places are errors, see `read_rows`.
+        missing: Cells that mark a missing value, see `is_missing`.
+        decimal: The decimal separator, see `Row`.
 
     Raises:
         InputError: The file cannot be read, or lacks a column or any row.
@@ -82,6 +105,8 @@ class Sheet:
         delimiter: str | None = None,
         *,
         strict: bool = True,
+        missing: Collection[str] | None = None,
+        decimal: str | None = None,
     ) -> None:
         (header_line, header), *rows = read_rows(path, delimiter, strict=strict)
         for what, column in needs.items():
@@ -89,20 +114,22 @@ class Sheet:
                 found = f"{header.count(column)} columns" if column in header else "no column"
                 problems.add(
                     f"{path}:{header_line}: {found} {column!r} (for {what}); "
-                    f"the header has {', '.join(header)}{nearest(column, set(header) - {column})}"
+                    f"the header has {_listed(header)}{nearest(column, set(header) - {column})}"
                 )
         if not rows:
             problems.add(f"{path}: has a header and no track")
         problems.raise_if_any()
         self.path, self.header = path, header
         self._rows, self._problems = rows, problems
+        self._missing, self._decimal = missing, decimal
 
     def __iter__(self) -> Iterator[Row]:
         """Yield the rows that have a cell for each column; the others are noted."""
         for line, cells in self._rows:
             where = f"{self.path}:{line}"
             if len(cells) == len(self.header):
-                yield Row(where, dict(zip(self.header, cells, strict=True)), self._problems)
+                row = dict(zip(self.header, cells, strict=True))
+                yield Row(where, row, self._problems, self._missing, self._decimal)
             else:
                 self._problems.add(
                     f"{where}: malformed row, expected {len(self.header)} cells, got {len(cells)}"
@@ -118,5 +145,12 @@ class Sheet:
             elif name in places:
                 line = places[name].rpartition(":")[2]
                 self._problems.add(f"{row.where}: track {name!r} is in line {line} already")
+            elif strange := [char for char in name if category(char) == "Cc"]:
+                row.blame(column, f"{name!r} contains the control character {strange[0]!r}")
             places.setdefault(name, row.where)
             yield name, row
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more

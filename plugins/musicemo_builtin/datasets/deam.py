@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from musicemo.contracts import Target, Track
+from musicemo_builtin.datasets._cells import is_missing
 from musicemo_builtin.datasets._layout import Layout, song_file
 from musicemo_builtin.datasets._preset import Preset
 from musicemo_builtin.datasets._problems import Problems
@@ -95,11 +96,15 @@ def _artists(root: Path) -> dict[str, str]:
     """Return song -> artist; the rows have cells of more than their columns at the end, which do not matter."""
     artists: dict[str, str] = {}
     for year in (2013, 2014, 2015):
-        for path in sorted(root.rglob(f"metadata_{year}.csv"))[:1]:
+        for path in _LAYOUT.candidates(root, f"metadata_{year}.csv")[:1]:
             (_, header), *rows = read_rows(path, ",", strict=False)
             columns = [name.lower() for name in header]
             if "artist" not in columns:
                 continue
             place = columns.index("artist")
-            artists |= {cells[0]: cells[place] for _, cells in rows if len(cells) > place and cells[place]}
+            artists |= {
+                cells[0]: cells[place]
+                for _, cells in rows
+                if len(cells) > place and not is_missing(cells[place])
+            }
     return artists

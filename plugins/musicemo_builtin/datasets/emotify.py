@@ -10,8 +10,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from musicemo.contracts import Target, Track
-from musicemo.errors import InputError
-from musicemo_builtin.datasets._layout import Layout, song_file
+from musicemo_builtin.datasets._layout import Layout, inside, song_file
 from musicemo_builtin.datasets._preset import Preset
 from musicemo_builtin.datasets._problems import Problems
 from musicemo_builtin.datasets._recordings import Recordings
@@ -86,7 +85,7 @@ class Emotify(Preset):
     def read(self, recordings: Recordings, problems: Problems) -> Sequence[Target]:
         """Add every song and return the targets."""
         answers = _LAYOUT.find_any(self.root, *_ANSWERS)
-        audio = self.root / "audio" if (self.root / "audio").is_dir() else self.root
+        audio = folder if (folder := inside(self.root, "audio")).is_dir() else self.root
         for song in _read(answers, problems):
             enough = len(song.answers[EMOTIONS[0]]) >= self.minimum_raters
             shares = {
@@ -95,7 +94,7 @@ class Emotify(Preset):
             }
             track = Track(
                 f"{song.genre}/{song.number}",
-                song_file(audio / song.genre, str(song.number)),
+                song_file(inside(audio, song.genre), str(song.number)),
                 {**shares, "genre": song.genre},
                 ratings={name: given for name, given in song.answers.items() if shares[name] is not None},
             )
@@ -108,7 +107,7 @@ class Emotify(Preset):
     @classmethod
     def recognise(cls, path: Path) -> Mapping[str, Any] | None:
         """Return the parameters beside the root for a folder that is its own."""
-        own = _LAYOUT.fits(path, *GENRES) and any((path / name).is_file() for name in _ANSWERS)
+        own = _LAYOUT.fits(path, *GENRES) and any(inside(path, name).is_file() for name in _ANSWERS)
         return {} if own else None
 
 
@@ -116,7 +115,7 @@ def _read(path: Path, problems: Problems) -> list[_Song]:
     """Return the songs, each with its listeners' answers, in the order of their names."""
     needs = {"the song": "track id", **{name: name for name in ("genre", *EMOTIONS)}}
     songs: dict[str, _Song] = {}
-    for row in Sheet(path, needs, problems, ","):
+    for row in Sheet(path, needs, problems, ",", missing=()):
         song = _song(row)
         if song is None:
             continue
@@ -135,11 +134,9 @@ def _song(row: Row) -> _Song | None:
     if genre is None:
         return None
     low = _OFFSETS[genre] + 1
-    try:
-        number = int(row.cells["track id"]) - _OFFSETS[genre]
-        if not 1 <= number <= _PER_GENRE:
-            raise InputError
-    except ValueError:
+    cell = row.cells["track id"]
+    number = int(cell) - _OFFSETS[genre] if cell.isascii() and cell.isdecimal() else 0
+    if not 1 <= number <= _PER_GENRE:
         row.blame("track id", f"{row.cells['track id']!r} is no song of {genre}, which has {low} to {low + 99}")
         return None
     return _Song(row, genre, number)

@@ -161,7 +161,7 @@ def _rows(path: Path, levels: int, columns: dict[str, str], problems: Problems) 
             continue
         if len(cells) != len(names):
             problems.add(f"{where}: malformed row, expected {len(names)} cells, got {len(cells)}")
-        elif not cells[0].isdecimal():
+        elif not (cells[0].isascii() and cells[0].isdecimal()):
             problems.add(f"{where}: column 'track_id': {cells[0]!r} is no track's number")
         elif cells[0] in seen:
             problems.add(f"{where}: track {cells[0]} is there twice")

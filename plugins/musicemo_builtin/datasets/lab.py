@@ -10,8 +10,10 @@ from typing import Literal
 from musicemo.contracts import FEATURE_ROWS, Proposal, Target, Track
 from musicemo.errors import InputError
 from musicemo_builtin.datasets._arrays import FUSED_ROWS, array_shape
+from musicemo_builtin.datasets._cells import is_missing, parse_number
+from musicemo_builtin.datasets._layout import is_companion
 from musicemo_builtin.datasets._problems import Problems
-from musicemo_builtin.datasets._rows import parse_number, read_rows
+from musicemo_builtin.datasets._rows import read_rows
 
 __all__ = ["EMOTIONS", "GENRES", "Lab"]
 
@@ -136,7 +138,8 @@ class Lab:
         if not folder.is_dir() and (part == "train" or labels.is_file()):
             self._problems.add(f"{folder}: no such folder, though {labels.name} is there")
             return []
-        clips = sorted((path.name[: -len(_SUFFIX)] for path in folder.glob(f"*{_SUFFIX}")), key=_numerically)
+        names = [path.name for path in folder.glob(f"*{_SUFFIX}") if not is_companion(path.name)]
+        clips = sorted((name[: -len(_SUFFIX)] for name in names), key=_numerically)
         if not clips and folder.is_dir():
             self._problems.add(f"{folder}: holds no array; each is to be named ID{_SUFFIX}")
             return []
@@ -178,6 +181,9 @@ class Lab:
                 self._problems.add(f"{where}: track {clip} has a label in line {lines[clip]} already")
                 continue
             lines[clip] = line
+            if self.layout == "genre" and is_missing(cells[1]):
+                self._problems.add(f"{where}: track {clip}: {cells[1]!r} marks a missing value; remove the row")
+                continue
             if clip not in clips:
                 self._problems.add(f"{where}: track {clip} has no array, {part}/{clip}{_SUFFIX} is missing")
                 continue
@@ -220,5 +226,5 @@ def _better(root: Path) -> str:
 
 def _numerically(clip: str) -> tuple[tuple[int, str], ...]:
     """Sort key under which 9 comes before 10."""
-    parts = re.split(r"(\d+)", clip)
-    return tuple((int(part), "") if part.isdigit() else (-1, part) for part in parts)
+    parts = re.split(r"([0-9]+)", clip)
+    return tuple((int(part), "") if re.fullmatch(r"[0-9]+", part) else (-1, part) for part in parts)

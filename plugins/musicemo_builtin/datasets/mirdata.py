@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from numbers import Real
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +12,7 @@ from pydantic import Field
 
 from musicemo.contracts import Target, Track
 from musicemo.errors import InputError, nearest
+from musicemo_builtin.datasets._cells import is_missing, parse_number
 from musicemo_builtin.datasets._problems import Problems
 from musicemo_builtin.datasets._recordings import Duration, Features, Offset, OnError, Recordings, Sync
 from musicemo_builtin.datasets._sheet import PARTS, Part
@@ -108,7 +110,8 @@ class Mirdata:
                 found[target].update([label] if label else [])
             path = attributes.text(audio)
             if path is None:
-                problems.add(f"{attributes.where}: {audio} is empty, every track needs audio")
+                if attributes.has(audio):
+                    self._recordings.leave_out(f"{attributes.where}: {audio} is empty, every track needs audio")
                 continue
             track = Track(
                 name,
@@ -155,6 +158,14 @@ def _initialize(loader: str, data_home: Path | None, version: str) -> Any:
         dataset = mirdata.initialize(loader, data_home=home, version=version)
         if not list(dataset.track_ids):
             raise InputError(f"mirdata's loader {loader!r} has no tracks")
+    except ImportError as error:
+        reason = str(error) or str(
+            error.__context__ or ""
+        )  # a loader logs its reason and raises a bare ImportError
+        raise ImportError(
+            f"mirdata's loader {loader!r} needs a library that is not installed{reason and f' ({reason})'}: "
+            f"pip install 'mirdata[{loader}]'"
+        ) from error
     except FileNotFoundError as error:
         raise InputError(
             f"mirdata's index of {loader!r} is not there ({error}): {_fetch(loader, data_home)}"
@@ -180,35 +191,62 @@ class _Attributes:
     def __init__(self, where: str, track: Any, problems: Problems) -> None:
         self.where, self.track, self._problems = where, track, problems
 
-    def number(self, name: str, low: float, high: float) -> float | None:
-        """Return a number within [low, high]; not a number is a missing one."""
-        value = self._get(name)
-        if value is None:
-            return None
+    def has(self, name: str) -> bool:
+        """Tell whether the loader has an attribute of this name that can be read."""
         try:
-            number = float(value)
-        except (TypeError, ValueError):
-            self._blame(name, f"is {type(value).__name__}, no number")
+            getattr(self.track, name)
+        except Exception:  # noted by `_get`
+            return False
+        return True
+
+    def number(self, name: str, low: float, high: float) -> float | None:
+        """Return a number within [low, high]; None if it is missing or NaN."""
+        value = self._get(name)
+        if value is None or (isinstance(value, Real) and math.isnan(value)):
             return None
-        if math.isnan(number):
+        if isinstance(value, str):
+            return self._parsed(name, value.strip(), low, high)
+        if isinstance(value, bool) or not isinstance(value, Real):
+            self._blame(name, f"is {type(value).__name__}, not a number")
             return None
+        number = float(value)
         if not low <= number <= high:
             self._blame(name, f"{number:g} is outside [{low:g}, {high:g}]")
             return None
         return number
 
     def text(self, name: str, allowed: list[str] | None = None) -> str | None:
-        """Return a text, one of `allowed` if there are any."""
+        """Return a text, one of `allowed` if there are any; None if it is missing or NaN."""
         value = self._get(name)
-        if value is None or value == "":
+        if value is None or (isinstance(value, float) and math.isnan(value)):
             return None
         if not isinstance(value, str | Path):
-            self._blame(name, f"is {type(value).__name__}, no text")
+            self._blame(name, f"is {type(value).__name__}, not text")
             return None
-        if allowed and value not in allowed:
-            self._blame(name, f"{value!r} is no class of it, which has {', '.join(allowed)}")
+        text = str(value)
+        if allowed and text in allowed:
+            return text
+        if is_missing(text.strip()):
+            if text.strip():
+                self._problems.note_missing(self.where, name, text)
             return None
-        return str(value)
+        if allowed:
+            self._blame(
+                name, f"{text!r} is no class of it, which has {', '.join(allowed)}{nearest(text, allowed)}"
+            )
+            return None
+        return text
+
+    def _parsed(self, name: str, text: str, low: float, high: float) -> float | None:
+        if is_missing(text):
+            if text:
+                self._problems.note_missing(self.where, name, text)
+            return None
+        try:
+            return parse_number(text, low, high)
+        except ValueError as error:
+            self._blame(name, str(error))
+            return None
 
     def _get(self, name: str) -> Any:
         try:
@@ -222,4 +260,4 @@ class _Attributes:
             return None
 
     def _blame(self, name: str, message: str) -> None:
-        self._problems.add(f"{self.where}: {name}: {message}")
+        self._problems.add(f"{self.where}: {name}: {message}", column=name)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from musicemo.contracts import FEATURE_ROWS, Proposal, Target, Track
+from musicemo.contracts import FEATURE_ROWS, Proposal, Target, Track, check_orientation
 from musicemo.errors import InputError
 from musicemo_builtin.datasets._arrays import FUSED_ROWS, array_shape
+from musicemo_builtin.datasets._cells import is_missing
 from musicemo_builtin.datasets._problems import Problems
 from musicemo_builtin.datasets._proposal import propose_table
 from musicemo_builtin.datasets._recordings import Duration, Offset, OnError, Recordings, Sync
@@ -39,9 +42,10 @@ class Table:
         a1,audio/a1.mp3,6.5,3.25,Jazz,Nina
         a2,audio/a2.flac,2.0,,Rock,The Posts
 
-    The text is UTF-8; cells are separated by commas, semicolons or tabs, whichever the header has most of, and
-    by tabs in a `.tsv` file. An empty cell of a target, the group or the part means that it is unknown. Tracks keep
-    the table's order.
+    The text is UTF-8, or UTF-16 with a byte order mark. Cells are separated by commas, semicolons or tabs, whichever
+    splits the rows as it splits the header, or as a first line such as ``sep=;`` says. An empty cell of a target, the
+    group or the part means that it is missing, and so, with a warning, does a common marker such as ``nan`` or ``NA``.
+    Tracks keep the table's order.
 
     With `audio`, a column names audio files, whose features are made when the tracks are first asked for. Without,
     the column `file` names feature files: `.npy`, floating-point, `[rows, frames]`, with the same number of rows in
@@ -61,6 +65,11 @@ class Table:
         root: What files are relative to; by default the table's folder.
         group: Column of what must not stand on two sides of a grouped split: the artist, the album.
         part: Column of the official split: train, val (or validation), test.
+        missing: Cells that mark a missing value beside the empty one, as they are written; by default common markers
+            such as ``NA``, ``nan``, ``None``, ``null`` and ``-``, with a warning. An empty list makes ``None`` a class.
+        decimal: Decimal separator of the ratings, a point or a comma.
+        rows: Number of rows of each feature array; by default that of the first. It is needed if arrays have 140
+            columns each and more rows, since they are taken to be transposed otherwise.
         features: Rows to use: all, or of arrays with 140 rows the mel spectrogram (0-127), the chromagram
             (128-139) or both (fused); audio has 140.
         sync: Of audio, columns: one a beat or one a frame.
@@ -89,6 +98,9 @@ class Table:
         root: Path | None = None,
         group: str | None = None,
         part: str | None = None,
+        missing: list[str] | None = None,
+        decimal: Literal[".", ","] = ".",
+        rows: Annotated[int, Field(ge=1)] | None = None,
         features: Literal["all", "mel", "chroma", "fused"] = "all",
         sync: Sync = "beat",
         offset: Offset = 0.0,
@@ -107,17 +119,27 @@ class Table:
         check_names("table", self._ranges, allowed, columns or {})
         self._columns = {name: (columns or {}).get(name, name) for name in (*self._ranges, *allowed)}
         self._classes = {name: list(classes) for name, classes in allowed.items()}
-        self._problems = Problems()
-        self._height: tuple[int, str] | None = None
+        self._missing, self._decimal = missing, decimal
+        self._problems = Problems(
+            hint="missing = [...] names the cells that mark a missing value, and no others"
+        )
+        self._arrays: list[tuple[Row, Path, tuple[int, int]]] = []
         self._recordings: Recordings | None = None
         if audio is not None:
-            rows = "fused" if features == "all" else features
-            self._recordings = Recordings("table", path, rows, sync, offset, duration, cache, on_error)
+            if rows is not None:
+                raise InputError("table: rows is for feature files, and audio names audio files")
+            used = "fused" if features == "all" else features
+            self._recordings = Recordings("table", path, used, sync, offset, duration, cache, on_error)
         elif (sync, offset, duration, cache, on_error) != ("beat", 0.0, None, None, "raise"):
             raise InputError(
                 "table: sync, offset, duration, cache and on_error are for audio; name its column with audio"
             )
-        self._tracks = self._read(FUSED_ROWS if features != "all" else None)
+        height = FUSED_ROWS if features != "all" else rows
+        if rows not in (None, height):
+            raise InputError(f'table: features = "{features}" are rows of {FUSED_ROWS}, and rows is {rows}')
+        self._tracks = self._read(height)
+        if height is None:
+            self._check_orientation()
         if self._recordings:
             self._recordings.check(self._problems)
         self._problems.raise_if_any()
@@ -129,7 +151,7 @@ class Table:
             if self._recordings
             else FEATURE_ROWS[features]
             if features != "all"
-            else slice(0, self._height[0] if self._height else 0)
+            else slice(0, rows or (self._arrays[0][2][0] if self._arrays else 1))
         )
         self.targets = [
             *(Target(name, "regression", range=bounds) for name, bounds in self._ranges.items()),
@@ -150,46 +172,66 @@ class Table:
 
     def _read(self, height: int | None) -> list[Track]:
         tracks: list[Track] = []
-        sheet = Sheet(self.path, {**self._names, **self._columns}, self._problems)
+        needs = {**self._names, **self._columns}
+        sheet = Sheet(self.path, needs, self._problems, missing=self._missing, decimal=self._decimal)
         for name, row in sheet.tracks(self._names["id"]):
+            targets = {target: self._target(row, target, column) for target, column in self._columns.items()}
+            path = self._file(row, height)
+            if path is None:
+                continue
             track = Track(
                 name,
-                self._file(row, height),
-                {target: self._target(row, target, column) for target, column in self._columns.items()},
+                path,
+                targets,
                 group=row.text(self._names["group"]) if "group" in self._names else None,
                 part=row.part(self._names["part"]) if "part" in self._names else None,
             )
             tracks.append(track)
-            if self._recordings and row.cells[self._names["audio"]]:
+            if self._recordings:
                 self._recordings.add(f"{row.where}: column {self._names['audio']!r}", track)
         return tracks
 
-    def _file(self, row: Row, height: int | None) -> Path:
-        """Return an audio file or a feature file, the latter checked by its header.
-
-        The first good one decides how many rows the others have.
-        """
-        what = "audio" if self._recordings else "file"
-        column = self._names[what]
-        path = self._root / row.cells[column]
-        if not row.cells[column]:
-            needed = "an audio file" if self._recordings else "a feature file"
-            row.blame(column, f"is empty, every track needs {needed}")
-            return path
-        if self._recordings:
-            return path
-        try:
-            found = array_shape(path, height)[0]
-        except InputError as error:
-            row.blame(column, str(error))
-            return path
-        line = row.where.rpartition(":")[2]
-        self._height = self._height or (found, line)
-        if found != self._height[0]:
-            row.blame(
-                column, f"{path}: has {found} rows, the array of line {self._height[1]} has {self._height[0]}"
-            )
+    def _file(self, row: Row, height: int | None) -> Path | None:
+        """Return an audio file, or a feature file whose header was read; None if it is missing."""
+        column = self._names["audio" if self._recordings else "file"]
+        cell = row.cells[column]
+        path = self._root / cell
+        if is_missing(cell, self._missing) and not path.is_file():
+            if self._recordings:
+                self._recordings.leave_out(
+                    f"{row.where}: column {column!r}: is empty, every track needs an audio file"
+                )
+            else:
+                row.blame(column, "is empty, every track needs a feature file", "empty")
+            return None
+        if not self._recordings:
+            try:
+                self._arrays.append((row, path, array_shape(path, height)))
+            except InputError as error:
+                row.blame(column, str(error), str(error).replace(str(path), "#"))
+                return None
         return path
+
+    def _check_orientation(self) -> None:
+        """Note arrays that differ in height from most, and warn of arrays that seem to be transposed."""
+        shapes = [shape for _, _, shape in self._arrays]
+        turned = check_orientation(shapes)
+        height, _ = Counter(rows for rows, _ in shapes).most_common(1)[0] if shapes else (0, 0)
+        first = next((row.where.rpartition(":")[2] for row, _, (rows, _) in self._arrays if rows == height), "")
+        for row, path, (rows, _) in self._arrays:
+            if rows != height:
+                reason = f"; {turned.message}" if turned else ""
+                message = f"{path}: has {rows} rows, the array of line {first} has {height}{reason}"
+                row.blame(self._names["file"], message, "height")
+        if turned and len({rows for rows, _ in shapes}) == 1:
+            column = self._names["file"]
+            message = (
+                f"{self.path}: column {column!r}: {turned.message}. rows = {height} takes them as they are"
+            )
+            if turned.certain:
+                self._problems.add(message)
+            else:
+                warnings.warn(message, stacklevel=3)
 
     def _target(self, row: Row, target: str, column: str) -> float | str | None:
         if target in self._ranges:

@@ -204,8 +204,21 @@ def test_many_problems_are_counted(genre):
     rows = "".join(f"{clip}\tRock\n" for clip in range(2000, 2030))
     (genre / "train_labels.txt").write_text("Id\tGenre\n" + rows)
     lines = problem(genre).splitlines()
-    assert len(lines) == 21
-    assert lines[-1] == "... and 10 more"
+    assert len(lines) == 4
+    assert lines[-1] == "  ... and 27 more of this kind (30 in all)"
+
+
+@pytest.mark.parametrize("marker", ["nan", "NA", "None", "-"])
+def test_a_missing_marker_is_no_genre(genre, marker):
+    text = (genre / "train_labels.txt").read_text()
+    first = text.splitlines()[1]
+    (genre / "train_labels.txt").write_text(text.replace(first, first.split("\t")[0] + f"\t{marker}"))
+    assert f"train_labels.txt:2: track 10: {marker!r} marks a missing value" in problem(genre)
+
+
+def test_files_that_macos_adds_are_no_arrays(genre):
+    (genre / "train" / "._1.fused.full.npy").write_bytes(b"\0\5\x16\7")
+    Lab(root=genre)
 
 
 def test_missing_and_empty_parts(genre):

@@ -1,9 +1,12 @@
 """With a stand-in for the library, which is no dependency."""
 
+import math
 import sys
 import types
+import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 from dataset_conformance import assert_conforms
 from musicemo_builtin.datasets.mirdata import Mirdata
@@ -75,6 +78,68 @@ def test_conforms(home):
     ]
 
 
+def test_tracks_without_audio_in_the_index_are_left_out_with_skip(home, monkeypatch):
+    def track(self, name):
+        made = FakeTrack(home, name)
+        made.audio_path = None if name == "blues.2" else made.audio_path
+        return made
+
+    monkeypatch.setattr(FakeDataset, "track", track)
+    with pytest.warns(
+        UserWarning, match=r"1 track without a file left out: gtzan_genre: track 'blues\.2': audio_path"
+    ):
+        dataset = mirdata(home, classification=["genre"], on_error="skip")
+    assert [found.id for found in dataset.tracks()] == ["blues.1", "jazz.1"]
+    with pytest.raises(InputError, match=r"track 'blues\.2': audio_path is empty"):
+        mirdata(home, classification=["genre"])
+
+
+def test_a_loader_whose_library_is_missing_names_the_command(home, monkeypatch):
+    def initialize(loader, data_home=None, version="default"):
+        try:
+            raise ModuleNotFoundError("No module named 'music21'")
+        except ImportError:
+            raise ImportError  # noqa: B904  # as the loaders do, which log the reason
+
+    monkeypatch.setattr(sys.modules["mirdata"], "initialize", initialize)
+    with pytest.raises(
+        ImportError, match=r"'beatles' needs .*No module named 'music21'.*pip install 'mirdata\[beatles\]'"
+    ):
+        mirdata(home, loader="beatles", classification=["genre"])
+
+
+@pytest.mark.parametrize(
+    ("values", "genre", "tempo"),
+    [
+        ({"genre": "NA", "tempo": "nan"}, None, None),
+        ({"genre": math.nan, "tempo": np.float64("nan")}, None, None),
+        ({"genre": "", "tempo": "97.5"}, None, 97.5),
+        ({"tempo": np.float32(97.5)}, "blues", 97.5),
+    ],
+)
+def test_missing_values_in_any_spelling(home, monkeypatch, values, genre, tempo):
+    def track(self, name):
+        made = FakeTrack(home, name)
+        if name == "blues.1":
+            vars(made).update(values)
+        return made
+
+    monkeypatch.setattr(FakeDataset, "track", track)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        dataset = mirdata(home, classification=["genre"], regression={"tempo": [40.0, 240.0]})
+    assert next(iter(dataset.tracks())).targets == {"genre": genre, "tempo": tempo}
+    assert len(caught) == sum(value in ("NA", "nan") for value in values.values() if isinstance(value, str))
+
+
+@pytest.mark.parametrize("value", [True, "1_00", "0x40", math.inf])
+def test_what_is_no_number(home, monkeypatch, value):
+    track = types.SimpleNamespace(tempo=value, audio_path=str(home / "genres" / "jazz.1.wav"))
+    monkeypatch.setattr(FakeDataset, "track", lambda self, name: track)
+    with pytest.raises(InputError, match="tempo"):
+        mirdata(home, regression={"tempo": [40.0, 240.0]})
+
+
 def test_its_own_folder_by_default(home):
     dataset = Mirdata(loader="gtzan_genre", classification={"genre": ["jazz", "blues"]}, cache=home / "cache")
     assert dataset.targets[0].classes == ("jazz", "blues")
@@ -92,10 +157,10 @@ def test_its_own_folder_by_default(home):
         ),
         ({"version": "9"}, "loader 'gtzan_genre': Invalid version 9"),
         ({"classification": ["gener"]}, r"track 'blues\.1': gener: is no attribute.*did you mean 'genre'"),
-        ({"classification": ["tempo"]}, r"track 'jazz\.1': tempo: is float, no text"),
+        ({"classification": ["tempo"]}, r"track 'jazz\.1': tempo: is float, not text"),
         ({"classification": {"genre": ["blues"]}}, "'jazz' is no class of it, which has blues"),
         ({"regression": {"tempo": [40.0, 60.0]}}, r"tempo: 101 is outside \[40, 60\]"),
-        ({"regression": {"genre": [40.0, 60.0]}}, "genre: is str, no number"),
+        ({"regression": {"genre": [40.0, 60.0]}}, "genre: 'blues' is not a number"),
         ({"regression": {"beats": [40.0, 60.0]}}, "beats: cannot be read: FileNotFoundError: annotations"),
         ({"audio": "nothing"}, "nothing is empty, every track needs audio"),
     ],

@@ -1,3 +1,4 @@
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -86,13 +87,13 @@ def test_renamed_columns(folder):
 
 def test_features_of_any_height(folder):
     for path in (folder / "f").iterdir():
-        np.save(path, np.zeros((33, 3)))
+        np.save(path, np.zeros((33, 40)))
     assert Table(path=write(folder), regression=RANGES).rows == slice(0, 33)
     assert_conforms(Table(path=write(folder), regression=RANGES))
     found = problems(folder, features="mel")
     assert len(found) == 3
     assert "songs.csv:2: column 'features': " in found[0]
-    assert "has shape [33, 3], expected [140, frames]" in found[0]
+    assert "has shape [33, 40], expected [140, frames]" in found[0]
 
 
 def test_declared_classes_keep_their_order_and_catch_misspellings(folder):
@@ -172,3 +173,211 @@ def test_missing_table(tmp_path):
 def test_wrong_declarations(folder, config, message):
     with pytest.raises(InputError, match=message):
         Table(path=write(folder), **config)
+
+
+MARKERS = ["nan", "NaN", "NA", "N/A", "None", "null", "NULL", "-", "#N/A", "?", "<NA>", "\\N", "n.a.", "\u2014"]
+
+
+@pytest.mark.parametrize("marker", MARKERS)
+def test_missing_markers_are_missing_values_with_one_warning_a_column(folder, marker):
+    text = (
+        TEXT.replace("6.5,3.25,Jazz,Nina,train", ",".join([marker] * 5)) + "a4,f/a1.npy,2,2,Jazz,Nina,train\n"
+    )
+    config = {"regression": RANGES, "classification": ["genre"], "group": "artist", "part": "split"}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        dataset = Table(path=write(folder, text), **config)
+    first = next(iter(dataset.tracks()))
+    assert (dict(first.targets), first.group, first.part) == (
+        dict.fromkeys(("valence", "arousal", "genre")),
+        None,
+        None,
+    )
+    assert dataset.targets[2].classes == ("Jazz", "Rock")
+    assert len(caught) == 5
+    assert f"songs.csv: column 'valence': 1 cell is read as a missing value ({marker!r} in line 2)" in str(
+        caught[0].message
+    )
+
+
+def test_markers_can_be_named_and_a_class_can_be_called_none(folder):
+    text = TEXT.replace("Jazz", "None").replace("Nina", "NA").replace("3.25", "999")
+    dataset = Table(
+        path=write(folder, text), regression=RANGES, classification=["genre"], group="artist", missing=["999"]
+    )
+    first = next(iter(dataset.tracks()))
+    assert (first.targets["genre"], first.targets["arousal"], first.group) == ("None", None, "NA")
+    allowed = Table(path=write(folder, text.replace("999", "3")), classification={"genre": ["None", "Rock"]})
+    assert next(iter(allowed.tracks())).targets["genre"] == "None"
+
+
+@pytest.mark.parametrize(
+    ("cell", "message"),
+    [
+        ("1_0", "'1_0' is not a number"),
+        ("0x1F", "'0x1F' is not a number"),
+        ("infinity", "'infinity' is not a finite number"),
+        ("-inf", "is not a finite number"),
+        ("1e400", "'1e400' is not a finite number"),
+        ("\u0661\u0662", "it contains '\u0661' (U+0661)"),
+        ("\uff15", "it contains '\uff15' (U+FF15)"),
+        ("\u22125", "it contains '\u2212' (U+2212)"),
+        ('"5,5"', "'5,5' has a decimal comma; decimal = \",\" reads it"),
+        ('"1,234.5"', "'1,234.5' is not a number"),
+        ("5 %", "'5 %' is not a number"),
+        ("True", "'True' is not a number"),
+        ("5f", "'5f' is not a number"),
+    ],
+)
+def test_only_plain_decimal_numbers_are_numbers(folder, cell, message):
+    (found,) = problems(folder, TEXT.replace("6.5", cell))
+    assert "songs.csv:2: column 'valence': " in found
+    assert message in found
+
+
+@pytest.mark.parametrize(("cell", "value"), [("+5", 5), (".5e1", 5), ("5.", 5), ("5E-0", 5), (" 5 ", 5)])
+def test_numbers_as_programs_write_them(folder, cell, value):
+    dataset = Table(path=write(folder, TEXT.replace("6.5", cell)), regression=RANGES)
+    assert next(iter(dataset.tracks())).targets["valence"] == value
+
+
+def test_decimal_commas(folder):
+    text = TEXT.replace('"a,3"', "a3").replace(",", ";").replace("6.5", "6,5").replace("3.25", "3,25")
+    (found,) = problems(folder, text)[:1]
+    assert "songs.csv:2: column 'valence': '6,5' has a decimal comma; decimal = \",\" reads it" in found
+    dataset = Table(path=write(folder, text), regression=RANGES, decimal=",")
+    assert dict(next(iter(dataset.tracks())).targets) == {"valence": 6.5, "arousal": 3.25}
+    (found,) = problems(folder, text.replace("6,5", "6.5"), decimal=",")
+    assert "'6.5' has a decimal point, and decimal is ','" in found
+
+
+def test_a_systematic_mistake_is_one_message_with_three_examples(folder):
+    text = TEXT + "".join(
+        f"b{n},f/a1.npy,{n + 10},5,Rock,x,train\nc{n},f/no{n}.npy,5,5,Rock,x,train\n" for n in range(50)
+    )
+    outside, absent = problems(folder, text)
+    assert outside.count("\n") == absent.count("\n") == 3
+    assert "songs.csv:6: column 'valence': 10 is outside [1, 9]\n" in outside
+    assert outside.endswith("... and 47 more of this kind (50 in all)")
+    assert "no0.npy: no such file" in absent
+
+
+@pytest.mark.parametrize("before", ["\n", " \n\n", ";;;\n", "sep=;\n", '"sep=;"\r\n', "SEP=;\n\n"])
+def test_what_stands_before_the_header(folder, before):
+    text = TEXT.replace('"a,3"', "a3").replace(",", ";")
+    dataset = Table(path=write(folder, before + text), regression=RANGES)
+    assert [track.id for track in dataset.tracks()] == ["a1", "a2", "a3"]
+    line = before.count("\n") + 2
+    (found,) = problems(folder, before + text.replace("6.5", "high"))
+    assert f"songs.csv:{line}: column 'valence'" in found
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t", ","])
+@pytest.mark.parametrize("name", ['"genre, style, mood; other, more, yet"', "genre/style"])
+def test_the_delimiter_is_that_of_the_rows(folder, delimiter, name):
+    text = TEXT.replace('"a,3"', "a3").replace("genre", "GENRE").replace(",", delimiter).replace("GENRE", name)
+    dataset = Table(
+        path=write(folder, text),
+        regression=RANGES,
+        columns={"genre": name.strip('"')},
+        classification=["genre"],
+    )
+    assert dataset.targets[-1].classes == ("Jazz", "Rock")
+
+
+def test_commas_in_an_unquoted_header_of_semicolons(folder):
+    text = (
+        TEXT.replace('"a,3"', "a3")
+        .replace(",", ";")
+        .replace("artist", "artist, band, group, or choir, solo, duo")
+    )
+    assert len(list(Table(path=write(folder, text), regression=RANGES).tracks())) == 3
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_encodings_with_a_mark_and_any_line_ends(folder, encoding, end):
+    path = folder / "songs.csv"
+    path.write_bytes(TEXT.replace("Nina", "N\xefna \u6b4c").replace("\n", end).encode(encoding))
+    tracks = list(Table(path=path, regression=RANGES, group="artist").tracks())
+    assert [track.id for track in tracks] == ["a1", "a2", "a,3"]
+    assert tracks[0].group == "N\xefna \u6b4c"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (TEXT.replace("Nina", "N\xefna").encode("latin-1"), r"songs\.csv:2: is not UTF-8 text \(byte 0xEF\)"),
+        (TEXT.encode("utf-16-le"), r"songs\.csv:1: contains NUL characters"),
+        (TEXT.replace("Nina", "N\0").encode(), r"songs\.csv:2: contains NUL characters"),
+        (TEXT.encode("utf-16")[:-1], r"songs\.csv: is damaged UTF-16 text"),
+        (
+            TEXT.replace("a1,", '"a\r1",', 1).encode(),
+            r"songs\.csv:2: column 'id': 'a\\r1' contains the control character",
+        ),
+    ],
+)
+def test_text_that_cannot_be_read(folder, content, message):
+    (folder / "songs.csv").write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        Table(path=folder / "songs.csv", regression=RANGES)
+
+
+def test_delimiters_at_the_end_of_rows_and_quoted_line_breaks(folder):
+    head, *rows = TEXT.splitlines()
+    ids = ["a1", "a2", "a,3"]
+    for text in (
+        "\n".join([head, *(f"{row}," for row in rows if row)]),
+        "\n".join([f"{head},,", *(f"{row}" for row in rows if row)]),
+        "\n".join([f"{head},", *(f"{row},a note" for row in rows if row)]),
+        TEXT.replace("The Posts", '"The\nPosts"'),
+    ):
+        assert [track.id for track in Table(path=write(folder, text), regression=RANGES).tracks()] == ids
+    (found,) = problems(folder, "\n".join([head, *(f"{row},a note" for row in rows if row)]))[:1]
+    assert "expected 7 cells, got 8" in found
+
+
+def test_a_cell_that_musicemo_wrote_as_no_formula_comes_back(folder):
+    dataset = Table(
+        path=write(folder, TEXT.replace("Jazz", "'=Jazz").replace("Rock", "'Rock")), classification=["genre"]
+    )
+    assert dataset.targets[0].classes == ("'Rock", "=Jazz")
+
+
+def save(folder: Path, *shapes: tuple[int, ...]) -> None:
+    for index, shape in enumerate(shapes, start=1):
+        np.save(folder / "f" / f"a{index}.npy", np.zeros(shape, "float32"))
+
+
+def test_arrays_that_lie_on_their_side(folder):
+    save(folder, *[(1292, 140)] * 3)
+    (found,) = problems(folder)
+    assert (
+        "songs.csv: column 'features': every array has 1292 rows and 140 columns: they are transposed" in found
+    )
+    assert Table(path=write(folder), regression=RANGES, rows=1292).rows == slice(0, 1292)
+    (found, *_) = problems(folder, rows=12)
+    assert "has shape [1292, 140], expected [12, frames]" in found
+    save(folder, (30, 13), (31, 13), (32, 13))
+    assert "has 30 rows" in problems(folder)[0] or "every array has 13 columns" in problems(folder)[0]
+    save(folder, (13, 30), (31, 13), (13, 32))
+    (found,) = problems(folder)
+    assert "songs.csv:3: column 'features'" in found
+    assert (
+        "has 31 rows, the array of line 2 has 13; 1 of 3 arrays have 13 columns, so they may be transposed"
+        in found
+    )
+    for shape, words in (((30, 13), "may be transposed"), ((1, 140), r"save it as \[140, 1\]")):
+        save(folder, *[shape] * 3)
+        with pytest.warns(UserWarning, match=words):
+            Table(path=write(folder), regression=RANGES)
+        assert Table(path=write(folder), regression=RANGES, rows=shape[0]).rows == slice(0, shape[0])
+    save(folder, *[(140,)] * 3)
+    assert "has shape [140], expected [rows, frames]" in problems(folder)[0]
+
+
+def test_rows_that_contradict_the_features(folder):
+    with pytest.raises(InputError, match=r'features = "mel" are rows of 140, and rows is 12'):
+        Table(path=write(folder), regression=RANGES, features="mel", rows=12)
+    with pytest.raises(InputError, match="rows is for feature files"):
+        Table(path=write(folder), regression=RANGES, audio="features", rows=12)
