@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Sequence
+from dataclasses import is_dataclass
 from typing import Any
 
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
+from typing_extensions import is_typeddict
 
 from musicemo import _toml
 from musicemo.errors import nearest
@@ -15,7 +17,15 @@ from musicemo.errors import nearest
 __all__ = ["describe_problem"]
 
 #: Errors whose message needs no "not 3" at its end.
-_COMPLETE = ("extra_forbidden", "missing", "union_tag_invalid", "union_tag_not_found")
+_UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
+_COMPLETE = (
+    *_UNKNOWN,
+    "missing",
+    "missing_argument",
+    "missing_keyword_only_argument",
+    "union_tag_invalid",
+    "union_tag_not_found",
+)
 
 
 def describe_problem(
@@ -37,10 +47,10 @@ def describe_problem(
     key = (*prefix, *_existing(source, prefix, details["loc"]))
     message = details["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
-    if details["type"] == "extra_forbidden":
+    if details["type"] in _UNKNOWN:
         allowed = sorted(_fields(schema, details["loc"][:-1]) | set(own if len(details["loc"]) == 1 else ()))
         message = f"unknown key{nearest(str(key[-1]), allowed)} (allowed: {', '.join(allowed) or 'none'})"
-    elif details["type"] == "missing":
+    elif details["type"].startswith("missing"):
         key = (*key, details["loc"][-1])
         message = "is required"
     elif details["type"] in ("union_tag_invalid", "union_tag_not_found"):
@@ -72,7 +82,16 @@ def _existing(source: _toml.Source, prefix: _toml.Key, loc: Sequence[str | int])
 
 def _fields(schema: Any, loc: Sequence[str | int]) -> set[str]:
     """Return the keys of the table at a pydantic location."""
-    return {field.alias or name for model in _models(schema, loc) for name, field in model.model_fields.items()}
+    return {name for model in _models(schema, loc) for name in _keys_of(model)}
+
+
+def _keys_of(table: Any) -> dict[str, Any]:
+    """Return the keys of a model, a dataclass or a typed dictionary with their types; nothing of anything else."""
+    if isinstance(table, type) and issubclass(table, BaseModel):
+        return {field.alias or name: field.annotation for name, field in table.model_fields.items()}
+    if is_dataclass(table) or is_typeddict(table):
+        return typing.get_type_hints(table, include_extras=True)
+    return {}
 
 
 def _tags(schema: Any, loc: Sequence[str | int]) -> set[str]:
@@ -85,14 +104,16 @@ def _own_tags(schema: Any) -> tuple[str, ...]:
     return typing.get_args(field.annotation) if field else ()
 
 
-def _models(schema: Any, loc: Sequence[str | int]) -> list[type[BaseModel]]:
+def _models(schema: Any, loc: Sequence[str | int]) -> list[Any]:
     """Return the tables that may stand at a pydantic location, which names the branches of unions too."""
-    if isinstance(schema, type) and issubclass(schema, BaseModel):
+    if isinstance(schema, type) and (
+        issubclass(schema, BaseModel) or is_dataclass(schema) or is_typeddict(schema)
+    ):
         if not loc:
             return [schema]
-        field = schema.model_fields.get(str(loc[0]))
-        if field is not None:
-            return _models(field.annotation, loc[1:])
+        keys = _keys_of(schema)
+        if loc[0] in keys:
+            return _models(keys[str(loc[0])], loc[1:])
         return _models(schema, loc[1:]) if loc[0] == schema.__name__ else []
     origin, inner = typing.get_origin(schema), typing.get_args(schema)
     if origin is typing.Annotated:

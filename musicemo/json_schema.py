@@ -10,6 +10,7 @@ from typing import Any
 from pydantic.json_schema import GenerateJsonSchema
 
 from musicemo import registry
+from musicemo._components import table_schema
 from musicemo._docstrings import parameter_docs, summary
 from musicemo.contracts import PROVIDED
 from musicemo.data import JoiningSettings
@@ -126,7 +127,7 @@ def component_schema(kind: str, name: str, component: Any) -> Json:
     Raises:
         InputError: its signature cannot be read.
     """
-    table = registry.schema(component, PROVIDED[kind])
+    table = table_schema(component, kind)
     found = table.model_json_schema(schema_generator=_Untitled)
     keys = found.setdefault("properties", {})
     for key, text in parameter_docs(component).items():

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
-from pydantic_core import to_jsonable_python
 from torch import nn
 
-from musicemo import registry
+from musicemo import _toml, registry
+from musicemo._components.table import plain, read_table, table_schema
 from musicemo._local import LocalCode, told_by_line
-from musicemo.contracts import PROVIDED, Dataset, Weighting
+from musicemo.contracts import Dataset, Weighting
 from musicemo.errors import InputError, MusicemoError, RunError, describe
 
-__all__ = ["Component", "check_declared", "default_component", "make_component", "plain", "table_schema"]
+__all__ = ["Component", "check_declared", "default_component", "make_component"]
 
 #: Of targets.
 _KINDS = ("regression", "classification")
@@ -83,7 +82,7 @@ class Component:
 
     def to_table(self) -> dict[str, Any]:
         """Return the TOML table, defaults filled in."""
-        return {"type": str(self.code or self.name), **plain(to_jsonable_python(self.parameters))}
+        return {"type": str(self.code or self.name), **plain(self.parameters)}
 
 
 def default_component(kind: str, name: str) -> Component:
@@ -91,17 +90,30 @@ def default_component(kind: str, name: str) -> Component:
     return make_component(kind, name, registry.load(kind, name), {})
 
 
-def make_component(kind: str, name: str, factory: Any, table: Mapping[str, Any]) -> Component:
+def make_component(
+    kind: str,
+    name: str,
+    factory: Any,
+    table: Mapping[str, Any],
+    anchor: Callable[[_toml.Key, Path], Path] = lambda _, path: path,
+    code: LocalCode | None = None,
+) -> Component:
     """Return a component with the parameters of a TOML table without ``type``.
 
+    Args:
+        kind: of component.
+        name: its type.
+        factory: its class, or a function that makes one.
+        table: its parameters.
+        anchor: gives the absolute path of a path at a key of the table.
+        code: the file that it comes from, if it is not registered.
+
     Raises:
-        InputError: a signature that cannot be read.
+        InputError: a signature that cannot be read, or parameters that cannot be written down.
         pydantic.ValidationError: the parameters do not fit it.
     """
-    validated = registry.validate(table_schema(factory, kind), table)
-    return Component(
-        kind, name, factory, {key: getattr(validated, key) for key in type(validated).model_fields}
-    )
+    schema = table_schema(factory, kind)
+    return Component(kind, name, factory, read_table(schema, table, registry.place(factory), anchor), code)
 
 
 def check_declared(kind: str, name: str, factory: Any) -> None:
@@ -119,21 +131,5 @@ def check_declared(kind: str, name: str, factory: Any) -> None:
 
 
 @functools.cache
-def table_schema(factory: Any, kind: str) -> type[BaseModel]:
-    """Return the schema of a component's table."""
-    return registry.schema(factory, PROVIDED[kind])
-
-
-@functools.cache
 def _signature(factory: Any) -> frozenset[str]:
     return frozenset(inspect.signature(factory).parameters)
-
-
-def plain(value: Any) -> Any:
-    """Return a value as TOML can hold it: paths as text, tuples as arrays, None left out."""
-    if isinstance(value, Mapping):
-        leading = {"type": value["type"]} if "type" in value else {}
-        return {name: plain(inner) for name, inner in {**leading, **value}.items() if inner is not None}
-    if isinstance(value, list | tuple):
-        return [plain(inner) for inner in value]
-    return str(value) if isinstance(value, Path) else value

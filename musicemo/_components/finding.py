@@ -7,11 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from musicemo import _toml, registry
-from musicemo._components.component import Component, check_declared, table_schema
+from musicemo._components.component import Component, check_declared, make_component
+from musicemo._components.table import table_schema
 from musicemo._local import LocalCode, is_local
 from musicemo._problems import describe_problem
 from musicemo.contracts import PROVIDED
@@ -73,7 +74,9 @@ class Components:
             return None
         parameters = {name: value for name, value in table.items() if name != "type" and name not in ignore}
         try:
-            validated = registry.validate(schema, parameters)
+            return make_component(
+                kind, name, factory, parameters, lambda inner, path: self._anchored((*key, *inner), path), code
+            )
         except ValidationError as error:
             self._problems += [
                 describe_problem(self._source, key, schema, details, ["type", *ignore])
@@ -85,8 +88,11 @@ class Components:
                 )
                 for details in error.errors()
             ]
-            return None
-        return Component(kind, name, factory, self._anchored(validated, key), code)
+        except _BadPathError as error:
+            self._problems += error.problems
+        except InputError as error:
+            self._problems += [self._source.error(key, problem) for problem in error.problems]
+        return None
 
     def _local(self, name: str, key: _toml.Key) -> LocalCode:
         """Return the code in a file that the experiment itself names.
@@ -148,22 +154,35 @@ class Components:
             elif found:
                 yield float(weight), found
 
-    def _anchored(self, validated: BaseModel, key: _toml.Key) -> dict[str, Any]:
-        """Return the parameters, relative paths taken relative to where they were written."""
-        return {
-            name: self._anchor(getattr(validated, name), (*key, name)) for name in type(validated).model_fields
-        }
+    def _anchored(self, key: _toml.Key, path: Path) -> Path:
+        """Return a path that is written at a key, relative to the folder of its file.
 
-    def _anchor(self, value: Any, key: _toml.Key) -> Any:
-        if isinstance(value, Path):
-            return (self._source.origin(key).folder / value.expanduser()).resolve()
-        if isinstance(value, list):
-            return [self._anchor(inner, (*key, index)) for index, inner in enumerate(value)]
-        if isinstance(value, tuple) and type(value) is tuple:
-            return tuple(self._anchor(inner, (*key, index)) for index, inner in enumerate(value))
-        if isinstance(value, dict):
-            return {name: self._anchor(inner, (*key, name)) for name, inner in value.items()}
-        return value
+        Raises:
+            InputError: there cannot be such a path.
+        """
+        try:
+            anchored = (self._source.origin(key).folder / _expanded(path)).resolve()
+            str(anchored).encode()
+        except UnicodeError as error:
+            problem = (
+                f"{str(anchored)!r} is not UTF-8 text, as a run's experiment.toml must be; rename the folder"
+            )
+            raise _BadPathError(self._source.error(key, problem)) from error
+        except (OSError, RuntimeError, ValueError) as error:
+            problem = f"{str(path)!r} cannot be a path: {error}"
+            raise _BadPathError(self._source.error(key, problem)) from error
+        return anchored
+
+
+class _BadPathError(InputError):
+    """A path that there cannot be, with where it is written."""
+
+
+def _expanded(path: Path) -> Path:
+    try:
+        return path.expanduser()
+    except RuntimeError:  # a folder whose name begins with ~ and is no user's
+        return path
 
 
 def _filled_in(kind: str, details: ErrorDetails) -> str:

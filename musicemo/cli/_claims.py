@@ -61,8 +61,7 @@ def load_claim(claim: registry.Claim) -> Any:
 
 def check_component(kind: str, name: str, component: Any) -> None:
     """Check what can be told of a component without making one."""
-    from musicemo._components import check_declared
-    from musicemo.contracts import PROVIDED
+    from musicemo._components import check_declared, table_schema
 
-    registry.schema(component, PROVIDED[kind])
+    table_schema(component, kind)
     check_declared(kind, name, component)

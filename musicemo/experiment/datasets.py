@@ -86,6 +86,15 @@ def find_members(
     for index, table in enumerate(source.table["dataset"]):
         key: _toml.Key = ("dataset", index)
         component = components.find("dataset", key, ignore=_CORE)
+        if component is not None:
+            for taken in sorted(set(component.parameters) & set(_CORE)):
+                problems.append(
+                    source.error(
+                        (*key, "type"),
+                        f"{component.name!r} has a parameter {taken!r}, which is a key of [[dataset]] itself: it can "
+                        "be a [dataset] only, or its parameter must be renamed",
+                    )
+                )
         core = {name: value for name, value in table.items() if name in _CORE}
         place = key
         try:

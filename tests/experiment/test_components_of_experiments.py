@@ -1,12 +1,17 @@
 """Components in an experiment: their tables, their construction and their paths."""
 
+import dataclasses
+import enum
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated
 
 import pytest
-from fakes import EXPERIMENT, MemoryDataset, SquaredError
+import torch
+from fakes import EXPERIMENT, MeanModel, MemoryDataset, SquaredError
 from faults import problems
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, DirectoryPath, Field, FilePath, field_serializer
+from typing_extensions import TypedDict
 
 from musicemo.data import Task
 from musicemo.errors import InputError, RunError
@@ -219,3 +224,273 @@ def test_a_relative_name_of_the_experiment_file(write, fakes, tmp_path, monkeypa
     write(EXPERIMENT.replace('"memory"', '"files"\nroot = "../data"'), "sub/e.toml")
     monkeypatch.chdir(tmp_path / "sub")
     assert load_experiment(Path("e.toml")).dataset.parameters["root"] == tmp_path / "data"
+
+
+# What no table can hold is the component's fault, and its message names the parameter and the component.
+
+
+class Loose(BaseModel):
+    """A table of a component's that forbids nothing."""
+
+    size: int = 1
+    file: Path | None = None
+
+
+@dataclasses.dataclass
+class Record:
+    size: int = 1
+    file: Path | None = None
+
+
+class Typed(TypedDict, total=False):
+    size: int
+    file: Path
+
+
+class Deep(BaseModel):
+    inner: Loose = Loose()
+
+
+class Shade(enum.Enum):
+    LIGHT = "light"
+
+
+class Containers:
+    def __init__(
+        self,
+        *,
+        input_size: int,
+        loose: Loose = Loose(),  # noqa: B008
+        record: Record = Record(),  # noqa: B008
+        typed: Typed = {},  # noqa: B006
+        deep: Deep = Deep(),  # noqa: B008
+        many: list[Loose] | None = None,
+        named: dict[str, Record] | None = None,
+        either: Loose | int = 0,
+        files: frozenset[Path] = frozenset(),
+        shades: dict[Shade, int] | None = None,
+        default: Loose = Loose(file=Path("d")),  # noqa: B008
+    ) -> None:
+        pass
+
+
+@pytest.mark.parametrize("table", ["loose", "record", "typed", "deep.inner", "many[0]", "named.a", "either"])
+def test_nested_tables_are_as_strict_as_the_components_own(write, fakes, table):
+    fakes("model", "containers", Containers)
+    name, dot, inner = table.removesuffix("[0]").partition(".")
+    value = f"{{ {inner} = {{ sise = 2 }} }}" if dot else "[{ sise = 2 }]" if "[" in table else "{ sise = 2 }"
+    text = "\n".join(problems(write(), f"model={{ type = 'containers', {name} = {value} }}"))
+    assert f"model.{table}.sise: unknown key; did you mean 'size'? (allowed: file, size)" in text
+
+
+def test_paths_in_nested_tables_are_relative_to_where_they_were_written(write, fakes, tmp_path, monkeypatch):
+    fakes("model", "containers", Containers)
+    tables = """
+loose.file = "a"
+record.file = "b"
+typed.file = "c"
+deep.inner.file = "d"
+many = [{ file = "e" }, {}]
+named.x.file = "f"
+either.file = "g"
+files = ["h", "/i"]
+"""
+    path = write(EXPERIMENT.replace('"means"', f'"containers"{tables}'), "sub/e.toml")
+    monkeypatch.chdir(tmp_path)
+    found = load_experiment(path).model.parameters
+    folder = tmp_path / "sub"
+    assert found["loose"].file == folder / "a"
+    assert found["record"].file == folder / "b"
+    assert found["typed"]["file"] == folder / "c"
+    assert found["deep"].inner.file == folder / "d"
+    assert found["many"][0].file == folder / "e"
+    assert found["named"]["x"].file == folder / "f"
+    assert found["either"].file == folder / "g"
+    assert found["files"] == {folder / "h", Path("/i")}
+    assert found["default"].file == folder / "d", "a default too"
+    assert Containers.__init__.__kwdefaults__["default"].file == Path("d"), "the class's own is left alone"
+
+
+def test_files_that_must_exist_are_looked_for_beside_the_experiment(write, fakes, tmp_path, monkeypatch):
+    class Existing:
+        def __init__(
+            self, *, input_size: int, file: FilePath, folders: list[DirectoryPath] | None = None
+        ) -> None:
+            pass
+
+    fakes("model", "existing", Existing)
+    path = write(EXPERIMENT.replace('"means"', '"existing"\nfile = "e.toml"'), "sub/e.toml")
+    (tmp_path / "sub" / "d").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert load_experiment(path).model.parameters["file"] == path
+    path.write_text(path.read_text().replace('"e.toml"', '"e.toml"\nfolders = ["d"]'))
+    assert load_experiment(path).model.parameters["folders"] == [tmp_path / "sub" / "d"]
+    assert "model.file: path does not point to a file" in "\n".join(problems(path, "model.file=none"))
+
+
+@pytest.mark.parametrize("text", ["~nobody-of-this-name/x", "a\\u0000b"])
+def test_odd_paths(write, fakes, tmp_path, text):
+    fakes("dataset", "files", Files)
+    path = write(EXPERIMENT.replace('"memory"', f'"files"\nroot = "{text}"'))
+    if "~" in text:
+        assert load_experiment(path).dataset.parameters["root"] == tmp_path / text
+    else:
+        assert "dataset.root: 'a\\x00b' cannot be a path" in "\n".join(problems(path))
+
+
+def takes_type(*, type: str = "a") -> object:
+    return object()
+
+
+def takes_function(*, activation: Callable[[int], int]) -> object:
+    return object()
+
+
+def may_take_function(*, activation: Callable[[int], int] | None = None) -> object:
+    return object()
+
+
+def has_function(*, activation: object = torch.relu) -> object:
+    return object()
+
+
+def takes_class(*, activation: type[torch.nn.Module] = torch.nn.ReLU) -> object:
+    return object()
+
+
+def takes_instance(*, activation: torch.device) -> object:
+    return object()
+
+
+def takes_iterator(*, activation: Iterable[int]) -> object:
+    return object()
+
+
+def by_position(activation: int, /) -> object:
+    return object()
+
+
+def bad_number(*, activation: int = 0.5) -> object:
+    return object()
+
+
+def bad_range(*, activation: Annotated[int, Field(gt=3)] = 1) -> object:
+    return object()
+
+
+def bad_nested(*, activation: Loose = Loose.model_construct(size="x")) -> object:  # noqa: B008
+    return object()
+
+
+def holed(*, activation: list[int | None] = [None]) -> object:  # noqa: B006
+    return object()
+
+
+@pytest.mark.parametrize(
+    ("component", "words"),
+    [
+        (takes_type, "the parameter 'type' of {} cannot be set: type is a key of its table that musicemo uses"),
+        (
+            takes_function,
+            "the parameter 'activation' of {} is a collections.abc.Callable[[int], int], which TOML",
+        ),
+        (may_take_function, "the parameter 'activation' of {} is a "),
+        (
+            has_function,
+            "the default of 'activation' of {} is not what its own annotation allows: TOML cannot hold",
+        ),
+        (takes_class, "the parameter 'activation' of {} is a type[torch.nn.modules.module.Module], which TOML"),
+        (takes_instance, "the parameter 'activation' of {} is a device, which TOML cannot write"),
+        (takes_iterator, "the parameter 'activation' of {} is a collections.abc.Iterable[int], which TOML"),
+        (by_position, "the parameter 'activation' of {} is positional-only"),
+        (
+            bad_number,
+            "the default of 'activation' of {} is not what its own annotation allows: Input should be a",
+        ),
+        (
+            bad_range,
+            "the default of 'activation' of {} is not what its own annotation allows: Input should be g",
+        ),
+        (bad_nested, "the default of 'activation.size' of {} is not what its own annotation allows: Input"),
+        (holed, "the default of 'activation' of {} is not what its own annotation allows: TOML cannot hold"),
+    ],
+)
+def test_what_a_table_cannot_hold_is_the_components_fault(write, fakes, component, words):
+    fakes("model", "odd", component)
+    (problem,) = problems(write(), "model={ type = 'odd' }")
+    assert words.format(f"{__name__}.{component.__name__}") in problem
+    assert problem.startswith("--set model={ type = 'odd' }: model.type: ")
+
+
+def test_a_loss_cannot_take_the_weight_of_its_term(write, fakes):
+    class Weighted(SquaredError):
+        def __init__(self, *, weight: float = 1.0) -> None:
+            super().__init__()
+
+    fakes("loss", "weighted", Weighted)
+    (problem,) = problems(write(), "tasks.valence.loss={ type = 'weighted' }")
+    assert "tasks.valence.loss.type: the parameter 'weight' of" in problem
+
+
+def test_a_dataset_cannot_take_the_keys_of_joining(write, fakes):
+    class Named(MemoryDataset):
+        def __init__(self, tracks: int = 60, split: str = "a") -> None:
+            super().__init__(tracks)
+
+    fakes("dataset", "named", Named)
+    load_experiment(write(), ["dataset={ type = 'named', split = 'b' }"])
+    text = EXPERIMENT.replace("[dataset]", "[[dataset]]").replace('"memory"', '"named"')
+    found = "\n".join(problems(write(text + '[[dataset]]\ntype = "memory"\n')))
+    assert "dataset[0].type: 'named' has a parameter 'split', which is a key of [[dataset]] itself" in found
+
+
+class Renamed(BaseModel):
+    size: int = Field(default=1, alias="dim", serialization_alias="width")
+
+
+class Halved(BaseModel):
+    size: int = 2
+
+    @field_serializer("size")
+    def _half(self, size: int) -> int:
+        return size // 2
+
+
+@pytest.mark.parametrize("kind", [Renamed, Halved])
+def test_what_reads_back_as_something_else_is_the_components_fault(write, fakes, kind):
+    class Odd(MeanModel):
+        def __init__(self, *, input_size: int, part: kind | None = None) -> None:
+            super().__init__(input_size=input_size)
+
+    Odd.__init__.__annotations__["part"] = kind | None
+    fakes("model", "odd", Odd)
+    key = "dim" if kind is Renamed else "size"
+    (problem,) = problems(write(), f"model={{ type = 'odd', part = {{ {key} = 8 }} }}")
+    assert "model: " in problem
+    assert "read" in problem
+
+
+def test_a_dataclass_is_a_component_with_the_defaults_that_it_makes(write, fakes):
+    @dataclasses.dataclass
+    class Built:
+        sizes: list[int] = dataclasses.field(default_factory=lambda: [1, 2])
+
+    fakes("model", "built", Built)
+    found = load_experiment(write(), ["model={ type = 'built' }"])
+    assert found.resolved()["model"] == {"type": "built", "sizes": [1, 2]}
+
+
+def test_a_path_that_is_not_utf8_is_an_error(write, fakes, tmp_path, monkeypatch):
+    fakes("dataset", "files", Files)
+    folder = tmp_path / "caf\udce9"
+    try:
+        folder.mkdir()
+    except (OSError, UnicodeError):
+        pytest.skip("this file system has names in Unicode only")
+    (folder / "e.toml").write_text(EXPERIMENT.replace('"memory"', '"files"\nroot = "data"'))
+    with pytest.raises(InputError, match=r"is not UTF-8 text, as a run's experiment\.toml must be") as caught:
+        load_experiment(folder / "e.toml")
+    assert ":6: dataset.root: " in str(caught.value)
+    (folder / "e.toml").write_text(EXPERIMENT)
+    monkeypatch.chdir(folder)
+    assert load_experiment(Path("e.toml")).name == "small"
