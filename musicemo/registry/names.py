@@ -50,7 +50,7 @@ class Claim:
     @property
     def incompatible(self) -> str:
         """Which versions of musicemo its distribution requires, if this one is not among them."""
-        requires = getattr(self.entry_point.dist, "requires", None) or ()
+        requires = _described(self.entry_point.dist)[2]
         return _other_versions(tuple(text for text in requires if text.startswith("musicemo")))
 
     def load(self) -> Any:
@@ -118,6 +118,20 @@ def without(names: Sequence[str]) -> Iterator[None]:
             os.environ[_DISABLE] = before
 
 
+#: Identity of a distribution -> itself, and what `_described` says of it: each access to its metadata parses all of them.
+_DESCRIBED: dict[int, tuple[object, tuple[str, str, tuple[str, ...]]]] = {}
+
+
+def _described(distribution: Any) -> tuple[str, str, tuple[str, ...]]:
+    """Return the name and the version of an entry point's distribution, and what it requires."""
+    if distribution is None:
+        return "unknown", "", ()
+    if id(distribution) not in _DESCRIBED:
+        requires = tuple(getattr(distribution, "requires", None) or ())
+        _DESCRIBED[id(distribution)] = (distribution, (distribution.name, distribution.version, requires))
+    return _DESCRIBED[id(distribution)][1]
+
+
 @functools.cache
 def entry_points(group: str) -> importlib.metadata.EntryPoints:
     """Return the installed entry points of a group, read once a process."""
@@ -132,14 +146,7 @@ def claims(kind: str, *, disabled: bool = False) -> list[Claim]:
         disabled: whether to return those too that are to be left out: see `without`.
     """
     found = {
-        Claim(
-            kind,
-            point.name,
-            point.dist.name if point.dist else "unknown",
-            point.dist.version if point.dist else "",
-            point,
-        )
-        for point in entry_points(GROUPS[kind])
+        Claim(kind, point.name, *_described(point.dist)[:2], point) for point in entry_points(GROUPS[kind])
     }
     chosen = [claim for claim in found if disabled or not claim.disabled]
     return sorted(chosen, key=lambda claim: (claim.name, str(claim)))
