@@ -118,7 +118,7 @@ def without(names: Sequence[str]) -> Iterator[None]:
             os.environ[_DISABLE] = before
 
 
-#: Identity of a distribution -> itself, and what `_described` says of it: each access to its metadata parses all of them.
+#: Identity of a distribution -> itself, and what `_described` returns: each access to its metadata parses all of them.
 _DESCRIBED: dict[int, tuple[object, tuple[str, str, tuple[str, ...]]]] = {}
 
 
