@@ -1,11 +1,12 @@
-"""What a plugin author implements: a dataset, a model, a loss or a weighting.
+"""Contracts for plugin authors: datasets, models, losses and weightings.
 
-Write the class, name it in an entry point of its group (`musicemo.datasets`, `musicemo.models`,
-`musicemo.losses`, `musicemo.weightings`), and an experiment can say ``type = "its-name"``. The constructor's
-signature is the configuration: every parameter is a key of the TOML table, its annotation is checked
-(``Annotated[int, pydantic.Field(gt=0)]`` narrows it), its default is filled in and written beside the run, a
-relative ``Path`` is taken relative to the experiment file. Parameters that the core provides are no keys:
-`PROVIDED` lists them, and a constructor takes those that it names.
+Write a class and name it in an entry point of its group (`musicemo.datasets`, `musicemo.models`,
+`musicemo.losses`, `musicemo.weightings`). An experiment then uses it with ``type = "its-name"``.
+
+The constructor's signature is the configuration schema. Every parameter is a key of the TOML table. Values are
+validated against the annotation (``Annotated[int, pydantic.Field(gt=0)]`` restricts them), defaults are recorded
+with the run, and a relative ``Path`` is relative to the experiment file. `PROVIDED` lists the parameters that the
+core passes; they are not keys, and a constructor names those that it needs.
 """
 
 from musicemo.contracts.dataset import (
@@ -39,13 +40,13 @@ __all__ = [
     "check_orientation",
 ]
 
-#: Constructor parameters that the core fills in, by kind of component.
+#: Constructor parameters that the core passes, by kind of component.
 PROVIDED: dict[str, dict[str, str]] = {
     "dataset": {},
     "model": {
         "input_size": "int: number of feature rows",
-        "targets": "Sequence[Target]: what is to be predicted, a task each; ratings lie in [0, 1]",
+        "targets": "Sequence[Target]: targets of the tasks; ratings are in [0, 1]",
     },
-    "loss": {"class_counts": "dict[str, int]: class -> training tracks, in the order of the logits"},
-    "weighting": {"tasks": "Sequence[str]: names of the tasks, in the experiment's order"},
+    "loss": {"class_counts": "dict[str, int]: class -> number of training tracks, in the order of the logits"},
+    "weighting": {"tasks": "Sequence[str]: names of the tasks, in the order of the experiment"},
 }

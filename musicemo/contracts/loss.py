@@ -1,4 +1,4 @@
-"""A loss: from predictions and targets to a scalar."""
+"""The contract of losses."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ __all__ = ["Loss"]
 
 @runtime_checkable
 class Loss(Protocol):
-    """An `nn.Module` from a prediction and a target to a scalar, finite for every finite input.
+    """An `nn.Module` that maps a prediction and a target to a scalar, finite for every finite input.
 
-    Regression: both `[batch]`, the target rescaled to [0, 1]. Classification: logits `[batch, classes]` and
-    class indices `[batch]`. Tracks whose target is missing are left out before. Non-negative, unless the
-    class has ``may_be_negative = True``. An optional method ``diagnostics(prediction, target) -> dict[str,
-    float]`` is recorded once an epoch. A loss is neither trained nor in a checkpoint: what learns is a weighting.
+    Regression: prediction and target are `[batch]`, the target scaled to [0, 1]. Classification: logits
+    `[batch, classes]` and class indices `[batch]`. Tracks without a target are removed before the call. A loss is
+    non-negative unless the class has ``may_be_negative = True``. An optional method ``diagnostics(prediction,
+    target) -> dict[str, float]`` is recorded once per epoch. A loss has no trained parameters and is not in a
+    checkpoint; use a weighting for trained parameters.
     """
 
     kind: Literal["regression", "classification"]

@@ -1,4 +1,4 @@
-"""A model: a backbone that is trained by gradients, or an estimator."""
+"""The contracts of models: backbones that are trained by gradients, and estimators."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ __all__ = ["Estimator", "Fitted", "Model"]
 
 @runtime_checkable
 class Model(Protocol):
-    """A backbone: an `nn.Module` from `x` `[batch, time, feature]` and `lengths` `[batch]` to an embedding.
+    """A backbone: an `nn.Module` that maps `x` `[batch, time, feature]` and `lengths` `[batch]` to an embedding.
 
-    `x` is zero from each track's length on. Padding must not change an embedding in evaluation mode: a track
-    gives the same one alone and in any batch. The core adds one head per task. See `Estimator` for a model that is
-    not trained by gradients.
+    `x` is zero beyond the length of each track. In evaluation mode, padding must not change an embedding: a track
+    has the same embedding alone and in any batch. The core adds one head per task. See `Estimator` for models that
+    are not trained by gradients.
     """
 
     embedding_size: int
@@ -27,7 +27,7 @@ class Model(Protocol):
 
 
 class Fitted(nn.Module):
-    """A module whose buffers hold what was fitted, and on loading a state take the shapes that they have there."""
+    """A module with fitted buffers, which take the shapes of a loaded state."""
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *rest: Any) -> None:
         for name, buffer in self._buffers.items():
@@ -37,20 +37,20 @@ class Fitted(nn.Module):
 
 
 class Estimator(Fitted):
-    """A model that is fitted in one go, without gradients, and predicts every task itself: it has no heads.
+    """A model that is fitted in one go, without gradients, and predicts every task without heads.
 
-    A buffer, of the estimator or of a `Fitted` within it, holds what it learns: so it is in every checkpoint, and
-    its shape may depend on the data. Losses and weighting have no part in the fit, and there is one epoch.
+    Store everything that is learned in buffers of the estimator or of a `Fitted` submodule. Buffers are saved in
+    checkpoints, and their shapes may depend on the data. Losses and weighting are not used, and there is one epoch.
     """
 
-    #: Tasks whose labels the predictions rest on beside the features; where they are not known, there are none.
+    #: Tasks whose true labels are inputs of the model. Tracks without them get no prediction.
     given: Sequence[str] = ()
 
     def fit(self, tracks: Iterable[Tensor], targets: Mapping[str, Tensor]) -> None:
-        """Learn from the training part.
+        """Fit the model to the training set.
 
         Args:
-            tracks: the features of each, `[time, feature]`, on the CPU; read as they are asked for.
+            tracks: features of each track, `[time, feature]`, on the CPU, read lazily.
             targets: task -> `[tracks]`: ratings in [0, 1] or class indices, NaN where missing.
         """
         raise NotImplementedError(f"{type(self).__name__} does not override fit")
@@ -59,8 +59,8 @@ class Estimator(Fitted):
         """Return task -> ratings in [0, 1] `[batch]`, or logits `[batch, classes]`.
 
         Args:
-            x: `[batch, time, feature]`, zero from each track's length on, which must not change a prediction.
+            x: `[batch, time, feature]`, zero beyond the length of each track. Padding must not change a prediction.
             lengths: `[batch]`.
-            labels: `[batch]`, of the tasks in `given`, as in `fit`.
+            labels: task -> `[batch]`, for the tasks in `given`, as in `fit`.
         """
         raise NotImplementedError(f"{type(self).__name__} does not override forward")

@@ -1,4 +1,4 @@
-"""A weighting: from the tasks' losses to gradients."""
+"""The contract of weightings."""
 
 from __future__ import annotations
 
@@ -17,45 +17,48 @@ __all__ = ["GradientWeighting", "Step", "Weighting"]
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What one optimization step offers to a weighting beside the losses."""
+    """Inputs of a weighting in one optimizer step, in addition to the losses."""
 
-    #: The backbone's output `[batch, embedding]`, through which every task's gradient flows.
+    #: Output of the backbone `[batch, embedding]`, through which the gradients of all tasks flow.
     embedding: Tensor
-    #: Parameters of the backbone, and of each task's head, that are trained.
+    #: Trained parameters of the backbone, and of the head of each task.
     shared: Sequence[nn.Parameter]
     heads: Mapping[str, Sequence[nn.Parameter]]
-    #: Scales an objective before its backward pass (mixed precision); the identity otherwise.
+    #: Loss scaling before the backward pass (mixed precision); otherwise the identity.
     scale: Callable[[Tensor], Tensor]
 
     def gradients(self, losses: Mapping[str, Tensor]) -> TaskGradients:
-        """Return every task's gradient on the shared parameters; its head's goes to `.grad`. Once a step."""
+        """Return the gradient of every task on the shared parameters. Call it once per step.
+
+        The gradients of the heads are accumulated in their `.grad`.
+        """
         return TaskGradients(losses, self.embedding, self.shared, self.heads, self.scale)
 
 
 class Weighting(nn.Module):
-    """Turns the tasks' losses into gradients.
+    """Base class of weightings, which combine the losses of the tasks into gradients.
 
-    A loss-based weighting overrides `combine`; a gradient-based one is a `GradientWeighting`. Parameters are
-    trained by the experiment's optimizer (without weight decay), and `state_dict` is in every checkpoint.
-    Tasks without a label in a batch are absent from `losses`. What a class declares of itself below is what
-    `musicemo.testing.check_weighting` holds it to.
+    A loss-based weighting overrides `combine`; a gradient-based weighting is a `GradientWeighting`. The optimizer of
+    the experiment trains the parameters (without weight decay), and every checkpoint holds `state_dict`. Tasks
+    without a label in a batch are absent from `losses`. `musicemo.testing.check_weighting` checks the properties
+    declared below.
     """
 
-    #: Whether the shared parameters go the same way, if not as far, when a task's loss is multiplied by a constant.
+    #: Whether scaling the loss of a task does not change the direction of the shared parameters.
     scale_invariant: bool = False
-    #: Whether no step opposes any task's gradient on the shared parameters.
+    #: Whether no step conflicts with the gradient of any task on the shared parameters.
     conflict_free: bool = False
-    #: Whether it is defined for losses above zero alone; a loss that may be negative is then refused.
+    #: Whether losses must be positive. A loss that may be negative is then refused.
     positive_losses: bool = False
-    #: Whether it draws random numbers.
+    #: Whether the weighting draws random numbers.
     stochastic: bool = False
-    #: Whether `step_finished` wants the batch's losses under the new parameters: a forward pass more in each step.
+    #: Whether `step_finished` needs the losses of the batch with the new parameters, one more forward pass per step.
     remeasures: bool = False
 
     def __init__(self, *, tasks: Sequence[str]) -> None:
         super().__init__()
         self.tasks = tuple(tasks)
-        #: What the tasks weighed in the steps of this epoch.
+        #: Weights of the tasks in the steps of this epoch.
         self.trace = WeightTrace(self.tasks)
 
     def combine(self, losses: Mapping[str, Tensor]) -> Tensor:
@@ -65,7 +68,7 @@ class Weighting(nn.Module):
     def backward(self, losses: Mapping[str, Tensor], step: Step) -> Tensor:
         """Accumulate gradients in the parameters' `.grad` and return the objective, a scalar.
 
-        What a task weighs is the objective's derivative by its loss: traced here, whatever `combine` does.
+        The recorded weight of a task is the derivative of the objective with respect to its loss.
         """
         traced = [loss for loss in losses.values() if loss.requires_grad]
         for loss in traced:
@@ -93,23 +96,28 @@ class Weighting(nn.Module):
             )
 
     def scalars(self) -> dict[str, float]:
-        """Return what to record each epoch: ``weight/<task>``, by default the epoch's mean, and other state."""
+        """Return the scalars to record each epoch: ``weight/<task>`` (default: mean over the epoch) and other state."""
         return self.trace.means()
 
     @torch.no_grad()
     def step_finished(self, losses: Mapping[str, Tensor]) -> None:
-        """Be told the losses of the batch after the optimizer's step: those from before it, or see `remeasures`."""
+        """Update the state after an optimizer step.
+
+        Args:
+            losses: task -> loss of the batch before the step, or after it if `remeasures`.
+        """
 
     @torch.no_grad()
     def epoch_finished(self, losses: Mapping[str, float]) -> None:
-        """Be told each task's training loss over the epoch."""
+        """Update the state after an epoch from task -> training loss."""
 
 
 class GradientWeighting(Weighting):
-    """Turns the tasks' gradients on the shared parameters into one; each head follows its own task's.
+    """Base class of weightings that combine the gradients of the tasks on the shared parameters.
 
-    Override `weigh`, or `aggregate` for a direction that is no weighted sum. Neither sees mixed precision's scale,
-    a gradient that is not finite or gradients that are all zero, and neither is called if nothing shared is trained.
+    Each head is trained by its own task. Override `weigh`, or `aggregate` if the direction is not a weighted sum. The
+    gradients are unscaled in mixed precision, finite and not all zero. Neither method is called if no shared
+    parameter is trained.
     """
 
     def weigh(self, gradients: Tensor, tasks: Sequence[str]) -> Tensor:
