@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -67,7 +68,6 @@ def init(
     from musicemo.draft import draft_experiment
     from musicemo.errors import InputError
     from musicemo.experiment import load_experiment
-    from musicemo.files import write_text
 
     file = output or Path(f"{data.resolve().stem}.toml")
     if not file.parent.is_dir():
@@ -75,16 +75,33 @@ def init(
     draft = draft_experiment(data, file, dataset=dataset, targets=task or [])
     if taken := [path for path in (file, *draft.files) if path.exists()]:
         raise InputError(f"{taken[0]}: is there already, and is not overwritten; name another with --output")
-    written = {**draft.files, file: draft.text}
+    written: list[Path] = []
     try:
-        for path, text in written.items():
-            write_text(path, text)
+        for path, text in {**draft.files, file: draft.text}.items():
+            _write(path, text)
+            written.append(path)
         load_experiment(file).build_dataset()
     except BaseException:
         for path in written:
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                path.unlink()
         raise
     _print(file, draft)
+
+
+def _write(path: Path, text: str) -> None:
+    from musicemo.errors import InputError, RunError
+    from musicemo.files import write_text
+
+    try:
+        write_text(path, text)
+    except RunError as error:
+        raise InputError(f"{error}. Name a file in another folder with --output") from error
+    except UnicodeEncodeError as error:
+        lines = text[: error.end].rpartition("\n")[2]
+        raise InputError(
+            f"{path}: cannot be written, since a name is not valid UTF-8: {lines!r}. Rename the file or folder"
+        ) from error
 
 
 def _print(file: Path, draft: Draft) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import errno
+import tempfile
 import tomllib
 import warnings
 from pathlib import Path
@@ -287,12 +289,98 @@ def test_what_the_dataset_refuses_leaves_nothing_behind(folder):
     assert not (folder / "songs.toml").exists()
 
 
+def test_a_folder_that_cannot_be_written_to_is_an_input_error(folder, monkeypatch):
+    path = table(folder, features=file, valence=rating)
+
+    def refuse(*arguments, **keywords):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(tempfile, "mkstemp", refuse)
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(InputError, match=r"songs\.toml: cannot be written: Read-only file system.*--output"):
+        call(path)
+
+
+def test_names_that_toml_cannot_hold_are_an_input_error(folder):
+    (folder / "features").rename(folder / "f\udce4")
+    path = table(folder, features=lambda n: f"{n}.npy", valence=rating)
+    with pytest.raises(InputError, match=r"cannot be written, since a name is not valid UTF-8: .*f\\udce4"):
+        call(path)
+    assert not (folder / "songs.toml").exists()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("before", ["", "\n", "sep=;\n"])
+def test_a_german_table(folder, encoding, before):
+    rows = (
+        f"Lied {n};{file(n)};{rating(n).replace('.', ',')};{('fröhlich', 'trüb', 'k.A.', 'NA')[n % 4]}"
+        for n in range(COUNT)
+    )
+    path = folder / "songs.csv"
+    path.write_bytes((before + "\r\n".join(["Titel;Datei;Valenz (Ø);Gefühl", *rows])).encode(encoding))
+    call(path)
+    dataset = written()["dataset"]
+    assert (dataset["decimal"], dataset["missing"]) == (",", ["NA"])
+    assert dataset["regression"] == {"valenz": [1, 9]}
+    checked = check_experiment(load_experiment(folder / "songs.toml"))
+    assert sum(checked.tracks.values()) == COUNT
+
+
+def test_missing_markers_are_no_classes_and_no_parts(folder):
+    markers = ("NA", "nan", "None")
+    call(
+        table(
+            folder,
+            features=file,
+            valence=lambda n: "nan" if n % 5 == 0 else rating(n),
+            mood=lambda n: markers[n % 3] if n % 5 == 1 else ("calm", "wild")[n % 2],
+            artist=lambda n: "None" if n % 9 == 0 else f"artist {n // 2}",
+        )
+    )
+    found = written()
+    assert found["dataset"]["missing"] == ["NA", "None", "nan"]
+    assert found["split"]["method"] == "stratified", "a grouped split needs a group of each track"
+    assert set(found["tasks"]) == {"valence", "mood"}
+    experiment = load_experiment(folder / "songs.toml")
+    assert experiment.build_dataset().targets[1].classes == ("calm", "wild")
+
+
+def test_a_table_of_many_columns_is_read_and_reported_in_short(folder):
+    names = [f"x{n}" for n in range(10_000)]
+    rows = [["features", "valence", *names], *([file(n), rating(n), *["7"] * len(names)] for n in range(12))]
+    (folder / "wide.csv").write_text("\n".join(map(",".join, rows)))
+    text = call("wide.csv")
+    assert "Left out: 10000 columns ('x0', 'x1', 'x2' and others): each is the same for every track" in text
+    assert len(text) < 2000
+    with pytest.raises(InputError) as caught:
+        call("wide.csv", "--task", "nothing", "--output", "other.toml")
+    assert len(str(caught.value)) < 5000
+
+
+def test_folders_whose_names_are_formulas_or_markers(folder):
+    for number in range(COUNT):
+        place = folder / "music" / ("=calm", "-wild", "None", "__MACOSX")[number % 4]
+        place.mkdir(parents=True, exist_ok=True)
+        (folder / "features" / f"{number}.npy").rename(place / f"{number}.npy")
+        (place / f"._{number}.npy").write_bytes(b"\0\5\x16\7")
+    with pytest.warns(UserWarning, match="column 'class': 10 cells are read as missing values"):
+        call("music")
+    assert "'=calm/0.npy,'=calm" in (folder / "music.csv").read_text()
+    with pytest.warns(UserWarning, match="missing values"):
+        dataset = load_experiment(folder / "music.toml").build_dataset()
+    assert dataset.targets[0].classes == ("-wild", "=calm")
+    assert len(list(dataset.tracks())) == 30
+
+
 def test_no_table_at_all(folder):
     with pytest.raises(InputError, match="there is no such file"):
         call("absent.csv")
     (folder / "notes.txt").write_text("hello")
     with pytest.raises(InputError, match="no dataset knows what this is"):
         call("notes.txt")
+    (folder / "header.csv").write_text("features,valence\n")
+    with pytest.raises(InputError, match="has no track"):
+        call("header.csv")
     (folder / "empty.csv").touch()
     with pytest.raises(InputError, match="is empty"):
         call("empty.csv")

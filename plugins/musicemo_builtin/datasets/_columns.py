@@ -18,7 +18,9 @@ __all__ = ["Guess", "decimal_of", "guess_column", "is_group", "is_id", "is_part"
 _IDS = re.compile(
     r"(.*[ _-])?(id|uid|uuid|key|name|title|track|song|clip|file|filename|path|audio|index|nr|no)"
 )
-_GROUPS = ("artist", "performer", "band", "album", "composer", "group", "singer", "author", "label")
+_GROUPS = re.compile(
+    r"(.*[ _-])?(artist|performer|band|album|composer|group|singer|author|label)([ _-](id|name))?"
+)
 _PARTS = re.compile(r"(data[ _-]?)?(split|part|subset|set|fold|partition)")
 _PART_NAMES = {"train", "val", "validation", "test"}
 
@@ -62,7 +64,7 @@ def is_id(name: str) -> bool:
 
 def is_group(name: str) -> bool:
     """Tell whether a column is called as one that names artists, albums and the like."""
-    return any(re.fullmatch(rf"(.*[ _-])?{group}([ _-](id|name))?", _plain(name)) for group in _GROUPS)
+    return bool(_GROUPS.fullmatch(_plain(name)))
 
 
 def is_part(name: str, cells: Sequence[str]) -> bool:
