@@ -129,3 +129,9 @@ def test_damaged_csv_is_a_value_error(tmp_path, text):
     (tmp_path / "a.csv").write_text(text)
     with pytest.raises(ValueError, match="line 2"):
         list(read_csv(tmp_path / "a.csv"))
+
+
+def test_json_holds_names_that_are_not_utf8(tmp_path):
+    value = {"path": "M\udcfcsik", "title": "\u6b4c"}
+    write_json(tmp_path / "a.json", value)
+    assert read_json(tmp_path / "a.json") == value
