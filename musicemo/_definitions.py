@@ -9,8 +9,9 @@ import importlib.util
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-__all__ = ["Definition", "definition_in", "find_definition"]
+__all__ = ["Definition", "ReadParameter", "definition_in", "find_definition", "read_parameters"]
 
 #: How many modules a name is followed through that import it from one another.
 _HOPS = 5
@@ -37,6 +38,67 @@ def find_definition(value: str) -> Definition:
 def definition_in(file: Path, attribute: str) -> Definition:
     """Find what a file defines under a name."""
     return _look(file, attribute, None, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadParameter:
+    """A parameter of a constructor, as its source has it."""
+
+    name: str
+    annotation: str
+    required: bool
+    #: None for one that only an execution would tell.
+    default: Any = None
+
+
+def read_parameters(content: bytes, attribute: str) -> list[ReadParameter] | None:
+    """Return the parameters of a class or a function from the source of its file, or None if that does not tell.
+
+    Raises:
+        SyntaxError: the file is not Python.
+        ValueError: likewise.
+    """
+    try:
+        tree = ast.parse(content)
+    except (RecursionError, MemoryError) as error:
+        raise ValueError("it is nested too deep") from error
+    nodes = [
+        node
+        for node in _statements(tree)
+        if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == attribute
+    ]
+    if len(nodes) != 1 or nodes[0].decorator_list:
+        return None
+    node: ast.stmt = nodes[0]
+    if isinstance(node, ast.ClassDef):
+        constructors = [one for one in node.body if isinstance(one, ast.FunctionDef) and one.name == "__init__"]
+        if len(constructors) != 1 or constructors[0].decorator_list or node.keywords:
+            return None
+        node = constructors[0]
+    assert isinstance(node, ast.FunctionDef)
+    positional = [*node.args.posonlyargs, *node.args.args]
+    defaults: list[ast.expr | None] = [None] * (len(positional) - len(node.args.defaults))
+    pairs = [*zip(positional, [*defaults, *node.args.defaults], strict=True)]
+    pairs = [
+        *pairs[isinstance(nodes[0], ast.ClassDef) :],
+        *zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True),
+    ]
+    return [
+        ReadParameter(
+            argument.arg,
+            ast.unparse(argument.annotation) if argument.annotation else "",
+            default is None,
+            _literal(default),
+        )
+        for argument, default in pairs
+    ]
+
+
+def _literal(node: ast.expr | None) -> Any:
+    try:
+        return None if node is None else ast.literal_eval(node)
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        return None
 
 
 def _find(module: str, attribute: str, hops: int) -> Definition:

@@ -13,11 +13,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal
 
 from musicemo.errors import InputError, MusicemoError, nearest
 
-__all__ = ["LocalCode", "describe", "is_local", "kept", "line_of", "told_by_line", "unplaced"]
+__all__ = ["LocalCode", "Policy", "describe", "is_local", "kept", "line_of", "told_by_line", "unplaced"]
+
+#: Treatment of the files of code that an experiment names: ``execute`` them, execute only the copies that are ``kept``
+#: in the run directory of the experiment file, only ``read`` their source, or ``refuse`` them.
+Policy = Literal["execute", "kept", "read", "refuse"]
 
 #: The folder of a run directory that code is kept in, and what a file in it is called.
 _KEPT = re.compile(r"^(?P<stem>.+)-(?P<digits>[0-9a-f]{8})$")
@@ -62,13 +66,15 @@ class LocalCode:
         file, colon, attribute = name.rpartition(":")
         if not colon or not file.endswith(".py") or not attribute.isidentifier():
             raise InputError(f"{name!r} must have the form FILE.py:NAME, for example ./my_model.py:MyModel")
-        path = (folder / Path(file).expanduser()).resolve()
         try:
+            path = (folder / Path(file).expanduser()).resolve()
             content = read[path] if read and path in read else path.read_bytes()
         except FileNotFoundError as error:
             raise InputError(f"there is no file {path}") from error
         except OSError as error:
             raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+        except (RuntimeError, ValueError) as error:
+            raise InputError(f"{file!r} cannot be a file: {error}") from error
         if read is not None:
             read[path] = content
         found = cls(path, attribute, content)
@@ -90,6 +96,10 @@ class LocalCode:
         digits = self.sha256[:8]
         stem = self.path.stem.removesuffix(f"-{digits}")
         return f"{_FOLDER}/{stem}-{digits}.py"
+
+    def is_kept_in(self, run: Path) -> bool:
+        """Tell whether it is a file in the folder of code of a run directory, and no link leads out of there."""
+        return self.path.parent == run.resolve() / _FOLDER
 
     def load(self) -> Any:
         """Execute the file, once a process, and return what it defines under the name.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,8 +17,9 @@ from musicemo.experiment import Experiment
 from musicemo.registry import Hooks
 from musicemo.training import Run, Stopping, Trainer, choose_device, use_threads
 from musicemo.training.randomness import random_state, restore_random_state
+from musicemo.transfer import find_source
 
-__all__ = ["Preview", "TaskPreview", "check_experiment"]
+__all__ = ["Preview", "TaskPreview", "check_experiment", "check_source"]
 
 #: A batch that is only predicted, against one that is learnt from: there is no backward pass.
 _PREDICTING = 1 / 3
@@ -66,8 +67,34 @@ class Preview:
         return None if self.epoch is None else self.epoch * self.experiment.training.epochs
 
 
+def check_source(experiment: Experiment, runs: Path, others: Collection[str] = ()) -> None:
+    """Check that the run exists that an experiment's transfer begins with.
+
+    Args:
+        experiment: the experiment.
+        runs: the folder of run directories.
+        others: names of experiments that will be run before it.
+
+    Raises:
+        InputError: there is no such run, with the line of ``transfer.from``.
+    """
+    if experiment.transfer is None:
+        return
+    folder = experiment.source.origin(("transfer", "from")).folder
+    source = Path(experiment.transfer.source)
+    if {(folder / source).resolve(), (runs / source).resolve()} & {(runs / name).resolve() for name in others}:
+        return
+    with experiment.source.blaming("transfer", "from"):
+        find_source(experiment.transfer.source, folder, runs, *experiment.replicates()[0])
+
+
 def check_experiment(
-    experiment: Experiment, *, device: str | None = None, overfit_batches: int = 0, steps: int = 0
+    experiment: Experiment,
+    *,
+    device: str | None = None,
+    overfit_batches: int = 0,
+    steps: int = 0,
+    read: Callable[[Experiment], Tracks] = read_tracks,
 ) -> Preview:
     """Assemble an experiment without training it; nothing is written.
 
@@ -76,13 +103,14 @@ def check_experiment(
         device: instead of ``training.device``.
         overfit_batches: as `Pipeline` has it.
         steps: take so many optimization steps, to see how long one takes; the first, which takes longer, is one more.
+        read: returns the experiment's tracks; it may keep those of the last experiment for others on the same data.
 
     Raises:
         InputError: what a run would say before its first epoch.
         RunError: what it would say in one of the steps.
     """
     chosen = choose_device(device or experiment.training.device)
-    tracks = read_tracks(experiment)
+    tracks = read(experiment)
     experiment = experiment.completed(tracks.tasks)
     seed, fold = experiment.replicates()[0]
     split = split_tracks(experiment, tracks, fold)

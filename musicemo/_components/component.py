@@ -37,10 +37,13 @@ class Component:
 
     kind: str
     name: str
+    #: None if its file was only read.
     factory: Any
     parameters: Mapping[str, Any]
     #: The file that it comes from, if it is not registered.
     code: LocalCode | None = None
+    #: Of one whose file was only read: whether its parameters were compared with the source.
+    checked: bool = False
 
     def build(self, **provided: Any) -> Any:
         """Construct it with its parameters and those of `provided` that its signature names.

@@ -13,7 +13,8 @@ from pydantic_core import ErrorDetails
 from musicemo import _toml, registry
 from musicemo._components.component import Component, check_declared, make_component
 from musicemo._components.table import table_schema
-from musicemo._local import LocalCode, is_local
+from musicemo._definitions import read_parameters
+from musicemo._local import LocalCode, Policy, is_local
 from musicemo._problems import describe_problem
 from musicemo.contracts import PROVIDED
 from musicemo.errors import InputError, nearest
@@ -27,13 +28,13 @@ class Components:
     Args:
         source: the experiment's tables.
         problems: where problems are gathered.
-        run_local_code: whether files of code that the experiment names are executed, or are a problem.
+        local_code: what is done with files of code that the experiment names.
     """
 
-    def __init__(self, source: _toml.Source, problems: list[str], *, run_local_code: bool = True) -> None:
+    def __init__(self, source: _toml.Source, problems: list[str], *, local_code: Policy = "execute") -> None:
         self._source = source
         self._problems = problems
-        self._run_local_code = run_local_code
+        self._policy = local_code
         #: The files of code that were found.
         self.code: list[LocalCode] = []
 
@@ -64,6 +65,8 @@ class Components:
         try:
             if is_local(name):
                 code = self._local(name, (*key, "type"))
+                if self._policy == "read":
+                    return self._unexecuted(kind, name, key, code, ignore)
                 factory = code.load()
             else:
                 code, factory = None, registry.load(kind, name)
@@ -105,14 +108,63 @@ class Components:
             raise InputError(
                 f"{name!r}: a file of code is named in the experiment file itself, so write it there"
             )
-        if not self._run_local_code:
+        if self._policy == "refuse":
             raise InputError(
                 f"{name!r} is code that came with the experiment; read it, and say --trust-local-code to execute it"
             )
         code = LocalCode.find(name, origin.folder, self._source.code)
+        if self._policy == "kept" and not code.is_kept_in(self._source.file.parent):
+            raise InputError(
+                f"{name!r}: {code.path} is not in the run's folder code, and --trust-local-code executes only what is"
+            )
         if code not in self.code:
             self.code.append(code)
         return code
+
+    def _unexecuted(
+        self, kind: str, name: str, key: _toml.Key, code: LocalCode, ignore: Sequence[str]
+    ) -> Component:
+        """Return a component whose parameters are as the experiment writes them, compared with its source.
+
+        Raises:
+            InputError: its file is no Python.
+        """
+        table = self._at(key, None)
+        parameters = {name: value for name, value in table.items() if name != "type" and name not in ignore}
+        try:
+            read = read_parameters(code.content, code.attribute)
+        except SyntaxError as error:
+            raise InputError(f"{code.path}:{error.lineno}: SyntaxError: {error.msg}") from error
+        except ValueError as error:
+            raise InputError(f"{code.path}: is not Python: {error}") from error
+        if read is None:
+            return Component(kind, name, None, parameters, code)
+        keys = {one.name: one for one in read if one.name not in PROVIDED[kind]}
+        allowed = sorted({*keys, "type", *ignore})
+        for unknown in [one for one in parameters if one not in keys]:
+            self._problems.append(
+                self._source.error(
+                    (*key, unknown),
+                    f"unknown key{nearest(unknown, allowed)} (allowed: {', '.join(allowed)})",
+                )
+            )
+        for one in keys.values():
+            if one.name not in parameters and one.required:
+                self._problems.append(self._source.error((*key, one.name), "is required"))
+            elif one.name in parameters and "Path" in one.annotation:
+                parameters[one.name] = self._anchored_text(parameters[one.name], (*key, one.name))
+        defaults = {one.name: one.default for one in keys.values() if one.default is not None}
+        return Component(kind, name, None, {**defaults, **parameters}, code, checked=True)
+
+    def _anchored_text(self, value: Any, key: _toml.Key) -> Any:
+        """Return a value in which every text, which is a path, is absolute."""
+        if isinstance(value, str):
+            return str(self._anchored(key, Path(value)))
+        if isinstance(value, list):
+            return [self._anchored_text(inner, (*key, index)) for index, inner in enumerate(value)]
+        if isinstance(value, dict):
+            return {name: self._anchored_text(inner, (*key, name)) for name, inner in value.items()}
+        return value
 
     def _at(self, key: _toml.Key, default: Mapping[str, Any] | None) -> Any:
         table: Any = self._source.table
@@ -147,7 +199,9 @@ class Components:
                 )
                 continue
             found = self.find("loss", place, ignore=["weight"])
-            if found and kind not in (None, found.factory.kind):
+            if found and found.factory is None:
+                yield float(weight), found  # it was not executed
+            elif found and kind not in (None, found.factory.kind):
                 self._problems.append(
                     self._source.error((*place, "type"), f"{found.name!r} is for {found.factory.kind}")
                 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +12,10 @@ from musicemo.cli._options import ExperimentFile, ExperimentFiles, Only, Output,
 from musicemo.errors import InputError
 
 if TYPE_CHECKING:
+    from musicemo._local import Policy
+    from musicemo.data import Tracks
     from musicemo.experiment import Experiment
+    from musicemo.preview import Preview
 
 __all__ = ["add_commands"]
 
@@ -31,46 +34,88 @@ def validate(
     data: Annotated[
         bool, typer.Option("--data/--no-data", help="Whether to read the dataset and make the split too.")
     ] = True,
+    runs: Annotated[
+        Path, typer.Option(metavar="DIR", help="Where the runs are that experiments begin with.")
+    ] = Path("runs"),
 ) -> None:
     """Check experiments and their data without training.
 
-    Of a single experiment it says what each part of it is, and what each task would learn.
+    For a single experiment it explains each part and what each task would learn. With --no-data no code of an
+    experiment is executed: the keys of a class in a file are compared with its source.
     """
     from rich.console import Console
 
-    from musicemo.cli._preview import print_explanation
+    from musicemo.cli._output import say
     from musicemo.experiment import load_experiments
-    from musicemo.preview import check_experiment
 
     console = Console(emoji=False, highlight=False, soft_wrap=True)
     loaded: list[Experiment] = []
     problems: list[str] = []
     for file in experiments:
         try:
-            loaded += load_experiments(file, overrides or [], only or [])
+            policy: Policy = "execute" if data else "read"
+            loaded += load_experiments(file, overrides or [], only or [], local_code=policy)
         except InputError as error:
             problems += error.problems
-    if problems:
-        raise InputError(*problems)
+    names = [experiment.name for experiment in loaded]
+    read = _reader() if data else None
     for experiment in loaded:
-        tail = ""
-        if data:
-            checked = check_experiment(experiment)
-            sizes = ", ".join(f"{count} {part}" for part, count in checked.tracks.items())
-            tail = f"; tracks: {sizes}; {checked.parameters:,} parameters"
-        if experiment.code:
-            code = dict.fromkeys(_shown(found.path) for found in experiment.code)
-            tail += f"; runs code from {', '.join(code)}"
-        count = len(experiment.replicates())
-        tasks = ", ".join(experiment.tasks)
-        name = f" {experiment.name}:" if experiment.variant else ""
-        console.print(
-            f"{experiment.source.file}:{name} valid: {experiment.model.name} on {experiment.dataset.name} for {tasks}"
-            f", {count} run{'s' if count > 1 else ''}{tail}",
-            markup=False,
-        )
-        if data and len(loaded) == 1:
-            print_explanation(console, checked)
+        others = [name for name in names if name != experiment.name]
+        try:
+            preview = _check(experiment, read, runs, others) if read else None
+        except InputError as error:
+            problems += error.problems
+            continue
+        console.print(_valid(experiment, preview), markup=False)
+        if preview is not None and len(experiments) == len(loaded) == 1:
+            from musicemo.cli._preview import print_explanation
+
+            print_explanation(console, preview)
+        if preview is None and experiment.transfer is not None:
+            from musicemo.preview import check_source
+
+            try:
+                check_source(experiment, runs, others)
+            except InputError as error:
+                say("warning", "yellow", str(error))
+    if problems:
+        raise InputError(*dict.fromkeys(problems))
+
+
+def _reader() -> Callable[[Experiment], Tracks]:
+    """Return what reads the tracks of experiments, each dataset once for experiments in a row."""
+    from musicemo.assembly import read_tracks
+
+    return read_tracks
+
+
+def _check(
+    experiment: Experiment, read: Callable[[Experiment], Tracks], runs: Path, others: Sequence[str]
+) -> Preview:
+    from musicemo.preview import check_experiment, check_source
+
+    preview = check_experiment(experiment, read=read)
+    check_source(experiment, runs, others)
+    return preview
+
+
+def _valid(experiment: Experiment, preview: Preview | None) -> str:
+    """Return the line of a valid experiment."""
+    tail = ""
+    if preview is not None:
+        sizes = ", ".join(f"{count} {part}" for part, count in preview.tracks.items())
+        tail = f"; tracks: {sizes}; {preview.parameters:,} parameters"
+    if experiment.code:
+        files = ", ".join(dict.fromkeys(_shown(code.path) for code in experiment.code))
+        tail += f"; runs code from {files}" + (", which was not executed" if preview is None else "")
+    if unchecked := experiment.unchecked:
+        tail += f"; the keys of {', '.join(unchecked)} were not checked"
+    count = len(experiment.replicates())
+    name = f" {experiment.name}:" if experiment.variant else ""
+    return (
+        f"{experiment.source.file}:{name} valid: {experiment.model.name} on {experiment.dataset.name} for "
+        f"{', '.join(experiment.tasks)}, {count} run{'s' if count > 1 else ''}{tail}"
+    )
 
 
 def _shown(path: Path) -> str:
@@ -79,21 +124,29 @@ def _shown(path: Path) -> str:
 
 
 def show(experiment: ExperimentFile, overrides: Overrides = None, only: Only = None) -> None:
-    """Print an experiment, its defaults filled in.
+    """Print an experiment with its defaults filled in.
 
-    Of one with a matrix, its variants. A comment at each value says where it came from: a line of a file, --set, or
-    the default.
+    For a file with a matrix, print its variants. A comment at each value says where it came from: a line of a file,
+    --set, or the default. No code of the experiment is executed: the keys of a class in a file are as written.
     """
     from rich.console import Console
     from rich.syntax import Syntax
 
     from musicemo import _toml
+    from musicemo.cli._output import say
     from musicemo.experiment import load_experiments
 
-    first, *others = load_experiments(experiment, overrides or [], only or [])
+    first, *others = load_experiments(experiment, overrides or [], only or [], local_code="read")
     if others:
         _list([first, *others])
         return
+    if first.code:
+        files = ", ".join(dict.fromkeys(_shown(code.path) for code in first.code))
+        say(
+            "note",
+            "cyan",
+            f"{files} was not executed: the keys of its components are shown as they are written",
+        )
     text = _toml.write(first.resolved(), first.source)
     console = Console(emoji=False, highlight=False, soft_wrap=True)
     if console.is_terminal:

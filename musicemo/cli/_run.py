@@ -78,7 +78,7 @@ def run(
     loaded = [experiment for variants in files for experiment in variants]
     sweep = Sweep(loaded, resume=resume, device=device, overfit_batches=overfit_batches, jobs=jobs)
     if dry_run:
-        _preview(loaded, device, overfit_batches, sweep.jobs)
+        _preview(loaded, runs, device, overfit_batches, sweep.jobs)
         return
     tally = _Tally(len(sweep.replicates))
     if sweep.jobs > 1:
@@ -97,16 +97,20 @@ def run(
     tally.raise_failures()
 
 
-def _preview(experiments: Sequence[Experiment], device: str | None, overfit_batches: int, jobs: int) -> None:
+def _preview(
+    experiments: Sequence[Experiment], runs: Path, device: str | None, overfit_batches: int, jobs: int
+) -> None:
     from rich.console import Console
 
     from musicemo.cli._preview import print_dry_run
-    from musicemo.preview import check_experiment
+    from musicemo.preview import check_experiment, check_source
 
-    previews = [
-        check_experiment(experiment, device=device, overfit_batches=overfit_batches, steps=_STEPS)
-        for experiment in experiments
-    ]
+    previews = []
+    for index, experiment in enumerate(experiments):
+        check_source(experiment, runs, [other.name for other in experiments[:index]])
+        previews.append(
+            check_experiment(experiment, device=device, overfit_batches=overfit_batches, steps=_STEPS)
+        )
     print_dry_run(Console(emoji=False, highlight=False, soft_wrap=True), previews, jobs)
 
 

@@ -74,6 +74,13 @@ class Experiment:
         members = [] if isinstance(self.dataset, Component) else self.dataset.members
         return {member.name: share for member in members if (share := member.settings.proportion) is not None}
 
+    @property
+    def unchecked(self) -> Sequence[str]:
+        """The names of components in files that were not executed and whose source does not tell their parameters."""
+        losses = [term for terms in (*self.losses.values(), *self.default_losses.values()) for _, term in terms]
+        components = [*self.datasets.values(), self.model, self.weighting, *losses]
+        return list(dict.fromkeys(one.name for one in components if one.factory is None and not one.checked))
+
     def build_dataset(self) -> Dataset:
         """Construct the dataset, or all of them and what they are together.
 

@@ -10,18 +10,19 @@ from pydantic import ValidationError
 
 from musicemo import _toml, registry
 from musicemo._components import Component, Components
+from musicemo._local import Policy
 from musicemo._problems import describe_problem
 from musicemo.errors import InputError
 from musicemo.experiment.datasets import JointDataset, find_members
 from musicemo.experiment.experiment import Experiment
 from musicemo.experiment.matrix import expand, in_variants
-from musicemo.experiment.schema import DEFAULT_LOSSES, DEFAULT_WEIGHTING, ExperimentTable
+from musicemo.experiment.schema import DEFAULT_LOSSES, DEFAULT_OPTIMIZER, DEFAULT_WEIGHTING, ExperimentTable
 
 __all__ = ["load_experiment", "load_experiments", "validate_experiment"]
 
 
 def load_experiments(
-    file: Path, overrides: Sequence[str] = (), only: Sequence[str] = (), *, run_local_code: bool = True
+    file: Path, overrides: Sequence[str] = (), only: Sequence[str] = (), *, local_code: Policy = "execute"
 ) -> list[Experiment]:
     """Read, merge and validate an experiment file: an experiment, or each variant of its matrix.
 
@@ -29,7 +30,7 @@ def load_experiments(
         file: the experiment file.
         overrides: ``KEY=VALUE``, laid over every variant.
         only: ``AXIS=VALUE``, which variants to return.
-        run_local_code: whether components may come from files of code that it names, which are executed.
+        local_code: what is done with files of code that it names; ``read`` gives an experiment only to look at.
 
     Raises:
         InputError: with every error, each with its file, line and key.
@@ -40,7 +41,7 @@ def load_experiments(
     problems: dict[str, list[str]] = {}
     for source in variants:
         try:
-            loaded.append(validate_experiment(source, run_local_code=run_local_code))
+            loaded.append(validate_experiment(source, local_code=local_code))
         except InputError as error:
             for problem in dict.fromkeys(error.problems):
                 problems.setdefault(problem, []).append(str(source.table["name"]))
@@ -50,14 +51,14 @@ def load_experiments(
 
 
 def load_experiment(
-    file: Path, overrides: Sequence[str] = (), only: Sequence[str] = (), *, run_local_code: bool = True
+    file: Path, overrides: Sequence[str] = (), only: Sequence[str] = (), *, local_code: Policy = "execute"
 ) -> Experiment:
     """Read, merge and validate the file of one experiment; see `load_experiments`.
 
     Raises:
         InputError: with every error, each with its file, line and key; or more than one variant is left.
     """
-    first, *others = load_experiments(file, overrides, only, run_local_code=run_local_code)
+    first, *others = load_experiments(file, overrides, only, local_code=local_code)
     if others:
         raise InputError(
             f"{file}: its matrix has {1 + len(others)} variants, {first.name} to {others[-1].name}; choose one with "
@@ -66,13 +67,17 @@ def load_experiment(
     return first
 
 
-def validate_experiment(source: _toml.Source, *, run_local_code: bool = True) -> Experiment:
+def validate_experiment(source: _toml.Source, *, local_code: Policy = "execute") -> Experiment:
     """Return the experiment of one variant's tables, which is what another process is sent of an experiment.
 
     Raises:
         InputError: with every error, each with its file, line and key.
     """
     source.table.setdefault("name", source.file.stem)
+    training = source.table.get("training")
+    optimizer = training.get("optimizer") if isinstance(training, dict) else None
+    if isinstance(optimizer, dict):
+        optimizer.setdefault("type", DEFAULT_OPTIMIZER)
     problems: list[str] = []
     schema: ExperimentTable | None = None
     try:
@@ -80,7 +85,7 @@ def validate_experiment(source: _toml.Source, *, run_local_code: bool = True) ->
     except ValidationError as error:
         own = ["extends", "matrix"]
         problems += [describe_problem(source, (), ExperimentTable, details, own) for details in error.errors()]
-    components = Components(source, problems, run_local_code=run_local_code)
+    components = Components(source, problems, local_code=local_code)
     dataset: Component | JointDataset | None
     if schema is not None and isinstance(schema.dataset, list):
         dataset = find_members(components, source, problems, schema.split)

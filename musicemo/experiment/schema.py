@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -11,9 +12,10 @@ from musicemo.evaluation import EvaluationSettings
 from musicemo.settings import Settings
 from musicemo.training import TrainingSettings, TransferSettings
 
-__all__ = ["DEFAULT_LOSSES", "DEFAULT_WEIGHTING", "ExperimentTable"]
+__all__ = ["DEFAULT_LOSSES", "DEFAULT_OPTIMIZER", "DEFAULT_WEIGHTING", "ExperimentTable"]
 
-_Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+#: The files of a run, such as ``best-<task>.pt``, are called by its tasks; file systems allow 255 bytes.
+_Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=100)]
 
 #: What every random number generator takes.
 _Seed = Annotated[int, Field(ge=0, lt=2**32)]
@@ -24,8 +26,9 @@ TargetKind = Literal["regression", "classification"]
 #: A loss, or a list of weighted terms.
 _Loss = dict[str, Any] | Annotated[list[dict[str, Any]], Field(min_length=1)]
 
-#: What a file means that names no weighting, or no loss of a task.
+#: The components of a file that names no weighting, no optimizer, or no loss of a task.
 DEFAULT_WEIGHTING = {"type": "constant"}
+DEFAULT_OPTIMIZER = TrainingSettings().optimizer.type
 DEFAULT_LOSSES = {"regression": "mse", "classification": "cross-entropy"}
 
 
@@ -33,7 +36,7 @@ class ExperimentTable(Settings):
     """The file as a whole; components are validated against their own signatures."""
 
     #: The experiment's name, and that of its folder in ``runs``; the file's where absent.
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=200)]
     #: What it is about, in a sentence.
     description: str = ""
     #: Of the initial weights and the order of the batches; the split has one of its own.
@@ -71,6 +74,13 @@ class ExperimentTable(Settings):
         ):
             return tables
         raise ValueError("must be a table" + ", or several as [[dataset]]" * isinstance(tables, list))
+
+    @field_validator("description")
+    @classmethod
+    def _printable(cls, text: str) -> str:
+        if any(unicodedata.category(char) in ("Cc", "Cs") and char not in "\n\t" for char in text):
+            raise ValueError("must not hold control characters other than line feeds and tabs")
+        return text
 
     @field_validator("seeds")
     @classmethod

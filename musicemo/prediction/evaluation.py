@@ -92,7 +92,7 @@ def evaluate_run(run: TrainedRun, *, overrides: Sequence[str] = (), part: str | 
             f"{run.directory}: was a check whether few tracks can be learnt by heart; train it first"
         )
     experiment = load_experiment(
-        run.directory / "experiment.toml", overrides, run_local_code=bool(run.experiment.code)
+        run.directory / "experiment.toml", overrides, local_code="kept" if run.experiment.code else "refuse"
     )
     other = any(override.partition("=")[0].split(".")[0].strip() == "dataset" for override in overrides)
     tracks = _read(run, experiment)

@@ -65,7 +65,9 @@ class TrainedRun:
                 f"{directory}: the run is not finished, its status is {status!r}; musicemo run --resume goes on with it"
             )
         try:
-            experiment = load_experiment(directory / "experiment.toml", run_local_code=trust_local_code)
+            experiment = load_experiment(
+                directory / "experiment.toml", local_code="kept" if trust_local_code else "refuse"
+            )
         except InputError as error:
             raise InputError(*error.problems, *_not_installed(directory)) from error
         path = directory / "checkpoints" / "best.pt"

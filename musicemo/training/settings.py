@@ -29,7 +29,7 @@ class _Optimizer(Settings):
 class Adam(_Optimizer):
     """Kingma and Ba (2015), "Adam: A Method for Stochastic Optimization"; weight decay is an L2 penalty."""
 
-    type: Literal["adam"]
+    type: Literal["adam"] = "adam"
     #: Decay of the running means of the gradient and of its square.
     betas: tuple[Share, Share] = (0.9, 0.999)
 
@@ -141,7 +141,7 @@ class TrainingSettings(Settings):
     #: Where features are kept: ``auto`` is memory if half of what is free is enough.
     cache: Literal["auto", "memory", "disk"] = "auto"
     #: What takes the steps.
-    optimizer: OptimizerSettings = Adam(type="adam")
+    optimizer: OptimizerSettings = Adam()
     #: What becomes of the learning rate.
     schedule: ScheduleSettings = Constant(type="constant")
     #: Scale gradients down to this norm.

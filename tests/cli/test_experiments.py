@@ -146,3 +146,31 @@ def test_the_variants_of_a_matrix_are_listed(experiment_file):
     lines = call("validate", experiment_file, "--only", "loss=mse").splitlines()
     assert [line.split(": ")[1] for line in lines] == ["small-classes2-mse", "small-classes3-mse"]
     assert "1,157 parameters" in lines[0]
+
+
+def test_a_good_file_beside_a_bad_one_has_its_line(experiment_file, tmp_path):
+    bad = tmp_path / "bad.toml"
+    bad.write_text(fakes_module.EXPERIMENT.replace("epochs = 3", "epochs = 0"))
+    unreadable = tmp_path / "nan.toml"
+    unreadable.write_text(fakes_module.EXPERIMENT.replace('"memory"', '"memory"\nnan_track = 3'))
+    found = CliRunner().invoke(make_app(), ["validate", *map(str, (bad, experiment_file, unreadable))])
+    assert [line.partition(": ")[0] for line in found.stdout.splitlines()] == [str(experiment_file)]
+    first, second = found.exception.problems
+    assert first.startswith(f"{bad}:14: training.epochs: ")
+    assert "track 'track003': is nan" in second
+
+
+def test_a_transfer_from_a_run_that_is_not_there(experiment_file, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    later = tmp_path / "later.toml"
+    later.write_text(fakes_module.EXPERIMENT.replace('"small"', '"later"') + '[transfer]\nfrom = "small"\n')
+    line = len(later.read_text().splitlines())
+    problem = f"{later}:{line}: transfer.from: there is no run, experiment or checkpoint 'small'"
+    with pytest.raises(InputError, match=f"^{re.escape(problem)}"):
+        call("validate", later)
+    with pytest.raises(InputError, match=f"^{re.escape(problem)}"):
+        call("run", later, "--dry-run")
+    found = CliRunner().invoke(make_app(), ["validate", "--no-data", str(later)])
+    assert found.exit_code == 0
+    assert f"warning: {problem}" in found.stderr
+    assert len(call("validate", experiment_file, later).splitlines()) == 2, "the first will be run before"

@@ -8,8 +8,10 @@ import textwrap
 import tomllib
 
 import pytest
+from typer.testing import CliRunner
 
 from musicemo._local import LocalCode
+from musicemo.cli._app import make_app
 from musicemo.errors import InputError
 from musicemo.experiment import load_experiment
 from musicemo.prediction import TrainedRun
@@ -193,7 +195,7 @@ def test_a_file_that_is_edited_in_mid_sweep_is_in_no_run(launcher, small, folder
         folder=folder,
     )
     assert finished.code == 0, finished.err
-    assert (folder / "my_model.py").read_bytes().count(b"\n# edited") == 4
+    assert (folder / "my_model.py").read_bytes().count(b"\n# edited") >= 4
     kept = [path.read_bytes() for path in folder.glob("runs/small/*/code/*.py")]
     assert kept == [before] * 4
 
@@ -217,6 +219,94 @@ def test_loading_a_run_executes_nothing_unasked(launcher, small, folder):
     with pytest.raises(InputError, match="--trust-local-code"):
         TrainedRun.load(run)
     assert not trace.exists()
+
+
+def in_process(*arguments):
+    return CliRunner().invoke(make_app(), [str(argument) for argument in arguments], catch_exceptions=False)
+
+
+BOOBY_TRAP = """
+from pathlib import Path
+
+Path(__file__).with_name("executed").touch()
+
+
+class MyModel(Something):
+    def __init__(self, *, input_size: int, width: int, depth: int = 2, file: Path | None = None, size=lambda: 3):
+        pass
+
+
+Other = MyModel
+"""
+
+
+def test_showing_and_checking_an_experiment_executes_none_of_its_code(small, folder, fakes):
+    """Its keys are compared with the source, which is only read."""
+    file = small(BOOBY_TRAP)
+    text = file.read_text().replace("hidden = 8", "")
+    file.write_text(text.replace('MyModel"', 'MyModel"\nwidth = 3\nfile = "a/b"'))
+    assert in_process("show", file).exit_code == 0
+    shown = tomllib.loads(in_process("show", file).stdout)
+    code = f"{folder / 'my_model.py'}:MyModel"
+    assert shown["model"] == {"type": code, "depth": 2, "width": 3, "file": str(folder / "a" / "b")}
+    line = in_process("validate", "--no-data", file).stdout
+    assert "valid: ./my_model.py:MyModel on memory" in line
+    assert "my_model.py, which was not executed\n" in line
+    file.write_text(text.replace('MyModel"', 'MyModel"\nwidht = 3'))
+    for command in (["show"], ["validate", "--no-data"]):
+        with pytest.raises(InputError) as caught:
+            in_process(*command, file)
+        unknown, missing = caught.value.problems
+        assert unknown.endswith(
+            "model.widht: unknown key; did you mean 'width'? (allowed: depth, file, size, type, width)"
+        )
+        assert missing.endswith("model.width: is required")
+    file.write_text(text.replace("MyModel", "Other"))
+    assert (
+        "; the keys of ./my_model.py:Other were not checked\n"
+        in in_process("validate", "--no-data", file).stdout
+    )
+    (folder / "my_model.py").write_text("def (")
+    with pytest.raises(InputError, match=r"my_model\.py:1: SyntaxError"):
+        in_process("show", file)
+    assert not (folder / "executed").exists()
+
+
+@pytest.fixture
+def run(launcher, small, folder):
+    """Return the directory of a run on local code that leaves a trace when it is executed."""
+    file = small("from fakes import MeanModel as MyModel\nopen('executed', 'w').close()\n")
+    assert launcher.run("run", file, "--set", "training.epochs=1", folder=folder).code == 0
+    (found,) = (folder / "runs" / "small").iterdir()
+    return found
+
+
+def test_trust_is_limited_to_the_code_that_the_run_keeps(run, folder, monkeypatch, fakes_beside):
+    """Not to what an experiment names elsewhere: by an absolute path, by .., or through a link."""
+    monkeypatch.chdir(folder)
+    TrainedRun.load(run, trust_local_code=True)
+    (folder / "executed").unlink(missing_ok=True)
+    experiment = run / "experiment.toml"
+    text = experiment.read_text()
+    (kept,) = (run / "code").iterdir()
+    evil = folder / "evil.py"
+    evil.write_text("from fakes import MeanModel as MyModel\nopen('executed', 'w').close()\n#\n")
+    (run / "code" / "link.py").symlink_to(evil)
+    (run / "linked").symlink_to(folder)
+    (run / "code" / "inner").mkdir()
+    (run / "code" / "inner" / "evil.py").write_bytes(evil.read_bytes())
+    for place in (evil, "../../../evil.py", "code/../../../../evil.py", "code/link.py", "linked/evil.py"):
+        experiment.write_text(text.replace(f"code/{kept.name}", str(place)))
+        with pytest.raises(
+            InputError, match="is not in the run's folder code, and --trust-local-code executes only"
+        ):
+            TrainedRun.load(run, trust_local_code=True)
+    experiment.write_text(text)
+    (run / "code").rename(folder / "elsewhere")
+    (run / "code").symlink_to(folder / "elsewhere")
+    with pytest.raises(InputError, match="is not in the run's folder code"):
+        TrainedRun.load(run, trust_local_code=True)
+    assert not (folder / "executed").exists()
 
 
 def test_it_is_relative_to_the_file_that_writes_it(folder, fakes):

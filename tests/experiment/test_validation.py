@@ -256,3 +256,37 @@ def test_errors_name_the_file_that_wrote_the_key(write):
         "base.toml:14: training.epochs: input should be greater than or equal to 1, not 0",
         "e.toml:3: training.batch_size: input should be greater than or equal to 1, not 0",
     ]
+
+
+def test_an_optimizer_without_a_type_is_the_default_one(write):
+    path = write(EXPERIMENT.replace('optimizer = { type = "adam", lr = 1e-2 }\n', ""))
+    found = load_experiment(path, ["training.optimizer.lr=0.02", "training.optimizer.betas=[0.5, 0.9]"])
+    assert found.resolved()["training"]["optimizer"] == {
+        **{"type": "adam", "lr": 0.02, "weight_decay": 0.0, "betas": [0.5, 0.9]}
+    }
+    assert (
+        load_experiment(
+            path, ["training.optimizer.lr=2.0", "training.optimizer.type=sgd"]
+        ).training.optimizer.lr
+        == 2
+    )
+    (problem,) = problems(path, "training.optimizer.momentum=0.1")
+    assert problem.endswith("training.optimizer.momentum: unknown key (allowed: betas, lr, type, weight_decay)")
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("name=" + "a" * 201, "name: string should have at most 200 characters"),
+        ("name=a/b", "name: string should match pattern"),
+        ("name=..", "name: string should match pattern"),
+        ("name=.a", "name: string should match pattern"),
+        ('name="a\\n"', "name: string should match pattern"),
+        ("name=a\\b", "name: string should match pattern"),
+        ('description="a\\u001b[2J"', "description: must not hold control characters"),
+        ('description="a\\r"', "description: must not hold control characters"),
+        ("tasks." + "a" * 101 + ".target=energy", "tasks." + "a" * 101 + ": string should have at most 100"),
+    ],
+)
+def test_names_that_cannot_be_folders(write, override, expected):
+    assert expected in "\n".join(problems(write(), override))

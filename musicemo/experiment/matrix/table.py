@@ -97,7 +97,9 @@ class _Reader:
             return None
         text = as_written(value)
         label = _UNFIT.sub("-", text if isinstance(value, str) else f"{axis}{text}").strip("-")
-        if not label:
+        if isinstance(value, str) and any(not char.isprintable() for char in value):
+            self._wrong(f"{value!r} holds control characters; [matrix.NAME] gives names to values", *key)
+        elif not label:
             self._wrong(f"{value!r} gives no name; [matrix.NAME] gives names to values", *key)
         return Choice(axis, value, label, _toml.nested(name, value), key, whole=True)
 
