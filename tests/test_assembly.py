@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from pathlib import Path
 
 import fakes as fakes_module
@@ -12,10 +13,12 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent / "training"))
 
-from harness import CPU, assemble, load
+from harness import CPU, assemble, load, train
 
 from musicemo.assembly import Assembly, read_tracks, split_tracks
 from musicemo.errors import InputError
+from musicemo.prediction import TrainedRun
+from musicemo.training.randomness import seed_everything
 
 pytestmark = pytest.mark.usefixtures("fakes")
 
@@ -129,3 +132,119 @@ def test_every_problem_of_the_tasks_is_told_at_once(tmp_path):
     assert len(caught.value.problems) == 3
     assert "'genre' has no class 'polka'" in str(caught.value)
     assert "'valence' is a regression target" in str(caught.value)
+
+
+class Normalized(fakes_module.MeanModel):
+    """Batch normalization, which cannot be trained on one track."""
+
+    def __init__(self, *, input_size: int) -> None:
+        super().__init__(input_size=input_size)
+        self.norm = torch.nn.BatchNorm1d(8)
+        self.dropout = torch.nn.Dropout(0.5)
+        self.calls = 0
+
+    def forward(self, x, lengths):
+        self.calls += 1
+        return self.dropout(self.norm(super().forward(x, lengths)))
+
+
+@pytest.mark.parametrize("bucket", ["false", "true"])
+def test_a_last_batch_of_one_track_is_joined_if_the_model_needs_it(bucket, fakes, tmp_path):
+    settings = [f"training.bucket={bucket}", "training.batch_size=5", "model.type='normalized'"]
+    fakes("model", "normalized", Normalized)
+    with pytest.warns(UserWarning, match="the last batch, of one track, is joined to the batch before it"):
+        made = assemble(tmp_path, *settings)
+    sizes = sorted(len(batch) for batch in made.batches["train"].order(1))
+    assert sizes == [5] * 6 + [6]
+    assert len(made.batches["train"]) == 7
+    assert sorted(np.concatenate(made.batches["train"].order(2))) == sorted(made.batches["train"].indices)
+    with pytest.warns(UserWarning, match="joined"):
+        assert train(tmp_path, *settings, "training.epochs=1").run.history
+    other = assemble(tmp_path, "training.batch_size=5")
+    assert sorted(len(batch) for batch in other.batches["train"].order(1)) == [1] + [5] * 7
+
+
+@pytest.mark.filterwarnings("ignore:the model or a loss fails on a batch of one")
+def test_batches_of_one_track_are_refused_if_the_model_needs_more(fakes, tmp_path):
+    fakes("model", "normalized", Normalized)
+    with pytest.raises(InputError, match=r"batch_size.*: is 1, and the model .* use 2 or more"):
+        assemble(tmp_path, "training.batch_size=1", "model.type='normalized'")
+
+
+def test_a_model_that_fails_in_training_is_reported_before_it(fakes, tmp_path):
+    class Strict(Normalized):
+        def forward(self, x, lengths):
+            assert not self.training, "not in training"
+            return super().forward(x, lengths)
+
+    fakes("model", "strict", Strict)
+    with pytest.raises(InputError, match=r"model: fails in training, in float32, .*not in training"):
+        assemble(tmp_path, "model.type='strict'")
+
+
+def test_the_rehearsal_leaves_no_trace(fakes, tmp_path):
+    fakes("model", "normalized", Normalized)
+    made = assemble(tmp_path, "model.type='normalized'")
+    backbone = made.network.backbone
+    assert backbone.calls == 0
+    assert backbone.norm.num_batches_tracked == 0
+    assert all(parameter.grad is None for parameter in made.network.parameters())
+    drawn = torch.rand(3)
+    seed_everything(0)
+    rebuilt = made.rebuild()
+    assert torch.equal(rebuilt.backbone.dense.weight, backbone.dense.weight)
+    assert torch.equal(torch.rand(3), drawn)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "precision"), [("double", "float32"), ("half", "float32"), ("double", "bfloat16")]
+)
+def test_an_embedding_of_any_precision_is_trained_on(dtype, precision, fakes, tmp_path):
+    class Other(fakes_module.MeanModel):
+        def forward(self, x, lengths):
+            return getattr(super().forward(x, lengths), dtype)()
+
+    fakes("model", "other", Other)
+    run = train(tmp_path, "model.type='other'", f"training.precision='{precision}'", "training.epochs=1").run
+    assert TrainedRun.load(run.directory).predict([np.zeros((4, fakes_module.ROWS), np.float32)])
+
+
+def test_an_embedding_of_whole_numbers_is_refused(fakes, tmp_path):
+    class Whole(fakes_module.MeanModel):
+        def forward(self, x, lengths):
+            return super().forward(x, lengths).long()
+
+    fakes("model", "whole", Whole)
+    with pytest.raises(InputError, match=r"model: the embedding is of type torch\.int64"):
+        assemble(tmp_path, "model.type='whole'")
+
+
+class Lazy(torch.nn.Module):
+    """A layer that takes its size from the first batch."""
+
+    embedding_size = 6
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dense, self.norm = torch.nn.LazyLinear(6), torch.nn.LazyBatchNorm1d()
+
+    def forward(self, x, lengths):
+        return self.norm(self.dense(x.sum(1) / lengths[:, None]))
+
+
+@pytest.mark.filterwarnings("ignore:Lazy modules are a new feature")
+def test_lazy_layers_are_trained_and_loaded_again(fakes, tmp_path):
+    fakes("model", "lazy", Lazy)
+    made = assemble(tmp_path, "model.type='lazy'")
+    assert made.network.parameter_count > 6 * fakes_module.ROWS
+    run = train(tmp_path, "model.type='lazy'", "training.epochs=2").run
+    loaded = TrainedRun.load(run.directory).network.backbone
+    assert torch.equal(loaded.dense.weight, run.network.backbone.dense.weight)
+    overrides = [
+        "model.type='lazy'",
+        "training.epochs=1",
+        f"transfer={{ from = '{run.directory}', leaks = 'warn' }}",
+    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert "backbone.dense.weight" in train(tmp_path, *overrides, runs="after").run.transfer["loaded"]

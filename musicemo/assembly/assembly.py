@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,10 @@ import torch
 from numpy.typing import NDArray
 
 from musicemo.assembly.batches import make_batches
-from musicemo.assembly.rehearsal import check_signs, check_storable, rehearse
+from musicemo.assembly.rehearsal import check_signs, check_storable, initialize, rehearse, rehearse_training
 from musicemo.contracts import Weighting
 from musicemo.data import Batches, Features, Scaling, Split, Tracks, fit_scaling
+from musicemo.errors import InputError
 from musicemo.experiment import Experiment
 from musicemo.training import Network, Objective, Term, TrainingSettings, check_monitor
 from musicemo.training.randomness import seed_everything
@@ -67,6 +69,8 @@ class Assembly:
         with blaming("model"):
             self._experiment, self._tasks, self._device = experiment, tracks.tasks, device
             self.network = self.rebuild()
+            some = next(Batches(self.features, tracks.targets, train[:2], batch_size=2).epoch()).to(device)
+            initialize(self.network, some)
             check_storable(self.network)
         #: What was taken from an earlier run: see `Transfer.load`.
         self.transfer: dict[str, Any] | None = None
@@ -88,14 +92,48 @@ class Assembly:
         with blaming("training", "early_stopping", "monitor"):
             check_monitor(self.training.early_stopping, tracks.tasks, self.batches)
         if not self.network.estimator:  # which has no shapes yet
-            some = Batches(self.features, tracks.targets, train[:2], batch_size=2)
-            rehearse(experiment, self.network, self.objective, next(some.epoch()).to(device))
+            rehearse(experiment, self.network, self.objective, some)
+            self._rehearse_training(experiment, tracks, train)
 
     def rebuild(self) -> Network:
         """Build the network anew, with other initial weights; it draws random numbers."""
         targets = [task.outcome for task in self._tasks]
         backbone = self._experiment.model.build(input_size=self.features.size, targets=targets)
         return Network(backbone, self._tasks, self._experiment.heads).to(self._device)
+
+    def _rehearse_training(self, experiment: Experiment, tracks: Tracks, train: NDArray[np.intp]) -> None:
+        """Take the smallest batch of an epoch forward and backward; join a last batch of one track if it fails.
+
+        Raises:
+            InputError: the model or a loss fails.
+        """
+        batches = self.batches["train"]
+
+        def attempt(size: int) -> None:
+            batch = next(Batches(self.features, tracks.targets, train[:size], batch_size=size).epoch())
+            rehearse_training(
+                experiment, self.network, self.objective, batch.to(self._device), self.training.precision
+            )
+
+        try:
+            attempt(batches.smallest)
+        except InputError as error:
+            if batches.smallest > 1 or len(train) < 2:
+                raise
+            attempt(2)
+            if self.training.batch_size == 1 or len(batches) == 1:
+                raise InputError(
+                    experiment.source.error(
+                        ("training", "batch_size"),
+                        f"is 1, and the model or a loss fails on a batch of one track; use 2 or more ({error})",
+                    )
+                ) from error
+            batches.join_single = True
+            warnings.warn(
+                "the model or a loss fails on a batch of one track in training, as batch normalization does: the "
+                "last batch, of one track, is joined to the batch before it",
+                stacklevel=2,
+            )
 
 
 def _without_validation(training: TrainingSettings, *, fitted: bool) -> TrainingSettings:

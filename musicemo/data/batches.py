@@ -48,6 +48,9 @@ class Batches:
         seed: with the epoch, decides the order; None keeps the tracks' order.
         bucket: put tracks of similar length together, to pad less.
         proportions: draw the tracks of several datasets in these, instead of each track once an epoch.
+
+    Attributes:
+        join_single: whether a last batch of one track is joined to the batch before it.
     """
 
     def __init__(
@@ -68,9 +71,15 @@ class Batches:
         self._seed = seed
         self._bucket = bucket
         self._proportions = proportions
+        self.join_single = False
 
     def __len__(self) -> int:
-        return -(-len(self.indices) // self._size)
+        return len(self._cut(self.indices, self._size))
+
+    @property
+    def smallest(self) -> int:
+        """Tracks of the smallest batch of an epoch."""
+        return min(map(len, self._cut(self.indices, self._size)), default=0)
 
     def tracks(self) -> Iterator[Tensor]:
         """Yield the features of the part's tracks, each `[time, feature]`, in their own order."""
@@ -102,9 +111,12 @@ class Batches:
             batches += self._cut(pool[np.argsort(self._features.lengths[pool], kind="stable")], self._size)
         return [batches[index] for index in random.permutation(len(batches))]
 
-    @staticmethod
-    def _cut(order: NDArray[np.intp], size: int) -> list[NDArray[np.intp]]:
-        return [order[start : start + size] for start in range(0, len(order), size)]
+    def _cut(self, order: NDArray[np.intp], size: int) -> list[NDArray[np.intp]]:
+        starts = list(range(0, len(order), size))
+        if self.join_single and len(starts) > 1 and starts[-1] == len(order) - 1:
+            starts.pop()
+        ends = [*starts[1:], len(order)]
+        return [order[start:end] for start, end in zip(starts, ends, strict=True)]
 
     def _pad(self, indices: NDArray[np.intp]) -> Batch:
         lengths = self._features.lengths[indices]

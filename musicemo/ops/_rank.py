@@ -39,7 +39,8 @@ def soft_rank(
     about ``strength`` of one another. The ranks of a row sum to n (n + 1) / 2.
 
     Args:
-        values: ``[..., n]``, floating point. float16 and bfloat16 are computed in float32.
+        values: ``[..., n]``, floating point. float16 and bfloat16 are computed, and returned, in float32: above 256
+            bfloat16 has no two neighbouring ranks.
         strength: How much to smooth, in units of `values`; positive.
         regularization: "l2" (Euclidean) or "kl" (entropic).
         descending: Whether the largest value has rank 1, not n.
@@ -47,7 +48,7 @@ def soft_rank(
             their rank is 0 and their gradient is zero, and the others are ranked from 1 to their number.
 
     Returns:
-        The ranks, ``[..., n]``, in the dtype of `values`. Differentiable once.
+        The ranks, ``[..., n]``, in the dtype of `values`, float32 for the half precisions. Differentiable once.
 
     Raises:
         InputError: A valid entry is NaN or infinite (the row is named), or an argument is off.
@@ -57,11 +58,7 @@ def soft_rank(
     """
     check_ranking(values, strength, regularization)
     kl = regularization == "kl"
-    if values.dtype not in (torch.float32, torch.float64):
-        return _rank(values.to(working_dtype(values.dtype)), mask, strength, kl, descending, False).to(
-            values.dtype
-        )
-    return _rank(values, mask, strength, kl, descending, False)
+    return _rank(values.to(working_dtype(values.dtype)), mask, strength, kl, descending, False)
 
 
 def hard_rank(

@@ -32,7 +32,7 @@ def soft_sort(
     mean ("l2"). A sum over a row is kept by "l2".
 
     Args:
-        values: ``[..., n]``, floating point. float16 and bfloat16 are computed in float32.
+        values: ``[..., n]``, floating point. float16 and bfloat16 are computed, and returned, in float32.
         strength: How much to smooth, in units of 1 / `values`; positive. A step between neighbours in the
             result is never above 1 / strength.
         regularization: "l2" (Euclidean) or "kl" (entropic).
@@ -41,7 +41,7 @@ def soft_sort(
             sorted into the first places, zeros follow.
 
     Returns:
-        The row in order, ``[..., n]``, in the dtype of `values`. Differentiable once.
+        The row in order, ``[..., n]``, in the dtype of `values`, float32 for the half precisions. Differentiable once.
 
     Raises:
         InputError: A valid entry is NaN or infinite (the row is named), or an argument is off.
@@ -50,15 +50,15 @@ def soft_sort(
     ICML 2020. We sort ascending by default, as `torch.sort` does.
     """
     check_ranking(values, strength, regularization)
-    if values.numel() == 0:
-        return values * 1.0
     x = values.to(working_dtype(values.dtype)).contiguous()
+    if x.numel() == 0:
+        return x * 1.0
     mask = check_mask(mask, x)
     if torch.compiler.is_compiling():
         result: torch.Tensor = traced_sort(x, mask, strength, regularization == "kl", descending)[0]
     else:
         result = _SoftSort.apply(x, mask, strength, regularization == "kl", descending)  # type: ignore[no-untyped-call]  # torch's
-    return result.to(values.dtype)
+    return result
 
 
 class _SoftSort(Function):

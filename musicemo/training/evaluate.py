@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 
 import numpy as np
 import torch
@@ -12,14 +11,9 @@ from torch import Tensor
 from musicemo.data import Batches, Task
 from musicemo.evaluation import Evaluation, TaskEvaluation
 from musicemo.training.network import Network
+from musicemo.training.precision import autocast
 
-__all__ = ["Collected", "autocast", "collect_predictions", "to_evaluation"]
-
-
-def autocast(device: torch.device, precision: str) -> AbstractContextManager[None]:
-    """Return the context in which a forward pass has the precision."""
-    dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[precision]
-    return torch.autocast(device.type, dtype, enabled=precision != "float32")
+__all__ = ["Collected", "collect_predictions", "to_evaluation"]
 
 
 class Collected:

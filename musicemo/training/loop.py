@@ -69,6 +69,7 @@ class Trainer:
         self._scaling = scaling
         self._hooks = hooks
         self._rebuild = rebuild
+        self._compared = False
         #: An estimator has none: it is fitted at once, without an optimizer.
         self._step = None if run.network.estimator else OptimizationStep(run, settings, self._objective)
         self._scorer = Scorer(run, self._objective, parts, settings.precision)
@@ -199,8 +200,9 @@ class Trainer:
         path = self._folder / ("best.pt" if task is None else f"best-{task}.pt")
         state = load_checkpoint(path)
         self.run.network.load(state["network"], str(path))
-        if task is None:
+        if task is None and not self._compared:
             self._compare_with_new(path, state)
+            self._compared = True
 
     def _check_first(self, state: Mapping[str, Any]) -> None:
         """Read the first checkpoint back, and compare the network with a new one that has its weights.

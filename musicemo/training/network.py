@@ -76,7 +76,9 @@ class Network(nn.Module):
             InputError: a label that the estimator predicts from is not there.
         """
         if self.estimator is None:
-            embedding: Tensor = self.backbone(x, lengths)
+            embedding: Tensor = self.backbone(
+                x, lengths
+            ).float()  # of a backbone in double or half precision too
             return embedding, {name: head(embedding) for name, head in self.heads.items()}
         labels = labels or {}
         if missing := [name for name in self.estimator.given if name not in labels]:

@@ -62,12 +62,22 @@ def test_dtypes(operation, dtype):
     x = torch.randn(3, 20).to(dtype).requires_grad_()
     wide = x.detach().to(torch.promote_types(dtype, torch.float32)).requires_grad_()
     result, expected = operation(x, strength=0.3), operation(wide, strength=0.3)
-    assert result.dtype == dtype
-    torch.testing.assert_close(result, expected.to(dtype), rtol=0.0, atol=0.0)
+    assert result.dtype == wide.dtype
+    torch.testing.assert_close(result, expected, rtol=0.0, atol=0.0)
+    assert operation(x[:0]).dtype == wide.dtype
     weights = torch.randn_like(result)
     result.backward(weights)
-    expected.backward(weights.to(wide.dtype))
+    expected.backward(weights)
     torch.testing.assert_close(x.grad, wide.grad.to(dtype), rtol=0.0, atol=0.0)
+
+
+@pytest.mark.parametrize(("dtype", "one"), [(torch.float16, 0x3C00), (torch.bfloat16, 0x3F80)])
+@pytest.mark.usefixtures("implementation")
+def test_half_precision_has_a_rank_for_every_value(dtype, one):
+    values = (torch.arange(1000, dtype=torch.int16) + one).view(dtype)  # neighbours, from 1 on
+    with torch.autocast("cpu", torch.bfloat16):
+        assert soft_rank(values, strength=1e-6).tolist() == list(range(1, 1001))
+        assert soft_sort(values.flip(0), strength=1e-6).tolist() == values.tolist()
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)

@@ -163,8 +163,9 @@ def test_the_network_trains_in_training_mode_and_is_evaluated_in_the_other(fakes
     Watching.modes.clear()
     train(tmp_path, "model.type='watching'", "training.epochs=2", "training.batch_size=18")
     training, evaluating = (True, True), (False, False)
-    rehearsal, epoch, parts = [evaluating] * 2, [training, training, evaluating], [evaluating] * 4
-    assert Watching.modes == rehearsal + epoch + epoch + parts
+    rehearsal, epoch, parts = [*[evaluating] * 2, training], [training, training, evaluating], [evaluating] * 4
+    compared = [evaluating] * 2  # with a new network, after the first epoch and with the best weights
+    assert Watching.modes == rehearsal + epoch + compared + epoch + compared + parts
 
 
 def test_early_stopping_ends_training_and_best_is_really_the_best(tmp_path):

@@ -1,19 +1,25 @@
-"""Shape checks and correlation losses, shared by the regression losses."""
+"""Shape checks, precision and correlation losses, shared by the losses."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 
 from musicemo.errors import InputError
 
-__all__ = ["check_pair", "one_minus"]
+__all__ = ["check_pair", "one_minus", "single"]
 
 
-def check_pair(prediction: Tensor, target: Tensor) -> None:
-    """Refuse a prediction and a target that are not both `[batch]` with at least one track.
+def single(values: Tensor) -> Tensor:
+    """Return values in float32 if they are of half precision, in which a mean over a batch loses its digits."""
+    return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
+
+
+def check_pair(prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Return a prediction and a target in at least float32; both must be `[batch]`, with at least one track.
 
     Broadcasting `[batch, 1]` against `[batch]` compares every prediction with every target, and the best answer
     to that is the mean.
@@ -25,6 +31,7 @@ def check_pair(prediction: Tensor, target: Tensor) -> None:
         raise ValueError(
             f"prediction {list(prediction.shape)} and target {list(target.shape)} must both be [batch], batch > 0"
         )
+    return single(prediction), single(target)
 
 
 def one_minus(correlation: Callable[[Tensor, Tensor], Tensor], prediction: Tensor, target: Tensor) -> Tensor:
@@ -33,7 +40,7 @@ def one_minus(correlation: Callable[[Tensor, Tensor], Tensor], prediction: Tenso
     Raises:
         ValueError: the shapes are not both `[batch]`, or a target is not finite.
     """
-    check_pair(prediction, target)
+    prediction, target = check_pair(prediction, target)
     try:
         return 1 - correlation(prediction, target)
     except InputError:

@@ -9,6 +9,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from musicemo.errors import InputError, nearest
+from musicemo_builtin.losses._pairs import single
 
 __all__ = ["CrossEntropy"]
 
@@ -73,6 +74,7 @@ class CrossEntropy(nn.Module):
                 f"prediction {list(prediction.shape)} and target {list(target.shape)} must be "
                 f"[batch, {len(self.classes)}] and [batch], batch > 0"
             )
+        prediction = single(prediction)
         weights = None if self.weights is None else self.weights.to(prediction.dtype)
         return nn.functional.cross_entropy(prediction, target, weights, label_smoothing=self.label_smoothing)
 

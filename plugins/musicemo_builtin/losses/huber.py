@@ -40,7 +40,7 @@ class Huber(nn.Module):
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Return the loss of a batch."""
-        check_pair(prediction, target)
+        prediction, target = check_pair(prediction, target)
         return nn.functional.huber_loss(prediction, target, delta=self.delta)
 
     def extra_repr(self) -> str:

@@ -27,5 +27,5 @@ class MAE(nn.Module):
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Return the loss of a batch."""
-        check_pair(prediction, target)
+        prediction, target = check_pair(prediction, target)
         return nn.functional.l1_loss(prediction, target)

@@ -26,5 +26,5 @@ class MSE(nn.Module):
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Return the loss of a batch."""
-        check_pair(prediction, target)
+        prediction, target = check_pair(prediction, target)
         return nn.functional.mse_loss(prediction, target)

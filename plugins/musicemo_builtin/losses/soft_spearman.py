@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from musicemo import ops
 from musicemo.errors import InputError
+from musicemo_builtin.losses._pairs import single
 
 __all__ = ["SoftSpearman"]
 
@@ -71,7 +72,7 @@ class SoftSpearman(nn.Module):
             rho = self._rho(prediction, target)
         except InputError:
             if not bool(prediction.isfinite().all()):
-                return prediction.sum() * math.nan
+                return single(prediction).sum() * math.nan
             raise
         return -rho if self.form == "study" else 1.0 - rho
 
@@ -88,6 +89,7 @@ class SoftSpearman(nn.Module):
         return ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
 
     def _rho(self, prediction: Tensor, target: Tensor) -> Tensor:
+        prediction, target = single(prediction), single(target)
         if self._rank is None:
             ranks: Literal["hard", "soft", "none"] = "none" if self.form == "study" else self.form
             return ops.spearman(

@@ -37,6 +37,7 @@ def assert_is_a_loss(loss):
     assert_finite(loss)
     assert_gradient(loss)
     assert_permutation_invariance(loss)
+    assert_half_precision_is_computed_in_single(loss)
     check_loss(type(loss))
 
 
@@ -46,6 +47,15 @@ def assert_strict_shapes(loss):
     for left, right in [*shapes, ((2, 2), (2, 2)), ((0,), (0,))]:
         with pytest.raises(ValueError, match=r"must both be \[batch\]"):
             loss(torch.rand(left), torch.rand(right))
+
+
+def assert_half_precision_is_computed_in_single(loss):
+    """The value is in float32, and that of the same numbers in float32."""
+    for dtype in (torch.float16, torch.bfloat16):
+        prediction, target = (part.detach().to(dtype) for part in pair(400))
+        value = loss(prediction, target)
+        assert value.dtype == torch.float32
+        assert value == loss(prediction.float(), target.float())
 
 
 def assert_finite(loss):

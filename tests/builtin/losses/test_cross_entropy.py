@@ -127,3 +127,12 @@ def test_unknown_classes_are_all_named_with_the_nearest_and_the_choices():
     assert "'Rok'; did you mean 'Rock'?" in first
     assert "'Polka'" in second
     assert all("(classes: Blues, Jazz, Rock)" in problem for problem in (first, second))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_computed_in_single(dtype):
+    logits, classes = torch.randn(300, 3, generator=torch.Generator().manual_seed(0)), torch.arange(300) % 3
+    loss = CrossEntropy(class_counts={"a": 1, "b": 2, "c": 3}, class_weights="balanced")
+    value = loss(logits.to(dtype), classes)
+    assert value.dtype == torch.float32
+    assert value == loss(logits.to(dtype).float(), classes)
