@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from musicemo.errors import InputError
+from musicemo.errors import InputError, RunError
 from musicemo.gradients import TaskGradients, WeightTrace
 
 __all__ = ["GradientWeighting", "Step", "Weighting"]
@@ -128,6 +128,13 @@ class GradientWeighting(Weighting):
         """Return one gradient `[parameters]` from the tasks' `[tasks, parameters]`."""
         weights = self.weigh(gradients, tasks)
         self._expect("weigh", weights, gradients.shape[:1], "a weight per task")
+        if not weights.isfinite().all():
+            listed = ", ".join(
+                f"{task} {weight:g}" for task, weight in zip(tasks, weights.tolist(), strict=True)
+            )
+            raise RunError(
+                f"weighting {type(self).__name__}: weigh returns weights that are not finite ({listed})"
+            )
         self.trace.add(tasks, weights)
         return weights @ gradients
 
@@ -141,5 +148,10 @@ class GradientWeighting(Weighting):
             with torch.no_grad():
                 way = self.aggregate(found.rows, tuple(losses)) if usable else found.rows.sum(dim=0)
                 self._expect("aggregate", way, found.rows.shape[1:], "one gradient")
+                if usable and not way.isfinite().all():
+                    raise RunError(
+                        f"weighting {type(self).__name__}: aggregate returns a gradient that is not finite, of "
+                        f"gradients that are (tasks: {', '.join(losses)})"
+                    )
                 found.accumulate(way)
         return torch.stack(list(losses.values())).sum().detach()

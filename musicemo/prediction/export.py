@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import io
 import json
 import tempfile
 import warnings
@@ -130,7 +132,12 @@ def _traced(run: TrainedRun, outputs: Sequence[str], name: str) -> bytes:
     lengths = torch.tensor([median + 2, median + 1, median])
     features = torch.zeros(3, median + 2, run.description.input_size)
     try:
-        with warnings.catch_warnings(), torch.no_grad(), tempfile.TemporaryDirectory() as folder:
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(io.StringIO()),  # torch prints the graph that it cannot convert
+            torch.no_grad(),
+            tempfile.TemporaryDirectory() as folder,
+        ):
             warnings.simplefilter("ignore")  # of what tracing fixes, which the comparison would show
             torch.onnx.export(
                 _Graph(run).eval(),

@@ -82,7 +82,7 @@ class OptimizationStep:
         if conflict:
             conflict.measure(losses, step)
         self._optimizer.zero_grad()
-        objective = run.weighting.backward(losses, step)
+        objective = self._weigh(losses, step, where, values)
         self._scaler.unscale_(self._optimizer) if self._scaler.is_enabled() else None
         norm = self._gradient_norm(where, values)
         self._check_weighting(where, values)
@@ -126,6 +126,22 @@ class OptimizationStep:
             embedding, predictions = run.network(batch.x.to(device), batch.lengths.to(device))
         predictions = {name: prediction.float() for name, prediction in predictions.items()}
         return embedding, predictions, self._objective(predictions, batch.targets)
+
+    def _weigh(
+        self, losses: Mapping[str, Tensor], step: Step, where: str, values: Mapping[str, float]
+    ) -> Tensor:
+        """Take the weighting's backward pass and return its objective, which must be finite."""
+        try:
+            objective = self._run.weighting.backward(losses, step)
+        except RunError as error:
+            raise RunError(f"{where}: {error}; losses: {_listed(values)}") from error
+        if not objective.detach().isfinite().all():
+            name = type(self._run.weighting).__name__
+            raise RunError(
+                f"{where}: the objective of weighting {name} is {float(objective.detach())} "
+                f"(losses: {_listed(values)})"
+            )
+        return objective
 
     def _gradient_norm(self, where: str, losses: Mapping[str, float]) -> float:
         """Return the norm of the network's gradients, after clipping them if that is asked for."""

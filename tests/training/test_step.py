@@ -9,6 +9,7 @@ import torch
 from harness import LINEAR, Average, Recorder, assemble, only_run, results_of, run_all, train
 from torch import nn
 
+from musicemo.contracts import GradientWeighting
 from musicemo.errors import RunError
 from musicemo.training import load_checkpoint
 
@@ -168,3 +169,55 @@ def test_frozen_parameters_stay_and_their_gradient_is_not_counted(fakes, tmp_pat
     after = train(tmp_path, "model.type='frozen'").weights[-1]
     assert torch.equal(after["backbone.dense.weight"], before["backbone.dense.weight"])
     assert not torch.equal(after["heads.valence.0.weight"], before["heads.valence.0.weight"])
+
+
+class Weighing(GradientWeighting):
+    """Gives the second task a weight that is not finite, in the second batch."""
+
+    calls = 0
+
+    def weigh(self, gradients, tasks):
+        self.calls += 1
+        weights = torch.ones(len(tasks))
+        weights[1] = math.nan if self.calls == 2 else 1.0
+        return weights
+
+
+class Aggregating(GradientWeighting):
+    """Returns a direction that is not finite, in the second batch."""
+
+    calls = 0
+
+    def aggregate(self, gradients, tasks):
+        self.calls += 1
+        return gradients.sum(0) / (1.0 if self.calls != 2 else 0.0)
+
+
+class Combining(components.Learned):
+    """Returns an objective that is not finite, in the second batch."""
+
+    calls = 0
+
+    def combine(self, losses):
+        self.calls += 1
+        return super().combine(losses) * (1.0 if self.calls != 2 else math.inf)
+
+
+@pytest.mark.parametrize(
+    ("weighting", "message"),
+    [
+        (
+            Weighing,
+            r"Weighing: weigh returns weights that are not finite \(valence 1, genre nan\); losses: valence",
+        ),
+        (
+            Aggregating,
+            r"Aggregating: aggregate returns a gradient that is not finite, .*\(tasks: valence, genre\)",
+        ),
+        (Combining, r"the objective of weighting Combining is inf \(losses: valence .*, genre"),
+    ],
+)
+def test_a_weighting_whose_result_is_not_finite_is_named(weighting, message, fakes, tmp_path):
+    fakes("weighting", "spoiled", weighting)
+    with pytest.raises(RunError, match=rf"^epoch 1, batch 2: (weighting )?{message}"):
+        train(tmp_path, "weighting.type='spoiled'", "training.epochs=1")

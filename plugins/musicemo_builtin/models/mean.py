@@ -35,4 +35,4 @@ class Mean(Estimator):
 
     def forward(self, x: Tensor, lengths: Tensor, labels: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the same for every track."""
-        return by_task(self.average.expand(len(x), -1), self.targets)
+        return by_task(self.average.expand(x.shape[0], -1), self.targets)

@@ -57,27 +57,37 @@ class ShortChunkCNN(nn.Module):
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         """Return the embedding `[batch, embedding_size]` of `x` `[batch, time, feature]`."""
-        chunks, owners = [], []
-        for index, length in enumerate(lengths.tolist()):
-            for start in self._starts(length):
-                chunks.append(x[index, start : min(start + self.chunk, length)])
-                owners.append(index)
-        h = nn.utils.rnn.pad_sequence(chunks, batch_first=True).unsqueeze(1)
-        steps = torch.tensor([len(chunk) for chunk in chunks], device=x.device)
+        starts, used = self._starts(lengths.to(x.device))
+        track, place = used.nonzero(as_tuple=True)
+        start, length = starts[track, place], lengths.to(x.device)[track]
+        steps = length.clamp(max=self.chunk)
+        h = _pieces(x, track, start, steps, self.chunk).unsqueeze(1)
         for block in self.blocks:
             h = block(h, valid_steps(steps, h.shape[2], x.device))
             steps = (steps + 1) // 2
         summit = h.amax((2, 3))  # what lies beyond a chunk's end is zero, and nothing is less
-        owner = torch.tensor(owners, device=x.device)
-        total = summit.new_zeros(len(x), self.embedding_size).index_add(0, owner, summit)
-        embedding: Tensor = self.dropout(total / torch.bincount(owner, minlength=len(x))[:, None])
+        each = summit.new_zeros(*used.shape, self.embedding_size).index_put((track, place), summit)
+        embedding: Tensor = self.dropout(each.sum(1) / used.sum(1, keepdim=True))
         return embedding
 
-    def _starts(self, length: int) -> list[int]:
-        last = max(length - self.chunk, 0)
+    def _starts(self, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Return where the chunks of each track begin, and whether there is such a chunk: `[batch, chunks]`."""
+        last = (lengths - self.chunk).clamp(min=0)
         if self.training:
-            return [int(torch.randint(last + 1, ()))]
-        return sorted({*range(0, last, self.chunk), last})
+            drawn = [[int(torch.randint(end + 1, ()))] for end in last.tolist()]
+            starts = torch.tensor(drawn, device=lengths.device)
+            return starts, torch.ones_like(starts, dtype=torch.bool)
+        count = (last + self.chunk - 1) // self.chunk + 1
+        places = torch.arange(count.max(), device=lengths.device)
+        return torch.minimum(places * self.chunk, last[:, None]), places < count[:, None]
+
+
+def _pieces(x: Tensor, track: Tensor, start: Tensor, steps: Tensor, chunk: int) -> Tensor:
+    """Cut pieces `[pieces, chunk or fewer steps, feature]` of tracks, zero from each one's number of steps on."""
+    offsets = torch.arange(chunk, device=x.device)[: x.shape[1]]
+    inside = offsets < steps[:, None]
+    index = torch.where(inside, start[:, None] + offsets, 0)
+    return x[track[:, None], index].masked_fill(~inside[:, :, None], 0)
 
 
 class _Residual(nn.Module):

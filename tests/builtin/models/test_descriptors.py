@@ -142,3 +142,10 @@ def test_major_and_minor_are_told_apart():
     major = tonal_statistics(chroma)
     minor = tonal_statistics(np.roll(chroma[::-1], 8, axis=0))
     assert major[-30 + 2] > 0.05 > -0.05 > minor[-30 + 2]
+
+
+def test_tonal_statistics_of_values_below_zero_are_finite():
+    """As rounding and scaled features have them; a warning is an error here."""
+    chroma = np.random.default_rng(0).normal(size=(12, 50))
+    assert np.isfinite(tonal_statistics(chroma)).all()
+    np.testing.assert_array_equal(tonal_statistics(chroma), tonal_statistics(chroma.clip(0)))

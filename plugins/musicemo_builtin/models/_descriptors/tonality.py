@@ -26,6 +26,7 @@ _BLOCK = 11
 
 def tonal_statistics(chroma: Array) -> Array:
     """Return statistics of the key, of intervals and chords, and of how the chroma moves."""
+    chroma = chroma.clip(0)  # rounding, or features that were scaled, leave less than nothing
     shares = chroma / (chroma.sum(0) + 1e-9)
     blocks = np.add.reduceat(shares, np.arange(0, shares.shape[1], _BLOCK), axis=1)
     blocks = blocks / (blocks.sum(0) + 1e-9)
@@ -38,7 +39,7 @@ def _movement(shares: Array) -> Array:
     for steps in (1, 22, 86):
         mean = shares if steps == 1 else uniform_filter1d(shares, steps, axis=1, mode="nearest")
         magnitudes = np.abs(np.fft.rfft(mean, axis=0))[1:]
-        entropy = -(mean * np.log(mean + 1e-9)).sum(0)
+        entropy = -(mean * np.log(mean.clip(0) + 1e-9)).sum(0)
         flux = np.abs(np.diff(mean, axis=1)).sum(0) if mean.shape[1] > 1 else np.zeros(1)
         moments = [entropy.mean(), entropy.std(), np.log(flux.mean() + 1e-4), np.log(flux.std() + 1e-4)]
         found += [magnitudes.mean(1), magnitudes.std(1), np.array(moments)]
