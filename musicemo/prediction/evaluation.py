@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -39,6 +40,10 @@ ALL = "all"
 
 _CHANGEABLE = ("dataset", "evaluation", "split", "tasks", "training")
 """Tables whose keys may be overridden: what is left of them does not change the network."""
+
+
+_APART = 1e-3
+"""How far metrics may be from the recorded ones, as they are on another device."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +129,10 @@ def evaluate_run(run: TrainedRun, *, overrides: Sequence[str] = (), part: str | 
     )
     wanted = {task.name: predictions[task.name] for task in tracks.tasks}
     evaluation = to_evaluation(wanted, targets, [ids[index] for index in found], tracks.tasks)
+    if own and not any(
+        override.partition("=")[0].split(".")[0].strip() != "evaluation" for override in overrides
+    ):
+        _compare_with_recorded(run, evaluation, metrics.get(part, {}), part)
     return RunEvaluation(
         run,
         experiment.dataset.name,
@@ -133,6 +142,27 @@ def evaluate_run(run: TrainedRun, *, overrides: Sequence[str] = (), part: str | 
         experiment.evaluation,
         intervals=not (own and part == "train"),
     )
+
+
+def _compare_with_recorded(
+    run: TrainedRun, evaluation: Evaluation, recorded: Mapping[str, Any], part: str
+) -> None:
+    """Warn if the metrics of the run's own data are not those that its training recorded."""
+    differing = []
+    for name, task in evaluation.tasks.items():
+        for metric in task.names:
+            value = task.metric(metric)
+            before = recorded.get(name, {}).get(metric)
+            before = before.get("value") if isinstance(before, Mapping) else None
+            if isinstance(before, float) and not math.isclose(value, before, rel_tol=_APART, abs_tol=_APART):
+                differing.append(f"{name} {metric} {value:.4g} (recorded: {before:.4g})")
+    if differing:
+        more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
+        warnings.warn(
+            f"{run.directory}: the metrics of the {part} part differ from those in results.json: "
+            f"{', '.join(differing[:3])}{more}; targets, features or the checkpoint have changed since training",
+            stacklevel=3,
+        )
 
 
 def _read(run: TrainedRun, experiment: Experiment) -> Tracks:

@@ -5,6 +5,7 @@ import clips
 import harness
 import numpy as np
 import pytest
+import torch
 
 from musicemo.errors import InputError
 from musicemo.prediction import TrainedRun, evaluate_run
@@ -182,3 +183,14 @@ def test_a_run_without_a_split_file_can_be_evaluated(components, copied):
     run = TrainedRun.load(copied)
     assert evaluate_run(run, part="all").tracks == 40
     assert evaluate_run(run).metrics() == json.loads((copied / "results.json").read_text())["metrics"]["test"]
+
+
+def test_metrics_that_differ_from_the_recorded_ones_are_reported(components, copied):
+    path = copied / "checkpoints" / "best.pt"
+    state = torch.load(path, weights_only=True)
+    state["network"]["heads.valence.0.weight"] += 1.0
+    torch.save(state, path)
+    with pytest.warns(
+        UserWarning, match=r"differ from those in results\.json: valence .* \(recorded: .* have changed"
+    ):
+        evaluate_run(TrainedRun.load(copied), part="test")

@@ -181,3 +181,13 @@ def test_what_is_fitted_takes_any_shape_and_parameters_their_own():
     assert (empty.backbone.kept == 1).all()
     with pytest.raises(InputError, match=r"has backbone\.weight \[5\] where this network has \[2\]"):
         empty.load(network(tracks=7, hidden=5).state_dict(), "here")
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "plateau"])
+def test_an_estimator_has_neither_optimizer_nor_schedule(schedule, monkeypatch, tmp_path):
+    """A schedule of its experiment, as of a matrix over models, is passed over without torch's warning."""
+    for name in ("Adam", "AdamW", "SGD"):
+        monkeypatch.delattr(torch.optim, name)
+    run = train(tmp_path, f"training.schedule={{ type = '{schedule}' }}", "model={ type = 'nearest' }").run
+    state = torch.load(run.directory / "checkpoints" / "last.pt", weights_only=True)
+    assert not {"optimizer", "schedule", "scaler"} & set(state)
