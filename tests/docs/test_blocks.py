@@ -9,7 +9,9 @@ import tomllib
 
 import jsonschema
 import pytest
-from markdown import PAGES, blocks
+from markdown import PAGES, ROOT, blocks
+from musicemo_builtin.datasets import deam, emomusic, emotify, fma, lab, pmemo
+from musicemo_builtin.datasets.synth import Synth
 
 from musicemo.json_schema import experiment_schema
 
@@ -47,6 +49,71 @@ def test_toml_is_an_experiment_or_a_piece_of_one(block, schema):
         for error in schema.iter_errors({"extends": "what else it needs", **table})
     ]
     assert not problems, f"{block}: {problems}"
+
+
+#: Built-in dataset -> the targets that it declares, whatever its folder holds.
+TARGETS = {
+    "synth": [target.name for target in Synth().targets],
+    "lab": ["genre", *lab.EMOTIONS],
+    "emotify": ["genre", *emotify.EMOTIONS],
+    "deam": list(deam._TARGETS),
+    "emomusic": ["genre", *emomusic._TARGETS],
+    "pmemo": list(pmemo._TARGETS),
+    "fma": ["genre", *fma.ECHONEST],
+}
+
+
+def declared(dataset: dict) -> list[str] | None:
+    """Return the targets of a table `[dataset]`; None if it does not say them."""
+    if dataset.get("type") in ("table", "mirdata"):
+        return [*dataset.get("regression", ()), *dataset.get("classification", ())]
+    return TARGETS.get(dataset.get("type"))
+
+
+def undeclared(table: dict) -> list[str]:
+    """Return the targets of tasks that an experiment's datasets do not declare."""
+    datasets = table.get("dataset", [])
+    datasets = {
+        one.get("name", one["type"]): declared(one)
+        for one in ([datasets] if isinstance(datasets, dict) else datasets)
+        if "type" in one
+    }
+    if not datasets or None in datasets.values():
+        return []
+    wrong = []
+    for name, task in table.get("tasks", {}).items():
+        target = task.get("target", name)
+        if isinstance(target, dict):
+            wrong += [
+                f"{dataset}: {one}" for dataset, one in target.items() if one not in datasets.get(dataset, [])
+            ]
+        elif not any(target in names for names in datasets.values()):
+            wrong.append(f"tasks.{name}: {target}")
+    return wrong
+
+
+COMPLETE = [
+    (block.page.name, table)
+    for page in [*PAGES, ROOT / "README.md"]
+    for block in blocks(page)
+    if block.language == "toml" and "dataset" in (table := tomllib.loads(block.text))
+]
+
+
+@pytest.mark.parametrize(("page", "table"), COMPLETE)
+def test_tasks_of_a_block_are_targets_of_its_datasets(page, table):
+    assert not undeclared(table), page
+
+
+def test_a_target_that_is_not_declared_is_noticed():
+    assert len(COMPLETE) > 5
+    deam = {"type": "deam", "root": ""}
+    assert undeclared({"dataset": deam, "tasks": {"valence_mean": {}}}) == ["tasks.valence_mean: valence_mean"]
+    joined = {
+        "dataset": [deam, {"type": "pmemo"}],
+        "tasks": {"v": {"target": {"deam": "valence_mean", "pmemo": "valence"}}},
+    }
+    assert undeclared(joined) == ["deam: valence_mean"]
 
 
 @of("python")
