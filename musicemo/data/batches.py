@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -115,8 +116,7 @@ class Batches:
         starts = list(range(0, len(order), size))
         if self.join_single and len(starts) > 1 and starts[-1] == len(order) - 1:
             starts.pop()
-        ends = [*starts[1:], len(order)]
-        return [order[start:end] for start, end in zip(starts, ends, strict=True)]
+        return [order[start:end] for start, end in itertools.pairwise([*starts, len(order)])]
 
     def _pad(self, indices: NDArray[np.intp]) -> Batch:
         lengths = self._features.lengths[indices]
