@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from musicemo.audio._decode import load
 from musicemo.audio._recipe import Recipe
 from musicemo.errors import InputError
+from musicemo.workers import one_thread
 
 __all__ = ["Analysis", "analyse", "analyse_signal"]
 
@@ -75,16 +76,17 @@ def _analyse(samples: NDArray[np.float32], recipe: Recipe, name: str) -> Analysi
     from musicemo.audio._sync import decibels, synchronise
     from musicemo.audio._tuning import estimate_tuning
 
-    parts = separate(samples, recipe)
-    beats = track_beats(parts.percussive, recipe)
-    tuning = estimate_tuning(parts.pitches, BINS_PER_OCTAVE)
-    chroma = chromagram(samples, recipe.sample_rate, recipe.hop, tuning)
-    return Analysis(
-        frame=np.concatenate([decibels(parts.mel), chroma]),
-        beat=np.concatenate([decibels(synchronise(parts.mel, beats)), synchronise(chroma, beats)]),
-        beat_frames=beats,
-        recipe=recipe,
-    )
+    with one_thread():  # so that the same features come out of any number of cores
+        parts = separate(samples, recipe)
+        beats = track_beats(parts.percussive, recipe)
+        tuning = estimate_tuning(parts.pitches, BINS_PER_OCTAVE)
+        chroma = chromagram(samples, recipe.sample_rate, recipe.hop, tuning)
+        return Analysis(
+            frame=np.concatenate([decibels(parts.mel), chroma]),
+            beat=np.concatenate([decibels(synchronise(parts.mel, beats)), synchronise(chroma, beats)]),
+            beat_frames=beats,
+            recipe=recipe,
+        )
 
 
 def _check(samples: NDArray[np.float32], recipe: Recipe, name: str) -> None:

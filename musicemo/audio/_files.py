@@ -5,43 +5,60 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 import zipfile
-import zlib
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, BinaryIO, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from musicemo.audio._analysis import Analysis
+from musicemo.audio._npy import ArrayHeader, open_regular, read_header
 from musicemo.audio._recipe import Recipe
 from musicemo.errors import InputError
 from musicemo.files import write_atomically
 
-__all__ = ["FeatureFile", "FeatureInfo", "Source", "describe", "read_array", "read_features", "write_features"]
+__all__ = [
+    "FeatureFile",
+    "FeatureInfo",
+    "Source",
+    "check_features",
+    "describe",
+    "read_array",
+    "read_features",
+    "read_with_info",
+    "write_features",
+]
 
 _FORMAT = 1
 _META = "meta"
-_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, TypeError, KeyError, NotImplementedError)
+_ARRAYS = ("frame", "beat", "beat_frames")
+_LONGEST_META = 1 << 20
+_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The identity of an audio file.
+    """The identity of an audio file: its content, and the place, size and times by which it is recognised unread.
 
     Attributes:
-        name: Without its folder.
-        sha256: Of its bytes, in hexadecimal digits.
-        size: In bytes.
-        modified_ns: When it was last changed, in nanoseconds since 1970.
+        name: File name without its folder.
+        sha256: SHA-256 of the content, in hexadecimal digits.
+        size: Size in bytes.
+        modified_ns: Time of the last change of the content, in nanoseconds since 1970. Programs can set it.
+        changed_ns: Time of the last change of the file in any respect, in nanoseconds since 1970. Only the
+            system sets it.
+        path: Absolute path, links resolved.
     """
 
     name: str
     sha256: str
     size: int
     modified_ns: int
+    changed_ns: int = 0
+    path: str = ""
 
     @classmethod
     def of(cls, path: Path) -> Source:
@@ -51,14 +68,58 @@ class Source:
             OSError: It cannot be read.
         """
         with path.open("rb") as file:
-            status = path.stat()
+            status = os.fstat(file.fileno())
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return cls(path.name, digest, status.st_size, status.st_mtime_ns)
+        return cls(
+            path.name,
+            digest,
+            status.st_size,
+            status.st_mtime_ns,
+            status.st_ctime_ns,
+            os.path.realpath(path),
+        )
+
+    def is_at(self, path: Path) -> bool:
+        """Return whether a file has the recorded path, size and times; its content is not read.
+
+        Raises:
+            OSError: There is no such file.
+        """
+        status = path.stat()
+        stamp = status.st_size, status.st_mtime_ns, status.st_ctime_ns
+        return stamp == (self.size, self.modified_ns, self.changed_ns) and os.path.realpath(path) == self.path
+
+    def is_content_of(self, path: Path) -> bool:
+        """Return whether a file has the recorded content; it is read where its path, size or times differ.
+
+        Raises:
+            OSError: It cannot be read.
+        """
+        if self.is_at(path):
+            return True
+        return path.stat().st_size == self.size and Source.of(path).sha256 == self.sha256
+
+    @classmethod
+    def parse(cls, value: object) -> Source:
+        """Return the identity that `dataclasses.asdict` turned into a JSON object.
+
+        Raises:
+            ValueError: It is not one.
+        """
+        kinds = {field.name: int if field.type == "int" else str for field in dataclasses.fields(cls)}
+        if not isinstance(value, dict) or not all(
+            type(entry) is kinds.get(name) for name, entry in value.items()
+        ):
+            raise ValueError("the source is not described as expected")
+        try:
+            return cls(**value)
+        except TypeError as error:
+            raise ValueError(f"the source is not described as expected: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)
 class FeatureInfo:
-    """What a feature file says of itself.
+    """Description of a feature file: its recipe and its song.
 
     Attributes:
         recipe: The parameters of the extraction, by name.
@@ -79,7 +140,7 @@ class FeatureFile:
         frame: `[mels + 12, frames]`, float32; see `Analysis`.
         beat: `[mels + 12, segments]`, float32.
         beat_frames: `[beats]`, int64.
-        info: What the file says of itself.
+        info: The recipe and the song.
     """
 
     frame: NDArray[np.float32]
@@ -92,11 +153,11 @@ def write_features(path: Path, analysis: Analysis, source: Path | Source | None)
     """Write a feature file: an uncompressed `.npz` that numpy reads, complete or not at all.
 
     Its arrays are `frame`, `beat` and `beat_frames` as in `Analysis`, and `meta`, a JSON text with the recipe, its
-    fingerprint, the format's version, and the source's name, hash, size and time of change.
+    fingerprint, the format's version, and the song's identity, see `Source`.
 
     Args:
         path: The folder must exist.
-        analysis: What to write.
+        analysis: The features.
         source: The song; None for a signal that was no file.
 
     Raises:
@@ -121,73 +182,131 @@ def write_features(path: Path, analysis: Analysis, source: Path | Source | None)
 
 
 def describe(path: Path) -> FeatureInfo:
-    """Return what a feature file says of itself, without reading its features.
+    """Return the description of a feature file, without reading its features.
 
     Raises:
-        InputError: The file is missing, cut off, or no feature file.
+        InputError: The file is missing, cut off, or not a feature file.
     """
-    info: FeatureInfo = _read(path)[0]
-    return info
+    return _read(path)[0]
+
+
+def check_features(path: Path) -> FeatureInfo:
+    """Compare the checksums of a feature file, block by block, and return its description.
+
+    Raises:
+        InputError: The file is missing, damaged, or not a feature file.
+    """
+    return _read(path, keep=False)[0]
 
 
 def read_features(path: Path) -> FeatureFile:
     """Read a feature file; nothing in it is ever unpickled.
 
     Raises:
-        InputError: The file is missing, damaged, or no feature file.
+        InputError: The file is missing, damaged, or not a feature file.
     """
-    info, frame, beat, beat_frames = _read(path, "frame", "beat", "beat_frames")
-    if beat_frames.dtype != np.int64 or beat_frames.ndim != 1 or len(frame) != len(beat):
-        raise InputError(f"{path}: is damaged: its arrays do not belong together")
-    return FeatureFile(frame, beat, beat_frames, info)
+    info, arrays = _read(path, *_ARRAYS)
+    return FeatureFile(**arrays, info=info)
 
 
 def read_array(path: Path, sync: Literal["frame", "beat"]) -> NDArray[np.float32]:
     """Read one array of a feature file, `[mels + 12, frames or segments]`.
 
     Raises:
-        InputError: The file is missing, damaged, or no feature file.
+        InputError: The file is missing, damaged, or not a feature file.
     """
-    array: NDArray[np.float32] = _read(path, sync)[1]
-    return array
+    return read_with_info(path, sync)[1]
 
 
-def _read(path: Path, *names: str) -> list[Any]:
-    """Return a feature file's description, and those of its arrays that are named."""
+def read_with_info(path: Path, sync: Literal["frame", "beat"]) -> tuple[FeatureInfo, NDArray[np.float32]]:
+    """Read the description of a feature file and one of its arrays; raises as `read_array` does."""
+    info, arrays = _read(path, sync)
+    return info, arrays[sync]
+
+
+def _read(path: Path, *names: str, keep: bool = True) -> tuple[FeatureInfo, dict[str, NDArray[Any]]]:
+    """Return a feature file's description, and the named arrays; all arrays are checked and dropped unless `keep`.
+
+    Whatever is wrong with the file's content is an `InputError`: a damaged file is never a reason to stop.
+    """
     try:
-        with zipfile.ZipFile(path) as archive:
-            if f"{_META}.npy" not in archive.namelist():
-                raise InputError(f"{path}: is no feature file: it has no {_META!r}")
-            meta = json.loads(str(_array(archive, _META)))
-            if meta["format"] != _FORMAT:
-                raise InputError(
-                    f"{path}: is a feature file of format {meta['format']!r}, this version reads {_FORMAT}"
-                )
-            source = None if meta["source"] is None else Source(**meta["source"])
+        with open_regular(path) as file, zipfile.ZipFile(file) as archive:
+            size = os.fstat(file.fileno()).st_size
+            meta = _meta(path, archive, size)
+            source = None if meta["source"] is None else Source.parse(meta["source"])
+            if not isinstance(meta["fingerprint"], str):
+                raise ValueError("its fingerprint is not text")
             info = FeatureInfo(meta["recipe"], meta["fingerprint"], source)
             rows = Recipe(**info.recipe).rows
-            found: list[Any] = [info]
-            for name in names:
-                array = _array(archive, name)
-                if name != "beat_frames" and (
-                    array.dtype != np.float32 or array.ndim != 2 or len(array) != rows or not array.size
-                ):
-                    raise InputError(
-                        f"{path}: is damaged: {name!r} is {array.dtype} {list(array.shape)}, not float32 "
-                        f"[{rows}, frames]"
-                    )
-                found.append(array)
-            return found
+            arrays = {}
+            for name in names if keep else _ARRAYS:
+                stored = _member(archive, name, size)
+                with archive.open(stored) as member:
+                    header = read_header(cast("BinaryIO", member))
+                    _check_header(path, name, header, rows, stored.file_size)
+                    if keep:
+                        arrays[name] = _values(member, header)
+                    else:
+                        while member.read(_CHUNK):
+                            pass
+            return info, arrays
     except FileNotFoundError as error:
         raise InputError(f"{path}: there is no such file") from error
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
     except InputError:
         raise
-    except _DAMAGE as error:
-        raise InputError(f"{path}: is damaged, or no feature file: {error}") from error
+    except Exception as error:  # zipfile, json and numpy raise a dozen types on damaged content
+        raise InputError(f"{path}: is damaged, or not a feature file: {error or type(error).__name__}") from error
 
 
-def _array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
-    array: NDArray[Any] = np.lib.format.read_array(BytesIO(archive.read(f"{name}.npy")), allow_pickle=False)
-    return array
+def _meta(path: Path, archive: zipfile.ZipFile, size: int) -> dict[str, Any]:
+    if f"{_META}.npy" not in archive.namelist():
+        raise InputError(f"{path}: is not a feature file: it has no {_META!r}")
+    stored = _member(archive, _META, min(size, _LONGEST_META))
+    with archive.open(stored) as member:
+        header = read_header(cast("BinaryIO", member))
+        if header.shape or header.dtype.kind != "U" or header.size + header.nbytes != stored.file_size:
+            raise ValueError(f"{_META!r} is not a text")
+        meta = json.loads(str(np.frombuffer(member.read(), header.dtype)[0]))
+    if not isinstance(meta, dict):
+        raise ValueError(f"{_META!r} is not a JSON object")
+    if meta["format"] != _FORMAT:
+        raise InputError(f"{path}: is a feature file of format {meta['format']!r}, this version reads {_FORMAT}")
+    return meta
+
+
+def _member(archive: zipfile.ZipFile, name: str, size: int) -> zipfile.ZipInfo:
+    """Return the entry of an array that is stored as `write_features` does it, within the file's `size` bytes."""
+    stored = archive.getinfo(f"{name}.npy")
+    if stored.flag_bits & 1 or stored.compress_type != zipfile.ZIP_STORED:
+        raise ValueError(f"{name!r} is compressed or encrypted")
+    if stored.file_size != stored.compress_size or stored.file_size > size:
+        raise ValueError(f"{name!r} has a size that the file has no room for")
+    return stored
+
+
+def _check_header(path: Path, name: str, header: ArrayHeader, rows: int, size: int) -> None:
+    """Refuse an array of another type or shape than `write_features` gives it, or of other than `size` bytes."""
+    if name == "beat_frames":
+        dtype, right = np.dtype(np.int64), len(header.shape) == 1
+    else:
+        dtype = np.dtype(np.float32)
+        right = len(header.shape) == 2 and header.shape[0] == rows and header.shape[1] > 0
+    if not right or header.dtype != dtype:
+        expected = "[beats]" if name == "beat_frames" else f"[{rows}, frames]"
+        raise InputError(
+            f"{path}: is damaged: {name!r} is {header.dtype} {list(header.shape)}, not {dtype} {expected}"
+        )
+    if header.size + header.nbytes != size:
+        raise ValueError(f"{name!r} has {size - header.size} bytes of values, and declares {header.nbytes}")
+
+
+def _values(member: IO[bytes], header: ArrayHeader) -> NDArray[Any]:
+    """Read the values behind a header that was checked; reading to the end compares the checksum."""
+    values = np.empty(header.nbytes // header.dtype.itemsize, header.dtype)
+    place, buffer = 0, memoryview(values).cast("B") if values.size else memoryview(b"")
+    while chunk := member.read(_CHUNK):
+        buffer[place : place + len(chunk)] = chunk
+        place += len(chunk)
+    return np.ascontiguousarray(values.reshape(header.shape, order="F" if header.fortran else "C"))
