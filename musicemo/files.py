@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import hashlib
 import json
 import os
 import re
 import tempfile
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -17,9 +19,13 @@ from musicemo.errors import RunError
 __all__ = [
     "csv_line",
     "csv_text",
+    "exclusive",
     "plain_cell",
+    "printable",
     "read_csv",
     "read_json",
+    "shortened",
+    "temporary_prefix",
     "write_atomically",
     "write_bytes",
     "write_json",
@@ -31,6 +37,17 @@ _FORMULA = (*"=+-@\t\r\n", *(chr(ord(sign) + 0xFEE0) for sign in "=+-@"))
 _NUMBER = re.compile(r"[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|inf|nan)")
 _QUOTED = re.compile(r'[,"\r\n]')
 
+_LONGEST_NAME = 255
+"""Bytes that a file's name may have on the common file systems."""
+
+_RANDOM = 8
+"""Characters that `tempfile` adds to a prefix."""
+
+#: Halves of characters that stand for no byte of a file's name.
+_LONE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
+#: Characters that act on a terminal, or reverse the text behind them, instead of being shown.
+_ACTING = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], None]) -> None:
     """Let `write` fill a temporary file beside `path`, then put it in `path`'s place.
@@ -40,7 +57,7 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], None]) -> None:
     """
     temporary = None
     try:
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=temporary_prefix(path.name))
         with os.fdopen(descriptor, "wb") as file:
             write(file)
             file.flush()
@@ -53,6 +70,63 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], None]) -> None:
         if temporary is not None:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(temporary)  # noqa: PTH108  # a name from mkstemp
+
+
+def temporary_prefix(name: str) -> str:
+    """Return how the temporary files begin with which `write_atomically` replaces a file of this name."""
+    return shortened(f".{name}", ".", _LONGEST_NAME - _RANDOM)
+
+
+def shortened(name: str, ending: str, most: int = _LONGEST_NAME) -> str:
+    """Return a file's name with its ending; a name of more than `most` bytes is cut, and a hash keeps it distinct."""
+    if len(os.fsencode(name + ending)) <= most:
+        return name + ending
+    digest = hashlib.sha256(os.fsencode(name)).hexdigest()[:16]
+    room = most - len(os.fsencode(ending)) - len(digest) - 1
+    # A character that is cut in two is left out; NFC and NFD spellings of one name keep their own hashes.
+    return f"{os.fsencode(name)[:room].decode('utf-8', 'ignore')}-{digest}{ending}"
+
+
+def printable(name: str | os.PathLike[str]) -> str:
+    r"""Return a file's name or another text as it can be shown anywhere.
+
+    Bytes that are not UTF-8 and characters that act on a terminal become escapes such as ``\xe9`` and ``\x1b``. The
+    result does not depend on the locale.
+    """
+    text = _LONE.sub(_escaped, os.fspath(name))
+    try:
+        content = os.fsencode(text)
+    except UnicodeEncodeError:  # it is no name of a file in this locale
+        content = text.encode("utf-8", "surrogateescape")
+    return _ACTING.sub(_escaped, content.decode("utf-8", "backslashreplace"))
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return found[0].encode("unicode_escape").decode()
+
+
+@contextlib.contextmanager
+def exclusive(folder: Path) -> Iterator[None]:
+    """Wait until no other process is in here for the same folder; where the system has no locks, go on at once.
+
+    The lock ends with the process, however that ends.
+    """
+    descriptor = None
+    with contextlib.suppress(OSError, ImportError):  # a read-only folder, or a file system without locks
+        import fcntl
+
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        descriptor = os.open(folder / ".lock", flags, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            warnings.warn(f"{folder}: waiting for another process that works in this folder", stacklevel=3)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
 
 
 def _umask() -> int:

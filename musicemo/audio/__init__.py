@@ -1,24 +1,28 @@
 """Audio to features: decoding, beats, mel spectrograms and chromagrams, frame-wise and beat-synchronous."""
 
 from musicemo.audio._analysis import Analysis, analyse, analyse_signal
-from musicemo.audio._batch import ExtractionReport, Failure, extract
+from musicemo.audio._batch import ExtractionReport, Failure, extract, failure_of
 from musicemo.audio._cache import cache_folder
 from musicemo.audio._decode import load
 from musicemo.audio._files import (
     FeatureFile,
     FeatureInfo,
     Source,
+    check_features,
     describe,
     read_array,
     read_features,
+    read_with_info,
     write_features,
 )
 from musicemo.audio._find import find_songs, songs_in
+from musicemo.audio._npy import ArrayHeader, array_header
 from musicemo.audio._pack import Pack
 from musicemo.audio._recipe import Recipe
 
 __all__ = [
     "Analysis",
+    "ArrayHeader",
     "ExtractionReport",
     "Failure",
     "FeatureFile",
@@ -28,13 +32,17 @@ __all__ = [
     "Source",
     "analyse",
     "analyse_signal",
+    "array_header",
     "cache_folder",
+    "check_features",
     "describe",
     "extract",
+    "failure_of",
     "find_songs",
     "load",
     "read_array",
     "read_features",
+    "read_with_info",
     "songs_in",
     "write_features",
 ]

@@ -3,26 +3,37 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import itertools
 import os
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
 
 from musicemo.audio._analysis import analyse
 from musicemo.audio._decode import check_file
-from musicemo.audio._files import Source, describe, write_features
+from musicemo.audio._files import FeatureInfo, Source, check_features, write_features
 from musicemo.audio._recipe import Recipe
 from musicemo.errors import InputError, RunError
-from musicemo.files import csv_text, write_atomically
-from musicemo.workers import Outcome, WorkerDied, run_tasks, unbroken
+from musicemo.files import csv_text, printable, temporary_prefix, write_text
+from musicemo.workers import WorkerDied, cores, run_tasks, unbroken
 
-__all__ = ["ExtractionReport", "Failure", "extract"]
+__all__ = ["ExtractionReport", "Failure", "extract", "failure_of"]
 
 _ABANDONED = 600.0
 """Seconds after which a temporary file has nobody who still writes it; writing takes a moment."""
+
+_AT_ONCE = 1024
+"""Feature files that are checked at once."""
+
+_ADDRESS = re.compile(r"(?: @| at)? 0x[0-9a-f]{6,}")
+
+_OF_ONE_NAME = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL, errno.EISDIR)
+"""Errors of writing a file that its name or its place alone is the reason of."""
 
 _Task = tuple[str, str]
 """A song and its feature file; as text, which takes less memory than paths."""
@@ -38,36 +49,19 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class ExtractionReport:
-    """What became of the songs.
+    """Result of an extraction.
 
     Attributes:
-        done: How many were extracted.
-        skipped: How many had been, with the same recipe.
-        failures: The others, in the order of their paths.
-        seconds: How long it took.
+        done: Number of songs that were extracted.
+        skipped: Number of songs whose features were there, with the same recipe.
+        failures: The other songs, in the order of their paths.
+        seconds: Duration of the extraction.
     """
 
     done: int
     skipped: int
     failures: list[Failure]
     seconds: float
-
-    def write_failures(self, path: Path) -> None:
-        """Write the failures as a CSV with the columns path and reason; without any, remove what is there.
-
-        Raises:
-            RunError: The file cannot be written.
-        """
-        if not self.failures:
-            path.unlink(missing_ok=True)
-            return
-        rows = ((os.fspath(failure.path), failure.reason) for failure in self.failures)
-        content = csv_text([("path", "reason"), *rows]).encode(errors="surrogateescape")
-
-        def write(file: BinaryIO) -> None:
-            file.write(content)
-
-        write_atomically(path, write)
 
 
 def extract(
@@ -76,21 +70,25 @@ def extract(
     *,
     jobs: int | None = None,
     strict: bool = False,
+    failures: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> ExtractionReport:
     """Write the feature files of many songs, see `write_features`.
 
-    A song is skipped when its feature file has the recipe's fingerprint, and the song has the size and the time of
-    change that are recorded there; if only the time differs, the song's hash decides. Everything else, a damaged
-    feature file included, is made anew. A feature file is complete or absent, whatever happens.
+    A song is skipped when its feature file is whole, has the recipe's fingerprint, and records the song's path, size
+    and times; where one of these differs, the SHA-256 of the song decides. Every other feature file is made again, a
+    damaged one included. A feature file is complete or absent, whatever happens.
 
-    A song that fails does not stop the others, even when the process that works on it dies.
+    A song that fails does not stop the others, whatever the failure is: an error of any type, or the end of the process
+    that works on the song.
 
     Args:
-        sources: Song -> feature file. Folders are made as needed.
+        sources: Song -> feature file. Folders are created as needed.
         recipe: The parameters; None is the original study's.
-        jobs: Processes; None is one for each core, 0 works in this process.
+        jobs: Number of processes; None is one for each core, 0 works in this process.
         strict: Whether to stop at the first song that fails.
+        failures: CSV file for the failures, with the columns `path` and `reason`, sorted by path. It is written
+            however the extraction ends, and has only its header if no song failed.
         progress: Called with how many songs are finished, and how many are to be, skipped ones apart: once before
             the first one, and after each.
 
@@ -100,81 +98,136 @@ def extract(
     """
     begin = time.monotonic()
     recipe = recipe or Recipe()
-    pairs = sources.items() if isinstance(sources, Mapping) else sources
-    tasks, skipped = _stale(pairs, recipe.fingerprint)
-    _sweep(tasks, _ABANDONED)
-    done = 0
-    failures: list[Failure] = []
-    report = progress or (lambda finished, total: None)
-    if tasks:
-        report(0, len(tasks))
-    with contextlib.closing(run_tasks(partial(_extract, recipe=recipe), tasks, jobs)) as outcomes:
-        for finished, outcome in enumerate(outcomes, start=1):
-            if outcome.error is None:
-                done += bool(outcome.value)
-                skipped += not outcome.value
-            else:
-                if isinstance(outcome.error, WorkerDied):
-                    _sweep([outcome.task], 0)
-                failures.append(_failure(outcome, strict))
-            report(finished, len(tasks))
-    failures.sort(key=lambda failure: failure.path)
-    return ExtractionReport(done, skipped, failures, time.monotonic() - begin)
+    pairs = _distinct(sources.items() if isinstance(sources, Mapping) else sources)
+    failed: list[Failure] = []
+    try:
+        tasks = _stale(pairs, recipe.fingerprint)
+        skipped = len(pairs) - len(tasks)
+        _sweep(tasks, _ABANDONED)
+        done = 0
+        report = progress or (lambda finished, total: None)
+        if tasks:
+            report(0, len(tasks))
+        with contextlib.closing(run_tasks(partial(_extract, recipe=recipe), tasks, jobs)) as outcomes:
+            for finished, outcome in enumerate(outcomes, start=1):
+                if outcome.error is None:
+                    done += bool(outcome.value)
+                    skipped += not outcome.value
+                elif isinstance(outcome.error, RunError):  # the song is not to blame
+                    raise outcome.error
+                else:
+                    if isinstance(outcome.error, WorkerDied):
+                        _sweep([outcome.task], 0)
+                    failed.append(failure_of(outcome.task[0], outcome.error))
+                    if strict:
+                        raise InputError(f"{failed[-1].path}: {failed[-1].reason}") from outcome.error
+                report(finished, len(tasks))
+    except BaseException:
+        with contextlib.suppress(RunError):  # the first error is the one to report
+            _write_failures(failures, failed)
+        raise
+    _write_failures(failures, failed)
+    return ExtractionReport(done, skipped, sorted(failed, key=_path), time.monotonic() - begin)
 
 
-def _stale(pairs: Iterable[tuple[Path, Path]], fingerprint: str) -> tuple[list[_Task], int]:
-    """Return what is to be done, and count what is not."""
-    tasks: list[_Task] = []
-    skipped = 0
-    taken: dict[str, str] = {}
+def failure_of(song: str | os.PathLike[str], error: Exception, doing: str = "analysed") -> Failure:
+    """Return why a song failed, in the same words each time.
+
+    Args:
+        song: The song's path.
+        error: Anything that working on the song raised.
+        doing: The work, as a participle.
+    """
+    path = os.fspath(song)
+    if isinstance(error, InputError):
+        reason = "; ".join(error.problems).removeprefix(path).removeprefix(":").strip()
+    elif isinstance(error, WorkerDied):
+        reason = f"the process that {doing} it died: {error}"
+    elif isinstance(error, MemoryError):
+        reason = "needs more memory than is available"
+    elif isinstance(error, OSError):
+        reason = f"cannot be {doing}: {error.strerror or error}"
+    else:
+        reason = f"cannot be {doing}: {type(error).__name__}: {error}"
+    # Decoders name their objects by their places in memory, which are others each time.
+    return Failure(Path(song), _ADDRESS.sub("", reason))
+
+
+def _path(failure: Failure) -> Path:
+    return failure.path
+
+
+def _write_failures(path: Path | None, failures: list[Failure]) -> None:
+    if path is None:
+        return
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"{path.parent}: cannot be created: {error.strerror or error}") from error
+    rows = [(printable(failure.path), printable(failure.reason)) for failure in sorted(failures, key=_path)]
+    write_text(path, csv_text([("path", "reason"), *rows]))
+
+
+def _distinct(pairs: Iterable[tuple[Path, Path]]) -> list[_Task]:
+    """Return the songs and their feature files, each pair once.
+
+    Raises:
+        InputError: Two songs have one feature file.
+    """
+    songs: dict[str, str] = {}
     for source, target in pairs:
-        if str(target) in taken:
-            other = taken[str(target)]
-            if other == str(source):
-                continue
-            raise InputError(f"{target}: is the feature file of two songs, {other} and {source}")
-        taken[str(target)] = str(source)
-        if _is_fresh(source, target, fingerprint, hashed=False):
-            skipped += 1
-        else:
-            tasks.append((str(source), str(target)))
-    return tasks, skipped
+        song = songs.setdefault(str(target), str(source))
+        if song != str(source):
+            raise InputError(f"{target}: is the feature file of two songs, {song} and {source}")
+    return [(source, target) for target, source in songs.items()]
+
+
+def _stale(pairs: list[_Task], fingerprint: str) -> list[_Task]:
+    """Return the songs whose feature files are to be made, or at least compared by the songs' hashes."""
+
+    def fresh(task: _Task) -> bool:
+        info = _whole(Path(task[1]), fingerprint)
+        with contextlib.suppress(OSError):
+            return info is not None and info.source is not None and info.source.is_at(Path(task[0]))
+        return False
+
+    tasks: list[_Task] = []
+    left = iter(pairs)
+    with ThreadPoolExecutor(2 * cores()) as threads:  # reading and checksums leave other threads free to work
+        while some := list(itertools.islice(left, _AT_ONCE)):
+            tasks += [task for task, skip in zip(some, threads.map(fresh, some), strict=True) if not skip]
+    return tasks
 
 
 def _sweep(tasks: Iterable[_Task], age: float) -> None:
     """Remove what processes that were killed have left: temporary files beside feature files, `age` seconds old."""
-    names: dict[str, set[str]] = {}
+    prefixes: dict[str, set[str]] = {}
     for _, target in tasks:
         folder, name = os.path.split(target)
-        names.setdefault(folder or ".", set()).add(name)
-    for folder, wanted in names.items():
+        prefixes.setdefault(folder or ".", set()).add(temporary_prefix(name))
+    for folder, wanted in prefixes.items():
         with contextlib.suppress(OSError):  # no such folder, or one that writing will say more about
             for entry in os.scandir(folder):
-                ours = entry.name.startswith(".") and entry.name[1:].rpartition(".")[0] in wanted
+                ours = entry.name.startswith(".") and f"{entry.name.rpartition('.')[0]}." in wanted
                 if ours and time.time() - entry.stat().st_mtime >= age:
                     Path(entry.path).unlink(missing_ok=True)
 
 
-def _is_fresh(source: Path, target: Path, fingerprint: str, *, hashed: bool) -> bool:
-    """Whether a feature file is that of a song and a recipe, by the song's time of change or by its hash."""
+def _whole(target: Path, fingerprint: str) -> FeatureInfo | None:
+    """Return the description of a feature file that is undamaged and of a recipe; None if it is not."""
     try:
-        info = describe(target)
-        status = source.stat()
-    except (InputError, OSError):
-        return False
-    known = info.source
-    if known is None or info.fingerprint != fingerprint or known.size != status.st_size:
-        return False
-    if known.modified_ns == status.st_mtime_ns:
-        return True
-    return hashed and Source.of(source).sha256 == known.sha256
+        info = check_features(target)
+    except InputError:
+        return None
+    return info if info.fingerprint == fingerprint else None
 
 
 def _extract(task: _Task, recipe: Recipe) -> bool:
     """Write a song's feature file; return False if it was there after all."""
     source, target = map(Path, task)
     check_file(str(source), source)
-    if _is_fresh(source, target, recipe.fingerprint, hashed=True):
+    info = _whole(target, recipe.fingerprint)
+    if info is not None and info.source is not None and info.source.renewed(source) is not None:
         return False
     # Its identity is taken before, so that a song which changes meanwhile will be found changed.
     identity = Source.of(source)
@@ -182,30 +235,17 @@ def _extract(task: _Task, recipe: Recipe) -> bool:
     with unbroken():
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
+            write_features(target, analysis, identity)
         except OSError as error:
-            raise RunError(f"{target.parent}: cannot be made: {error.strerror or error}") from error
-        write_features(target, analysis, identity)
+            problem, cause = RunError(f"{target.parent}: cannot be created: {error.strerror or error}"), error
+            raise _blamed(problem, cause) from error
+        except RunError as error:
+            raise _blamed(error, error.__cause__) from error
     return True
 
 
-def _failure(outcome: Outcome[_Task, bool], strict: bool) -> Failure:
-    """Return why a song failed.
-
-    Raises:
-        InputError: The song has failed, and `strict`.
-        RunError: It is not the song that is to blame.
-    """
-    path, error = outcome.task[0], outcome.error
-    if isinstance(error, RunError):
-        raise error
-    if isinstance(error, InputError):
-        reason = "; ".join(error.problems).removeprefix(path).removeprefix(":").strip()
-    elif isinstance(error, WorkerDied):
-        reason = f"the process that analysed it died: {error}"
-    elif isinstance(error, MemoryError):
-        reason = "needs more memory than there is"
-    else:
-        reason = f"cannot be analysed: {type(error).__name__}: {error}"
-    if strict:
-        raise InputError(f"{path}: {reason}") from error
-    return Failure(Path(path), reason)
+def _blamed(problem: RunError, cause: BaseException | None) -> RunError | InputError:
+    """Return an error that stops all songs, or, where other feature files may well be written, that of one song."""
+    if isinstance(cause, OSError) and cause.errno in _OF_ONE_NAME:
+        return InputError(f"its features cannot be kept: {problem}")
+    return problem

@@ -89,15 +89,20 @@ class Source:
         stamp = status.st_size, status.st_mtime_ns, status.st_ctime_ns
         return stamp == (self.size, self.modified_ns, self.changed_ns) and os.path.realpath(path) == self.path
 
-    def is_content_of(self, path: Path) -> bool:
-        """Return whether a file has the recorded content; it is read where its path, size or times differ.
+    def renewed(self, path: Path) -> Source | None:
+        """Return the identity of a file if it has the recorded content, and None if it has another one.
+
+        The file is read if its path, size or times differ from those that are recorded.
 
         Raises:
             OSError: It cannot be read.
         """
         if self.is_at(path):
-            return True
-        return path.stat().st_size == self.size and Source.of(path).sha256 == self.sha256
+            return self
+        if path.stat().st_size != self.size:
+            return None
+        other = Source.of(path)
+        return other if other.sha256 == self.sha256 else None
 
     @classmethod
     def parse(cls, value: object) -> Source:
@@ -242,7 +247,7 @@ def _read(path: Path, *names: str, keep: bool = True) -> tuple[FeatureInfo, dict
             for name in names if keep else _ARRAYS:
                 stored = _member(archive, name, size)
                 with archive.open(stored) as member:
-                    header = read_header(cast("BinaryIO", member))
+                    header = read_header(cast("BinaryIO", member), plain=True)
                     _check_header(path, name, header, rows, stored.file_size)
                     if keep:
                         arrays[name] = _values(member, header)
@@ -257,7 +262,9 @@ def _read(path: Path, *names: str, keep: bool = True) -> tuple[FeatureInfo, dict
     except InputError:
         raise
     except Exception as error:  # zipfile, json and numpy raise a dozen types on damaged content
-        raise InputError(f"{path}: is damaged, or not a feature file: {error or type(error).__name__}") from error
+        raise InputError(
+            f"{path}: is damaged, or not a feature file: {error or type(error).__name__}"
+        ) from error
 
 
 def _meta(path: Path, archive: zipfile.ZipFile, size: int) -> dict[str, Any]:
@@ -265,14 +272,16 @@ def _meta(path: Path, archive: zipfile.ZipFile, size: int) -> dict[str, Any]:
         raise InputError(f"{path}: is not a feature file: it has no {_META!r}")
     stored = _member(archive, _META, min(size, _LONGEST_META))
     with archive.open(stored) as member:
-        header = read_header(cast("BinaryIO", member))
+        header = read_header(cast("BinaryIO", member), plain=True)
         if header.shape or header.dtype.kind != "U" or header.size + header.nbytes != stored.file_size:
             raise ValueError(f"{_META!r} is not a text")
         meta = json.loads(str(np.frombuffer(member.read(), header.dtype)[0]))
     if not isinstance(meta, dict):
         raise ValueError(f"{_META!r} is not a JSON object")
     if meta["format"] != _FORMAT:
-        raise InputError(f"{path}: is a feature file of format {meta['format']!r}, this version reads {_FORMAT}")
+        raise InputError(
+            f"{path}: is a feature file of format {meta['format']!r}, this version reads {_FORMAT}"
+        )
     return meta
 
 

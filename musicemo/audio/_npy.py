@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import io
+import ast
 import math
 import os
 import re
 import stat
-import struct
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -24,6 +23,9 @@ _PLAIN = re.compile(
 
 _LONGEST = 10_000
 """Length of a header's text that numpy itself accepts from a stranger."""
+
+_PYTHON_2 = re.compile(r"(?<=\d)L\b")
+"""The ending of some integers in the files of Python 2."""
 
 _NONBLOCK = getattr(os, "O_NONBLOCK", 0)
 
@@ -57,7 +59,7 @@ def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
         OSError: The file is missing or cannot be read.
         ValueError: It is not a regular file.
     """
-    file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | _NONBLOCK))  # noqa: PTH123, SIM115
+    file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | _NONBLOCK))  # noqa: SIM115
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
         raise ValueError("it is not a regular file")
@@ -76,11 +78,15 @@ def array_header(path: str | os.PathLike[str]) -> tuple[ArrayHeader, int]:
         return header, os.fstat(file.fileno()).st_size - header.size
 
 
-def read_header(file: BinaryIO) -> ArrayHeader:
+def read_header(file: BinaryIO, *, plain: bool = False) -> ArrayHeader:
     """Read the header of an array from an open file, up to its first value.
 
+    Args:
+        file: The file, at the begin of the header.
+        plain: Whether to refuse what other programs than numpy write, and arrays with fields.
+
     Raises:
-        ValueError: There is no header, or it is not as numpy writes it.
+        ValueError: There is no header, or it is not in the format.
     """
     begin = file.read(10)
     version = tuple(begin[6:8])
@@ -93,20 +99,31 @@ def read_header(file: BinaryIO) -> ArrayHeader:
     text = file.read(length)
     if len(text) < length:
         raise ValueError("its header is cut off")
-    size = len(begin) + length
-    if plain := _PLAIN.fullmatch(text):
-        shape = tuple(int(axis) for axis in plain[3].split(b",") if axis.strip())
-        if len(shape) == 1 and b"," not in plain[3]:
-            raise ValueError("its header is not as numpy writes it")
-        try:
-            return ArrayHeader(np.dtype(plain[1].decode()), shape, plain[2] == b"True", size)
-        except TypeError as error:
-            raise ValueError(f"its type {plain[1].decode()!r} is unknown") from error
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     try:
-        shape, fortran, dtype = read(io.BytesIO(begin[8:] + text))
-    except (MemoryError, RecursionError, SyntaxError, TypeError, OverflowError, struct.error) as error:
+        if match := _PLAIN.fullmatch(text):
+            axes = match[3].split(b",")
+            if len(axes) == 1 and axes[0]:
+                raise ValueError("a shape of one axis without a comma")
+            shape = tuple(int(axis) for axis in axes if axis)
+            dtype, fortran = np.dtype(match[1].decode()), match[2] == b"True"
+        elif plain:
+            raise ValueError("unknown text")
+        else:
+            dtype, fortran, shape = _parse(text.decode("latin-1"))
+    except Exception as error:  # Python's parser and numpy raise many types
         raise ValueError(f"its header is not as numpy writes it: {error}") from error
-    if any(axis < 0 for axis in shape):
-        raise ValueError(f"its header declares the shape {list(shape)}")
-    return ArrayHeader(dtype, shape, fortran, size)
+    return ArrayHeader(dtype, shape, fortran, len(begin) + length)
+
+
+def _parse(text: str) -> tuple[np.dtype[Any], bool, tuple[int, ...]]:
+    fields = ast.literal_eval(_PYTHON_2.sub("", text.strip()))
+    dtype, fortran, shape = (
+        np.lib.format.descr_to_dtype(fields["descr"]),
+        fields["fortran_order"],
+        fields["shape"],
+    )
+    if type(fortran) is not bool or not isinstance(shape, tuple):
+        raise ValueError("other types than expected")
+    if not all(type(axis) is int and axis >= 0 for axis in shape):
+        raise ValueError(f"a shape of {shape}")
+    return dtype, fortran, shape

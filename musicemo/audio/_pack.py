@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import mmap
 import os
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -15,8 +17,10 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from musicemo.audio._npy import open_regular
 from musicemo.errors import InputError
 from musicemo.files import write_atomically
+from musicemo.workers import cores
 
 __all__ = ["Pack"]
 
@@ -28,6 +32,9 @@ _HEADER = struct.Struct("<16sIIQQQII")
 _ALIGNMENT = 64
 """Where arrays begin: at a cache line."""
 
+_AT_ONCE = 256
+"""Tracks that a thread checks before it takes others."""
+
 _VALUE = np.dtype("<f4")
 _ENTRY = np.dtype([("offset", "<u8"), ("frames", "<u8"), ("checksum", "<u4"), ("name", "<u4")])
 """One track in the index; `name` is the length of its name, and the names follow, in UTF-8."""
@@ -36,31 +43,39 @@ _ENTRY = np.dtype([("offset", "<u8"), ("frames", "<u8"), ("checksum", "<u4"), ("
 class Pack:
     """A file of feature arrays by name, read-only.
 
-    Opening it maps the file and reads its index; an array is a view of the map, read from the disk when it is
-    touched, and shared between processes. A track's values are stored frame by frame, so `pack[name].T`, which
-    is what a network takes, is contiguous. Iterating yields the names in the order of the file. A pickled pack is
-    opened again where it is unpickled.
+    Opening it maps the file and reads its index. An array is a view of the map, shared between processes; the first
+    time that it is asked for, it is compared with its checksum. A track's values are stored frame by frame, so
+    `pack[name].T`, which is what a network takes, is contiguous. Iterating yields the names in the order of the file.
+    A pickled pack is opened again where it is unpickled.
 
     Args:
-        path: What `Pack.build` has written.
+        path: A file that `Pack.build` has written.
+
+    Attributes:
+        path: The file.
+        rows: Number of rows of every array.
+        fingerprint: Hexadecimal digits, equal for packs of equal names and contents.
 
     Raises:
-        InputError: The file is missing, is no pack, is cut off, or its index is damaged.
+        InputError: The file is missing, is not a pack, is cut off, or its index is damaged.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         try:
-            with self.path.open("rb") as file:
+            with open_regular(self.path) as file:
                 self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except FileNotFoundError as error:
             raise InputError(f"{self.path}: there is no such file") from error
         except (OSError, ValueError) as error:  # an empty file cannot be mapped
             raise InputError(f"{self.path}: cannot be read as a pack of features: {error}") from error
         self.rows, entries, names = self._index()
-        places = zip(entries["offset"].tolist(), entries["frames"].tolist(), strict=True)
-        self._places: dict[str, tuple[int, int]] = dict(zip(names, places, strict=True))
-        self._checksums = entries["checksum"]
+        self.fingerprint = hashlib.sha256(self._map[-self._length :]).hexdigest()[:32]
+        places = zip(*(entries[key].tolist() for key in ("offset", "frames", "checksum")), strict=True)
+        self._places: dict[str, tuple[int, int, int]] = dict(zip(names, places, strict=True))
+        if len(self._places) < len(names):
+            raise InputError(f"{self.path}: is damaged: a track is in its index twice")
+        self._sound: set[str] = set()
 
     @classmethod
     def build(cls, path: str | os.PathLike[str], items: Iterable[tuple[str, NDArray[np.floating]]]) -> Pack:
@@ -101,9 +116,28 @@ class Pack:
 
         Raises:
             KeyError: There is no such track.
+            InputError: The track's features are damaged.
         """
-        offset, frames = self._places[name]
-        return np.ndarray((frames, self.rows), _VALUE, self._map, offset).T
+        if name not in self._sound and not self._is_sound(name):
+            raise InputError(
+                f"{self.path}: track {name!r} is damaged: its features are not as they were written"
+            )
+        return self._view(name)
+
+    def damaged(self, names: Iterable[str] | None = None) -> list[str]:
+        """Read tracks, over all cores, and return those that are damaged.
+
+        Args:
+            names: The tracks; None is all.
+        """
+        unread = [name for name in (self._places if names is None else names) if name not in self._sound]
+        parts = [unread[begin : begin + _AT_ONCE] for begin in range(0, len(unread), _AT_ONCE)]
+
+        def check(part: list[str]) -> list[str]:
+            return [name for name in part if not self._is_sound(name)]
+
+        with ThreadPoolExecutor(cores()) as threads:  # reading and checksums leave other threads free to work
+            return [name for part in threads.map(check, parts) for name in part]
 
     def verify(self) -> None:
         """Read everything and compare checksums.
@@ -111,14 +145,20 @@ class Pack:
         Raises:
             InputError: Tracks are damaged; the first ones are named.
         """
-        damaged = [
-            name
-            for name, checksum in zip(self._places, self._checksums.tolist(), strict=True)
-            if zlib.crc32(self[name].T.data) != checksum
-        ]
-        if damaged:
+        self._sound.clear()
+        if damaged := self.damaged():
             listed = ", ".join(map(repr, damaged[:5])) + (", ..." if len(damaged) > 5 else "")
             raise InputError(f"{self.path}: {len(damaged)} of {len(self)} tracks are damaged: {listed}")
+
+    def _view(self, name: str) -> NDArray[np.float32]:
+        offset, frames, _ = self._places[name]
+        return np.ndarray((frames, self.rows), _VALUE, self._map, offset).T
+
+    def _is_sound(self, name: str) -> bool:
+        sound = zlib.crc32(self._view(name).T.data) == self._places[name][2]
+        if sound:
+            self._sound.add(name)
+        return sound
 
     def __reduce__(self) -> tuple[type[Pack], tuple[Path]]:
         return type(self), (self.path.absolute(),)
@@ -127,11 +167,11 @@ class Pack:
         return f"Pack({str(self.path)!r}: {len(self)} tracks of {self.rows} rows)"
 
     def _index(self) -> tuple[int, NDArray[Any], list[str]]:
-        """Return the number of rows, the tracks' entries and their names, once they are known to be sound."""
+        """Return the number of rows, the tracks' entries and their names, checked."""
         size = len(self._map)
         head = self._map[: _HEADER.size]
         if head[: len(_MAGIC)] != _MAGIC:
-            raise InputError(f"{self.path}: is no pack of features")
+            raise InputError(f"{self.path}: is not a pack of features")
         if size < _HEADER.size or zlib.crc32(head[:-4]) != _HEADER.unpack(head)[-1]:
             raise InputError(f"{self.path}: is damaged: its header is not as it was written")
         _, version, rows, count, begin, length, checksum, _ = _HEADER.unpack(head)
@@ -139,14 +179,26 @@ class Pack:
             raise InputError(f"{self.path}: is a pack of format {version}, this version reads {_FORMAT}")
         if size != begin + length:
             raise InputError(f"{self.path}: is damaged: it has {size} of {begin + length} bytes")
+        self._length = length
         index = self._map[begin:]
         if zlib.crc32(index) != checksum:
             raise InputError(f"{self.path}: is damaged: its index is not as it was written")
-        entries = np.frombuffer(index, _ENTRY, count)
+        try:
+            entries = np.frombuffer(index, _ENTRY, count)
+        except ValueError as error:
+            raise InputError(f"{self.path}: is damaged: {error}") from error
         text = index[entries.nbytes :]
         ends = np.cumsum(entries["name"], dtype=np.int64).tolist()
-        names = [os.fsdecode(text[a:b]) for a, b in pairwise([0, *ends])]
+        names = [text[a:b].decode("utf-8", "surrogateescape") for a, b in pairwise([0, *ends])]
+        room = (begin - np.minimum(entries["offset"], begin)) // (4 * max(rows, 1))
+        if (entries["frames"] > room).any():
+            raise InputError(f"{self.path}: is damaged: a track lies beyond the part that holds the tracks")
         return rows, entries, names
+
+
+def _encoded(name: str) -> bytes:
+    """Return a name's bytes, which do not depend on the locale; a name of a file may hold bytes that are not UTF-8."""
+    return name.encode("utf-8", "surrogateescape")
 
 
 def _write(file: BinaryIO, items: Iterable[tuple[str, NDArray[np.floating]]]) -> None:
@@ -168,10 +220,10 @@ def _write(file: BinaryIO, items: Iterable[tuple[str, NDArray[np.floating]]]) ->
         file.write(values.data)
         place = start + values.nbytes
         names[name] = None
-        entries.append((start, values.shape[0], zlib.crc32(values.data), len(os.fsencode(name))))
+        entries.append((start, values.shape[0], zlib.crc32(values.data), len(_encoded(name))))
     if not entries:
         raise InputError("there is no track to be packed")
-    index = np.array(entries, _ENTRY).tobytes() + os.fsencode("".join(names))
+    index = np.array(entries, _ENTRY).tobytes() + b"".join(map(_encoded, names))
     file.write(index)
     fields = _MAGIC, _FORMAT, rows, len(entries), place, len(index), zlib.crc32(index)
     head = _HEADER.pack(*fields, 0)[:-4]

@@ -50,8 +50,8 @@ def extract(
     """Extract the features of songs.
 
     Mel spectrogram and chromagram, frame-wise and beat-synchronous. Each song gets a feature file under OUT, at the
-    same place as in its folder. What is there already is left as it is, if it was made from the
-    same song with the same parameters. OUT/failures.csv says which songs failed and why.
+    same place as in its folder. A feature file is kept if it is undamaged and was made from the same song with the same
+    parameters. OUT/failures.csv lists the songs that failed, with the reason.
     """
     from musicemo.audio import Pack, Recipe, find_songs, read_array
     from musicemo.audio import extract as extract_songs
@@ -64,7 +64,9 @@ def extract(
     songs = find_songs(sources, out)
     with Progress("Extracting", "songs") as bar:
         try:
-            report = extract_songs(songs, recipe, jobs=jobs, strict=strict, progress=bar.update)
+            report = extract_songs(
+                songs, recipe, jobs=jobs, strict=strict, failures=out / "failures.csv", progress=bar.update
+            )
         except InputError as error:
             raise RunError(str(error)) from error
     _print(report, out)
@@ -81,7 +83,7 @@ def extract(
 
 
 def _print(report: ExtractionReport, out: Path) -> None:
-    """Print the report, and write the failures."""
+    """Print the report."""
     from rich.console import Console
     from rich.markup import escape
 
@@ -91,9 +93,6 @@ def _print(report: ExtractionReport, out: Path) -> None:
     pace = f" in {report.seconds:.1f} s, {report.done / report.seconds:.1f} a second" if report.done else ""
     text = f"{out}: {report.done} songs extracted{pace}; {report.skipped} were there; {len(report.failures)} failed"
     console.print(text, markup=False)
-    if out.is_dir() or report.failures:
-        out.mkdir(parents=True, exist_ok=True)
-        report.write_failures(out / "failures.csv")
     if not report.failures:
         return
     table = plain_table("song")

@@ -1,7 +1,8 @@
 """Extraction from many songs: what is done, skipped, and failed, and what interruptions leave."""
 
-import csv
+import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,10 +13,12 @@ import numpy as np
 import pytest
 import signals
 import soundfile
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from musicemo import audio
-from musicemo.audio import Failure, Recipe, analyse, describe, extract, read_features
+from musicemo.audio import Recipe, _chroma, analyse, describe, extract, read_features
 from musicemo.errors import InputError, RunError
+from musicemo.files import read_csv
 
 SHARED = Path(__file__).parents[3] / "shared"
 GOLDEN = sorted((SHARED / "golden" / "extraction").glob("*.npz"))
@@ -131,6 +134,46 @@ def test_a_changed_song_is_noticed(songs):
     np.testing.assert_array_equal(read_features(songs[first]).frame, analyse(first, RECIPE).frame)
 
 
+def test_another_song_of_the_same_name_size_and_time_is_noticed(songs, tmp_path):
+    """As files are that were unpacked from an archive."""
+    others = {}
+    for index, (song, target) in enumerate(songs.items()):
+        other = tmp_path / "others" / song.name
+        other.parent.mkdir(exist_ok=True)
+        write_song(other, index + 5)
+        for path in (song, other):
+            os.utime(path, (1, 1))
+        others[other] = target
+    extract(songs, RECIPE, jobs=0)
+    assert counts(extract(others, RECIPE, jobs=0)) == (3, 0, 0)
+    for other, target in others.items():
+        np.testing.assert_array_equal(read_features(target).frame, analyse(other, RECIPE).frame)
+
+    first, target = next(iter(songs.items()))  # at the same place, too
+    extract({first: target}, RECIPE, jobs=0)
+    shutil.copy2(tmp_path / "others" / first.name, first)
+    assert counts(extract({first: target}, RECIPE, jobs=0)) == (1, 0, 0)
+
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path)
+    extract({link / first.name: target}, RECIPE, jobs=0)
+    link.unlink()
+    link.symlink_to(tmp_path / "others")
+    write_song(tmp_path / "others" / first.name, 9)
+    os.utime(tmp_path / "others" / first.name, (1, 1))
+    assert counts(extract({link / first.name: target}, RECIPE, jobs=0)) == (1, 0, 0)
+
+
+def test_the_same_songs_elsewhere_are_not_done_again(songs, tmp_path):
+    extract(songs, RECIPE, jobs=0)
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    pairs = {song.rename(moved / song.name): target for song, target in songs.items()}
+    before = times(pairs)
+    assert counts(extract(pairs, RECIPE, jobs=0)) == (0, 3, 0)
+    assert times(pairs) == before
+
+
 def test_a_song_that_changes_meanwhile_is_done_again(songs, monkeypatch):
     song, target = next(iter(songs.items()))
 
@@ -146,14 +189,47 @@ def test_a_song_that_changes_meanwhile_is_done_again(songs, monkeypatch):
     np.testing.assert_array_equal(read_features(target).frame, analyse(song, RECIPE).frame)
 
 
-def test_damaged_feature_files_are_made_again(songs):
+@pytest.mark.parametrize("jobs", [0, 1])
+def test_damaged_feature_files_are_made_again(songs, jobs):
     extract(songs, RECIPE, jobs=0)
-    first, second, _ = songs.values()
+    first, second, third = songs.values()
     content = first.read_bytes()
     first.write_bytes(content[:-10])
     second.write_text("something else")
-    assert counts(extract(songs, RECIPE, jobs=0)) == (2, 1, 0)
+    third.write_bytes(content)  # of another song
+    assert counts(extract(songs, RECIPE, jobs=jobs)) == (3, 0, 0)
     assert first.read_bytes() == content
+    for place in (len(content) // 3, len(content) * 4 // 5, content.rindex(b"meta.npy") - 38):
+        damaged = bytearray(content)
+        damaged[place] ^= 1  # a value, another one, and the flag that says encrypted
+        first.write_bytes(damaged)
+        assert counts(extract(songs, RECIPE, jobs=jobs)) == (1, 2, 0)
+        assert first.read_bytes() == content
+
+
+def test_features_are_the_same_to_the_bit_in_this_process_and_in_others(tmp_path, monkeypatch):
+    """Where BLAS has several threads it may round in another order; that it has not is looked at, too."""
+    threads = []
+
+    def chromagram(*args):
+        threads.extend(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas")
+        return real(*args)
+
+    real = _chroma.chromagram
+    monkeypatch.setattr(_chroma, "chromagram", chromagram)
+    songs = []
+    for index, seconds in enumerate((1.37, 2.9, 4.03)):
+        songs.append(tmp_path / f"{index}.wav")
+        soundfile.write(songs[-1], signals.song(seconds, seed=index), signals.RATE)
+    with threadpool_limits(limits=4, user_api="blas"):
+        before = [pool["num_threads"] for pool in threadpool_info()]
+        extract({song: song.with_suffix(".here") for song in songs}, jobs=0)
+        assert [pool["num_threads"] for pool in threadpool_info()] == before
+    assert threads
+    assert set(threads) == {1}
+    extract({song: song.with_suffix(".there") for song in songs}, jobs=2)
+    for song in songs:
+        assert song.with_suffix(".here").read_bytes() == song.with_suffix(".there").read_bytes()
 
 
 @pytest.mark.parametrize("jobs", [0, 1])
@@ -168,17 +244,65 @@ def test_bad_songs_do_not_stop_the_others(songs, bad, tmp_path, jobs):
         assert failure.reason.startswith(bad[failure.path])
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["0.wav.npz", "1.wav.npz", "2.wav.npz"]
 
-    report.write_failures(tmp_path / "failures.csv")
-    with (tmp_path / "failures.csv").open(newline="", encoding="utf-8") as file:
-        rows = list(csv.reader(file))
-    assert rows == [["path", "reason"], *([str(each.path), each.reason] for each in report.failures)]
+
+def test_failures_are_written_however_it_ends(songs, bad, tmp_path, monkeypatch):
+    def failures():
+        return [(Path(row["path"]), row["reason"]) for row in read_csv(tmp_path / "sub" / "failures.csv")]
+
+    path = tmp_path / "sub" / "failures.csv"
+    pairs = {song: tmp_path / "out" / f"{song.name}.npz" for song in [*bad, *songs]}
+    report = extract(pairs, RECIPE, jobs=0, failures=path)
+    assert failures() == [(failure.path, failure.reason) for failure in report.failures]
+    content = path.read_bytes()
+    extract(dict(reversed(pairs.items())), RECIPE, jobs=2, failures=path)
+    assert path.read_bytes() == content, "the order of the work shows"
+
+    extract(songs, RECIPE, jobs=0, failures=path)
+    assert path.read_text() == "path,reason\n"
+
+    text = tmp_path / "text.mp3"
+    with pytest.raises(InputError):
+        extract({text: tmp_path / "text.npz"} | songs, RECIPE, jobs=0, strict=True, failures=path)
+    assert [song for song, _ in failures()] == [text]
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("musicemo.audio._batch.analyse", interrupt)
+    empty, (song, target) = tmp_path / "empty.mp3", next(iter(songs.items()))
+    with pytest.raises(KeyboardInterrupt):
+        extract([(empty, tmp_path / "empty.npz"), (song, target.with_name("x"))], RECIPE, jobs=0, failures=path)
+    assert [song for song, _ in failures()] == [empty]
 
 
-def test_no_failures_leave_no_list(songs, tmp_path):
-    path = tmp_path / "failures.csv"
-    path.write_text("of another time")
-    extract(songs, RECIPE, jobs=0).write_failures(path)
-    assert not path.exists()
+def test_failures_of_songs_with_odd_names(tmp_path):
+    folder = tmp_path / os.fsdecode(b"M\xfcsli")
+    names = ["\u6f22.mp3", "a\x1b[2Jb.mp3", "line\nbreak.mp3", "=1+1.mp3"]
+    try:
+        folder.mkdir()
+        for name in names:
+            (folder / name).touch()
+    except OSError:
+        pytest.skip("this file system refuses such names")
+    extract(
+        {folder / name: tmp_path / f"{i}.npz" for i, name in enumerate(names)}, jobs=0, failures=tmp_path / "f"
+    )
+    assert {Path(row["path"]).name for row in read_csv(tmp_path / "f")} == {
+        "\u6f22.mp3",
+        r"a\x1b[2Jb.mp3",
+        r"line\nbreak.mp3",
+        "=1+1.mp3",
+    }
+    assert r"/M\xfcsli/" in (tmp_path / "f").read_text(encoding="utf-8")
+
+
+def test_reasons_name_no_place_in_memory(songs, monkeypatch):
+    def fail(path, recipe):
+        raise InputError(f"{path} is not audio: [mp3 @ 0x55e3c5a4f2c0] Header missing, {object()!r}")
+
+    monkeypatch.setattr("musicemo.audio._batch.analyse", fail)
+    (failure, *_) = extract(songs, RECIPE, jobs=0).failures
+    assert failure.reason == "is not audio: [mp3] Header missing, <object object>"
 
 
 def test_strict_stops(songs, bad, tmp_path):
@@ -200,24 +324,53 @@ def test_two_songs_with_one_feature_file(songs, tmp_path):
 @pytest.mark.parametrize("jobs", [0, 1])
 def test_a_folder_that_cannot_be_made_is_nobodys_fault(songs, tmp_path, jobs):
     (tmp_path / "out").write_text("in the way")
-    with pytest.raises(RunError, match="cannot be made"):
+    with pytest.raises(RunError, match="cannot be created"):
         extract(songs, RECIPE, jobs=jobs)
 
 
 @pytest.mark.parametrize(
     ("error", "reason"),
     [
-        (MemoryError(), "needs more memory than there is"),
+        (MemoryError(), "needs more memory than is available"),
         (ValueError("so odd"), "cannot be analysed: ValueError: so odd"),
+        (OSError(errno.EIO, "Input/output error"), "cannot be analysed: Input/output error"),
+        (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "bad"), "cannot be analysed: UnicodeDecodeError: "),
+        (RecursionError("deep"), "cannot be analysed: RecursionError: deep"),
     ],
 )
-def test_what_nobody_foresaw(songs, monkeypatch, error, reason):
+def test_an_error_of_any_type_is_that_songs_failure(songs, monkeypatch, error, reason):
+    unlucky = [*songs][1]
+
     def fail(path, recipe):
-        raise error
+        if path == unlucky:
+            raise error
+        return analyse(path, recipe)
 
     monkeypatch.setattr("musicemo.audio._batch.analyse", fail)
     report = extract(songs, RECIPE, jobs=0)
-    assert report.failures == [Failure(song, reason) for song in songs]
+    assert counts(report) == (2, 0, 1)
+    assert report.failures[0].path == unlucky
+    assert report.failures[0].reason.startswith(reason)
+
+
+def test_a_feature_file_whose_place_is_taken_is_that_songs_failure(songs):
+    first = next(iter(songs.values()))
+    (first / "sub").mkdir(parents=True)
+    report = extract(songs, RECIPE, jobs=0)
+    assert counts(report) == (2, 0, 1)
+    assert report.failures[0].reason.startswith(f"its features cannot be kept: {first}: cannot be written: ")
+
+
+def test_a_full_disk_stops_all(songs, monkeypatch):
+    def fail(path, analysis, source):
+        try:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        except OSError as error:
+            raise RunError(f"{path}: cannot be written: {error.strerror}") from error
+
+    monkeypatch.setattr("musicemo.audio._batch.write_features", fail)
+    with pytest.raises(RunError, match=r"0\.npz: cannot be written: No space left"):
+        extract(songs, RECIPE, jobs=0)
 
 
 def test_what_killed_processes_left_is_removed(songs):

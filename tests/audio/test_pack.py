@@ -2,14 +2,17 @@
 
 import os
 import pickle
+import struct
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from musicemo.audio import Pack
+from musicemo.audio._pack import _HEADER
 from musicemo.errors import InputError, RunError
 
 
@@ -153,7 +156,7 @@ def test_missing_and_foreign_files(tmp_path):
         Pack(tmp_path)
     for content in (b"", b"musicemo", b"RIFF" + bytes(500)):
         (tmp_path / "p").write_bytes(content)
-        with pytest.raises(InputError, match=r"p: (is no pack|cannot be read as a pack)"):
+        with pytest.raises(InputError, match=r"p: (is not a pack|cannot be read as a pack)"):
             Pack(tmp_path / "p")
 
 
@@ -194,10 +197,55 @@ def test_damage_is_found_wherever_it_is(tmp_path):
     Pack(path).verify()
 
 
-def test_verifying_names_the_tracks(pack):
+def damage(pack, name):
+    """Return a copy of a pack in which one bit of a track is another."""
     content = bytearray(pack.path.read_bytes())
-    place = content.index(np.ascontiguousarray(pack["genre/4"].T).tobytes())
-    content[place] ^= 1
+    content[content.index(np.ascontiguousarray(pack[name].T).tobytes())] ^= 1
     pack.path.with_name("damaged").write_bytes(content)
+    return Pack(pack.path.with_name("damaged"))
+
+
+def test_verifying_names_the_tracks(pack):
     with pytest.raises(InputError, match="1 of 7 tracks are damaged: 'genre/4'"):
-        Pack(pack.path.with_name("damaged")).verify()
+        damage(pack, "genre/4").verify()
+
+
+def test_a_damaged_track_is_refused_when_it_is_asked_for(pack, arrays):
+    damaged = damage(pack, "genre/4")
+    np.testing.assert_array_equal(damaged["genre/3"], arrays["genre/3"])
+    for _ in range(2):
+        with pytest.raises(InputError, match=r"damaged: track 'genre/4' is damaged: its features"):
+            damaged["genre/4"]
+    assert damaged.damaged(["genre/3", "genre/2"]) == []
+    assert damaged.damaged() == ["genre/4"]
+
+
+def test_a_track_is_compared_with_its_checksum_once(pack, monkeypatch):
+    assert pack.damaged() == []
+    monkeypatch.setattr("musicemo.audio._pack.zlib", None)
+    assert pack.damaged() == []
+    assert pack["genre/1"].shape[0] == 5
+
+
+def test_equal_packs_have_equal_fingerprints(pack, tmp_path):
+    again = Pack.build(tmp_path / "again", ((name, pack[name]) for name in pack))
+    assert again.fingerprint == pack.fingerprint
+    names = [*pack][::-1]
+    others = [Pack.build(tmp_path / "order", ((name, pack[name]) for name in names))]
+    others.append(Pack.build(tmp_path / "values", ((name, pack[name] + 1) for name in pack)))
+    assert len({pack.fingerprint, *(other.fingerprint for other in others)}) == 3
+
+
+@pytest.mark.parametrize(("place", "value"), [(0, 1 << 63), (0, 2**64 - 1), (8, 1 << 62), (8, 0xFFFFFFFF)])
+def test_an_index_that_points_beyond_the_file(pack, place, value):
+    """Its checksum is right: it was written so on purpose."""
+    content = bytearray(pack.path.read_bytes())
+    fields = list(_HEADER.unpack(content[: _HEADER.size]))
+    begin = fields[4]
+    content[begin + place : begin + place + 8] = value.to_bytes(8, "little")
+    fields[6] = zlib.crc32(content[begin:])
+    head = _HEADER.pack(*fields)[:-4]
+    content[: _HEADER.size] = head + struct.pack("<I", zlib.crc32(head))
+    pack.path.with_name("odd").write_bytes(content)
+    with pytest.raises(InputError, match="is damaged"):
+        Pack(pack.path.with_name("odd")).verify()

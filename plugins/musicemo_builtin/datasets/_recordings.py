@@ -6,16 +6,19 @@ for where the audio is and for the recipe::
     about.json     where the audio is, and the recipe
     songs/         a feature file a track, under its id
     beat.pack      the same in one file, to train from; frame.pack likewise
-    beat.json      track -> the audio file's path, size and time of change
+    beat.json      the pack's fingerprint, and for each track the identity of its audio file: hash, path, size, times
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
+import os
 import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -23,11 +26,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from musicemo.audio import Pack, Recipe, cache_folder, extract, read_array
+from musicemo.audio import Pack, Recipe, Source, cache_folder, extract, read_with_info
 from musicemo.contracts import FEATURE_ROWS, Proposal, Target, Track
 from musicemo.errors import InputError, RunError
-from musicemo.files import read_json, write_json
+from musicemo.files import exclusive, read_json, write_json
 from musicemo.progress import Progress
+from musicemo.workers import cores
 from musicemo_builtin.datasets._problems import Problems
 
 __all__ = ["SYNC_COMMENT", "Duration", "Features", "Offset", "OnError", "Recordings", "Sync"]
@@ -38,8 +42,8 @@ Offset = Annotated[float, Field(ge=0.0)]
 Duration = Annotated[float, Field(gt=0.0)] | None
 OnError = Literal["raise", "skip"]
 
-#: An audio file's path, size in bytes, and time of change in nanoseconds: what tells whether it has changed.
-_Identity = list[str | int]
+#: Part of a track's id that every file system takes as a name; letters of other scripts depend on the locale.
+_PLAIN = re.compile(r"[a-z0-9_-][a-z0-9_.-]*")
 
 #: Fewer songs than this are analysed in this process: starting others would take longer.
 _WORTH_STARTING = 6
@@ -88,7 +92,7 @@ class Recordings:
     def add(self, where: str, track: Track) -> None:
         """Add a track whose `features` is an audio file; `where` tells the file and line that name it."""
         assert isinstance(track.features, Path)
-        if track.features.is_file():
+        if os.path.isfile(track.features):  # noqa: PTH113  # a folder that cannot be read is no error here
             self._tracks.append(track)
         else:
             self.leave_out(f"{where}: track {track.id!r}: {track.features}: no such file")
@@ -134,16 +138,21 @@ class Recordings:
             InputError: A song cannot be analysed.
             RunError: The cache cannot be written to.
         """
-        wanted = {track.id: _identity(track.features) for track in self._tracks}
-        pack, known = self._open()
-        stale = [track for track in self._tracks if known.get(track.id) != wanted[track.id]]
+        pack, sources, stale = self._look()
         failed: set[str] = set()
         if stale or pack is None:
             try:
-                failed = self._analyse(stale)
-                if pack is None or len(failed) < len(stale):
-                    found = {name: identity for name, identity in wanted.items() if name not in failed}
-                    pack = self._pack(pack, known, found)
+                try:
+                    self.folder.mkdir(parents=True, exist_ok=True)
+                except OSError as error:
+                    raise RunError(f"{self.folder}: cannot be created: {error.strerror or error}") from error
+                with exclusive(self.folder):
+                    pack, sources, stale = self._look()  # what another process has done in the meantime
+                    if stale or pack is None:
+                        failed = self._analyse(stale)
+                        added = [track for track in stale if track.id not in failed]
+                        if added or pack is None:
+                            pack = self._pack(pack, sources, added)
             except RunError as error:
                 raise RunError(
                     f"{error}; name another folder with dataset.cache or the environment variable MUSICEMO_CACHE"
@@ -152,21 +161,46 @@ class Recordings:
             if track.id not in failed:
                 yield dataclasses.replace(track, features=pack[track.id])
 
-    def _open(self) -> tuple[Pack | None, Mapping[str, _Identity]]:
-        """Return the pack and what it was made of; nothing where it is absent or damaged."""
+    def _look(self) -> tuple[Pack | None, dict[str, Source], list[Track]]:
+        """Return the pack, the songs whose features it has undamaged, and the tracks whose features it has not."""
+        pack, sources = self._open()
+        if pack is None:
+            return None, {}, self._tracks
+
+        def renewed(track: Track) -> Source | None:
+            with contextlib.suppress(OSError):  # `extract` tells more about it
+                return sources[track.id].renewed(Path(str(track.features))) if track.id in sources else None
+            return None
+
+        damaged = set(pack.damaged(track.id for track in self._tracks if track.id in sources))
+        with ThreadPoolExecutor(cores()) as threads:  # hashing leaves other threads free to work
+            current = dict(
+                zip((track.id for track in self._tracks), threads.map(renewed, self._tracks), strict=True)
+            )
+        stale = [track for track in self._tracks if current[track.id] is None or track.id in damaged]
+        moved = {name: source for name, source in current.items() if source and source != sources[name]}
+        if moved:
+            sources |= moved
+            with contextlib.suppress(
+                RunError
+            ):  # in a cache that is read only, they are hashed again the next time
+                self._record(pack, sources)
+        gone = {track.id for track in stale}
+        return pack, {name: source for name, source in sources.items() if name not in gone}, stale
+
+    def _open(self) -> tuple[Pack | None, dict[str, Source]]:
+        """Return the pack and the songs that it was made of; nothing if either is missing, damaged or of another."""
         try:
             pack = Pack(self.folder / f"{self.sync}.pack")
-            known: dict[str, _Identity] = read_json(self.folder / f"{self.sync}.json")
-            return pack, {name: identity for name, identity in known.items() if name in pack}
-        except (InputError, OSError, ValueError, AttributeError):
+            index = read_json(self.folder / f"{self.sync}.json")
+            if index["pack"] != pack.fingerprint:  # the process that wrote them was killed in between
+                return None, {}
+            return pack, {name: Source.parse(value) for name, value in index["tracks"].items() if name in pack}
+        except (InputError, OSError, ValueError, AttributeError, TypeError, KeyError, RecursionError):
             return None, {}
 
     def _analyse(self, stale: Sequence[Track]) -> set[str]:
         """Write the feature files of some tracks; return those that cannot be analysed."""
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise RunError(f"{self.folder}: cannot be made: {error.strerror or error}") from error
         about = {"source": str(self._source), "recipe": dataclasses.asdict(self.recipe)}
         write_json(self.folder / "about.json", about)
         songs = {track.id: (Path(str(track.features)), self._file(track.id)) for track in stale}
@@ -192,19 +226,31 @@ class Recordings:
             self._warn("that cannot be analysed", messages)
         return set(failed)
 
-    def _pack(self, old: Pack | None, known: Mapping[str, _Identity], wanted: Mapping[str, _Identity]) -> Pack:
-        """Pack what is wanted, and keep what else was packed: another subset may want it."""
-        every = {**known, **wanted}
-        pack = Pack.build(self.folder / f"{self.sync}.pack", self._arrays(old, known, every))
-        write_json(self.folder / f"{self.sync}.json", every)
+    def _pack(self, old: Pack | None, kept: dict[str, Source], added: Sequence[Track]) -> Pack:
+        """Pack the tracks that are added, and keep what else was packed: another subset may want it."""
+        damaged = set(old.damaged(kept)) if old else set()
+        sources = {name: source for name, source in kept.items() if name not in damaged}
+
+        def arrays() -> Iterator[tuple[str, NDArray[np.float32]]]:
+            for name in [*sources]:
+                assert old is not None
+                yield name, old[name]
+            for track in added:
+                info, array = read_with_info(self._file(track.id), self.sync)
+                path = Path(str(track.features))
+                source = info.source.renewed(path) if info.source else None
+                if source is None or info.fingerprint != self.recipe.fingerprint:
+                    raise RunError(f"track {track.id!r}: {path} has changed while it was analysed; try again")
+                sources[track.id] = source
+                yield track.id, array
+
+        pack = Pack.build(self.folder / f"{self.sync}.pack", arrays())
+        self._record(pack, sources)
         return pack
 
-    def _arrays(
-        self, old: Pack | None, known: Mapping[str, _Identity], every: Mapping[str, _Identity]
-    ) -> Iterator[tuple[str, NDArray[np.float32]]]:
-        for name, identity in every.items():
-            packed = old is not None and known.get(name) == identity
-            yield name, old[name] if packed and old else read_array(self._file(name), self.sync)
+    def _record(self, pack: Pack, sources: Mapping[str, Source]) -> None:
+        tracks = {name: dataclasses.asdict(source) for name, source in sources.items()}
+        write_json(self.folder / f"{self.sync}.json", {"pack": pack.fingerprint, "tracks": tracks})
 
     def _file(self, name: str) -> Path:
         return self.folder / "songs" / f"{_safe(name)}.npz"
@@ -220,15 +266,13 @@ def _count(messages: Sequence[str]) -> str:
     return f"{len(messages)} track{'s' if len(messages) > 1 else ''}"
 
 
-def _identity(path: object) -> _Identity:
-    status = Path(str(path)).stat()
-    return [str(path), status.st_size, status.st_mtime_ns]
-
-
 def _safe(name: str) -> str:
     """Return a name that any file system takes: the track's id where it is one, else one like it and a hash."""
-    parts = name.split("/")
-    if len(name) <= 100 and name == name.lower() and all(re.fullmatch(r"[\w-][\w.-]*", part) for part in parts):
+    *folders, _ = parts = name.split("/")
+    plain = len(name) <= 100 and name == name.lower() and all(_PLAIN.fullmatch(part) for part in parts)
+    if plain and not any(
+        folder.endswith(".npz") for folder in folders
+    ):  # which may be the file of another track
         return name
     digest = hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest()[:8]
     return f"{re.sub(r'[^A-Za-z0-9_-]+', '_', name)[:60]}-{digest}"

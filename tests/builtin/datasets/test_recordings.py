@@ -1,7 +1,11 @@
 """The one mechanism behind every dataset of audio, through the table."""
 
 import json
+import os
+import shutil
+import time
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +15,9 @@ from musicemo_builtin.datasets import _recordings
 from musicemo_builtin.datasets.table import Table
 from songs import write_song, write_text
 
-from musicemo.audio import Recipe, analyse
+from musicemo.audio import Pack, Recipe, analyse
 from musicemo.errors import InputError, RunError
+from musicemo.files import exclusive
 
 SONGS = ("one", "Two", "rock/3")
 
@@ -78,7 +83,7 @@ def test_the_cache_is_named_after_what_is_in_it(folder):
     assert made.name.startswith("songs-")
     files = {path.relative_to(made).as_posix() for path in made.rglob("*") if path.is_file()}
     (two,) = (name for name in files if "Two-" in name)
-    assert files == {"about.json", "beat.pack", "beat.json", "songs/one.npz", "songs/rock/3.npz", two}
+    assert files == {".lock", "about.json", "beat.pack", "beat.json", "songs/one.npz", "songs/rock/3.npz", two}
     assert json.loads((made / "about.json").read_text())["source"] == str(folder / "songs.csv")
 
 
@@ -197,7 +202,7 @@ def test_what_is_for_audio_needs_audio(folder):
 def test_a_cache_that_cannot_be_written(folder):
     write_text(folder / "cache", "a file")
     with pytest.raises(
-        RunError, match=r"cannot be made.*dataset\.cache or the environment variable MUSICEMO_CACHE"
+        RunError, match=r"cannot be created.*dataset\.cache or the environment variable MUSICEMO_CACHE"
     ):
         list(table(folder).tracks())
 
@@ -212,13 +217,201 @@ def test_many_songs_are_analysed_by_several_processes(tmp_path, monkeypatch):
         assert len(list(table(tmp_path).tracks())) == 2
 
 
+def assert_right(tracks, folder, **recipe):
+    for track in tracks:
+        expected = analyse(folder / f"{track.id}.wav", Recipe(**recipe))
+        np.testing.assert_array_equal(track.features, expected.beat)
+
+
+@pytest.fixture
+def twins(tmp_path):
+    """Two folders whose songs have the same names, sizes and times, as from two archives, and a table of them."""
+    for number, root in enumerate(("clean", "remix")):
+        for index in range(3):
+            song = tmp_path / root / f"{index}.wav"
+            write_song(song, 10 * number + index)
+            os.utime(song, (1704067200, 1704067200))
+    write_text(tmp_path / "songs.csv", "id,song,energy\n0,0.wav,1\n1,1.wav,2\n2,2.wav,3\n")
+    return tmp_path
+
+
+def test_another_folder_gives_the_features_of_its_own_songs(twins):
+    for root in ("clean", "remix", "clean"):
+        assert_right(table(twins, root=twins / root).tracks(), twins / root)
+
+
+def test_a_link_that_points_elsewhere_gives_other_features(twins):
+    link = twins / "music"
+    for root in ("clean", "remix"):
+        link.unlink(missing_ok=True)
+        link.symlink_to(root)
+        assert_right(table(twins, root=link).tracks(), twins / root)
+
+
+def test_a_table_that_is_changed_gives_other_features(twins):
+    assert_right(table(twins, root=twins / "clean").tracks(), twins / "clean")
+    write_text(twins / "songs.csv", "id,song,energy\n0,1.wav,1\n1,0.wav,2\n2,2.wav,3\n")
+    first, second, third = table(twins, root=twins / "clean").tracks()
+    for track, name in ((first, 1), (second, 0), (third, 2)):
+        np.testing.assert_array_equal(track.features, analyse(twins / "clean" / f"{name}.wav").beat)
+
+
+def test_a_song_that_is_replaced_by_one_of_the_same_size_and_time(twins):
+    assert_right(table(twins, root=twins / "clean").tracks(), twins / "clean")
+    shutil.copy2(twins / "remix" / "1.wav", twins / "clean" / "1.wav")
+    assert_right(table(twins, root=twins / "clean").tracks(), twins / "clean")
+
+
+def test_the_same_songs_elsewhere_are_not_analysed_again(twins, analysed):
+    list(table(twins, root=twins / "clean").tracks())
+    (twins / "clean").rename(twins / "moved")
+    (pack,) = (twins / "cache" / "table").glob("*/beat.pack")
+    before = pack.stat().st_mtime_ns
+    assert_right(table(twins, root=twins / "moved").tracks(), twins / "moved")
+    assert len(analysed) == 3
+    assert pack.stat().st_mtime_ns == before
+    index = json.loads(pack.with_suffix(".json").read_text())
+    assert {entry["path"] for entry in index["tracks"].values()} == {
+        str((twins / "moved" / f"{index}.wav").resolve()) for index in range(3)
+    }
+
+
+def test_a_pack_whose_record_is_of_another_time_is_not_believed(twins, analysed):
+    """A process can be killed between the two."""
+    list(table(twins, root=twins / "clean").tracks())
+    (record,) = (twins / "cache" / "table").glob("*/beat.json")
+    old = record.read_text()
+    list(table(twins, root=twins / "remix").tracks())
+    record.write_text(old)
+    assert_right(table(twins, root=twins / "clean").tracks(), twins / "clean")
+
+
+@pytest.mark.parametrize("kept", ["songs", "pack"])
+def test_damaged_features_are_made_again(twins, kept):
+    """In a feature file, or in the pack; of tracks that are wanted, or of others in the pack."""
+    dataset = table(twins, root=twins / "clean")
+    list(dataset.tracks())
+    (folder,) = (twins / "cache" / "table").iterdir()
+    for name in ("songs/1.npz", "beat.pack"):
+        content = bytearray((folder / name).read_bytes())
+        content[len(content) // 2] ^= 1
+        (folder / name).write_bytes(content)
+    if kept == "songs":
+        (folder / "beat.pack").unlink()
+    assert_right(dataset.tracks(), twins / "clean")
+    Pack(folder / "beat.pack").verify()
+
+
+def test_damage_of_tracks_that_are_not_wanted_is_not_packed_again(twins):
+    list(table(twins, root=twins / "clean").tracks())
+    (folder,) = (twins / "cache" / "table").iterdir()
+    content = bytearray((folder / "beat.pack").read_bytes())
+    content[content.index(np.ascontiguousarray(Pack(folder / "beat.pack")["2"].T).tobytes())] ^= 1
+    (folder / "beat.pack").write_bytes(content)
+    write_text(twins / "songs.csv", "id,song,energy\n0,0.wav,1\n3,1.wav,2\n")
+    assert len(list(table(twins, root=twins / "clean").tracks())) == 2
+    pack = Pack(folder / "beat.pack")
+    pack.verify()
+    assert set(pack) == {"0", "1", "3"}
+
+
+def test_a_song_that_vanishes_is_that_songs_failure(twins):
+    dataset = table(twins, root=twins / "clean", on_error="skip")
+    list(dataset.tracks())
+    (twins / "clean" / "1.wav").unlink()
+    with pytest.warns(UserWarning, match=r"track '1': .*1\.wav: there is no such file"):
+        assert [track.id for track in dataset.tracks()] == ["0", "2"]
+
+
+def test_a_folder_whose_name_is_not_utf_8(twins):
+    folder = twins / os.fsdecode(b"M\xfcsik")
+    try:
+        (twins / "clean").rename(folder)
+    except OSError:
+        pytest.skip("this file system refuses such names")
+    shutil.move(twins / "songs.csv", folder)
+    for _ in range(2):
+        dataset = Table(
+            path=folder / "songs.csv", audio="song", cache=twins / "cache", regression={"energy": [0.0, 9.0]}
+        )
+        assert_right(dataset.tracks(), folder)
+
+
+def test_a_complete_cache_can_be_read_only(twins, monkeypatch):
+    list(table(twins, root=twins / "clean").tracks())
+
+    def refuse(path, write):
+        raise RunError(f"{path}: cannot be written: Read-only file system")
+
+    monkeypatch.setattr("musicemo.files.write_atomically", refuse)
+    (twins / "clean").rename(twins / "moved")
+    assert_right(table(twins, root=twins / "moved").tracks(), twins / "moved")
+
+
+def test_a_cache_that_another_process_fills_is_waited_for(twins, analysed):
+    dataset = table(twins, root=twins / "clean")
+    list(dataset.tracks())
+    (folder,) = (twins / "cache" / "table").iterdir()
+    shutil.copytree(folder, twins / "full")
+    for path in folder.glob("beat.*"):
+        path.unlink()
+    with warnings.catch_warnings(record=True) as caught, ThreadPoolExecutor(1) as threads:
+        warnings.simplefilter("always")
+        with exclusive(folder):
+            tracks = threads.submit(lambda: list(dataset.tracks()))
+            while not caught:
+                time.sleep(0.01)
+            for path in (twins / "full").glob("beat.*"):
+                shutil.copy2(path, folder)
+        assert_right(tracks.result(), twins / "clean")
+    assert str(caught[0].message) == f"{folder}: waiting for another process that works in this folder"
+    assert len(analysed) == 3
+
+
+def test_features_that_another_process_replaces_are_not_packed(twins, monkeypatch):
+    """Where a file system has no locks."""
+
+    def extract(sources, *args, **kwargs):
+        pairs = list(sources)
+        report = real(pairs, *args, **kwargs)
+        real([(twins / "remix" / song.name, target) for song, target in pairs], *args, **kwargs)
+        return report
+
+    real = _recordings.extract
+    monkeypatch.setattr(_recordings, "extract", extract)
+    with pytest.raises(RunError, match=r"track '0': .*clean/0\.wav has changed while it was analysed"):
+        list(table(twins, root=twins / "clean").tracks())
+    monkeypatch.undo()
+    assert_right(table(twins, root=twins / "clean").tracks(), twins / "clean")
+
+
 @pytest.mark.parametrize(
-    "name", ["../up", "a/../b", "", "/root", "con sole", "ü" * 200, "A", "a.npz/", ".x", "a//b"]
+    "name", ["../up", "a/../b", "", "/root", "con sole", "ü" * 200, "漢" * 90, "A", "a.npz/", ".x", "a//b"]
 )
 def test_names_of_files_stay_in_the_folder(name, tmp_path):
     path = (tmp_path / f"{_recordings._safe(name)}.npz").resolve()
     assert path.is_relative_to(tmp_path)
     assert len(path.name.encode()) < 255
+
+
+def test_names_of_files_are_distinct():
+    names = [
+        "a",
+        "A",
+        "é",
+        "e\u0301",
+        "a.npz",
+        "a.npz/b",
+        "a/b",
+        "a_b",
+        "漢",
+        "字",
+        os.fsdecode(b"\xe9"),
+        "x" * 300,
+        "x" * 301,
+    ]
+    assert len({_recordings._safe(name) for name in names}) == len(names)
+    assert not _recordings._safe("a.npz/b").startswith("a.npz/")  # the feature file of track a
 
 
 def test_feature_files_can_be_removed_once_they_are_packed(folder, analysed):
