@@ -99,7 +99,7 @@ def _search(source: str) -> Iterator[tuple[Path, Path]]:
     if _is_pattern(source):
         songs = _matches(path.parts)
         if not songs and "[" in source:
-            songs = _matches([part.replace("[", "[[]") for part in path.parts])
+            songs = _matches(path.parts, brackets=False)
         yield from songs
     elif os.path.isdir(source):
         songs = [
@@ -113,8 +113,13 @@ def _search(source: str) -> Iterator[tuple[Path, Path]]:
         yield path, Path(path.name)
 
 
-def _matches(parts: Sequence[str]) -> list[tuple[Path, Path]]:
-    """Return the files that the parts of a pattern match, each once, with the path from the first wildcard on."""
+def _matches(parts: Sequence[str], *, brackets: bool = True) -> list[tuple[Path, Path]]:
+    """Return the files that the parts of a pattern match, each once, with the path from the first wildcard on.
+
+    Args:
+        parts: The pattern.
+        brackets: Whether brackets are wildcards, too.
+    """
     root = ""
     for part in parts[:-1]:
         if _WILDCARD.search(part) and not os.path.lexists(os.path.join(root, part)):
@@ -122,7 +127,7 @@ def _matches(parts: Sequence[str]) -> list[tuple[Path, Path]]:
         root = os.path.join(root, part)
     places: dict[str, str] = {}
     songs: dict[str, str] = {}
-    for song in _expand("", parts):
+    for song in _expand("", parts, brackets):
         folder, name = os.path.split(song)
         place = places.setdefault(folder, os.path.realpath(folder))
         kept = songs.setdefault(os.path.join(place, name), song)
@@ -136,7 +141,7 @@ def _through_links(song: str, place: str) -> tuple[bool, str]:
     return os.path.abspath(os.path.dirname(song)) != place, song
 
 
-def _expand(place: str, parts: Sequence[str]) -> Iterator[str]:
+def _expand(place: str, parts: Sequence[str], brackets: bool) -> Iterator[str]:
     """Yield the files below a folder that the parts of a pattern match."""
     if not parts:
         if os.path.isfile(place):
@@ -146,14 +151,17 @@ def _expand(place: str, parts: Sequence[str]) -> Iterator[str]:
     path = os.path.join(place, part)
     if part == _ANY_FOLDERS:
         for folder, names in _folders(place or os.curdir):
-            yield from _expand(folder, rest) if rest else (os.path.join(folder, name) for name in names)
+            yield from (
+                _expand(folder, rest, brackets) if rest else (os.path.join(folder, name) for name in names)
+            )
     elif os.path.lexists(path) or not _WILDCARD.search(part):
-        yield from _expand(path, rest) if os.path.lexists(path) else ()
+        yield from _expand(path, rest, brackets) if os.path.lexists(path) else ()
     elif os.path.isdir(place or os.curdir):
         hidden = (".", _ARCHIVED) if part[0] in "*?[" else ()
+        wanted = part if brackets else part.replace("[", "[[]")
         for entry in _entries(place or os.curdir):
-            if not entry.name.startswith(hidden) and fnmatch.fnmatch(entry.name, part):
-                yield from _expand(os.path.join(place, entry.name), rest)
+            if not entry.name.startswith(hidden) and fnmatch.fnmatch(entry.name, wanted):
+                yield from _expand(os.path.join(place, entry.name), rest, brackets)
 
 
 def _folders(top: str) -> Iterator[tuple[str, list[str]]]:
