@@ -16,7 +16,7 @@ from musicemo.audio._files import (
     write_features,
 )
 from musicemo.audio._find import find_songs, songs_in
-from musicemo.audio._npy import ArrayHeader, array_header
+from musicemo.audio._npy import ArrayHeader, array_header, map_array
 from musicemo.audio._pack import Pack
 from musicemo.audio._recipe import Recipe
 
@@ -40,6 +40,7 @@ __all__ = [
     "failure_of",
     "find_songs",
     "load",
+    "map_array",
     "read_array",
     "read_features",
     "read_with_info",

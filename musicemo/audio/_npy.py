@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import ast
+import errno
+import io
 import math
+import mmap
 import os
 import re
 import stat
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
-__all__ = ["ArrayHeader", "array_header", "open_regular", "read_header"]
+__all__ = ["ArrayHeader", "array_header", "map_array", "open_regular", "read_header"]
 
 _MAGIC = b"\x93NUMPY"
 _PLAIN = re.compile(
@@ -27,7 +31,7 @@ _LONGEST = 10_000
 _PYTHON_2 = re.compile(r"(?<=\d)L\b")
 """The ending of some integers in the files of Python 2."""
 
-_NONBLOCK = getattr(os, "O_NONBLOCK", 0)
+_FLAGS = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,17 @@ class ArrayHeader:
         """Bytes of the values."""
         return math.prod(self.shape) * self.dtype.itemsize
 
+    def check(self, stored: int) -> None:
+        """Check that the values can be read from the `stored` bytes behind the header.
+
+        Raises:
+            ValueError: They are Python objects, which are never loaded, or bytes are missing.
+        """
+        if self.dtype.hasobject:
+            raise ValueError("it holds Python objects")
+        if stored < self.nbytes:
+            raise ValueError(f"it is cut off: {stored} of {self.nbytes} bytes are there")
+
 
 def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
     """Open a file to read; a pipe or a device, which could keep a reader waiting, is refused.
@@ -59,7 +74,7 @@ def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
         OSError: The file is missing or cannot be read.
         ValueError: It is not a regular file.
     """
-    file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | _NONBLOCK))  # noqa: SIM115
+    file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | _FLAGS))  # noqa: SIM115
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
         raise ValueError("it is not a regular file")
@@ -73,9 +88,39 @@ def array_header(path: str | os.PathLike[str]) -> tuple[ArrayHeader, int]:
         OSError: The file is missing or cannot be read.
         ValueError: The file is not in the format.
     """
-    with open_regular(path) as file:
-        header = read_header(file)
-        return header, os.fstat(file.fileno()).st_size - header.size
+    descriptor = os.open(path, os.O_RDONLY | _FLAGS)
+    try:
+        return _header(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def map_array(path: str | os.PathLike[str]) -> NDArray[Any]:
+    """Return the array of a `.npy` file, read-only; its values are read from the disk when they are touched.
+
+    Raises:
+        OSError: The file is missing or cannot be read.
+        ValueError: The file is not in the format, is cut off, or holds Python objects.
+    """
+    descriptor = os.open(path, os.O_RDONLY | _FLAGS)
+    try:
+        header, stored = _header(descriptor)
+        header.check(stored)
+        values = mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
+    finally:
+        os.close(descriptor)
+    order: Literal["F", "C"] = "F" if header.fortran else "C"
+    return np.ndarray(header.shape, header.dtype, values, header.size, order=order)
+
+
+def _header(descriptor: int) -> tuple[ArrayHeader, int]:
+    status = os.fstat(descriptor)
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if not stat.S_ISREG(status.st_mode):
+        raise ValueError("it is not a regular file")
+    header = read_header(io.BytesIO(os.read(descriptor, 12 + _LONGEST)))
+    return header, status.st_size - header.size
 
 
 def read_header(file: BinaryIO, *, plain: bool = False) -> ArrayHeader:

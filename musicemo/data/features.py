@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from musicemo.audio import array_header, map_array
 from musicemo.contracts import Track, check_orientation
 from musicemo.data.scaling import Scaling
 from musicemo.errors import InputError
@@ -87,6 +88,8 @@ class Features:
         array = _open(track)
         with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is told below
             features = np.ascontiguousarray(array[self._rows].T, dtype=np.float32)
+        if isinstance(track.features, Path) and not features.flags.owndata:
+            features = features.copy()  # a map that is kept would keep its file open
         if not np.isfinite(features).all():
             frame, chosen = (int(where) for where in np.argwhere(~np.isfinite(features))[0])
             row = range(*self._rows.indices(len(array)))[chosen]
@@ -116,7 +119,7 @@ def normalize_rows(rows: slice, tracks: Sequence[Track]) -> slice:
     if start < 0 or stop is None or stop < 0:
         if not tracks:
             return rows
-        shapes = [np.shape(_checked(track)) for track in tracks[:_SAMPLE]]
+        shapes = [_layout(track) for track in tracks[:_SAMPLE]]
         height = shapes[0][0]
         if start < -height:
             raise InputError(f"{_where(tracks[0])}: has {height} rows; the dataset's rows are {rows!r}")
@@ -159,30 +162,48 @@ def _open(track: Track) -> NDArray[np.floating]:
     if not isinstance(track.features, Path):
         return track.features
     try:
-        array: NDArray[np.floating] = np.lib.format.open_memmap(track.features, mode="r")  # never unpickles
-    except FileNotFoundError as error:
-        raise InputError(f"{_where(track)}: there is no such file") from error
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"{_where(track)}: cannot be read as a plain .npy array: {error}") from error
-    return array
+        return map_array(track.features)
+    except (OSError, ValueError) as error:
+        raise _unreadable(track, error) from error
 
 
-def _checked(track: Track) -> NDArray[np.floating]:
-    array = _open(track)
-    if not isinstance(array, np.ndarray) or array.ndim != 2 or array.dtype.kind != "f":
-        found = f"{array.dtype} {list(array.shape)}" if isinstance(array, np.ndarray) else "no array"
-        raise InputError(f"{_where(track)}: must be a floating-point array [rows, frames], not {found}")
-    return array
+def _unreadable(track: Track, error: OSError | ValueError) -> InputError:
+    if isinstance(error, FileNotFoundError):
+        return InputError(f"{_where(track)}: there is no such file")
+    return InputError(f"{_where(track)}: cannot be read as a plain .npy array: {error}")
+
+
+def _layout(track: Track) -> tuple[int, int]:
+    """Return the shape of a track's array; of a file, only the header is read."""
+    array = track.features
+    if isinstance(array, Path):
+        try:
+            header, stored = array_header(array)
+            header.check(stored)
+        except (OSError, ValueError) as error:
+            raise _unreadable(track, error) from error
+        shape, dtype = header.shape, header.dtype
+    elif isinstance(array, np.ndarray):
+        shape, dtype = array.shape, array.dtype
+    else:
+        raise InputError(
+            f"{_where(track)}: must be a floating-point array [rows, frames], not {type(array).__name__}"
+        )
+    if len(shape) != 2 or dtype.kind != "f":
+        raise InputError(
+            f"{_where(track)}: must be a floating-point array [rows, frames], not {dtype} {list(shape)}"
+        )
+    return shape[0], shape[1]
 
 
 def _shape(track: Track, rows: slice) -> tuple[int, int]:
-    """Return an array's shape from the header alone."""
-    array = _checked(track)
-    if array.shape[1] == 0 or rows.stop > array.shape[0]:
+    """Return an array's shape if it has the rows and a frame."""
+    height, frames = _layout(track)
+    if frames == 0 or rows.stop > height:
         raise InputError(
-            f"{_where(track)}: has shape {list(array.shape)}, which lacks rows {rows_text(rows)} or has no frame"
+            f"{_where(track)}: has shape {[height, frames]}, which lacks rows {rows_text(rows)} or has no frame"
         )
-    return array.shape[0], array.shape[1]
+    return height, frames
 
 
 def _check_heights(tracks: Sequence[Track], shapes: Sequence[tuple[int, int]]) -> None:

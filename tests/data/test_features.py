@@ -1,9 +1,11 @@
 import gc
+import mmap
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from musicemo.audio import map_array
 from musicemo.contracts import Track
 from musicemo.data import Features, fit_scaling, normalize_rows
 from musicemo.errors import InputError
@@ -89,18 +91,33 @@ def test_scaling_reaches_what_is_read_before_and_after(on_disk):
 
 def test_files_are_memory_mapped(on_disk, monkeypatch):
     opened = []
-    real = np.lib.format.open_memmap
 
-    def watch(path, mode):
-        opened.append(real(path, mode=mode))
+    def watch(path):
+        opened.append(map_array(path))
         return opened[-1]
 
-    monkeypatch.setattr(np.lib.format, "open_memmap", watch)
+    monkeypatch.setattr("musicemo.data.features.map_array", watch)
     features = Features(on_disk(arrays()), slice(0, 2), "disk")
+    assert not opened, "the headers are enough for the shapes"
     list(features.select([0, 1, 0]))
-    assert len(opened) == 4 + 3, "a header each, then a read each time"
-    assert all(isinstance(array, np.memmap) and array.mode == "r" for array in opened)
-    assert not isinstance(features[0], np.memmap)
+    assert len(opened) == 3
+    assert not any(array.flags.writeable for array in opened)
+    assert all(isinstance(array.base, mmap.mmap) for array in opened)
+    assert features[0].flags.owndata
+
+
+def test_no_file_stays_open(tmp_path):
+    """A track of one frame could be used as it lies in the file."""
+    if not Path("/proc/self/fd").exists():
+        pytest.skip("this system does not tell which files are open")
+    tracks = []
+    for index in range(20):
+        np.save(tmp_path / f"{index}.npy", np.ones((3, 1), np.float32))
+        tracks.append(Track(str(index), tmp_path / f"{index}.npy", {}))
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    features = Features(tracks, ALL, "memory")
+    assert len(list(features.select(range(20)))) == 20
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before
 
 
 def test_memory_is_read_once(on_disk, tmp_path):

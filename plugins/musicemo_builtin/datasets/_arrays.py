@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
-from typing import BinaryIO
 
-import numpy as np
-
+from musicemo.audio import array_header
 from musicemo.errors import InputError
 
 __all__ = ["FUSED_ROWS", "array_shape"]
@@ -30,16 +27,15 @@ def array_shape(path: Path, rows: int | None = None) -> tuple[int, int]:
             floating-point, not two-dimensional, empty, or of another number of rows.
     """
     try:
-        with path.open("rb") as file:
-            shape, dtype = _header(file)
-            stored = path.stat().st_size - file.tell()
+        header, stored = array_header(path)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
     except ValueError as error:
-        raise InputError(f"{path}: not a readable .npy file ({_first_line(error)})") from None
+        raise InputError(f"{path}: not a readable .npy file ({error})") from None
 
+    shape, dtype = header.shape, header.dtype
     if dtype.hasobject:
         raise InputError(
             f"{path}: holds pickled Python objects, which are never loaded because loading them can run any "
@@ -60,21 +56,6 @@ def array_shape(path: Path, rows: int | None = None) -> tuple[int, int]:
         raise InputError(f"{path}: has shape {list(shape)}, expected {wanted}{hint}")
     if 0 in shape:
         raise InputError(f"{path}: is empty, with shape {list(shape)}")
-    if stored < math.prod(shape) * dtype.itemsize:
-        raise InputError(f"{path}: is cut off, {stored} of {math.prod(shape) * dtype.itemsize} bytes are there")
+    if stored < header.nbytes:
+        raise InputError(f"{path}: is cut off, {stored} of {header.nbytes} bytes are there")
     return shape[0], shape[1]
-
-
-def _header(file: BinaryIO) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
-    version = np.lib.format.read_magic(file)
-    if version == (1, 0):
-        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
-    elif version == (2, 0):
-        shape, _, dtype = np.lib.format.read_array_header_2_0(file)
-    else:
-        raise ValueError(f"format version {version[0]}.{version[1]}, expected 1.0 or 2.0")
-    return shape, dtype
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
