@@ -88,7 +88,7 @@ def estimate(value: float, sources: Sequence[Source], confidence: float) -> Esti
         sources: independent of one another.
         confidence: of the interval.
     """
-    from scipy import stats
+    from scipy import special
 
     variance = sum(source.variance for source in sources)
     if not (math.isfinite(value) and math.isfinite(variance)):
@@ -100,8 +100,13 @@ def estimate(value: float, sources: Sequence[Source], confidence: float) -> Esti
     freedom = 1 / sum((source.estimated / variance) ** 2 / source.freedom for source in present)
     freedom = max(freedom, min(source.freedom for source in present))
     error = math.sqrt(variance)
-    reach = float(stats.t.isf((1 - confidence) / 2, freedom)) * error
-    return Estimate(value, value - reach, value + reach, float(2 * stats.t.sf(abs(value) / error, freedom)))
+    statistic = abs(value) / error
+    if math.isinf(freedom):
+        quantile, tail = special.ndtri((1 + confidence) / 2), special.ndtr(-statistic)
+    else:
+        quantile, tail = -special.stdtrit(freedom, (1 - confidence) / 2), special.stdtr(freedom, -statistic)
+    reach = float(quantile) * error
+    return Estimate(value, value - reach, value + reach, float(2 * tail))
 
 
 def holm(values: Sequence[float]) -> list[float]:

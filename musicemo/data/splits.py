@@ -13,15 +13,6 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
-from sklearn.model_selection import (
-    GroupKFold,
-    GroupShuffleSplit,
-    KFold,
-    ShuffleSplit,
-    StratifiedGroupKFold,
-    StratifiedKFold,
-    StratifiedShuffleSplit,
-)
 
 from musicemo.errors import InputError
 from musicemo.settings import Settings
@@ -172,6 +163,8 @@ def _official(official: Sequence[str | None], ids: Sequence[str]) -> tuple[Indic
 def _fold(
     settings: SplitSettings, tracks: Indices, strata: Indices, groups: Indices, fold: int | None
 ) -> tuple[Indices, Indices]:
+    from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
+
     folds, seed = settings.folds, settings.seed
     largest = int(np.bincount(strata).max()) if len(strata) else 0
     if settings.grouped:
@@ -208,10 +201,14 @@ def _cut(
     noun = "groups" if grouped else "tracks"
     if not 0 < math.ceil(pieces * share) < pieces:
         raise InputError(f"{pieces} {noun} are too few to take a {part} share of {share:.0%} from")
+    random = np.random.RandomState(settings.seed)  # the draws of scikit-learn
     if grouped:
-        splitter = GroupShuffleSplit(1, test_size=share, random_state=settings.seed)
+        _, codes = np.unique(groups[tracks], return_inverse=True)
+        _, drawn = _shuffle(pieces, share, random)
+        inside = np.isin(codes, drawn)
+        rest, cut = np.flatnonzero(~inside), np.flatnonzero(inside)
     elif settings.method == "random":
-        splitter = ShuffleSplit(1, test_size=share, random_state=settings.seed)
+        rest, cut = _shuffle(pieces, share, random)
     else:
         sizes = np.bincount(strata[tracks])
         if sizes[_MISSING] == 1:  # alone it cannot stand on both sides
@@ -225,9 +222,49 @@ def _cut(
                 f"{len(present)} strata, the smallest of {present.min()}; merge or drop rare classes, use "
                 'fewer bins, or choose method = "random"'
             )
-        splitter = StratifiedShuffleSplit(1, test_size=share, random_state=settings.seed)
-    rest, cut = next(splitter.split(tracks, strata[tracks], groups[tracks] if grouped else None))
+        rest, cut = _shuffle_strata(strata[tracks], share, random)
     return tracks[rest], tracks[cut]
+
+
+def _shuffle(count: int, share: float, random: np.random.RandomState) -> tuple[Indices, Indices]:
+    """Return a random order of `count` pieces, cut before its share, as `sklearn.model_selection.ShuffleSplit` does.
+
+    This and `_shuffle_strata` are written here, since every run needs them and scikit-learn takes a second to import.
+    """
+    order = random.permutation(count)
+    size = math.ceil(count * share)
+    return order[size:], order[:size]
+
+
+def _shuffle_strata(strata: Indices, share: float, random: np.random.RandomState) -> tuple[Indices, Indices]:
+    """Return places outside and inside a share of each stratum, as `sklearn.model_selection.StratifiedShuffleSplit`."""
+    _, codes, counts = np.unique(strata, return_inverse=True, return_counts=True)
+    size = math.ceil(len(strata) * share)
+    outside = _allot(counts, len(strata) - size, random)
+    inside = _allot(counts - outside, size, random)
+    members = np.split(np.argsort(codes, kind="stable"), np.cumsum(counts)[:-1])
+    rest, cut = [], []
+    for some, first, second in zip(members, outside, inside, strict=True):
+        order = some[random.permutation(len(some))]
+        rest.append(order[:first])
+        cut.append(order[first : first + second])
+    return random.permutation(np.concatenate(rest)), random.permutation(np.concatenate(cut))
+
+
+def _allot(counts: Indices, total: int, random: np.random.RandomState) -> Indices:
+    """Return how many of each stratum make up a total in equal shares; the largest remainders are rounded up."""
+    exact = counts / counts.sum() * total
+    allotted = np.floor(exact)
+    missing = int(total - allotted.sum())
+    remainders = exact - allotted
+    for remainder in np.unique(remainders)[::-1]:
+        if missing == 0:
+            break
+        equal = np.flatnonzero(remainders == remainder)
+        raised = random.choice(equal, size=min(len(equal), missing), replace=False)
+        allotted[raised] += 1
+        missing -= len(raised)
+    return allotted.astype(np.intp)
 
 
 def strata(values: NDArray[np.float64], *, regression: bool, bins: int) -> Indices:

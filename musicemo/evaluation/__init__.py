@@ -12,6 +12,7 @@ from musicemo.evaluation.metrics import (
     TITLES,
     bounds,
     higher_is_better,
+    ranks,
 )
 from musicemo.evaluation.reliability import Reliability, rating_reliability
 
@@ -33,6 +34,7 @@ __all__ = [
     "fit_calibration",
     "group_means",
     "higher_is_better",
+    "ranks",
     "rating_reliability",
     "task_chart",
     "task_figure",

@@ -1,9 +1,11 @@
-"""Metrics over a whole part, from scipy and scikit-learn."""
+"""Metrics over a whole part, in numpy.
+
+The values are those of scipy and scikit-learn, which take a second of every command to import.
+"""
 
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +21,7 @@ __all__ = [
     "classification",
     "higher_is_better",
     "of_confusion",
+    "ranks",
     "regression",
 ]
 
@@ -66,43 +69,60 @@ def regression(prediction: Floats, target: Floats) -> dict[str, Floats]:
     A constant prediction ranks nothing: its correlations are 0. With a constant target, or fewer than two
     tracks, correlations and R squared are not defined: NaN. A prediction that is not finite leaves none defined.
     """
-    from scipy import stats
-    from sklearn import metrics
-
     *shape, count = target.shape
     if count == 0:
         return {name: np.full(shape, np.nan) for name in REGRESSION}
-    known = np.isfinite(prediction)
-    prediction = np.where(known.all(axis=-1, keepdims=True), prediction, 0.0)
-    columns: dict[str, Any] = {
-        "y_true": target.reshape(-1, count).T,
-        "y_pred": prediction.reshape(-1, count).T,
-        "multioutput": "raw_values",
-    }
-    defined = np.ptp(target, axis=-1) > 0
+    known = np.isfinite(prediction).all(axis=-1)
+    prediction = np.where(known[..., None], prediction, 0.0)
+    defined = known & (np.ptp(target, axis=-1) > 0)
     spread = np.ptp(prediction, axis=-1) > 0
-    distance = (prediction.mean(axis=-1) - target.mean(axis=-1)) ** 2
-    covariance = ((prediction - prediction.mean(axis=-1, keepdims=True)) * target).mean(axis=-1)
+    centered = prediction - prediction.mean(axis=-1, keepdims=True)
+    deviations = target - target.mean(axis=-1, keepdims=True)
+    error = prediction - target
 
     def correlation(first: Floats, second: Floats) -> Floats:
-        found = stats.pearsonr(first, second, axis=-1).statistic if count > 1 else np.nan
-        return np.where(defined, np.where(spread, found, 0.0), np.nan)
+        return np.where(defined, np.where(spread, _pearson(first, second), 0.0), np.nan)
 
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")  # of constant input, which `defined` and `spread` answer
-        found = {
-            "spearman": correlation(stats.rankdata(prediction, axis=-1), stats.rankdata(target, axis=-1)),
+    with np.errstate(all="ignore"):  # of what is not defined, which becomes NaN
+        squared = (error**2).mean(axis=-1)
+        variances = (centered**2).mean(axis=-1) + (deviations**2).mean(axis=-1)
+        ccc = 2 * (centered * deviations).mean(axis=-1) / (variances + error.mean(axis=-1) ** 2)
+        r2 = 1 - (error**2).sum(axis=-1) / (deviations**2).sum(axis=-1)
+        return {
+            "spearman": correlation(ranks(prediction), ranks(target)),
             "pearson": correlation(prediction, target),
-            "ccc": np.where(
-                defined, 2 * covariance / (prediction.var(axis=-1) + target.var(axis=-1) + distance), np.nan
-            ),
-            "r2": np.where(
-                defined, metrics.r2_score(**columns).reshape(shape) if count > 1 else np.nan, np.nan
-            ),
-            "rmse": metrics.root_mean_squared_error(**columns).reshape(shape),
-            "mae": metrics.mean_absolute_error(**columns).reshape(shape),
+            "ccc": np.where(defined, ccc, np.nan),
+            "r2": np.where(defined, r2, np.nan),
+            "rmse": np.where(known, np.sqrt(squared), np.nan),
+            "mae": np.where(known, np.abs(error).mean(axis=-1), np.nan),
         }
-    return {name: np.where(known.all(axis=-1), value, np.nan) for name, value in found.items()}
+
+
+def ranks(values: NDArray[Any]) -> Floats:
+    """Return the ranks over the last axis, from 1; equal values share the mean of theirs."""
+    order = np.argsort(values, axis=-1, kind="stable")
+    ordered = np.take_along_axis(values, order, axis=-1)
+    places = np.arange(values.shape[-1])
+    differs = ordered[..., 1:] != ordered[..., :-1]
+    edge = np.ones((*values.shape[:-1], 1), dtype=bool)
+    first = np.maximum.accumulate(np.where(np.concatenate([edge, differs], axis=-1), places, 0), axis=-1)
+    ends = np.where(np.concatenate([differs, edge], axis=-1), places, places[-1:])
+    last = np.flip(np.minimum.accumulate(np.flip(ends, axis=-1), axis=-1), axis=-1)
+    found = np.empty(values.shape)
+    np.put_along_axis(found, order, (first + last) / 2 + 1, axis=-1)
+    return found
+
+
+def _pearson(first: Floats, second: Floats) -> Floats:
+    """Return Pearson's r over the last axis. Deviations are scaled before they are squared, so that none overflows."""
+
+    def normalized(values: Floats) -> Floats:
+        deviations = values - values.mean(axis=-1, keepdims=True)
+        scaled = deviations / np.abs(deviations).max(axis=-1, keepdims=True)
+        return np.asarray(scaled / np.sqrt((scaled**2).sum(axis=-1, keepdims=True)))
+
+    r = np.clip((normalized(first) * normalized(second)).sum(axis=-1), -1.0, 1.0)
+    return np.round(r) if first.shape[-1] == 2 else r
 
 
 def classification(prediction: Indices, target: Indices, classes: Sequence[str]) -> dict[str, Any]:
@@ -111,28 +131,27 @@ def classification(prediction: Indices, target: Indices, classes: Sequence[str])
     Macro F1 is the mean over the classes that occur among the targets or the predictions. Both arrays are
     class indices `[n]`; the confusion matrix has a row per true class and a column per predicted one.
     """
-    from sklearn import metrics
-
     if not len(target):
         return dict.fromkeys(CLASSIFICATION, np.nan)
-    every = range(len(classes))
-    scores = metrics.precision_recall_fscore_support(target, prediction, labels=every, zero_division=0)
+    count = len(classes)
+    confusion = np.bincount(target * count + prediction, minlength=count**2).reshape(count, count)
+    hits, support, predicted = np.diagonal(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
+    precision, recall = hits / np.maximum(predicted, 1), hits / np.maximum(support, 1)
+    f1 = 2 * hits / np.maximum(support + predicted, 1)
     return {
-        "accuracy": float(metrics.accuracy_score(target, prediction)),
-        "macro_f1": float(metrics.f1_score(target, prediction, average="macro", zero_division=0)),
-        "weighted_f1": float(metrics.f1_score(target, prediction, average="weighted", zero_division=0)),
+        **{name: float(value) for name, value in of_confusion(confusion).items()},
         "per_class": {
             name: {"precision": float(p), "recall": float(r), "f1": float(f), "support": int(s)}
-            for name, p, r, f, s in zip(classes, *scores, strict=True)
+            for name, p, r, f, s in zip(classes, precision, recall, f1, support, strict=True)
         },
-        "confusion_matrix": metrics.confusion_matrix(target, prediction, labels=every).tolist(),
+        "confusion_matrix": confusion.tolist(),
     }
 
 
 def of_confusion(confusion: NDArray[Any]) -> dict[str, Floats]:
     """Return accuracy, macro and weighted F1 of many confusion matrices `[..., true, predicted]` at once.
 
-    The same numbers as `classification`, for resampling, where scikit-learn would be called a thousand times.
+    The values of `classification`, which calls it; resampling does so for a thousand matrices.
     """
     support, predicted = confusion.sum(axis=-1), confusion.sum(axis=-2)
     hits = np.diagonal(confusion, axis1=-2, axis2=-1)

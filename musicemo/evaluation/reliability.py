@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from musicemo.evaluation.evaluation import finite
 from musicemo.evaluation.intervals import EvaluationSettings, percentile_intervals
+from musicemo.evaluation.metrics import ranks
 from musicemo.evaluation.resampling import draw_counts
 
 __all__ = ["Reliability", "rating_reliability"]
@@ -79,14 +80,12 @@ def rating_reliability(
         settings: resamples and confidence of the intervals.
         seed: of the halves.
     """
-    from scipy import stats
-
     several = [given for given in ratings if len(given) > 1]
     if len(several) < _FEWEST:
         return None
     first, second = _halves(several, seed)
     values = {
-        "spearman": _spearman_brown(stats.rankdata(first, axis=1), stats.rankdata(second, axis=1), settings),
+        "spearman": _spearman_brown(ranks(first), ranks(second), settings),
         "pearson": _spearman_brown(first, second, settings),
     }
     counts = [len(given) for given in several]

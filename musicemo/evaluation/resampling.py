@@ -93,7 +93,7 @@ class RegressionResampler:
                 varied[place, rows] = _largest(values, some) > -_largest(-values, some)
                 variances[place, rows] = np.where(varied[place, rows], _covariance(values, values, some), 0.0)
         if (rows := cancelled.any(axis=0)).any():
-            covariance[rows] = _covariance(*self._values, counts[rows])
+            covariance[rows] = _covariance(self._values[0], self._values[1], counts[rows])
         pearson = np.where(varied[0], covariance / np.sqrt(variances[0] * variances[1]), 0.0)
         ccc = 2 * covariance / (variances[0] + variances[1] + means[5] ** 2)
         of_targets = {"pearson": pearson, "ccc": ccc, "r2": 1 - means[6] / variances[1]}

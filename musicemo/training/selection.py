@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from musicemo.data import Task
-from musicemo.evaluation import CLASSIFICATION, REGRESSION, Evaluation, finite
+from musicemo.evaluation import CLASSIFICATION, REGRESSION, Evaluation, finite, ranks
 from musicemo.training.objective import Objective
 
 if TYPE_CHECKING:
@@ -39,15 +39,13 @@ def mean_ranks(history: History, tasks: Sequence[str]) -> list[float]:
     The lowest loss has rank 1; equal ones share the mean of their ranks; one that is not finite is the highest.
     Tasks without a label in the validation part are left out; NaN where that are all.
     """
-    from scipy.stats import rankdata
-
     losses = np.array([[_loss(record, task) for record in history] for task in tasks])
     known = np.isfinite(losses).any(axis=1)
     if not known.any():
         return [math.nan] * len(history)
-    ranks = rankdata(np.where(np.isfinite(losses), losses, np.inf)[known], axis=1)
-    found: list[float] = ranks.mean(axis=0).tolist()
-    return found
+    by_task = ranks(np.where(np.isfinite(losses), losses, np.inf)[known])
+    means: list[float] = by_task.mean(axis=0).tolist()
+    return means
 
 
 @torch.no_grad()

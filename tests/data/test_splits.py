@@ -292,7 +292,7 @@ def test_a_group_that_is_more_than_its_share_leaves_no_fold_empty():
 
 def test_an_empty_fold_is_an_error(monkeypatch):
     monkeypatch.setattr(
-        "musicemo.data.splits.StratifiedGroupKFold.split",
+        "sklearn.model_selection.StratifiedGroupKFold.split",
         lambda self, x, y, groups: [(np.arange(4), np.arange(0))] * 2,
     )
     with pytest.raises(InputError, match="fold 1 of 2 is empty: the groups are too few or too unequal"):
@@ -342,3 +342,29 @@ def test_the_hash_is_frozen():
     )
     assert split.hashes["train"] == "3554d2b8a1e34099053865de8576d1460b807430ec8c6b85315c9607ba93d308"
     assert split.to_json() == {"hash": split.hashes, "train": ["b", "a"], "val": ["ü"], "test": ["d"]}
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2**32 - 1])
+@pytest.mark.parametrize("count", [10, 57, 400])
+@pytest.mark.parametrize("share", [0.1, 0.25, 0.5])
+def test_cuts_are_those_of_scikit_learn(seed, count, share):
+    """Splits are made without it, and those of recorded runs must come out again."""
+    from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit, StratifiedShuffleSplit
+
+    random = np.random.default_rng([seed, count])
+    strata = random.permutation(np.arange(count) % 4 * (np.arange(count) % 3 > 0) + 1)
+    groups = random.integers(5 + count // 9, size=count)
+    splitters = {
+        "random": ShuffleSplit,
+        "stratified": StratifiedShuffleSplit,
+        "grouped": GroupShuffleSplit,
+    }
+    for method, splitter in splitters.items():
+        settings = SplitSettings(method=method, test=share, validation=0, seed=seed)
+        split = make_split(
+            settings, [str(i) for i in range(count)], strata, [f"{g:03d}" for g in groups], [None] * count
+        )
+        labels = groups if method == "grouped" else None
+        rest, cut = next(splitter(1, test_size=share, random_state=seed).split(strata, strata, labels))
+        assert split.parts["train"].tolist() == sorted(rest), method
+        assert split.parts["test"].tolist() == sorted(cut), method

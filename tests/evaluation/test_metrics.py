@@ -13,6 +13,7 @@ from musicemo.evaluation.metrics import (
     classification,
     higher_is_better,
     of_confusion,
+    ranks,
     regression,
 )
 
@@ -49,6 +50,22 @@ def test_regression_equals_scipy_and_scikit_learn(count, ties, seed):
     for name, value in reference(prediction, target).items():
         assert found[name].shape == ()
         assert found[name] == pytest.approx(value, abs=1e-12), name
+
+
+@pytest.mark.parametrize("count", [1, 2, 30])
+def test_ranks_equal_scipys(count):
+    values = np.random.default_rng(count).normal(size=(3, 2, count)).round(1)
+    values[0, 0, 0] = np.inf
+    values[1] = 0.3
+    np.testing.assert_array_equal(ranks(values), stats.rankdata(values, axis=-1))
+    np.testing.assert_array_equal(ranks(values[0, 1]), stats.rankdata(values[0, 1]))
+
+
+@pytest.mark.parametrize("factor", [1e-200, 1e200])
+def test_a_correlation_does_not_depend_on_the_unit(factor):
+    prediction, target = ratings(30)
+    expected = regression(prediction, target)["pearson"]
+    assert regression(factor * prediction, target)["pearson"] == pytest.approx(float(expected))
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 50])
