@@ -264,7 +264,7 @@ def _allot(counts: Indices, total: int, random: np.random.RandomState) -> Indice
         raised = random.choice(equal, size=min(len(equal), missing), replace=False)
         allotted[raised] += 1
         missing -= len(raised)
-    return allotted.astype(np.intp)
+    return np.asarray(allotted, dtype=np.intp)
 
 
 def strata(values: NDArray[np.float64], *, regression: bool, bins: int) -> Indices:

@@ -72,7 +72,7 @@ def regression(prediction: Floats, target: Floats) -> dict[str, Floats]:
     *shape, count = target.shape
     if count == 0:
         return {name: np.full(shape, np.nan) for name in REGRESSION}
-    known = np.isfinite(prediction).all(axis=-1)
+    known = np.asarray(np.isfinite(prediction).all(axis=-1))
     prediction = np.where(known[..., None], prediction, 0.0)
     defined = known & (np.ptp(target, axis=-1) > 0)
     spread = np.ptp(prediction, axis=-1) > 0
@@ -122,7 +122,7 @@ def _pearson(first: Floats, second: Floats) -> Floats:
         return np.asarray(scaled / np.sqrt((scaled**2).sum(axis=-1, keepdims=True)))
 
     r = np.clip((normalized(first) * normalized(second)).sum(axis=-1), -1.0, 1.0)
-    return np.round(r) if first.shape[-1] == 2 else r
+    return np.asarray(np.round(r) if first.shape[-1] == 2 else r)
 
 
 def classification(prediction: Indices, target: Indices, classes: Sequence[str]) -> dict[str, Any]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import inspect
 import math
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -23,6 +25,8 @@ from musicemo.training.settings import (
 )
 
 __all__ = ["Schedule", "choose_device", "make_optimizer", "trainable", "use_threads"]
+
+_Optimizer = TypeVar("_Optimizer", bound=torch.optim.Optimizer)
 
 
 def choose_device(name: str) -> torch.device:
@@ -66,8 +70,9 @@ def make_optimizer(
     groups: list[dict[str, Any]] = [{"params": trainable(network)}]
     if own := trainable(weighting):
         groups.append({"params": own, "weight_decay": 0.0})
+    optimizer: torch.optim.Optimizer
     if isinstance(settings, SGD):
-        return torch.optim.SGD(
+        optimizer = _eager(torch.optim.SGD)(
             groups,
             settings.lr,
             momentum=settings.momentum,
@@ -75,8 +80,32 @@ def make_optimizer(
             weight_decay=settings.weight_decay,
             fused=True,
         )
-    kind = torch.optim.AdamW if isinstance(settings, AdamW) else torch.optim.Adam
-    return kind(groups, settings.lr, betas=settings.betas, weight_decay=settings.weight_decay, fused=True)
+    else:
+        kind = torch.optim.AdamW if isinstance(settings, AdamW) else torch.optim.Adam
+        optimizer = _eager(kind)(
+            groups, settings.lr, betas=settings.betas, weight_decay=settings.weight_decay, fused=True
+        )
+    return optimizer
+
+
+@functools.cache
+def _eager(kind: type[_Optimizer]) -> type[_Optimizer]:
+    """Return a subclass of an optimizer whose methods do not import torch's compiler.
+
+    torch marks these methods for `torch.compile`, and the marks import `torch._dynamo`, `sympy` and 1,500 other
+    modules: more than a second of every run. `inspect.unwrap` gives the methods without their marks. Hooks of a step
+    stay.
+    """
+
+    def step(self: _Optimizer, closure: Callable[[], float] | None = None) -> float | None:
+        with torch.no_grad():
+            result: float | None = inspect.unwrap(kind.step)(self, closure)
+            return result
+
+    names = ("add_param_group", "load_state_dict", "state_dict", "zero_grad")
+    methods = {name: inspect.unwrap(getattr(kind, name)) for name in names}
+    subclass: type[_Optimizer] = type(kind.__name__, (kind,), {**methods, "step": step})
+    return subclass
 
 
 class Schedule:

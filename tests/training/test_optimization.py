@@ -1,4 +1,6 @@
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -49,6 +51,53 @@ def test_an_optimizer_steps_as_torchs_own(table, reference):
     ours, theirs = network(), network()
     optimizer = make_optimizer(settings(optimizer=table).optimizer, ours, nn.Module())
     assert torch.equal(step(ours, optimizer), step(theirs, reference(theirs.parameters())))
+
+
+@pytest.mark.parametrize("table", [ADAM, ADAMW, SGD])
+def test_an_optimizer_is_torchs_own_to_hooks_and_states(table):
+    net = network()
+    optimizer = make_optimizer(settings(optimizer=table).optimizer, net, nn.Module())
+    theirs = getattr(torch.optim, {"adam": "Adam", "adamw": "AdamW", "sgd": "SGD"}[table["type"]])
+    assert isinstance(optimizer, theirs)
+    assert type(optimizer).__name__ == theirs.__name__
+    steps = []
+    optimizer.register_step_pre_hook(lambda *_: steps.append("before"))
+    optimizer.register_step_post_hook(lambda *_: steps.append("after"))
+    step(net, optimizer, times=2)
+    assert steps == ["before", "after"] * 2
+    other = theirs(net.parameters(), lr=1.0)
+    other.load_state_dict(optimizer.state_dict())
+    assert other.param_groups[0]["lr"] == optimizer.param_groups[0]["lr"]
+    assert all(
+        torch.equal(value, other.state[parameter][name])
+        for parameter, state in optimizer.state.items()
+        for name, value in state.items()
+        if isinstance(value, torch.Tensor)
+    )
+
+
+def test_a_step_does_not_import_the_compiler():
+    code = """if True:
+        import sys, torch
+        from torch import nn
+        from musicemo import registry
+        from musicemo.training import TrainingSettings
+        from musicemo.training.optimization import Schedule, make_optimizer
+        before = set(sys.modules)
+        settings = registry.validate(TrainingSettings, {"schedule": {"type": "cosine"}})
+        net = nn.Linear(2, 1)
+        optimizer = make_optimizer(settings.optimizer, net, nn.Module())
+        schedule = Schedule(settings.schedule, optimizer, 3, "min")
+        optimizer.zero_grad()
+        net(torch.ones(1, 2)).sum().backward()
+        optimizer.step()
+        schedule.step(0.0)
+        optimizer.load_state_dict(optimizer.state_dict())
+        imported = set(sys.modules) - before
+        assert not imported & {"torch._dynamo", "sympy"}, imported
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("table", [ADAM, ADAMW, SGD])
