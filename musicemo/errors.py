@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import difflib
+import re
 import traceback
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Hashable, Iterable
 from typing import ClassVar
 
-__all__ = ["InputError", "MusicemoError", "RunError", "describe", "nearest"]
+__all__ = [
+    "InputError",
+    "MusicemoError",
+    "RunError",
+    "describe",
+    "nearest",
+    "problem_kind",
+    "summarize_problems",
+]
 
 
 class MusicemoError(Exception):
@@ -39,6 +49,38 @@ def nearest(name: str, choices: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the choice closest to `name`, or an empty string."""
     close = difflib.get_close_matches(name, list(choices), n=1, cutoff=0.5)
     return f"; did you mean {close[0]!r}?" if close else ""
+
+
+#: The parts of a message that differ between mistakes of one kind: names in quotes, paths, numbers.
+_VARIABLE = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|/[^:]*|[+-]?\d[\w.]*")
+_EXAMPLES = 3
+
+
+def problem_kind(message: str) -> str:
+    """Return what messages about mistakes of one kind have in common: the text without its names and numbers."""
+    return _VARIABLE.sub("#", message)
+
+
+def summarize_problems(problems: Iterable[tuple[Hashable, str]], limit: int = 20) -> list[str]:
+    """Return messages for an `InputError`: one for more than three mistakes of a kind, with three of them.
+
+    Args:
+        problems: The kind and the message of each mistake.
+        limit: Number of messages; the others are counted.
+    """
+    kinds: dict[Hashable, list[str]] = defaultdict(list)
+    shown: list[str] = []
+    for kind, message in (listed := list(problems)):
+        kinds[kind].append(message)
+    for kind, message in listed:
+        messages = kinds[kind]
+        if len(messages) <= _EXAMPLES:
+            shown.append(message)
+        elif message is messages[0]:
+            more = f"... and {len(messages) - _EXAMPLES} more of this kind ({len(messages)} in all)"
+            shown.append("\n  ".join([*messages[:_EXAMPLES], more]))
+    more_kinds = [f"... and {len(shown) - limit} more"] if len(shown) > limit else []
+    return [*shown[:limit], *more_kinds]
 
 
 def describe(error: BaseException, package: str | None = None, where: str | None = None) -> str:

@@ -14,11 +14,9 @@ from musicemo.audio import Recipe
 from musicemo.contracts import Dataset, Target, Track
 from musicemo.data.features import normalize_rows
 from musicemo.data.tasks import Task, TaskSettings, make_task
-from musicemo.errors import InputError
+from musicemo.errors import InputError, problem_kind, summarize_problems
 
 __all__ = ["Tracks", "collect", "first_of", "misdeclared", "misyielded", "unwritable"]
-
-_SHOWN = 20
 
 
 @dataclass(frozen=True)
@@ -149,9 +147,8 @@ def collect(dataset: Dataset, tasks: Sequence[Task], *, restrict: bool = True) -
 
 
 def first_of(problems: Sequence[str]) -> list[str]:
-    """Return the first twenty problems, and how many more there are."""
-    more = [f"and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
-    return [*problems[:_SHOWN], *more]
+    """Return the problems as `summarize_problems` does: three of a kind, twenty in all."""
+    return summarize_problems((problem_kind(problem), problem) for problem in problems)
 
 
 def misyielded(tracks: Sequence[Any]) -> list[str]:
@@ -186,7 +183,12 @@ def unwritable(track: Track) -> str | None:
 def misdeclared(dataset: Dataset) -> list[str]:
     """Return what is wrong with the attributes that a dataset may have."""
     sync, recipe = getattr(dataset, "sync", None), getattr(dataset, "recipe", None)
-    found = []
+    found = [
+        f"the dataset's target {target.name!r} contains {name!r}, which is not valid Unicode; rename it"
+        for target in dataset.targets
+        for name in (target.name, *target.classes)
+        if isinstance(name, str) and any(category(char) == "Cs" for char in name)
+    ]
     if sync not in (None, "beat", "frame"):
         found.append(f"the dataset's sync is {sync!r}; it must be 'beat', 'frame' or None")
     if not isinstance(recipe, Recipe | None):

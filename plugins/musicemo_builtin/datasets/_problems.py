@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections import defaultdict
 
-from musicemo.errors import InputError
+from musicemo.errors import InputError, problem_kind, summarize_problems
 
 __all__ = ["Problems"]
 
 _EXAMPLES = 3
-#: The parts of a message that differ between mistakes of one kind.
-_VARIABLE = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|/[^:]*|[+-]?\d[\w.]*")
 
 
 class Problems:
@@ -28,7 +25,7 @@ class Problems:
     def __init__(self, limit: int = 20, hint: str = "") -> None:
         self.limit = limit
         self._hint = hint
-        self._messages: dict[tuple[str, str], list[str]] = defaultdict(list)
+        self._messages: list[tuple[tuple[str, str], str]] = []
         self._missing: dict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
 
     def add(self, message: str, kind: str | None = None, column: str = "") -> None:
@@ -39,7 +36,7 @@ class Problems:
             kind: The same text for mistakes of one kind; by default the message without its names and numbers.
             column: The column that it is in; mistakes in two columns are of two kinds.
         """
-        self._messages[column, kind or _VARIABLE.sub("#", message)].append(message)
+        self._messages.append(((column, kind or problem_kind(message)), message))
 
     def note_missing(self, where: str, column: str, cell: str) -> None:
         """Note that a cell which is not empty was read as a missing value; `where` is its file and line."""
@@ -47,7 +44,7 @@ class Problems:
         self._missing[source or where, column].append((cell, line if source else where))
 
     def __len__(self) -> int:
-        return sum(map(len, self._messages.values()))
+        return len(self._messages)
 
     def raise_if_any(self) -> None:
         """Raise what was gathered, or warn of the cells that were read as missing values.
@@ -56,9 +53,7 @@ class Problems:
             InputError: At least one problem was noted.
         """
         if self._messages:
-            shown = [text for messages in self._messages.values() for text in _shortened(messages)]
-            more = len(shown) - self.limit
-            raise InputError(*shown[: self.limit], *([f"... and {more} more"] if more > 0 else []))
+            raise InputError(*summarize_problems(self._messages, self.limit))
         for (source, column), cells in self._missing.items():
             examples = ", ".join(f"{cell!r} in {_line(place)}" for cell, place in cells[:_EXAMPLES])
             count = "1 cell is read as a missing value"
@@ -67,13 +62,6 @@ class Problems:
             hint = f"; {self._hint}" if self._hint else ""
             warnings.warn(f"{source}: column {column!r}: {count} ({examples}){hint}", stacklevel=3)
         self._missing.clear()
-
-
-def _shortened(messages: list[str]) -> list[str]:
-    if len(messages) <= _EXAMPLES:
-        return messages
-    more = len(messages) - _EXAMPLES
-    return ["\n  ".join([*messages[:_EXAMPLES], f"... and {more} more of this kind ({len(messages)} in all)"])]
 
 
 def _line(place: str) -> str:
