@@ -104,8 +104,8 @@ def _literal(node: ast.expr | None) -> Any:
 def _find(module: str, attribute: str, hops: int) -> Definition:
     try:
         spec = _spec(module)
-    except ModuleNotFoundError as error:
-        return Definition(problem=f"ModuleNotFoundError: {error}")
+    except Exception as error:  # a name of any form, and what stands in for modules may raise anything
+        return Definition(problem=f"{type(error).__name__}: {error}")
     if spec is None or not spec.origin or not spec.origin.endswith(".py"):
         return Definition()  # compiled, or a folder: there is nothing to read
     return _look(Path(spec.origin), attribute, spec, hops)
@@ -118,6 +118,12 @@ def _look(file: Path, attribute: str, spec: importlib.machinery.ModuleSpec | Non
         return Definition(file, error.lineno or 0, problem=f"SyntaxError: {error.msg} ({file}:{error.lineno})")
     except OSError as error:
         return Definition(file, problem=f"{file}: {error.strerror}")
+    except (
+        ValueError,
+        RecursionError,
+        MemoryError,
+    ) as error:  # null bytes, expressions that are nested too deep
+        return Definition(file, problem=f"{type(error).__name__}: {error}")
     if not attribute:
         return Definition(file, 1, _summary(tree))
     for node in _statements(tree):

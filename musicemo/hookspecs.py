@@ -3,6 +3,10 @@
 A plugin is an object, a module, or a class that is made without arguments; each hook that it implements bears
 ``@musicemo.hookspecs.hookimpl`` and names the arguments that it wants. Keep its import light: the command line
 loads every plugin to find its commands.
+
+A hook can draw random numbers, change the working directory and put the network into evaluation mode: all this is
+restored after it. It can add numbers to a record, and values that JSON has to the results; what is there already
+stays as it is.
 """
 
 from __future__ import annotations
@@ -17,7 +21,26 @@ if TYPE_CHECKING:
     from musicemo.evaluation import Evaluation
     from musicemo.training import Run
 
-__all__ = ["Hookspecs", "hookimpl"]
+__all__ = ["RESERVED", "Hookspecs", "hookimpl"]
+
+#: Names in `results.json` that a plugin cannot add. Those that a run already has cannot be changed either.
+RESERVED = frozenset(
+    {
+        *("best_epoch", "calibration", "controlled", "durations", "epochs", "error", "fingerprint", "fold"),
+        *("gradients", "metrics", "monitor", "name", "overfit_batches", "parameters", "reliability"),
+        *(
+            "resumed_after_epoch",
+            "seed",
+            "selection",
+            "split",
+            "status",
+            "tasks",
+            "transfer",
+            "variant",
+            "warnings",
+        ),
+    }
+)
 
 hookspec = pluggy.HookspecMarker("musicemo")
 hookimpl = pluggy.HookimplMarker("musicemo")
@@ -40,19 +63,26 @@ class Hookspecs:
 
     @hookspec
     def musicemo_batch_finished(self, run: Run, epoch: int, batch: int, losses: dict[str, float]) -> None:
-        """Look at the losses of one training batch, by task, after the optimizer's step."""
+        """Look at a copy of the losses of one training batch, by task, after the optimizer's step."""
 
     @hookspec
     def musicemo_epoch_finished(self, run: Run, record: dict[str, float]) -> None:
-        """Record the epoch: ``epoch``, ``train/loss``, ``val/<task>/<metric>``, ``learning_rate`` and so on."""
+        """Record the epoch: ``epoch``, ``train/loss``, ``val/<task>/<metric>``, ``learning_rate`` and so on.
+
+        `record` is a copy. Plugins that are called later see the numbers that are added to it under new names;
+        `history.jsonl` does not have them.
+        """
 
     @hookspec
     def musicemo_evaluated(self, run: Run, part: str, evaluation: Evaluation) -> None:
-        """Show the best checkpoint's predictions on a part, after training."""
+        """Show a copy of the best checkpoint's predictions on a part, after training."""
 
     @hookspec
     def musicemo_run_finished(self, run: Run, results: dict[str, Any]) -> None:
-        """Close what you record to; `results` is what `results.json` holds."""
+        """Close what you record to; `results` is what `results.json` holds.
+
+        Values under new names can be added to `results`: numbers, text, arrays, and lists and tables of them.
+        """
 
     @hookspec
     def musicemo_run_failed(self, run: Run, error: BaseException) -> None:

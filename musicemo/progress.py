@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import TypeVar
 
+from musicemo import terminal
+
 __all__ = ["Progress", "duration"]
 
 _T = TypeVar("_T")
@@ -25,18 +27,18 @@ class Progress:
     """
 
     def __init__(self, title: str, unit: str) -> None:
-        from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
         self._title, self._unit = title, unit
-        self._console = Console(stderr=True, emoji=False, highlight=False, soft_wrap=True)
+        self._console = terminal.console(stderr=True)
+        self._moves = self._console.is_terminal and not self._console.is_dumb_terminal
         self._bar = Progress(
             TextColumn(title, markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn(f"{unit}{{task.fields[pace]}}", markup=False),
             console=self._console,
-            disable=not self._console.is_terminal,
+            disable=not self._moves,
             transient=True,
         )
         self._task = self._bar.add_task("", total=None, pace="")
@@ -61,7 +63,7 @@ class Progress:
         now = time.monotonic()
         if done == 0:
             self._begin = self._spoke = now
-        if done == 0 and total and not self._console.is_terminal:
+        if done == 0 and total and not self._moves:
             self._say(self._count(total))
         self._done, self._total = done, total
         rate = done / max(now - self._begin, 1e-9)
@@ -92,7 +94,7 @@ class Progress:
         return f"{pieces} {self._unit.removesuffix('s') if pieces == 1 else self._unit}"
 
     def _say(self, line: str) -> None:
-        if not self._console.is_terminal:
+        if not self._moves:
             self._console.print(f"{self._title}: {line}", markup=False)
 
 

@@ -3,6 +3,7 @@
 from musicemo.charts.axes import Axis, categories, spanning
 from musicemo.charts.chart import MUTED, Cells, Chart, Intervals, Line, Mark, Points, Rule
 from musicemo.charts.figure import draw
+from musicemo.charts.fonts import drawable, fonts_for
 from musicemo.charts.svg import legend, to_svg
 
 __all__ = [
@@ -17,6 +18,8 @@ __all__ = [
     "Rule",
     "categories",
     "draw",
+    "drawable",
+    "fonts_for",
     "legend",
     "spanning",
     "to_svg",

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musicemo.charts.axes import Axis
+from musicemo.terminal import visible
 
 __all__ = ["COLOURS", "MUTED", "Cells", "Chart", "Intervals", "Line", "Mark", "Points", "Rule", "shorten"]
 
@@ -133,7 +134,8 @@ class Chart:
 
 
 def shorten(text: str, longest: int) -> str:
-    """Return a text of at most so many characters: of a longer one the beginning and the end."""
+    """Return a text of at most so many characters that can be shown: of a longer one the beginning and the end."""
+    text = visible(text)
     if len(text) <= longest:
         return text
     end = (longest - 1) // 2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ from musicemo.charts.chart import (
     Rule,
     shorten,
 )
+from musicemo.charts.fonts import drawable, fonts_for
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,6 +40,25 @@ _INCHES = 4.2
 
 def draw(chart: Chart) -> Figure:
     """Return the chart as a figure without a window."""
+    with fonts_for(_texts(chart)):
+        return _draw(chart)
+
+
+def _texts(chart: Chart) -> Iterator[str]:
+    """Yield what is written in a chart."""
+    yield from (chart.title, *chart.notes)
+    for axis in (chart.x, chart.y):
+        yield from (axis.label, *(text for _, text in axis.named))
+    for mark in chart.marks:
+        yield mark.label
+        yield from (text for row in getattr(mark, "texts", ()) for text in row)
+
+
+def _shown(text: str, longest: int = LABEL) -> str:
+    return shorten(drawable(text), longest)
+
+
+def _draw(chart: Chart) -> Figure:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(_INCHES, _INCHES * chart.aspect + 1.0), layout="constrained")
@@ -62,14 +82,11 @@ def draw(chart: Chart) -> Figure:
             label.set_horizontalalignment("right")
     axes.set_box_aspect(chart.aspect)
     title = filter(None, [chart.title, ", ".join(chart.notes)])
-    axes.set_title("\n".join(shorten(line, LABEL) for line in title), fontsize=10, parse_math=False)
+    axes.set_title("\n".join(map(_shown, title)), fontsize=10)
     axes.spines[["top", "right"]].set_visible(False)
     handles, labels = axes.get_legend_handles_labels()
     if labels:
-        labels = [shorten(label, LABEL) for label in labels]
-        legend = axes.legend(handles, labels, fontsize=7, frameon=False, loc="best")
-        for text in legend.get_texts():
-            text.set_parse_math(False)
+        axes.legend(handles, [_shown(label) for label in labels], fontsize=7, frameon=False, loc="best")
     return figure
 
 
@@ -77,14 +94,11 @@ def _axis(axis: Any, given: Axis) -> None:
     if given.log:
         axis._set_axes_scale("log")
     ticks = given.ticks()
-    axis.set_ticks(
-        [value for value, _ in ticks], labels=[shorten(text, TICK) for _, text in ticks], minor=False
-    )
+    axis.set_ticks([value for value, _ in ticks], labels=[_shown(text, TICK) for _, text in ticks], minor=False)
     axis.set_ticks([], minor=True)
     for label in axis.get_ticklabels():
-        label.set_parse_math(False)
         label.set_fontsize(8)
-    axis.set_label_text(shorten(given.label, LABEL), fontsize=9, parse_math=False)
+    axis.set_label_text(_shown(given.label), fontsize=9)
 
 
 def _colour(number: int) -> str:
@@ -143,9 +157,9 @@ def _cells(axes: Axes, cells: Cells) -> None:
     mesh = axes.pcolormesh(x_edges, y_edges, shown, cmap=scale, vmin=-1 if cells.signed else 0, vmax=1)
     if cells.label:
         bar = axes.figure.colorbar(mesh, ax=axes, shrink=0.8)
-        bar.set_label(shorten(cells.label, LABEL), fontsize=8, parse_math=False)
+        bar.set_label(_shown(cells.label), fontsize=8)
     middles = [[(a + b) / 2 for a, b in pairwise(some)] for some in (x_edges, y_edges)]
     for y, row in zip(middles[1], cells.texts, strict=False):
         for x, text in zip(middles[0], row, strict=True):
             if text:
-                axes.text(x, y, text, ha="center", va="center", fontsize=7, parse_math=False)
+                axes.text(x, y, _shown(text, TICK), ha="center", va="center", fontsize=7)

@@ -6,9 +6,9 @@ Classes: ``axis`` and ``tick`` texts, ``grid`` lines, ``line``, ``dot``, ``ring`
 
 from __future__ import annotations
 
+import html
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from html import escape
 from itertools import pairwise
 
 import numpy as np
@@ -26,6 +26,7 @@ from musicemo.charts.chart import (
     Rule,
     shorten,
 )
+from musicemo.terminal import visible
 
 __all__ = ["legend", "to_svg"]
 
@@ -59,6 +60,11 @@ def legend(chart: Chart) -> list[tuple[str, str]]:
             inner = _circle(mark.colour, 11, 6, 4, "ring" if mark.ring else "dot")
         found[mark.label] = f'<svg class="key" viewBox="0 0 22 12" aria-hidden="true">{inner}</svg>'
     return [(drawn, label) for label, drawn in found.items()]
+
+
+def escape(text: str) -> str:
+    """Return text as XML has it: there, control characters are an error."""
+    return html.escape(visible(text))
 
 
 def _colour(colour: int) -> str:

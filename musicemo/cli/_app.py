@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import sys
 import threading
 import traceback
 import warnings
 from collections.abc import Sequence
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
+import typer.main
 
-from musicemo import __version__, registry
+from musicemo import __version__, registry, terminal
 from musicemo.cli import (
     _cache,
     _compare,
@@ -37,7 +39,13 @@ __all__ = ["main"]
 
 _INTERRUPTED = 130
 
-_REPORT = " (if none of them is of code of yours, musicemo environment prints what a bug report needs)"
+#: Commands whose results are files, and which therefore succeed without output.
+_RECORDING = ("run", "extract")
+
+_REPORT = (
+    "\nUnexpected error. Please report the traceback above with the output of musicemo environment, "
+    "unless it comes from code of yours."
+)
 
 _EPILOG = "Start with: musicemo run experiments/multitask.toml"
 
@@ -100,31 +108,82 @@ def main() -> NoReturn:
     warnings.showwarning = lambda message, *_, **__: say("warning", "yellow", str(message))
     threading.excepthook = _thread_failed
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's polite end is an interruption
+    logging.getLogger("matplotlib").setLevel(
+        logging.ERROR
+    )  # what it says of its font cache is of no use to anybody
+    with terminal.Streams() as streams:
+        code = _execute()
+        if (failure := streams.failure) is not None and code == 0:
+            say("warning", "yellow", f"output is missing: {failure.strerror or failure}")
+            code = 0 if next(iter(sys.argv[1:]), "") in _RECORDING else 1
+    sys.exit(code)
+
+
+def _execute() -> int | str | None:
+    """Run the command line and return its exit code."""
     app = make_app()
     try:
         left_out, arguments = take_without(sys.argv[1:])
         with registry.without(left_out):
             hooks = registry.load_hooks()
-            hooks("commands", app=app)
+            _add_plugins_commands(app, hooks)
             app(args=arguments, obj=hooks)
     except MusicemoError as error:
         for problem in getattr(error, "problems", None) or (str(error),):
             say("error", "bold red", problem)
-        sys.exit(error.exit_code)
+        return error.exit_code
     except KeyboardInterrupt:
-        sys.exit(_interrupted())
+        return _interrupted()
     except Exception as error:
-        traceback.print_exception(error)
-        what = "".join(traceback.format_exception_only(error)).strip()
-        say(
-            "error",
-            "bold red",
-            f"{what}: nobody has foreseen this; the lines above say where it happened{_REPORT}",
-        )
-        sys.exit(1)
+        text = "".join(traceback.format_exception(error))
+        terminal.console(stderr=True).print(text, markup=False, end="")
+        say("error", "bold red", "".join(traceback.format_exception_only(error)).strip() + _REPORT)
+        return 1
     except SystemExit as end:  # typer makes one of an interruption that reaches it
-        sys.exit(_interrupted() if end.code == _INTERRUPTED else end.code)
-    sys.exit(0)
+        return _interrupted() if end.code == _INTERRUPTED else end.code
+    return 0
+
+
+def _add_plugins_commands(app: typer.Typer, hooks: registry.Hooks) -> None:
+    """Let plugins add commands. One whose name is taken, or that cannot be read, is left out with a warning."""
+    before = vars(app).copy()
+    entries = {"registered_commands": [*app.registered_commands], "registered_groups": [*app.registered_groups]}
+    owners: dict[str, str] = {}
+    for plugin in hooks.each("commands", app=app):
+        lists = {kind: getattr(app, kind) for kind in entries}
+        vars(app).update(before, **{kind: [*listed] for kind, listed in entries.items()})
+        for kind, listed in entries.items():
+            for entry in lists[kind] if hooks.manager.has_plugin(plugin) else ():
+                if not any(entry is one for one in listed):
+                    owners = owners or dict.fromkeys(_names(app), "musicemo")
+                    if problem := _claim(entry, kind, plugin, owners):
+                        warnings.warn(f"plugin {plugin!r}: {problem}", stacklevel=2)
+                    else:
+                        listed.append(entry)
+        vars(app).update({kind: [*listed] for kind, listed in entries.items()})
+
+
+def _claim(entry: Any, kind: str, plugin: str, owners: dict[str, str]) -> str:
+    """Enter a plugin's command, or group of commands, into `owners`; return why that cannot be."""
+    part = typer.Typer()
+    setattr(part, kind, [entry])
+    try:
+        names = _names(part)
+    except Exception as error:  # typer reads the signature of the plugin's function
+        return f"one of its commands is left out: {type(error).__name__}: {error}"
+    if taken := [name for name in names if name in owners]:
+        return f"its command {taken[0]!r} is left out, since {owners[taken[0]]} has a command of this name"
+    owners.update(dict.fromkeys(names, f"plugin {plugin!r}"))
+    return ""
+
+
+def _names(app: typer.Typer) -> list[str]:
+    """Return the names of an application's commands."""
+    part = typer.Typer(add_completion=False, rich_markup_mode=None)
+    part.callback()(lambda: None)  # so that it is a group, of a single command too
+    part.registered_commands, part.registered_groups = app.registered_commands, app.registered_groups
+    group: Any = typer.main.get_group(part)
+    return list(group.commands)
 
 
 def take_without(arguments: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -12,6 +12,8 @@ from typing import Annotated
 
 import typer
 
+from musicemo import terminal
+from musicemo.cli._output import emit
 from musicemo.errors import InputError, RunError, nearest
 from musicemo.files import read_json
 
@@ -56,15 +58,15 @@ def cache(
 
     top = cache_folder()
     if path:
-        typer.echo(top)
+        emit(f"{top}\n")
         return
     entries = _chosen(_entries(top), name)
-    typer.echo(f"{top}{'' if top.is_dir() else ' (nothing is there yet)'}")
+    emit(f"{top}{'' if top.is_dir() else ' (nothing is there yet)'}\n")
     _print(entries)
     if clear:
         for entry in entries:
             _remove(entry)
-        typer.echo(f"Removed {len(entries)} folder{'s' * (len(entries) != 1)}, {_readable(_total(entries))}.")
+        emit(f"Removed {len(entries)} folder{'s' * (len(entries) != 1)}, {_readable(_total(entries))}.\n")
 
 
 def _entries(top: Path) -> list[_Entry]:
@@ -102,19 +104,16 @@ def _chosen(entries: Sequence[_Entry], name: str | None) -> list[_Entry]:
 
 
 def _print(entries: Sequence[_Entry]) -> None:
-    from rich.console import Console
-    from rich.markup import escape
-
     from musicemo.cli._style import plain_table, print_table
 
     table = plain_table("name", "files", "size")
     table.add_column("made of", no_wrap=True)
     for entry in entries:
-        table.add_row(escape(entry.name), str(entry.files), _readable(entry.size), escape(entry.source))
+        table.add_row(entry.name, str(entry.files), _readable(entry.size), entry.source)
     if len(entries) > 1:
         table.add_row("all", str(sum(entry.files for entry in entries)), _readable(_total(entries)), "")
     if entries:
-        print_table(Console(emoji=False, highlight=False), table)
+        print_table(terminal.console(soft_wrap=False), table)
 
 
 def _remove(entry: _Entry) -> None:

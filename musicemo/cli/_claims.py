@@ -41,6 +41,8 @@ def problem_of(claim: registry.Claim, *, check: bool) -> str | None:
         load_claim(claim)
     except InputError as error:
         return str(error)
+    except Exception as error:  # an object of any kind, where a class is expected
+        return f"{type(error).__name__}: {error}"
     return None
 
 
@@ -50,12 +52,7 @@ def load_claim(claim: registry.Claim) -> Any:
     if claim.kind != "plugin":
         check_component(claim.kind, claim.name, component)
         return component
-    try:
-        registry.Hooks().register(component, claim.name)
-    except InputError:
-        raise
-    except Exception as error:  # a stranger's constructor may raise anything
-        raise InputError(f"plugin {claim.name!r} of {claim}: {type(error).__name__}: {error}") from error
+    registry.Hooks().register(component, claim.name)
     return component
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from musicemo.cli._options import AllowDifferentTests, Baselines, ComparedRuns, Output
+from musicemo.cli._output import prints_data
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -40,6 +41,7 @@ def add_commands(app: typer.Typer) -> None:
     app.command()(compare)
 
 
+@prints_data
 def compare(
     runs: ComparedRuns,
     baselines: Baselines = None,
@@ -107,7 +109,7 @@ def _print(console: Console, comparison: Comparison) -> None:
         if columns[0] == "task":
             table.columns[1].justify = "left"
         for row in rows:
-            table.add_row(*map(escape, row))
+            table.add_row(*row)
         print_table(console, table)
     console.print()
     for text in (*verdicts(comparison), *notes(comparison)):

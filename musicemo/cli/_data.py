@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +10,7 @@ import typer
 
 from musicemo.cli._completion import complete_component, complete_experiment
 from musicemo.cli._options import AsJson, Only, Overrides
+from musicemo.cli._output import emit, emit_json, prints_data
 
 __all__ = ["add_commands"]
 
@@ -24,6 +24,7 @@ def _experiment_or_dataset(incomplete: str) -> list[str]:
     return [*complete_experiment(incomplete), *complete_component(incomplete, "dataset")]
 
 
+@prints_data
 def data(
     experiment: Annotated[
         Path,
@@ -58,7 +59,7 @@ def data(
     split = split_tracks(loaded, tracks, loaded.replicates()[0][1])
     summary = summarize(tracks, split, Features(tracks.tracks, tracks.rows, loaded.training.cache))
     if as_json:
-        typer.echo(json.dumps(dataclasses.asdict(summary), indent=2))
+        emit_json(dataclasses.asdict(summary))
     else:
         _summary.print_summary(loaded.dataset.name, loaded.split.method, summary)
 
@@ -78,6 +79,6 @@ def _cite(experiment: Path, overrides: list[str], only: list[str]) -> None:
         factories = {str(experiment): registry.load("dataset", str(experiment))}
     for name, factory in factories.items():
         citation, licence = (getattr(factory, attribute, None) for attribute in ("citation", "licence"))
-        typer.echo(citation or f"The dataset {name!r} names nothing to cite; cite those who made your data.")
+        emit(f"{citation or f'The dataset {name!r} names nothing to cite; cite those who made your data.'}\n")
         if licence:
-            typer.echo(f"Licence: {licence}")
+            emit(f"Licence: {licence}\n")

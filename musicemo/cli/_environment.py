@@ -11,6 +11,7 @@ import typer
 
 from musicemo import registry
 from musicemo.cli._options import AsJson, Output
+from musicemo.cli._output import prints_data
 
 __all__ = ["add_commands"]
 
@@ -23,6 +24,7 @@ def add_commands(app: typer.Typer) -> None:
     app.command()(environment)
 
 
+@prints_data
 def environment(
     as_json: AsJson = False,
     output: Output = None,

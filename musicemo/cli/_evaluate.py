@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from musicemo.cli._options import Device, Format, FormatOption, Output, Overrides, TrainedRuns, TrustLocalCode
+from musicemo.cli._output import prints_data
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -31,6 +32,7 @@ def add_commands(app: typer.Typer) -> None:
     app.command()(evaluate)
 
 
+@prints_data
 def evaluate(
     run: TrainedRuns,
     part: Annotated[
@@ -77,9 +79,8 @@ def _print(console: Console, evaluations: list[RunEvaluation]) -> None:
     for found in evaluations:
         metrics.append(found.metrics())
         where = "every labelled track" if found.part == "all" else f"{found.part} part"
-        console.print(
-            f"[bold]{escape(str(found.run.directory))}[/bold] on {found.dataset}: {where}, {found.tracks} tracks"
-        )
+        directory, dataset = escape(str(found.run.directory)), escape(found.dataset)
+        console.print(f"[bold]{directory}[/bold] on {dataset}: {where}, {found.tracks} tracks")
         print_metrics(console, metrics[-1])
     if len(evaluations) > 1:
         print_spread(console, evaluations[0].run.experiment.name, evaluations[0].part, metrics)

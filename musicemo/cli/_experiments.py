@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from musicemo import terminal
 from musicemo.cli._options import ExperimentFile, ExperimentFiles, Only, Output, Overrides
+from musicemo.cli._output import emit
 from musicemo.errors import InputError
 
 if TYPE_CHECKING:
@@ -43,12 +45,10 @@ def validate(
     For a single experiment it explains each part and what each task would learn. With --no-data no code of an
     experiment is executed: the keys of a class in a file are compared with its source.
     """
-    from rich.console import Console
-
     from musicemo.cli._output import say
     from musicemo.experiment import load_experiments
 
-    console = Console(emoji=False, highlight=False, soft_wrap=True)
+    console = terminal.console()
     loaded: list[Experiment] = []
     problems: list[str] = []
     for file in experiments:
@@ -129,7 +129,6 @@ def show(experiment: ExperimentFile, overrides: Overrides = None, only: Only = N
     For a file with a matrix, print its variants. A comment at each value says where it came from: a line of a file,
     --set, or the default. No code of the experiment is executed: the keys of a class in a file are as written.
     """
-    from rich.console import Console
     from rich.syntax import Syntax
 
     from musicemo import _toml
@@ -148,17 +147,15 @@ def show(experiment: ExperimentFile, overrides: Overrides = None, only: Only = N
             f"{files} was not executed: the keys of its components are shown as they are written",
         )
     text = _toml.write(first.resolved(), first.source)
-    console = Console(emoji=False, highlight=False, soft_wrap=True)
+    console = terminal.console()
     if console.is_terminal:
         console.print(Syntax(text, "toml", background_color="default"))
     else:
-        typer.echo(text, nl=False)
+        emit(text)
 
 
 def _list(variants: Sequence[Experiment]) -> None:
     """Print the variants of a matrix with their values."""
-    from rich.console import Console
-
     from musicemo.cli._style import plain_table, print_table
 
     table = plain_table("experiment")
@@ -168,7 +165,7 @@ def _list(variants: Sequence[Experiment]) -> None:
     for variant in variants:
         values = (str(value) for value in variant.variant.values())
         table.add_row(variant.name, *values, str(len(variant.replicates())))
-    console = Console(emoji=False, highlight=False, soft_wrap=True)
+    console = terminal.console()
     print_table(console, table)
     axes = " ".join(f"--only {axis}=VALUE" for axis in variants[0].variant)
     console.print(f"\n{len(variants)} variants; {axes} shows one with its keys", markup=False)

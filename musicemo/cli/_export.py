@@ -31,6 +31,7 @@ def export(
     The graph takes features that are not scaled and gives ratings in their own units and probabilities; its metadata
     say how to make the features. Needs pip install 'musicemo[onnx]'.
     """
+    from musicemo.cli._output import emit
     from musicemo.errors import InputError
     from musicemo.prediction import Predictor, export_onnx, find_runs
 
@@ -47,6 +48,6 @@ def export(
             clips += predictor.clips(predictor.analyse(song))[0]
     exported = export_onnx(runs[0], model, clips)
     size = model.stat().st_size / 1e6
-    typer.echo(
-        f"{model}: {size:.2f} MB; largest difference to torch on {exported.clips} clips: {exported.difference:.1e}"
+    emit(
+        f"{model}: {size:.2f} MB; largest difference to torch on {exported.clips} clips: {exported.difference:.1e}\n"
     )

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from musicemo import terminal
 from musicemo.cli._options import Sync
+from musicemo.cli._output import emit
 
 if TYPE_CHECKING:
     from musicemo.audio import ExtractionReport
@@ -77,19 +79,16 @@ def extract(
             names = ((file.relative_to(out).with_suffix("").as_posix(), file) for file in files.values())
             features = ((name, read_array(file, sync.value)) for name, file in names)
             packed = Pack.build(out / f"{sync.value}.pack", bar.watch(features, len(files)))
-        typer.echo(f"{packed.path}: {len(packed)} songs, {packed.path.stat().st_size / 1e6:.1f} MB")
+        emit(f"{packed.path}: {len(packed)} songs, {packed.path.stat().st_size / 1e6:.1f} MB\n")
     if not files:
         raise RunError(f"none of {len(songs)} songs could be analysed")
 
 
 def _print(report: ExtractionReport, out: Path) -> None:
     """Print the report."""
-    from rich.console import Console
-    from rich.markup import escape
-
     from musicemo.cli._style import plain_table
 
-    console = Console(emoji=False, highlight=False, soft_wrap=True)
+    console = terminal.console()
     pace = f" in {report.seconds:.1f} s, {report.done / report.seconds:.1f} a second" if report.done else ""
     text = f"{out}: {report.done} songs extracted{pace}; {report.skipped} were there; {len(report.failures)} failed"
     console.print(text, markup=False)
@@ -98,8 +97,7 @@ def _print(report: ExtractionReport, out: Path) -> None:
     table = plain_table("song")
     table.add_column("why it failed")
     for failure in report.failures[:_SHOWN]:
-        name = str(failure.path).encode(errors="replace").decode()  # a terminal cannot show every file name
-        table.add_row(escape(name), escape(failure.reason))
+        table.add_row(str(failure.path), failure.reason)
     console.print(table)
     more = len(report.failures) - _SHOWN
     console.print(f"{f'and {more} more; ' if more > 0 else ''}all in {out / 'failures.csv'}", markup=False)

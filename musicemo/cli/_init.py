@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from musicemo import terminal
 from musicemo.cli._completion import complete_component
 
 if TYPE_CHECKING:
@@ -105,9 +106,8 @@ def _write(path: Path, text: str) -> None:
 
 
 def _print(file: Path, draft: Draft) -> None:
-    from rich.console import Console
 
-    console = Console(emoji=False, highlight=False, soft_wrap=True)
+    console = terminal.console()
     sizes = ", ".join(f"{count} {part}" for part, count in draft.parts.items())
     lines = [
         f"{file}: {', '.join(draft.tasks)} from {sum(draft.parts.values())} tracks, read by {draft.dataset}",

@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import json
+import sys
 from collections.abc import Callable
+from contextvars import ContextVar
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, ParamSpec, TextIO
 
 import typer
 
+from musicemo import terminal
 from musicemo.errors import RunError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["Stream", "check_output", "emit", "emit_json", "emit_tables", "say"]
+__all__ = ["Stream", "check_output", "emit", "emit_json", "emit_tables", "prints_data", "say"]
 
+_P = ParamSpec("_P")
+
+#: Width of tables in a file.
 _WIDTH = 100
-"""Of tables in a file."""
+
+#: Where results are written while everything else that is printed goes to standard error.
+_results: ContextVar[TextIO | None] = ContextVar("results", default=None)
 
 
 def check_output(output: Path | None) -> None:
@@ -31,22 +40,29 @@ def check_output(output: Path | None) -> None:
         raise InputError(f"--output {output}: {what}")
 
 
-def emit(text: str, output: Path | None) -> None:
-    """Write text; names of files that are no UTF-8 come out as they are on the disk."""
-    from musicemo.files import write_atomically
+def emit(text: str, output: Path | None = None) -> None:
+    """Write text on standard output or in a file; see `Stream.write`."""
+    from musicemo.files import write_bytes
 
-    content = text.encode(errors="surrogateescape")
     if output is None:
-        typer.echo(content, nl=False)
+        _print(text)
     else:
-        write_atomically(output, lambda file: _write(file, content))
+        write_bytes(output, text.encode(errors="surrogateescape"))
 
 
-def _write(file: Any, content: bytes) -> None:
-    file.write(content)
+def _print(text: str) -> None:
+    """Write text on standard output, in UTF-8; a file's name that is not UTF-8 is written as it is on the disk.
+
+    On a terminal the text has the terminal's encoding, and control characters are shown instead of obeyed.
+    """
+    stream = _results.get() or sys.stdout
+    if stream is not None and stream.isatty():
+        typer.echo(terminal.visible(text), file=stream, nl=False, color=False)
+    else:
+        typer.echo(text.encode(errors="surrogateescape"), file=stream, nl=False)
 
 
-def emit_json(value: Any, output: Path | None) -> None:
+def emit_json(value: Any, output: Path | None = None) -> None:
     """Write JSON."""
     emit(json.dumps(value, indent=2, allow_nan=False) + "\n", output)
 
@@ -54,10 +70,10 @@ def emit_json(value: Any, output: Path | None) -> None:
 def emit_tables(draw: Callable[[Console], None], output: Path | None) -> None:
     """Let `draw` print tables."""
     if output is None:
-        draw(_console())
+        draw(terminal.console())
         return
     text = io.StringIO()
-    draw(_console(text))
+    draw(terminal.console(file=text, width=_WIDTH))
     emit(text.getvalue(), output)
 
 
@@ -74,7 +90,7 @@ class Stream:
         self._output = output
         self._file: BinaryIO | None = None
         self._console: Console | None = None
-        self._ending = b""
+        self._ending = ""
 
     def __enter__(self) -> Stream:
         if self._output is not None:
@@ -104,29 +120,29 @@ class Stream:
             ending: The text that completes everything written so far. It follows the last text only. A file always
                 ends with it, so that the file is complete even if the process is killed.
         """
-        content, self._ending = (part.encode(errors="surrogateescape") for part in (text, ending))
+        self._ending = ending
         if self._file is None or not self._file.seekable():
-            self._write(content)
+            self._write(text)
             return
-        self._write(content + self._ending)
-        self._file.seek(-len(self._ending), io.SEEK_CUR)
+        self._write(text + ending)
+        self._file.seek(-len(ending.encode(errors="surrogateescape")), io.SEEK_CUR)
 
     def draw(self, draw: Callable[[Console], None]) -> None:
         """Let `draw` print tables."""
         if self._output is None:
-            self._console = self._console or _console()
+            self._console = self._console or terminal.console()
             draw(self._console)
             return
         text = io.StringIO()
-        draw(_console(text))
+        draw(terminal.console(file=text, width=_WIDTH))
         self.write(text.getvalue())
 
-    def _write(self, content: bytes) -> None:
+    def _write(self, text: str) -> None:
         if self._file is None:
-            typer.echo(content, nl=False)
+            _print(text)
             return
         try:
-            self._file.write(content)
+            self._file.write(text.encode(errors="surrogateescape"))
             self._file.flush()
         except OSError as error:
             raise self._failed(error) from error
@@ -135,16 +151,29 @@ class Stream:
         return RunError(f"{self._output}: cannot be written: {error.strerror or error}")
 
 
-def _console(file: io.StringIO | None = None) -> Console:
-    from rich.console import Console
+def prints_data(command: Callable[_P, None]) -> Callable[_P, None]:
+    """Let only the result reach the standard output of a command that is asked for JSON or CSV.
 
-    return Console(file=file, width=_WIDTH if file else None, emoji=False, highlight=False, soft_wrap=True)
+    A component may print when it is imported or used: that goes to standard error.
+    """
+
+    @functools.wraps(command)
+    def run(*arguments: _P.args, **options: _P.kwargs) -> None:
+        if not options.get("as_json") and str(options.get("form", "table")) == "table":
+            command(*arguments, **options)
+            return
+        with terminal.aside() as stream:
+            token = _results.set(stream)
+            try:
+                command(*arguments, **options)
+            finally:
+                _results.reset(token)
+
+    return run
 
 
 def say(what: str, style: str, text: str) -> None:
     """Print a line on standard error: ``error: TEXT``."""
-    from rich.console import Console
-
-    console = Console(stderr=True, emoji=False, highlight=False, soft_wrap=True)
+    console = terminal.console(stderr=True)
     console.print(f"{what}:", style=style, end=" ")
     console.print(text, markup=False)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
 
-from musicemo import registry
+from musicemo import registry, terminal
 from musicemo.cli._claims import problem_of, row_of
 from musicemo.cli._options import AsJson
+from musicemo.cli._output import emit_json, prints_data
 from musicemo.cli._show_plugin import show
 from musicemo.errors import InputError
 
@@ -23,6 +23,7 @@ def add_commands(app: typer.Typer) -> None:
     app.add_typer(group, name="plugins")
 
 
+@prints_data
 def plugins(
     context: typer.Context,
     as_json: AsJson = False,
@@ -40,7 +41,7 @@ def plugins(
     problems = [problem_of(claim, check=check) for claim in found]
     if as_json:
         rows = [row_of(claim) | {"problem": problem} for claim, problem in zip(found, problems, strict=True)]
-        typer.echo(json.dumps(rows, indent=2))
+        emit_json(rows)
     else:
         _print(found, problems)
     if check and any(problem and not claim.disabled for claim, problem in zip(found, problems, strict=True)):
@@ -48,12 +49,11 @@ def plugins(
 
 
 def _print(found: list[registry.Claim], problems: list[str | None]) -> None:
-    from rich.console import Console
-    from rich.markup import escape
+    from rich.text import Text
 
     from musicemo.cli._style import plain_table, print_table
 
-    console = Console(emoji=False, highlight=False)
+    console = terminal.console(soft_wrap=False)
     read = (
         console.is_terminal
     )  # by somebody: what `plugins show` says is left out, and a sentence fits its column
@@ -64,6 +64,6 @@ def _print(found: list[registry.Claim], problems: list[str | None]) -> None:
     table.add_column("what it is", no_wrap=not read)
     for claim, problem in zip(found, problems, strict=True):
         row = row_of(claim)
-        told = f"[red]{escape(problem)}[/red]" if problem else escape(row["summary"])
-        table.add_row(*(escape(row[name]) for name in names), told)
+        state = Text(problem, style="red") if problem else row["summary"]
+        table.add_row(*(row[name] for name in names), state)
     print_table(console, table, fold=read)

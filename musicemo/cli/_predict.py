@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from musicemo.cli._options import Device, Format, FormatOption, Output, Sync, TrainedRuns, TrustLocalCode
+from musicemo.cli._output import prints_data
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,6 +30,7 @@ def add_commands(app: typer.Typer) -> None:
     app.command()(predict)
 
 
+@prints_data
 def predict(
     run: TrainedRuns,
     songs: Annotated[
@@ -79,7 +80,7 @@ def predict(
         for song in songs:
             result = _predict(predictor, song, pictures.get(song), problems)
             if isinstance(result, Failure):
-                problems.append(f"{_shown(song)}: {result.reason}")
+                problems.append(f"{song}: {result.reason}")
             yield result
 
     def write(songs: Iterable[Path], aside: Callable[[], AbstractContextManager[None]]) -> None:
@@ -131,7 +132,7 @@ def _predict(
         try:
             _draw(prediction, analysis, picture)
         except Exception as error:
-            problems.append(f"{_shown(song)}: the picture cannot be drawn: {error}")
+            problems.append(f"{song}: the picture cannot be drawn: {error}")
     return prediction
 
 
@@ -144,7 +145,7 @@ def _find(sources: Sequence[str]) -> list[Path]:
     for source in sources:
         found = songs_in(source)
         if not found and Path(source).is_dir():
-            raise InputError(f"{_shown(source)}: there is no song in this folder")
+            raise InputError(f"{source}: there is no song in this folder")
         songs.update(dict.fromkeys(found or [Path(source)]))
     return list(songs)
 
@@ -181,12 +182,12 @@ def _draw(prediction: SongPrediction, analysis: Analysis, path: Path) -> None:
     from musicemo.prediction import song_figure
 
     figure = song_figure(prediction, analysis)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph", UserWarning)  # of a song's name, for which no font is there
-        write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=110))
+    write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=110))
 
 
 def _print(console: Console, result: SongPrediction | Failure, runs: int) -> None:
+    from rich.markup import escape
+
     from musicemo.audio import Failure
     from musicemo.cli._style import plain_table, print_table
 
@@ -195,7 +196,7 @@ def _print(console: Console, result: SongPrediction | Failure, runs: int) -> Non
     count = len(result.windows)
     length = result.windows[0][1] - result.windows[0][0]
     over = f", {count} windows of about {length:.0f} s" if count > 1 else ""
-    console.print(f"[bold]{_escaped(result.song)}[/bold]: {result.duration:.1f} s{over}")
+    console.print(f"[bold]{escape(str(result.song))}[/bold]: {result.duration:.1f} s{over}")
     headings = ["± over runs"] * (runs > 1) + ["lowest", "highest"] * (count > 1) + ["range"]
     emotions = plain_table("emotion", "rating", *headings)
     classes = plain_table("class", "probability", *headings[:-1])
@@ -205,7 +206,7 @@ def _print(console: Console, result: SongPrediction | Failure, runs: int) -> Non
             emotions.add_row(name, *_row(task, (), count), f"{low:g} to {high:g}")
             continue
         for place in task.value.argsort()[::-1][:_CLASSES]:
-            classes.add_row(_escaped(f"{name}: {task.classes[place]}"), *_row(task, (int(place),), count))
+            classes.add_row(f"{name}: {task.classes[place]}", *_row(task, (int(place),), count))
     for table in (emotions, classes):
         if table.row_count:
             print_table(console, table)
@@ -226,14 +227,3 @@ def _row(task: TaskPrediction, place: tuple[int, ...], windows: int) -> list[str
         curve = task.curve[:, place[0]] if place else task.curve
         row += [f"{curve.min():.3f}", f"{curve.max():.3f}"]
     return row
-
-
-def _shown(name: str | Path) -> str:
-    """Return a file's name as a terminal can show it."""
-    return str(name).encode(errors="replace").decode()
-
-
-def _escaped(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(_shown(text))

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.markup import escape
 
+from musicemo import terminal
 from musicemo.cli._analyses import print_analyses
 from musicemo.cli._style import plain_table, print_table
 from musicemo.cli._tables import METRIC_TITLES, print_spread
@@ -33,7 +34,7 @@ def print_replicates(
     name: str, outcomes: Sequence[Outcome], settings: EvaluationSettings, *, overfit: bool = False
 ) -> None:
     """Print each metric's mean and standard deviation over seeds, and the leading one's intervals."""
-    console = Console(emoji=False, highlight=False, soft_wrap=True)
+    console = terminal.console()
     part = next(part for part in ("test", "val", "train") if part in outcomes[0].results["metrics"])
     if overfit:
         print_spread(console, name, part, [outcome.results["metrics"][part] for outcome in outcomes])
@@ -82,6 +83,6 @@ def _print_leading(console: Console, experiment: Replicates, rows: Sequence[Row]
                     "nan", "n/a"
                 )
             )
-        table.add_row(*map(escape, cells))
+        table.add_row(*cells)
     console.print()
     print_table(console, table)

@@ -39,7 +39,7 @@ def report(
     One HTML file that stands alone: results with intervals, predictions, curves, weights, the experiment, its data and
     where it ran. A single run that failed or is under way is shown as far as it got.
     """
-    from musicemo.cli._output import check_output
+    from musicemo.cli._output import check_output, emit
     from musicemo.report import make_comparison, make_report, write_figures, write_report
 
     check_output(output)
@@ -48,7 +48,7 @@ def report(
     else:
         page = make_comparison(runs, baselines=baselines or [], allow_different=allow_different_tests)
         path = Path("report.html")
-    typer.echo(write_report(page, output or path))
+    emit(f"{write_report(page, output or path)}\n")
     if figures:
         written = write_figures(page, figures)
-        typer.echo(f"{len(written)} files in {figures}")
+        emit(f"{len(written)} files in {figures}\n")

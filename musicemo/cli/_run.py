@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from musicemo import terminal
 from musicemo.cli._options import ExperimentFiles, Only, Overrides
-from musicemo.cli._output import say
+from musicemo.cli._output import emit, say
 from musicemo.errors import InputError, MusicemoError, RunError
 
 if TYPE_CHECKING:
@@ -93,15 +94,13 @@ def run(
     elif len(outcomes[0][1]) > 1:
         print_replicates(*outcomes[0], loaded[0].evaluation, overfit=bool(overfit_batches))
     if tally.skipped and resume is None:
-        typer.echo(f"{tally.skipped} of {tally.total} runs had been made before; --no-resume makes them again")
+        emit(f"{tally.skipped} of {tally.total} runs had been made before; --no-resume makes them again\n")
     tally.raise_failures()
 
 
 def _preview(
     experiments: Sequence[Experiment], runs: Path, device: str | None, overfit_batches: int, jobs: int
 ) -> None:
-    from rich.console import Console
-
     from musicemo.cli._preview import print_dry_run
     from musicemo.preview import check_experiment, check_source
 
@@ -111,7 +110,7 @@ def _preview(
         previews.append(
             check_experiment(experiment, device=device, overfit_batches=overfit_batches, steps=_STEPS)
         )
-    print_dry_run(Console(emoji=False, highlight=False, soft_wrap=True), previews, jobs)
+    print_dry_run(terminal.console(), previews, jobs)
 
 
 def _show_side_by_side(sweep: Sweep, runs: Path, hooks: Hooks, tally: _Tally) -> None:
@@ -119,7 +118,7 @@ def _show_side_by_side(sweep: Sweep, runs: Path, hooks: Hooks, tally: _Tally) ->
     from musicemo.cli import _tables
     from musicemo.progress import Progress
 
-    typer.echo(f"{tally.total} runs, {sweep.jobs} at a time")
+    emit(f"{tally.total} runs, {sweep.jobs} at a time\n")
     with Progress("Running", "runs") as bar:
         bar.update(0, tally.total)
         for replicate, found in sweep.run(runs, hooks):

@@ -15,6 +15,7 @@ from musicemo._local import LocalCode, is_local
 from musicemo.cli._claims import check_component, load_claim, row_of
 from musicemo.cli._completion import complete_component
 from musicemo.cli._options import AsJson
+from musicemo.cli._output import emit, prints_data
 from musicemo.errors import InputError, nearest
 
 __all__ = ["show"]
@@ -23,6 +24,7 @@ __all__ = ["show"]
 _TABLES = {"loss": "tasks.NAME.loss"}
 
 
+@prints_data
 def show(
     name: Annotated[
         str,
@@ -52,12 +54,12 @@ def show(
     if row["kind"] == "plugin":
         hooks = sorted(hook for hook in dir(component) if hook.startswith("musicemo_"))
         text = "\n".join([*_heading(row), "# implements:", *(f"#   {hook}" for hook in hooks)])
-        typer.echo(json.dumps(row | {"hooks": hooks}, indent=2) if as_json else text)
+        emit((json.dumps(row | {"hooks": hooks}, indent=2) if as_json else text) + "\n")
         return
     from musicemo.json_schema import component_schema
 
     schema = component_schema(row["kind"], name, component)
-    typer.echo(json.dumps(row | {"schema": schema}, indent=2) if as_json else _table(row, schema))
+    emit((json.dumps(row | {"schema": schema}, indent=2) if as_json else _table(row, schema)) + "\n")
 
 
 def _find_local(name: str, kind: str | None) -> tuple[dict[str, Any], Any]:

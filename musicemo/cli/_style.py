@@ -3,30 +3,58 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.measure import Measurement
 from rich.table import Table
+from rich.text import Text
 
-__all__ = ["number", "plain_table", "print_table", "with_interval"]
+from musicemo.terminal import visible
+
+__all__ = ["PlainTable", "number", "plain_table", "print_table", "with_interval"]
 
 #: More columns than any table has.
 _UNBOUNDED = 10_000
 
+#: Characters of a cell. A longer one is cut in the middle.
+_LONGEST = 500
 
-def plain_table(first: str, *columns: str, title: str | None = None) -> Table:
+
+class PlainTable(Table):
+    """A table whose cells are plain text: a name with brackets or control characters is shown as it is."""
+
+    def add_row(self, *cells: Any, **options: Any) -> None:
+        """Add a row. A cell that has a style is a `rich.text.Text`."""
+        super().add_row(*(_plain(cell) for cell in cells), **options)
+
+    def add_column(self, header: Any = "", *more: Any, **options: Any) -> None:
+        """Add a column."""
+        super().add_column(_plain(header), *more, **options)
+
+
+def _plain(cell: Any) -> Any:
+    return Text(_shorten(visible(cell))) if isinstance(cell, str) else cell
+
+
+def _shorten(text: str) -> str:
+    if len(text) <= _LONGEST:
+        return text
+    return f"{text[: _LONGEST // 2]}…{text[1 - _LONGEST // 2 :]}"
+
+
+def plain_table(first: str, *columns: str, title: str | None = None) -> PlainTable:
     """Return a table without lines, so that it fits a terminal of 80 columns; numbers stand to the right."""
-    table = Table(
+    table = PlainTable(
         box=None,
         padding=(0, 2, 0, 0),
         pad_edge=False,
         header_style="bold",
         title=title,
     )
-    table.add_column(escape(first), no_wrap=True)
+    table.add_column(first, no_wrap=True)
     for column in columns:
-        table.add_column(escape(column), justify="right", no_wrap=True)
+        table.add_column(column, justify="right", no_wrap=True)
     return table
 
 
@@ -48,10 +76,10 @@ def print_table(console: Console, table: Table, *, fold: bool = False) -> None:
     console.width = width
 
 
-def with_interval(metric: Mapping[str, float | None]) -> str:
-    """Return a value and its interval, as markup."""
+def with_interval(metric: Mapping[str, float | None]) -> Text:
+    """Return a value and its interval."""
     low, high = (number(metric[bound], 2) for bound in ("low", "high"))
-    return f"{number(metric['value'])} [dim]{escape(f'[{low}, {high}]')}[/dim]"
+    return Text.assemble(f"{number(metric['value'])} ", (f"[{low}, {high}]", "dim"))
 
 
 def number(value: float | None, digits: int = 3) -> str:

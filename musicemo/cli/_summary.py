@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
+from musicemo import terminal
 from musicemo.cli._style import plain_table, print_table
 from musicemo.data import PARTS, Summary
 
@@ -16,10 +18,10 @@ __all__ = ["print_summary"]
 
 def print_summary(dataset: str, method: str, summary: Summary) -> None:
     """Print a summary."""
-    console = Console(emoji=False, highlight=False)
+    console = terminal.console(soft_wrap=False)
     console.print(
-        f"[bold]{dataset}[/bold]: {summary.tracks} labelled tracks, {summary.unlabelled} without a label for any task, "
-        f"{summary.feature_rows} feature rows",
+        f"[bold]{escape(dataset)}[/bold]: {summary.tracks} labelled tracks, {summary.unlabelled} without a label "
+        f"for any task, {summary.feature_rows} feature rows",
         soft_wrap=True,
     )
     title = f"Split: {method}, hash {summary.split_hash[:12]}"
@@ -42,9 +44,7 @@ def print_summary(dataset: str, method: str, summary: Summary) -> None:
         for name, counts in classes.items():
             total = sum(counts.values())
             if name != "missing" or total:
-                table.add_row(
-                    escape(name), *(str(counts[part]) for part in PARTS), str(total), _bar(total, most)
-                )
+                table.add_row(name, *(str(counts[part]) for part in PARTS), str(total), _bar(total, most))
         _print(console, table)
     console.print()
     for leak in summary.leaks:
@@ -68,8 +68,8 @@ def _print_merging(console: Console, task: str, summary: Summary) -> None:
         return
     table = plain_table("class", "tracks", "becomes", title=f"{task}: classes before merging")
     for name, found in merged.items():
-        becomes = "[dim]dropped[/dim]" if found["becomes"] is None else escape(found["becomes"])
-        table.add_row(escape(name), str(found["tracks"]), becomes)
+        becomes = Text("dropped", style="dim") if found["becomes"] is None else found["becomes"]
+        table.add_row(name, str(found["tracks"]), becomes)
     _print(console, table)
 
 

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from musicemo import terminal
 from musicemo.cli._analyses import print_analyses
 from musicemo.cli._style import number, plain_table, print_table, with_interval
 from musicemo.evaluation import CLASSIFICATION, REGRESSION, TITLES
@@ -36,14 +37,14 @@ _A_LINE = 3
 
 def print_outcome(outcome: Outcome, *, overfit: bool) -> None:
     """Print what one replicate reached on the test part, or on what it has of it."""
-    console = Console(emoji=False, highlight=False, soft_wrap=True)
+    console = terminal.console()
     results = outcome.results
     part = _part(results)
     what = {"test": "Test part", "val": "Validation part", "train": "Training part"}[part]
     when = "done before" if outcome.skipped else f"{results['durations']['training']:.1f} s of training"
     console.print()
     console.print(
-        f"[bold]{outcome.directory.parent.name}[/bold], seed {outcome.seed}"
+        f"[bold]{escape(outcome.directory.parent.name)}[/bold], seed {outcome.seed}"
         + ("" if outcome.fold is None else f", fold {outcome.fold}")
         + f": {what.lower()} with the best epoch's weights "
         f"(epoch {results['best_epoch']} of {results['epochs']}; {when})"
@@ -103,14 +104,12 @@ def print_line(name: str, outcome: Outcome) -> None:
             mean = number(statistics.mean(known) if known else None)
             scores.append(f"mean {METRIC_TITLES[leading]} of {len(tasks)} tasks {mean}")
     epochs = f"epoch {results['best_epoch']} of {results['epochs']}"
-    Console(emoji=False, highlight=False, soft_wrap=True).print(
-        f"{name}: {', '.join(scores)} ({part} part, {epochs}; {when})", markup=False
-    )
+    terminal.console().print(f"{name}: {', '.join(scores)} ({part} part, {epochs}; {when})", markup=False)
 
 
 def print_variants(experiments: Sequence[tuple[str, Sequence[Outcome]]]) -> None:
     """Print mean and standard deviation over each experiment's replicates, a line for each task."""
-    console = Console(emoji=False, highlight=False, soft_wrap=True)
+    console = terminal.console()
     finished = [(name, outcomes) for name, outcomes in experiments if outcomes]
     if not finished:
         return
@@ -125,7 +124,7 @@ def print_variants(experiments: Sequence[tuple[str, Sequence[Outcome]]]) -> None
             found = [outcome.results["metrics"].get(part, {}) for outcome in outcomes]
             for task in (task for task in found[0] if names[0] in found[0][task]):
                 spread = (_spread([run[task][metric]["value"] for run in found]) for metric in names[:_A_LINE])
-                table.add_row(escape(name), str(len(outcomes)), escape(task), *spread)
+                table.add_row(name, str(len(outcomes)), task, *spread)
         if table.rows:
             print_table(console, table)
 
@@ -144,7 +143,9 @@ def print_metrics(console: Console, metrics: Mapping[str, Any]) -> None:
 
 def print_spread(console: Console, name: str, part: str, found: Sequence[Mapping[str, Any]]) -> None:
     """Print mean and standard deviation of the replicates' metrics."""
-    console.print(f"\n[bold]{name}[/bold]: mean ± standard deviation over {len(found)} runs, {part} part")
+    console.print(
+        f"\n[bold]{escape(name)}[/bold]: mean ± standard deviation over {len(found)} runs, {part} part"
+    )
     for names in (REGRESSION, CLASSIFICATION):
         tasks = [task for task in found[0] if names[0] in found[0][task]]
         if not tasks:

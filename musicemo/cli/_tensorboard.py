@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from musicemo.cli._completion import complete_run
+from musicemo.cli._output import emit
 
 __all__ = ["add_commands"]
 
@@ -55,13 +56,13 @@ def tensorboard(
     """
     _check(runs)
     url = _serve(runs, host, port)
-    typer.echo(f"TensorBoard shows {runs} at {url} (Ctrl+C ends it)")
+    emit(f"TensorBoard shows {runs} at {url} (Ctrl+C ends it)\n")
     if browser and sys.stdout.isatty():
         typer.launch(url)
     try:
         threading.Event().wait()
     except KeyboardInterrupt:
-        typer.echo("")
+        emit("\n")
 
 
 def _check(runs: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from musicemo.comparison.results import Comparison
 from musicemo.comparison.tables import tables
 from musicemo.comparison.words import notes, verdicts
+from musicemo.terminal import visible
 
 __all__ = ["comparison_latex", "comparison_markdown"]
 
@@ -24,8 +25,12 @@ def comparison_markdown(comparison: Comparison) -> str:
     return "\n\n".join([*blocks, *map(_markdown, said)]) + "\n"
 
 
+def _line(text: str) -> str:
+    return " ".join(visible(text).splitlines())
+
+
 def _markdown(text: str) -> str:
-    return text.replace("|", r"\|").replace("_", r"\_").replace("*", r"\*").replace("<", "&lt;")
+    return _line(text).replace("|", r"\|").replace("_", r"\_").replace("*", r"\*").replace("<", "&lt;")
 
 
 _LATEX = {
@@ -50,10 +55,10 @@ def comparison_latex(comparison: Comparison) -> str:
         lines = [f"% {title}", f"\\begin{{tabular}}{{{style}}}", "\\toprule", _latex_line(columns), "\\midrule"]
         lines += [_latex_line(row) for row in rows]
         blocks.append("\n".join([*lines, "\\bottomrule", "\\end{tabular}"]))
-    said = "\n".join(f"% {text}" for text in (*verdicts(comparison), *notes(comparison)))
+    said = "\n".join(f"% {_line(text)}" for text in (*verdicts(comparison), *notes(comparison)))
     return "\n\n".join([*blocks, said]) + "\n"
 
 
 def _latex_line(cells: Sequence[str]) -> str:
-    escape: Callable[[str], str] = lambda cell: "".join(_LATEX.get(sign, sign) for sign in cell)  # noqa: E731
+    escape: Callable[[str], str] = lambda cell: "".join(_LATEX.get(sign, sign) for sign in _line(cell))  # noqa: E731
     return " & ".join(escape(cell).replace("-0.", "$-$0.") for cell in cells) + r" \\"

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musicemo.audio import Analysis
+from musicemo.charts import drawable, fonts_for
 from musicemo.prediction.songs import SongPrediction, TaskPrediction
 
 if TYPE_CHECKING:
@@ -33,6 +34,13 @@ def song_figure(prediction: SongPrediction, analysis: Analysis) -> Figure:
     Emotions whose ranges are equal share a panel; bands are standard deviations over the runs. A song of one window
     has lines from its beginning to its end, and bars for its classes.
     """
+    names = [Path(prediction.song).name, *prediction.tasks]
+    names += [label for task in prediction.tasks.values() for label in task.classes]
+    with fonts_for(names):
+        return _draw(prediction, analysis)
+
+
+def _draw(prediction: SongPrediction, analysis: Analysis) -> Figure:
     from matplotlib.figure import Figure
 
     regressions: dict[tuple[float, float], dict[str, TaskPrediction]] = {}
@@ -71,11 +79,11 @@ def _spectrogram(axes: Axes, prediction: SongPrediction, analysis: Analysis) -> 
     beats = analysis.beat_frames / analysis.recipe.frame_rate
     across = len(beats) <= _BEATS
     axes.vlines(beats, 0, len(mel) if across else 0.08 * len(mel), color="white", linewidth=0.6, alpha=0.45)
-    name = Path(prediction.song).name.encode(errors="replace").decode()
+    name = drawable(Path(prediction.song).name)
     title = (
         f"{name if len(name) <= 90 else name[:87] + '...'} ({prediction.duration:.1f} s, {len(beats)} beats)"
     )
-    axes.set_title(title, fontsize=11, parse_math=False)
+    axes.set_title(title, fontsize=11)
     axes.set(ylabel="mel band")
     _time(axes, prediction)
 
@@ -86,7 +94,7 @@ def _emotions(
     for number, (name, task) in enumerate(tasks.items()):
         colour = f"C{number % 10}"
         times, curve = _line(prediction, task.curve)
-        label = f"{name} {float(task.value):.2f}"
+        label = f"{drawable(name)} {float(task.value):.2f}"
         if (deviation := task.deviation) is not None:
             label += f" ± {float(deviation):.2f}"
         marker = "." if 1 < len(prediction.windows) <= 60 else ""
@@ -104,7 +112,7 @@ def _emotions(
     axes.set_ylim(min(low, everything.min()) - margin, max(high, everything.max()) + margin)
     for end in bounds:
         axes.axhline(end, color="0.8", linewidth=0.8, zorder=0)
-    axes.set(ylabel="rating" if len(tasks) > 1 else next(iter(tasks)))
+    axes.set(ylabel="rating" if len(tasks) > 1 else drawable(next(iter(tasks))))
     _legend(axes)
     _time(axes, prediction)
 
@@ -127,7 +135,7 @@ def _classes_over_time(axes: Axes, prediction: SongPrediction, name: str, task: 
     order = np.argsort(task.value)[::-1]
     shown, rest = order[:_CLASSES], order[_CLASSES:]
     curves = [task.curve[:, index] for index in shown]
-    labels = [f"{task.classes[index]} {task.value[index]:.0%}" for index in shown]
+    labels = [f"{drawable(task.classes[index])} {task.value[index]:.0%}" for index in shown]
     colours = [f"C{number}" for number in range(len(shown))]
     if len(rest):
         curves.append(task.curve[:, rest].sum(axis=1))
@@ -137,7 +145,7 @@ def _classes_over_time(axes: Axes, prediction: SongPrediction, name: str, task: 
     times = np.concatenate([[prediction.windows[0, 0]], middles, [prediction.windows[-1, 1]]])
     curves = [np.pad(curve, 1, mode="edge") for curve in curves]
     axes.stackplot(times, curves, labels=labels, colors=colours, alpha=0.75, linewidth=0)
-    axes.set(ylim=(0, 1), ylabel=f"{name}: probability")
+    axes.set(ylim=(0, 1), ylabel=f"{drawable(name)}: probability")
     _legend(axes)
     _time(axes, prediction)
 
@@ -146,22 +154,19 @@ def _classes(axes: Axes, name: str, task: TaskPrediction) -> None:
     order = np.argsort(task.value)[::-1][:_CLASSES][::-1]
     deviation = task.deviation
     axes.barh(
-        [task.classes[index] for index in order],
+        range(len(order)),
         task.value[order],
         xerr=None if deviation is None else deviation[order],
         color="C0",
         alpha=0.75,
     )
-    axes.set(xlim=(0, 1), xlabel="probability", ylabel=name)
+    axes.set_yticks(range(len(order)), [drawable(task.classes[index]) for index in order])
+    axes.set(xlim=(0, 1), xlabel="probability", ylabel=drawable(name))
 
 
 def _legend(axes: Axes) -> None:
     handles, labels = axes.get_legend_handles_labels()
-    legend = axes.legend(
-        handles, labels, loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8, frameon=False
-    )
-    for text in legend.get_texts():
-        text.set_parse_math(False)
+    axes.legend(handles, labels, loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8, frameon=False)
 
 
 def _time(axes: Axes, prediction: SongPrediction) -> None:

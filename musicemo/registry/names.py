@@ -6,13 +6,15 @@ import functools
 import importlib.metadata
 import os
 import re
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from musicemo import __version__
-from musicemo.errors import InputError, nearest
+from musicemo.errors import InputError, MusicemoError, nearest
+from musicemo.registry.isolation import PluginFailed, loading
 
 __all__ = ["GROUPS", "Claim", "claims", "entry_points", "load", "without"]
 
@@ -54,7 +56,7 @@ class Claim:
         return _other_versions(tuple(text for text in requires if text.startswith("musicemo")))
 
     def load(self) -> Any:
-        """Import what it is of.
+        """Import the component or plugin.
 
         Raises:
             InputError: its distribution is for other versions of musicemo, or it cannot be imported.
@@ -65,11 +67,10 @@ class Claim:
                 f"{__version__}; pip install --upgrade {self.distribution} may find a version that does with it"
             )
         try:
-            return self.entry_point.load()
-        except (Exception, SystemExit) as error:  # a stranger's module may raise anything at import
-            raise InputError(
-                f"{self.kind} {self.name!r} of {self} cannot be imported: {type(error).__name__}: {error}"
-            ) from error
+            with loading():
+                return self.entry_point.load()
+        except (MusicemoError, PluginFailed) as error:
+            raise InputError(f"{self.kind} {self.name!r} of {self} cannot be imported: {error}") from error
 
 
 def _normalized(name: str) -> str:
@@ -106,7 +107,12 @@ def without(names: Sequence[str]) -> Iterator[None]:
     installed = [claim for kind in GROUPS for claim in claims(kind, disabled=True)]
     known = {claim.name for claim in installed} | {_normalized(claim.distribution) for claim in installed}
     if unknown := [name for name in names if _normalized(name) not in known and name not in known]:
-        raise InputError(*(f"--without {name}: nothing is called so{nearest(name, known)}" for name in unknown))
+        raise InputError(
+            *(
+                f"--without {name}: no component, plugin or package has this name{nearest(name, known)}"
+                for name in unknown
+            )
+        )
     before = os.environ.get(_DISABLE)
     os.environ[_DISABLE] = ",".join([*filter(None, [before]), *names])
     try:
@@ -127,15 +133,46 @@ def _described(distribution: Any) -> tuple[str, str, tuple[str, ...]]:
     if distribution is None:
         return "unknown", "", ()
     if id(distribution) not in _DESCRIBED:
-        requires = tuple(getattr(distribution, "requires", None) or ())
-        _DESCRIBED[id(distribution)] = (distribution, (distribution.name, distribution.version, requires))
+        try:
+            requires = tuple(getattr(distribution, "requires", None) or ())
+            described = distribution.name or "unknown", distribution.version or "", requires
+        except Exception:  # metadata in another encoding, or without a version
+            described = "unknown", "", ()
+        _DESCRIBED[id(distribution)] = (distribution, described)
     return _DESCRIBED[id(distribution)][1]
 
 
 @functools.cache
 def entry_points(group: str) -> importlib.metadata.EntryPoints:
-    """Return the installed entry points of a group, read once a process."""
-    return importlib.metadata.entry_points(group=group)
+    """Return the installed entry points of a group, read once a process.
+
+    A distribution whose metadata cannot be read is ignored, with a warning.
+    """
+    try:
+        return importlib.metadata.entry_points(group=group)
+    except Exception:  # one broken distribution is enough
+        return importlib.metadata.EntryPoints(
+            point for points in _distributions().values() for point in points if point.group == group
+        )
+
+
+@functools.cache
+def _distributions() -> dict[str, list[importlib.metadata.EntryPoint]]:
+    """Return the entry points of each distribution whose metadata can be read; the first of a name counts."""
+    points: dict[str, list[importlib.metadata.EntryPoint]] = {}
+    for distribution in importlib.metadata.distributions():
+        try:
+            name = _normalized(distribution.name)
+            if name not in points:
+                points[name] = list(distribution.entry_points)
+        except Exception as error:
+            place = getattr(distribution, "_path", "a distribution without a path")
+            warnings.warn(
+                f"{place}: the metadata cannot be read, and the distribution is ignored: "
+                f"{type(error).__name__}: {error}",
+                stacklevel=2,
+            )
+    return points
 
 
 def claims(kind: str, *, disabled: bool = False) -> list[Claim]:
@@ -145,11 +182,13 @@ def claims(kind: str, *, disabled: bool = False) -> list[Claim]:
         kind: of component.
         disabled: whether to return those too that are to be left out: see `without`.
     """
-    found = {
+    everyone = {
         Claim(kind, point.name, *_described(point.dist)[:2], point) for point in entry_points(GROUPS[kind])
     }
-    chosen = [claim for claim in found if disabled or not claim.disabled]
-    return sorted(chosen, key=lambda claim: (claim.name, str(claim)))
+    return sorted(
+        (claim for claim in everyone if disabled or not claim.disabled),
+        key=lambda claim: (claim.name, str(claim)),
+    )
 
 
 def load(kind: str, name: str) -> Any:

@@ -109,9 +109,7 @@ def write_figures(page: Page, folder: Path) -> list[Path]:
 
 
 def _save(figure: Figure, path: Path, form: str) -> None:
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph", UserWarning)  # of a name, for which no font is there
-        write_atomically(path, lambda file: figure.savefig(file, format=form, dpi=150))
+    write_atomically(path, lambda file: figure.savefig(file, format=form, dpi=150))
 
 
 def _free(folder: Path, stem: str, form: str, taken: Sequence[Path]) -> Path:

@@ -10,6 +10,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any, get_args
 
 from musicemo.charts import Chart, legend, to_svg
+from musicemo.terminal import visible
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -130,7 +131,7 @@ class Page:
 
 def render(page: Page) -> str:
     """Return the page as HTML that stands alone: no script, nothing that is fetched."""
-    return _template().render(page=page, style=_resource("style.css"))
+    return visible(_template().render(page=page, style=_resource("style.css")))
 
 
 def _resource(name: str) -> str:

@@ -17,6 +17,7 @@ import typer
 from musicemo import registry
 from musicemo.experiment import load_experiment
 from musicemo.pipeline import run_experiment
+from musicemo.registry.hooks import PluginWarning
 from musicemo.testing import _rehearsal
 from musicemo.testing._contract import Contract, require
 
@@ -84,8 +85,9 @@ class _Watched(registry.Hooks):
     def __call__(self, hook: str, **arguments: Any) -> None:
         caller = getattr(self.manager.hook, f"musicemo_{hook}")
         for implementation in caller.get_hookimpls():
-            with self._contract.clause(caller.name, "the rehearsal of it"):
-                implementation.function(*(arguments[name] for name in implementation.argnames))
+            with self._contract.clause(caller.name, "the rehearsal of it"), warnings.catch_warnings():
+                warnings.simplefilter("error", PluginWarning)
+                self.call(implementation, arguments)
         if self.interrupt and arguments.get("epoch") == 2:
             self.interrupt = False
             raise KeyboardInterrupt

@@ -17,7 +17,7 @@ from musicemo.charts import (
     spanning,
 )
 
-HOSTILE = "<script>alert(\"1\")</script> & 'x' $\\frac{1}{2}$ \x00é漢"
+HOSTILE = "<script>alert(\"1\")</script> & 'x' $\\frac{1}{2}$ \x00\x1b[2J\x0b\x9b\u202e\ufffe\ud800é漢"
 
 LINES = Chart(
     "loss",

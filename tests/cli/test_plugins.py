@@ -19,6 +19,9 @@ from musicemo.cli._app import make_app
 from musicemo.contracts import PROVIDED
 from musicemo.errors import InputError
 from musicemo.experiment import load_experiment
+from musicemo.hookspecs import hookimpl
+from musicemo.registry import names
+from musicemo.terminal import visible
 
 
 def call(*arguments, code=0):
@@ -194,7 +197,7 @@ def test_without_stands_anywhere(command, trained):
     wrong = command("plugins", "--without", "histery")
     assert (wrong.code, wrong.err) == (
         2,
-        "error: --without histery: nothing is called so; did you mean 'history'?\n",
+        "error: --without histery: no component, plugin or package has this name; did you mean 'history'?\n",
     )
     assert command("plugins", "--without").code == 2
 
@@ -372,3 +375,143 @@ def test_names_that_cannot_be_shown(fakes_beside, arguments, words):
     with pytest.raises(InputError) as caught:
         call("show", *arguments)
     assert words in str(caught.value)
+
+
+# Plugins that would take the program down, or over.
+
+
+class Greedy:
+    """Takes the names of others, and has one command of its own."""
+
+    @hookimpl
+    def musicemo_commands(self, app):
+        import typer
+
+        app.registered_commands.clear()
+        app.registered_groups.clear()
+        app.callback()(lambda: None)
+        for name in ("run", "plugins", "greedy"):
+            app.command(name)(lambda: typer.echo("mine"))
+        group = typer.Typer()
+        group.command("inner")(lambda: typer.echo("mine"))
+        group.callback()(lambda: None)
+        app.add_typer(group, name="cache")
+
+
+class Unreadable:
+    @hookimpl
+    def musicemo_commands(self, app):
+        @app.command()
+        def unreadable(value: NotThere) -> None:  # noqa: F821
+            """Read what cannot be given."""
+
+
+class Ending:
+    def __init__(self, error):
+        self.error = error
+
+    @hookimpl
+    def musicemo_commands(self, app):
+        raise self.error
+
+
+@pytest.mark.filterwarnings("always")
+def test_a_plugin_cannot_take_a_commands_name(command, fakes_beside):
+    fakes_beside("plugin", "greedy", Greedy, "first")
+    fakes_beside("plugin", "later", Greedy, "second")
+    fakes_beside("plugin", "unreadable", Unreadable, "third")
+    listed = command("plugins", "--json")
+    assert len(json.loads(listed.out)) > 50
+    warned = [line.removeprefix("warning: ") for line in listed.err.splitlines()]
+    for plugin, name, owner in (
+        ("later of second", "run", "musicemo"),
+        ("later of second", "plugins", "musicemo"),
+        ("later of second", "cache", "musicemo"),
+        ("greedy of first", "run", "musicemo"),
+        ("greedy of first", "greedy", "plugin 'later of second'"),
+    ):
+        assert (
+            f"plugin '{plugin}': its command '{name}' is left out, since {owner} has a command of this name"
+            in warned
+        )
+    assert any("plugin 'unreadable of third': one of its commands is left out: " in line for line in warned)
+    assert command("greedy").out == "mine\n"
+    assert command("run", "absent.toml").code == 2
+    assert command("--version").out == f"musicemo {__version__}\n"
+
+
+@pytest.mark.filterwarnings("always")
+@pytest.mark.parametrize(
+    "error", [SystemExit(0), KeyboardInterrupt(), InputError("theirs"), ValueError("theirs")], ids=repr
+)
+def test_a_plugin_cannot_end_a_command_that_is_not_its_own(error, command, fakes_beside):
+    fakes_beside("plugin", "ending", Ending(error), "strange")
+    finished = command("plugins", "--json")
+    assert finished.code == 0
+    assert json.loads(finished.out)
+    assert "plugin 'ending of strange' failed in commands and is left out" in finished.err
+
+
+def test_what_components_print_is_not_in_the_json(command, fakes_beside, tmp_path, monkeypatch):
+    fakes_module.write_module(
+        tmp_path,
+        "chatty_parts",
+        "import sys\nprint('imported')\nclass Loss:\n    '''A loss.'''\nsys.stdout.flush()\n",
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    fakes_beside("loss", "chatty", "chatty_parts:Loss")
+    finished = command("plugins", "--json", "--check")
+    assert finished.code == 2
+    assert {row["name"]: row["problem"] for row in json.loads(finished.out)}["chatty"]
+    assert "imported" in finished.err
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["", ":", "a..b:C", ".a:B", "a b:C", "broken_here:X", "nul_here:X", "__main__:X", "\x1b[2J:X", "math"],
+)
+def test_entry_points_of_every_form_are_listed(value, install, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "broken_here.py").write_bytes(b"\xff\xfe")
+    (tmp_path / "nul_here.py").write_bytes(b"a = 1\0")
+    install("model", "odd", value)
+    install("plugin", "odd-too", value)
+    assert [row["defined"] for row in json.loads(call("--json"))] == [value] * 2
+    assert visible(call()) == call()
+    checked = json.loads(call("--json", "--check", code=2))
+    assert all(row["problem"] for row in checked if row["kind"] == "model")
+
+
+def test_a_distribution_with_broken_metadata_is_ignored(tmp_path, monkeypatch):
+    for name, text in {
+        "good": "[musicemo.models]\nodd = a:B\n",
+        "bad": "[musicemo.models]\nno value\n",
+    }.items():
+        folder = tmp_path / f"{name}_thing-1.0.dist-info"
+        folder.mkdir()
+        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}-thing\nVersion: 1.0\n")
+        (folder / "entry_points.txt").write_text(text)
+    (tmp_path / "nameless.dist-info").mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
+    names.entry_points.cache_clear()
+    names._distributions.cache_clear()
+    try:
+        with pytest.warns(UserWarning, match="the distribution is ignored") as caught:
+            found = {claim.name: claim for claim in registry.claims("model")}
+    finally:
+        names.entry_points.cache_clear()
+        names._distributions.cache_clear()
+    assert {"bad_thing", "nameless"} == {
+        re.search(r"(\w+)(-1\.0)?\.dist-info: ", str(warning.message))[1] for warning in caught
+    }
+    assert found["odd"].distribution == "good-thing"
+    assert found["cnn"].distribution == "musicemo"
+
+
+def test_long_names_and_control_characters_fit_a_table(install):
+    install("model", "x" * 100_000, "a:B", distribution="evil\x1b]0;title\x07\u202e")
+    install("model", "[red]fine[/red]", "a:B")
+    text = call()
+    assert max(map(len, text.splitlines())) < 2_000
+    assert "[red]fine[/red]" in text
+    assert "evil\\x1b]0;title\\x07\\u202e" in text

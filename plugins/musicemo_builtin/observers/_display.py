@@ -6,13 +6,14 @@ import math
 import time
 from typing import TYPE_CHECKING
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
 from rich.text import Text
 
+from musicemo import terminal
 from musicemo.progress import duration
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ class Display:
 
     def __init__(self, run: Run) -> None:
         self._run = run
-        self._console = Console(emoji=False, highlight=False)
+        self._console = terminal.console(soft_wrap=False)
+        self._moves = self._console.is_terminal and not self._console.is_dumb_terminal
         self._started, self._first = time.monotonic(), len(run.history)
         self._bar = Bar(
             TextColumn("epoch"),
@@ -42,18 +44,18 @@ class Display:
         self._bar.add_task("", total=run.epochs, completed=self._first, left="")
         self._live = Live(console=self._console, transient=True, refresh_per_second=4)
         self._introduce()
-        if self._console.is_terminal:
+        if self._moves:
             self._live.start()
             self._live.update(self._table())
 
     def show(self, record: dict[str, float]) -> None:
         """Show an epoch."""
         done = len(self._run.history)
-        if self._console.is_terminal:
+        if self._moves:
             self._bar.update(self._bar.task_ids[0], completed=done, left=self._left())
             self._live.update(self._table())
         elif done <= 10 or done % 10 == 0:  # every epoch at first, then ever fewer: a log should stay readable
-            self._console.print(self._line(record), soft_wrap=True)
+            self._console.print(self._line(record), markup=False, soft_wrap=True)
 
     def stop(self) -> None:
         """Leave the terminal as it was."""
@@ -100,7 +102,7 @@ class Display:
                 cells.append(_number(record.get(f"{prefix}loss")))
                 score = next((record[f"{prefix}{key}"] for key in _LEADING if f"{prefix}{key}" in record), None)
                 cells.append(_number(score))
-            table.add_row(name or "[dim]total[/dim]", *cells)
+            table.add_row(Text(terminal.visible(name)) if name else Text("total", style="dim"), *cells)
         best = Text(f"best epoch so far: {_best(run)}" if run.history else "the first epoch is under way")
         return Group(self._bar, table, best)
 

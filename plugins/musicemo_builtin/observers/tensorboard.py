@@ -134,19 +134,23 @@ def _example(run: Run, index: int) -> Figure:
     """Draw a track's features as the network gets them, time to the right."""
     from matplotlib.figure import Figure
 
+    from musicemo.charts import drawable, fonts_for
+
     track = run.tracks.tracks[index]
-    figure = Figure(figsize=(6, 3.5), layout="constrained")
-    axes = figure.add_subplot()
-    image = axes.imshow(
-        run.features[index].T, origin="lower", aspect="auto", interpolation="nearest", cmap="magma"
-    )
-    figure.colorbar(image, ax=axes, label="scaled value")
-    axes.set(xlabel="frame", ylabel="feature row")
     known = ((task.name, track.targets.get(task.target)) for task in run.tasks)
     shown = (
         f"{name} {value:.2f}" if isinstance(value, float) else f"{value}"
         for name, value in known
         if value is not None
     )
-    axes.set_title(f"{track.id}: {', '.join(shown)}", fontsize=10)
+    title = f"{track.id}: {', '.join(shown)}"
+    with fonts_for([title]):
+        figure = Figure(figsize=(6, 3.5), layout="constrained")
+        axes = figure.add_subplot(title=drawable(title))
+    image = axes.imshow(
+        run.features[index].T, origin="lower", aspect="auto", interpolation="nearest", cmap="magma"
+    )
+    figure.colorbar(image, ax=axes, label="scaled value")
+    axes.set(xlabel="frame", ylabel="feature row")
+    axes.title.set_fontsize(10)
     return figure

@@ -12,6 +12,7 @@ from musicemo_builtin.observers import _display
 from musicemo_builtin.observers.progress import Progress
 from rich.console import Console
 
+from musicemo import terminal
 from musicemo.hookspecs import hookimpl
 from musicemo.progress import duration
 
@@ -26,7 +27,7 @@ def screen(monkeypatch):
     def console(**how):
         return Console(file=written, force_terminal=True, width=80, height=25, legacy_windows=False, **how)
 
-    monkeypatch.setattr(_display, "Console", console)
+    monkeypatch.setattr(terminal, "console", console)
     return written
 
 
