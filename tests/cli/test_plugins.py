@@ -269,9 +269,9 @@ def test_a_parameter_is_shown_with_type_and_meaning():
 
 
 def test_a_plugin_is_shown_with_its_hooks():
-    assert "#   musicemo_run_started" in call("show", "history")
-    assert json.loads(call("show", "history", "--json"))["hooks"] == [
-        *("musicemo_epoch_finished", "musicemo_run_started")
+    assert "#   musicemo_run_started" in call("show", "progress")
+    assert json.loads(call("show", "progress", "--json"))["hooks"] == [
+        *("musicemo_epoch_finished", "musicemo_run_failed", "musicemo_run_finished", "musicemo_run_started")
     ]
 
 
