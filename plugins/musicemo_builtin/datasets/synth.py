@@ -83,7 +83,7 @@ class Synth:
         """Yield the tracks by number; make those that the cache has not."""
         from musicemo_builtin.datasets._synthesis.factory import fill
 
-        for index, record in enumerate(fill(self.store, self.count)):
+        for index, record in enumerate(fill(self.store, self.count, sync=self.sync)):
             yield self._track(index, record)
 
     def _track(self, index: int, record: Record) -> Track:

@@ -1,13 +1,15 @@
 import json
+import os
 
 import numpy as np
 import pytest
 from dataset_conformance import assert_conforms
 from musicemo_builtin.datasets import synth as module
-from musicemo_builtin.datasets._synthesis import factory
+from musicemo_builtin.datasets._synthesis import catalogue, factory
 from musicemo_builtin.datasets._synthesis.listeners import perceive
 from musicemo_builtin.datasets._synthesis.store import Store
 from musicemo_builtin.datasets.synth import Synth, render
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from musicemo.errors import RunError
 from musicemo.workers import Outcome, WorkerDied
@@ -50,7 +52,7 @@ def test_conforms(cache, sync, features):
 
 
 def test_making_it_leaves_nothing_else_behind(cache):
-    assert sorted(contents(cache)) == [
+    assert sorted(contents(cache).keys() - {".lock"}) == [
         f"0000{i}.{what}" for i in range(3) for what in ("beat.npy", "frame.npy", "json")
     ]
 
@@ -66,7 +68,7 @@ def test_targets_are_the_means_of_the_ratings(cache):
 def test_the_same_seed_gives_the_same_bytes(cache, tmp_path):
     list(Synth(tracks=2, duration=4.0, cache=tmp_path).tracks())
     made = contents(tmp_path)
-    assert len(made) == 6
+    assert len(made) == 6 + 1
     assert made == {name: content for name, content in contents(cache).items() if name in made}
 
 
@@ -107,6 +109,9 @@ def test_what_changes_the_features_changes_the_folder(cache, monkeypatch):
             lambda content: json.dumps(json.loads(content) | {"shapes": {"frame": [], "beat": []}}).encode(),
         ),
         ("00001.json", lambda content: b"[]"),
+        ("00001.json", lambda content: b"[" * 100_000),
+        ("00001.json", lambda content: content.replace(b'"number": 1', b'"number": 2')),
+        ("00001.beat.npy", lambda content: content[:-1] + bytes([content[-1] ^ 1])),
     ],
 )
 def test_damaged_files_are_made_again(cache, own_cache, name, damage):
@@ -116,11 +121,47 @@ def test_damaged_files_are_made_again(cache, own_cache, name, damage):
     assert_conforms(Synth(**TINY, cache=own_cache))
     assert contents(own_cache) == contents(cache)
     after = times(own_cache)
-    assert {name for name in before if before[name] != after[name]} == {
+    assert {name for name in before.keys() - {".lock"} if before[name] != after[name]} == {
         "00001.beat.npy",
         "00001.frame.npy",
         "00001.json",
     }
+
+
+def test_damaged_features_are_found_when_they_are_asked_for(cache, own_cache):
+    """Reading all of the larger ones takes a while, and the smaller ones do not need them."""
+    (path,) = own_cache.glob("synth/*/00001.frame.npy")
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    list(Synth(**TINY, cache=own_cache).tracks())
+    assert path.read_bytes() != content
+    list(Synth(**TINY, cache=own_cache, sync="frame").tracks())
+    assert path.read_bytes() == content
+
+
+def test_features_of_another_seed_are_not_taken(cache, own_cache):
+    list(Synth(**TINY, cache=own_cache, seed=5).tracks())
+    one, other = (Synth(**TINY, cache=own_cache, seed=seed).store.folder for seed in (0, 5))
+    for path in one.glob("0*"):
+        (other / path.name).write_bytes(path.read_bytes())
+    list(Synth(**TINY, cache=own_cache, seed=5).tracks())
+    assert not set(contents(cache).values()) & {path.read_bytes() for path in other.glob("0*")}
+
+
+def test_clips_are_made_with_one_thread(tmp_path, monkeypatch):
+    """With several, their features would differ from those that other processes make, in the last bits."""
+    threads = []
+
+    def play(*args):
+        threads.extend(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas")
+        return real(*args)
+
+    real = catalogue.play
+    monkeypatch.setattr(catalogue, "play", play)
+    with threadpool_limits(limits=3, user_api="blas"):
+        Synth(**TINY, cache=tmp_path).store.folder.mkdir(parents=True)
+        Synth(**TINY, cache=tmp_path).store.write(0)
+    assert set(threads) == {1}
 
 
 def test_an_interrupted_making_goes_on(cache, tmp_path, monkeypatch):
@@ -136,7 +177,7 @@ def test_an_interrupted_making_goes_on(cache, tmp_path, monkeypatch):
         list(Synth(**TINY, cache=tmp_path).tracks())
     monkeypatch.setattr(Store, "write", write)
     before = times(tmp_path)
-    assert sorted(before) == ["00000.beat.npy", "00000.frame.npy", "00000.json"]
+    assert sorted(before.keys() - {".lock"}) == ["00000.beat.npy", "00000.frame.npy", "00000.json"]
     assert len(list(Synth(**TINY, cache=tmp_path).tracks())) == 3
     assert contents(tmp_path) == contents(cache)
     assert before.items() <= times(tmp_path).items()
@@ -165,7 +206,7 @@ def test_a_process_that_dies_is_told(tmp_path, monkeypatch):
 
 def test_a_cache_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(RunError, match=r"file.*cannot be kept there.*MUSICEMO_CACHE"):
+    with pytest.raises(RunError, match=r"file.*cannot be created.*MUSICEMO_CACHE"):
         list(Synth(**TINY, cache=tmp_path / "file").tracks())
 
 
@@ -173,10 +214,10 @@ def test_a_full_disk(tmp_path, monkeypatch):
     def full(*args, **kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(np, "save", full)
-    with pytest.raises(RunError, match="No space left on device"):
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(RunError, match=r"cannot be written: No space left on device; name .* MUSICEMO_CACHE"):
         list(Synth(**TINY, cache=tmp_path).tracks())
-    assert contents(tmp_path) == {}
+    assert contents(tmp_path) == {".lock": b""}
 
 
 def test_where_the_cache_is(tmp_path, monkeypatch):

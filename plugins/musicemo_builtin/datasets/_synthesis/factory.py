@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 
 from musicemo.errors import RunError
+from musicemo.files import exclusive
 from musicemo.progress import Progress
-from musicemo.workers import WorkerDied, run_tasks
-from musicemo_builtin.datasets._synthesis.store import Record, Store
+from musicemo.workers import WorkerDied, cores, run_tasks
+from musicemo_builtin.datasets._synthesis.store import Record, Store, Sync
 
 __all__ = ["fill"]
 
 #: Fewer clips than this are made in this process: starting others would take longer.
 _WORTH_STARTING = 6
 
+_HINT = "name another folder with dataset.cache or the environment variable MUSICEMO_CACHE"
 
-def fill(store: Store, count: int, workers: int | None = None) -> list[Record]:
+
+def fill(store: Store, count: int, workers: int | None = None, sync: Sync | None = None) -> list[Record]:
     """Return the records of the first clips of a store, making those that are not there.
 
     What is interrupted goes on where it stopped, the next time.
@@ -25,26 +30,34 @@ def fill(store: Store, count: int, workers: int | None = None) -> list[Record]:
         store: Where the clips are.
         count: How many are wanted.
         workers: Processes to make them in; None is one for each core that this process may use.
+        sync: The features that are needed undamaged; None is all.
 
     Raises:
         RunError: The store's folder cannot be written to, or the disk is full, or a process died.
     """
-    records = {index: store.read(index) for index in range(count)}
+    records = _read(store, range(count), sync)
     todo = [index for index, record in records.items() if record is None]
     if todo:
         try:
             store.folder.mkdir(parents=True, exist_ok=True)
-            _make(store, todo, count, workers)
         except OSError as error:
-            raise RunError(
-                f"{store.folder}: the synthesised music cannot be kept there ({error.strerror or error}); "
-                "name another folder with dataset.cache or the environment variable MUSICEMO_CACHE"
-            ) from error
-        records |= {index: store.read(index) for index in todo}
+            raise RunError(f"{store.folder}: cannot be created: {error.strerror or error}; {_HINT}") from error
+        with exclusive(store.folder):
+            todo = [index for index, record in _read(store, todo, sync).items() if record is None]
+            if todo:  # otherwise another process has made them in the meantime
+                _make(store, todo, count, workers)
+        missing = [index for index, record in records.items() if record is None]
+        records |= _read(store, missing, sync)
     missing = [index for index, record in records.items() if record is None]
     if missing:
         raise RunError(f"{store.folder}: clip {missing[0]} was written and cannot be read back")
     return [record for record in records.values() if record is not None]
+
+
+def _read(store: Store, indices: Iterable[int], sync: Sync | None) -> dict[int, Record | None]:
+    with ThreadPoolExecutor(cores()) as threads:  # reading and checksums leave other threads free to work
+        indices = list(indices)
+        return dict(zip(indices, threads.map(partial(store.read, sync=sync), indices), strict=True))
 
 
 def _make(store: Store, todo: Sequence[int], count: int, workers: int | None) -> None:
@@ -59,5 +72,7 @@ def _make(store: Store, todo: Sequence[int], count: int, workers: int | None) ->
                     f"{store.folder}: the process that made clip {outcome.task} died: {outcome.error}; "
                     "what is done is kept, and the next time goes on from there"
                 )
+            if isinstance(outcome.error, RunError):
+                raise RunError(f"{outcome.error}; {_HINT}") from outcome.error
             if outcome.error is not None:
                 raise outcome.error
