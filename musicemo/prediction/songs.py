@@ -6,13 +6,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike, fspath
-from pathlib import Path
 from typing import Literal, overload
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from musicemo import audio
 from musicemo.audio import Analysis, Failure, Recipe, analyse
 from musicemo.contracts import FEATURE_ROWS
 from musicemo.data import rows_text
@@ -90,13 +90,9 @@ def failure_of(song: str | PathLike[str], error: Exception) -> Failure:
         song: its path.
         error: anything that its analysis or its prediction raised.
     """
-    if isinstance(error, InputError):
-        reason = "; ".join(error.problems).removeprefix(fspath(song)).lstrip(": ")
-    elif isinstance(error, MemoryError | torch.OutOfMemoryError):
-        reason = "needs more memory than is available"
-    else:
-        reason = f"cannot be predicted: {type(error).__name__}: {error}"
-    return Failure(Path(song), reason)
+    if isinstance(error, torch.OutOfMemoryError):
+        error = MemoryError()
+    return audio.failure_of(song, error, "predicted")
 
 
 class Predictor:
