@@ -111,15 +111,17 @@ class Source:
         Raises:
             ValueError: It is not one.
         """
-        kinds = {field.name: int if field.type == "int" else str for field in dataclasses.fields(cls)}
         if not isinstance(value, dict) or not all(
-            type(entry) is kinds.get(name) for name, entry in value.items()
+            type(entry) is _SOURCE_TYPES.get(name) for name, entry in value.items()
         ):
             raise ValueError("the source is not described as expected")
         try:
             return cls(**value)
         except TypeError as error:
             raise ValueError(f"the source is not described as expected: {error}") from error
+
+
+_SOURCE_TYPES = {field.name: int if field.type == "int" else str for field in dataclasses.fields(Source)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -167,24 +167,24 @@ class Recordings:
         if pack is None:
             return None, {}, self._tracks
 
-        def renewed(track: Track) -> Source | None:
-            with contextlib.suppress(OSError):  # `extract` tells more about it
-                return sources[track.id].renewed(Path(str(track.features))) if track.id in sources else None
-            return None
-
-        damaged = set(pack.damaged(track.id for track in self._tracks if track.id in sources))
+        paths = {track.id: Path(str(track.features)) for track in self._tracks if track.id in sources}
+        current = {name: sources[name] for name, path in paths.items() if _is_at(sources[name], path)}
+        moved = [name for name in paths if name not in current]
         with ThreadPoolExecutor(cores()) as threads:  # hashing leaves other threads free to work
-            current = dict(
-                zip((track.id for track in self._tracks), threads.map(renewed, self._tracks), strict=True)
+            renewed = zip(
+                moved, threads.map(lambda name: _renewed(sources[name], paths[name]), moved), strict=True
             )
-        stale = [track for track in self._tracks if current[track.id] is None or track.id in damaged]
-        moved = {name: source for name, source in current.items() if source and source != sources[name]}
-        if moved:
-            sources |= moved
+            renewals = {name: source for name, source in renewed if source}
+        if renewals:
+            sources |= renewals
             with contextlib.suppress(
                 RunError
             ):  # in a cache that is read only, they are hashed again the next time
                 self._record(pack, sources)
+        current |= renewals
+        for name in pack.damaged(current):
+            del current[name]
+        stale = [track for track in self._tracks if track.id not in current]
         gone = {track.id for track in stale}
         return pack, {name: source for name, source in sources.items() if name not in gone}, stale
 
@@ -260,6 +260,18 @@ class Recordings:
         shown = "; ".join(messages[:_NAMED])
         more = f"; and {len(messages) - _NAMED} more" if len(messages) > _NAMED else ""
         warnings.warn(f"{self._source}: {_count(messages)} {what} left out: {shown}{more}", stacklevel=3)
+
+
+def _is_at(source: Source, path: Path) -> bool:
+    with contextlib.suppress(OSError):
+        return source.is_at(path)
+    return False
+
+
+def _renewed(source: Source, path: Path) -> Source | None:
+    with contextlib.suppress(OSError):  # `extract` reports the error
+        return source.renewed(path)
+    return None
 
 
 def _count(messages: Sequence[str]) -> str:
