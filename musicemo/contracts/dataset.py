@@ -57,8 +57,8 @@ def check_orientation(shapes: Sequence[tuple[int, int]]) -> Orientation | None:
             "numpy.save(path, array.T)",
             certain=False,
         )
-    if height > width:
-        certain = width == max(_HEIGHTS)
+    if height > width or width == max(_HEIGHTS):
+        certain = height > width == max(_HEIGHTS)
         return Orientation(f"{every}: they {'are' if certain else 'may be'} transposed; {fix}", certain)
     return None
 

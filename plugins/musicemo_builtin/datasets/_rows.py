@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import csv
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from musicemo.errors import InputError
 from musicemo.files import plain_cell
 
-__all__ = ["Rows", "read_rows"]
+__all__ = ["Rows", "long_cells", "read_rows"]
 
 Rows = list[tuple[int, list[str]]]
 
@@ -27,6 +28,7 @@ _MARKS = {
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
+_LONGEST_CELL = 2**31 - 1
 #: Number of lines that decide on the delimiter.
 _SAMPLE = 50
 
@@ -61,16 +63,27 @@ def read_rows(path: Path, delimiter: str | None = None, *, strict: bool = True) 
     rows: Rows = []
     start = first + 1
     try:
-        for row in reader:
-            cells = [plain_cell(cell.strip()) for cell in row]
-            if any(cells):
-                rows.append((start, cells))
-            start = first + reader.line_num + 1
+        with long_cells():
+            for row in reader:
+                cells = [plain_cell(cell.strip()) for cell in row]
+                if any(cells):
+                    rows.append((start, cells))
+                start = first + reader.line_num + 1
     except csv.Error as error:
         raise InputError(f"{path}:{start}: malformed row ({error})") from None
     if not rows:
         raise InputError(f"{path}: is empty, expected a header and one row a track")
     return [(line, _trimmed(cells, rows[0][1])) for line, cells in rows]
+
+
+@contextlib.contextmanager
+def long_cells() -> Iterator[None]:
+    """Let the csv module read cells of any length, such as lyrics and biographies, inside."""
+    limit = csv.field_size_limit(_LONGEST_CELL)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(limit)
 
 
 def _decoded(path: Path, *, strict: bool) -> str:
@@ -93,7 +106,7 @@ def _decoded(path: Path, *, strict: bool) -> str:
         raise InputError(
             f"{path}: is damaged {encoding.upper()} text ({error.reason}); save it in UTF-8"
         ) from None
-    if "\0" in text:
+    if strict and "\0" in text:
         line = text[: text.index("\0")].count("\n") + 1
         raise InputError(
             f"{path}:{line}: contains NUL characters, so it is not UTF-8 text (UTF-16 without a byte order mark?); "
@@ -106,9 +119,9 @@ def _delimiter(lines: Sequence[str]) -> str:
     """Return the delimiter that splits most rows into as many cells as the header, and the header into most."""
 
     def fit(delimiter: str) -> tuple[float, int]:
-        header, *others = [
-            len(row) for row in csv.reader(lines, delimiter=delimiter) if any(map(str.strip, row))
-        ]
+        with long_cells():
+            reader = csv.reader(lines, delimiter=delimiter)
+            header, *others = [len(row) for row in reader if any(map(str.strip, row))]
         same = sum(count == header for count in others) / len(others) if others else 1.0
         return (same if header > 1 else 0.0, header)
 

@@ -77,7 +77,7 @@ class Deam(Preset):
     def read(self, recordings: Recordings, problems: Problems) -> Sequence[Target]:
         """Add every song and return the targets."""
         audio = _LAYOUT.find(self.root, "MEMD_audio")
-        artists = _artists(self.root)
+        artists = _artists(self.root, problems)
         needs = {"the song": "song_id", **{name: column for name, (column, _) in _TARGETS.items()}}
         for name, part in _FILES.items():
             for song, row in Sheet(_LAYOUT.find(self.root, name), needs, problems, ",").tracks("song_id"):
@@ -92,7 +92,7 @@ class Deam(Preset):
         return {} if _LAYOUT.fits(path, "MEMD_audio", *_FILES) else None
 
 
-def _artists(root: Path) -> dict[str, str]:
+def _artists(root: Path, problems: Problems) -> dict[str, str]:
     """Return song -> artist; the rows have cells of more than their columns at the end, which do not matter."""
     artists: dict[str, str] = {}
     for year in (2013, 2014, 2015):
@@ -102,9 +102,10 @@ def _artists(root: Path) -> dict[str, str]:
             if "artist" not in columns:
                 continue
             place = columns.index("artist")
-            artists |= {
-                cells[0]: cells[place]
-                for _, cells in rows
-                if len(cells) > place and not is_missing(cells[place])
-            }
+            for line, cells in rows:
+                cell = cells[place] if len(cells) > place else ""
+                if not is_missing(cell):
+                    artists[cells[0]] = cell
+                elif cell:
+                    problems.note_missing(f"{path}:{line}", header[place], cell)
     return artists

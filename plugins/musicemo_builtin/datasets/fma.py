@@ -14,6 +14,7 @@ from musicemo_builtin.datasets._layout import Layout, song_file
 from musicemo_builtin.datasets._preset import Preset
 from musicemo_builtin.datasets._problems import Problems
 from musicemo_builtin.datasets._recordings import Recordings
+from musicemo_builtin.datasets._rows import long_cells
 from musicemo_builtin.datasets._sheet import Part, Row
 
 __all__ = ["ECHONEST", "GENRES", "Fma"]
@@ -47,8 +48,6 @@ _TRACK_COLUMNS = {
     "track/genre_top": "genre",
 }
 _ECHONEST_COLUMNS = {f"echonest/audio_features/{name}": name for name in ECHONEST}
-
-_LONGEST_CELL = 2**31 - 1
 
 _LAYOUT = Layout(
     "FMA",
@@ -174,9 +173,8 @@ def _rows(path: Path, levels: int, columns: dict[str, str], problems: Problems) 
 def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Yield line number and cells; biographies may be longer than what the csv module takes by default."""
     line = 1
-    limit = csv.field_size_limit(_LONGEST_CELL)
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with long_cells(), path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, strict=True)
             for cells in reader:
                 yield line, cells
@@ -189,5 +187,3 @@ def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
         ) from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
-    finally:
-        csv.field_size_limit(limit)

@@ -337,6 +337,11 @@ def test_delimiters_at_the_end_of_rows_and_quoted_line_breaks(folder):
     assert "expected 7 cells, got 8" in found
 
 
+def test_cells_of_any_length(folder):
+    text = TEXT.replace("The Posts", "la " * 100_000)
+    assert len(list(Table(path=write(folder, text), regression=RANGES).tracks())) == 3
+
+
 def test_a_cell_that_musicemo_wrote_as_no_formula_comes_back(folder):
     dataset = Table(
         path=write(folder, TEXT.replace("Jazz", "'=Jazz").replace("Rock", "'Rock")), classification=["genre"]
