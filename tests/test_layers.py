@@ -17,7 +17,7 @@ ROOT = Path(musicemo.__file__).parent
 
 #: The rooms, the lowest first; those of one line do not import each other.
 ROOMS = (
-    ("_definitions", "_docstrings"),
+    ("_definitions", "_docstrings", "_jit"),
     ("errors", "settings", "_version", "terminal"),
     ("files", "_local", "_toml", "progress", "workers", "charts"),
     ("_problems",),

@@ -8,7 +8,7 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
-from musicemo.audio._jit import compiled
+from musicemo._jit import compiled
 from musicemo.audio._recipe import Recipe
 from musicemo.audio._spectrum import BLOCK, frame_count, hann, mel_filters, mel_power, transform
 from musicemo.audio._sync import decibels

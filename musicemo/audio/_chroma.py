@@ -10,7 +10,7 @@ import scipy.fft
 import soxr
 from numpy.typing import NDArray
 
-from musicemo.audio._jit import compiled
+from musicemo._jit import compiled
 from musicemo.audio._recipe import CHROMA
 from musicemo.audio._spectrum import BLOCK, frame_count, frames, hann
 

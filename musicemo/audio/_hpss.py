@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from musicemo.audio._jit import compiled
+from musicemo._jit import compiled
 from musicemo.audio._median import reflect, running_median
 
 __all__ = ["CONTEXT", "percussive"]

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from musicemo.audio._jit import compiled
+from musicemo._jit import compiled
 
 __all__ = ["reflect", "running_median"]
 

@@ -8,7 +8,7 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
-from musicemo.audio._jit import compiled
+from musicemo._jit import compiled
 
 __all__ = ["BLOCK", "OverlapAdd", "frame_count", "frames", "hann", "mel_filters", "mel_power", "transform"]
 

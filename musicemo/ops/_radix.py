@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from musicemo.ops._jit import kernel
+from musicemo._jit import compiled
 
 __all__ = ["WIDE", "argsort_row"]
 
@@ -17,7 +17,7 @@ _LOW = np.uint64(0xFFFFFFFF)
 _32 = np.uint64(32)
 
 
-@kernel
+@compiled
 def _sort_high(items: Any, spare: Any, counts: Any) -> None:
     """Sort 64-bit `items` by their upper half, in place: insertion, or least-significant-digit radix."""
     size = len(items)
@@ -64,7 +64,7 @@ def _sort_high(items: Any, spare: Any, counts: Any) -> None:
             items[i] = spare[i]
 
 
-@kernel
+@compiled
 def _key64(bits: Any, flip: Any) -> Any:
     """Map the bits of a double to an integer of the same order, complemented by `flip`."""
     if bits >> np.uint64(63):
@@ -72,7 +72,7 @@ def _key64(bits: Any, flip: Any) -> Any:
     return bits ^ np.uint64(0x8000000000000000) ^ flip
 
 
-@kernel
+@compiled
 def argsort_row(x: Any, mask: Any, descending: bool, order: Any, items: Any, spare: Any, counts: Any) -> int:
     """Write a row's ascending order, valid entries first; return their number, or -1 if one is not finite."""
     n = len(x)

@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from musicemo.ops._jit import kernel
+from musicemo._jit import compiled
 from musicemo.ops._radix import WIDE, argsort_row
 
 __all__ = ["rank_rows", "rank_vjp_rows"]
 
 
-@kernel
+@compiled
 def _pool_l2(x: Any, order: Any, valid: int, sign: float, step: float, y: Any, starts: Any, sums: Any) -> int:
     """Non-decreasing least squares fit of ``y_k = s_k - k``, ``s_k = (key_k - base) / step``, by PAV.
 
@@ -58,7 +58,7 @@ def _pool_l2(x: Any, order: Any, valid: int, sign: float, step: float, y: Any, s
     return top + 1
 
 
-@kernel
+@compiled
 def _pool_kl(x: Any, order: Any, valid: int, sign: float, step: float, s: Any, starts: Any, sums: Any) -> int:
     """Like `_pool_l2` for the entropic projection: a block's fit is ``log(sum exp s) - log(sum of ranks)``.
 
@@ -102,7 +102,7 @@ def _pool_kl(x: Any, order: Any, valid: int, sign: float, step: float, s: Any, s
     return top + 1
 
 
-@kernel
+@compiled
 def rank_rows(
     x: Any, mask: Any, out: Any, order: Any, first: int, stop: int, step: float, kl: bool, down: bool, mid: bool
 ) -> int:
@@ -145,7 +145,7 @@ def rank_rows(
     return -1
 
 
-@kernel
+@compiled
 def rank_vjp_rows(
     order: Any, grad: Any, rank: Any, out: Any, first: int, stop: int, scale: float, kl: bool
 ) -> int:

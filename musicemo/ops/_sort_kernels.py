@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from musicemo.ops._jit import kernel
+from musicemo._jit import compiled
 from musicemo.ops._radix import WIDE, argsort_row
 
 __all__ = ["sort_rows", "sort_vjp_rows"]
 
 
-@kernel
+@compiled
 def _pool_sorted_l2(x: Any, order: Any, valid: int, sign: float, step: float, starts: Any, sums: Any) -> int:
     """Blocks of the soft sort: a non-decreasing fit of ``k - step * key_k``. Return their number."""
     base = sign * x[order[0]]
@@ -34,13 +34,13 @@ def _pool_sorted_l2(x: Any, order: Any, valid: int, sign: float, step: float, st
     return top + 1
 
 
-@kernel
+@compiled
 def _log_geometric(count: float, step: float) -> float:
     """``log(1 + q + ... + q^(count - 1))`` with ``q = exp(-1 / step)``."""
     return math.log(math.expm1(-count / step) / math.expm1(-1.0 / step))
 
 
-@kernel
+@compiled
 def _pool_sorted_kl(x: Any, order: Any, valid: int, sign: float, step: float, starts: Any, sums: Any) -> int:
     """Blocks of the entropic soft sort; ``sums`` holds ``sum exp(key_start - key)``. Return their number."""
     top, start, total = 0, 0, 1.0
@@ -62,7 +62,7 @@ def _pool_sorted_kl(x: Any, order: Any, valid: int, sign: float, step: float, st
     return top + 1
 
 
-@kernel
+@compiled
 def sort_rows(
     x: Any, mask: Any, out: Any, order: Any, first: int, stop: int, step: float, kl: bool, down: bool
 ) -> int:
@@ -104,7 +104,7 @@ def sort_rows(
     return -1
 
 
-@kernel
+@compiled
 def sort_vjp_rows(order: Any, grad: Any, x: Any, out: Any, first: int, stop: int, kl: bool, down: bool) -> int:
     """Product of `grad` with the Jacobian of the soft sort: the block's sum, shared out by weight."""
     n = order.shape[1]

@@ -8,7 +8,7 @@ import threading
 import pytest
 import torch
 
-from musicemo.ops import _jit, soft_rank, soft_sort
+from musicemo.ops import soft_rank, soft_sort
 
 OPERATIONS = (soft_rank, soft_sort)
 
@@ -230,15 +230,3 @@ def test_a_forked_child_has_threads_of_its_own():
         print(os.waitpid(child, 0)[1])
     """
     assert python(code) == ["0"]
-
-
-def test_without_a_place_for_the_cache(monkeypatch):
-    real = _jit.njit
-
-    def without_locator(function, cache=False, **options):
-        if cache:
-            raise RuntimeError("cannot cache function: no locator available")
-        return real(function, **options)
-
-    monkeypatch.setattr(_jit, "njit", without_locator)
-    assert _jit.kernel(lambda x: x + 1)(2) == 3
