@@ -2,35 +2,83 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from functools import cache
 from os import PathLike, fspath
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from musicemo.audio._recipe import Recipe
+from musicemo.audio._recordings import TOLERANCE, Part, Recording, find_recordings, mpeg_recordings, wave_tail
 from musicemo.errors import InputError
 
 if TYPE_CHECKING:
-    from soundfile import SoundFile
+    import soundfile
 
-__all__ = ["check_file", "load"]
+__all__ = ["check_file", "check_level", "load"]
 
-_READ = 1 << 25
-"""Sample frames that are decoded at once, 12 minutes at 44.1 kHz; an MP3 loses its last bit where reads meet."""
+_READ = 1 << 18
+"""Sample frames that are decoded at once."""
 
 _FOREIGN = (1, 4, 7)
 """libsndfile's codes for an unknown format, an unknown encoding, and an MP3 without a valid header."""
+
+_UNKNOWN = 1 << 60
+"""libsndfile's number of frames is larger if the file does not declare it."""
+
+_SOUGHT = ("WAV", "WAVEX", "AIFF", "AU", "CAF", "W64", "RF64")
+_PLAIN = re.compile("PCM|FLOAT|DOUBLE|ULAW|ALAW")
+"""Formats and encodings in which every sample stands for itself."""
+
+_STATED = re.compile(r"^\s*(?:data|SSND|BODY|Data Size|Size)\s*:\s*(\d+) \(should be (\d+)\)", re.MULTILINE)
+"""How libsndfile reports that a file is too short for its samples."""
+
+_RATES = 1000, 10_000_000
+"""Sample rates in Hz outside these are damage."""
+
+_LEAST_RANGE = 2e-4
+"""Between the lowest and the highest sample: 80 dB below full scale is silence."""
+
+_CANCELLED, _WEAK, _BASS = 1e-3, 0.25, 1400
+"""Channels cancel if the power of their mean is 30 dB below the mean of their powers. A codec does not keep the phase
+of high frequencies: if it is only 6 dB below, it must be 30 dB below after averaging to this rate in Hz."""
+
+
+class _Reader(Protocol):
+    """Reads one recording from its beginning.
+
+    Attributes:
+        rate: Sample rate in Hz.
+        place: Samples of a channel that were decoded so far, those that were skipped included.
+    """
+
+    rate: int
+    place: int
+
+    def blocks(self, skip: int) -> Iterator[NDArray[np.float32]]:
+        """Yield the samples from frame `skip` on, `[frames, channels]`."""
+
+    def finish(self, *, ended: bool) -> None:
+        """Refuse what is damaged or truncated; `ended` if the blocks were read up to the end."""
+
+    def close(self) -> None:
+        """Close the file."""
 
 
 def load(path: str | PathLike[str], recipe: Recipe | None = None) -> NDArray[np.float32]:
     """Read the recipe's excerpt of an audio file, as mono at the recipe's sample rate.
 
     Channels are averaged and the rate converted by soxr at its high quality, as `librosa.load` does. Only
-    one channel of the excerpt is held in memory.
+    the result is held in memory. Recordings that follow one another in the file are joined.
 
     Args:
         path: What libsndfile reads (wav, flac, ogg, mp3 and others), or what an installed ffmpeg reads.
@@ -40,16 +88,20 @@ def load(path: str | PathLike[str], recipe: Recipe | None = None) -> NDArray[np.
         `[samples]`.
 
     Raises:
-        InputError: The file is missing, is not audio, is damaged or truncated, or the excerpt is not in it.
+        InputError: The file is missing, is not audio, is damaged or truncated, is silent, its channels cancel, or the
+            excerpt is not in it.
     """
     recipe = recipe or Recipe()
     name, path = fspath(path), Path(path)
     check_file(name, path)
-    samples, rate = _read(name, path, recipe)
-    if not len(samples):
-        where = f" from {recipe.offset:g} s on" if recipe.offset else ""
-        raise InputError(f"{name} holds no samples{where}")
-    return _resample(samples, rate, recipe.sample_rate)
+    try:
+        return _load(name, path, recipe)
+    except (InputError, MemoryError):
+        raise
+    except OSError as error:
+        raise InputError(f"{name} cannot be read: {error.strerror or error}") from error
+    except Exception as error:  # whatever a decoder raises is a fault of this file
+        raise InputError(f"{name} cannot be decoded: {type(error).__name__}: {error}") from error
 
 
 def check_file(name: str, path: Path) -> None:
@@ -71,58 +123,308 @@ def check_file(name: str, path: Path) -> None:
         raise InputError(f"{name} is empty")
 
 
-def _read(name: str, path: Path, recipe: Recipe) -> tuple[NDArray[np.float32], int]:
-    """Decode the excerpt: mono samples and their rate in Hz."""
+def check_level(name: str, low: float, high: float) -> None:
+    """Refuse a signal that is silent or constant.
+
+    Args:
+        name: The signal in messages.
+        low: Its lowest sample.
+        high: Its highest sample.
+
+    Raises:
+        InputError: The samples are less than 2e-4 apart.
+    """
+    if high - low >= _LEAST_RANGE or not math.isfinite(high - low):
+        return
+    if low == high:
+        raise InputError(f"{name} is silent: all samples are {low:g}")
+    raise InputError(f"{name} is silent: all samples are between {low:.6g} and {high:.6g}")
+
+
+def _load(name: str, path: Path, recipe: Recipe) -> NDArray[np.float32]:
+    pieces: list[NDArray[np.float32]] = []
+    resampler: _Resampler | None = None
+    level: _Level | None = None
+    for rate, block in _excerpt(name, path, recipe):
+        level = level or _Level(rate)
+        if resampler is None or resampler.rate != rate:  # the rate may change within a file
+            pieces += [] if resampler is None else [resampler.end()]
+            resampler = _Resampler(rate, recipe.sample_rate)
+        pieces.append(resampler(level.mix(block)))
+    if level is None or resampler is None:
+        raise InputError(f"{name} holds no samples")
+    level.check(name)
+    pieces.append(resampler.end())
+    signal = np.empty(sum(map(len, pieces)), np.float32)
+    stop = len(signal)
+    while pieces:  # each piece is freed once it is copied
+        piece = pieces.pop()
+        signal[stop - len(piece) : stop] = piece
+        stop -= len(piece)
+    return signal
+
+
+class _Resampler:
+    """Converts the sample rate of a signal that comes in blocks, to as many samples as `librosa.load`."""
+
+    def __init__(self, rate: int, target: int) -> None:
+        self.rate = rate
+        self._ratio = target / rate
+        self._taken = self._given = 0
+        self._stream = None
+        if rate != target:
+            import soxr
+
+            self._stream = soxr.ResampleStream(rate, target, 1, dtype="float32", quality="soxr_hq")
+
+    def __call__(self, block: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the samples that are ready."""
+        self._taken += len(block)
+        if self._stream is None:
+            return block
+        ready: NDArray[np.float32] = self._stream.resample_chunk(np.ascontiguousarray(block))
+        self._given += len(ready)
+        return ready
+
+    def end(self) -> NDArray[np.float32]:
+        """Return the last samples; these are fewer than the signal has too many, which a caller cuts off."""
+        if self._stream is None:
+            return np.empty(0, np.float32)
+        ready = self._stream.resample_chunk(np.empty(0, np.float32), last=True)
+        missing = math.ceil(self._taken * self._ratio) - self._given
+        return np.pad(ready[: max(missing, 0)], (0, max(missing - len(ready), 0)))
+
+
+class _Level:
+    """Mixes channels to one, and records how loud both are."""
+
+    def __init__(self, rate: int) -> None:
+        self._low, self._high = math.inf, -math.inf
+        self._count = 1
+        self._step = max(1, rate // _BASS)
+        self._energy = np.zeros(2)
+        self._bass = np.zeros(2)
+
+    def mix(self, block: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the mean of the channels of `[frames, channels]`, with at least one frame."""
+        mono: NDArray[np.float32] = block[:, 0] if block.shape[1] == 1 else block.T.mean(axis=0)
+        self._low, self._high = min(self._low, float(mono.min())), max(self._high, float(mono.max()))
+        if block.shape[1] > 1:
+            self._count = max(self._count, block.shape[1])
+            energy = _energies(block, mono)
+            self._energy += energy
+            if energy[1] < _WEAK * energy[0]:
+                size = len(block) // self._step * self._step
+                slow = block[:size].reshape(-1, self._step, block.shape[1]).mean(axis=1)
+                self._bass += _energies(slow, slow.mean(axis=1))
+        return mono
+
+    def check(self, name: str) -> None:
+        """Refuse channels that cancel, and silence.
+
+        Raises:
+            InputError: The signal is one of these.
+        """
+        channels, mixed = self._energy
+        lost = mixed < _CANCELLED * channels or (
+            mixed < _WEAK * channels and self._bass[1] < _CANCELLED * self._bass[0]
+        )
+        if lost and self._high - self._low < math.inf:
+            weaker = f"{10 * math.log10(channels / mixed):.0f} dB weaker" if mixed else "silent"
+            raise InputError(
+                f"{name}: its {self._count} channels cancel: they are in opposite phase, and their mean is {weaker}. "
+                "Invert one of them, or keep one"
+            )
+        check_level(name, self._low, self._high)
+
+
+def _energies(block: NDArray[np.float32], mono: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the mean energy of the channels, and that of their mean."""
+    flat = np.ascontiguousarray(block).reshape(-1)
+    return np.array([flat @ flat / block.shape[1], mono @ mono], np.float64)
+
+
+def _excerpt(name: str, path: Path, recipe: Recipe) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """Decode the excerpt: yield sample rates and blocks, `[frames, channels]`."""
+    offset, left = recipe.offset, recipe.duration
+    length = 0.0
+    nothing = True
+    for index, recording in enumerate(_recordings(path)):
+        with contextlib.closing(_open(name, path, recording)) as reader:
+            rate = reader.rate
+            if not _RATES[0] <= rate <= _RATES[1]:
+                raise InputError(f"{name} is damaged: its sample rate is {rate} Hz")
+            whole = round if index else int
+            wanted = math.inf if left is None else whole(left * rate)
+            taken = 0
+            for block in reader.blocks(whole(offset * rate)):
+                part = block if taken + len(block) <= wanted else block[: int(wanted) - taken]
+                if len(part):
+                    yield rate, part
+                taken += len(part)
+                if taken >= wanted:
+                    break
+            reader.finish(ended=taken < wanted)
+            if taken < wanted and recording.cut is not None:
+                raise InputError(f"{name} is truncated: {recording.cut}")
+            nothing = nothing and not taken
+            length += reader.place / rate
+            offset = max(0.0, offset - reader.place / rate)
+            left = None if left is None else left - taken / rate
+            if taken >= wanted:
+                return
+    if nothing and recipe.offset:
+        raise InputError(
+            f"{name}: the excerpt begins at {recipe.offset:g} s, and the file ends at {length:.3f} s"
+        )
+
+
+def _recordings(path: Path) -> list[Recording]:
+    recordings = find_recordings(path)
+    if recordings == [Recording()]:
+        import soundfile
+
+        with contextlib.suppress(soundfile.LibsndfileError), _sequential(os.fsencode(path)) as sound:
+            if sound.format in ("MP3", "MPEG"):
+                with path.open("rb") as file:
+                    return mpeg_recordings(file, 0)
+    return recordings
+
+
+def _open(name: str, path: Path, recording: Recording) -> _Reader:
+    """Open a recording with libsndfile, else with ffmpeg."""
     import soundfile
 
+    if recording.ffmpeg:
+        return _open_ffmpeg(name, path, recording)
     try:
-        file = soundfile.SoundFile(os.fsencode(path))  # as text it must be UTF-8, which a name need not be
+        return _SoundFileReader(name, path, recording)
     except soundfile.LibsndfileError as error:
-        if error.code not in _FOREIGN:
-            raise InputError(f"{name} is damaged or truncated: {error.error_string}") from error
-        from musicemo.audio._ffmpeg import decode
-
-        return decode(name, path, recipe)
-    with file:
         try:
-            return _excerpt(file, name, recipe), file.samplerate
-        except soundfile.LibsndfileError as error:
+            return _open_ffmpeg(name, path, recording)
+        except InputError:
+            if error.code in _FOREIGN:
+                raise
             raise InputError(f"{name} is damaged or truncated: {error.error_string}") from error
 
 
-def _excerpt(file: SoundFile, name: str, recipe: Recipe) -> NDArray[np.float32]:
-    """Decode the excerpt of an open file and average its channels."""
-    from musicemo.audio._integrity import check_length
+def _open_ffmpeg(name: str, path: Path, recording: Recording) -> _Reader:
+    from musicemo.audio._ffmpeg import FfmpegReader, find_ffmpeg
 
-    begin = int(recipe.offset * file.samplerate)
-    if begin > file.frames:
+    if find_ffmpeg() is None:
         raise InputError(
-            f"{name}: the excerpt begins at {recipe.offset:g} s, and the file ends at "
-            f"{file.frames / file.samplerate:.3f} s"
+            f"{name} is not audio in a format that libsndfile reads (wav, flac, ogg, mp3 and others); "
+            "other formats need ffmpeg, which is not installed"
         )
-    if begin:
-        file.seek(begin)
-    wanted = file.frames - begin
-    if recipe.duration is not None:
-        wanted = min(wanted, int(recipe.duration * file.samplerate))
-    samples = np.empty(wanted, np.float32)
-    done = 0
-    while done < wanted:
-        block = file.read(min(wanted - done, _READ), dtype="float32", always_2d=True)
-        if not len(block):
-            break
-        place = samples[done : done + len(block)]
-        place[:] = block[:, 0] if block.shape[1] == 1 else block.T.mean(axis=0)
-        done += len(block)
-    check_length(file, name, missing=wanted - done)
-    return samples[:done]
+    if not recording.pieces:
+        return FfmpegReader(name, path)
+    with tempfile.NamedTemporaryFile(suffix=path.suffix) as copy:
+        with path.open("rb") as file, Part(file, recording.pieces) as part:
+            shutil.copyfileobj(part, copy)
+        copy.flush()
+        return FfmpegReader(name, Path(copy.name))
 
 
-def _resample(samples: NDArray[np.float32], rate: int, target: int) -> NDArray[np.float32]:
-    if rate == target:
-        return samples
-    import soxr
+class _SoundFileReader:
+    """Reads a recording through libsndfile.
 
-    size = math.ceil(len(samples) * (target / rate))
-    resampled: NDArray[np.float32] = soxr.resample(samples, rate, target, quality="soxr_hq")[:size]
-    return np.pad(resampled, (0, size - len(resampled)))
+    Args:
+        name: The file in messages.
+        path: The file.
+        recording: What of it is read.
+
+    Attributes:
+        rate: Sample rate in Hz.
+        place: Samples of a channel that were decoded so far, those that were skipped included.
+
+    Raises:
+        soundfile.LibsndfileError: libsndfile cannot open it.
+    """
+
+    def __init__(self, name: str, path: Path, recording: Recording) -> None:
+        self._name = name
+        self.place = 0
+        with contextlib.ExitStack() as stack:
+            source: BinaryIO | Part = stack.enter_context(path.open("rb"))
+            if recording.pieces:
+                source = stack.enter_context(Part(source, recording.pieces))
+            self._tail = wave_tail(source) if recording.frames is None else None
+            source.seek(0)
+            self._file = stack.enter_context(_sequential(source if recording.pieces else os.fsencode(path)))
+            self.rate = self._file.samplerate
+            self._stack = stack.pop_all()
+        self._declared = recording.frames
+        self._slack = recording.slack
+        if self._declared is None and self._file.frames < _UNKNOWN:
+            self._declared = self._file.frames
+
+    def blocks(self, skip: int) -> Iterator[NDArray[np.float32]]:
+        """Yield the samples from frame `skip` on, `[frames, channels]`.
+
+        Only uncompressed samples are sought. After a seek, a decoder of MP3 or Ogg lacks what went before.
+
+        Raises:
+            InputError: The file is damaged.
+        """
+        import soundfile
+
+        try:
+            if self._file.format in _SOUGHT and _PLAIN.match(self._file.subtype):
+                self.place = self._file.seek(min(skip, self._file.frames))
+            while True:
+                size = _READ if self.place >= skip else min(_READ, skip - self.place)
+                block: NDArray[np.float32] = self._file.read(size, dtype="float32", always_2d=True)
+                if not len(block):
+                    return
+                wanted = self.place >= skip
+                self.place += len(block)
+                if wanted:
+                    yield block
+        except soundfile.LibsndfileError as error:
+            raise InputError(f"{self._name} is damaged or truncated: {error.error_string}") from error
+
+    def finish(self, *, ended: bool) -> None:
+        """Refuse a file whose length is not what it declares.
+
+        Raises:
+            InputError: More than 0.1 s is missing or left over.
+        """
+        if not ended:
+            return
+        missing = float((self._declared or 0) - self._slack - self.place)
+        if self._tail is not None and self._tail.there:
+            a_byte = self.place / self._tail.there
+            missing += a_byte * self._tail.missing
+            surplus = a_byte * self._tail.surplus / self.rate
+            if surplus > TOLERANCE:
+                raise InputError(
+                    f"{self._name} is damaged: about {surplus:.2f} s lie behind the end that its header declares"
+                )
+        elif stated := _STATED.search(self._file.extra_info):
+            declared, there = map(int, stated.groups())
+            missing += self.place * (declared - there) / max(there, 1)
+        if missing > TOLERANCE * self.rate:
+            raise InputError(
+                f"{self._name} is truncated: its header declares {missing / self.rate:.2f} s more than it holds"
+            )
+
+    def close(self) -> None:
+        """Close the file."""
+        self._stack.close()
+
+
+def _sequential(source: bytes | BinaryIO | Part) -> soundfile.SoundFile:
+    """Open a file that is read from its beginning to its end."""
+    return _sequential_type()(source)
+
+
+@cache
+def _sequential_type() -> type[soundfile.SoundFile]:
+    """Return a class of files that are never sought, not even after each read: an MP3 decoder would lose its state."""
+    import soundfile
+
+    class Sequential(soundfile.SoundFile):  # type: ignore[misc]
+        def seekable(self) -> bool:
+            return False
+
+    return Sequential

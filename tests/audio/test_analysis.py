@@ -36,8 +36,8 @@ def assert_well_formed(analysis, samples, recipe):
 @settings(max_examples=25, deadline=None)
 @given(
     st.integers(2048, 30000),
-    st.sampled_from(["noise", "tone", "click", "constant", "song", "sparse"]),
-    st.floats(-20, 9).map(lambda exponent: 10.0**exponent),
+    st.sampled_from(["noise", "tone", "click", "song", "sparse"]),
+    st.floats(-3.5, 9).map(lambda exponent: 10.0**exponent),
     st.integers(0, 5),
 )
 def test_every_signal_gives_finite_features(length, kind, gain, seed):
@@ -47,7 +47,6 @@ def test_every_signal_gives_finite_features(length, kind, gain, seed):
         "noise": rng.uniform(-1, 1, length),
         "tone": np.sin(0.1 * (seed + 1) * time),
         "click": (time == length // (seed + 2)) * 1.0,
-        "constant": np.ones(length),
         "song": song(length / 22050, seed=seed)[:length] / 4,
         "sparse": (rng.random(length) > 0.999) * rng.uniform(-1, 1, length) + (time == 7),
     }[kind]
@@ -102,7 +101,13 @@ def test_loudness_does_not_matter():
 @pytest.mark.parametrize(
     ("samples", "message"),
     [
-        (np.zeros(22050), "the signal is silent: all 22050 samples are 0"),
+        (np.zeros(22050), "the signal is silent: all samples are 0"),
+        (np.full(22050, 0.5), r"the signal is silent: all samples are 0\.5"),
+        (1e-40 * np.arange(22050), "the signal is silent: all samples are between 0 and 2"),
+        (
+            np.resize([0, 3e-5, -3e-5, 6e-5], 22050),
+            "the signal is silent: all samples are between -3e-05 and 6e-05",
+        ),
         (np.ones(2047), "the signal is too short: 2047 samples, 0.093 s; at least 2048 samples"),
         (np.empty(0), "the signal is too short"),
         (np.full(4096, np.nan), "not finite"),

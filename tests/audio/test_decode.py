@@ -61,7 +61,7 @@ def test_an_excerpt_may_end_before_its_duration(tmp_path):
 @pytest.mark.parametrize("offset", [1.0, 5.0])
 def test_an_excerpt_behind_the_end_is_an_error(tmp_path, offset):
     soundfile.write(tmp_path / "a.wav", song(1.0), 22050)
-    with pytest.raises(InputError, match=r"a\.wav.*(ends at 1\.000 s|no samples from 1 s on)"):
+    with pytest.raises(InputError, match=r"a\.wav: the excerpt begins at .*ends at 1\.000 s"):
         load(tmp_path / "a.wav", Recipe(offset=offset))
 
 
@@ -107,7 +107,7 @@ def test_an_ogg_file_whose_last_page_is_cut(stereo, tmp_path):
     path = tmp_path / "song.ogg"
     soundfile.write(path, stereo, RATE)
     path.write_bytes(path.read_bytes()[:-300])
-    with pytest.raises(InputError, match="last page"):
+    with pytest.raises(InputError, match="the last page of its Ogg stream is incomplete"):
         load(path)
 
 
@@ -163,7 +163,7 @@ def test_other_formats_go_through_ffmpeg(stereo, tmp_path):
     exotic(tmp_path / "a.xyz", stereo, RATE)
     for recipe in (Recipe(), Recipe(offset=0.5, duration=0.7), Recipe(duration=10.0)):
         np.testing.assert_array_equal(load(tmp_path / "a.xyz", recipe), load(tmp_path / "a.wav", recipe))
-    with pytest.raises(InputError, match="holds no samples from 9 s on"):
+    with pytest.raises(InputError, match=r"begins at 9 s, and the file ends at 2\.000 s"):
         load(tmp_path / "a.xyz", Recipe(offset=9.0))
 
 

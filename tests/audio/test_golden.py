@@ -1,25 +1,50 @@
 """The features are those of the original study."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
+from references import (
+    GOLDEN,
+    Reference,
+    assert_same,
+    assert_same_but_for_the_machine,
+    plain,
+    song_of,
+    stored,
+)
 
 from musicemo.audio import analyse
 
-SHARED = Path(__file__).parents[3] / "shared"
-GOLDEN = sorted((SHARED / "golden" / "extraction").glob("*.npz"))
+pytestmark = pytest.mark.skipif(not GOLDEN, reason="the reference features are not here")
+SONGS = [
+    pytest.param(golden, id=golden.stem, marks=() if golden.stem == "pop-3" else pytest.mark.slow)
+    for golden in GOLDEN
+]
 
 
-@pytest.mark.skipif(not GOLDEN, reason="the reference features are not here")
 @pytest.mark.parametrize("golden", GOLDEN, ids=lambda path: path.stem)
 def test_features_are_those_of_the_study(golden):
-    genre, _, number = golden.stem.partition("-")
-    analysis = analyse(SHARED / "data" / "emotify" / "audio" / genre / f"{number}.mp3")
-    with np.load(golden) as reference:
-        np.testing.assert_array_equal(analysis.beat_frames, reference["beat_frames"])
-        for name in ("frame", "beat"):
-            ours, theirs = getattr(analysis, name), reference[name]
-            assert ours.dtype == np.float32
-            np.testing.assert_allclose(ours[:128], theirs[:128], rtol=0, atol=1e-3)
-            np.testing.assert_allclose(ours[128:], theirs[128:], rtol=0, atol=1e-4)
+    analysis = analyse(song_of(golden))
+    assert analysis.frame.dtype == analysis.beat.dtype == np.float32
+    assert_same_but_for_the_machine(analysis, stored(golden))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of librosa's imports
+@pytest.mark.parametrize("golden", SONGS)
+def test_features_are_those_of_librosa_on_this_machine(golden):
+    assert_same(analyse(song_of(golden)), plain(song_of(golden)))
+
+
+@pytest.mark.parametrize("index", [0, 5, -1])
+def test_one_beat_by_one_frame_is_the_most_that_a_machine_may_change(index):
+    golden = stored(GOLDEN[0])
+    moved = golden.beat_frames.copy()
+    moved[index] += 1
+    segments = golden.beat.copy()
+    place = segments.shape[1] - len(moved) + index % len(moved)
+    segments[:, max(place - 1, 0) : place + 1] += 0.5
+    assert_same_but_for_the_machine(Reference(golden.frame, segments, moved), golden)
+    with pytest.raises(AssertionError):
+        assert_same_but_for_the_machine(Reference(golden.frame, segments, golden.beat_frames), golden)
+    moved[index] += 1
+    with pytest.raises(AssertionError):
+        assert_same_but_for_the_machine(Reference(golden.frame, segments, moved), golden)
