@@ -115,6 +115,10 @@ def find_recordings(path: Path) -> list[Recording]:
         if magic.startswith(b"Creative Voi"):
             return [_voice(file, size)]
         tail = wave_tail(file)
+        if magic[:4] == b"riff" and tail and not tail.missing and not tail.surplus:
+            samples = _samples(file, size)
+            if samples and samples.length is not None:  # libsndfile takes what follows for samples
+                return [Recording((range(samples.begin + samples.length),))]
         missing = tail.missing if tail else _declared_end(file, magic) - size
     cut = f"its header declares {missing} bytes more than it holds" if missing > _FEW else None
     return [Recording(cut=cut)]
@@ -449,7 +453,7 @@ def _samples(file: BinaryIO | Part, size: int) -> _Samples | None:
         (length,) = struct.unpack(layout.length, header[layout.name :])
         name, begin = header[:4], place + len(header)
         length -= len(header) if layout.inclusive else 0
-        if not all(32 <= byte < 127 for byte in name):
+        if name == magic[:4] or not all(32 <= byte < 127 for byte in name):
             break
         if name == b"ds64":
             long_length = int.from_bytes(file.read(16)[8:], "little")
