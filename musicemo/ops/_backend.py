@@ -1,4 +1,7 @@
-"""Where the work is done: by the kernels in the CPU's memory, by plain torch elsewhere."""
+"""Where the work is done: by the kernels in the CPU's memory, by plain torch elsewhere.
+
+The kernels are imported when they are first needed, since importing numba takes half a second.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from musicemo.ops import _portable, _rank_kernels, _sort_kernels
+from musicemo.ops import _portable
 from musicemo.ops._checks import refuse_row
 from musicemo.ops._rows import as_rows, as_tensor, over_rows, rows_of_mask
 
@@ -35,6 +38,8 @@ def rank_state(
     """Return the ranks, and the order with its blocks marked (`_rank_kernels`), of contiguous values."""
     if not has_kernels(values):
         return _portable.rank_state(values, mask, step, kl, descending, centred)
+    from musicemo.ops import _rank_kernels
+
     x = as_rows(values)
     m, r, o = rows_of_mask(mask, len(x)), np.empty_like(x), np.empty(x.shape, np.int32)
 
@@ -54,6 +59,8 @@ def rank_vjp(
     g = gradient_rows(grad)
     if g is None:
         return _portable.rank_vjp(grad, order, ranks if kl else None, scale)
+    from musicemo.ops import _rank_kernels
+
     o, r, p = as_rows(order), as_rows(ranks) if kl else g, np.empty_like(g)
 
     def rows(first: int, stop: int) -> int:
@@ -70,6 +77,8 @@ def sort_state(
     """Return the softly sorted rows and the marked order, of contiguous values."""
     if not has_kernels(values):
         return _portable.sort_state(values, mask, step, kl, descending)
+    from musicemo.ops import _sort_kernels
+
     x = as_rows(values)
     m, s, o = rows_of_mask(mask, len(x)), np.empty_like(x), np.empty(x.shape, np.int32)
 
@@ -103,6 +112,8 @@ def _sort_vjp(
     g = gradient_rows(grad)
     if g is None:
         return _portable.sort_vjp(grad, order, values, kl, descending)
+    from musicemo.ops import _sort_kernels
+
     o, x, p = as_rows(order), as_rows(values), np.empty_like(g)
 
     def rows(first: int, stop: int) -> int:
