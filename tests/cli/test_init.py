@@ -163,6 +163,8 @@ def test_the_scale_is_the_narrowest_common_one(make, scale, folder):
         ("review", lambda n: f"text {n}", "is another for every track"),
         ("review", lambda n: f"text {n // 2}", "too many to be classes"),
         ("quality", lambda n: "1_0" if n % 9 == 0 else n / 40, "cells that are not numbers ('1_0')"),
+        ("quality", lambda n: f"1.{100 + n},5", "numbers that have a thousands separator ('1.100,5'"),
+        ("quality", lambda n: f"{n},5", "numbers that have a decimal comma ('0,5'"),
         ("quality", lambda n: "3,5" if n == 7 else n / 40, "cells that have a decimal comma ('3,5')"),
         ("album", lambda n: f"album {n % 9}", "names artists"),
         ("url", lambda n: ("a.org", "b.org")[n % 2], "is a catalogue's"),

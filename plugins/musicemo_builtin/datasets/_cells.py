@@ -12,7 +12,7 @@ __all__ = ["is_missing", "parse_number"]
 _MARKERS = frozenset(
     (
         *("", "-", "--", "---", "\N{EN DASH}", "\N{EM DASH}", "\N{MINUS SIGN}", "?", "."),
-        *("na", "n/a", "n.a.", "n.a", "nan", "-nan", "+nan", "null", "none", "nat"),
+        *("na", "n/a", "n.a.", "n.a", "nan", "-nan", "+nan", "null", "none", "nat", "undefined"),
         *("<na>", "<nan>", "<null>", "<none>", "(null)", "(none)", "[null]", "\\n"),
         *("#n/a", "#na", "#n/a n/a", "#nv", "#value!", "#ref!", "#div/0!", "#num!", "#name?", "#null!"),
         *("1.#ind", "-1.#ind", "1.#qnan", "-1.#qnan"),

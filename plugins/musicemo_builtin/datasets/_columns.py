@@ -33,6 +33,8 @@ _CATALOGUE = re.compile(
 #: Of ratings: how far raters disagreed, which is learnt only on purpose.
 _SPREAD = re.compile(r"(.*[ _(-])?(std|sd|stdev|stddev|deviation|var|variance|sem|stderr|min|max)\)?")
 
+#: A number with thousands separators, as in 1.234,5, 1,234.5, 1 234 or 1'234.
+_SEPARATED = re.compile(r"[+-]?[0-9]{1,3}(?:[.,'\u2019\s][0-9]{3})*(?:[.,][0-9]+)?")
 #: Scales that ratings are commonly given on.
 _SCALES = ((0, 1), (-1, 1), (1, 5), (0, 5), (1, 7), (1, 9), (1, 10), (0, 10), (-10, 10), (0, 100), (-100, 100))
 
@@ -91,10 +93,19 @@ def guess_column(name: str, cells: Sequence[str], decimal: str = ".") -> Guess:
     others = sorted({cell for cell in known if number(cell, decimal) is None})
     if len(numbers) > len(known) / 2:
         what = ", ".join(repr(cell) for cell in others[:3])
-        separators = all(number(cell, ",") is not None or number(cell, ".") is not None for cell in others)
-        hint = f"have a decimal {'comma' if decimal == '.' else 'point'}" if separators else "are not numbers"
+        hint = _separators(others, decimal) or "are not numbers"
         return Guess(None, f"has numbers, and cells that {hint} ({what}): mend them to have it learnt")
+    if hint := _separators(known, decimal):
+        what = ", ".join(repr(cell) for cell in others[:3])
+        return Guess(None, f"has numbers that {hint} ({what}): mend them to have it learnt")
     return _of_text(name, known)
+
+
+def _separators(cells: Sequence[str], decimal: str) -> str:
+    """Return what is wrong with numbers whose separators are not the table's; nothing if they are not numbers."""
+    if all(number(cell, "." if decimal == "," else ",") is not None for cell in cells):
+        return f"have a decimal {'comma' if decimal == '.' else 'point'}"
+    return "have a thousands separator" if all(map(_SEPARATED.fullmatch, cells)) else ""
 
 
 def decimal_of(columns: Iterable[Sequence[str]]) -> str:
