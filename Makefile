@@ -25,6 +25,7 @@ bench: $(VENV)/installed-test ## Measure speed, as ratios: minutes, on a machine
 	$(BIN)/python benchmarks/extraction.py
 	$(BIN)/python benchmarks/store.py
 	$(BIN)/python benchmarks/weightings.py
+	$(BIN)/python benchmarks/scale.py
 
 clean: ## Remove the virtual environment; runs stay.
 	rm -rf $(VENV)

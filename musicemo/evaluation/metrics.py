@@ -74,16 +74,16 @@ def regression(prediction: Floats, target: Floats) -> dict[str, Floats]:
         return {name: np.full(shape, np.nan) for name in REGRESSION}
     known = np.asarray(np.isfinite(prediction).all(axis=-1))
     prediction = np.where(known[..., None], prediction, 0.0)
-    defined = known & (np.ptp(target, axis=-1) > 0)
-    spread = np.ptp(prediction, axis=-1) > 0
-    centered = prediction - prediction.mean(axis=-1, keepdims=True)
-    deviations = target - target.mean(axis=-1, keepdims=True)
-    error = prediction - target
 
     def correlation(first: Floats, second: Floats) -> Floats:
         return np.where(defined, np.where(spread, _pearson(first, second), 0.0), np.nan)
 
     with np.errstate(all="ignore"):  # of what is not defined, which becomes NaN
+        defined = known & (np.ptp(target, axis=-1) > 0)
+        spread = np.ptp(prediction, axis=-1) > 0
+        centered = prediction - prediction.mean(axis=-1, keepdims=True)
+        deviations = target - target.mean(axis=-1, keepdims=True)
+        error = prediction - target
         squared = (error**2).mean(axis=-1)
         variances = (centered**2).mean(axis=-1) + (deviations**2).mean(axis=-1)
         ccc = 2 * (centered * deviations).mean(axis=-1) / (variances + error.mean(axis=-1) ** 2)

@@ -61,6 +61,13 @@ def test_ranks_equal_scipys(count):
     np.testing.assert_array_equal(ranks(values[0, 1]), stats.rankdata(values[0, 1]))
 
 
+def test_numbers_near_the_largest_one_raise_no_warning():
+    prediction, target = ratings(30)
+    for found in (regression(1e307 * prediction, target), regression(prediction, 1e307 * target)):
+        assert found["spearman"] == pytest.approx(float(regression(prediction, target)["spearman"]))
+        assert np.isinf(found["rmse"])
+
+
 @pytest.mark.parametrize("factor", [1e-200, 1e200])
 def test_a_correlation_does_not_depend_on_the_unit(factor):
     prediction, target = ratings(30)
