@@ -203,6 +203,6 @@ def aside() -> Iterator[TextIO]:
 
 
 def survive_hangup() -> None:
-    """Go on when the terminal is closed: a run is worth more than its display."""
+    """Go on when the terminal is closed, since a run is worth more than its display."""
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, signal.SIG_IGN)

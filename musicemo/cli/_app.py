@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import signal
 import sys
@@ -39,7 +40,7 @@ __all__ = ["main"]
 
 _INTERRUPTED = 130
 
-#: Commands whose results are files, and which therefore succeed without output.
+#: Commands whose results are files: they go on without a terminal, and succeed without output.
 _RECORDING = ("run", "extract")
 
 _REPORT = (
@@ -115,7 +116,7 @@ def main() -> NoReturn:
         code = _execute()
         if (failure := streams.failure) is not None and code == 0:
             say("warning", "yellow", f"output is missing: {failure.strerror or failure}")
-            code = 0 if next(iter(sys.argv[1:]), "") in _RECORDING else 1
+            code = 0 if _command() in _RECORDING else 1
     sys.exit(code)
 
 
@@ -125,6 +126,8 @@ def _execute() -> int | str | None:
     try:
         left_out, arguments = take_without(sys.argv[1:])
         with registry.without(left_out):
+            if _command() in _RECORDING:
+                terminal.survive_hangup()
             hooks = registry.load_hooks()
             _add_plugins_commands(app, hooks)
             app(args=arguments, obj=hooks)
@@ -213,11 +216,18 @@ def _thread_failed(failure: threading.ExceptHookArgs) -> None:
     say("warning", "yellow", f"a thread failed: {failure.exc_type.__name__}: {failure.exc_value}")
 
 
+def _command() -> str:
+    """Return the name of the command on the command line."""
+    with contextlib.suppress(InputError):
+        return next(iter(take_without(sys.argv[1:])[1]), "")
+    return ""
+
+
 def _interrupted() -> int:
     hints = {
         "extract": "the same command goes on where it stopped",
         "predict": "the output has the songs that were predicted before",
         "run": "musicemo run with --resume goes on where a run stopped",
     }
-    say("interrupted", "yellow", hints.get(next(iter(sys.argv[1:]), ""), "nothing was left half-written"))
+    say("interrupted", "yellow", hints.get(_command(), "nothing was left half-written"))
     return _INTERRUPTED

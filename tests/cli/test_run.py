@@ -6,9 +6,11 @@ import json
 import os
 import pty
 import re
+import signal
 import subprocess
 import sys
 import threading
+import warnings
 
 import fakes as fakes_module
 import pytest
@@ -320,3 +322,47 @@ def test_a_table_of_long_names_is_readable_in_80_columns(launcher, tmp_path):
     assert [len(re.findall(r"-?\d+\.\d{3}", row)) for row in rows] == [6, 6, 2, 6, 4]
     assert all(len(row) <= 80 for row in rows[2:])
     assert "…" not in finished.out
+
+
+# Output is never a reason to lose a run.
+
+
+def test_a_run_succeeds_on_a_full_device(launcher, small, tmp_path):
+    finished = run(launcher, tmp_path, "small.toml", *ONE, terminal="/dev/full")
+    (directory,) = directories(tmp_path)
+    assert (finished.code, status(directory)) == (0, "done")
+    assert (
+        launcher.run("show", "small.toml", folder=tmp_path, terminal="/dev/full").code == 1
+    )  # its text is lost
+
+
+def test_a_run_goes_on_when_its_terminal_is_closed(launcher, small, tmp_path):
+    parent, child = pty.openpty()
+    process = launcher.start(
+        "run", "small.toml", "--set", "training.epochs=4", folder=tmp_path, terminal=os.ttyname(child)
+    )
+    os.read(parent, 1)
+    os.kill(process.pid, signal.SIGHUP)
+    os.close(parent)
+    os.close(child)
+    assert process.wait().code == 0
+    (directory,) = directories(tmp_path)
+    assert status(directory) == "done"
+
+
+@pytest.mark.usefixtures("fakes_beside")
+def test_a_terminal_that_is_not_utf_8_is_no_reason_to_fail(tmp_path, monkeypatch):
+    from musicemo.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    (tmp_path / "small.toml").write_text(TEXT)
+    arguments = "run small.toml --set training.epochs=1 --set seeds=[0,1] --jobs 1 --without tensorboard,report"
+    monkeypatch.setattr(sys, "argv", ["musicemo", *arguments.split()])
+    with (tmp_path / "out").open("w", encoding="ascii") as out:
+        monkeypatch.setattr(sys, "stdout", out)
+        with pytest.raises(SystemExit) as end:
+            main()
+    assert end.value.code == 0
+    assert b"mean ? standard deviation over 2 seeds" in (tmp_path / "out").read_bytes()
