@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import importlib.metadata
 import os
 import signal
@@ -20,9 +21,23 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import fakes as fakes_module
 
+# How the terminal of whoever runs the tests looks decides nothing.
+for _name in ("COLUMNS", "LINES", "FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+    os.environ.pop(_name, None)
+
 signal.signal(
     signal.SIGINT, signal.default_int_handler
 )  # a shell's background processes, and their children, ignore it
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Close with what is not installed and which tests needed it: other skipped tests have no remedy."""
+    reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
+    skipped = reporter.stats.get("skipped", ()) if reporter else ()
+    reasons = (report.longrepr[2] for report in skipped if isinstance(report.longrepr, tuple))
+    for reason, count in collections.Counter(reason.removeprefix("Skipped: ") for reason in reasons).items():
+        if reason.startswith("needs "):
+            reporter.write_line(f"{count} test{'s' * (count > 1)} skipped: {reason}", yellow=True)
 
 
 class FakeEntryPoint(importlib.metadata.EntryPoint):
