@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import Any, Literal
 
 from musicemo.errors import InputError, MusicemoError, nearest
+from musicemo.files import expanded
 
 __all__ = ["LocalCode", "Policy", "describe", "is_local", "kept", "line_of", "told_by_line", "unplaced"]
 
@@ -67,7 +68,7 @@ class LocalCode:
         if not colon or not file.endswith(".py") or not attribute.isidentifier():
             raise InputError(f"{name!r} must have the form FILE.py:NAME, for example ./my_model.py:MyModel")
         try:
-            path = (folder / Path(file).expanduser()).resolve()
+            path = (folder / expanded(file)).resolve()
             content = read[path] if read and path in read else path.read_bytes()
         except FileNotFoundError as error:
             raise InputError(f"there is no file {path}") from error

@@ -20,6 +20,7 @@ __all__ = [
     "csv_line",
     "csv_text",
     "exclusive",
+    "expanded",
     "plain_cell",
     "printable",
     "read_csv",
@@ -47,6 +48,11 @@ _RANDOM = 8
 _LONE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 #: Characters that act on a terminal, or reverse the text behind them, instead of being shown.
 _ACTING = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
+
+def expanded(path: str | Path) -> Path:
+    """Return a path whose ``~`` or ``~name`` is that home. It stays as it is if there is no such home."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111  # Path.expanduser raises
 
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], None]) -> None:

@@ -19,7 +19,8 @@ ROOT = Path(musicemo.__file__).parent
 ROOMS = (
     ("_definitions", "_docstrings", "_jit"),
     ("errors", "settings", "_version", "terminal"),
-    ("files", "_local", "_toml", "progress", "workers", "charts"),
+    ("files",),
+    ("_local", "_toml", "progress", "workers", "charts"),
     ("_problems",),
     ("ops", "evaluation", "gradients"),
     ("contracts",),

@@ -18,6 +18,7 @@ from musicemo._local import LocalCode, Policy, is_local
 from musicemo._problems import describe_problem
 from musicemo.contracts import PROVIDED
 from musicemo.errors import InputError, nearest
+from musicemo.files import expanded
 
 __all__ = ["Components"]
 
@@ -234,7 +235,7 @@ class _BadPathError(InputError):
 
 def _expanded(path: Path) -> Path:
     try:
-        return path.expanduser()
+        return expanded(path)
     except RuntimeError:  # a folder whose name begins with ~ and is no user's
         return path
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from musicemo import registry
+from musicemo.files import expanded
 
 __all__ = ["complete_component", "complete_experiment", "complete_override", "complete_run"]
 
@@ -54,7 +55,7 @@ def _tables(incomplete: str) -> Iterator[str]:
 def _starting(incomplete: str) -> list[Path]:
     """Return the files and folders whose path begins so; a folder that is named in full is one of them."""
     head, slash, tail = incomplete.rpartition("/")
-    folder = Path(head or slash or ".").expanduser()
+    folder = expanded(head or slash or ".")
     try:
         found = [path for path in sorted(folder.iterdir()) if path.name.startswith(tail)]
     except OSError:

@@ -18,6 +18,7 @@ from musicemo import workers
 from musicemo.assembly import read_tracks
 from musicemo.errors import RunError
 from musicemo.experiment import Experiment
+from musicemo.files import expanded
 from musicemo.pipeline import Outcome, Pipeline
 from musicemo.registry import Hooks
 from musicemo.runs import gathered
@@ -192,6 +193,6 @@ def _sources(experiment: Experiment, runs: Path) -> set[Path]:
     """Return where an experiment may look for the run that it begins with; see `find_source`."""
     if experiment.transfer is None:
         return set()
-    source = Path(experiment.transfer.source).expanduser()
+    source = expanded(experiment.transfer.source)
     folder = experiment.source.origin(("transfer", "from")).folder
     return {(folder / source).resolve(), (runs / source).resolve()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from musicemo.errors import InputError, nearest
+from musicemo.files import expanded
 from musicemo.runs import RunDirectory
 
 __all__ = ["find_source"]
@@ -29,7 +30,7 @@ def find_source(
     Raises:
         InputError: there is no such run, or none that is finished.
     """
-    places = [folder / Path(source).expanduser(), runs / source]
+    places = [folder / expanded(source), runs / source]
     if Path(source).name == source:
         places.reverse()
     path = next((place for place in places if place.is_file() or _runs_in(place)), None)

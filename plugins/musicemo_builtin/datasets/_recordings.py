@@ -29,7 +29,7 @@ from pydantic import Field
 from musicemo.audio import Pack, Recipe, Source, cache_folder, extract, read_with_info
 from musicemo.contracts import FEATURE_ROWS, Proposal, Target, Track
 from musicemo.errors import InputError, RunError
-from musicemo.files import exclusive, read_json, write_json
+from musicemo.files import exclusive, expanded, read_json, write_json
 from musicemo.progress import Progress
 from musicemo.workers import cores
 from musicemo_builtin.datasets._problems import Problems
@@ -85,7 +85,7 @@ class Recordings:
         self._source, self._on_error = source.resolve(), on_error
         text = f"{self._source}\n{self.recipe.fingerprint}"
         key = hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:16]
-        self.folder = (cache or cache_folder()).expanduser() / dataset / f"{_safe(source.stem)[:40]}-{key}"
+        self.folder = expanded(cache or cache_folder()) / dataset / f"{_safe(source.stem)[:40]}-{key}"
         self._tracks: list[Track] = []
         self._missing: list[str] = []
 

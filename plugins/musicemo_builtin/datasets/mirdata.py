@@ -12,6 +12,7 @@ from pydantic import Field
 
 from musicemo.contracts import Target, Track
 from musicemo.errors import InputError, nearest
+from musicemo.files import expanded
 from musicemo_builtin.datasets._cells import is_missing, parse_number
 from musicemo_builtin.datasets._problems import Problems
 from musicemo_builtin.datasets._recordings import Duration, Features, Offset, OnError, Recordings, Sync
@@ -153,7 +154,7 @@ def _initialize(loader: str, data_home: Path | None, version: str) -> Any:
         raise InputError(
             f"mirdata has no loader {loader!r}{nearest(loader, known)} (it has: {', '.join(known)})"
         )
-    home = str(data_home.expanduser()) if data_home else None
+    home = str(expanded(data_home)) if data_home else None
     try:
         dataset = mirdata.initialize(loader, data_home=home, version=version)
         if not list(dataset.track_ids):

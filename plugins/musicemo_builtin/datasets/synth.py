@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from musicemo.contracts import FEATURE_ROWS, Target, Track
+from musicemo.files import expanded
 from musicemo_builtin.datasets._synthesis import (
     EMOTIONS,
     GENRES,
@@ -118,4 +119,4 @@ def _folder(cache: Path | None, seed: int, duration: float) -> Path:
 
     made_by = [VERSION, seed, float(duration), Recipe(sample_rate=RATE).fingerprint]
     key = hashlib.sha256(json.dumps(made_by).encode()).hexdigest()[:16]
-    return (cache.expanduser() if cache else cache_folder()) / "synth" / key
+    return (expanded(cache) if cache else cache_folder()) / "synth" / key
