@@ -392,7 +392,7 @@ MISTAKES = """
 
 
 @pytest.mark.parametrize(
-    ("mistake", "line", "code"), [("construction", 10, 2), ("embedding", 14, 2), ("training", 14, 1)]
+    ("mistake", "line", "code"), [("construction", 10, 2), ("embedding", 14, 2), ("training", 14, 2)]
 )
 def test_errors_in_use_are_told_with_its_line(launcher, small, folder, mistake, line, code):
     file = small(MISTAKES)
