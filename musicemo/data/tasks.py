@@ -114,6 +114,9 @@ class Task:
         slack = 1e-6 * (
             high - low
         )  # of ratings in single precision, or brought to the range of several datasets
+        values = np.asarray(ratings)
+        if values.dtype.kind in "fiu" and (values >= low - slack).all() and (values <= high + slack).all():
+            return
         for rating in ratings:
             if isinstance(rating, bool) or not isinstance(rating, Real):
                 raise InputError(

@@ -304,7 +304,10 @@ def test_a_folder_that_cannot_be_written_to_is_an_input_error(folder, monkeypatc
 
 
 def test_names_that_toml_cannot_hold_are_an_input_error(folder):
-    (folder / "features").rename(folder / "f\udce4")
+    try:
+        (folder / "features").rename(folder / "f\udce4")
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names only")
     path = table(folder, features=lambda n: f"{n}.npy", valence=rating)
     with pytest.raises(InputError, match=r"cannot be written, since a name is not valid UTF-8: .*f\\udce4"):
         call(path)

@@ -151,7 +151,8 @@ def _of_table(path: Path) -> Proposal:
     if audio and (absent := [track for track in tracks if not Path(str(track.features)).is_file()]):
         parameters["on_error"] = "skip"
         comments["on_error"] = f"{len(absent)} of {len(tracks)} files are not there, {absent[0].features} first"
-        tracks = [track for track in tracks if track not in absent]
+        missing = {track.id for track in absent}
+        tracks = [track for track in tracks if track.id not in missing]
     return Proposal(
         parameters,
         tracks,
@@ -230,8 +231,7 @@ def _id_column(columns: _Columns, file: str) -> str:
     unique = [name for name, cells in columns.cells.items() if all(cells) and len(set(cells)) == len(cells)]
     if not unique:
         cells = columns.cells[file]
-        twice = next((cell for cell in cells if cells.count(cell) > 1), "")
-        rows = cells.count(twice)
+        twice, rows = Counter(cells).most_common(1)[0]
         raise InputError(
             f"{columns.path}: no column is different for every row; {twice!r} has {rows} rows. There is to be one row "
             "a track: where it is one a listener, write their mean into a table of tracks"

@@ -145,7 +145,7 @@ class Sheet:
             elif name in places:
                 line = places[name].rpartition(":")[2]
                 self._problems.add(f"{row.where}: track {name!r} is in line {line} already")
-            elif strange := [char for char in name if category(char) == "Cc"]:
+            elif not name.isprintable() and (strange := [char for char in name if category(char) == "Cc"]):
                 row.blame(column, f"{name!r} contains the control character {strange[0]!r}")
             places.setdefault(name, row.where)
             yield name, row
