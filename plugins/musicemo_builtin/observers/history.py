@@ -1,4 +1,4 @@
-"""The history file, which the training loop writes since it is resumed from it."""
+"""The plugin `history` of earlier versions."""
 
 from __future__ import annotations
 
@@ -6,4 +6,7 @@ __all__ = ["History"]
 
 
 class History:
-    """The name under which earlier versions wrote `history.jsonl`; the training loop does so now."""
+    """A plugin without hooks: the training loop writes `history.jsonl`, from which a run is resumed.
+
+    Its name stays registered, so that commands and scripts that name it, as in ``--without history``, still work.
+    """
