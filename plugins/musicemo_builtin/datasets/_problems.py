@@ -38,10 +38,16 @@ class Problems:
         """
         self._messages.append(((column, kind or problem_kind(message)), message))
 
-    def note_missing(self, where: str, column: str, cell: str) -> None:
-        """Note that a cell which is not empty was read as a missing value; `where` is its file and line."""
-        source, _, line = where.rpartition(":")
-        self._missing[source or where, column].append((cell, line if source else where))
+    def note_missing(self, source: str, place: str, column: str, cell: str) -> None:
+        """Note a cell that is not empty and was read as a missing value.
+
+        Args:
+            source: The file, or the name of the loader.
+            place: The line or track in it, as messages name it.
+            column: The cell's column or attribute.
+            cell: The cell.
+        """
+        self._missing[source, column].append((cell, place))
 
     def __len__(self) -> int:
         return len(self._messages)
@@ -55,14 +61,10 @@ class Problems:
         if self._messages:
             raise InputError(*summarize_problems(self._messages, self.limit))
         for (source, column), cells in self._missing.items():
-            examples = ", ".join(f"{cell!r} in {_line(place)}" for cell, place in cells[:_EXAMPLES])
+            examples = ", ".join(f"{cell!r} in {place}" for cell, place in cells[:_EXAMPLES])
             count = "1 cell is read as a missing value"
             if len(cells) > 1:
                 count = f"{len(cells)} cells are read as missing values"
             hint = f"; {self._hint}" if self._hint else ""
             warnings.warn(f"{source}: column {column!r}: {count} ({examples}){hint}", stacklevel=3)
         self._missing.clear()
-
-
-def _line(place: str) -> str:
-    return f"line {place}" if place.isdecimal() else place

@@ -48,7 +48,8 @@ class Row:
         if not is_missing(cell, self.missing):
             return cell
         if cell and self.missing is None:
-            self.problems.note_missing(self.where, column, cell)
+            source, _, line = self.where.rpartition(":")
+            self.problems.note_missing(source, f"line {line}", column, cell)
         return None
 
     def number(self, column: str, low: float, high: float) -> float | None:

@@ -107,5 +107,5 @@ def _artists(root: Path, problems: Problems) -> dict[str, str]:
                 if not is_missing(cell):
                     artists[cells[0]] = cell
                 elif cell:
-                    problems.note_missing(f"{path}:{line}", header[place], cell)
+                    problems.note_missing(str(path), f"line {line}", header[place], cell)
     return artists

@@ -101,7 +101,7 @@ class Mirdata:
         problems = Problems()
         found: dict[str, set[str]] = {name: set() for name in classes}
         for name in dataset.track_ids:
-            attributes = _Attributes(f"{loader}: track {name!r}", dataset.track(name), problems)
+            attributes = _Attributes(loader, name, dataset.track(name), problems)
             targets: dict[str, float | str | None] = {
                 target: attributes.number(target, *bounds) for target, bounds in ranges.items()
             }
@@ -189,8 +189,9 @@ def _part(track: Any) -> Part | None:
 class _Attributes:
     """The attributes of a mirdata track; what is wrong with one is noted as a problem."""
 
-    def __init__(self, where: str, track: Any, problems: Problems) -> None:
-        self.where, self.track, self._problems = where, track, problems
+    def __init__(self, loader: str, name: str, track: Any, problems: Problems) -> None:
+        self.where, self.track, self._problems = f"{loader}: track {name!r}", track, problems
+        self._loader, self._name = loader, name
 
     def has(self, name: str) -> bool:
         """Tell whether the loader has an attribute of this name that can be read."""
@@ -229,7 +230,7 @@ class _Attributes:
             return text
         if is_missing(text.strip()):
             if text.strip():
-                self._problems.note_missing(self.where, name, text)
+                self._problems.note_missing(self._loader, f"track {self._name!r}", name, text)
             return None
         if allowed:
             self._blame(
@@ -241,7 +242,7 @@ class _Attributes:
     def _parsed(self, name: str, text: str, low: float, high: float) -> float | None:
         if is_missing(text):
             if text:
-                self._problems.note_missing(self.where, name, text)
+                self._problems.note_missing(self._loader, f"track {self._name!r}", name, text)
             return None
         try:
             return parse_number(text, low, high)

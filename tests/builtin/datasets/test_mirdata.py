@@ -129,6 +129,8 @@ def test_missing_values_in_any_spelling(home, monkeypatch, values, genre, tempo)
         warnings.simplefilter("always")
         dataset = mirdata(home, classification=["genre"], regression={"tempo": [40.0, 240.0]})
     assert next(iter(dataset.tracks())).targets == {"genre": genre, "tempo": tempo}
+    assert all("1 cell is read as a missing value ('" in str(one.message) for one in caught)
+    assert all("in track 'blues.1')" in str(one.message) for one in caught)
     assert len(caught) == sum(value in ("NA", "nan") for value in values.values() if isinstance(value, str))
 
 
