@@ -10,6 +10,7 @@ import threading
 import traceback
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -124,6 +125,7 @@ def _execute() -> int | str | None:
     """Run the command line and return its exit code."""
     app = make_app()
     try:
+        _check_folder()
         left_out, arguments = take_without(sys.argv[1:])
         with registry.without(left_out):
             if _command() in _RECORDING:
@@ -214,6 +216,16 @@ def take_without(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 def _thread_failed(failure: threading.ExceptHookArgs) -> None:
     """Say in a line what Python says in a traceback: TensorBoard writes in a thread, and disks are sometimes full."""
     say("warning", "yellow", f"a thread failed: {failure.exc_type.__name__}: {failure.exc_value}")
+
+
+def _check_folder() -> None:
+    """Refuse a working directory that has been removed: some libraries end the process in it."""
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise InputError(
+            f"the working directory: {error.strerror}; change to one that exists (cd DIRECTORY)"
+        ) from None
 
 
 def _command() -> str:

@@ -366,3 +366,14 @@ def test_a_terminal_that_is_not_utf_8_is_no_reason_to_fail(tmp_path, monkeypatch
             main()
     assert end.value.code == 0
     assert b"mean ? standard deviation over 2 seeds" in (tmp_path / "out").read_bytes()
+
+
+def test_a_working_directory_that_was_removed_is_an_error(tmp_path):
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    code = f"import os; os.rmdir({str(folder)!r}); from musicemo.cli import main; main()"
+    finished = subprocess.run(
+        [sys.executable, "-c", code, "plugins"], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert (finished.returncode, finished.stdout) == (2, "")
+    assert finished.stderr.startswith("error: the working directory: No such file or directory; change to one")
