@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -51,8 +52,11 @@ class Experiment:
 
     @property
     def variant(self) -> Mapping[str, Any]:
-        """Axis -> value, for a variant of a file with a matrix; else empty."""
-        return self.source.variant
+        """Axis -> value, for a variant of a file with a matrix; else empty. JSON has no inf and nan: they are text."""
+        return {
+            axis: str(value) if isinstance(value, float) and not math.isfinite(value) else value
+            for axis, value in self.source.variant.items()
+        }
 
     @property
     def datasets(self) -> Mapping[str, Component]:

@@ -287,6 +287,7 @@ def test_what_is_not_finite_is_a_value_of_an_axis(write, fakes):
     path = write(matrix)
     (found,) = load_experiments(path, only=["limit=nan"])
     assert str(found.model.parameters["limit"]) == "nan"
+    assert found.variant["limit"] == "nan", "as results.json can hold it"
     assert names(path, only=["limit=+inf", "limit=0.1e-2"]) == [
         "small-limited-limitinf",
         "small-limited-limit0.001",
