@@ -18,7 +18,17 @@ from typing import Any, Literal
 from musicemo.errors import InputError, MusicemoError, nearest
 from musicemo.files import expanded
 
-__all__ = ["LocalCode", "Policy", "describe", "is_local", "kept", "line_of", "told_by_line", "unplaced"]
+__all__ = [
+    "LocalCode",
+    "Policy",
+    "describe",
+    "is_local",
+    "kept",
+    "line_of",
+    "told_by_line",
+    "unplaced",
+    "without_places",
+]
 
 #: Treatment of the files of code that an experiment names: ``execute`` them, execute only the copies that are ``kept``
 #: in the run directory of the experiment file, only ``read`` their source, or ``refuse`` them.
@@ -173,6 +183,44 @@ def kept(value: Any, code: Sequence[LocalCode]) -> Any:
         return [moved(inner) for inner in value] if isinstance(value, list) else value
 
     return moved(value) if places else value
+
+
+def without_places(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a resolved experiment without the absolute paths in it, so that a moved project is the same.
+
+    A dataset's paths are left out, since a run is identified by the content of its tracks. Of any other component's,
+    a file counts by its content, and anything else by its name.
+    """
+    kept = _placeless({name: value for name, value in settings.items() if name != "dataset"})
+    if "dataset" in settings:
+        kept["dataset"] = _pathless(settings["dataset"])
+    return dict(kept)
+
+
+def _is_place(value: Any) -> bool:
+    return isinstance(value, str) and value.startswith("/") and Path(value).is_absolute()
+
+
+def _pathless(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _pathless(inner) for name, inner in value.items() if not _is_place(inner)}
+    if isinstance(value, list | tuple):
+        return [_pathless(inner) for inner in value if not _is_place(inner)]
+    return value
+
+
+def _placeless(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _placeless(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_placeless(inner) for inner in value]
+    if not _is_place(value):
+        return value
+    try:
+        with Path(value).open("rb") as file:
+            return f"{Path(value).name} {hashlib.file_digest(file, 'sha256').hexdigest()}"
+    except OSError:  # a folder, or something that is not there
+        return Path(value).name
 
 
 def describe(code: Sequence[LocalCode]) -> dict[str, dict[str, str]]:

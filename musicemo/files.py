@@ -6,11 +6,12 @@ import contextlib
 import csv
 import hashlib
 import json
+import math
 import os
 import re
 import tempfile
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -21,6 +22,7 @@ __all__ = [
     "csv_text",
     "exclusive",
     "expanded",
+    "jsonable",
     "plain_cell",
     "printable",
     "read_csv",
@@ -37,6 +39,9 @@ __all__ = [
 _FORMULA = (*"=+-@\t\r\n", *(chr(ord(sign) + 0xFEE0) for sign in "=+-@"))
 _NUMBER = re.compile(r"[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|inf|nan)")
 _QUOTED = re.compile(r'[,"\r\n]')
+
+#: Levels of nesting that JSON may have; reading refuses more, too.
+_DEEPEST = 50
 
 _LONGEST_NAME = 255
 """Bytes that a file's name may have on the common file systems."""
@@ -160,6 +165,37 @@ def write_json(path: Path, value: Any) -> None:
     if not text.isascii() and any("\ud800" <= char <= "\udfff" for char in text):
         text = json.dumps(value, indent=2, allow_nan=False)
     write_text(path, text + "\n")
+
+
+def jsonable(value: Any, path: Path, key: tuple[str, ...] = ()) -> Any:
+    """Return a value as JSON can hold it: numpy's numbers and arrays as plain ones, what is not finite as null.
+
+    Args:
+        value: from a component or a plugin.
+        path: the file that it is for.
+        key: where in the file it is.
+
+    Raises:
+        RunError: a value of another type, with its key.
+    """
+    if len(key) > _DEEPEST:
+        raise RunError(f"{path}: {'.'.join(key[:3])}: is nested in more than {_DEEPEST} levels")
+    if hasattr(value, "tolist"):  # numpy's scalars and arrays, torch's tensors
+        value = value.tolist()
+    if value is None or isinstance(value, bool | int):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, str):
+        return _LONE.sub("\N{REPLACEMENT CHARACTER}", value)
+    if isinstance(value, Mapping) and all(isinstance(name, str) for name in value):
+        return {str(name): jsonable(inner, path, (*key, str(name))) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [jsonable(inner, path, (*key, str(index))) for index, inner in enumerate(value)]
+    raise RunError(
+        f"{path}: {'.'.join(key) or 'it'}: must be text, a number, true, false, null, a list or a dictionary with text "
+        f"as keys (it is of type {type(value).__name__})"
+    )
 
 
 def read_json(path: Path) -> Any:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import time
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,23 +16,37 @@ import torch
 from musicemo import _local, _toml
 from musicemo.analyses import analyse_evaluations
 from musicemo.assembly import Assembly, read_tracks, split_tracks, warn_of_leaks
-from musicemo.data import PARTS, Split, Tracks
+from musicemo.data import PARTS, DataIdentity, Split, Tracks, identify_data
+from musicemo.errors import InputError
 from musicemo.evaluation import Evaluation
-from musicemo.experiment import Experiment, fingerprint
+from musicemo.experiment import Experiment
 from musicemo.registry import Hooks
-from musicemo.runs import RunDirectory, describe_environment, find_run, gathered, recorded
+from musicemo.runs import (
+    Claim,
+    LinkedRunError,
+    RunDirectory,
+    RunIdentity,
+    RunRecord,
+    claim_run,
+    describe_environment,
+    earlier_runs,
+    find_run,
+    gathered,
+    recorded,
+)
 from musicemo.training import (
     Run,
     Stopping,
     Trainer,
     choose_device,
+    content_hash,
     describe_selection,
     has_checkpoint,
     use_threads,
 )
 from musicemo.transfer import find_source
 
-__all__ = ["Outcome", "Pipeline", "run_experiment"]
+__all__ = ["Outcome", "Pipeline", "TrackReader", "run_experiment"]
 
 
 @dataclass(frozen=True)
@@ -52,21 +69,37 @@ class Pipeline:
         device: instead of ``training.device``.
         overfit_batches: train on this many batches of the training part and evaluate on them: a network that
             cannot learn them by heart has something wrong with it.
+        reader: reads the tracks; it may have read them already for another experiment on the same data.
 
     Raises:
         InputError: what the user gave is wrong.
     """
 
-    def __init__(self, experiment: Experiment, device: str | None = None, overfit_batches: int = 0) -> None:
+    def __init__(
+        self,
+        experiment: Experiment,
+        device: str | None = None,
+        overfit_batches: int = 0,
+        reader: TrackReader | None = None,
+    ) -> None:
         self.device = choose_device(device or experiment.training.device)
-        #: What was warned of while the tracks were read, which is of every replicate.
-        self.warnings: list[str] = []
-        with gathered(self.warnings):
-            self.tracks = read_tracks(experiment)
+        self._reading = (reader or TrackReader()).read(experiment)
+        #: Warnings of reading the tracks, which every replicate has.
+        self.warnings = self._reading.warnings
+        self.tracks = self._reading.tracks
         self.experiment = experiment.completed(self.tracks.tasks)
         self.overfit_batches = overfit_batches
 
-    def run(self, seed: int, fold: int | None, runs: Path, hooks: Hooks, *, resume: bool = False) -> Outcome:
+    def run(
+        self,
+        seed: int,
+        fold: int | None,
+        runs: Path,
+        hooks: Hooks,
+        *,
+        resume: bool = False,
+        restart: bool = False,
+    ) -> Outcome:
         """Train, evaluate and record one replicate.
 
         Args:
@@ -74,19 +107,66 @@ class Pipeline:
             fold: the replicate's; None without k-fold.
             runs: the folder of run directories.
             hooks: the lifecycle plugins.
-            resume: continue the latest run of the same experiment, seed and fold; leave a finished one alone.
+            resume: continue the latest run of the same experiment, data, seed and fold; leave a finished one alone.
+            restart: start a new run if the one to continue is damaged, with a warning; otherwise that is an error.
 
         Raises:
             InputError: what the user gave is wrong.
+            RunInUseError: another process is training the run that would be continued.
             RunError: the run failed; its directory says so.
         """
-        told = list(self.warnings)
-        with use_threads(self.experiment.threads), gathered(told):
+        warned = list(self.warnings)
+        with use_threads(self.experiment.threads), gathered(warned):
             split = split_tracks(self.experiment, self.tracks, fold)
             replicate = _Replicate(
-                self.experiment, self.tracks, split, seed, fold, self.device, self.overfit_batches, told
+                self.experiment,
+                self.tracks,
+                self._reading.identity,
+                split,
+                seed,
+                fold,
+                self.device,
+                self.overfit_batches,
+                warned,
             )
-            return replicate.run(runs, hooks, resume=resume)
+            return replicate.run(runs, hooks, resume=resume, restart=restart)
+
+
+@dataclass(frozen=True)
+class _Reading:
+    tracks: Tracks
+    warnings: Sequence[str]
+    #: Which other target of the dataset decides the results.
+    control: str | None
+
+    @cached_property
+    def identity(self) -> DataIdentity:
+        return identify_data(self.tracks, [self.control] if self.control else [])
+
+
+class TrackReader:
+    """Reads the tracks of experiments; those of the last one are kept for others on the same data."""
+
+    def __init__(self) -> None:
+        self._last: tuple[str, _Reading] | None = None
+
+    def read(self, experiment: Experiment) -> _Reading:
+        """Read an experiment's tracks.
+
+        Raises:
+            InputError: what the user gave is wrong.
+        """
+        resolved = experiment.resolved()
+        table = {name: resolved.get(name) for name in ("dataset", "split", "tasks", "losses")}
+        code = [(str(one), one.sha256) for one in experiment.code]
+        key = json.dumps([table, experiment.evaluation.control, code], sort_keys=True)
+        if self._last is None or self._last[0] != key:
+            self._last = None  # the tracks of two experiments need not fit into memory
+            texts: list[str] = []
+            with gathered(texts):
+                tracks = read_tracks(experiment)
+            self._last = key, _Reading(tracks, texts, experiment.evaluation.control)
+        return self._last[1]
 
 
 def run_experiment(
@@ -113,6 +193,7 @@ class _Replicate:
 
     experiment: Experiment
     tracks: Tracks
+    data: DataIdentity
     split: Split
     seed: int
     fold: int | None
@@ -121,49 +202,120 @@ class _Replicate:
     #: What was warned of so far.
     warnings: Sequence[str]
 
-    def run(self, runs: Path, hooks: Hooks, *, resume: bool) -> Outcome:
+    def run(self, runs: Path, hooks: Hooks, *, resume: bool, restart: bool) -> Outcome:
         name = self.experiment.name + ("-overfit" if self.overfit_batches else "")
-        code = self.experiment.code
-        resolved = _local.kept(self.experiment.resolved(self.seed, self.fold, torch.get_num_threads()), code)
+        resolved = _local.kept(
+            self.experiment.resolved(self.seed, self.fold, torch.get_num_threads()), self.experiment.code
+        )
         source = self._source(runs)
         if source:
             resolved["transfer"]["from"] = str(source)
-        identity = fingerprint(resolved, split=self.split.hashes["all"], overfit=self.overfit_batches)
-        directory = find_run(runs, name, identity) if resume else None
-        if directory and directory.results.get("status") == "done":
-            return Outcome(self.seed, self.fold, directory.path, directory.results, skipped=True)
-        made = Assembly(
-            self.experiment, self.tracks, self.split, self.seed, self.device, self.overfit_batches, source
-        )
-        label = f"seed{self.seed}" + ("" if self.fold is None else f"-fold{self.fold}")
-        begun = directory is not None
-        directory = directory or RunDirectory.create(runs, name, label)
-        try:
-            run, trainer = self._prepare(made, directory, name, resolved, hooks)
-        except BaseException:
-            if not begun:  # so that an interruption leaves nothing that cannot be continued
-                directory.discard()
-            raise
-        known: dict[str, Any] = {
+        weights = content_hash(source) if source else None
+        identity = RunIdentity(resolved, self.data, self.split, weights, self.overfit_batches)
+        head = {
             "name": name,
             "seed": self.seed,
             "fold": self.fold,
-            "fingerprint": identity,
-            "tasks": {task.name: task.to_json() for task in self.tracks.tasks},
-            "warnings": self.warnings,
+            "fingerprint": identity.fingerprint,
+            "identity": identity.to_json(),
         }
-        if self.experiment.variant:
-            known["variant"] = dict(self.experiment.variant)
-        if made.transfer:
-            known["transfer"] = made.transfer
         if self.overfit_batches:
-            known["overfit_batches"] = self.overfit_batches
-        with directory, recorded(directory, run, hooks, known) as results:
-            environment = describe_environment(self.device) | ({"code": _local.describe(code)} if code else {})
-            directory.write_start(run.toml, environment, self.split.to_json(), code)
-            warn_of_leaks(self.tracks, self.split, made.features)
-            self._train(run, trainer, directory, hooks, results)
-        return Outcome(self.seed, self.fold, directory.path, results)
+            head["overfit_batches"] = self.overfit_batches
+        label = f"seed{self.seed}" + ("" if self.fold is None else f"-fold{self.fold}")
+        damaged: list[Path] = []
+        if resume:
+            earlier = find_run(runs / name, identity.fingerprint)
+            if earlier and earlier.status == "done":
+                return Outcome(self.seed, self.fold, earlier.directory, earlier.results, skipped=True)
+            if not earlier:
+                self._report_differences(runs / name, identity)
+        while True:
+            made = Assembly(
+                self.experiment, self.tracks, self.split, self.seed, self.device, self.overfit_batches, source
+            )
+            try:
+                claim = claim_run(runs, name, label, head, resume=resume, excluded=damaged)
+            except LinkedRunError as error:
+                if not restart:
+                    raise
+                damaged.append(error.directory)
+                _warn_of_restart(error)
+                continue
+            if isinstance(claim, RunRecord):
+                return Outcome(self.seed, self.fold, claim.directory, claim.results, skipped=True)
+            with claim.directory, use_threads(self._threads(claim, resolved)):
+                try:
+                    run, trainer = self._prepare(made, claim.directory, name, resolved, hooks)
+                except BaseException:
+                    if not claim.earlier:  # so that an interruption leaves nothing that cannot be continued
+                        claim.directory.discard()
+                    raise
+                resumed = has_checkpoint(claim.directory.path)
+                try:
+                    if resumed:
+                        trainer.resume()
+                except InputError as error:
+                    claim.give_up(error)
+                    if not restart:
+                        raise
+                    damaged.append(claim.directory.path)
+                    _warn_of_restart(error)
+                    continue
+                known = head | {
+                    "tasks": {task.name: task.to_json() for task in self.tracks.tasks},
+                    "warnings": self.warnings,
+                }
+                if self.experiment.variant:
+                    known["variant"] = dict(self.experiment.variant)
+                if made.transfer:
+                    known["transfer"] = made.transfer
+                if resumed:
+                    known["resumed_after_epoch"] = len(run.history)
+                with recorded(claim, run, hooks, known) as results:
+                    self._write_start(claim, run)
+                    warn_of_leaks(self.tracks, self.split, made.features)
+                    self._train(run, trainer, claim.directory, hooks, results)
+                return Outcome(self.seed, self.fold, claim.directory.path, results)
+
+    def _threads(self, claim: Claim, resolved: dict[str, Any]) -> int:
+        """Return how many threads to compute with: as many as a run that is continued began with."""
+        threads = int(resolved["training"]["threads"])
+        began = (claim.earlier.experiment.get("training") or {}).get("threads") if claim.earlier else None
+        if not began or began == threads:
+            return threads
+        if self.experiment.training.threads:
+            warnings.warn(
+                f"training.threads is {threads}; the run began with {began} and is continued with {began}",
+                stacklevel=2,
+            )
+        resolved["training"]["threads"] = began
+        return int(began)
+
+    def _report_differences(self, folder: Path, identity: RunIdentity) -> None:
+        """Warn that an earlier run of the same seed and fold is not continued, and why."""
+        earlier = [
+            record
+            for record in earlier_runs(folder)
+            if (record.seed, record.fold) == (self.seed, self.fold)
+            and (record.results.get("overfit_batches") or 0) == self.overfit_batches
+        ]
+        if not earlier:
+            return
+        last = earlier[-1]
+        verb = "used" if last.status == "done" else "continued"
+        reasons = "; ".join(identity.differences(last)) or "it differs from this one"
+        warnings.warn(
+            f"the earlier run of this seed is not {verb}: {reasons}. A new run is started", stacklevel=2
+        )
+
+    def _write_start(self, claim: Claim, run: Run) -> None:
+        code = self.experiment.code
+        environment = describe_environment(self.device) | ({"code": _local.describe(code)} if code else {})
+        environment["started"] = claim.results["started"]
+        split = self.split.to_json()
+        ids = [name for part in PARTS for name in self.split.track_ids(part)]
+        split["data"] = self.data.to_json(ids)
+        claim.directory.write_start(run.toml, environment, split, code)
 
     def _prepare(
         self, made: Assembly, directory: RunDirectory, name: str, resolved: dict[str, Any], hooks: Hooks
@@ -197,9 +349,6 @@ class _Replicate:
     def _train(
         self, run: Run, trainer: Trainer, directory: RunDirectory, hooks: Hooks, results: dict[str, Any]
     ) -> None:
-        if has_checkpoint(directory.path):
-            trainer.resume()
-            results["resumed_after_epoch"] = len(run.history)
         directory.write_results(results)
         hooks("run_started", run=run)
         trainer.fit()
@@ -231,6 +380,10 @@ class _Replicate:
             "durations": {"training": trained, "evaluation": time.monotonic() - began},
         }
         hooks("run_finished", run=run, results=results)
+
+
+def _warn_of_restart(error: InputError) -> None:
+    warnings.warn(f"{'; '.join(error.problems)}; a new run is started", stacklevel=3)
 
 
 def _selection(run: Run, trainer: Trainer, evaluations: Mapping[str, Evaluation]) -> dict[str, Any]:

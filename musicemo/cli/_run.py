@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from musicemo.experiment import Experiment
     from musicemo.pipeline import Outcome
     from musicemo.registry import Hooks
-    from musicemo.sweep import Failure, Replicate, Sweep
+    from musicemo.sweep import Failure, InProgress, Replicate, Sweep
 
 __all__ = ["add_commands"]
 
@@ -95,6 +95,8 @@ def run(
         print_replicates(*outcomes[0], loaded[0].evaluation, overfit=bool(overfit_batches))
     if tally.skipped and resume is None:
         emit(f"{tally.skipped} of {tally.total} runs had been made before; --no-resume makes them again\n")
+    if tally.elsewhere:
+        emit(f"{tally.elsewhere} of {tally.total} runs are in progress in other processes\n")
     tally.raise_failures()
 
 
@@ -129,16 +131,18 @@ def _show_side_by_side(sweep: Sweep, runs: Path, hooks: Hooks, tally: _Tally) ->
 
 
 class _Tally:
-    """What became of the runs so far; tells of each failure when it is added."""
+    """The outcomes of the runs so far; each failure is reported when it is added."""
 
     def __init__(self, total: int) -> None:
         self.total = total
         self._outcomes: list[tuple[Replicate, Outcome]] = []
         self._failures: list[tuple[Replicate, MusicemoError]] = []
+        #: How many runs other processes are training.
+        self.elsewhere = 0
 
     @property
     def done(self) -> int:
-        return len(self._outcomes) + len(self._failures)
+        return len(self._outcomes) + len(self._failures) + self.elsewhere
 
     @property
     def skipped(self) -> int:
@@ -150,10 +154,14 @@ class _Tally:
         found = [outcome for replicate, outcome in self._outcomes if replicate.experiment is experiment]
         return sorted(found, key=lambda outcome: experiment.replicates().index((outcome.seed, outcome.fold)))
 
-    def add(self, replicate: Replicate, found: Outcome | Failure) -> Outcome | None:
+    def add(self, replicate: Replicate, found: Outcome | Failure | InProgress) -> Outcome | None:
         """Take in a replicate; return its outcome."""
-        from musicemo.sweep import Failure
+        from musicemo.sweep import Failure, InProgress
 
+        if isinstance(found, InProgress):
+            self.elsewhere += 1
+            say("note", "bold", f"{replicate}: {found.message}")
+            return None
         if not isinstance(found, Failure):
             self._outcomes.append((replicate, found))
             return found

@@ -42,12 +42,13 @@ def print_outcome(outcome: Outcome, *, overfit: bool) -> None:
     part = _part(results)
     what = {"test": "Test part", "val": "Validation part", "train": "Training part"}[part]
     when = "done before" if outcome.skipped else f"{results['durations']['training']:.1f} s of training"
+    best, epochs = results.get("best_epoch", "unknown"), results.get("epochs", "unknown")
     console.print()
     console.print(
         f"[bold]{escape(outcome.directory.parent.name)}[/bold], seed {outcome.seed}"
         + ("" if outcome.fold is None else f", fold {outcome.fold}")
         + f": {what.lower()} with the best epoch's weights "
-        f"(epoch {results['best_epoch']} of {results['epochs']}; {when})"
+        f"(epoch {best} of {epochs}; {when})"
     )
     print_metrics(console, results["metrics"][part])
     print_analyses(console, results, part)
@@ -77,13 +78,13 @@ def _print_selection(console: Console, selection: Mapping[str, Any]) -> None:
     for name in dict.fromkeys([selection["monitor"], "val/loss", "val/mean_rank", "val/mean_improvement"]):
         if name in criteria:
             found = criteria[name]["tasks"]
-            excess = [one["excess"] for one in found.values() if one["excess"] is not None]
+            excess = [one["excess"] for one in found.values() if one.get("excess") is not None]
             cost = f"{statistics.mean(excess):.1%}, at most {max(excess):.1%}" if excess else "n/a"
             values = (number(found.get(task, {}).get("val")) for task in shown)
             chosen = " (chosen)" * (name == selection["monitor"])
             table.add_row(name + chosen, str(criteria[name]["epoch"]), *values, cost)
     epochs = sorted({found["epoch"] for found in own.values()})
-    values = (number(own[task]["tasks"][task]["val"]) if task in own else "n/a" for task in shown)
+    values = (number(own[task]["tasks"].get(task, {}).get("val")) if task in own else "n/a" for task in shown)
     table.add_row("each task's own loss", f"{epochs[0]} to {epochs[-1]}" if epochs else "n/a", *values, "0.0%")
     console.print()
     print_table(console, table)
@@ -103,7 +104,7 @@ def print_line(name: str, outcome: Outcome) -> None:
         elif tasks:
             mean = number(statistics.mean(known) if known else None)
             scores.append(f"mean {METRIC_TITLES[leading]} of {len(tasks)} tasks {mean}")
-    epochs = f"epoch {results['best_epoch']} of {results['epochs']}"
+    epochs = f"epoch {results.get('best_epoch', 'unknown')} of {results.get('epochs', 'unknown')}"
     terminal.console().print(f"{name}: {', '.join(scores)} ({part} part, {epochs}; {when})", markup=False)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from musicemo.comparison.replicates import Replicates
 from musicemo.comparison.results import Row
 from musicemo.evaluation import Evaluation, EvaluationSettings, controlled_scores, finite, group_means
-from musicemo.runs import RecordedRun
+from musicemo.runs import RunRecord
 
 __all__ = ["analyse_replicates"]
 
@@ -26,8 +26,8 @@ def analyse_replicates(found: Replicates, rows: Sequence[Row], settings: Evaluat
         rows: their metrics, with intervals.
         settings: the experiment's table ``[evaluation]``.
     """
-    runs = [RecordedRun.read(path) for path in found.directories]
-    of_first_seed = runs[: len(found.replicates[0].directories)]
+    runs = found.records
+    of_first_seed = runs[: len(found.replicates[0].records)]
     every = {
         "reliability": _reliability(found, runs[0], rows),
         "controlled": _controlled(found, of_first_seed, settings),
@@ -36,7 +36,7 @@ def analyse_replicates(found: Replicates, rows: Sequence[Row], settings: Evaluat
     return {name: value for name, value in every.items() if value}
 
 
-def _reliability(found: Replicates, run: RecordedRun, rows: Sequence[Row]) -> dict[str, Any]:
+def _reliability(found: Replicates, run: RunRecord, rows: Sequence[Row]) -> dict[str, Any]:
     scores = {(row.task, row.metric): row.scores[0] for row in rows}
     tasks: dict[str, Any] = {}
     for task, reliability in (run.results.get("reliability") or {}).items():
@@ -50,7 +50,7 @@ def _reliability(found: Replicates, run: RecordedRun, rows: Sequence[Row]) -> di
     return tasks
 
 
-def _controlled(found: Replicates, runs: Sequence[RecordedRun], settings: EvaluationSettings) -> dict[str, Any]:
+def _controlled(found: Replicates, runs: Sequence[RunRecord], settings: EvaluationSettings) -> dict[str, Any]:
     genre = _task_of(runs[0], settings.control)
     if genre is None or any("train" not in run.evaluations for run in runs):
         return {}
@@ -73,7 +73,7 @@ def _controlled(found: Replicates, runs: Sequence[RecordedRun], settings: Evalua
     return {"by": settings.control, "parts": {found.part: tasks}} if tasks else {}
 
 
-def _calibration(found: Replicates, runs: Sequence[RecordedRun]) -> dict[str, Any]:
+def _calibration(found: Replicates, runs: Sequence[RunRecord]) -> dict[str, Any]:
     every = [run.results.get("calibration") or {} for run in runs]
     tasks: dict[str, Any] = {}
     for name in every[0].get("tasks", {}):
@@ -81,10 +81,11 @@ def _calibration(found: Replicates, runs: Sequence[RecordedRun]) -> dict[str, An
         if skipped := [task["skipped"] for task in of_runs if "skipped" in task]:
             tasks[name] = {"skipped": skipped[0]}
             continue
-        parts = [task["parts"][found.part] for task in of_runs]
+        parts = [task.get("parts", {}).get(found.part, {}) for task in of_runs]
         metrics = {
             metric: {end: _mean([part[metric][end] for part in parts]) for end in ("before", "after")}
             for metric in parts[0]
+            if all(metric in part for part in parts)
         }
         tasks[name] = {"parts": {found.part: metrics}}
     return {"method": every[0]["method"], "tasks": tasks} if tasks else {}
@@ -95,7 +96,7 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return sum(known) / len(known) if len(known) == len(values) else None
 
 
-def _task_of(run: RecordedRun, target: str | None) -> str | None:
+def _task_of(run: RunRecord, target: str | None) -> str | None:
     """Return the classification of that name, which is what a run itself controls for before any target."""
     return target if run.tasks.get(target or "", {}).get("kind") == "classification" else None
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from musicemo.errors import InputError
 from musicemo.evaluation import Evaluation, TaskEvaluation
-from musicemo.runs import RecordedRun, find_replicates
+from musicemo.runs import RunRecord, open_replicates, open_run
 
 __all__ = ["Replicate", "Replicates", "read_experiments", "read_replicates"]
 
@@ -23,8 +23,8 @@ class Replicate:
     """One seed: one run, or one run a fold."""
 
     seed: int
-    #: Fold -> run directory; the fold is None without k-fold.
-    directories: Mapping[int | None, Path]
+    #: Fold -> its run; the fold is None without k-fold.
+    records: Mapping[int | None, RunRecord]
     #: Fold -> what the run made of its own part.
     folds: Mapping[int | None, Evaluation]
     #: Every task on the part, tracks in the order of their ids; with k-fold, the folds' parts together
@@ -67,17 +67,24 @@ class Replicates:
     @property
     def directories(self) -> list[Path]:
         """The run directories, by seed and fold."""
-        return [path for replicate in self.replicates for path in replicate.directories.values()]
+        return [record.directory for record in self.records]
+
+    @property
+    def records(self) -> list[RunRecord]:
+        """The runs, by seed and fold."""
+        return [record for replicate in self.replicates for record in replicate.records.values()]
 
 
-def read_replicates(paths: Path | Iterable[Path], part: str = "test", name: str | None = None) -> Replicates:
+def read_replicates(
+    paths: Path | Iterable[Path | RunRecord], part: str = "test", name: str | None = None
+) -> Replicates:
     """Read one experiment's predictions.
 
     A seed that lacks folds which other seeds have is left out with a warning.
 
     Args:
-        paths: ``runs/<name>``, whose finished runs are replicates (`musicemo.runs.find_replicates`), or run
-            directories of one experiment.
+        paths: ``runs/<name>``, whose finished runs are replicates (`musicemo.runs.open_replicates`), or run
+            directories of one experiment, opened or not.
         part: ``train``, ``val`` or ``test``.
         name: what to call it; the experiment's name where absent.
 
@@ -85,8 +92,11 @@ def read_replicates(paths: Path | Iterable[Path], part: str = "test", name: str 
         InputError: a run that is not finished or damaged, that has no such part, whose part is another one than that
             of the other seeds, or whose seed and fold another one has.
     """
-    found = find_replicates(paths) if isinstance(paths, Path) else list(paths)
-    runs = [_Run.read(path, part) for path in found]
+    if isinstance(paths, Path):
+        records = open_replicates(paths)
+    else:
+        records = [one if isinstance(one, RunRecord) else open_run(one) for one in paths]
+    runs = [_Run.read(record, part) for record in records]
     by_seed: dict[int, dict[int | None, _Run]] = {}
     for run in runs:
         other = by_seed.setdefault(run.seed, {}).setdefault(run.fold, run)
@@ -95,7 +105,7 @@ def read_replicates(paths: Path | Iterable[Path], part: str = "test", name: str 
             raise InputError(
                 f"{other.path} and {run.path}: both are of {of}, and a replicate is one run; leave one of them out"
             )
-    where = paths if isinstance(paths, Path) else found[0]
+    where = paths if isinstance(paths, Path) else records[0].directory
     complete = _complete(by_seed, where)
     first = next(iter(complete.values()))
     replicates = []
@@ -107,8 +117,8 @@ def read_replicates(paths: Path | Iterable[Path], part: str = "test", name: str 
                     f"{first[fold].hash[:12]})"
                 )
         evaluations = {fold: run.evaluation for fold, run in folds.items()}
-        directories = {fold: run.path for fold, run in folds.items()}
-        replicates.append(Replicate(seed, directories, evaluations, _joined(list(evaluations.values()))))
+        of_folds = {fold: run.record for fold, run in folds.items()}
+        replicates.append(Replicate(seed, of_folds, evaluations, _joined(list(evaluations.values()))))
     hashes = [run.hash for run in first.values()]
     return Replicates(name or runs[0].name, part, replicates, hashes)
 
@@ -134,7 +144,7 @@ def read_experiments(given: Sequence[str], part: str = "test") -> list[Replicate
 
 @dataclass(frozen=True)
 class _Run:
-    path: Path
+    record: RunRecord
     name: str
     seed: int
     fold: int | None
@@ -144,28 +154,29 @@ class _Run:
     evaluation: Evaluation
 
     @classmethod
-    def read(cls, path: Path, part: str) -> _Run:
-        run = RecordedRun.read(path)
+    def read(cls, run: RunRecord, part: str) -> _Run:
+        path = run.directory
         if run.status != "done":
             raise InputError(
                 f"{path}: the run is not finished, its status is {run.status!r}; musicemo run --resume goes on with it"
             )
         if run.results.get("overfit_batches"):
             raise InputError(f"{path}: was a check whether few tracks can be learnt by heart; train it first")
-        if part not in run.metrics:
+        if not run.metrics.get(part):
             raise InputError(f"{path}: has no {part} part (parts: {', '.join(run.metrics)})")
         if part not in run.evaluations:
             raise InputError(f"{path / 'predictions.csv'}: has no {part} part")
-        try:
-            seed, fold, hashed = (
-                run.results.get("seed") or 0,
-                run.results.get("fold"),
-                run.results["split"][part],
-            )
-        except (KeyError, TypeError) as error:
-            raise InputError(f"{path / 'results.json'}: its split lacks {error}") from error
-        declared = 0 if fold is None else run.experiment.get("split", {}).get("folds", 0)
-        return cls(path, run.name, seed, fold, declared, hashed, run.evaluations[part])
+        hashed = (run.results.get("split") or {}).get(part)
+        if not hashed:
+            raise InputError(f"{path / 'results.json'}: split.{part}: is missing")
+        declared = 0
+        if run.fold is not None:
+            declared = (run.read_experiment().get("split") or {}).get("folds") or 0
+        return cls(run, run.name, run.seed, run.fold, declared, hashed, run.evaluations[part])
+
+    @property
+    def path(self) -> Path:
+        return self.record.directory
 
 
 def _complete(

@@ -3,6 +3,7 @@
 from musicemo.data.batches import Batch, Batches
 from musicemo.data.description import Description, describe
 from musicemo.data.features import Features, normalize_rows, rows_numbers, rows_text
+from musicemo.data.identity import DataIdentity, identify_data
 from musicemo.data.joining import Joined, JoiningSettings, split_joined
 from musicemo.data.sampling import Proportions
 from musicemo.data.scaling import Scaling, ScalingSettings, fit_scaling
@@ -15,6 +16,7 @@ __all__ = [
     "PARTS",
     "Batch",
     "Batches",
+    "DataIdentity",
     "Description",
     "Features",
     "HeadSettings",
@@ -33,6 +35,7 @@ __all__ = [
     "describe",
     "find_equal",
     "fit_scaling",
+    "identify_data",
     "make_split",
     "make_task",
     "normalize_rows",

@@ -19,7 +19,7 @@ from musicemo.errors import InputError
 from musicemo.evaluation import Calibration
 from musicemo.experiment import Experiment, load_experiment
 from musicemo.files import read_json
-from musicemo.runs import RunDirectory
+from musicemo.runs import open_run
 from musicemo.training import Network, load_checkpoint
 
 __all__ = ["TrainedRun"]
@@ -56,10 +56,10 @@ class TrainedRun:
             InputError: it is no run directory, the run is not finished, a file of it is damaged, or a component that
                 the run needs is not installed.
         """
-        results = RunDirectory(directory).results
-        if not directory.is_dir() or not results:
-            raise InputError(f"{directory}: is no run directory: it has no results.json")
-        status = results.get("status")
+        record = open_run(directory)
+        if "calibration" in record.damaged:
+            raise InputError(f"{directory / 'results.json'}: {record.damaged['calibration']}")
+        status, results = record.status, record.results
         if status != "done":
             raise InputError(
                 f"{directory}: the run is not finished, its status is {status!r}; musicemo run --resume goes on with it"

@@ -38,13 +38,13 @@ def _ceilings(tasks: Mapping[str, Any], part: str) -> Iterator[Block]:
     rows: list[list[str | Cell]] = []
     for name, found in tasks.items():
         rho = found["spearman"]
-        raters = found["raters"]
-        share = rho["reached"].get(part, {})
+        raters = found.get("raters")
+        share = rho.get("reached", {}).get(part, {})
         rows.append(
             [
                 name,
                 str(found["tracks"]),
-                f"{raters['min']:g} to {raters['max']:g}",
+                f"{raters['min']:g} to {raters['max']:g}" if raters else "",
                 measured(rho["reliability"]),
                 number(rho["ceiling"]),
                 Cell(_percent(share.get("value")), _percents(share), strong=True),
@@ -92,8 +92,10 @@ def _calibration(found: Mapping[str, Any], part: str) -> Iterator[Block]:
     rows: list[list[str | Cell]] = []
     for name, task in found["tasks"].items():
         if part in task.get("parts", {}):
-            changes = (task["parts"][part][metric] for metric in CALIBRATED)
-            rows.append([name, *(f"{number(one['before'])} → {number(one['after'])}" for one in changes)])
+            changes = (task["parts"][part].get(metric, {}) for metric in CALIBRATED)
+            rows.append(
+                [name, *(f"{number(one.get('before'))} → {number(one.get('after'))}" for one in changes)]
+            )
     note = (
         f"Predictions brought to the ratings' scale by a map ({found['method']}) fitted on the validation part."
     )

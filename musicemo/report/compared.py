@@ -15,7 +15,7 @@ from musicemo.progress import duration
 from musicemo.report import scores
 from musicemo.report.page import Block, Cell, Charts, Notice, Page, Section, Table, Text
 from musicemo.report.words import PARTS, plural
-from musicemo.runs import RecordedRun
+from musicemo.runs import RunRecord
 
 __all__ = ["comparison_page"]
 
@@ -33,7 +33,7 @@ def comparison_page(comparison: Comparison, told: Sequence[Notice] = ()) -> Page
         told: what must not be overlooked.
     """
     experiments = comparison.experiments
-    runs = {one.name: [RecordedRun.read(path) for path in one.directories] for one in experiments}
+    runs = {one.name: one.records for one in experiments}
     sections = [
         Section("Verdict", _verdict(comparison)),
         Section("Scores", list(_scores(comparison))),
@@ -164,7 +164,7 @@ def _around_zero(
     )
 
 
-def _training(runs: Mapping[str, Sequence[RecordedRun]]) -> list[Block]:
+def _training(runs: Mapping[str, Sequence[RunRecord]]) -> list[Block]:
     """Return each task's leading metric on the validation part, a colour an experiment."""
     tasks = {name: task for found in runs.values() for run in found for name, task in run.tasks.items()}
     charts = []
@@ -190,7 +190,7 @@ def _training(runs: Mapping[str, Sequence[RecordedRun]]) -> list[Block]:
     return [Charts(charts, "Validation part over the epochs")] if charts else []
 
 
-def _settings(runs: Mapping[str, Sequence[RecordedRun]]) -> list[Block]:
+def _settings(runs: Mapping[str, Sequence[RunRecord]]) -> list[Block]:
     """Return the keys of the experiments' files in which they differ."""
     flat = {name: dict(_flat(found[0].experiment)) for name, found in runs.items()}
     keys = dict.fromkeys(key for table in flat.values() for key in table)
@@ -215,7 +215,7 @@ def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str
             yield f"{prefix}{name}", str(value)
 
 
-def _experiments(runs: Mapping[str, Sequence[RecordedRun]]) -> Block:
+def _experiments(runs: Mapping[str, Sequence[RunRecord]]) -> Block:
     rows = []
     for name, found in runs.items():
         seconds = sum((run.results.get("durations") or {}).get("training") or 0 for run in found)

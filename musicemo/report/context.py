@@ -2,36 +2,36 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC
 from typing import Any
 
 from musicemo.progress import duration
 from musicemo.report.page import Block, Code, Facts, Notice, Section, Table
 from musicemo.report.words import PARTS, plural, scale
-from musicemo.runs import RecordedRun
+from musicemo.runs import RunRecord
 
 __all__ = ["environment", "headline", "notices", "setup"]
 
 
-def headline(runs: Sequence[RecordedRun]) -> list[tuple[str, str]]:
+def headline(runs: Sequence[RunRecord]) -> list[tuple[str, str]]:
     """Return what must be seen first."""
     first = runs[0]
     results = first.results
     facts = []
     if len(runs) == 1:
-        if started := _started(first):
-            facts.append(("started", started))
+        if first.started:
+            facts.append(("started", first.started.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")))
         facts.append(("seed", str(results.get("seed", "unknown"))))
         if results.get("fold") is not None:
             facts.append(("fold", str(results["fold"])))
         if "best_epoch" in results:
-            facts.append(("best epoch", f"{results['best_epoch']} of {results['epochs']}"))
+            facts.append(("best epoch", f"{results['best_epoch']} of {results.get('epochs', 'unknown')}"))
         elif first.history:
             facts.append(("epochs so far", str(first.history[-1].get("epoch", len(first.history)))))
     else:
-        seeds = sorted({int(run.results.get("seed") or 0) for run in runs})
-        folds = {run.results.get("fold") for run in runs} - {None}
+        seeds = sorted({run.seed for run in runs})
+        folds = {run.fold for run in runs} - {None}
         facts.append(("seeds", ", ".join(map(str, seeds)) if len(seeds) <= 8 else str(len(seeds))))
         if folds:
             facts.append(("folds", str(len(folds))))
@@ -39,7 +39,7 @@ def headline(runs: Sequence[RecordedRun]) -> list[tuple[str, str]]:
     facts += [(str(axis), str(value)) for axis, value in variant.items()]
     if parameters := results.get("parameters"):
         facts.append(("parameters", f"{parameters:,}"))
-    seconds = [run.results.get("durations", {}).get("training") for run in runs]
+    seconds = [(run.results.get("durations") or {}).get("training") for run in runs]
     known = [value for value in seconds if value is not None]
     if known:
         facts.append(("training took", duration(sum(known))))
@@ -48,20 +48,16 @@ def headline(runs: Sequence[RecordedRun]) -> list[tuple[str, str]]:
     return facts
 
 
-def _started(run: RecordedRun) -> str:
-    found = re.match(r"(\d{4})(\d\d)(\d\d)-(\d\d)(\d\d)\d\d", run.directory.name)
-    return "{}-{}-{} {}:{}".format(*found.groups()) if found else ""
-
-
-def notices(runs: Sequence[RecordedRun]) -> Iterator[Notice]:
+def notices(runs: Sequence[RunRecord]) -> Iterator[Notice]:
     """Yield what went wrong, and what the runs warned of."""
     for run in runs:
         of = f"{run.directory.name}: " if len(runs) > 1 else ""
         error = str(run.results.get("error") or "")
         if run.status == "failed":
             yield Notice(f"{of}the run failed: {error or 'it did not say why'}", "error", _traceback(run))
-        elif run.status == "interrupted":
-            yield Notice(f"{of}the run was interrupted; musicemo run --resume goes on with it", "warning")
+        elif run.status.startswith("interrupted"):
+            how = ": its process ended without recording why" if run.status != "interrupted" else ""
+            yield Notice(f"{of}the run was interrupted{how}; musicemo run --resume continues it", "warning")
         elif run.status != "done":
             yield Notice(
                 f"{of}the run is not finished (status: {run.status}); this is how far it had got", "warning"
@@ -79,14 +75,14 @@ def notices(runs: Sequence[RecordedRun]) -> Iterator[Notice]:
         yield Notice(f"{text}{of}", "warning")
 
 
-def _traceback(run: RecordedRun) -> str:
+def _traceback(run: RunRecord) -> str:
     try:
         return (run.directory / "error.txt").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
 
 
-def _warnings(runs: Sequence[RecordedRun]) -> dict[str, list[str]]:
+def _warnings(runs: Sequence[RunRecord]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for run in runs:
         for text in run.results.get("warnings") or ():
@@ -94,7 +90,7 @@ def _warnings(runs: Sequence[RecordedRun]) -> dict[str, list[str]]:
     return found
 
 
-def setup(runs: Sequence[RecordedRun]) -> Section:
+def setup(runs: Sequence[RunRecord]) -> Section:
     """Return the section on the experiment: data, split, tasks, and the file."""
     run = runs[0]
     found = run.experiment
@@ -146,7 +142,7 @@ def _task(name: str, task: Mapping[str, Any], experiment: Mapping[str, Any]) -> 
     return [str(task["kind"]), str(task.get("target") or name), what, " + ".join(terms)]
 
 
-def _split(runs: Sequence[RecordedRun]) -> Iterator[Block]:
+def _split(runs: Sequence[RunRecord]) -> Iterator[Block]:
     known = {run.results.get("fold"): run for run in reversed(runs) if run.split}
     rows: list[list[str]] = []
     for fold, run in sorted(known.items(), key=lambda item: -1 if item[0] is None else item[0]):
@@ -162,7 +158,7 @@ def _split(runs: Sequence[RecordedRun]) -> Iterator[Block]:
         yield Table(["part", "tracks", "hash"], rows, title, note)
 
 
-def environment(runs: Sequence[RecordedRun]) -> Section:
+def environment(runs: Sequence[RunRecord]) -> Section:
     """Return the section on the runs' directories and what they ran on."""
     found: Mapping[str, Any] = next((run.environment for run in runs if run.environment), {})
     facts = Facts([(name, shown) for name, value in found.items() if (shown := _plain(value))])
@@ -175,7 +171,7 @@ def environment(runs: Sequence[RecordedRun]) -> Section:
     return Section("Environment", [runs_table, facts])
 
 
-def _row(run: RecordedRun) -> list[str]:
+def _row(run: RunRecord) -> list[str]:
     results = run.results
     seconds = (results.get("durations") or {}).get("training")
     fold = results.get("fold")

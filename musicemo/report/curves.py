@@ -8,7 +8,7 @@ from musicemo.charts import Axis, Chart, Line, Mark, Points, Rule, spanning
 from musicemo.charts.chart import COLOURS
 from musicemo.evaluation import TITLES
 from musicemo.report.scores import leading
-from musicemo.runs import RecordedRun
+from musicemo.runs import RunRecord
 
 __all__ = ["curves", "losses", "optimization", "scores", "weights"]
 
@@ -18,14 +18,14 @@ _PARTS = {"train": ("training", 1, True), "val": ("validation", 0, False)}
 _NOT_WEIGHTS = ("train", "val", "gradient")
 
 
-def losses(runs: Sequence[RecordedRun], tasks: Mapping[str, Mapping[str, str]]) -> list[Chart]:
+def losses(runs: Sequence[RunRecord], tasks: Mapping[str, Mapping[str, str]]) -> list[Chart]:
     """Return the loss of all tasks, and of each, over the epochs."""
     charts = [] if len(tasks) == 1 else [_parts(runs, "loss", "all tasks", "loss", log=True)]
     charts += [_parts(runs, f"{name}/loss", name, "loss", log=True) for name in tasks]
     return [chart for chart in charts if chart.marks]
 
 
-def scores(runs: Sequence[RecordedRun], tasks: Mapping[str, Mapping[str, str]]) -> list[Chart]:
+def scores(runs: Sequence[RunRecord], tasks: Mapping[str, Mapping[str, str]]) -> list[Chart]:
     """Return each task's leading metric over the epochs."""
     charts = []
     for name, task in tasks.items():
@@ -34,7 +34,7 @@ def scores(runs: Sequence[RecordedRun], tasks: Mapping[str, Mapping[str, str]]) 
     return [chart for chart in charts if chart.marks]
 
 
-def optimization(runs: Sequence[RecordedRun]) -> list[Chart]:
+def optimization(runs: Sequence[RunRecord]) -> list[Chart]:
     """Return the learning rate, where it changes, the objective and the gradients' norm over the epochs."""
     keys = {
         "train/objective": "objective",
@@ -49,7 +49,7 @@ def optimization(runs: Sequence[RecordedRun]) -> list[Chart]:
     return found
 
 
-def weights(runs: Sequence[RecordedRun], tasks: Sequence[str]) -> Iterator[Chart]:
+def weights(runs: Sequence[RunRecord], tasks: Sequence[str]) -> Iterator[Chart]:
     """Yield a chart for everything that the weighting recorded of each task: its weight, and the state behind it."""
     recorded = {key: None for run in runs for record in run.history[:1] for key in record}
     found: dict[str, dict[str, str]] = {}
@@ -62,7 +62,7 @@ def weights(runs: Sequence[RecordedRun], tasks: Sequence[str]) -> Iterator[Chart
 
 
 def curves(
-    runs: Sequence[RecordedRun], keys: Mapping[str, str], title: str, *, label: str = "", log: bool = False
+    runs: Sequence[RunRecord], keys: Mapping[str, str], title: str, *, label: str = "", log: bool = False
 ) -> Chart:
     """Return the lines of some recorded quantities.
 
@@ -80,13 +80,13 @@ def curves(
     return _chart(runs, styles, title, label, log)
 
 
-def _parts(runs: Sequence[RecordedRun], quantity: str, title: str, label: str, *, log: bool = False) -> Chart:
+def _parts(runs: Sequence[RunRecord], quantity: str, title: str, label: str, *, log: bool = False) -> Chart:
     styles = {f"{part}/{quantity}": style for part, style in _PARTS.items()}
     return _chart(runs, styles, title, label, log, best=f"val/{quantity}")
 
 
 def _chart(
-    runs: Sequence[RecordedRun],
+    runs: Sequence[RunRecord],
     styles: Mapping[str, tuple[str, int, bool]],
     title: str,
     label: str,
@@ -121,6 +121,6 @@ def _chart(
     )
 
 
-def _at(run: RecordedRun, epoch: int, key: str) -> float | None:
+def _at(run: RunRecord, epoch: int, key: str) -> float | None:
     look: Callable[[Mapping[str, float]], bool] = lambda record: record["epoch"] == epoch  # noqa: E731
     return next((record.get(key) for record in run.history if look(record)), None)

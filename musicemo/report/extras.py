@@ -7,12 +7,12 @@ from typing import Any
 
 from musicemo.report.page import Block, Cell, Code, Facts, Section, Table
 from musicemo.report.words import number, plural
-from musicemo.runs import RecordedRun
+from musicemo.runs import RunRecord
 
 __all__ = ["extra_sections"]
 
 
-def extra_sections(run: RecordedRun) -> Iterator[Section]:
+def extra_sections(run: RunRecord) -> Iterator[Section]:
     """Yield the sections of what `results.json` has beside the metrics."""
     if isinstance(found := run.results.get("selection"), Mapping) and found.get("criteria"):
         yield Section("Choice of the epoch", [_selection(found)])

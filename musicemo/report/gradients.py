@@ -13,7 +13,7 @@ from musicemo.charts import Axis, Cells, Chart, categories
 from musicemo.report.curves import curves
 from musicemo.report.page import Block, Charts, Facts
 from musicemo.report.words import number, plural
-from musicemo.runs import RecordedRun
+from musicemo.runs import RunRecord
 
 __all__ = ["cosine_chart", "gradient_blocks"]
 
@@ -21,7 +21,7 @@ _COLUMNS = 60
 """Of the heat map over time, at most: of more epochs, each column is the mean of some."""
 
 
-def gradient_blocks(runs: Sequence[RecordedRun], tasks: Sequence[str]) -> list[Block]:
+def gradient_blocks(runs: Sequence[RunRecord], tasks: Sequence[str]) -> list[Block]:
     """Return what was recorded of the gradients' agreement; nothing where nothing was."""
     found = [run for run in runs if run.results.get("gradients") or _pairs(run.history)]
     if not found:
@@ -96,7 +96,7 @@ def _pairs(history: Sequence[Mapping[str, float]]) -> list[str]:
     return [key.split("/")[1] for key in keys]
 
 
-def _heat(run: RecordedRun, several: bool) -> list[Chart]:
+def _heat(run: RunRecord, several: bool) -> list[Chart]:
     if not _pairs(run.history):
         return []
     return [cosine_chart(run.history, f", seed {run.results.get('seed')}" if several else "")]

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from musicemo.charts import draw
 from musicemo.comparison import compare, read_experiments
 from musicemo.errors import RunError
-from musicemo.evaluation import EvaluationSettings
 from musicemo.files import write_atomically, write_text
 from musicemo.report.compared import comparison_page
 from musicemo.report.page import Notice, Page, render
 from musicemo.report.run import run_page
-from musicemo.runs import RecordedRun, find_replicates
+from musicemo.runs import RunRecord, open_replicates
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,12 +31,12 @@ def make_report(path: Path) -> Page:
 
     Args:
         path: ``runs/<name>/<run id>``, or ``runs/<name>``, whose runs are replicates; see
-            `musicemo.runs.find_replicates`.
+            `musicemo.runs.open_replicates`.
 
     Raises:
         InputError: there is no such run, or it cannot be read.
     """
-    return run_page([RecordedRun.read(found) for found in find_replicates(path, unfinished=True)])
+    return run_page(open_replicates(path, unfinished=True))
 
 
 def make_comparison(
@@ -58,14 +56,12 @@ def make_comparison(
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         experiments = read_experiments(given, part)
-        settings = EvaluationSettings(
-            **(RecordedRun.read(experiments[0].directories[0]).experiment.get("evaluation") or {})
-        )
+        settings = experiments[0].records[0].evaluation_settings
         found = compare(experiments, baselines=baselines, settings=settings, allow_different=allow_different)
     return comparison_page(found, [Notice(str(one.message), "warning") for one in caught])
 
 
-def report_finished(directory: Path, results: dict[str, Any], history: Sequence[dict[str, float]]) -> Path:
+def report_finished(directory: Path, results: dict[str, Any], history: Sequence[Mapping[str, float]]) -> Path:
     """Write `report.html` into the directory of a run that is just being finished; return its path.
 
     Args:
@@ -73,7 +69,7 @@ def report_finished(directory: Path, results: dict[str, Any], history: Sequence[
         results: what its `results.json` is about to hold.
         history: the epochs' records.
     """
-    run = replace(RecordedRun.read(directory), results=results, history=history)
+    run = RunRecord(directory, results, history)
     return write_report(run_page([run]), directory / "report.html")
 
 

@@ -23,12 +23,12 @@ from musicemo.report import scores
 from musicemo.report.analyses import analysis_sections
 from musicemo.report.page import Block, Cell, Charts, Notice, Section, Table, Tables, Text
 from musicemo.report.words import PARTS, interval, number, plural
-from musicemo.runs import RecordedRun
+from musicemo.runs import RunRecord
 
 __all__ = ["replicate_sections"]
 
 
-def replicate_sections(runs: Sequence[RecordedRun], part: str, notices: list[Notice]) -> list[Section]:
+def replicate_sections(runs: Sequence[RunRecord], part: str, notices: list[Notice]) -> list[Section]:
     """Return the sections on the results of finished replicates.
 
     Args:
@@ -36,9 +36,9 @@ def replicate_sections(runs: Sequence[RecordedRun], part: str, notices: list[Not
         part: of the tracks.
         notices: where to say why there is nothing to say.
     """
-    settings = EvaluationSettings(**(runs[0].experiment.get("evaluation") or {}))
     try:
-        found = read_replicates([run.directory for run in runs], part)
+        settings = runs[0].evaluation_settings
+        found = read_replicates(runs, part)
         rows = compare([found], metrics=(*REGRESSION, *CLASSIFICATION), settings=settings).rows
     except InputError as error:
         notices.append(Notice(f"The runs cannot be taken together: {error}", "warning"))
@@ -121,7 +121,7 @@ def _cell(row: Row | None, *, strong: bool) -> Cell:
     return Cell(f"{number(score.mean)}{deviation}", interval(score.low, score.high), strong)
 
 
-def _each_run(runs: Sequence[RecordedRun], part: str) -> Table:
+def _each_run(runs: Sequence[RunRecord], part: str) -> Table:
     """Return every run's leading metrics."""
     tasks = list(runs[0].tasks)
     folds = any(run.results.get("fold") is not None for run in runs)

@@ -14,12 +14,12 @@ from musicemo.report.gradients import gradient_blocks
 from musicemo.report.page import Block, Charts, Notice, Page, Section, Tables, Text
 from musicemo.report.replicates import replicate_sections
 from musicemo.report.words import PARTS, plural
-from musicemo.runs import RecordedRun
+from musicemo.runs import RunRecord
 
 __all__ = ["run_page"]
 
 
-def run_page(runs: Sequence[RecordedRun]) -> Page:
+def run_page(runs: Sequence[RunRecord]) -> Page:
     """Return the page of one experiment.
 
     Args:
@@ -52,7 +52,7 @@ def run_page(runs: Sequence[RecordedRun]) -> Page:
     )
 
 
-def _results(runs: Sequence[RecordedRun], notices: list[Notice]) -> list[Section]:
+def _results(runs: Sequence[RunRecord], notices: list[Notice]) -> list[Section]:
     done = [run for run in runs if run.metrics]
     part = scores.headline_part(done[0].metrics) if done else ""
     if not part:
@@ -85,7 +85,7 @@ def _results(runs: Sequence[RecordedRun], notices: list[Notice]) -> list[Section
     return [*found, scores.worst_tracks(evaluation), *analysis_sections(run.results, part)]
 
 
-def _others(run: RecordedRun) -> Section:
+def _others(run: RunRecord) -> Section:
     part = scores.headline_part(run.metrics)
     tables = [
         table
@@ -96,7 +96,7 @@ def _others(run: RecordedRun) -> Section:
     return Section("Other parts", tables)
 
 
-def _evaluation(run: RecordedRun, part: str, notices: list[Notice]) -> Evaluation:
+def _evaluation(run: RunRecord, part: str, notices: list[Notice]) -> Evaluation:
     try:
         return run.evaluations.get(part, Evaluation())
     except InputError as error:
@@ -104,7 +104,7 @@ def _evaluation(run: RecordedRun, part: str, notices: list[Notice]) -> Evaluatio
         return Evaluation()
 
 
-def _training(runs: Sequence[RecordedRun]) -> Section:
+def _training(runs: Sequence[RunRecord]) -> Section:
     known = [run for run in runs if run.history]
     tasks = {name: task for run in runs[:1] for name, task in run.tasks.items()}
     groups = [
@@ -115,12 +115,12 @@ def _training(runs: Sequence[RecordedRun]) -> Section:
     return Section("Training", [group for group in groups if group.charts])
 
 
-def _weighting(runs: Sequence[RecordedRun]) -> Section:
+def _weighting(runs: Sequence[RunRecord]) -> Section:
     tasks = list(runs[0].tasks)
     known = [run for run in runs if run.history]
     charts = list(curves.weights(known, tasks)) if len(tasks) > 1 else []
     return Section("Weights of the tasks", [Charts(charts)] if charts else [])
 
 
-def _gradients(runs: Sequence[RecordedRun]) -> Section:
+def _gradients(runs: Sequence[RunRecord]) -> Section:
     return Section("Gradient conflict", gradient_blocks(runs, list(runs[0].tasks)))

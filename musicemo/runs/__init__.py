@@ -1,18 +1,30 @@
 """The run directory on disk: write it, find it, read it back."""
 
-from musicemo.runs.directory import RunDirectory, find_run
+from musicemo.runs.claiming import Claim, RunInUseError, claim_run, earlier_runs, find_run, record_death
+from musicemo.runs.directory import LinkedRunError, RunDirectory
 from musicemo.runs.environment import describe_environment
-from musicemo.runs.reading import RecordedRun
+from musicemo.runs.identity import RunIdentity
+from musicemo.runs.reading import RunRecord, open_run
 from musicemo.runs.recording import gathered, recorded, unforeseen
-from musicemo.runs.replicates import find_replicates
+from musicemo.runs.replicates import find_replicates, open_replicates, open_runs
 
 __all__ = [
-    "RecordedRun",
+    "Claim",
+    "LinkedRunError",
     "RunDirectory",
+    "RunIdentity",
+    "RunInUseError",
+    "RunRecord",
+    "claim_run",
     "describe_environment",
+    "earlier_runs",
     "find_replicates",
     "find_run",
     "gathered",
+    "open_replicates",
+    "open_run",
+    "open_runs",
+    "record_death",
     "recorded",
     "unforeseen",
 ]

@@ -3,21 +3,49 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
-import warnings
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+import os
+import re
+import stat
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from musicemo.errors import InputError, RunError
 from musicemo.evaluation import Evaluation
-from musicemo.files import csv_text, read_json, write_bytes, write_json, write_text
+from musicemo.files import csv_text, jsonable, write_bytes, write_json, write_text
 
 if TYPE_CHECKING:
     from musicemo._local import LocalCode
 
-__all__ = ["RunDirectory", "find_run"]
+__all__ = ["LinkedRunError", "RunDirectory", "exclusive", "remove_abandoned"]
+
+_LOCK = ".lock"
+_ID = re.compile(r"^\d{8}-\d{6}Z?-")
+
+#: Seconds to wait for a lock that a reader may hold for an instant.
+_PATIENCE = 2.0
+
+#: Seconds after which a folder that has no results and no writer is that of a process that was killed.
+_ABANDONED = 3600.0
+
+#: Files of a run that are written before its results in some version of musicemo.
+_FIRST = ("experiment.toml", "environment.json", "split.json", _LOCK)
+
+#: Temporary files of `musicemo.files.write_atomically`.
+_TEMPORARY = re.compile(r"^\..+\.[^.]+$")
+
+
+class LinkedRunError(InputError):
+    """A run directory holds links, through which other files would be changed."""
+
+    def __init__(self, directory: Path, problem: str) -> None:
+        super().__init__(problem)
+        self.directory = directory
 
 
 class RunDirectory:
@@ -25,16 +53,16 @@ class RunDirectory:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lock: IO[str] | None = None
+        self._lock: int | None = None
 
     @classmethod
     def create(cls, runs: Path, name: str, label: str) -> RunDirectory:
-        """Make a new folder, named by the time and the label.
+        """Make a new folder, named by the time in UTC and the label.
 
         Raises:
             RunError: it cannot be made.
         """
-        stamp = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
+        stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%SZ")
         for suffix in ["", *(f"-{number}" for number in range(2, 1000))]:
             path = runs / name / f"{stamp}-{label}{suffix}"
             try:
@@ -48,61 +76,99 @@ class RunDirectory:
         raise RunError(f"{runs / name}: a thousand runs began at {stamp}")
 
     def discard(self) -> None:
-        """Remove the folder, which nothing was written to yet."""
+        """Remove the folder of a run that was not started, and release it."""
+        for name in (_LOCK, "results.json"):
+            with contextlib.suppress(OSError):
+                (self.path / name).unlink()
         for folder in (self.path / "checkpoints", self.path):
             with contextlib.suppress(OSError):
                 folder.rmdir()
+        self.release()
 
     def __enter__(self) -> RunDirectory:
-        if not self._acquire():
+        if self._lock is None and not self.acquire():
             raise InputError(f"{self.path}: another process is writing to this run")
-        for leftover in [*self.path.glob(".*.*"), *self.path.glob("checkpoints/.*")]:
-            if leftover.name != ".lock":
-                leftover.unlink()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._lock:
-            self._lock.close()
+        self.release()
 
-    def _acquire(self) -> bool:
-        """Take the lock, which the system gives back however the process ends."""
+    def acquire(self) -> bool:
+        """Take the run's lock, which the system releases however the process ends; return whether it was free.
+
+        Raises:
+            LinkedRunError: the folder or something in it is a link, through which other files would be changed.
+            RunError: the lock cannot be written.
+        """
+        self._check_links()
+        path = self.path / _LOCK
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
         try:
-            self._lock = (self.path / ".lock").open("w")
+            descriptor = os.open(path, flags, 0o666)
         except OSError as error:
-            raise RunError(f"{self.path / '.lock'}: cannot be written: {error.strerror}") from error
-        with contextlib.suppress(BlockingIOError):
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-        self._lock.close()
-        return False
+            raise RunError(f"{path}: cannot be written: {error.strerror}") from error
+        end = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > end:
+                    os.close(descriptor)
+                    return False
+                time.sleep(0.02)
+            except OSError as error:
+                os.close(descriptor)
+                raise RunError(f"{path}: cannot be locked: {error.strerror}") from error
+        self._lock = descriptor
+        for folder in (self.path, self.path / "checkpoints"):
+            _remove_temporary(folder)
+        return True
+
+    def release(self) -> None:
+        """Let other processes write to the run."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _check_links(self) -> None:
+        """Refuse to write through links."""
+        links = [self.path] if self.path.is_symlink() else []
+        for folder in (self.path, self.path / "checkpoints", self.path / "code"):
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
+                links += [Path(entry) for entry in entries if entry.is_symlink()]
+        if links:
+            raise LinkedRunError(
+                self.path,
+                f"{links[0]}: is a link, and a run is written in files and folders of its own; replace the link by "
+                "what it points to, or start a new run with --no-resume",
+            )
 
     @property
     def in_use(self) -> bool:
         """Whether another process is writing to the run; nothing is written to find out."""
         try:
-            with (self.path / ".lock").open() as lock:
-                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
+            descriptor = os.open(self.path / _LOCK, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
         except OSError:  # nobody has begun to write, or nobody can
             return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        finally:
+            os.close(descriptor)
         return False
 
-    @property
-    def results(self) -> dict[str, Any]:
-        """What `results.json` holds; empty where the run has not got so far."""
-        try:
-            content = read_json(self.path / "results.json")
-        except FileNotFoundError:
-            return {}
-        except (OSError, ValueError) as error:
-            raise InputError(f"{self.path / 'results.json'}: cannot be read: {error}") from error
-        return content if isinstance(content, dict) else {}
-
     def write_results(self, results: Mapping[str, Any]) -> None:
-        """Write `results.json`."""
-        write_json(self.path / "results.json", results)
+        """Write `results.json`; what is not finite is null there.
+
+        Raises:
+            RunError: it cannot be written, or holds a value that JSON has no form for, which is named.
+        """
+        path = self.path / "results.json"
+        write_json(path, jsonable(results, path))
 
     def write_start(
         self,
@@ -133,19 +199,64 @@ class RunDirectory:
         write_text(self.path / "predictions.csv", csv_text(rows))
 
 
-def find_run(runs: Path, name: str, fingerprint: str) -> RunDirectory | None:
-    """Return the latest run of this very experiment, finished or not, that nobody is writing to.
+@contextmanager
+def exclusive(folder: Path) -> Iterator[None]:
+    """Decide inside which run in a folder is whose: one process at a time, for an instant.
 
-    Runs whose `results.json` is missing are passed over, since they ended before they began, and so are, with a
-    warning, those in which it is damaged.
+    The lock is on the folder itself; on a file system that cannot lock folders, on a file in it.
     """
-    for path in sorted((runs / name).glob("*/results.json"), reverse=True):
-        directory = RunDirectory(path.parent)
-        try:
-            recorded = directory.results.get("fingerprint")
-        except InputError as error:
-            warnings.warn(f"{error}; the run is passed over", stacklevel=2)
-            continue
-        if recorded == fingerprint and not directory.in_use:
-            return directory
-    return None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = _lock_folder(folder)
+    except OSError as error:
+        raise RunError(f"{folder}: cannot be written: {error.strerror}") from error
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _lock_folder(folder: Path) -> int:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    except OSError as error:
+        os.close(descriptor)
+        if error.errno not in (errno.EBADF, errno.EINVAL, errno.ENOTSUP, errno.EISDIR):
+            raise
+        descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    return descriptor
+
+
+def remove_abandoned(folder: Path, age: float = _ABANDONED) -> None:
+    """Remove the folders of runs whose processes were killed before there was anything to continue.
+
+    Args:
+        folder: an experiment's folder.
+        age: seconds that a run's folder must not have changed for.
+    """
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in list(entries):
+            if not _ID.match(entry.name) or not entry.is_dir(follow_symlinks=False):
+                continue
+            path = Path(entry)
+            with contextlib.suppress(OSError):
+                if (path / "results.json").exists() or time.time() - path.stat().st_mtime < age:
+                    continue
+                names = {inner.name for inner in path.iterdir() if not _TEMPORARY.match(inner.name)}
+                if names <= {*_FIRST, "checkpoints"} and not RunDirectory(path).in_use:
+                    _remove_temporary(path)
+                    (path / "checkpoints").rmdir()  # which holds nothing
+                    for name in names - {"checkpoints"}:
+                        (path / name).unlink()
+                    path.rmdir()
+
+
+def _remove_temporary(folder: Path) -> None:
+    """Remove what a killed process left of files that it was writing."""
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in list(entries):
+            if _TEMPORARY.match(entry.name) and stat.S_ISREG(entry.stat(follow_symlinks=False).st_mode):
+                with contextlib.suppress(OSError):
+                    Path(entry).unlink()

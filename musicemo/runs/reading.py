@@ -1,146 +1,434 @@
-"""Reading a run directory back, whatever became of the run."""
+"""The reader of run directories: each file is read once, and its shape is checked before anybody uses it."""
 
 from __future__ import annotations
 
 import json
+import math
+import os
+import re
+import stat
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn, TextIO, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ValidationError
 
 from musicemo.errors import InputError
-from musicemo.evaluation import CLASSIFICATION, Evaluation, TaskEvaluation
+from musicemo.evaluation import CLASSIFICATION, Evaluation, EvaluationSettings, TaskEvaluation
 from musicemo.files import read_csv
 from musicemo.runs.directory import RunDirectory
+from musicemo.runs.schema import SECTIONS, Environment, Epoch, ExperimentFile, Results, SplitFile
 
-__all__ = ["RecordedRun"]
+__all__ = ["INTERRUPTED", "RunRecord", "open_run"]
+
+_T = TypeVar("_T")
+
+#: Bytes that a file may have before it is read into memory; a run of a million tracks stays below both.
+_LARGEST = 256 * 2**20
+_LARGEST_TABLE = 4 * 2**30
+#: Levels of nesting; a run's files have fewer than ten.
+_DEEPEST = 50
+#: Digits of an integer.
+_LONGEST = 18
+
+_RUN_ID = re.compile(r"^(?P<time>\d{8}-\d{6})(?P<utc>Z?)(?:-|$)")
+
+INTERRUPTED = "interrupted (killed)"
 
 
-@dataclass(frozen=True)
-class RecordedRun:
-    """What a run directory holds, without its checkpoints; what is missing is empty.
+def open_run(path: Path) -> RunRecord:
+    """Open a run directory.
 
-    A run that failed, or is under way, has no metrics and no predictions; the rest is as far as it got.
+    Args:
+        path: ``runs/<name>/<run id>``.
+
+    Raises:
+        InputError: it is not a run directory, or its `results.json` is damaged.
+    """
+    file = path / "results.json"
+    try:
+        results = _read_object(file, Results)
+    except FileNotFoundError as error:
+        text = "it has no results.json" if path.is_dir() else "there is no such folder"
+        raise InputError(f"{path}: is not a run directory: {text}") from error
+    except (OSError, ValueError) as error:
+        raise InputError(*(f"{file}: {text}" for text in _problems(error))) from error
+    damaged = {}
+    for name in [name for name in SECTIONS if name in results]:
+        try:
+            if results[name]:
+                SECTIONS[name].validate_python(results[name])
+                continue
+        except ValidationError as error:
+            damaged[name] = "; ".join(_problems(error, name))
+        del results[name]
+    return RunRecord(path, results, damaged=damaged)
+
+
+class RunRecord:
+    """What a run directory holds, without its checkpoints.
+
+    A run that failed, or is in progress, has no metrics and no predictions; the rest is as far as it got. A file is
+    read when it is first asked for. One that is missing or damaged is empty here and described in `problems`.
     """
 
-    directory: Path
-    #: What `results.json` holds.
-    results: Mapping[str, Any]
-    #: The resolved experiment, as tables and as it is written.
-    experiment: Mapping[str, Any]
-    toml: str
-    environment: Mapping[str, Any]
-    #: What `split.json` holds.
-    split: Mapping[str, Any]
-    #: What `history.jsonl` holds: a record an epoch; what is not defined is None.
-    history: Sequence[Mapping[str, Any]]
-    #: Sentences on the files that are missing or damaged.
-    problems: Sequence[str]
+    def __init__(
+        self,
+        directory: Path,
+        results: Mapping[str, Any],
+        history: Sequence[Mapping[str, Any]] | None = None,
+        damaged: Mapping[str, str] | None = None,
+    ) -> None:
+        """Make a record of a run.
 
-    @classmethod
-    def read(cls, directory: Path) -> RecordedRun:
-        """Read a run directory.
-
-        Raises:
-            InputError: it is none, or its `results.json` is damaged.
+        Args:
+            directory: the run directory.
+            results: the content of its `results.json`, checked.
+            history: its epochs, instead of those in `history.jsonl`.
+            damaged: keys of `results.json` that were left out -> what is wrong with them.
         """
-        results = RunDirectory(directory).results
-        if not results:
-            raise InputError(f"{directory}: is no run directory: it has no results.json")
-        problems: list[str] = []
-
-        def attempt(name: str, parse: Callable[[str], Any], empty: Any) -> Any:
-            try:
-                found = parse((directory / name).read_text(encoding="utf-8"))
-            except FileNotFoundError:
-                problems.append(f"{name} is missing")
-            except (OSError, ValueError) as error:
-                problems.append(f"{name} cannot be read: {error}")
-            else:
-                if isinstance(found, type(empty)):
-                    return found
-                problems.append(f"{name} cannot be read: it holds no {type(empty).__name__}")
-            return empty
-
-        return cls(
-            directory=directory,
-            results=results,
-            toml=(toml := attempt("experiment.toml", str, "")),
-            experiment=attempt("experiment.toml", tomllib.loads, {}) if toml else {},
-            environment=attempt("environment.json", json.loads, {}),
-            split=attempt("split.json", json.loads, {}),
-            history=attempt("history.jsonl", _lines, []),
-            problems=problems,
-        )
+        self.directory = directory
+        self.results = results
+        self.damaged = damaged or {}
+        self._problems: dict[str, str] = {}
+        if history is not None:
+            self.history = history
 
     @property
     def name(self) -> str:
         """The experiment's name."""
         return str(self.results.get("name") or self.directory.parent.name)
 
-    @property
+    @cached_property
     def status(self) -> str:
-        """done, running, failed or interrupted."""
-        return str(self.results.get("status", "unknown"))
+        """The status: done, running, failed, interrupted, or interrupted (killed).
+
+        The last is that of a run whose process ended before it could write how.
+        """
+        status = str(self.results["status"])
+        return INTERRUPTED if status == "running" and not self.in_use else status
+
+    @property
+    def in_use(self) -> bool:
+        """Whether a process is writing to the run."""
+        return RunDirectory(self.directory).in_use
+
+    @property
+    def seed(self) -> int:
+        """The seed."""
+        return int(self.results.get("seed") or 0)
+
+    @property
+    def fold(self) -> int | None:
+        """The fold; None without k-fold."""
+        fold = self.results.get("fold")
+        return None if fold is None else int(fold)
+
+    @cached_property
+    def started(self) -> datetime | None:
+        """When the run was first started: as its folder is called, or as recorded if that has another name.
+
+        Folders are named by the time in UTC, which ends with Z. Earlier versions of musicemo named them by local time;
+        it is taken for this machine's.
+        """
+        named = _RUN_ID.match(self.directory.name)
+        if named is None:
+            return self._recorded
+        try:
+            time = datetime.strptime(named["time"], "%Y%m%d-%H%M%S")
+            return time.replace(tzinfo=UTC) if named["utc"] else time.astimezone()
+        except (ValueError, OverflowError, OSError):  # digits that are not a time
+            return self._recorded
+
+    @property
+    def _recorded(self) -> datetime | None:
+        started = self.results.get("started")
+        return datetime.fromisoformat(started) if started else None
+
+    @property
+    def order(self) -> tuple[float, float, str]:
+        """What runs are sorted by, the earliest first."""
+        times = (-math.inf if time is None else time.timestamp() for time in (self.started, self._recorded))
+        first, second = times
+        return first, second, self.directory.name
 
     @property
     def metrics(self) -> Mapping[str, Any]:
-        """Part -> task -> metric, as `results.json` has them."""
+        """Part -> task -> metric, as in `results.json`."""
         return self.results.get("metrics") or {}
 
     @cached_property
-    def tasks(self) -> Mapping[str, Mapping[str, Any]]:
-        """Task -> its ``kind``, and ``range`` or ``classes`` where they are known."""
-        if told := self.results.get("tasks"):
-            return dict(told)
-        found: dict[str, dict[str, Any]] = {}  # an earlier version of musicemo did not record them
-        for part in self.metrics.values():
-            for name, task in part.items():
-                kind = "classification" if CLASSIFICATION[0] in task else "regression"
-                found.setdefault(name, {"kind": kind})
-                if "per_class" in task:
-                    found[name].setdefault("classes", list(task["per_class"]))
-        return found
+    def toml(self) -> str:
+        """The text of `experiment.toml`."""
+        return self._attempt("experiment.toml", lambda path: _text(path, _LARGEST), "")
 
     @cached_property
-    def evaluations(self) -> Mapping[str, Evaluation]:
-        """Part -> what `predictions.csv` holds of it; empty where there is none.
+    def experiment(self) -> Mapping[str, Any]:
+        """The resolved experiment, as nested tables."""
+        return self._attempt("experiment.toml", lambda _: _tables(self.toml), {}) if self.toml else {}
+
+    def read_experiment(self) -> Mapping[str, Any]:
+        """Return the resolved experiment, as nested tables.
+
+        Raises:
+            InputError: `experiment.toml` is missing or damaged.
+        """
+        if not self.experiment:
+            raise InputError(
+                f"{self.directory}: {self._problems.get('experiment.toml', 'experiment.toml is empty')}"
+            )
+        return self.experiment
+
+    @cached_property
+    def evaluation_settings(self) -> EvaluationSettings:
+        """The table ``[evaluation]``.
 
         Raises:
             InputError: it is damaged.
         """
-        path = self.directory / "predictions.csv"
-        rows: dict[str, dict[str, list[tuple[str, str, str]]]] = {}
         try:
-            for row in read_csv(path):
-                of_task = rows.setdefault(row["part"], {}).setdefault(row["task"], [])
-                of_task.append((row["track"], row["target"], row["prediction"]))
-            return {
-                part: Evaluation({name: self._task(name, found) for name, found in tasks.items()})
-                for part, tasks in rows.items()
-            }
+            return EvaluationSettings(**(self.experiment.get("evaluation") or {}))
+        except (ValidationError, TypeError) as error:
+            path = self.directory / "experiment.toml"
+            raise InputError(*(f"{path}: evaluation: {text}" for text in _problems(error))) from error
+
+    @cached_property
+    def environment(self) -> Mapping[str, Any]:
+        """The content of `environment.json`."""
+        return self._attempt("environment.json", lambda path: _read_object(path, Environment), {})
+
+    @cached_property
+    def split(self) -> Mapping[str, Any]:
+        """The content of `split.json`."""
+        return self._attempt("split.json", lambda path: _read_object(path, SplitFile), {})
+
+    def read_split(self) -> Mapping[str, Any]:
+        """Return the content of `split.json`.
+
+        Raises:
+            InputError: it is missing or damaged.
+        """
+        if not self.split:
+            raise InputError(f"{self.directory}: {self._problems['split.json']}")
+        return self.split
+
+    @cached_property
+    def history(self) -> Sequence[Mapping[str, Any]]:
+        """The content of `history.jsonl`: a record for each epoch; what is not defined is None."""
+        return self._attempt("history.jsonl", _epochs, [])
+
+    @property
+    def problems(self) -> list[str]:
+        """Sentences on the files that are missing or damaged."""
+        _ = self.experiment, self.environment, self.split, self.history
+        damaged = (f"results.json: {text}; it is left out" for text in self.damaged.values())
+        return [*damaged, *self._problems.values()]
+
+    def _attempt(self, name: str, read: Callable[[Path], _T], empty: _T) -> _T:
+        try:
+            return read(self.directory / name)
+        except FileNotFoundError:
+            self._problems[name] = f"{name} is missing"
+        except (OSError, ValueError) as error:
+            self._problems[name] = f"{name}: {_problems(error)[0]}"
+        return empty
+
+    @cached_property
+    def tasks(self) -> Mapping[str, Mapping[str, Any]]:
+        """Task -> its ``kind``, and ``range`` or ``classes`` if they are recorded."""
+        if recorded := self.results.get("tasks"):
+            return dict(recorded)
+        tasks: dict[str, dict[str, Any]] = {}  # an earlier version of musicemo did not record them
+        for part in self.metrics.values():
+            for name, task in part.items():
+                kind = "classification" if CLASSIFICATION[0] in task else "regression"
+                tasks.setdefault(name, {"kind": kind})
+                if task.get("per_class"):
+                    tasks[name].setdefault("classes", list(task["per_class"]))
+        return tasks
+
+    @cached_property
+    def evaluations(self) -> Mapping[str, Evaluation]:
+        """Part -> its predictions in `predictions.csv`; empty without that file.
+
+        Raises:
+            InputError: it is damaged; with its line.
+        """
+        path = self.directory / "predictions.csv"
+        parts: dict[str, dict[str, _Column]] = {}
+        try:
+            _open(path, _LARGEST_TABLE).close()
+            for number, row in enumerate(read_csv(path), start=2):
+                try:
+                    of_part = parts.setdefault(row["part"], {})
+                    if row["task"] not in of_part:
+                        of_part[row["task"]] = _Column(row["task"], self.tasks.get(row["task"]))
+                    of_part[row["task"]].add(row["track"], row["target"], row["prediction"])
+                except ValueError as error:
+                    raise ValueError(f"line {number}: {error}") from error
         except FileNotFoundError:
             return {}
-        except (OSError, KeyError, TypeError, ValueError) as error:
-            raise InputError(f"{path}: cannot be read: {type(error).__name__}: {error}") from error
+        except KeyError as error:
+            raise InputError(f"{path}: cannot be read: it has no column {error}") from error
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path}: {_problems(error)[0]}") from error
+        return {
+            part: Evaluation({name: column.finish() for name, column in tasks.items()})
+            for part, tasks in parts.items()
+        }
 
-    def _task(self, name: str, rows: Sequence[tuple[str, str, str]]) -> TaskEvaluation:
-        ids, target, prediction = zip(*rows, strict=True)
-        if self.tasks[name]["kind"] == "regression":
-            return TaskEvaluation("regression", ids, np.array(target, float), np.array(prediction, float))
-        classes = self.tasks[name].get("classes") or sorted({*target, *prediction})
+
+class _Column:
+    """The predictions of one task on one part, read line by line."""
+
+    def __init__(self, name: str, task: Mapping[str, Any] | None) -> None:
+        if task is None:
+            raise ValueError(f"{name!r} is not a task of results.json")
+        self._regression = task["kind"] == "regression"
+        self._declared = tuple(task.get("classes") or ())
+        self._classes = frozenset(self._declared)
+        self._ids: dict[str, None] = {}
+        self._target: list[Any] = []
+        self._prediction: list[Any] = []
+
+    def add(self, track: str, target: str, prediction: str) -> None:
+        if track in self._ids:
+            raise ValueError(f"track {track!r} is there twice")
+        self._ids[track] = None
+        if self._regression:
+            self._target.append(float(target))
+            self._prediction.append(float(prediction))
+            if not math.isfinite(self._target[-1]):
+                raise ValueError(f"the target of track {track!r} is {target}")
+            return
+        for label in (target, prediction):
+            if self._classes and label not in self._classes:
+                raise ValueError(f"{label!r} is not a class ({', '.join(self._declared)})")
+        self._target.append(target)
+        self._prediction.append(prediction)
+
+    def finish(self) -> TaskEvaluation:
+        ids = tuple(self._ids)
+        if self._regression:
+            return TaskEvaluation("regression", ids, np.array(self._target), np.array(self._prediction))
+        classes = list(self._declared) or sorted({*self._target, *self._prediction})
         places = {label: place for place, label in enumerate(classes)}
 
         def indices(labels: Sequence[str]) -> NDArray[np.intp]:
             return np.array([places[label] for label in labels], np.intp)
 
-        return TaskEvaluation("classification", ids, indices(target), indices(prediction), classes=classes)
+        return TaskEvaluation(
+            "classification", ids, indices(self._target), indices(self._prediction), classes=classes
+        )
 
 
-def _lines(text: str) -> list[Any]:
-    return [json.loads(line) for line in text.splitlines()]
+def _read_object(path: Path, shape: type[BaseModel]) -> dict[str, Any]:
+    content = _parse(_text(path, _LARGEST))
+    shape.model_validate(content)
+    return dict(content)
+
+
+def _epochs(path: Path) -> list[dict[str, Any]]:
+    records: list[dict[str, Any]] = []
+    for number, line in enumerate(_text(path, _LARGEST).splitlines(), start=1):
+        try:
+            records.append(_parse(line))
+            Epoch.model_validate(records[-1])
+        except ValueError as error:
+            raise ValueError(
+                f"line {number}: {_problems(error)[0].removeprefix('cannot be read: ')}"
+            ) from error
+    return records
+
+
+def _tables(text: str) -> dict[str, Any]:
+    try:
+        content = tomllib.loads(text)
+    except RecursionError as error:
+        raise ValueError(f"it is nested in more than {_DEEPEST} levels") from error
+    _check_nesting(content)
+    ExperimentFile.model_validate(content)
+    return content
+
+
+def _open(path: Path, largest: int) -> TextIO:
+    """Open a text file that is one, and not too large to read."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe would be waited for
+    file = os.fdopen(descriptor, encoding="utf-8")
+    about = os.fstat(descriptor)
+    if not stat.S_ISREG(about.st_mode) or about.st_size > largest:
+        file.close()
+        raise ValueError(
+            f"it has {about.st_size:,} bytes; at most {largest:,} are read"
+            if stat.S_ISREG(about.st_mode)
+            else "it is not a file"
+        )
+    return file
+
+
+def _text(path: Path, largest: int) -> str:
+    with _open(path, largest) as file:
+        return str(file.read())
+
+
+def _parse(text: str) -> Any:
+    """Parse JSON that holds finite numbers."""
+    try:
+        content = json.loads(text, parse_constant=_refuse, parse_float=_finite, parse_int=_short)
+    except RecursionError as error:
+        raise ValueError(f"it is nested in more than {_DEEPEST} levels") from error
+    _check_nesting(content)
+    if "\\ud" in text.lower():  # half of a character is no text, unless it is a byte of a file's name
+        json.dumps(content, ensure_ascii=False).encode(errors="surrogateescape")
+    return content
+
+
+def _refuse(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a number that JSON has")
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(value := float(text)):
+        raise ValueError(f"{text[:_LONGEST]} is too large for a number")
+    return value
+
+
+def _short(text: str) -> int:
+    if len(text) > _LONGEST:
+        raise ValueError(f"{text[:_LONGEST]}... is too large for an integer")
+    return int(text)
+
+
+def _check_nesting(content: Any) -> None:
+    level = [content]
+    for _ in range(_DEEPEST):
+        level = [
+            inner
+            for value in level
+            if isinstance(value, dict | list)
+            for inner in (value.values() if isinstance(value, dict) else value)
+            if isinstance(inner, dict | list)
+        ]
+        if not level:
+            return
+    raise ValueError(f"it is nested in more than {_DEEPEST} levels")
+
+
+def _problems(error: Exception, key: str = "") -> list[str]:
+    """Return the sentences that describe what is wrong with a file, or with a key of it, each with its key."""
+    if isinstance(error, ValidationError):
+        details = error.errors(include_url=False, include_context=False)
+        texts = []
+        for one in details[:3]:
+            place = ".".join(map(str, ([key] if key else []) + list(one["loc"])))
+            message = one["msg"].removeprefix("Value error, ")
+            texts.append(f"{place}: {message}" if place else message)
+        return [*texts, *([f"and {len(details) - 3} more"] if len(details) > 3 else [])]
+    if isinstance(error, OSError):
+        return [f"cannot be read: {error.strerror or error}"]
+    return [f"cannot be read: {error}"]

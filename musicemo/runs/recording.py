@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import traceback
 import warnings
 from collections.abc import Iterator, Mapping
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from musicemo._local import line_of
 from musicemo.errors import MusicemoError, RunError
 from musicemo.files import write_text
-from musicemo.runs.directory import RunDirectory
+from musicemo.runs.claiming import Claim
 
 if TYPE_CHECKING:
     from musicemo.registry import Hooks
@@ -22,28 +23,37 @@ __all__ = ["gathered", "recorded", "unforeseen"]
 
 
 @contextmanager
-def recorded(
-    directory: RunDirectory, run: Run, hooks: Hooks, known: Mapping[str, Any]
-) -> Iterator[dict[str, Any]]:
+def recorded(claim: Claim, run: Run, hooks: Hooks, known: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Keep `results.json` true to what happens inside: running, done, failed, interrupted; with its warnings.
 
     Raises:
         RunError: in place of any error that is not the user's.
     """
-    texts = list(dict.fromkeys([*directory.results.get("warnings", []), *known.get("warnings", [])]))
-    results: dict[str, Any] = {"status": "running", **known, "warnings": texts}
+    directory = claim.directory
+    earlier = claim.earlier.results.get("warnings") if claim.earlier else None
+    texts = list(dict.fromkeys([*(earlier or []), *known.get("warnings", [])]))
+    process = claim.results["process"]
+    known = {"status": "running", "started": claim.results["started"], **known, "warnings": texts}
+    results: dict[str, Any] = {**known, "process": process}
     (directory.path / "error.txt").unlink(missing_ok=True)
     with gathered(texts):
         try:
             yield results
+            results.pop("process", None)
             directory.write_results(results)
         except BaseException as error:
-            results |= {
+            results.pop("process", None)
+            ending = {
                 "status": "interrupted" if isinstance(error, KeyboardInterrupt) else "failed",
                 "error": str(error),
             }
+            results |= ending
             hooks("run_failed", run=run, error=error)
-            directory.write_results(results)
+            try:
+                directory.write_results(results)
+            except RunError:  # a value that cannot be written, or a full disk, of which `error` is
+                with contextlib.suppress(RunError):
+                    directory.write_results({**known, **ending})
             if isinstance(error, MusicemoError) or not isinstance(error, Exception):
                 raise
             raise unforeseen(error, directory.path / "error.txt") from error

@@ -2,86 +2,93 @@
 
 from __future__ import annotations
 
-import tomllib
 import warnings
 from pathlib import Path
 from typing import Any
 
+from musicemo._local import without_places
 from musicemo.errors import InputError
-from musicemo.runs.directory import RunDirectory
+from musicemo.runs.identity import same_data
+from musicemo.runs.reading import RunRecord, open_run
 
-__all__ = ["find_replicates"]
+__all__ = ["find_replicates", "open_replicates", "open_runs"]
 
 _OUTCOME_IS_THE_SAME = ("device", "cache", "threads")
 """Keys of ``[training]`` in which replicates may differ."""
 
 
+def open_runs(folder: Path) -> list[RunRecord]:
+    """Open the runs in an experiment's folder, in the order in which they were started.
+
+    Runs whose `results.json` is damaged are left out with a warning.
+    """
+    records = []
+    for path in sorted(folder.glob("*/results.json")):
+        try:
+            records.append(open_run(path.parent))
+        except InputError as error:
+            warnings.warn(f"{error}; the run is passed over", stacklevel=3)
+    return sorted(records, key=lambda record: record.order)
+
+
 def find_replicates(path: Path, *, unfinished: bool = False) -> list[Path]:
-    """Return a run directory, or those of the replicates in an experiment's folder.
+    """Return the directories of `open_replicates`."""
+    return [record.directory for record in open_replicates(path, unfinished=unfinished)]
+
+
+def open_replicates(path: Path, *, unfinished: bool = False) -> list[RunRecord]:
+    """Open a run directory, or those of the replicates in an experiment's folder.
 
     Replicates are the finished runs of one version of the experiment, the one that was run last: the latest of each
     seed and fold, in the order of seeds and folds.
 
     Args:
         path: ``runs/<name>/<run id>``, or ``runs/<name>``.
-        unfinished: let a seed and fold of which no run is finished be stood for by its latest, however it ended.
+        unfinished: if no run of a seed and fold is finished, take its latest, however it ended.
 
     Raises:
-        InputError: there is no such run, or none of the folder's is finished.
+        InputError: there is no such run, or none in the folder is finished.
     """
     if not path.is_dir():
         raise InputError(f"{path}: there is no such run directory")
     if (path / "results.json").exists():
-        return [path]
-    candidates = sorted(found.parent for found in path.glob("*/results.json"))
-    if not candidates:
-        raise InputError(f"{path}: is no run directory{_inner(path)}")
-    done = {found: status == "done" for found in candidates if (status := _status(found))}
-    if not unfinished and not any(done.values()):
-        raise InputError(f"{path}: none of its {len(candidates)} runs is finished")
-    eligible = [found for found, is_done in done.items() if is_done or (unfinished and _began(found))]
+        return [open_run(path)]
+    if not any(path.glob("*/results.json")):
+        raise InputError(f"{path}: is not a run directory{_inner(path)}")
+    records = open_runs(path)
+    done = [record for record in records if record.status == "done"]
+    if not unfinished and not done:
+        raise InputError(f"{path}: none of its {len(records)} runs is finished")
+    eligible = [record for record in records if record.status == "done" or (unfinished and _has_begun(record))]
     if not eligible:
-        raise InputError(f"{path}: none of its {len(candidates)} runs has begun")
-    latest = _version(eligible[-1])
-    chosen: dict[tuple[Any, Any], Path] = {}
+        raise InputError(f"{path}: none of its {len(records)} runs has begun")
+    versions = {record.directory: _version(record) for record in eligible}
+    latest = versions[eligible[-1].directory]
+    replicates: dict[tuple[int, int], RunRecord] = {}
     others = 0
-    for found in eligible:
-        if _version(found) != latest:
-            others += done[found]
+    for record in eligible:
+        if versions[record.directory] != latest:
+            others += record.status == "done"
             continue
-        results = RunDirectory(found).results
-        key = results.get("seed") or 0, results.get("fold") or 0
-        if done[found] or not done.get(chosen.get(key, found)):
-            chosen[key] = found
+        key = record.seed, record.fold or 0
+        if record.status == "done" or key not in replicates or replicates[key].status != "done":
+            replicates[key] = record
     if others:
         warnings.warn(
-            f"{path}: {others} finished run{'s' if others > 1 else ''} of another version of the experiment "
-            f"left out; the latest one is {eligible[-1].name}",
+            f"{path}: {others} finished run{'s' if others > 1 else ''} of another version of the experiment or of "
+            f"other data left out; the latest one is {eligible[-1].directory.name}",
             stacklevel=2,
         )
-    return [chosen[key] for key in sorted(chosen)]
+    return [replicates[key] for key in sorted(replicates)]
 
 
-def _status(directory: Path) -> str:
-    """Return a run's status; nothing for a damaged one."""
-    try:
-        return str(RunDirectory(directory).results.get("status", "unknown"))
-    except InputError as error:
-        warnings.warn(f"{error}; the run is passed over", stacklevel=3)
-        return ""
+def _has_begun(record: RunRecord) -> bool:
+    return (record.directory / "experiment.toml").exists()
 
 
-def _began(directory: Path) -> bool:
-    return (directory / "experiment.toml").exists()
-
-
-def _version(directory: Path) -> Any:
-    """Return a run's experiment without what may differ between replicates."""
-    path = directory / "experiment.toml"
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read: {error}") from error
+def _version(record: RunRecord) -> Any:
+    """Return a run's experiment and data, without what may differ between replicates."""
+    table = without_places(record.read_experiment())
     kept = {name: value for name, value in table.items() if name not in ("seed", "description")}
     for name, keys in (
         ("split", ("fold",)),
@@ -90,7 +97,7 @@ def _version(directory: Path) -> Any:
     ):
         if isinstance(kept.get(name), dict):
             kept[name] = {key: value for key, value in kept[name].items() if key not in keys}
-    return kept
+    return kept, same_data(record)
 
 
 def _inner(path: Path) -> str:

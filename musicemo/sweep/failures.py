@@ -1,4 +1,4 @@
-"""What becomes of a run that fails."""
+"""Runs that have no outcome: they fail, or another process is training them."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from musicemo.errors import InputError, MusicemoError, RunError
-from musicemo.runs import unforeseen
+from musicemo.runs import RunInUseError, unforeseen
 
-__all__ = ["Failure", "attempt", "to_failure"]
+__all__ = ["Failure", "InProgress", "attempt", "to_failure"]
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -25,10 +25,21 @@ class Failure:
     error: MusicemoError
 
 
-def attempt(folder: Path, make: Callable[_P, _T], *arguments: _P.args, **more: _P.kwargs) -> _T | Failure:
-    """Return what is made, or why it is not, whatever a stranger's component raised."""
+@dataclass(frozen=True)
+class InProgress:
+    """Another process is training the run."""
+
+    message: str
+
+
+def attempt(
+    folder: Path, make: Callable[_P, _T], *arguments: _P.args, **more: _P.kwargs
+) -> _T | Failure | InProgress:
+    """Return the outcome, or why there is none, whatever a stranger's component raised."""
     try:
         return make(*arguments, **more)
+    except RunInUseError as error:
+        return InProgress(str(error))
     except (Exception, SystemExit) as error:
         return to_failure(folder, error)
 

@@ -16,13 +16,13 @@ import torch
 
 from musicemo import workers
 from musicemo.assembly import read_tracks
-from musicemo.errors import RunError
+from musicemo.errors import MusicemoError, RunError
 from musicemo.experiment import Experiment
 from musicemo.files import expanded
-from musicemo.pipeline import Outcome, Pipeline
+from musicemo.pipeline import Outcome, Pipeline, TrackReader
 from musicemo.registry import Hooks
-from musicemo.runs import gathered
-from musicemo.sweep.failures import Failure, attempt, to_failure
+from musicemo.runs import gathered, record_death
+from musicemo.sweep.failures import Failure, InProgress, attempt, to_failure
 from musicemo.sweep.worker import Task, make_run
 from musicemo.training import choose_device
 
@@ -50,7 +50,8 @@ class Sweep:
 
     Args:
         experiments: what to run.
-        resume: continue unfinished runs and leave finished ones alone; None does so for variants of a matrix.
+        resume: continue unfinished runs and leave finished ones alone; None does so for variants of a matrix, and
+            starts a new run instead of one that is damaged.
         device: instead of ``training.device``.
         overfit_batches: see `Pipeline`.
         jobs: runs at a time; None is as many as the cores have threads for, and one on a GPU.
@@ -77,6 +78,7 @@ class Sweep:
         self._resume = resume
         self._device = device
         self._overfit_batches = overfit_batches
+        self._reader = TrackReader()
         #: What was warned of already: what all runs are warned of is said once.
         self._told: set[str] = set()
         self.jobs = min(self._jobs() if jobs is None else jobs, len(self.replicates))
@@ -90,40 +92,64 @@ class Sweep:
         most = max(experiment.threads or torch.get_num_threads() for experiment in self._experiments)
         return max(1, workers.cores() // most)
 
-    def run(self, runs: Path, hooks: Hooks) -> Iterator[tuple[Replicate, Outcome | Failure]]:
-        """Yield each replicate with what became of it: in order, or with several jobs as they are done.
+    def run(self, runs: Path, hooks: Hooks) -> Iterator[tuple[Replicate, Outcome | Failure | InProgress]]:
+        """Yield each replicate with its outcome: in order, or with several jobs as they are done.
+
+        Runs that another process is training come last: they are looked at again once all others are done.
 
         Args:
             runs: the folder of run directories.
             hooks: the lifecycle plugins; a process of its own loads those that are installed.
         """
-        return self._side_by_side(runs) if self.jobs > 1 else self._in_turn(runs, hooks)
+        left = self.replicates
+        for last in (False, True):
+            busy: list[Replicate] = []
+            for replicate, outcome in self._run(left, runs, hooks):
+                if isinstance(outcome, InProgress) and not last:
+                    busy.append(replicate)
+                else:
+                    yield replicate, outcome
+            left = busy
 
-    def _in_turn(self, runs: Path, hooks: Hooks) -> Iterator[tuple[Replicate, Outcome | Failure]]:
-        prepared: Pipeline | Failure | None = None
+    def _run(
+        self, replicates: Sequence[Replicate], runs: Path, hooks: Hooks
+    ) -> Iterator[tuple[Replicate, Outcome | Failure | InProgress]]:
+        if not replicates:
+            return
+        yield from (
+            self._side_by_side(replicates, runs) if self.jobs > 1 else self._in_turn(replicates, runs, hooks)
+        )
+
+    def _in_turn(
+        self, replicates: Sequence[Replicate], runs: Path, hooks: Hooks
+    ) -> Iterator[tuple[Replicate, Outcome | Failure | InProgress]]:
+        prepared: Pipeline | Failure | InProgress | None = None
         of: Experiment | None = None
-        for replicate in self.replicates:
+        for replicate in replicates:
             experiment = replicate.experiment
             folder = runs / experiment.name
             with gathered([], self._told):
                 if prepared is None or of is not experiment:
-                    prepared, of = None, experiment  # two experiments' tracks need not fit into memory
+                    prepared, of = None, experiment
                     prepared = attempt(folder, self._prepare, experiment)
-                found = (
-                    prepared
-                    if isinstance(prepared, Failure)
-                    else attempt(folder, self._make, prepared, replicate, runs, hooks)
+                outcome = (
+                    attempt(folder, self._make, prepared, replicate, runs, hooks)
+                    if isinstance(prepared, Pipeline)
+                    else prepared
                 )
-            yield replicate, found
+            yield replicate, outcome
 
     def _prepare(self, experiment: Experiment) -> Pipeline:
-        return Pipeline(experiment, self._device, self._overfit_batches)
+        return Pipeline(experiment, self._device, self._overfit_batches, self._reader)
 
     def _make(self, pipeline: Pipeline, replicate: Replicate, runs: Path, hooks: Hooks) -> Outcome:
         resume = self._resumes(replicate.experiment)
-        return pipeline.run(replicate.seed, replicate.fold, runs, hooks, resume=resume)
+        restart = self._resume is None
+        return pipeline.run(replicate.seed, replicate.fold, runs, hooks, resume=resume, restart=restart)
 
-    def _side_by_side(self, runs: Path) -> Generator[tuple[Replicate, Outcome | Failure]]:
+    def _side_by_side(
+        self, replicates: Sequence[Replicate], runs: Path
+    ) -> Generator[tuple[Replicate, Outcome | Failure | InProgress]]:
         work = functools.partial(
             make_run,
             runs=runs,
@@ -140,23 +166,27 @@ class Sweep:
                 one.seed,
                 one.fold,
                 self._resumes(one.experiment),
+                self._resume is None,
             )
-            for index, one in enumerate(self.replicates)
+            for index, one in enumerate(replicates)
         ]
         self._make_features()
-        ends = [*self._waits(runs), len(tasks)]
+        ends = [*self._waits(replicates, runs), len(tasks)]
         for done in (
             done
             for begin, end in itertools.pairwise([0, *ends])
             for done in workers.run_tasks(work, tasks[begin:end], self.jobs)
         ):
-            replicate = self.replicates[done.task.index]
+            replicate = replicates[done.task.index]
             if done.value is not None:
-                found, texts = done.value
+                outcome, texts = done.value
                 self._warn(replicate, texts)
-                yield replicate, found
+                yield replicate, outcome
             elif isinstance(done.error, workers.WorkerDied):
-                yield replicate, Failure(RunError(f"its process died: {done.error}"))
+                text = f"its process died: {done.error}"
+                with contextlib.suppress(MusicemoError), warnings.catch_warnings(action="ignore"):
+                    record_death(self._folder(replicate, runs), replicate.seed, replicate.fold, text)
+                yield replicate, Failure(RunError(text))
             elif done.error is not None:  # such as an outcome that cannot be sent
                 yield replicate, to_failure(runs / replicate.experiment.name, done.error)
 
@@ -176,10 +206,13 @@ class Sweep:
                 self._told.add(text)
                 warnings.warn(f"{replicate}: {text}", stacklevel=2)
 
-    def _waits(self, runs: Path) -> Iterator[int]:
+    def _folder(self, replicate: Replicate, runs: Path) -> Path:
+        return runs / (replicate.experiment.name + ("-overfit" if self._overfit_batches else ""))
+
+    def _waits(self, replicates: Sequence[Replicate], runs: Path) -> Iterator[int]:
         """Yield the replicates that wait for all before them, one of which they begin with."""
         made: set[Path] = set()
-        for index, replicate in enumerate(self.replicates):
+        for index, replicate in enumerate(replicates):
             if made & _sources(replicate.experiment, runs):
                 yield index
                 made.clear()

@@ -12,12 +12,15 @@ import torch
 
 from musicemo import _toml, registry, workers
 from musicemo.experiment import validate_experiment
-from musicemo.pipeline import Outcome, Pipeline
+from musicemo.pipeline import Outcome, Pipeline, TrackReader
 from musicemo.registry import Hooks
 from musicemo.runs import gathered
-from musicemo.sweep.failures import Failure, attempt
+from musicemo.sweep.failures import Failure, InProgress, attempt
 
 __all__ = ["Task", "make_run"]
+
+#: A process reads the tracks of runs on the same data once.
+_READER = TrackReader()
 
 
 @dataclass(frozen=True)
@@ -30,20 +33,21 @@ class Task:
     seed: int
     fold: int | None
     resume: bool
+    restart: bool
 
 
 def make_run(
     task: Task, *, runs: Path, device: str | None, overfit_batches: int, threads: int, command: Sequence[str]
-) -> tuple[Outcome | Failure, list[str]]:
-    """Make one run in a process of its own; return what became of it, and what was warned of."""
+) -> tuple[Outcome | Failure | InProgress, list[str]]:
+    """Make one run in a process of its own; return its outcome, and the warnings."""
     torch.set_num_threads(threads)
     sys.argv[:] = command  # which the run records
     hooks = _hooks()
     texts: list[str] = []
 
     def make() -> Outcome:
-        pipeline = Pipeline(validate_experiment(task.source), device, overfit_batches)
-        return pipeline.run(task.seed, task.fold, runs, hooks, resume=task.resume)
+        pipeline = Pipeline(validate_experiment(task.source), device, overfit_batches, _READER)
+        return pipeline.run(task.seed, task.fold, runs, hooks, resume=task.resume, restart=task.restart)
 
     with workers.interruptible(), gathered(texts):
         return attempt(runs / task.name, make), texts

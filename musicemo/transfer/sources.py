@@ -6,7 +6,7 @@ from pathlib import Path
 
 from musicemo.errors import InputError, nearest
 from musicemo.files import expanded
-from musicemo.runs import RunDirectory
+from musicemo.runs import RunRecord, earlier_runs, open_run
 
 __all__ = ["find_source"]
 
@@ -45,25 +45,23 @@ def find_source(
         )
     if path.is_file():
         return path.resolve()
-    candidates = _runs_in(path)
-    finished = {
-        found: results
-        for found in candidates
-        if (results := RunDirectory(found).results).get("status") == "done" and "overfit_batches" not in results
-    }
+    records = [open_run(path)] if (path / "results.json").exists() else earlier_runs(path)
+    finished = [
+        record for record in records if record.status == "done" and not record.results.get("overfit_batches")
+    ]
     if not finished:
-        raise InputError(f"{path}: none of its {len(candidates)} runs is finished; musicemo run makes one")
+        raise InputError(f"{path}: none of its {len(_runs_in(path))} runs is finished; musicemo run makes one")
 
-    def fit(found: Path) -> tuple[bool, bool]:
-        same_fold = finished[found].get("fold") == fold
-        return same_fold, same_fold and finished[found].get("seed") == seed
+    def fit(record: RunRecord) -> tuple[bool, bool]:
+        same_fold = record.fold == fold
+        return same_fold, same_fold and record.seed == seed
 
-    chosen = max(finished, key=lambda found: (*fit(found), found.name))
-    return (chosen / "checkpoints" / "best.pt").resolve()
+    latest = max(finished, key=lambda record: (*fit(record), record.order))
+    return (latest.directory / "checkpoints" / "best.pt").resolve()
 
 
 def _runs_in(path: Path) -> list[Path]:
-    """Return a run directory, or those in an experiment's folder, the earliest first."""
+    """Return a run directory, or those in an experiment's folder."""
     if (path / "results.json").exists():
         return [path]
     return sorted(found.parent for found in path.glob("*/results.json"))

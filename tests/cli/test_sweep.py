@@ -121,8 +121,9 @@ def test_a_run_that_dies_leaves_the_others_and_is_continued(swept, launcher, tmp
     assert "error: 1 of 2 runs failed: small-hidden8-epochs3, seed 0" in finished.err
     assert {name: results(path)["status"] for name, path in found(tmp_path).items()} == {
         FOUR[2]: "done",
-        FOUR[3]: "running",
+        FOUR[3]: "failed",
     }
+    assert results(found(tmp_path)[FOUR[3]])["error"].startswith("its process died: SIGKILL")
     finished = run(launcher, tmp_path, "--jobs", "1", "--only", "hidden=8")
     assert finished.code == 0
     assert results(found(tmp_path)[FOUR[3]])["resumed_after_epoch"] >= 2

@@ -100,7 +100,7 @@ def test_two_runs_of_one_seed_are_not_one_replicate(fold, told, tmp_path):
         ({"status": "failed"}, "its status is 'failed'"),
         ({"part": "val"}, r"has no test part \(parts: val\)"),
         ({"overfit_batches": 1}, "learnt by heart"),
-        ({"split": None}, "results.json: its split lacks"),
+        ({"split": None}, "results.json: split.test: is missing"),
     ],
 )
 def test_runs_that_cannot_be_compared(tmp_path, how, message):

@@ -56,7 +56,7 @@ def test_another_version_of_the_experiment_is_left_out(components, folder):
     later = again(folder, "29990101-000000-seed5", seed=5)
     text = (later / "experiment.toml").read_text()
     (later / "experiment.toml").write_text(text.replace("epochs = 2", "epochs = 3"))
-    with pytest.warns(UserWarning, match="2 finished runs of another version of the experiment left out"):
+    with pytest.warns(UserWarning, match="2 finished runs of another version of the experiment or of other data left out"):
         assert seeds(find_runs(folder)) == [5]
 
 
@@ -76,5 +76,5 @@ def test_none_finished_is_an_error(components, folder):
 
 
 def test_the_folder_of_all_runs_names_its_experiments(components, folder):
-    with pytest.raises(InputError, match="is no run directory; it holds those of songs"):
+    with pytest.raises(InputError, match="is not a run directory; it holds those of songs"):
         find_runs(folder.parent)

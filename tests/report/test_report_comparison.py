@@ -85,7 +85,9 @@ def test_a_run_that_is_not_finished_is_refused(given, tmp_path):
 def test_what_was_left_out_is_told_on_the_page(given, tmp_path):
     write_run(tmp_path / "plain", "20260109-030405-seed5", seed=5, parts=parts(5), epochs=9)
     page = make_comparison(given)
-    assert "3 finished runs of another version of the experiment left out" in page.notices[0].text
+    assert (
+        "3 finished runs of another version of the experiment or of other data left out" in page.notices[0].text
+    )
 
 
 def test_figures_of_a_comparison(given, tmp_path):

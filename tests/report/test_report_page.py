@@ -1,3 +1,4 @@
+import contextlib
 import json
 import re
 
@@ -8,6 +9,7 @@ from recorded_runs import TOML, evaluation, write_run
 from musicemo.errors import InputError
 from musicemo.evaluation import Evaluation, TaskEvaluation
 from musicemo.report import make_report, render
+from musicemo.runs import RunDirectory
 
 HOSTILE = '<script>alert("1")</script><img src=x onerror="alert(2)">&amp;\'{{ 7 * 7 }}{% raw %}'
 
@@ -119,7 +121,6 @@ def test_hostile_names_are_text_wherever_they_stand(tmp_path):
         error=HOSTILE,
     )
     from musicemo.evaluation import EvaluationSettings
-    from musicemo.runs import RunDirectory
 
     written = Evaluation(tasks)
     RunDirectory(directory).write_predictions({"test": written})
@@ -146,21 +147,24 @@ def test_hostile_names_are_text_wherever_they_stand(tmp_path):
     assert "{{ 7 * 7 }}" in page.text
 
 
-@pytest.mark.parametrize("status", ["failed", "interrupted", "running"])
+@pytest.mark.parametrize("status", ["failed", "interrupted", "running", "killed"])
 def test_a_run_that_is_not_finished_is_shown_as_far_as_it_got(tmp_path, status):
-    directory = write_run(tmp_path / "runs" / "written", status=status, error="a loss is <nan>")
+    recorded = "running" if status == "killed" else status
+    directory = write_run(tmp_path / "runs" / "written", status=recorded, error="a loss is <nan>")
     if status == "failed":
         (directory / "error.txt").write_text("Traceback: here\n")
-    page = read(directory)
+    with RunDirectory(directory) if status == "running" else contextlib.nullcontext():
+        page = read(directory)
     assert headings(page) == ["Training", "Weights of the tasks", "Experiment", "Environment"]
     expected = {
         "failed": "the run failed: a loss is <nan>",
-        "interrupted": "the run was interrupted; musicemo run --resume goes on with it",
+        "interrupted": "the run was interrupted; musicemo run --resume continues it",
+        "killed": "the run was interrupted: its process ended without recording why; musicemo run --resume continues",
         "running": "the run is not finished (status: running)",
     }[status]
     assert expected in page.text
     assert ("Traceback: here" in page.text) == (status == "failed")
-    assert status in page.texts["span"]
+    assert {"killed": "interrupted (killed)"}.get(status, status) in page.texts["span"]
 
 
 def test_a_run_that_failed_before_its_first_epoch(tmp_path):
@@ -182,7 +186,7 @@ def test_missing_and_damaged_files_are_said(directory):
     page = read(directory)
     for text in (
         "environment.json is missing",
-        "history.jsonl cannot be read",
+        "history.jsonl: cannot be read",
         "predictions.csv: cannot be read",
     ):
         assert text in page.text
@@ -253,5 +257,5 @@ def test_what_is_no_run(directory, monkeypatch, path):
     from pathlib import Path
 
     monkeypatch.chdir(directory.parents[2])
-    with pytest.raises(InputError, match=r"is no run directory|there is no such run"):
+    with pytest.raises(InputError, match=r"is not a run directory|there is no such run"):
         make_report(Path(path))

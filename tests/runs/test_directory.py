@@ -1,9 +1,7 @@
 import errno
-import fcntl
 import json
 import os
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,14 +9,15 @@ import pytest
 from musicemo.errors import InputError, RunError
 from musicemo.evaluation import Evaluation, TaskEvaluation
 from musicemo.files import read_csv
-from musicemo.runs import RunDirectory, find_run
+from musicemo.runs import RunDirectory, RunInUseError, find_run, open_run
 from musicemo.runs import directory as module
+from musicemo.runs.directory import remove_abandoned
 
 
 def test_a_run_is_named_by_time_and_label(tmp_path):
     made = RunDirectory.create(tmp_path / "runs", "multitask", "seed3-fold1")
     assert made.path.parent == tmp_path / "runs" / "multitask"
-    assert re.fullmatch(r"\d{8}-\d{6}-seed3-fold1", made.path.name)
+    assert re.fullmatch(r"\d{8}-\d{6}Z-seed3-fold1", made.path.name)
     assert (made.path / "checkpoints").is_dir()
 
 
@@ -32,7 +31,7 @@ def test_runs_of_the_same_second_have_names_of_their_own(tmp_path, monkeypatch):
 
     monkeypatch.setattr(module, "datetime", Still)
     names = [RunDirectory.create(tmp_path, "x", "seed0").path.name for _ in range(3)]
-    assert names == ["20240506-070809-seed0", "20240506-070809-seed0-2", "20240506-070809-seed0-3"]
+    assert names == ["20240506-070809Z-seed0", "20240506-070809Z-seed0-2", "20240506-070809Z-seed0-3"]
 
 
 def test_a_folder_that_cannot_be_made(tmp_path):
@@ -46,15 +45,11 @@ def made(tmp_path):
     return RunDirectory.create(tmp_path / "runs", "x", "seed0")
 
 
-def test_a_folder_that_is_only_read_is_in_nobodys_use(made, monkeypatch):
-    opened = []
-    real = Path.open
-    monkeypatch.setattr(Path, "open", lambda path, mode="r": opened.append(mode) or real(path, mode))
+def test_a_folder_that_is_only_read_is_in_nobodys_use(made):
     assert not RunDirectory(made.path).in_use
     assert not (made.path / ".lock").exists()
-    (made.path / ".lock").touch()
+    (made.path / ".lock").touch(mode=0o444)
     assert not RunDirectory(made.path).in_use
-    assert opened == ["r", "r"]
 
 
 def test_leftovers_of_a_killed_process_are_cleaned(made):
@@ -85,37 +80,42 @@ def test_a_lock_that_cannot_be_written(made, monkeypatch):
 
 def write(path, **results):
     path.mkdir(parents=True)
-    (path / "results.json").write_text(json.dumps(results))
+    (path / "results.json").write_text(json.dumps({"status": "running"} | results))
     return path
 
 
+DONE = {"status": "done", "metrics": {"test": {"valence": {"tracks": 3}}}}
+
+
 def test_the_latest_run_of_the_same_experiment_is_found(tmp_path):
-    write(tmp_path / "x" / "20240101-000000-seed0", fingerprint="a")
-    latest = write(tmp_path / "x" / "20240102-000000-seed0", fingerprint="a", status="failed")
-    write(tmp_path / "x" / "20240103-000000-seed0", fingerprint="b")
-    write(tmp_path / "y" / "20240104-000000-seed0", fingerprint="a")
-    (tmp_path / "x" / "20240105-000000-seed0").mkdir()
-    found = find_run(tmp_path, "x", "a")
-    assert found.path == latest
-    assert found.results["status"] == "failed"
-    assert find_run(tmp_path, "x", "c") is None
-    assert find_run(tmp_path / "nowhere", "x", "a") is None
+    write(tmp_path / "x" / "20240101-000000Z-seed0", fingerprint="a")
+    latest = write(tmp_path / "x" / "20240102-000000Z-seed0", fingerprint="a", status="failed")
+    write(tmp_path / "x" / "20240103-000000Z-seed0", fingerprint="b")
+    write(tmp_path / "y" / "20240104-000000Z-seed0", fingerprint="a")
+    (tmp_path / "x" / "20240105-000000Z-seed0").mkdir()
+    record = find_run(tmp_path / "x", "a")
+    assert (record.directory, record.status) == (latest, "failed")
+    assert find_run(tmp_path / "x", "c") is None
+    assert find_run(tmp_path / "nowhere", "a") is None
+    assert find_run(tmp_path / "x", "a", excluded=[latest]).directory.name == "20240101-000000Z-seed0"
 
 
-def test_a_run_in_use_is_passed_over(tmp_path):
-    earlier = write(tmp_path / "x" / "20240101-000000-seed0", fingerprint="a")
-    later = write(tmp_path / "x" / "20240102-000000-seed0", fingerprint="a")
-    with (later / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        assert find_run(tmp_path, "x", "a").path == earlier
-    assert find_run(tmp_path, "x", "a").path == later
+def test_a_finished_run_is_found_before_a_later_one_that_is_not(tmp_path):
+    done = write(tmp_path / "x" / "20240101-000000Z-seed0", fingerprint="a", **DONE)
+    write(tmp_path / "x" / "20240102-000000Z-seed0", fingerprint="a")
+    assert find_run(tmp_path / "x", "a").directory == done
 
 
-def test_results_that_are_missing_or_damaged(made):
-    assert made.results == {}
-    (made.path / "results.json").write_text('{"status": "do')
-    with pytest.raises(InputError, match=r"results\.json: cannot be read"):
-        _ = made.results
+def test_a_run_in_use_is_left_to_its_writer(tmp_path):
+    write(tmp_path / "x" / "20240101-000000Z-seed0", fingerprint="a")
+    process = {"pid": 12, "host": "node7"}
+    later = write(tmp_path / "x" / "20240102-000000Z-seed0", fingerprint="a", process=process)
+    with RunDirectory(later):
+        with pytest.raises(RunInUseError, match="process 12 on node7 is training this run"):
+            find_run(tmp_path / "x", "a")
+        assert open_run(later).status == "running"
+    assert find_run(tmp_path / "x", "a").directory == later
+    assert open_run(later).status == "interrupted (killed)"
 
 
 def evaluation():
@@ -155,19 +155,105 @@ def test_a_full_disk_leaves_what_was_there(made, monkeypatch):
     ):
         with pytest.raises(RunError, match="cannot be written: No space left on device"):
             write_something()
-    assert made.results == {"status": "running"}
+    assert open_run(made.path).results == {"status": "running"}
     assert sorted(path.name for path in made.path.iterdir()) == ["checkpoints", "results.json"]
 
 
-def test_results_hold_no_value_that_json_has_no_name_for(made):
-    with pytest.raises(ValueError, match="Out of range float values are not JSON compliant"):
-        made.write_results({"loss": float("nan")})
+def test_results_hold_plain_values(made):
+    given = {
+        "status": "running",
+        "loss": float("nan"),
+        "rows": np.arange(2, dtype=np.int8),
+        "rho": [np.float32(0.5), np.float64("inf")],
+        "name": np.str_("a"),
+        "odd": "half a pair: \ud800",
+        "flag": np.bool_(True),
+        "pair": (1, None),
+    }
+    made.write_results(given)
+    assert open_run(made.path).results == {
+        "status": "running",
+        "loss": None,
+        "rows": [0, 1],
+        "rho": [0.5, None],
+        "name": "a",
+        "odd": "half a pair: \N{REPLACEMENT CHARACTER}",
+        "flag": True,
+        "pair": [1, None],
+    }
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ({"a": [{"b": {1, 2}}]}, r"results\.json: a\.0\.b: must be text, a number, .* \(it is of type set\)"),
+        ({"a": {3: 1}}, r"results\.json: a: must be .* with text as keys"),
+        ({"a": b"x"}, r"a: must be .* type bytes"),
+        ({"a": np.array(["2020"], "datetime64[D]")}, r"a\.0: must be .* type date\)"),
+    ],
+)
+def test_what_json_has_no_form_for_is_named(value, message, made):
+    with pytest.raises(RunError, match=message):
+        made.write_results(value)
     assert not (made.path / "results.json").exists()
 
 
-def test_a_damaged_run_is_passed_over_with_a_warning(tmp_path):
-    for stamp, text in (("1", json.dumps({"fingerprint": "a"})), ("2", "{")):
+def test_results_that_hold_themselves(made):
+    value: dict[str, object] = {}
+    value["a"] = value
+    with pytest.raises(RunError, match="is nested in more than 50 levels"):
+        made.write_results(value)
+
+
+def test_a_damaged_run_is_left_out_with_a_warning(tmp_path):
+    for stamp, text in (("1", json.dumps({"status": "failed", "fingerprint": "a"})), ("2", "{")):
         (tmp_path / "x" / stamp).mkdir(parents=True)
         (tmp_path / "x" / stamp / "results.json").write_text(text)
     with pytest.warns(UserWarning, match=r"x/2/results.json: cannot be read: .*passed over"):
-        assert find_run(tmp_path, "x", "a").path == tmp_path / "x" / "1"
+        assert find_run(tmp_path / "x", "a").directory == tmp_path / "x" / "1"
+
+
+@pytest.mark.parametrize("link", [".lock", "checkpoints", "code", "history.jsonl", "checkpoints/last.pt"])
+def test_nothing_is_written_through_links(link, made, tmp_path):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / ".last.pt.a1b2").write_text("kept")
+    (outside / "file").write_text("kept")
+    path = made.path / link
+    if link == "checkpoints":
+        path.rmdir()
+    path.symlink_to(outside if link in ("checkpoints", "code") else outside / "file")
+    with pytest.raises(InputError, match=f"{link}: is a link, .*--no-resume"):
+        RunDirectory(made.path).acquire()
+    assert not RunDirectory(made.path).in_use
+    assert {inner.name: inner.read_text() for inner in outside.iterdir()} == {
+        ".last.pt.a1b2": "kept",
+        "file": "kept",
+    }
+
+
+def test_a_run_whose_folder_is_a_link_is_not_written(made, tmp_path):
+    (tmp_path / "linked").symlink_to(made.path)
+    with pytest.raises(InputError, match="linked: is a link"):
+        RunDirectory(tmp_path / "linked").acquire()
+    assert not (made.path / ".lock").exists()
+
+
+def test_the_lock_is_never_emptied(made):
+    (made.path / ".lock").write_text("kept")
+    with made:
+        assert (made.path / ".lock").read_text() == "kept"
+
+
+def test_folders_of_processes_that_were_killed_at_once_are_removed(tmp_path):
+    folder = tmp_path / "x"
+    for name in ("20240101-000000Z-seed0", "20240102-000000-seed0", "20240103-000000Z-seed0", "notes"):
+        (folder / name / "checkpoints").mkdir(parents=True)
+    (folder / "20240101-000000Z-seed0" / ".lock").touch()
+    (folder / "20240101-000000Z-seed0" / ".results.json.ab12").touch()
+    (folder / "20240102-000000-seed0" / "split.json").touch()
+    (folder / "20240103-000000Z-seed0" / "checkpoints" / "last.pt").touch()
+    remove_abandoned(folder)
+    assert len(list(folder.iterdir())) == 4
+    remove_abandoned(folder, age=0)
+    assert sorted(path.name for path in folder.iterdir()) == ["20240103-000000Z-seed0", "notes"]

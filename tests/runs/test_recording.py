@@ -151,6 +151,7 @@ def test_nothing_is_left_over(done):
         "checkpoints/last.pt",
         "environment.json",
         "experiment.toml",
+        "history.jsonl",
         "predictions.csv",
         "results.json",
         "split.json",
@@ -251,16 +252,21 @@ def test_the_error_of_a_failed_run_is_gone_once_it_was_resumed(fakes, tmp_path):
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(3)])
-def test_an_end_from_outside_is_passed_on(error, tmp_path):
+def test_an_end_from_outside_is_passed_on(error, fakes, tmp_path):
+    class Ended(fakes_module.Sum):
+        def combine(self, losses):
+            raise error
+
+    fakes("weighting", "ended", Ended)
     recorder = Recorder()
     with pytest.raises(type(error)):
-        run_all(tmp_path, plugins=[Failing(error), recorder])
+        run_all(tmp_path, "weighting.type='ended'", plugins=[recorder])
     status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
     assert results_of(only_run(tmp_path))["status"] == status
     assert recorder.calls[-1] == ("run_failed", error)
 
 
-@pytest.mark.parametrize("count", [1, 4, 5, 6, 10, 11, 12])
+@pytest.mark.parametrize("count", [1, 2, 5, 6, 7, 11, 12, 13])
 def test_a_full_disk_fails_the_run_and_nothing_is_half_written(count, tmp_path, monkeypatch):
     fsync, calls = os.fsync, 0
 
@@ -275,6 +281,9 @@ def test_a_full_disk_fails_the_run_and_nothing_is_half_written(count, tmp_path, 
     with pytest.raises(RunError, match=r"cannot be written: No space left on device") as caught:
         train(tmp_path)
     assert caught.value.exit_code == 1
+    if count == 1:  # there is nothing to continue
+        assert list((tmp_path / "runs").glob("*/*")) == []
+        return
     directory = only_run(tmp_path)
     for path in directory.rglob("*"):
         assert path.name == ".lock" or not path.name.startswith(".")
@@ -284,7 +293,7 @@ def test_a_full_disk_fails_the_run_and_nothing_is_half_written(count, tmp_path, 
             torch.load(path, weights_only=True)
     if (directory / "results.json").exists():
         assert results_of(directory)["status"] == "running"
-    assert not (directory / "predictions.csv").exists() or count == 12
+    assert not (directory / "predictions.csv").exists() or count == 13
     monkeypatch.undo()
 
 
@@ -295,7 +304,7 @@ def test_a_run_on_a_disk_that_was_full_for_a_while_can_be_resumed(tmp_path, monk
     def full(descriptor):
         nonlocal calls
         calls += 1
-        if calls == 8:
+        if calls == 9:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         fsync(descriptor)
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
+import os
 import re
 import shutil
 import signal
+import time
 from pathlib import Path
 
 import pytest
 import torch
 from launcher import Finished, Launcher
+
+from musicemo.runs import RunDirectory
 
 #: Something of all that a checkpoint must carry: a weighting with parameters, dropout, momentum, a schedule that
 #: watches the validation part, early stopping before the last epoch, batches sorted by length.
@@ -95,7 +98,7 @@ def assert_same_run(found: Path, expected: Path) -> None:
             )
             assert same, (name, key)
     first, second = results(found), results(expected)
-    for key in ("durations", "resumed_after_epoch"):
+    for key in ("durations", "resumed_after_epoch", "started"):
         first.pop(key, None), second.pop(key, None)
     assert first == second
     names = {path.name for path in found.rglob("*")}
@@ -190,11 +193,16 @@ def test_a_run_killed_again_and_again_ends_the_same(launcher, whole, tmp_path):
     assert_same_run(directory, whole)
 
 
-def test_a_run_killed_before_it_was_one_is_begun_anew(launcher, whole, tmp_path):
-    assert run(launcher, tmp_path, moment="before:os.replace:3").code == -signal.SIGKILL
+@pytest.mark.parametrize("moment", ["before:os.replace:1", "before:os.replace:3"])
+def test_a_run_killed_before_it_trained_is_begun_again(moment, launcher, whole, tmp_path):
+    assert run(launcher, tmp_path, moment=moment).code == -signal.SIGKILL
+    (begun,) = directories(tmp_path)
+    assert (begun / "results.json").exists() == (moment == "before:os.replace:3")
+    long_ago = time.time() - 86400
+    os.utime(begun, (long_ago, long_ago))
     assert run(launcher, tmp_path, "--resume").code == 0
-    begun, directory = directories(tmp_path)
-    assert not (begun / "results.json").exists()
+    (directory,) = directories(tmp_path)
+    assert (directory == begun) == (moment == "before:os.replace:3")
     assert_same_run(directory, whole)
 
 
@@ -262,11 +270,13 @@ def test_a_run_that_another_process_writes_to_is_not_touched(launcher, tmp_path)
     assert run(launcher, tmp_path, moment="epoch_finished:1", text=SEED).code == -signal.SIGKILL
     (held,) = directories(tmp_path)
     content = {path: path.read_bytes() for path in held.rglob("*") if path.is_file()}
-    with (held / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        assert run(launcher, tmp_path, "--resume", text=SEED).code == 0
+    with RunDirectory(held):
+        finished = run(launcher, tmp_path, "--resume", text=SEED)
+    assert finished.code == 0
+    assert re.search(r"process \d+ on .* is training this run; it is left to that process", finished.err)
+    assert "1 of 1 runs are in progress in other processes" in finished.out
     assert content == {path: path.read_bytes() for path in held.rglob("*") if path.is_file()}
-    assert len(directories(tmp_path)) == 2
+    assert directories(tmp_path) == [held]
 
 
 def test_replicates_that_are_done_are_left_and_the_rest_is_run(launcher, tmp_path):

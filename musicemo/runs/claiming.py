@@ -1,0 +1,179 @@
+"""Which process makes which run: a run is found, continued or begun by one process at a time."""
+
+from __future__ import annotations
+
+import os
+import socket
+import warnings
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from musicemo.errors import InputError, MusicemoError
+from musicemo.runs.directory import RunDirectory, exclusive, remove_abandoned
+from musicemo.runs.reading import INTERRUPTED, RunRecord, open_run
+
+__all__ = ["Claim", "RunInUseError", "claim_run", "earlier_runs", "find_run", "record_death"]
+
+#: Keys of `results.json` by which a run is found.
+_HEAD = ("status", "name", "seed", "fold", "fingerprint", "identity", "started", "process", "overfit_batches")
+
+_PARTS = ("train", "val", "test")
+
+#: `results.json` -> its size, time of change and inode, and the head of it: a sweep looks for each of its runs.
+_HEADS: dict[Path, tuple[tuple[int, ...], RunRecord]] = {}
+
+
+class RunInUseError(MusicemoError):
+    """Another process is training the run."""
+
+    def __init__(self, record: RunRecord) -> None:
+        process = record.results.get("process") or {}
+        by = f"process {process['pid']} on {process['host']}" if process else "another process"
+        super().__init__(f"{record.directory}: {by} is training this run; it is left to that process")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A run that this process makes; its directory is locked."""
+
+    directory: RunDirectory
+    results: Mapping[str, Any]
+    #: The run as it was, if it is continued.
+    earlier: RunRecord | None = None
+
+    def give_up(self, error: BaseException) -> None:
+        """Record that the run cannot be continued, and let others try."""
+        self.directory.write_results({**self.results, "status": "failed", "error": str(error)})
+        self.directory.release()
+
+
+def earlier_runs(folder: Path) -> list[RunRecord]:
+    """Return the heads of the runs in an experiment's folder, in the order in which they were started.
+
+    Runs whose `results.json` is damaged are left out with a warning.
+    """
+    records = []
+    for path in sorted(folder.glob("*/results.json")):
+        try:
+            about = path.stat()
+            now = (about.st_size, about.st_mtime_ns, about.st_ctime_ns, about.st_ino)
+            if path not in _HEADS or _HEADS[path][0] != now:
+                record = open_run(path.parent)
+                head = {name: record.results[name] for name in _HEAD if name in record.results}
+                _HEADS[path] = now, RunRecord(path.parent, head)
+            records.append(RunRecord(path.parent, _HEADS[path][1].results))
+        except FileNotFoundError:
+            continue
+        except (OSError, InputError) as error:
+            warnings.warn(f"{error}; the run is passed over", stacklevel=2)
+    return sorted(records, key=lambda record: record.order)
+
+
+def find_run(folder: Path, fingerprint: str, excluded: Collection[Path] = ()) -> RunRecord | None:
+    """Return the run with a fingerprint: the latest finished one, else the latest that can be continued.
+
+    Args:
+        folder: the experiment's folder.
+        fingerprint: see `RunIdentity`.
+        excluded: directories of runs that cannot be continued.
+
+    Raises:
+        RunInUseError: none is finished, and another process is training one.
+    """
+    same = [record for record in earlier_runs(folder) if record.results.get("fingerprint") == fingerprint]
+    for record in reversed(same):
+        if record.status == "done":
+            whole = open_run(record.directory)
+            if any(whole.metrics.get(part) for part in _PARTS):
+                return whole
+            warnings.warn(f"{record.directory / 'results.json'}: metrics: is missing or empty", stacklevel=2)
+    unfinished = [record for record in reversed(same) if record.status != "done"]
+    for record in unfinished:
+        if record.in_use:
+            raise RunInUseError(record)
+    return next((open_run(one.directory) for one in unfinished if one.directory not in excluded), None)
+
+
+def claim_run(
+    runs: Path,
+    name: str,
+    label: str,
+    head: Mapping[str, Any],
+    *,
+    resume: bool,
+    excluded: Collection[Path] = (),
+) -> Claim | RunRecord:
+    """Take a run over, or begin a new one; return a run that is finished as it is.
+
+    What is found is decided and recorded while no other process can do so in the same folder: of several processes
+    with the same run, one makes it.
+
+    Args:
+        runs: the folder of run directories.
+        name: the experiment's.
+        label: what the folder's name ends with.
+        head: ``fingerprint``, ``seed`` and so on, for `results.json`.
+        resume: look for a run with the fingerprint.
+        excluded: directories of runs that cannot be continued.
+
+    Raises:
+        RunInUseError: another process is training the run.
+        LinkedRunError: the run that would be continued holds links.
+        RunError: nothing can be written.
+    """
+    folder = runs / name
+    process = {"pid": os.getpid(), "host": socket.gethostname()}
+    with exclusive(folder):
+        remove_abandoned(folder)
+        earlier = find_run(folder, head["fingerprint"], excluded) if resume else None
+        if earlier and earlier.status == "done":
+            return earlier
+        if earlier:
+            directory = RunDirectory(earlier.directory)
+            if not directory.acquire():
+                raise RunInUseError(earlier)
+            started = earlier.results.get("started") or _text(earlier.started)
+        else:
+            directory = RunDirectory.create(runs, name, label)
+            directory.acquire()
+            started = None
+        results = {
+            **(earlier.results if earlier else {}),
+            **head,
+            "status": "running",
+            "started": started or _text(datetime.now(UTC)),
+            "process": process,
+        }
+        try:
+            directory.write_results(results)
+        except BaseException:
+            if earlier:
+                directory.release()
+            else:
+                directory.discard()
+            raise
+    return Claim(directory, results, earlier)
+
+
+def record_death(folder: Path, seed: int, fold: int | None, error: str) -> None:
+    """Record as failed the runs of a seed and fold whose process was killed."""
+    for head in earlier_runs(folder):
+        if head.status != INTERRUPTED or (head.seed, head.fold) != (seed, fold):
+            continue
+        directory = RunDirectory(head.directory)
+        with exclusive(folder):
+            if not directory.acquire():
+                continue
+            with directory:
+                results = dict(open_run(head.directory).results)
+                results.pop("process", None)
+                directory.write_results({**results, "status": "failed", "error": error})
+
+
+def _text(time: datetime | None) -> str | None:
+    if time is None:
+        return None
+    return time.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
