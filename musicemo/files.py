@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from musicemo.errors import RunError
+from musicemo.terminal import visible
 
 __all__ = [
     "csv_line",
@@ -51,8 +52,6 @@ _RANDOM = 8
 
 #: Halves of characters that stand for no byte of a file's name.
 _LONE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
-#: Characters that act on a terminal, or reverse the text behind them, instead of being shown.
-_ACTING = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
 def expanded(path: str | Path) -> Path:
@@ -95,7 +94,8 @@ def shortened(name: str, ending: str, most: int = _LONGEST_NAME) -> str:
     digest = hashlib.sha256(os.fsencode(name)).hexdigest()[:16]
     room = most - len(os.fsencode(ending)) - len(digest) - 1
     # A character that is cut in two is left out; NFC and NFD spellings of one name keep their own hashes.
-    return f"{os.fsencode(name)[:room].decode('utf-8', 'ignore')}-{digest}{ending}"
+    begin = os.fsencode(name)[:room].decode("utf-8", "ignore").encode()
+    return f"{os.fsdecode(begin)}-{digest}{ending}"
 
 
 def printable(name: str | os.PathLike[str]) -> str:
@@ -104,16 +104,13 @@ def printable(name: str | os.PathLike[str]) -> str:
     Bytes that are not UTF-8 and characters that act on a terminal become escapes such as ``\xe9`` and ``\x1b``. The
     result does not depend on the locale.
     """
-    text = _LONE.sub(_escaped, os.fspath(name))
+    text = _LONE.sub(lambda found: visible(found[0]), os.fspath(name))
     try:
         content = os.fsencode(text)
     except UnicodeEncodeError:  # it is no name of a file in this locale
         content = text.encode("utf-8", "surrogateescape")
-    return _ACTING.sub(_escaped, content.decode("utf-8", "backslashreplace"))
-
-
-def _escaped(found: re.Match[str]) -> str:
-    return found[0].encode("unicode_escape").decode()
+    text = visible(content.decode("utf-8", "backslashreplace"))
+    return text.replace("\t", r"\t").replace("\n", r"\n")
 
 
 @contextlib.contextmanager

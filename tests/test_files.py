@@ -3,12 +3,27 @@ import errno
 import io
 import os
 import stat
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from musicemo.errors import RunError
-from musicemo.files import csv_line, csv_text, read_csv, read_json, write_atomically, write_json, write_text
+from musicemo.files import (
+    csv_line,
+    csv_text,
+    exclusive,
+    printable,
+    read_csv,
+    read_json,
+    shortened,
+    write_atomically,
+    write_bytes,
+    write_json,
+    write_text,
+)
 
 
 def failing(error: Exception):
@@ -135,3 +150,68 @@ def test_json_holds_names_that_are_not_utf8(tmp_path):
     value = {"path": "M\udcfcsik", "title": "\u6b4c"}
     write_json(tmp_path / "a.json", value)
     assert read_json(tmp_path / "a.json") == value
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("plain name.mp3", "plain name.mp3"),
+        ("\u6f22\u5b57 \U0001f3b5", "\u6f22\u5b57 \U0001f3b5"),
+        (os.fsdecode(b"caf\xe9"), r"caf\xe9"),
+        ("a\x1b[2Jb\tc\nd\r", r"a\x1b[2Jb\tc\nd\x0d"),
+        ("\u202egpj", r"\u202egpj"),
+        ("\ud800", r"\ud800"),
+        (Path("a/b"), "a/b"),
+    ],
+)
+def test_names_that_can_be_shown_anywhere(name, shown):
+    assert printable(name) == shown
+    printable(name).encode("utf-8")
+
+
+def test_a_long_name_is_cut_and_stays_distinct():
+    assert shortened("x" * 251, ".npz") == "x" * 251 + ".npz"
+    names = ["x" * 252, "x" * 253, "\u6f22" * 90, "\u6f22" * 91, "e\u0301" * 99, "\u00e9" * 149]
+    cut = [shortened(os.fsdecode(name.encode()), ".npz") for name in names]
+    assert len(set(cut)) == len(names)
+    for name in cut:
+        assert name.endswith(".npz")
+        assert len(os.fsencode(name)) <= 255
+
+
+def test_a_file_with_the_longest_name_is_written(tmp_path):
+    path = tmp_path / ("x" * 255)
+    try:
+        path.touch()
+    except OSError:
+        pytest.skip("this file system has no names of 255 bytes")
+    write_bytes(path, b"content")
+    assert path.read_bytes() == b"content"
+    assert [one.name for one in tmp_path.iterdir()] == [path.name]
+
+
+def test_one_process_at_a_time(tmp_path):
+    code = """if True:
+        import sys, warnings
+        from pathlib import Path
+        from musicemo.files import exclusive
+        warnings.simplefilter("ignore")
+        print("ready", flush=True)
+        with exclusive(Path(sys.argv[1])):
+            print((Path(sys.argv[1]) / "done").exists())
+    """
+    with exclusive(tmp_path):
+        other = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+        assert other.stdout.readline() == "ready\n"
+        time.sleep(0.1)
+        assert other.poll() is None
+        (tmp_path / "done").touch()
+    assert other.communicate(timeout=60)[0] == "True\n"
+
+
+def test_a_lock_that_is_a_link_is_not_followed(tmp_path):
+    (tmp_path / "precious").write_text("text")
+    (tmp_path / ".lock").symlink_to("precious")
+    with exclusive(tmp_path):
+        pass
+    assert (tmp_path / "precious").read_text() == "text"

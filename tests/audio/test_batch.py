@@ -269,7 +269,7 @@ def test_failures_are_written_however_it_ends(songs, bad, tmp_path, monkeypatch)
 
 def test_failures_of_songs_with_odd_names(tmp_path):
     folder = tmp_path / os.fsdecode(b"M\xfcsli")
-    names = ["\u6f22.mp3", "a\x1b[2Jb.mp3", "line\nbreak.mp3", "=1+1.mp3"]
+    names = [os.fsdecode("\u6f22.mp3".encode()), "a\x1b[2Jb.mp3", "line\nbreak.mp3", "=1+1.mp3"]
     try:
         folder.mkdir()
         for name in names:

@@ -36,8 +36,9 @@ def analysis():
 
 @pytest.fixture
 def song(tmp_path):
-    path = tmp_path / "Äther – 雨.wav"
-    soundfile.write(path, signals.song(3.0), signals.RATE)
+    path = tmp_path / os.fsdecode("Äther – 雨.wav".encode())
+    with path.open("wb") as stream:
+        soundfile.write(stream, signals.song(3.0), signals.RATE, format="WAV")
     return path
 
 
