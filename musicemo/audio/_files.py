@@ -300,11 +300,11 @@ def _member(archive: zipfile.ZipFile, name: str, size: int) -> zipfile.ZipInfo:
 def _check_header(path: Path, name: str, header: ArrayHeader, rows: int, size: int) -> None:
     """Refuse an array of another type or shape than `write_features` gives it, or of other than `size` bytes."""
     if name == "beat_frames":
-        dtype, right = np.dtype(np.int64), len(header.shape) == 1
+        dtype, right = "int64", len(header.shape) == 1
     else:
-        dtype = np.dtype(np.float32)
+        dtype = "float32"
         right = len(header.shape) == 2 and header.shape[0] == rows and header.shape[1] > 0
-    if not right or header.dtype != dtype:
+    if not right or header.dtype != np.dtype(dtype):
         expected = "[beats]" if name == "beat_frames" else f"[{rows}, frames]"
         raise InputError(
             f"{path}: is damaged: {name!r} is {header.dtype} {list(header.shape)}, not {dtype} {expected}"
@@ -316,8 +316,8 @@ def _check_header(path: Path, name: str, header: ArrayHeader, rows: int, size: i
 def _values(member: IO[bytes], header: ArrayHeader) -> NDArray[Any]:
     """Read the values behind a header that was checked; reading to the end compares the checksum."""
     values = np.empty(header.nbytes // header.dtype.itemsize, header.dtype)
-    place, buffer = 0, memoryview(values).cast("B") if values.size else memoryview(b"")
+    place, buffer = 0, values.view(np.uint8)
     while chunk := member.read(_CHUNK):
-        buffer[place : place + len(chunk)] = chunk
+        buffer[place : place + len(chunk)] = np.frombuffer(chunk, np.uint8)
         place += len(chunk)
     return np.ascontiguousarray(values.reshape(header.shape, order="F" if header.fortran else "C"))

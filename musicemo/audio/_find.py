@@ -97,10 +97,10 @@ def _search(source: str) -> Iterator[tuple[Path, Path]]:
     """Yield the songs of a source, each with its path relative to it."""
     path = Path(source)
     if _is_pattern(source):
-        songs = _matches(path.parts)
-        if not songs and "[" in source:
-            songs = _matches(path.parts, brackets=False)
-        yield from songs
+        matches = _matches(path.parts)
+        if not matches and "[" in source:
+            matches = _matches(path.parts, brackets=False)
+        yield from matches
     elif os.path.isdir(source):
         songs = [
             Path(folder, name)

@@ -15,7 +15,7 @@ __all__ = ["CHROMA", "Recipe"]
 CHROMA = 12
 """Rows of a chromagram: the pitch classes of equal temperament, from C."""
 
-_VERSION = 1
+_VERSION = 2
 """Grows whenever the same parameters begin to give other features."""
 
 

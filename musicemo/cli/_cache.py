@@ -84,7 +84,11 @@ def _folders(top: Path) -> list[Path]:
 
 
 def _entry(folder: Path) -> _Entry:
-    sizes = [path.lstat().st_size for path in folder.rglob("*") if path.is_file()]
+    sizes = []
+    for path in folder.rglob("*"):
+        with contextlib.suppress(OSError):  # removed meanwhile
+            if path.is_file():
+                sizes.append(path.lstat().st_size)
     source = ""
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         source = str(read_json(folder / "about.json")["source"])

@@ -87,6 +87,7 @@ def extract(
 def _print(report: ExtractionReport, out: Path) -> None:
     """Print the report."""
     from musicemo.cli._style import plain_table
+    from musicemo.files import printable
 
     console = terminal.console()
     pace = f" in {report.seconds:.1f} s, {report.done / report.seconds:.1f} a second" if report.done else ""
@@ -97,7 +98,7 @@ def _print(report: ExtractionReport, out: Path) -> None:
     table = plain_table("song")
     table.add_column("why it failed")
     for failure in report.failures[:_SHOWN]:
-        table.add_row(str(failure.path), failure.reason)
+        table.add_row(printable(failure.path), printable(failure.reason))
     console.print(table)
     more = len(report.failures) - _SHOWN
     console.print(f"{f'and {more} more; ' if more > 0 else ''}all in {out / 'failures.csv'}", markup=False)
