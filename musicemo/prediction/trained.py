@@ -21,6 +21,7 @@ from musicemo.experiment import Experiment, load_experiment
 from musicemo.files import read_json
 from musicemo.runs import open_run
 from musicemo.training import Network, load_checkpoint
+from musicemo.training.checkpoint import read_scaling
 
 __all__ = ["TrainedRun"]
 
@@ -158,10 +159,7 @@ def _not_installed(directory: Path) -> list[str]:
 
 
 def _scaling(state: Mapping[str, Any], description: Description) -> Scaling:
-    try:
-        scaling = Scaling(*(state["scaling"][name].numpy() for name in ("offset", "scale")))
-    except (KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"its scaling is damaged: {type(error).__name__}: {error}") from error
-    if scaling.offset.shape != (description.input_size,) or scaling.scale.shape != (description.input_size,):
+    scaling = read_scaling(state)
+    if scaling.offset.shape != (description.input_size,):
         raise InputError(f"its scaling is not of {description.input_size} feature rows")
     return scaling

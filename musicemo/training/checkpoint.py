@@ -14,10 +14,11 @@ from typing import Any, BinaryIO
 import numpy as np
 import torch
 
+from musicemo.data import Scaling
 from musicemo.errors import InputError, RunError
 from musicemo.files import write_atomically
 
-__all__ = ["content_hash", "load_checkpoint", "plain", "save_checkpoint", "unreadable"]
+__all__ = ["content_hash", "load_checkpoint", "plain", "read_scaling", "save_checkpoint", "unreadable"]
 
 _FORMAT = 1
 
@@ -103,6 +104,21 @@ def _check_tensors(content: Any, size: int) -> None:
             or value.numel() * value.element_size() > size
         ):
             raise ValueError(f"{name} is not a tensor within the file")
+
+
+def read_scaling(content: Mapping[str, Any]) -> Scaling:
+    """Return the scaling of features that a checkpoint holds.
+
+    Raises:
+        InputError: it is missing or damaged.
+    """
+    table = content.get("scaling")
+    offset, scale = ((table.get(name) if isinstance(table, dict) else None) for name in ("offset", "scale"))
+    if not isinstance(offset, torch.Tensor) or not isinstance(scale, torch.Tensor):
+        raise InputError("its scaling is missing or damaged: features cannot be scaled as in training")
+    if offset.dim() != 1 or offset.shape != scale.shape or not (offset.isfinite() & scale.isfinite()).all():
+        raise InputError("its scaling is damaged: features cannot be scaled as in training")
+    return Scaling(offset.numpy(), scale.numpy())
 
 
 def content_hash(path: Path) -> str:

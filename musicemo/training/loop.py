@@ -199,7 +199,7 @@ class Trainer:
         """
         path = self._folder / ("best.pt" if task is None else f"best-{task}.pt")
         state = load_checkpoint(path)
-        self.run.network.load(state["network"], str(path))
+        self.run.network.load(state.get("network", {}), str(path))
         if task is None and not self._compared:
             self._compare_with_new(path, state)
             self._compared = True

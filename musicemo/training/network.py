@@ -164,6 +164,8 @@ class Network(nn.Module):
             InputError: names what is missing, unknown or of another shape: a checkpoint of another network.
         """
         own = self.state_dict()
+        if not isinstance(state, Mapping) or (own and not state):
+            raise InputError(f"{origin}: is of another network, or damaged: it has no weights")
         flexible = {
             f"{path}.{buffer}"
             for path, module in self.named_modules()
@@ -183,8 +185,13 @@ class Network(nn.Module):
         if problems:
             more = f", and {len(problems) - 3} more" if len(problems) > 3 else ""
             raise InputError(f"{origin}: is of another network: it {'; '.join(problems[:3])}{more}")
-        with torch.no_grad():
-            self.load_state_dict(dict(state))
+        try:
+            with torch.no_grad():
+                self.load_state_dict(dict(state))
+        except Exception as error:  # a stranger's set_extra_state may raise anything
+            raise InputError(
+                f"{origin}: its weights cannot be loaded: {type(error).__name__}: {error}"
+            ) from error
 
 
 def _form(value: Any) -> Any:

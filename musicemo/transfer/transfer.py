@@ -11,6 +11,7 @@ from typing import Any
 from musicemo.data import Scaling, Split
 from musicemo.errors import InputError
 from musicemo.training import Network, TransferSettings, load_checkpoint
+from musicemo.training.checkpoint import read_scaling
 from musicemo.transfer.leaks import find_leaks, run_of
 
 __all__ = ["Transfer"]
@@ -50,11 +51,9 @@ class Transfer:
         if self.settings.scaling == "own":
             return None
         try:
-            scaling = Scaling(*(self.state["scaling"][name].numpy() for name in ("offset", "scale")))
-        except (KeyError, TypeError, AttributeError) as error:
-            raise InputError(
-                f"{self.checkpoint}: its scaling is damaged: {type(error).__name__}: {error}"
-            ) from error
+            scaling = read_scaling(self.state)
+        except InputError as error:
+            raise InputError(f"{self.checkpoint}: {error}") from error
         if len(scaling.offset) != size:
             raise InputError(
                 f"{self.checkpoint}: its features have {len(scaling.offset)} rows, and these {size}; choose the same "

@@ -102,3 +102,17 @@ def test_weights_of_another_network_are_refused_and_what_differs_is_named():
     with pytest.raises(InputError, match=r"has heads.genre.0.weight, which this network has not"):
         network([VALENCE]).load(network().state_dict(), "x")
     assert all(torch.equal(before[name], tensor) for name, tensor in net.state_dict().items())
+
+
+@pytest.mark.parametrize("state", [7, None, {}, []])
+def test_a_state_that_is_none_is_refused(state):
+    with pytest.raises(InputError, match=r"best\.pt: is of another network, or damaged: it has no weights"):
+        network().load(state, "best.pt")
+
+
+def test_a_weight_of_another_kind_is_named():
+    state = dict(network().state_dict())
+    with pytest.raises(
+        InputError, match=r"best\.pt: is of another network: it has heads\.valence\.0\.weight an extra"
+    ):
+        network().load({**state, "heads.valence.0.weight": "text"}, "best.pt")
