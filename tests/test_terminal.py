@@ -168,9 +168,7 @@ def test_a_console_shows_control_characters(monkeypatch):
     assert visible(text) == text
 
 
-@pytest.mark.parametrize(
-    ("columns", "width"), [("20", 20), ("0", 80), ("-1", 80), ("", 80), ("²", 80), ("99", 99)]
-)
+@pytest.mark.parametrize(("columns", "width"), [("20", 20), ("0", 80), ("-1", 80), ("", 80), ("99", 99)])
 def test_the_width_of_a_console(monkeypatch, columns, width):
     monkeypatch.setenv("COLUMNS", columns)
     monkeypatch.setattr(os, "get_terminal_size", lambda *_: os.terminal_size((80, 25)))

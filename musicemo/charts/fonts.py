@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from musicemo.terminal import visible
 
@@ -31,18 +32,9 @@ _MISSING = "□"
 
 #: Fonts of pictures, which matplotlib cannot draw, of a box for every character, and of formulas.
 _USELESS = (
-    "emoji",
-    "last resort",
-    "lastresort",
-    "blank",
-    "stixnon",
-    "stixsize",
-    "cmb10",
-    "cmex",
-    "cmmi",
-    "cmr10",
+    *("emoji", "last resort", "lastresort", "blank", "stixnon", "stixsize"),
+    *("cmb10", "cmex", "cmmi", "cmr10", "cmss10", "cmsy10", "cmtt10"),
 )
-_USELESS += ("cmss10", "cmsy10", "cmtt10")
 
 
 def drawable(text: str) -> str:
@@ -56,7 +48,7 @@ def fonts_for(texts: Iterable[str]) -> Iterator[None]:
     import matplotlib as mpl
 
     families = dict.fromkeys(family for sign in sorted(set("".join(texts))) if (family := _family(sign)))
-    settings = {"font.family": [*mpl.rcParams["font.family"], *families], "text.parse_math": False}
+    settings: Any = {"font.family": [*mpl.rcParams["font.family"], *families], "text.parse_math": False}
     with mpl.rc_context(settings):
         yield
 

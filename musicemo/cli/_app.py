@@ -151,8 +151,11 @@ def _execute() -> int | str | None:
 
 def _add_plugins_commands(app: typer.Typer, hooks: registry.Hooks) -> None:
     """Let plugins add commands. One whose name is taken, or that cannot be read, is left out with a warning."""
-    before = vars(app).copy()
-    entries = {"registered_commands": [*app.registered_commands], "registered_groups": [*app.registered_groups]}
+    before: dict[str, Any] = vars(app).copy()
+    entries: dict[str, list[Any]] = {
+        "registered_commands": [*app.registered_commands],
+        "registered_groups": [*app.registered_groups],
+    }
     owners: dict[str, str] = {}
     for plugin in hooks.each("commands", app=app):
         lists = {kind: getattr(app, kind) for kind in entries}

@@ -100,7 +100,7 @@ class Hooks:
             for name, value in arguments.items()
             if name in implementation.argnames
         }
-        tables = [
+        tables: list[tuple[Callable[[Any], Any], dict[str, Any], str]] = [
             (plain, arguments[name], f"the {name}")
             for name, plain in {"record": _to_number, "results": _to_json}.items()
             if name in arguments

@@ -61,7 +61,7 @@ def test_a_character_that_no_font_has_is_a_square(no_fonts, tmp_path):
     draw(Chart(UNHEARD, categories([UNHEARD]), Axis(0, 1), [Points([0], [0.5], UNHEARD)])).savefig(
         tmp_path / "chart.svg"
     )
-    assert UNHEARD not in (tmp_path / "chart.svg").read_text()
+    assert UNHEARD not in (tmp_path / "chart.svg").read_text(encoding="utf-8")
 
 
 def test_a_font_that_is_gone_is_passed_over(no_fonts, tmp_path):
