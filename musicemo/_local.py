@@ -145,7 +145,7 @@ def _recorded(path: Path) -> str:
     try:
         environment = json.loads((path.parents[1] / "environment.json").read_text(encoding="utf-8"))
         whole = environment["code"][f"{_FOLDER}/{path.name}"]["sha256"]
-    except (OSError, ValueError, LookupError, TypeError):
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return named["digits"]  # the experiment and its code were copied elsewhere
     return str(whole)
 
