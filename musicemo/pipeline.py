@@ -15,8 +15,9 @@ import torch
 
 from musicemo import _local, _toml
 from musicemo.analyses import analyse_evaluations
-from musicemo.assembly import Assembly, read_tracks, split_tracks, warn_of_leaks
-from musicemo.data import PARTS, DataIdentity, Split, Tracks, identify_data
+from musicemo.assembly import Assembly, match_tasks, split_tracks, warn_of_leaks
+from musicemo.contracts import Dataset
+from musicemo.data import PARTS, DataIdentity, Split, Tracks, collect, identify_data
 from musicemo.errors import InputError
 from musicemo.evaluation import Evaluation
 from musicemo.experiment import Experiment
@@ -145,10 +146,24 @@ class _Reading:
 
 
 class TrackReader:
-    """Reads the tracks of experiments; those of the last one are kept for others on the same data."""
+    """Reads the tracks of experiments; those of the last dataset are kept for others on the same data."""
 
     def __init__(self) -> None:
-        self._last: tuple[str, _Reading] | None = None
+        self._key = ""
+        self._dataset: Dataset | None = None
+        #: Other target that decides the results -> the tracks.
+        self._readings: dict[str | None, _Reading] = {}
+
+    @staticmethod
+    def key(experiment: Experiment) -> str:
+        """Return text that is the same for experiments whose tracks are the same."""
+        resolved = experiment.resolved()
+        targets = {
+            name: {key: task.get(key) for key in ("target", "range", "classes")}
+            for name, task in resolved["tasks"].items()
+        }
+        code = [(str(one), one.sha256) for one in experiment.code]
+        return json.dumps([resolved["dataset"], targets, code], sort_keys=True)
 
     def read(self, experiment: Experiment) -> _Reading:
         """Read an experiment's tracks.
@@ -156,17 +171,21 @@ class TrackReader:
         Raises:
             InputError: what the user gave is wrong.
         """
-        resolved = experiment.resolved()
-        table = {name: resolved.get(name) for name in ("dataset", "split", "tasks", "losses")}
-        code = [(str(one), one.sha256) for one in experiment.code]
-        key = json.dumps([table, experiment.evaluation.control, code], sort_keys=True)
-        if self._last is None or self._last[0] != key:
-            self._last = None  # the tracks of two experiments need not fit into memory
+        key, control = self.key(experiment), experiment.evaluation.control
+        if key != self._key or self._dataset is None:
+            self._readings.clear()  # the tracks of two datasets need not fit into memory
             texts: list[str] = []
-            with gathered(texts):
-                tracks = read_tracks(experiment)
-            self._last = key, _Reading(tracks, texts, experiment.evaluation.control)
-        return self._last[1]
+            with gathered(texts), _local.told_by_line():
+                self._dataset = None
+                dataset = experiment.build_dataset()
+                tracks = collect(dataset, match_tasks(experiment, dataset))
+            self._key, self._dataset = key, dataset
+            self._readings[control] = _Reading(tracks, texts, control)
+        else:
+            match_tasks(experiment, self._dataset)
+            first = next(iter(self._readings.values()))
+            self._readings.setdefault(control, _Reading(first.tracks, first.warnings, control))
+        return self._readings[control]
 
 
 def run_experiment(

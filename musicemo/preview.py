@@ -13,13 +13,15 @@ import torch
 
 from musicemo.assembly import Assembly, read_tracks, split_tracks, warn_of_leaks
 from musicemo.data import PARTS, Split, Task, Tracks
+from musicemo.errors import InputError
 from musicemo.experiment import Experiment
+from musicemo.pipeline import TrackReader
 from musicemo.registry import Hooks
 from musicemo.training import Run, Stopping, Trainer, choose_device, use_threads
 from musicemo.training.randomness import random_state, restore_random_state
 from musicemo.transfer import find_source
 
-__all__ = ["Preview", "TaskPreview", "check_experiment", "check_source"]
+__all__ = ["Preview", "TaskPreview", "check_experiment", "check_experiments", "check_source"]
 
 #: A batch that is only predicted, against one that is learnt from: there is no backward pass.
 _PREDICTING = 1 / 3
@@ -86,6 +88,38 @@ def check_source(experiment: Experiment, runs: Path, others: Collection[str] = (
         return
     with experiment.source.blaming("transfer", "from"):
         find_source(experiment.transfer.source, folder, runs, *experiment.replicates()[0])
+
+
+def check_experiments(
+    experiments: Sequence[Experiment],
+    runs: Path,
+    *,
+    device: str | None = None,
+    overfit_batches: int = 0,
+    steps: int = 0,
+) -> list[Preview | InputError]:
+    """Assemble experiments without training them, in their order: see `check_experiment` and `check_source`.
+
+    Each dataset is read once. An experiment that is wrong has the error in its place.
+    """
+    reader = TrackReader()
+    names = [experiment.name for experiment in experiments]
+    checked: dict[int, Preview | InputError] = {}
+    for index in sorted(range(len(experiments)), key=lambda index: reader.key(experiments[index])):
+        experiment = experiments[index]
+        try:
+            preview = check_experiment(
+                experiment,
+                device=device,
+                overfit_batches=overfit_batches,
+                steps=steps,
+                read=lambda one: reader.read(one).tracks,
+            )
+            check_source(experiment, runs, [name for name in names if name != experiment.name])
+            checked[index] = preview
+        except InputError as error:
+            checked[index] = error
+    return [checked[index] for index in range(len(experiments))]
 
 
 def check_experiment(

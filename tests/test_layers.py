@@ -32,8 +32,8 @@ ROOMS = (
     ("runs", "json_schema", "draft"),
     ("transfer",),
     ("assembly", "analyses"),
-    ("pipeline", "preview", "prediction", "comparison"),
-    ("sweep", "report"),
+    ("pipeline", "prediction", "comparison"),
+    ("sweep", "preview", "report"),
     ("cli", "testing", "__main__"),
     ("pytest_plugin",),
 )

@@ -2,6 +2,6 @@
 
 from musicemo.assembly.assembly import Assembly
 from musicemo.assembly.batches import make_batches
-from musicemo.assembly.tracks import read_tracks, split_tracks, warn_of_leaks
+from musicemo.assembly.tracks import match_tasks, read_tracks, split_tracks, warn_of_leaks
 
-__all__ = ["Assembly", "make_batches", "read_tracks", "split_tracks", "warn_of_leaks"]
+__all__ = ["Assembly", "make_batches", "match_tasks", "read_tracks", "split_tracks", "warn_of_leaks"]

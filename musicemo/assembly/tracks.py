@@ -27,20 +27,30 @@ from musicemo.data import (
 from musicemo.errors import InputError, nearest
 from musicemo.experiment import Experiment
 
-__all__ = ["read_tracks", "split_tracks", "warn_of_leaks"]
+__all__ = ["match_tasks", "read_tracks", "split_tracks", "warn_of_leaks"]
 
 Indices = NDArray[np.intp]
 
 
-@told_by_line()
 def read_tracks(experiment: Experiment) -> Tracks:
     """Build the dataset, match the tasks with its targets, and read its tracks.
 
     Raises:
         InputError: with the line of the experiment file where there is one.
     """
+    with told_by_line():
+        dataset = experiment.build_dataset()
+        return collect(dataset, match_tasks(experiment, dataset))
+
+
+@told_by_line()
+def match_tasks(experiment: Experiment, dataset: Dataset) -> list[Task]:
+    """Match the tasks, and what else names targets, with those of the dataset.
+
+    Raises:
+        InputError: with the line of the experiment file.
+    """
     source = experiment.source
-    dataset = experiment.build_dataset()
     problems: list[str] = []
     tasks: list[Task] = []
     for name, settings in experiment.tasks.items():
@@ -66,7 +76,7 @@ def read_tracks(experiment: Experiment) -> Tracks:
             problems.append(source.error(place, f"{control!r} is a regression; a classification is needed"))
     if problems:
         raise InputError(*problems)
-    return collect(dataset, tasks)
+    return tasks
 
 
 def _unknown(experiment: Experiment, dataset: Dataset, key: _toml.Key, name: str) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,7 +15,6 @@ from musicemo.errors import InputError
 
 if TYPE_CHECKING:
     from musicemo._local import Policy
-    from musicemo.data import Tracks
     from musicemo.experiment import Experiment
     from musicemo.preview import Preview
 
@@ -57,14 +56,10 @@ def validate(
             loaded += load_experiments(file, overrides or [], only or [], local_code=policy)
         except InputError as error:
             problems += error.problems
-    names = [experiment.name for experiment in loaded]
-    read = _reader() if data else None
-    for experiment in loaded:
-        others = [name for name in names if name != experiment.name]
-        try:
-            preview = _check(experiment, read, runs, others) if read else None
-        except InputError as error:
-            problems += error.problems
+    previews = _previews(loaded, runs) if data else [None] * len(loaded)
+    for experiment, preview in zip(loaded, previews, strict=True):
+        if isinstance(preview, InputError):
+            problems += preview.problems
             continue
         console.print(_valid(experiment, preview), markup=False)
         if preview is not None and len(experiments) == len(loaded) == 1:
@@ -75,28 +70,17 @@ def validate(
             from musicemo.preview import check_source
 
             try:
-                check_source(experiment, runs, others)
+                check_source(experiment, runs, [one.name for one in loaded if one is not experiment])
             except InputError as error:
                 say("warning", "yellow", str(error))
     if problems:
         raise InputError(*dict.fromkeys(problems))
 
 
-def _reader() -> Callable[[Experiment], Tracks]:
-    """Return what reads the tracks of experiments, each dataset once for experiments in a row."""
-    from musicemo.assembly import read_tracks
+def _previews(experiments: Sequence[Experiment], runs: Path) -> Sequence[Preview | InputError | None]:
+    from musicemo.preview import check_experiments
 
-    return read_tracks
-
-
-def _check(
-    experiment: Experiment, read: Callable[[Experiment], Tracks], runs: Path, others: Sequence[str]
-) -> Preview:
-    from musicemo.preview import check_experiment, check_source
-
-    preview = check_experiment(experiment, read=read)
-    check_source(experiment, runs, others)
-    return preview
+    return check_experiments(experiments, runs)
 
 
 def _valid(experiment: Experiment, preview: Preview | None) -> str:

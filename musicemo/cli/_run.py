@@ -104,14 +104,15 @@ def _preview(
     experiments: Sequence[Experiment], runs: Path, device: str | None, overfit_batches: int, jobs: int
 ) -> None:
     from musicemo.cli._preview import print_dry_run
-    from musicemo.preview import check_experiment, check_source
+    from musicemo.preview import check_experiments
 
     previews = []
-    for index, experiment in enumerate(experiments):
-        check_source(experiment, runs, [other.name for other in experiments[:index]])
-        previews.append(
-            check_experiment(experiment, device=device, overfit_batches=overfit_batches, steps=_STEPS)
-        )
+    for checked in check_experiments(
+        experiments, runs, device=device, overfit_batches=overfit_batches, steps=_STEPS
+    ):
+        if isinstance(checked, InputError):
+            raise checked
+        previews.append(checked)
     print_dry_run(terminal.console(), previews, jobs)
 
 

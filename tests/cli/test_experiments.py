@@ -174,3 +174,26 @@ def test_a_transfer_from_a_run_that_is_not_there(experiment_file, tmp_path, monk
     assert found.exit_code == 0
     assert f"warning: {problem}" in found.stderr
     assert len(call("validate", experiment_file, later).splitlines()) == 2, "the first will be run before"
+
+
+@pytest.mark.parametrize("command", [["validate"], ["run", "--dry-run"]])
+def test_a_dataset_is_read_once_for_all_variants_on_it(experiment_file, fakes, command):
+    read = []
+
+    class Counted(fakes_module.MemoryDataset):
+        def tracks(self):
+            read.append(self._classes)
+            return super().tracks()
+
+    fakes("dataset", "counted", Counted)
+    matrix = """
+[matrix]
+"weighting.type" = ["sum", "learned"]
+"split.seed" = [1, 2]
+loss = { a = {}, b.tasks.valence.loss = [{ type = "mse" }] }
+"dataset.classes" = [2, 3]
+"""
+    experiment_file.write_text(experiment_file.read_text().replace('"memory"', '"counted"') + matrix)
+    shown = call(*command, experiment_file, "--set", "training.epochs=1")
+    assert read == [2, 3]
+    assert shown.count("-classes2") >= 8
