@@ -19,8 +19,6 @@ left out.
 from __future__ import annotations
 
 import argparse
-import contextlib
-import io
 import json
 import math
 import os
@@ -84,12 +82,11 @@ def command(*arguments: str) -> Callable[[], None]:
         from musicemo.cli import main
 
         sys.argv = ["musicemo", *arguments]
-        with contextlib.redirect_stdout(io.StringIO()):
-            try:
-                main()
-            except SystemExit as end:
-                if end.code:
-                    raise RuntimeError(f"musicemo {' '.join(arguments)} ended with {end.code}") from end
+        try:
+            main()
+        except SystemExit as end:
+            if end.code:
+                raise RuntimeError(f"musicemo {' '.join(arguments)} ended with {end.code}") from end
 
     return run
 
@@ -196,8 +193,7 @@ def measure_epochs(folder: Path, count: int) -> Iterator[tuple[str, Callable[[],
         experiment = load_experiment(
             folder / "scale.toml", [f"training.epochs={count + 10}", "evaluation.resamples=100"]
         )
-        with contextlib.redirect_stdout(io.StringIO()):
-            list(run_experiment(experiment, folder / "runs", hooks))
+        list(run_experiment(experiment, folder / "runs", hooks))
         return Stopwatch.seconds
 
     yield "one more epoch", run
@@ -235,10 +231,10 @@ def in_child(part: str, count: int) -> dict[str, list[float]]:
         if part == "tracks":
             write_tracks(Path(name), count)
         arguments = [sys.executable, __file__, "--child", part, str(count), name]
-        done = subprocess.run(
-            arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True
-        )
-    measured: dict[str, list[float]] = json.loads(done.stdout.splitlines()[-1])
+        done = subprocess.run(arguments, capture_output=True, text=True, check=False)
+        if done.returncode:
+            sys.exit(f"{part} {count}: failed\n{done.stderr}")
+        measured: dict[str, list[float]] = json.loads(Path(name, "measured.json").read_text())
     return measured
 
 
@@ -287,7 +283,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.child:
         part, count, folder = arguments.child
-        print(json.dumps(child(part, int(count), Path(folder))))
+        Path(folder, "measured.json").write_text(json.dumps(child(part, int(count), Path(folder))))
         return
     for part in PARTS:
         if part not in arguments.only:

@@ -126,7 +126,7 @@ def _predict(
     try:
         analysis = predictor.analyse(song)
         prediction = predictor.predict(song, analysis)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a model may be anybody's code
         return failure_of(song, error)
     if picture is not None:
         try:

@@ -83,7 +83,7 @@ class SongPrediction:
     tasks: Mapping[str, TaskPrediction]
 
 
-def failure_of(song: str | PathLike[str], error: Exception) -> Failure:
+def failure_of(song: str | PathLike[str], error: BaseException) -> Failure:
     """Return why a song has no prediction.
 
     Args:

@@ -138,8 +138,9 @@ def album(tmp_path, monkeypatch):
         (RuntimeError("the decoder died"), "cannot be predicted: RuntimeError: the decoder died"),
         (RecursionError("too deep"), "cannot be predicted: RecursionError: too deep"),
         (ValueError("negative dimensions"), "cannot be predicted: ValueError: negative dimensions"),
+        (SystemExit(3), "cannot be predicted: SystemExit: 3"),
     ],
-    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
 )
 def test_an_error_of_any_type_is_that_of_one_song(command, trained, album, error, reason):
     folder = album({"2": error})

@@ -10,6 +10,7 @@ from musicemo.hookspecs import hookimpl
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from matplotlib.transforms import Bbox
     from torch.utils.tensorboard import SummaryWriter
 
     from musicemo.evaluation import Evaluation
@@ -25,6 +26,8 @@ class TensorBoard:
 
     def __init__(self) -> None:
         self._writer: SummaryWriter | None = None
+        #: What figures of one kind have in common: where their axes are.
+        self._layouts: dict[str, list[Bbox]] = {}
 
     @hookimpl
     def musicemo_run_started(self, run: Run) -> None:
@@ -44,7 +47,7 @@ class TensorBoard:
             self._writer.add_text("experiment", indented, 0)
             for index in run.split.parts["train"][:_EXAMPLES]:
                 track = run.tracks.tracks[index]
-                self._writer.add_figure(f"example/{track.id}", _example(run, int(index)), 0)
+                self._show(f"example/{track.id}", _example(run, int(index)), 0, "example")
 
     @hookimpl
     def musicemo_epoch_finished(self, run: Run, record: dict[str, float]) -> None:
@@ -68,7 +71,7 @@ class TensorBoard:
             for name, task in evaluation.tasks.items():
                 if len(task.target):
                     figure = task_figure(name, part, task)
-                    self._writer.add_figure(f"{name}/{part}", figure, run.stopping.best_epoch)
+                    self._show(f"{name}/{part}", figure, run.stopping.best_epoch, f"task/{name}")
 
     @hookimpl
     def musicemo_run_finished(self, run: Run, results: dict[str, Any]) -> None:
@@ -96,13 +99,33 @@ class TensorBoard:
                 from musicemo.charts import draw
                 from musicemo.report import cosine_chart
 
-                self._writer.add_figure("gradient/cosine", draw(cosine_chart(run.history)), len(run.history))
+                self._show("gradient/cosine", draw(cosine_chart(run.history)), len(run.history), "cosine")
         self._close()
 
     @hookimpl
     def musicemo_run_failed(self) -> None:
         """Close the writer."""
         self._close()
+
+    def _show(self, tag: str, figure: Figure, step: int, kind: str) -> None:
+        """Write a figure as an image.
+
+        The layout of a figure takes longer than drawing it, and is the same for all figures of a kind: it is computed
+        for the first one. `SummaryWriter.add_figure` would import pyplot.
+        """
+        import numpy as np
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+        canvas = FigureCanvasAgg(figure)
+        known = self._layouts.get(kind, [])
+        if len(known) == len(figure.axes):
+            figure.set_layout_engine("none")
+            for axes, position in zip(figure.axes, known, strict=True):
+                axes.set_position(position)
+        canvas.draw()
+        self._layouts[kind] = [axes.get_position(original=True) for axes in figure.axes]
+        if self._writer:
+            self._writer.add_image(tag, np.asarray(canvas.buffer_rgba())[..., :3], step, dataformats="HWC")
 
     def _close(self) -> None:
         if self._writer:
