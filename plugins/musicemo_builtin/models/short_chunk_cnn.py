@@ -78,7 +78,7 @@ class ShortChunkCNN(nn.Module):
             starts = torch.tensor(drawn, device=lengths.device)
             return starts, torch.ones_like(starts, dtype=torch.bool)
         count = (last + self.chunk - 1) // self.chunk + 1
-        places = torch.arange(count.max(), device=lengths.device)
+        places = torch.arange(count.max(), device=lengths.device)  # type: ignore[call-overload]  # traced as a tensor
         return torch.minimum(places * self.chunk, last[:, None]), places < count[:, None]
 
 
