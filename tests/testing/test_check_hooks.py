@@ -40,7 +40,12 @@ def test_the_rehearsal_is_two_replicates_one_of_them_interrupted_and_resumed():
 
 
 @pytest.mark.parametrize(
-    "name", [claim.name for claim in registry.claims("plugin") if claim.distribution == "musicemo"]
+    "name",
+    [
+        claim.name
+        for claim in registry.claims("plugin")
+        if claim.distribution == "musicemo" and claim.name != "history"  # which keeps its name and has no hooks
+    ],
 )
 def test_the_built_ins_pass(name):
     check_hooks(name)
