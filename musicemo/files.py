@@ -196,8 +196,16 @@ def jsonable(value: Any, path: Path, key: tuple[str, ...] = ()) -> Any:
 
 
 def read_json(path: Path) -> Any:
-    """Read JSON in UTF-8."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    """Read JSON in UTF-8.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is not JSON in UTF-8, or is nested too deeply.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
 
 
 def csv_line(cells: Iterable[object]) -> str:

@@ -215,3 +215,9 @@ def test_a_lock_that_is_a_link_is_not_followed(tmp_path):
     with exclusive(tmp_path):
         pass
     assert (tmp_path / "precious").read_text() == "text"
+
+
+def test_json_that_is_nested_too_deeply_is_no_recursion_error(tmp_path):
+    (tmp_path / "a").write_text("[" * 200_000 + "]" * 200_000)
+    with pytest.raises(ValueError, match="nested too deeply"):
+        read_json(tmp_path / "a")

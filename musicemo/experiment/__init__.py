@@ -1,7 +1,7 @@
 """The experiment: the schema of the TOML, its variants and overrides, and its resolved form."""
 
 from musicemo._components import Component
-from musicemo.experiment.experiment import Experiment, fingerprint
+from musicemo.experiment.experiment import Experiment
 from musicemo.experiment.loading import load_experiment, load_experiments, validate_experiment
 from musicemo.experiment.schema import ExperimentTable
 
@@ -9,7 +9,6 @@ __all__ = [
     "Component",
     "Experiment",
     "ExperimentTable",
-    "fingerprint",
     "load_experiment",
     "load_experiments",
     "validate_experiment",

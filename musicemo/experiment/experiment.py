@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,10 +17,7 @@ from musicemo.experiment.datasets import JointDataset
 from musicemo.experiment.schema import DEFAULT_LOSSES
 from musicemo.training import TrainingSettings, TransferSettings
 
-__all__ = ["Experiment", "fingerprint"]
-
-#: Keys of ``[training]`` that say where and how fast to compute.
-_OUTCOME_IS_THE_SAME = ("device", "cache", "threads")
+__all__ = ["Experiment"]
 
 
 @dataclass(frozen=True)
@@ -165,11 +160,3 @@ class Experiment:
 
 def _tables_of(losses: Sequence[tuple[float, Component]]) -> list[dict[str, Any]]:
     return [{**loss.to_table(), "weight": weight} for weight, loss in losses]
-
-
-def fingerprint(resolved: Mapping[str, Any], **more: Any) -> str:
-    """Return the SHA-256 of a resolved experiment, and more, without what does not change its outcome."""
-    training = {key: value for key, value in resolved["training"].items() if key not in _OUTCOME_IS_THE_SAME}
-    content = {**resolved, "training": training, **more}
-    content.pop("description", None)
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -14,7 +14,7 @@ from musicemo.runs.reading import RunRecord
 if TYPE_CHECKING:
     from musicemo.data import DataIdentity, Split
 
-__all__ = ["RunIdentity", "same_data"]
+__all__ = ["RunIdentity", "decisive_settings", "hash_settings", "same_data"]
 
 #: Keys of ``[training]`` that decide where and how fast to compute.
 _OUTCOME_IS_THE_SAME = ("device", "cache", "threads")
@@ -40,7 +40,7 @@ class RunIdentity:
     def to_json(self) -> dict[str, str | None]:
         """Return the hash of each part, as `results.json` has them."""
         return {
-            "experiment": _hash(_decisive(self.settings)),
+            "experiment": hash_settings(self.settings),
             "tasks": self.data.tasks,
             "labels": self.data.labels,
             "features": self.data.features,
@@ -71,7 +71,7 @@ class RunIdentity:
         return clauses
 
     def _settings(self, record: RunRecord) -> Iterator[str]:
-        before, now = (dict(_flat(_decisive(table))) for table in (record.experiment, self.settings))
+        before, now = (dict(_flat(decisive_settings(table))) for table in (record.experiment, self.settings))
         keys = [key for key in {**before, **now} if before.get(key) != now.get(key)]
         for key in keys[:_SHOWN]:
             yield f"{key} was {_value(before, key)} and is {_value(now, key)}"
@@ -102,13 +102,18 @@ class RunIdentity:
             yield "a range, a class or the rows that are used differ"
 
 
+def hash_settings(settings: Mapping[str, Any]) -> str:
+    """Return the hash of the settings that decide the outcome of a run."""
+    return _hash(decisive_settings(settings))
+
+
 def same_data(record: RunRecord) -> tuple[str | None, ...]:
     """Return what replicates have in common: hashes of their data."""
     recorded = record.results.get("identity") or {}
     return tuple(recorded.get(name) for name in _DATA)
 
 
-def _decisive(settings: Mapping[str, Any]) -> dict[str, Any]:
+def decisive_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings that decide the outcome, wherever the project lies."""
     table = {name: value for name, value in settings.items() if name != "description"}
     for name, keys in (("training", _OUTCOME_IS_THE_SAME), ("transfer", ("from",))):

@@ -6,15 +6,11 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from musicemo._local import without_places
 from musicemo.errors import InputError
-from musicemo.runs.identity import same_data
+from musicemo.runs.identity import decisive_settings, same_data
 from musicemo.runs.reading import RunRecord, open_run
 
 __all__ = ["find_replicates", "open_replicates", "open_runs"]
-
-_OUTCOME_IS_THE_SAME = ("device", "cache", "threads")
-"""Keys of ``[training]`` in which replicates may differ."""
 
 
 def open_runs(folder: Path) -> list[RunRecord]:
@@ -88,15 +84,11 @@ def _has_begun(record: RunRecord) -> bool:
 
 def _version(record: RunRecord) -> Any:
     """Return a run's experiment and data, without what may differ between replicates."""
-    table = without_places(record.read_experiment())
-    kept = {name: value for name, value in table.items() if name not in ("seed", "description")}
-    for name, keys in (
-        ("split", ("fold",)),
-        ("training", _OUTCOME_IS_THE_SAME),
-        ("transfer", ("from",)),  # a replicate begins with the source's of the same seed
-    ):
-        if isinstance(kept.get(name), dict):
-            kept[name] = {key: value for key, value in kept[name].items() if key not in keys}
+    kept = {
+        name: value for name, value in decisive_settings(record.read_experiment()).items() if name != "seed"
+    }
+    if isinstance(kept.get("split"), dict):
+        kept["split"] = {name: value for name, value in kept["split"].items() if name != "fold"}
     return kept, same_data(record)
 
 
