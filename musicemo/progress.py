@@ -58,8 +58,16 @@ class Progress:
             seconds = time.monotonic() - self._begin
             self._say(f"{self._count(self._done)} in {duration(seconds)}")
 
-    def update(self, done: int, total: int) -> None:
-        """Show that `done` of `total` pieces are done."""
+    def update(self, done: int, total: int, each: float | None = None, jobs: int = 1) -> None:
+        """Show that `done` of `total` pieces are done.
+
+        Args:
+            done: pieces that are done.
+            total: all pieces.
+            each: mean seconds of a piece, for pieces that take long and are done side by side: those that have begun
+                count for the time left.
+            jobs: pieces at a time.
+        """
         now = time.monotonic()
         if done == 0:
             self._begin = self._spoke = now
@@ -67,8 +75,12 @@ class Progress:
             self._say(self._count(total))
         self._done, self._total = done, total
         rate = done / max(now - self._begin, 1e-9)
-        each = f"{rate:.1f} a second" if rate >= 0.1 or not done else f"{duration(1 / rate)} each"
-        pace = f", {each}, {duration((total - done) / rate)} left" if done else ""
+        left = (total - done) / rate if done else 0.0
+        speed = f"{rate:.1f} a second" if rate >= 0.1 or not done else f"{duration(1 / rate)} each"
+        if each is not None:
+            left = max(total * each / jobs - (now - self._begin), 0.0)
+            speed = f"{duration(each)} each"
+        pace = f", {speed}, {duration(left)} left" if done else ""
         self._bar.update(self._task, completed=done, total=total, pace=pace)
         if now - self._spoke > _EVERY and done < total:
             self._spoke = now

@@ -75,3 +75,12 @@ def test_times():
         "1 h 00 min",
         "1 h 02 min",
     ]
+
+
+def test_the_time_left_of_long_pieces_side_by_side(capsys, clock):
+    """Eight runs of 60 s, four at a time: once the first is done, one more minute is left."""
+    with Progress("Running", "runs") as bar:
+        bar.update(0, 8)
+        clock.now += 60
+        bar.update(1, 8, 60.0, 4)
+    assert "Running: 1 of 8 runs, 1 min 00 s each, 1 min 00 s left" in capsys.readouterr().err

@@ -128,7 +128,7 @@ def _show_side_by_side(sweep: Sweep, runs: Path, hooks: Hooks, tally: _Tally) ->
             with bar.aside():
                 if outcome := tally.add(replicate, found):
                     _tables.print_line(str(replicate), outcome)
-            bar.update(tally.done - tally.skipped, tally.total - tally.skipped)
+            bar.update(tally.done - tally.skipped, tally.total - tally.skipped, tally.seconds, sweep.jobs)
 
 
 class _Tally:
@@ -149,6 +149,13 @@ class _Tally:
     def skipped(self) -> int:
         """How many had been made before."""
         return sum(outcome.skipped for _, outcome in self._outcomes)
+
+    @property
+    def seconds(self) -> float | None:
+        """The mean time of a run of this command; None before the first."""
+        outcomes = [outcome for _, outcome in self._outcomes if not outcome.skipped]
+        times = [sum(outcome.results["durations"].values()) for outcome in outcomes]
+        return sum(times) / len(times) if times else None
 
     def of(self, experiment: Experiment) -> list[Outcome]:
         """Return an experiment's outcomes in the order of its replicates."""
