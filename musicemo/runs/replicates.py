@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from pathlib import Path
-from typing import Any
 
 from musicemo.errors import InputError
 from musicemo.runs.identity import decisive_settings, same_data
@@ -82,14 +82,14 @@ def _has_begun(record: RunRecord) -> bool:
     return (record.directory / "experiment.toml").exists()
 
 
-def _version(record: RunRecord) -> Any:
+def _version(record: RunRecord) -> str:
     """Return a run's experiment and data, without what may differ between replicates."""
     kept = {
         name: value for name, value in decisive_settings(record.read_experiment()).items() if name != "seed"
     }
     if isinstance(kept.get("split"), dict):
         kept["split"] = {name: value for name, value in kept["split"].items() if name != "fold"}
-    return kept, same_data(record)
+    return json.dumps([kept, same_data(record)], sort_keys=True, default=str)  # nan equals itself
 
 
 def _inner(path: Path) -> str:

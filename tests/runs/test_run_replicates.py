@@ -42,3 +42,10 @@ def test_another_version_of_the_experiment_is_left_out(tmp_path):
         UserWarning, match="1 finished run of another version of the experiment or of other data left out"
     ):
         assert [path.name for path in find_replicates(tmp_path)] == [SECOND]
+
+
+def test_runs_whose_value_is_nan_are_of_one_version(tmp_path):
+    for seed, name in enumerate((FIRST, SECOND)):
+        path = write_run(tmp_path, name, seed=seed) / "experiment.toml"
+        path.write_text(path.read_text() + "\n[extra]\nlimit = nan\n")
+    assert [path.name for path in find_replicates(tmp_path)] == [FIRST, SECOND]
