@@ -15,10 +15,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from musicemo.errors import RunError
+from musicemo.errors import InputError, RunError
 from musicemo.terminal import visible
 
 __all__ = [
+    "can_write",
     "csv_line",
     "csv_text",
     "exclusive",
@@ -26,6 +27,7 @@ __all__ = [
     "jsonable",
     "plain_cell",
     "printable",
+    "private_folder",
     "read_csv",
     "read_json",
     "shortened",
@@ -57,6 +59,38 @@ _LONE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 def expanded(path: str | Path) -> Path:
     """Return a path whose ``~`` or ``~name`` is that home. It stays as it is if there is no such home."""
     return Path(os.path.expanduser(path))  # noqa: PTH111  # Path.expanduser raises
+
+
+def can_write(folder: Path) -> bool:
+    """Return whether a folder can be written to, or made; it is absolute, unlike a home that is not there."""
+    nearest = next((path for path in (folder, *folder.parents) if path.exists()), None)
+    return (
+        folder.is_absolute()
+        and nearest is not None
+        and nearest.is_dir()
+        and os.access(nearest, os.W_OK | os.X_OK)
+    )
+
+
+def private_folder() -> Path:
+    """Return a folder among the temporary files that nobody else can write to, for a user without a home.
+
+    Raises:
+        InputError: there is none.
+    """
+    try:
+        user = os.getuid() if hasattr(os, "getuid") else 0
+        folder = Path(tempfile.gettempdir()) / f"musicemo-{user}"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        found = folder.lstat()
+        if folder.is_symlink() or (user and found.st_uid != user) or found.st_mode & 0o022:
+            raise PermissionError(0, "it belongs to somebody else")
+    except OSError as error:
+        problem = f"{error.filename or 'the folder of temporary files'}: {error.strerror}"
+        raise InputError(
+            f"there is no folder for features: the home cannot be written to ({problem}); set MUSICEMO_CACHE=FOLDER"
+        ) from error
+    return folder
 
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], None]) -> None:

@@ -106,10 +106,10 @@ class _Output(io.FileIO):
                 return count
             except OSError as error:
                 self.lost = error
-                self._drop()
+                self.drop()
         return memoryview(data).nbytes
 
-    def _drop(self) -> None:
+    def drop(self) -> None:
         """Let libraries and child processes write to nowhere too."""
         with contextlib.suppress(OSError):
             nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -157,6 +157,9 @@ class Streams(contextlib.AbstractContextManager["Streams"]):
 
     def __exit__(self, *_: object) -> None:
         self.flush()
+        if any(output.lost and output.lost.errno == errno.EIO for output in self._outputs):
+            for output in self._outputs:  # of one terminal, which is gone: what is written at exit fails too
+                output.drop()
         for name, before in self._before.items():
             setattr(sys, name, before)
 

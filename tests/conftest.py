@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from musicemo import registry
+from musicemo.files import can_write, expanded, private_folder
 from musicemo.registry import names
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -24,6 +25,9 @@ import fakes as fakes_module
 # How the terminal of whoever runs the tests looks decides nothing.
 for _name in ("COLUMNS", "LINES", "FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
     os.environ.pop(_name, None)
+
+if not can_write(expanded("~")):  # processes that are forked would each remove matplotlib's temporary folder
+    os.environ.setdefault("MPLCONFIGDIR", str(private_folder() / "matplotlib"))
 
 signal.signal(
     signal.SIGINT, signal.default_int_handler

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from pathlib import Path
 
-from musicemo.errors import InputError
-from musicemo.files import expanded
+from musicemo.files import can_write, expanded, private_folder
 
 __all__ = ["cache_folder"]
 
@@ -25,29 +23,6 @@ def cache_folder() -> Path:
         return expanded(named)
     caches = expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
     folder = caches / "musicemo"
-    if caches.is_absolute() and (folder.is_dir() or _writable(caches)):  # "~" stays where there is no home
+    if folder.is_dir() or can_write(caches):
         return folder
-    return _private()
-
-
-def _writable(folder: Path) -> bool:
-    """Return whether a folder can be written to, or made."""
-    nearest = next((path for path in (folder, *folder.parents) if path.exists()), None)
-    return nearest is not None and nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)
-
-
-def _private() -> Path:
-    """Return a folder among the temporary files that nobody else can write to."""
-    try:
-        user = os.getuid() if hasattr(os, "getuid") else 0
-        folder = Path(tempfile.gettempdir()) / f"musicemo-{user}"
-        folder.mkdir(mode=0o700, exist_ok=True)
-        found = folder.lstat()
-        if folder.is_symlink() or (user and found.st_uid != user) or found.st_mode & 0o022:
-            raise PermissionError(0, "it belongs to somebody else")
-    except OSError as error:
-        problem = f"{error.filename or 'the folder of temporary files'}: {error.strerror}"
-        raise InputError(
-            f"there is no folder for features: the home cannot be written to ({problem}); set MUSICEMO_CACHE=FOLDER"
-        ) from error
-    return folder
+    return private_folder()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import signal
 import sys
 import threading
@@ -36,6 +37,7 @@ from musicemo.cli import (
 )
 from musicemo.cli._output import say
 from musicemo.errors import InputError, MusicemoError
+from musicemo.files import can_write, expanded, private_folder
 
 __all__ = ["main"]
 
@@ -110,6 +112,9 @@ def main() -> NoReturn:
     warnings.showwarning = lambda message, *_, **__: say("warning", "yellow", str(message))
     threading.excepthook = _thread_failed
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's polite end is an interruption
+    if not can_write(expanded("~")):  # otherwise every process makes a list of all fonts, and forgets it
+        with contextlib.suppress(InputError):
+            os.environ.setdefault("MPLCONFIGDIR", str(private_folder() / "matplotlib"))
     logging.getLogger("matplotlib").setLevel(
         logging.ERROR
     )  # what it says of its font cache is of no use to anybody
