@@ -24,7 +24,7 @@ import librosa  # noqa: E402
 import numpy as np  # noqa: E402
 
 from musicemo.audio import Recipe, analyse, load  # noqa: E402
-from musicemo.audio._beats import track_beats  # noqa: E402
+from musicemo.audio._beats import OnsetStrength, track_beats  # noqa: E402
 from musicemo.audio._chroma import BINS_PER_OCTAVE, chromagram  # noqa: E402
 from musicemo.audio._separate import separate  # noqa: E402
 from musicemo.audio._sync import decibels, synchronise  # noqa: E402
@@ -70,8 +70,16 @@ def ours(path: Path, clock: Clock) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Do what `musicemo.audio.analyse` does, stage by stage."""
     recipe = Recipe()
     samples = clock("decode", load, path, recipe)
-    parts = clock("hpss, mel", separate, samples, recipe)
-    beats = clock("beats", track_beats, parts.percussive, recipe)
+    pieces: list[np.ndarray] = []
+    parts = clock("hpss, mel", separate, samples, recipe, pieces.append)
+
+    def follow() -> np.ndarray:
+        onsets = OnsetStrength(len(samples), recipe)
+        for piece in pieces:
+            onsets.add(piece)
+        return track_beats(onsets.finish(), recipe)
+
+    beats = clock("beats", follow)
     tuning = clock("chroma", estimate_tuning, parts.pitches, BINS_PER_OCTAVE)
     chroma = clock("chroma", chromagram, samples, recipe.sample_rate, recipe.hop, tuning)
 

@@ -70,23 +70,26 @@ def analyse_signal(samples: ArrayLike, recipe: Recipe | None = None) -> Analysis
 def _analyse(samples: NDArray[np.float32], recipe: Recipe, name: str) -> Analysis:
     _check(samples, recipe, name)
     # These compile loops and import scipy, which importing this package should not.
-    from musicemo.audio._beats import track_beats
+    from musicemo.audio._beats import OnsetStrength, track_beats
     from musicemo.audio._chroma import BINS_PER_OCTAVE, chromagram
     from musicemo.audio._separate import separate
     from musicemo.audio._sync import decibels, synchronise
     from musicemo.audio._tuning import estimate_tuning
 
     with one_thread():  # so that the same features come out of any number of cores
-        parts = separate(samples, recipe)
-        beats = track_beats(parts.percussive, recipe)
+        onsets = OnsetStrength(len(samples), recipe)
+        parts = separate(samples, recipe, onsets.add)
+        beats = track_beats(onsets.finish(), recipe)
+        del onsets
         tuning = estimate_tuning(parts.pitches, BINS_PER_OCTAVE)
+        mel = parts.mel
+        del parts
         chroma = chromagram(samples, recipe.sample_rate, recipe.hop, tuning)
-        return Analysis(
-            frame=np.concatenate([decibels(parts.mel), chroma]),
-            beat=np.concatenate([decibels(synchronise(parts.mel, beats)), synchronise(chroma, beats)]),
-            beat_frames=beats,
-            recipe=recipe,
-        )
+        beat = np.concatenate([decibels(synchronise(mel, beats)), synchronise(chroma, beats)])
+        frame = np.empty((len(mel) + len(chroma), mel.shape[1]), np.float32)
+        decibels(mel, into=frame[: len(mel)])
+        frame[len(mel) :] = chroma
+        return Analysis(frame=frame, beat=beat, beat_frames=beats, recipe=recipe)
 
 
 def _check(samples: NDArray[np.float32], recipe: Recipe, name: str) -> None:

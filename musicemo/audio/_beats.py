@@ -13,27 +13,28 @@ from musicemo.audio._recipe import Recipe
 from musicemo.audio._spectrum import BLOCK, frame_count, hann, mel_filters, mel_power, transform
 from musicemo.audio._sync import decibels
 
-__all__ = ["estimate_tempo", "onset_strength", "track_beats"]
+__all__ = ["OnsetStrength", "estimate_tempo", "track_beats"]
 
 _ONSET_MELS = 128
+_COLUMNS = 1 << 14
+"""Frames whose rise is computed at once."""
 _WINDOW_SECONDS = 8.0
 _USUAL_BPM, _HIGHEST_BPM = 120.0, 320.0
 _TIGHTNESS = 100.0
 
 
-def track_beats(percussive: NDArray[np.float32], recipe: Recipe) -> NDArray[np.int64]:
+def track_beats(envelope: NDArray[np.float32], recipe: Recipe) -> NDArray[np.int64]:
     """Find the beats of a percussive signal.
 
     D. P. W. Ellis, "Beat tracking by dynamic programming", Journal of New Music Research 36(1), 2007.
 
     Args:
-        percussive: `[samples]`.
+        envelope: `[frames]`: its onset strength.
         recipe: Its sample rate, hop and window.
 
     Returns:
-        `[beats]`: frames, ascending; none where nothing begins.
+        `[beats]`: frames, ascending; none if nothing begins.
     """
-    envelope = onset_strength(percussive, recipe)
     if not envelope.any():
         return np.empty(0, np.int64)
     beats_per_second = estimate_tempo(envelope, recipe) / 60
@@ -49,24 +50,61 @@ def track_beats(percussive: NDArray[np.float32], recipe: Recipe) -> NDArray[np.i
     return _without_weak_ends(score, np.array(beats[::-1], np.int64))
 
 
-def onset_strength(samples: NDArray[np.float32], recipe: Recipe) -> NDArray[np.float32]:
-    """Compute how strongly something begins: the median over mel bands of the rise in dB, `[frames]`.
+class OnsetStrength:
+    """How strongly something begins: the median over mel bands of the rise in dB.
 
     S. Boeck and G. Widmer, "Maximum filter vibrato suppression for onset detection", DAFx 2013, without
     the maximum filter. The envelope is shifted by half a window, as a frame sees what begins at its end.
+
+    Args:
+        samples: Samples of the signal, which comes in pieces.
+        recipe: Its sample rate, hop and window.
     """
-    total = frame_count(len(samples), recipe.hop)
-    filters = mel_filters(recipe.sample_rate, recipe.n_fft, _ONSET_MELS)
-    power = np.empty((_ONSET_MELS, total), np.float32)
-    for start in range(0, total, BLOCK):
-        stop = min(start + BLOCK, total)
-        power[:, start:stop] = mel_power(transform(samples, start, stop, recipe.n_fft, recipe.hop), *filters)
-    level = decibels(power, reference=1.0)
-    rise = np.maximum(0.0, level[:, 1:] - level[:, :-1])
-    rise.partition((_ONSET_MELS // 2 - 1, _ONSET_MELS // 2), axis=0)
-    strength = (rise[_ONSET_MELS // 2 - 1] + rise[_ONSET_MELS // 2]) / 2
-    shift = 1 + recipe.n_fft // (2 * recipe.hop)
-    return np.pad(strength, (shift, 0))[:total].astype(np.float32)
+
+    def __init__(self, samples: int, recipe: Recipe) -> None:
+        self._recipe = recipe
+        self._total = frame_count(samples, recipe.hop)
+        self._filters = mel_filters(recipe.sample_rate, recipe.n_fft, _ONSET_MELS)
+        self._power = np.empty((_ONSET_MELS, self._total), np.float32)
+        self._pieces: list[NDArray[np.float32]] = []
+        self._frames = self._base = self._length = 0
+
+    def add(self, piece: NDArray[np.float32]) -> None:
+        """Add the next samples of the signal."""
+        self._pieces.append(piece)
+        self._length += len(piece)
+        size, hop = self._recipe.n_fft, self._recipe.hop
+        if (self._frames + BLOCK - 1) * hop - size // 2 + size <= self._length:
+            self._transform(BLOCK)
+
+    def _transform(self, least: int) -> None:
+        """Transform the frames that are complete, in blocks."""
+        size, hop = self._recipe.n_fft, self._recipe.hop
+        samples = np.concatenate(self._pieces)
+        while self._frames < self._total:
+            stop = min(self._frames + BLOCK, self._total)
+            if least and (stop - 1) * hop - size // 2 + size > self._length:
+                break
+            spectrum = transform(samples, self._frames, stop, size, hop, self._base)
+            self._power[:, self._frames : stop] = mel_power(spectrum, *self._filters)
+            self._frames = stop
+        begin = max(self._frames * hop - size // 2, 0)
+        self._pieces = [samples[begin - self._base :].copy()]
+        self._base = begin
+
+    def finish(self) -> NDArray[np.float32]:
+        """Return the envelope, `[frames]`."""
+        self._transform(0)
+        level = decibels(self._power, reference=1.0, into=self._power)
+        strength = np.zeros(self._total, np.float32)
+        shift = 1 + self._recipe.n_fft // (2 * self._recipe.hop)
+        middle = _ONSET_MELS // 2
+        for start in range(0, self._total - shift, _COLUMNS):
+            stop = min(start + _COLUMNS, self._total - shift)
+            rise = np.maximum(0.0, level[:, start + 1 : stop + 1] - level[:, start:stop])
+            rise.partition((middle - 1, middle), axis=0)
+            strength[start + shift : stop + shift] = (rise[middle - 1] + rise[middle]) / 2
+        return strength
 
 
 def estimate_tempo(envelope: NDArray[np.float32], recipe: Recipe) -> float:

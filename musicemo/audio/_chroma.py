@@ -26,6 +26,8 @@ _HANN_BANDWIDTH = 1.50018310546875
 """Equivalent noise bandwidth of the Hann window."""
 _DISCARDED = 0.01
 """Part of a filter's magnitude, in its smallest bins, that is set to zero."""
+_SAMPLES = 1 << 20
+"""Samples whose rate is reduced at once."""
 _ROWS = 4 * BLOCK
 """Frames that are multiplied by the filters together."""
 
@@ -84,10 +86,16 @@ def _octaves(sample_rate: int, hop: int, tuning: float) -> Iterator[tuple[int, f
 
 def _decimate(samples: NDArray[np.float32], factor: int) -> NDArray[np.float32]:
     """Divide the rate by `factor`, keeping the energy."""
-    size = -(-len(samples) // factor)
-    reduced = soxr.resample(samples, factor, 1, quality="soxr_hq")[:size]
+    reduced = np.zeros(-(-len(samples) // factor), np.float32)
+    stream = soxr.ResampleStream(factor, 1, 1, dtype="float32", quality="soxr_hq")
+    done = 0
+    for start in range(0, len(samples), _SAMPLES):
+        last = start + _SAMPLES >= len(samples)
+        part = stream.resample_chunk(samples[start : start + _SAMPLES], last=last)[: len(reduced) - done]
+        reduced[done : done + len(part)] = part
+        done += len(part)
     reduced /= np.sqrt(1 / factor)
-    return np.pad(reduced, (0, size - len(reduced)))
+    return reduced
 
 
 @lru_cache(maxsize=128)

@@ -29,6 +29,9 @@ __all__ = ["check_file", "check_level", "load"]
 _READ = 1 << 18
 """Sample frames that are decoded at once."""
 
+_BLOCK = 1 << 22
+"""Samples for which memory is taken at once."""
+
 _FOREIGN = (1, 4, 7)
 """libsndfile's codes for an unknown format, an unknown encoding, and an MP3 without a valid header."""
 
@@ -142,26 +145,51 @@ def check_level(name: str, low: float, high: float) -> None:
 
 
 def _load(name: str, path: Path, recipe: Recipe) -> NDArray[np.float32]:
-    pieces: list[NDArray[np.float32]] = []
+    signal = _Growing()
     resampler: _Resampler | None = None
     level: _Level | None = None
     for rate, block in _excerpt(name, path, recipe):
         level = level or _Level(rate)
         if resampler is None or resampler.rate != rate:  # the rate may change within a file
-            pieces += [] if resampler is None else [resampler.end()]
+            if resampler is not None:
+                signal.append(resampler.end())
             resampler = _Resampler(rate, recipe.sample_rate)
-        pieces.append(resampler(level.mix(block)))
+        signal.append(resampler(level.mix(block)))
     if level is None or resampler is None:
         raise InputError(f"{name} holds no samples")
     level.check(name)
-    pieces.append(resampler.end())
-    signal = np.empty(sum(map(len, pieces)), np.float32)
-    stop = len(signal)
-    while pieces:  # each piece is freed once it is copied
-        piece = pieces.pop()
-        signal[stop - len(piece) : stop] = piece
-        stop -= len(piece)
-    return signal
+    signal.append(resampler.end())
+    return signal.take()
+
+
+class _Growing:
+    """A signal that grows, in blocks that are large enough for the system to take each one back."""
+
+    def __init__(self) -> None:
+        self._blocks: list[NDArray[np.float32]] = []
+        self._free = 0
+
+    def append(self, piece: NDArray[np.float32]) -> None:
+        """Add the next samples."""
+        while len(piece):
+            if not self._free:
+                self._blocks.append(np.empty(_BLOCK, np.float32))
+                self._free = _BLOCK
+            part = piece[: self._free]
+            begin = _BLOCK - self._free
+            self._blocks[-1][begin : begin + len(part)] = part
+            self._free -= len(part)
+            piece = piece[len(part) :]
+
+    def take(self) -> NDArray[np.float32]:
+        """Return the signal, and forget it."""
+        if len(self._blocks) == 1:
+            return self._blocks.pop()[: _BLOCK - self._free]
+        signal = np.empty(len(self._blocks) * _BLOCK - self._free, np.float32)
+        for begin in reversed(range(0, len(signal), _BLOCK)):
+            target = signal[begin : begin + _BLOCK]
+            target[:] = self._blocks.pop()[: len(target)]
+        return signal
 
 
 class _Resampler:

@@ -32,57 +32,77 @@ def hann(size: int) -> NDArray[np.float64]:
     return np.asarray(0.5 + 0.5 * np.cos(angle))
 
 
-def frames(samples: NDArray[np.float32], first: int, stop: int, size: int, hop: int) -> NDArray[np.float32]:
+def frames(
+    samples: NDArray[np.float32], first: int, stop: int, size: int, hop: int, base: int = 0
+) -> NDArray[np.float32]:
     """View frames `first` to `stop` of a signal with silence around it; frame t is centred on sample t hop.
+
+    Args:
+        samples: `[samples]`: the signal from sample `base` on, up to what the frames need or to its end.
+        first: The first frame.
+        stop: The frame after the last one.
+        size: Samples of a frame.
+        hop: Samples between frames.
+        base: The sample of the signal that `samples` begins with.
 
     Returns:
         `[stop - first, size]`, a view of `samples` or of a copy of the part that the frames need.
     """
     begin = first * hop - size // 2
     end = (stop - 1) * hop - size // 2 + size
-    part = samples[max(begin, 0) : max(end, 0)]
-    if begin < 0 or end > len(samples):
+    part = samples[max(begin, 0) - base : max(end - base, 0)]
+    if begin < 0 or end > base + len(samples):
         before = min(max(-begin, 0), end - begin)
         part = np.pad(part, (before, end - begin - before - len(part)))
     return np.lib.stride_tricks.sliding_window_view(part, size)[::hop]
 
 
 def transform(
-    samples: NDArray[np.float32], first: int, stop: int, size: int, hop: int
+    samples: NDArray[np.float32], first: int, stop: int, size: int, hop: int, base: int = 0
 ) -> NDArray[np.complex64]:
     """Compute frames `first` to `stop` of the Hann-windowed Fourier transform, `[stop - first, size / 2 + 1]`.
 
-    The transform runs in double precision and its result is rounded once.
+    The transform runs in double precision and its result is rounded once. See `frames` for the arguments.
     """
-    windowed = frames(samples, first, stop, size, hop) * hann(size)
+    windowed = frames(samples, first, stop, size, hop, base) * hann(size)
     spectrum: NDArray[np.complex128] = scipy.fft.rfft(windowed, axis=1, overwrite_x=True)
     return spectrum.astype(np.complex64)
 
 
 class OverlapAdd:
-    """The inverse transform: frames are given in order and summed into a signal.
+    """The inverse transform: frames are given in order, and the samples that they complete come out.
 
-    Attributes:
-        signal: `[samples]`: what was summed so far; `finish` divides by the windows' sum of squares.
+    Args:
+        samples: Samples of the signal.
+        size: Samples of a frame.
+        hop: Samples between frames.
     """
 
     def __init__(self, samples: int, size: int, hop: int) -> None:
-        self.signal = np.zeros(samples, np.float32)
+        self._left = samples
         self._size = size
         self._hop = hop
         self._frames = 0
+        self._sum = np.zeros(0, np.float32)
+        self._base = 0
 
-    def add(self, spectrum: NDArray[np.complex64]) -> None:
-        """Add the next frames, `[frames, size / 2 + 1]`."""
+    def add(self, spectrum: NDArray[np.complex64], *, last: bool) -> NDArray[np.float32]:
+        """Add the next frames, `[frames, size / 2 + 1]`, and return the samples that no later frame changes."""
         blocks = scipy.fft.irfft(spectrum, n=self._size, axis=1)
-        begin = self._frames * self._hop - self._size // 2
-        _overlap_add(self.signal, blocks, hann(self._size), begin, self._hop)
-        self._frames += len(spectrum)
-
-    def finish(self) -> NDArray[np.float32]:
-        """Undo the windows' gain and return the signal."""
-        _divide_by_windows(self.signal, hann(self._size) ** 2, self._size // 2, self._frames, self._hop)
-        return self.signal
+        offset = self._size // 2
+        reach = (self._frames + len(blocks) - 1) * self._hop - offset + self._size - self._base
+        length = self._left if last else min(max(reach, len(self._sum)), self._left)
+        total = np.zeros(length, np.float32)
+        total[: len(self._sum)] = self._sum
+        _overlap_add(total, blocks, hann(self._size), self._frames * self._hop - offset - self._base, self._hop)
+        self._frames += len(blocks)
+        complete = length if last else min(max(self._frames * self._hop - offset - self._base, 0), length)
+        done = total[:complete]
+        _divide_by_windows(done, hann(self._size) ** 2, self._base + offset, self._frames, self._hop)
+        self._sum = total[complete:].copy()
+        self._base += complete
+        self._left -= complete
+        return done
 
 
 @compiled

@@ -36,14 +36,20 @@ def synchronise(features: NDArray[np.float32], beats: NDArray[np.int64]) -> NDAr
     return result
 
 
-def decibels(power: NDArray[np.float32], reference: float | None = None) -> NDArray[np.float32]:
+def decibels(
+    power: NDArray[np.float32], reference: float | None = None, into: NDArray[np.float32] | None = None
+) -> NDArray[np.float32]:
     """Convert power to dB, `10 log10(power / reference)`, at most 80 dB below the loudest value.
 
     Args:
-        power: Any shape; below 1e-10 it counts as 1e-10.
-        reference: What 0 dB stands for; None is the maximum of `power`.
+        power: `[rows, columns]`; below 1e-10 it counts as 1e-10.
+        reference: The power of 0 dB; None is the maximum of `power`.
+        into: Array of the result, which may be `power` itself.
     """
-    level = 10.0 * np.log10(np.maximum(_LEAST_POWER, power))
-    level -= level.max() if reference is None else 10.0 * np.log10(max(_LEAST_POWER, reference))
-    limited: NDArray[np.float32] = np.maximum(level, level.max() - _RANGE).astype(np.float32)
-    return limited
+    level = np.empty_like(power) if into is None else into
+    for row, result in zip(power, level, strict=True):
+        np.log10(np.maximum(_LEAST_POWER, row), out=result)
+        result *= 10.0
+    loudest = level.max()
+    level -= loudest if reference is None else 10.0 * np.log10(max(_LEAST_POWER, reference))
+    return np.maximum(level, level.max() - _RANGE, out=level)

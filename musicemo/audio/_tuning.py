@@ -11,6 +11,8 @@ __all__ = ["estimate_tuning", "peaks"]
 
 _LOWEST_HZ, _HIGHEST_HZ = 150.0, 4000.0
 _PART_OF_MAXIMUM = 0.1
+_PITCHES = 1 << 20
+"""Pitches that are counted at once."""
 _STEPS = 100
 """Steps between two bins that tunings are told apart by."""
 
@@ -78,12 +80,16 @@ def estimate_tuning(found: NDArray[np.float32], bins_per_octave: int) -> float:
     Returns:
         The deviation in bins, from -0.5 up to 0.5 in steps of 0.01; 0 when there is no pitch.
     """
-    frequency, magnitude = found[:, found[0] > 0]
+    positive = found[0] > 0
+    frequency, magnitude = found if positive.all() else found[:, positive]
     if not len(frequency):
         return 0.0
-    frequency = frequency[magnitude >= np.median(magnitude)]
-    deviation = np.mod(bins_per_octave * np.log2(frequency / (440.0 / 16)), 1.0)
-    deviation[deviation >= 0.5] -= 1.0
+    least = np.median(magnitude)
     edges = np.linspace(-0.5, 0.5, _STEPS + 1)
-    counts, _ = np.histogram(deviation, edges)
+    counts = np.zeros(_STEPS, np.int64)
+    for start in range(0, len(frequency), _PITCHES):
+        loud = frequency[start : start + _PITCHES][magnitude[start : start + _PITCHES] >= least]
+        deviation = np.mod(bins_per_octave * np.log2(loud / (440.0 / 16)), 1.0)
+        deviation[deviation >= 0.5] -= 1.0
+        counts += np.histogram(deviation, edges)[0]
     return float(edges[np.argmax(counts)])
