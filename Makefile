@@ -3,13 +3,16 @@ PYTHON ?= python3
 BIN = $(VENV)/bin
 INSTALL = $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test lint docs bench clean
+.PHONY: demo test faults lint docs bench clean
 
 demo: $(VENV)/installed ## Train the default experiment on synthesised music.
 	$(BIN)/musicemo run experiments/multitask.toml
 
 test: $(VENV)/installed-test ## Run the tests.
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile # a process a core, each with one thread
+
+faults: $(VENV)/installed-test ## Damage files and interrupt runs, fifty times as often as the tests do: about an hour.
+	OMP_NUM_THREADS=1 MUSICEMO_FAULTS=50 $(BIN)/pytest -n auto --timeout 3600 tests/faults
 
 lint: $(VENV)/installed-lint ## Check style and types.
 	$(BIN)/ruff check
