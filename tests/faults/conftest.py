@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-_TESTS = Path(__file__).parents[1]
-sys.path[:0] = [str(_TESTS / folder) for folder in ("audio", "cli", "runs", "training")]
+sys.path.insert(0, str(Path(__file__).parents[1] / "audio"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "cli"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "runs"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
 
 from launcher import Launcher
 from launcher import launcher as the_launcher
