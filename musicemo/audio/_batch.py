@@ -130,7 +130,7 @@ def extract(
     return ExtractionReport(done, skipped, sorted(failed, key=_path), time.monotonic() - begin)
 
 
-def failure_of(song: str | os.PathLike[str], error: Exception, doing: str = "analysed") -> Failure:
+def failure_of(song: str | os.PathLike[str], error: BaseException, doing: str = "analysed") -> Failure:
     """Return why a song failed, in the same words each time.
 
     Args:

@@ -122,10 +122,11 @@ class TensorBoard:
             figure.set_layout_engine("none")
             for axes, position in zip(figure.axes, known, strict=True):
                 axes.set_position(position)
-        canvas.draw()
+        canvas.draw()  # type: ignore[no-untyped-call]  # untyped in matplotlib
         self._layouts[kind] = [axes.get_position(original=True) for axes in figure.axes]
         if self._writer:
-            self._writer.add_image(tag, np.asarray(canvas.buffer_rgba())[..., :3], step, dataformats="HWC")
+            pixels = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]  # untyped in matplotlib
+            self._writer.add_image(tag, pixels[..., :3], step, dataformats="HWC")
 
     def _close(self) -> None:
         if self._writer:
