@@ -54,7 +54,7 @@ class TrainedRun:
             trust_local_code: whether to execute the run's copy of files of code that its experiment names.
 
         Raises:
-            InputError: it is no run directory, the run is not finished, a file of it is damaged, or a component that
+            InputError: it is not a run directory, the run is not finished, a file of it is damaged, or a component that
                 the run needs is not installed.
         """
         record = open_run(directory)

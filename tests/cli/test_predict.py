@@ -290,7 +290,7 @@ def test_a_dataset_that_does_not_say_its_sync(command, trained, music, tmp_path)
     ("arguments", "message"),
     [
         (["runs/nowhere", "SONG"], "runs/nowhere: there is no such run directory"),
-        (["runs", "SONG"], "runs: is no run directory; it holds those of songs"),
+        (["runs", "SONG"], "runs: is not a run directory; it holds those of songs"),
         (["runs/songs", "SONG", "--window", "-1"], "--window -1: must be above 0 seconds"),
         (["runs/songs", "SONG", "--hop", "1"], "give --window too"),
         (["runs/songs", "SONG", "--sync", "frame"], "was trained on beat-wise features"),

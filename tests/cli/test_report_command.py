@@ -40,7 +40,7 @@ def test_another_file_and_figures(command, trained, tmp_path):
     ("arguments", "message"),
     [
         (["nothing"], "error: nothing: there is no such run directory"),
-        (["runs"], "error: runs: is no run directory; it holds those of songs"),
+        (["runs"], "error: runs: is not a run directory; it holds those of songs"),
         (
             ["runs/songs", "--output", "none/page.html"],
             "error: --output none/page.html: there is no folder none",
