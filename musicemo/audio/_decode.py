@@ -373,9 +373,10 @@ class _SoundFileReader:
         self._name = name
         self.place = 0
         with contextlib.ExitStack() as stack:
-            source: BinaryIO | Part = stack.enter_context(path.open("rb"))
+            file = stack.enter_context(path.open("rb"))
+            source: BinaryIO | Part = file
             if recording.pieces:
-                source = stack.enter_context(Part(source, recording.pieces))
+                source = stack.enter_context(Part(file, recording.pieces))
             self._tail = wave_tail(source) if recording.frames is None else None
             source.seek(0)
             self._file = stack.enter_context(_sequential(source if recording.pieces else os.fsencode(path)))

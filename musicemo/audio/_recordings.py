@@ -278,13 +278,13 @@ def _waves(file: BinaryIO, samples: _Samples, size: int) -> list[Recording]:
     if samples.length is not None:
         return [Recording()]
     file.seek(0)
-    head = bytearray(file.read(samples.begin))
-    head[samples.field : samples.field + 4] = b"\xff\xff\xff\xff"
+    opened = bytearray(file.read(samples.begin))
+    opened[samples.field : samples.field + 4] = b"\xff\xff\xff\xff"
     if head[:4] not in (b".snd", b"dns."):
-        head[4:8] = b"\xff\xff\xff\xff"
+        opened[4:8] = b"\xff\xff\xff\xff"
     if head[:4] == b"RF64":
-        head[:4] = b"RIFF"
-    return [Recording((bytes(head), range(samples.begin, size)))]
+        opened[:4] = b"RIFF"
+    return [Recording((bytes(opened), range(samples.begin, size)))]
 
 
 def _following(file: BinaryIO, begin: int) -> int | None:
@@ -552,13 +552,13 @@ class _Run(NamedTuple):
         header: The first frame's header.
         ranges: Where the frames are.
         number: Frames, without the one that holds the count.
-        count: Offset of the mark (Xing, Info, VBRI) before the declared number of frames; 0 if there is none.
+        mark: Offset of the mark (Xing, Info, VBRI) before the declared number of frames; 0 if there is none.
     """
 
     header: _Header
     ranges: list[range]
     number: int
-    count: int
+    mark: int
 
 
 def mpeg_recordings(file: BinaryIO, start: int, *, alone: bool = True) -> list[Recording]:
@@ -660,10 +660,10 @@ def _mpeg_recording(data: bytes, run: _Run, *, alone: bool) -> Recording:
     _, layer, rate, _ = run.header.format
     samples, first = run.header.samples, run.ranges[0].start
     declared, place = 0, 0
-    if run.count:
-        vbri = data[run.count : run.count + 4] == b"VBRI"
-        if vbri or data[run.count + 7] & 1:
-            place = run.count + (14 if vbri else 8)
+    if run.mark:
+        vbri = data[run.mark : run.mark + 4] == b"VBRI"
+        if vbri or data[run.mark + 7] & 1:
+            place = run.mark + (14 if vbri else 8)
             declared = int.from_bytes(data[place : place + 4], "big")
     missing = (declared - run.number) * samples / rate
     cut = f"its header declares {missing:.2f} s more than it holds" if missing > TOLERANCE else None
@@ -673,11 +673,11 @@ def _mpeg_recording(data: bytes, run: _Run, *, alone: bool) -> Recording:
     elif layer != 1:
         pieces = tuple(run.ranges)
     else:
-        behind = first + run.header.length if run.count else first
+        behind = first + run.header.length if run.mark else first
         number = run.number.to_bytes(4, "big")
         if place:
             head = data[first:place] + number + data[place + 4 : behind]
-            if data[run.count + 7] & 2 and data[run.count : run.count + 4] != b"VBRI":
+            if data[run.mark + 7] & 2 and data[run.mark : run.mark + 4] != b"VBRI":
                 size = behind - first + sum(map(len, run.ranges)) - run.header.length
                 head = head[: place + 4 - first] + size.to_bytes(4, "big") + head[place + 8 - first :]
         else:

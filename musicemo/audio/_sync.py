@@ -52,4 +52,5 @@ def decibels(
         result *= 10.0
     loudest = level.max()
     level -= loudest if reference is None else 10.0 * np.log10(max(_LEAST_POWER, reference))
-    return np.maximum(level, level.max() - _RANGE, out=level)
+    np.maximum(level, level.max() - _RANGE, out=level)
+    return level
