@@ -5,13 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeGuard
 
-__all__ = ["Axis", "Tick", "categories", "spanning"]
+__all__ = ["Axis", "Tick", "categories", "drawable", "spanning"]
 
 Tick = tuple[float, str]
 
 _LOG_RATIO = 10
 """A quantity that changes by more is drawn on a logarithmic axis, if it may be."""
+
+_LARGEST = 1e100
+"""Larger values have no place in a chart: powers of ten and differences of them overflow."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,11 @@ class Axis:
         return found[:: -(-len(found) // about)]
 
 
+def drawable(value: float | None) -> TypeGuard[float]:
+    """Return whether a value has a place in a chart: not None, not NaN, and at most 1e100 in size."""
+    return value is not None and abs(value) <= _LARGEST
+
+
 def spanning(
     values: Iterable[float | None],
     label: str = "",
@@ -79,14 +88,14 @@ def spanning(
     """Return an axis on which all values have a place.
 
     Args:
-        values: what is drawn; what is not finite, or None, is left out.
+        values: the values in the chart; those that are not `drawable` are left out.
         label: the axis's name, with its unit.
         low: a value that is on the axis at least, at its lower end.
         high: likewise at its upper end.
         margin: the share of the span that is left free at each end that is not given.
         log: whether a logarithmic axis is wanted where values are positive and span more than a decade.
     """
-    known = [value for value in values if value is not None and math.isfinite(value)]
+    known = [value for value in values if drawable(value)]
     ends = [end for end in (low, high) if end is not None]
     lowest, highest = min([*known, *ends], default=0.0), max([*known, *ends], default=1.0)
     if log and known and lowest > 0 and highest / lowest > _LOG_RATIO:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -10,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from musicemo.charts.axes import Axis
+from musicemo.charts.axes import Axis, drawable
 from musicemo.terminal import visible
 
 __all__ = ["COLOURS", "MUTED", "Cells", "Chart", "Intervals", "Line", "Mark", "Points", "Rule", "shorten"]
@@ -43,7 +42,7 @@ class Line:
         """Yield the unbroken pieces."""
         piece: list[tuple[float, float]] = []
         for x, y in zip(self.x, self.y, strict=True):
-            if x is not None and y is not None and math.isfinite(x) and math.isfinite(y):
+            if drawable(x) and drawable(y):
                 piece.append((x, y))
             elif piece:
                 yield piece

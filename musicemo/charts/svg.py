@@ -13,6 +13,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from musicemo.charts.axes import drawable
 from musicemo.charts.chart import (
     COLOURS,
     LABEL,
@@ -172,7 +173,7 @@ class _Canvas:
         titles = points.titles or [""] * len(points.x)
         kind, radius = ("ring", 5.0) if points.ring else ("dot", 3.0)
         for x, y, title in zip(points.x, points.y, titles, strict=True):
-            if x is not None and y is not None and np.isfinite([x, y]).all():
+            if drawable(x) and drawable(y):
                 yield _circle(points.colour, self.px(x), self.py(y), radius, kind, title)
 
     def _intervals(self, intervals: Intervals) -> Iterator[str]:
@@ -180,10 +181,10 @@ class _Canvas:
             intervals.y, intervals.value, intervals.low, intervals.high, strict=True
         ):
             place = self.py(y)
-            if low is not None and high is not None:
+            if drawable(low) and drawable(high):
                 ends = f"M{_n(self.px(low))} {_n(place)}H{_n(self.px(high))}"
                 yield f'<path class="whisker {_colour(intervals.colour)}" d="{ends}"/>'
-            if value is not None:
+            if drawable(value):
                 title = f"{value:.3f}" + ("" if low is None or high is None else f" [{low:.2f}, {high:.2f}]")
                 yield _circle(intervals.colour, self.px(value), place, 4, "dot whole", title)
 

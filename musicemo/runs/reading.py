@@ -277,6 +277,11 @@ class RunRecord:
             raise InputError(f"{path}: cannot be read: it has no column {error}") from error
         except (OSError, ValueError) as error:
             raise InputError(f"{path}: {_problems(error)[0]}") from error
+        for part, tasks in self.metrics.items():
+            for name, metrics in tasks.items():
+                present = len(parts.get(part, {}).get(name, ()))
+                if (recorded := metrics.get("tracks", present)) != present:
+                    raise InputError(f"{path}: has {present} of the {recorded} {part} predictions of {name!r}")
         return {
             part: Evaluation({name: column.finish() for name, column in tasks.items()})
             for part, tasks in parts.items()
@@ -295,6 +300,9 @@ class _Column:
         self._ids: dict[str, None] = {}
         self._target: list[Any] = []
         self._prediction: list[Any] = []
+
+    def __len__(self) -> int:
+        return len(self._ids)
 
     def add(self, track: str, target: str, prediction: str) -> None:
         if track in self._ids:

@@ -22,6 +22,9 @@ __all__ = ["content_hash", "load_checkpoint", "plain", "read_scaling", "save_che
 
 _FORMAT = 1
 
+#: The attribute of a zip file's member that makes it a folder.
+_FOLDER = 0x10
+
 #: What follows every message about a file that is damaged.
 _ADVICE = "Restore the file from a copy, or train the run again."
 
@@ -90,6 +93,8 @@ def _verify(path: Path) -> None:
         for member in archive.infolist():
             if member.compress_type != zipfile.ZIP_STORED:
                 raise ValueError(f"{member.filename!r} is compressed")
+            if member.external_attr & _FOLDER:  # torch would read it as empty and leave its memory as it is
+                raise ValueError(f"{member.filename!r} is marked as a folder")
         damaged = archive.testzip()
     if damaged:
         raise ValueError(f"the checksum of {damaged!r} does not match its content")

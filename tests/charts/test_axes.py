@@ -70,3 +70,10 @@ def test_an_axis_is_logarithmic_where_that_is_wanted_possible_and_needed():
 def test_categories_have_a_unit_each():
     axis = categories(["a", "b"])
     assert (axis.low, axis.high, axis.ticks()) == (-0.5, 1.5, [(0, "a"), (1, "b")])
+
+
+@pytest.mark.parametrize("log", [False, True])
+def test_values_that_are_too_large_for_a_chart_are_left_out(log):
+    axis = spanning([1.0, 20.0, 1e308, -1e308, float("inf"), None], log=log)
+    assert axis == spanning([1.0, 20.0], log=log)
+    assert axis.ticks(5)

@@ -112,7 +112,7 @@ def test_runs_that_cannot_be_compared(tmp_path, how, message):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        ("", "has no test part"),
+        ("", "has 0 of the 9 test predictions of 'valence'"),
         ("track,part,task,target,prediction\na,test,valence,x,y\n", "cannot be read"),
         ("a,b\n1,2\n", "cannot be read"),
     ],

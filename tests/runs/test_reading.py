@@ -77,6 +77,14 @@ def test_damaged_predictions_are_an_error_where_they_are_asked_for(directory):
         _ = run.evaluations
 
 
+def test_predictions_that_were_cut_off_are_an_error(directory):
+    path = directory / "predictions.csv"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:-3]))
+    with pytest.raises(InputError, match=r"predictions.csv: has \d+ of the \d+ test predictions of 'genre'"):
+        _ = open_run(directory).evaluations
+
+
 def test_what_is_no_run_directory(tmp_path):
     with pytest.raises(InputError, match="is not a run directory: it has no results"):
         open_run(tmp_path)

@@ -99,6 +99,20 @@ def test_every_damage_that_changes_the_content_is_refused(tmp_path):
     assert all(re.fullmatch(r"\S+broken\.pt: is not a [^\n]*", refusal) for refusal in refusals)
 
 
+def test_a_member_that_is_marked_as_a_folder_is_refused(tmp_path):
+    """torch reads it as empty and returns a tensor of whatever its memory held."""
+    save_checkpoint(tmp_path, {"weights": torch.arange(8.0)}, best=False)
+    path = tmp_path / "last.pt"
+    content = bytearray(path.read_bytes())
+    entry = content.find(b"PK\x01\x02")
+    while entry >= 0:
+        content[entry + 38] |= 0x10
+        entry = content.find(b"PK\x01\x02", entry + 1)
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"last\.pt: is not a readable checkpoint: .* marked as a folder"):
+        load_checkpoint(path)
+
+
 def test_memory_is_bounded_by_the_size_of_the_file(tmp_path):
     path = tmp_path / "large.pt"
     torch.save({"format": 1, "network": {"weight": torch.zeros(1).expand(10**12)}}, path)
