@@ -161,7 +161,6 @@ LIGHT = (
     "musicemo.hookspecs",
     "musicemo.runs",
     "musicemo.report",
-    "musicemo_builtin.observers.history",
     "musicemo_builtin.observers.progress",
     "musicemo_builtin.observers.report",
     "musicemo_builtin.observers.tensorboard",

@@ -9,7 +9,7 @@ import tomllib
 
 import fakes as fakes_module
 import pytest
-from musicemo_builtin.observers.history import History
+from musicemo_builtin.observers.progress import Progress
 from torch import nn
 from typer.testing import CliRunner
 
@@ -99,7 +99,7 @@ def test_long_names_are_not_cut(install):
 def test_the_built_ins_are_musicemos():
     rows = json.loads(call("--json"))
     found = {(row["kind"], row["name"]) for row in rows if row["distribution"] == "musicemo"}
-    assert {("model", "cnn"), ("loss", "soft-spearman"), ("plugin", "history"), ("dataset", "synth")} <= found
+    assert {("model", "cnn"), ("loss", "soft-spearman"), ("plugin", "progress"), ("dataset", "synth")} <= found
 
 
 # Where it is defined, and what it is.
@@ -175,12 +175,12 @@ def test_what_is_left_out_cannot_be_had(fakes, monkeypatch):
 
 
 def test_a_distribution_is_left_out_by_its_name(install, monkeypatch):
-    install("plugin", "history", History, distribution="one")
-    install("plugin", "other", History, distribution="Other_Things")
+    install("plugin", "progress", Progress, distribution="one")
+    install("plugin", "other", Progress, distribution="Other_Things")
     install("loss", "mse", fakes_module.SquaredError, distribution="one")
     install("loss", "mse", "absent:Loss", distribution="Other_Things")
     with registry.without(["other-things"]):
-        assert [name for name, _ in registry.load_hooks().manager.list_name_plugin()] == ["history of one"]
+        assert [name for name, _ in registry.load_hooks().manager.list_name_plugin()] == ["progress of one"]
         assert registry.load("loss", "mse") is fakes_module.SquaredError
     with pytest.raises(InputError, match="claimed more than once"):
         registry.load("loss", "mse")
@@ -188,16 +188,16 @@ def test_a_distribution_is_left_out_by_its_name(install, monkeypatch):
 
 def test_without_stands_anywhere(command, trained):
     """The plugin that is left out is one that the run would have called."""
-    said = command("plugins", "--json", "--without", "history,means", "--without=tensorboard")
+    said = command("plugins", "--json", "--without", "progress,means", "--without=tensorboard")
     rows = json.loads(said.out)
     assert {row["name"] for row in rows if (row["problem"] or "").startswith("is left out")} == {
-        *("history", "means", "tensorboard")
+        *("progress", "means", "tensorboard")
     }
     assert command("--without", "means", "plugins", "show", "means").code == 2
-    wrong = command("plugins", "--without", "histery")
+    wrong = command("plugins", "--without", "progres")
     assert (wrong.code, wrong.err) == (
         2,
-        "error: --without histery: no component, plugin or package has this name; did you mean 'history'?\n",
+        "error: --without progres: no component, plugin or package has this name; did you mean 'progress'?\n",
     )
     assert command("plugins", "--without").code == 2
 
@@ -219,7 +219,7 @@ def test_versions_that_it_works_with(install, requirement):
 
 def test_versions_that_it_does_not_work_with(install):
     install("loss", "mse", fakes_module.SquaredError, "sonatina", "2.1", requires=["musicemo (>=7,<8)"])
-    install("plugin", "recorder", History, "sonatina", "2.1", requires=["musicemo (>=7,<8)"])
+    install("plugin", "recorder", Progress, "sonatina", "2.1", requires=["musicemo (>=7,<8)"])
     with pytest.raises(InputError) as caught:
         registry.load("loss", "mse")
     assert str(caught.value) == (

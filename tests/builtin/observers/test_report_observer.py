@@ -2,14 +2,13 @@ import json
 
 import pytest
 from harness import only_run, run_all, train
-from musicemo_builtin.observers.history import History
 from musicemo_builtin.observers.report import Report
 
 pytestmark = pytest.mark.usefixtures("fakes")
 
 
 def test_a_finished_run_has_a_report(tmp_path):
-    train(tmp_path, plugins=[History(), Report()])
+    train(tmp_path, plugins=[Report()])
     directory = only_run(tmp_path)
     text = (directory / "report.html").read_text()
     results = json.loads((directory / "results.json").read_text())
@@ -24,7 +23,7 @@ def test_without_a_history_file_the_curves_are_there(tmp_path):
 
 
 def test_every_replicate_has_its_own(tmp_path):
-    outcomes = run_all(tmp_path, "seeds=[0, 1]", plugins=[History(), Report()])
+    outcomes = run_all(tmp_path, "seeds=[0, 1]", plugins=[Report()])
     assert all((outcome.directory / "report.html").exists() for outcome in outcomes)
 
 
