@@ -93,10 +93,10 @@ def command(*arguments: str) -> Callable[[], None]:
 
 def stages(folder: Path) -> Iterator[tuple[str, Callable[[], Any]]]:
     """Yield what a run of one epoch consists of, each stage after the one before."""
-    from musicemo.assembly import read_tracks, split_tracks
     from musicemo.data import Features
     from musicemo.evaluation import Evaluation, EvaluationSettings, TaskEvaluation
     from musicemo.experiment import load_experiment
+    from musicemo.experiment.tracks import read_tracks, split_tracks
 
     state: dict[str, Any] = {}
 
@@ -164,8 +164,8 @@ def measure_lines(folder: Path, count: int) -> Iterator[tuple[str, Callable[[], 
 
 def measure_epochs(folder: Path, count: int) -> Iterator[tuple[str, Callable[[], Any]]]:
     """Yield ten epochs after so many, a tenth of them counted."""
+    from musicemo.components.registry import load_hooks
     from musicemo.hookspecs import hookimpl
-    from musicemo.registry import load_hooks
 
     write_tracks(folder, 60)
     os.chdir(folder)
@@ -186,7 +186,7 @@ def measure_epochs(folder: Path, count: int) -> Iterator[tuple[str, Callable[[],
 
     def run() -> float:
         from musicemo.experiment import load_experiment
-        from musicemo.pipeline import run_experiment
+        from musicemo.running.pipeline import run_experiment
 
         hooks = load_hooks()
         hooks.register(Stopwatch(), "stopwatch")
@@ -203,13 +203,6 @@ def child(part: str, count: int, folder: Path) -> dict[str, list[float]]:
     """Measure a column in this process: what -> seconds and resident MB."""
     import matplotlib.figure  # noqa: F401  # imports are not measured
     import torch.utils.tensorboard  # noqa: F401
-
-    import musicemo.cli
-    import musicemo.comparison
-    import musicemo.pipeline
-    import musicemo.prediction
-    import musicemo.preview
-    import musicemo.report  # noqa: F401
 
     measured: dict[str, list[float]] = {}
     for name, work in {

@@ -33,10 +33,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from musicemo.components.registry import Hooks, load_hooks
 from musicemo.experiment import load_experiment
 from musicemo.hookspecs import hookimpl
-from musicemo.pipeline import run_experiment
-from musicemo.registry import Hooks, load_hooks
+from musicemo.running.pipeline import run_experiment
 from musicemo.training import Run
 
 FRAMES, ROWS, TASKS = 129, 140, ("valence", "energy", "danceability")

@@ -24,7 +24,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from musicemo import registry
+from musicemo.components import registry
 from musicemo.contracts import GradientWeighting, Step, Weighting
 from musicemo.training.repetition import Repetition
 

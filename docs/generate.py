@@ -13,11 +13,12 @@ import typer
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
-from musicemo import _toml, registry
+from musicemo import _toml
 from musicemo._docstrings import sections, summary
 from musicemo.cli._app import make_app
+from musicemo.components import registry
 from musicemo.contracts import PROVIDED
-from musicemo.json_schema import component_schema, experiment_schema, in_words
+from musicemo.experiment.json_schema import component_schema, experiment_schema, in_words
 
 Json = dict[str, Any]
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from musicemo.pipeline import Outcome
+    from musicemo.running.pipeline import Outcome
 
 __all__ = ["musicemo_check", "musicemo_run"]
 
@@ -45,9 +45,9 @@ def musicemo_run(tmp_path: Path) -> Callable[..., list[Outcome]]:
     """
 
     def run(file: Path | str, *overrides: str, plugins: Any = ()) -> list[Outcome]:
+        from musicemo.components.registry import Hooks
         from musicemo.experiment import load_experiment
-        from musicemo.pipeline import run_experiment
-        from musicemo.registry import Hooks
+        from musicemo.running.pipeline import run_experiment
 
         hooks = Hooks()
         for number, plugin in enumerate(plugins):

@@ -6,21 +6,17 @@ import collections
 import importlib.metadata
 import os
 import signal
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import fakes as fakes_module
 import pytest
 
-from musicemo import registry
+from musicemo.components import registry
+from musicemo.components.registry import names
 from musicemo.files import can_write, expanded, private_folder
-from musicemo.registry import names
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-import fakes as fakes_module
 
 # How the terminal of whoever runs the tests looks decides nothing.
 for _name in ("COLUMNS", "LINES", "FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
@@ -103,7 +99,7 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
 
 def clear_caches() -> None:
     """Forget components of earlier tests."""
-    from musicemo._components import component
+    from musicemo.components.specs import component
 
     component.table_schema.cache_clear()
     component._signature.cache_clear()
@@ -143,7 +139,7 @@ def child_environment(tmp_path: Path) -> dict[str, str]:
     own = [point for point in fakes_module.FAKES if point[1] in fakes_module.OWN_NAMES]
     points = [(kind, name, f"fakes:{component.__name__}") for kind, name, component in own]
     fakes_module.write_distribution(folder, points)
-    path = os.pathsep.join([str(folder), str(Path(__file__).parent)])
+    path = os.pathsep.join([str(folder), str(Path(__file__).parent / "support")])
     return {**os.environ, "PYTHONPATH": path}
 
 

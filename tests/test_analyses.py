@@ -1,20 +1,14 @@
 """Noise ceilings, scores within genres and calibration in a run's results."""
 
-import sys
-from pathlib import Path
+from dataclasses import replace
 
 import fakes as fakes_module
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent / "training"))
-
-from dataclasses import replace
-
 from harness import assemble, load, results_of, run_all
 
-from musicemo.assembly import read_tracks, split_tracks
 from musicemo.errors import InputError
+from musicemo.experiment.tracks import read_tracks, split_tracks
 
 
 class Rated(fakes_module.MemoryDataset):

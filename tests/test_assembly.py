@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
-from pathlib import Path
 
 import fakes as fakes_module
 import numpy as np
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parent / "training"))
-
 from harness import CPU, assemble, load, train
 
-from musicemo.assembly import Assembly, read_tracks, split_tracks
 from musicemo.errors import InputError
+from musicemo.experiment.tracks import read_tracks, split_tracks
 from musicemo.prediction import TrainedRun
+from musicemo.running.assembly import Assembly
 from musicemo.training.randomness import seed_everything
 
 pytestmark = pytest.mark.usefixtures("fakes")

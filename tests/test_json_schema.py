@@ -9,11 +9,11 @@ import fakes as fakes_module
 import jsonschema
 import pytest
 
-from musicemo import registry
 from musicemo._docstrings import attribute_docs, parameter_docs, summary
+from musicemo.components import registry
 from musicemo.errors import InputError
 from musicemo.experiment import load_experiment
-from musicemo.json_schema import component_schema, experiment_schema
+from musicemo.experiment.json_schema import component_schema, experiment_schema
 from musicemo.settings import Settings
 
 EXPERIMENTS = sorted((Path(__file__).parents[1] / "experiments").glob("**/*.toml"))

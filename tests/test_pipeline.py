@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 
 import fakes as fakes_module
 import numpy as np
 import pytest
 import torch
-from torch import nn
-
-sys.path.insert(0, str(Path(__file__).parent / "training"))
-
 from harness import Recorder, load, results_of, run_all, train
+from torch import nn
 
 from musicemo.contracts import GradientWeighting, Track, Weighting
 from musicemo.errors import InputError
-from musicemo.preview import check_experiment
+from musicemo.running.preview import check_experiment
 
 pytestmark = pytest.mark.usefixtures("fakes")
 

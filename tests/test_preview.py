@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from musicemo.cli._app import make_app
 from musicemo.errors import InputError
 from musicemo.experiment import load_experiment
-from musicemo.preview import check_experiment
+from musicemo.running.preview import check_experiment
 
 pytestmark = pytest.mark.usefixtures("fakes")
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import typer
 
-from musicemo import registry
-from musicemo.assembly import read_tracks, split_tracks
 from musicemo.cli._app import make_app, take_without
+from musicemo.components import registry
 from musicemo.experiment import load_experiment, load_experiments
+from musicemo.experiment.tracks import read_tracks, split_tracks
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("**/*.md"))]

@@ -5,22 +5,18 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
-
-sys.path.insert(0, str(Path(__file__).parent / "training"))
-
 from fakes import EXPERIMENT, MemoryDataset
 from harness import Recorder, load, results_of, run_all, train
+from torch import nn
 
 from musicemo.errors import InputError
 from musicemo.hookspecs import hookimpl
-from musicemo.transfer import find_source
+from musicemo.running.transfer import find_source
 
 GENRE = EXPERIMENT.replace('[tasks.valence]\nloss = { type = "squared-error" }\n', "").replace(
     '"means"', '"normed"'

@@ -16,7 +16,7 @@ Scores = Mapping[str, Any]
 
 
 def print_analyses(console: Console, results: Mapping[str, Any], part: str) -> None:
-    """Print those of a part that are there; see `musicemo.analyses.analyse_evaluations`."""
+    """Print those of a part that are there; see `musicemo.running.analyses.analyse_evaluations`."""
     if found := results.get("reliability"):
         _print_ceilings(console, found, part)
     controlled = results.get("controlled", {})

@@ -17,7 +17,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 import typer.main
 
-from musicemo import __version__, registry, terminal
+from musicemo import __version__, terminal
 from musicemo.cli import (
     _cache,
     _compare,
@@ -36,6 +36,7 @@ from musicemo.cli import (
     _tensorboard,
 )
 from musicemo.cli._output import say
+from musicemo.components import registry
 from musicemo.errors import InputError, MusicemoError
 from musicemo.files import can_write, expanded, private_folder
 

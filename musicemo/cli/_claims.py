@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from musicemo import registry
-from musicemo._definitions import find_definition
+from musicemo.components import registry
+from musicemo.components.definitions import find_definition
 from musicemo.errors import InputError
 
 __all__ = ["check_component", "load_claim", "problem_of", "row_of"]
@@ -58,7 +58,7 @@ def load_claim(claim: registry.Claim) -> Any:
 
 def check_component(kind: str, name: str, component: Any) -> None:
     """Check what can be told of a component without making one."""
-    from musicemo._components import check_declared, table_schema
+    from musicemo.components.specs import check_declared, table_schema
 
     table_schema(component, kind)
     check_declared(kind, name, component)

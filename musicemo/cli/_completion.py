@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from musicemo import registry
+from musicemo.components import registry
 from musicemo.files import expanded
 
 __all__ = ["complete_component", "complete_experiment", "complete_override", "complete_run"]

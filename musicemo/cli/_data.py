@@ -49,10 +49,10 @@ def data(
     if cite:
         _cite(experiment, overrides or [], only or [])
         return
-    from musicemo.assembly import read_tracks, split_tracks
     from musicemo.cli import _summary
     from musicemo.data import Features, summarize
     from musicemo.experiment import load_experiment
+    from musicemo.experiment.tracks import read_tracks, split_tracks
 
     loaded = load_experiment(experiment, overrides or [], only or [])
     tracks = read_tracks(loaded)
@@ -66,7 +66,7 @@ def data(
 
 def _cite(experiment: Path, overrides: list[str], only: list[str]) -> None:
     """Print citation and licence of an experiment's datasets, or of the dataset of that name."""
-    from musicemo import registry
+    from musicemo.components import registry
 
     if experiment.suffix == ".toml" or experiment.is_file():
         from musicemo.experiment import load_experiments

@@ -9,9 +9,9 @@ from typing import Any
 
 import typer
 
-from musicemo import registry
 from musicemo.cli._options import AsJson, Output
 from musicemo.cli._output import prints_data
+from musicemo.components import registry
 
 __all__ = ["add_commands"]
 

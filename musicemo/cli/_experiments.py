@@ -14,9 +14,9 @@ from musicemo.cli._output import emit
 from musicemo.errors import InputError
 
 if TYPE_CHECKING:
-    from musicemo._local import Policy
+    from musicemo.components.local import Policy
     from musicemo.experiment import Experiment
-    from musicemo.preview import Preview
+    from musicemo.running.preview import Preview
 
 __all__ = ["add_commands"]
 
@@ -67,7 +67,7 @@ def validate(
 
             print_explanation(console, preview)
         if preview is None and experiment.transfer is not None:
-            from musicemo.preview import check_source
+            from musicemo.running.preview import check_source
 
             try:
                 check_source(experiment, runs, [one.name for one in loaded if one is not experiment])
@@ -78,7 +78,7 @@ def validate(
 
 
 def _previews(experiments: Sequence[Experiment], runs: Path) -> Sequence[Preview | InputError | None]:
-    from musicemo.preview import check_experiments
+    from musicemo.running.preview import check_experiments
 
     return check_experiments(experiments, runs)
 
@@ -162,7 +162,7 @@ def schema(output: Output = None) -> None:
     file whose first line is "#:schema FILE".
     """
     from musicemo.cli._output import check_output, emit_json
-    from musicemo.json_schema import experiment_schema
+    from musicemo.experiment.json_schema import experiment_schema
 
     check_output(output)
     emit_json(experiment_schema(), output)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -41,7 +41,7 @@ def export(
     if len(runs) > 1:
         listed = ", ".join(str(one.directory) for one in runs)
         raise InputError(f"{run}: has {len(runs)} runs, and a file has room for one; name one of {listed}")
-    clips = []
+    clips: list[Any] = []
     if check:
         predictor = Predictor(runs, sync=runs[0].description.sync or "beat")
         for song in check:

@@ -12,7 +12,7 @@ from musicemo import terminal
 from musicemo.cli._completion import complete_component
 
 if TYPE_CHECKING:
-    from musicemo.draft import Draft
+    from musicemo.authoring.draft import Draft
 
 __all__ = ["add_commands"]
 
@@ -66,7 +66,7 @@ def init(
 
     What it found out, and what it left out and why, is in the file's comments. Nothing is ever overwritten.
     """
-    from musicemo.draft import draft_experiment
+    from musicemo.authoring.draft import draft_experiment
     from musicemo.errors import InputError
     from musicemo.experiment import load_experiment
 

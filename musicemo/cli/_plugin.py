@@ -35,8 +35,8 @@ def new(
     output: Annotated[Path, typer.Option(metavar="DIR", help="Where the project's folder is made.")] = Path(),
 ) -> None:
     """Write a project for a component: installable, tested, with an example that runs."""
+    from musicemo.authoring.scaffolding import new_plugin
     from musicemo.cli._output import emit
-    from musicemo.scaffolding import new_plugin
 
     folder = new_plugin(name, kind.value, output)
     emit(f"{folder}: written; next:\n  cd {folder}\n  pip install --editable '.[test]'\n  pytest\n")

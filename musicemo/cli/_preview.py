@@ -13,7 +13,7 @@ from musicemo.experiment import Component
 from musicemo.progress import duration
 
 if TYPE_CHECKING:
-    from musicemo.preview import Preview, TaskPreview
+    from musicemo.running.preview import Preview, TaskPreview
 
 __all__ = ["print_dry_run", "print_explanation"]
 

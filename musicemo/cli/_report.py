@@ -40,7 +40,7 @@ def report(
     where it ran. A single run that failed or is under way is shown as far as it got.
     """
     from musicemo.cli._output import check_output, emit
-    from musicemo.report import make_comparison, make_report, write_figures, write_report
+    from musicemo.reporting import make_comparison, make_report, write_figures, write_report
 
     check_output(output)
     if len(runs) == 1:

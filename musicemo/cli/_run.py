@@ -14,10 +14,10 @@ from musicemo.cli._output import emit, say
 from musicemo.errors import InputError, MusicemoError, RunError
 
 if TYPE_CHECKING:
+    from musicemo.components.registry import Hooks
     from musicemo.experiment import Experiment
-    from musicemo.pipeline import Outcome
-    from musicemo.registry import Hooks
-    from musicemo.sweep import Failure, InProgress, Replicate, Sweep
+    from musicemo.running.pipeline import Outcome
+    from musicemo.running.sweep import Failure, InProgress, Replicate, Sweep
 
 __all__ = ["add_commands"]
 
@@ -73,7 +73,7 @@ def run(
     from musicemo.cli import _tables
     from musicemo.cli._replicates import print_replicates
     from musicemo.experiment import load_experiments
-    from musicemo.sweep import Sweep
+    from musicemo.running.sweep import Sweep
 
     files = [load_experiments(file, overrides or [], only or []) for file in experiments]
     loaded = [experiment for variants in files for experiment in variants]
@@ -104,7 +104,7 @@ def _preview(
     experiments: Sequence[Experiment], runs: Path, device: str | None, overfit_batches: int, jobs: int
 ) -> None:
     from musicemo.cli._preview import print_dry_run
-    from musicemo.preview import check_experiments
+    from musicemo.running.preview import check_experiments
 
     previews = []
     for checked in check_experiments(
@@ -164,7 +164,7 @@ class _Tally:
 
     def add(self, replicate: Replicate, found: Outcome | Failure | InProgress) -> Outcome | None:
         """Take in a replicate; return its outcome."""
-        from musicemo.sweep import Failure, InProgress
+        from musicemo.running.sweep import Failure, InProgress
 
         if isinstance(found, InProgress):
             self.elsewhere += 1

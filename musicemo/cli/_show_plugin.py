@@ -9,13 +9,13 @@ from typing import Annotated, Any
 
 import typer
 
-from musicemo import registry
-from musicemo._definitions import definition_in
-from musicemo._local import LocalCode, is_local
 from musicemo.cli._claims import check_component, load_claim, row_of
 from musicemo.cli._completion import complete_component
 from musicemo.cli._options import AsJson
 from musicemo.cli._output import emit, prints_data
+from musicemo.components import registry
+from musicemo.components.definitions import definition_in
+from musicemo.components.local import LocalCode, is_local
 from musicemo.errors import InputError, nearest
 
 __all__ = ["show"]
@@ -56,7 +56,7 @@ def show(
         text = "\n".join([*_heading(row), "# implements:", *(f"#   {hook}" for hook in hooks)])
         emit((json.dumps(row | {"hooks": hooks}, indent=2) if as_json else text) + "\n")
         return
-    from musicemo.json_schema import component_schema
+    from musicemo.experiment.json_schema import component_schema
 
     schema = component_schema(row["kind"], name, component)
     emit((json.dumps(row | {"schema": schema}, indent=2) if as_json else _table(row, schema)) + "\n")
@@ -123,7 +123,7 @@ def _heading(row: dict[str, Any]) -> list[str]:
 def _table(row: dict[str, Any], schema: dict[str, Any]) -> str:
     """Return the TOML table with every default; what has none is a comment."""
     from musicemo import _toml
-    from musicemo.json_schema import in_words
+    from musicemo.experiment.json_schema import in_words
 
     lines = [
         *_heading(row),

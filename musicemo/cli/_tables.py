@@ -15,8 +15,8 @@ from musicemo import terminal
 from musicemo.cli._analyses import print_analyses
 from musicemo.cli._style import number, plain_table, print_table, with_interval
 from musicemo.evaluation import CLASSIFICATION, REGRESSION, TITLES
-from musicemo.pipeline import Outcome
 from musicemo.progress import duration
+from musicemo.running.pipeline import Outcome
 
 __all__ = [
     "METRIC_TITLES",

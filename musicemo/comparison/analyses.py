@@ -14,7 +14,7 @@ __all__ = ["analyse_replicates"]
 
 
 def analyse_replicates(found: Replicates, rows: Sequence[Row], settings: EvaluationSettings) -> dict[str, Any]:
-    """Return what one run's results have (see `musicemo.analyses.analyse_evaluations`), of all seeds and folds as one.
+    """Return the analyses of all seeds and folds combined; see `musicemo.running.analyses.analyse_evaluations`.
 
     ``reliability``: the ceilings are those of the ratings, ``reached`` is the share of them that `rows` have.
     ``controlled``: where a task has the name of what is controlled for, since the tracks' groups are read from the

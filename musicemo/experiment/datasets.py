@@ -8,9 +8,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from musicemo import _toml, registry
-from musicemo._components import Component, Components, plain
-from musicemo._problems import describe_problem
+from musicemo import _toml
+from musicemo.components import registry
+from musicemo.components.problems import describe_problem
+from musicemo.components.specs import Component, Components, plain
 from musicemo.contracts import Dataset
 from musicemo.data import Joined, JoiningSettings, SplitSettings, TaskSettings
 from musicemo.errors import InputError

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from musicemo import _toml
-from musicemo._components import Component, default_component, plain
-from musicemo._local import LocalCode
+from musicemo.components.local import LocalCode
+from musicemo.components.specs import Component, default_component, plain
 from musicemo.contracts import Dataset
 from musicemo.data import HeadSettings, ScalingSettings, SplitSettings, Task, TaskSettings
 from musicemo.evaluation import EvaluationSettings

@@ -8,10 +8,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from musicemo import _toml, registry
-from musicemo._components import Component, Components
-from musicemo._local import Policy
-from musicemo._problems import describe_problem
+from musicemo import _toml
+from musicemo.components import registry
+from musicemo.components.local import Policy
+from musicemo.components.problems import describe_problem
+from musicemo.components.specs import Component, Components
 from musicemo.errors import InputError
 from musicemo.experiment.datasets import JointDataset, find_members
 from musicemo.experiment.experiment import Experiment

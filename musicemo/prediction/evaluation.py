@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from musicemo._local import told_by_line
-from musicemo.assembly import make_batches, split_tracks
+from musicemo.components.local import told_by_line
 from musicemo.contracts import Dataset, Target
 from musicemo.data import (
     PARTS,
@@ -29,6 +28,8 @@ from musicemo.data import (
 from musicemo.errors import InputError
 from musicemo.evaluation import Evaluation, EvaluationSettings
 from musicemo.experiment import Component, Experiment, load_experiment
+from musicemo.experiment.batches import make_batches
+from musicemo.experiment.tracks import split_tracks
 from musicemo.files import read_json
 from musicemo.prediction.trained import TrainedRun
 from musicemo.training.evaluate import collect_predictions, to_evaluation

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from musicemo import registry
+from musicemo.components import registry
 from musicemo.data import Description, Scaling
 from musicemo.errors import InputError
 from musicemo.evaluation import Calibration

@@ -20,7 +20,7 @@ from musicemo.evaluation import Evaluation
 from musicemo.files import csv_text, jsonable, write_bytes, write_json, write_text
 
 if TYPE_CHECKING:
-    from musicemo._local import LocalCode
+    from musicemo.components.local import LocalCode
 
 __all__ = ["LinkedRunError", "RunDirectory", "exclusive", "remove_abandoned"]
 

@@ -8,7 +8,8 @@ import platform
 import sys
 from typing import TYPE_CHECKING, Any
 
-from musicemo import __version__, registry
+from musicemo import __version__
+from musicemo.components import registry
 
 if TYPE_CHECKING:
     import torch

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from musicemo._local import without_places
+from musicemo.components.local import without_places
 from musicemo.runs.reading import RunRecord
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class RunIdentity:
     split: Split
     #: Hash of the weights that the run begins with; None without ``[transfer]``.
     transfer: str | None = None
-    #: See `musicemo.pipeline.Pipeline`.
+    #: See `musicemo.running.pipeline.Pipeline`.
     overfit_batches: int = 0
 
     def to_json(self) -> dict[str, str | None]:

@@ -10,13 +10,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from musicemo._local import line_of
+from musicemo.components.local import line_of
 from musicemo.errors import MusicemoError, RunError
 from musicemo.files import write_text
 from musicemo.runs.claiming import Claim
 
 if TYPE_CHECKING:
-    from musicemo.registry import Hooks
+    from musicemo.components.registry import Hooks
     from musicemo.training import Run
 
 __all__ = ["gathered", "recorded", "unforeseen"]

@@ -13,8 +13,9 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from musicemo import _toml, registry
-from musicemo._components import RESERVED, Component, check_defaults, make_component
+from musicemo import _toml
+from musicemo.components import registry
+from musicemo.components.specs import RESERVED, Component, check_defaults, make_component
 from musicemo.contracts import PROVIDED
 from musicemo.errors import InputError, MusicemoError, describe
 from musicemo.training.randomness import random_state, restore_random_state, seed_everything

@@ -14,10 +14,10 @@ from typing import Any
 
 import typer
 
-from musicemo import registry
+from musicemo.components import registry
+from musicemo.components.registry.hooks import PluginWarning
 from musicemo.experiment import load_experiment
-from musicemo.pipeline import run_experiment
-from musicemo.registry.hooks import PluginWarning
+from musicemo.running.pipeline import run_experiment
 from musicemo.testing import _rehearsal
 from musicemo.testing._contract import Contract, require
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from musicemo import registry
 from musicemo.cli._app import make_app
+from musicemo.components import registry
 from musicemo.errors import InputError
 
 ROOT = Path(__file__).parents[2]

@@ -5,13 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
-import sys
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "comparison"))
-
 from recorded import regression, truth, write_experiment, write_run
 
 

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from musicemo.cli._app import make_app
 from musicemo.errors import InputError
 from musicemo.experiment import load_experiment
-from musicemo.preview import check_experiment
+from musicemo.running.preview import check_experiment
 
 COUNT = 40
 

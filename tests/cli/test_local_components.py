@@ -10,8 +10,8 @@ import tomllib
 import pytest
 from typer.testing import CliRunner
 
-from musicemo._local import LocalCode
 from musicemo.cli._app import make_app
+from musicemo.components.local import LocalCode
 from musicemo.errors import InputError
 from musicemo.experiment import load_experiment
 from musicemo.prediction import TrainedRun

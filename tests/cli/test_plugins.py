@@ -13,14 +13,15 @@ from musicemo_builtin.observers.progress import Progress
 from torch import nn
 from typer.testing import CliRunner
 
-from musicemo import __version__, registry
-from musicemo._definitions import find_definition
+from musicemo import __version__
 from musicemo.cli._app import make_app
+from musicemo.components import registry
+from musicemo.components.definitions import find_definition
+from musicemo.components.registry import names
 from musicemo.contracts import PROVIDED
 from musicemo.errors import InputError
 from musicemo.experiment import load_experiment
 from musicemo.hookspecs import hookimpl
-from musicemo.registry import names
 from musicemo.terminal import visible
 
 

@@ -1,6 +1,1 @@
 """Fixtures for tests of comparisons."""
-
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parent))

@@ -13,7 +13,7 @@ from markdown import PAGES, ROOT, blocks
 from musicemo_builtin.datasets import deam, emomusic, emotify, fma, lab, pmemo
 from musicemo_builtin.datasets.synth import Synth
 
-from musicemo.json_schema import experiment_schema
+from musicemo.experiment.json_schema import experiment_schema
 
 BLOCKS = [block for page in PAGES for block in blocks(page)]
 LANGUAGES = {"console", "json", "python", "sh", "text", "toml"}

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from markdown import ROOT, blocks
 
-from musicemo.registry import GROUPS, names
+from musicemo.components.registry import GROUPS, names
 
 TUTORIALS = [*sorted((ROOT / "docs" / "tutorials").glob("*.md")), ROOT / "docs" / "plugins.md"]
 

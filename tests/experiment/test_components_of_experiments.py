@@ -48,7 +48,7 @@ def test_a_default_weighting_that_needs_a_parameter(write, install, monkeypatch)
         return object()
 
     monkeypatch.setattr(
-        "musicemo.registry.load", lambda kind, name: needy if kind == "weighting" else MemoryDataset
+        "musicemo.components.registry.load", lambda kind, name: needy if kind == "weighting" else MemoryDataset
     )
     path = write('[dataset]\ntype = "a"\n[model]\ntype = "b"\n[tasks.v]\n')
     assert problems(path) == ["e.toml:1: weighting.power: is required"]

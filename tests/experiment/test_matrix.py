@@ -430,7 +430,7 @@ def test_losses_by_kind(write):
     assert tomllib.loads(_toml.write(found.resolved()))["losses"] == {
         "regression": [{"type": "squared-error", "weight": 2.0}]
     }
-    from musicemo.assembly import read_tracks
+    from musicemo.experiment.tracks import read_tracks
 
     completed = found.completed(read_tracks(found).tasks)
     assert "losses" not in completed.resolved()

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from musicemo import _toml, registry
-from musicemo._components import Component, make_component, table_schema
+from musicemo import _toml
+from musicemo.components import registry
+from musicemo.components.specs import Component, make_component, table_schema
 from musicemo.contracts import PROVIDED
 from musicemo.experiment import load_experiment, load_experiments
 from musicemo.runs.identity import hash_settings

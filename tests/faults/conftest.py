@@ -3,17 +3,9 @@
 from __future__ import annotations
 
 import os
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "audio"))
-sys.path.insert(0, str(Path(__file__).parents[1] / "cli"))
-sys.path.insert(0, str(Path(__file__).parents[1] / "runs"))
-sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
-
 from launcher import Launcher
 from launcher import launcher as the_launcher
 

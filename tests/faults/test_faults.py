@@ -20,14 +20,14 @@ import numpy as np
 import pytest
 import torch
 from recorded_runs import write_run
+from resuming import EXPERIMENT, assert_same_run, directories, flat, run
 from signals import song
-from test_resume import EXPERIMENT, assert_same_run, directories, flat, run
 
 from musicemo import files
 from musicemo.audio import Pack, analyse_signal, read_features, write_features
 from musicemo.comparison import compare, read_experiments
 from musicemo.errors import InputError, MusicemoError
-from musicemo.report import make_report, render
+from musicemo.reporting import make_report, render
 from musicemo.training.checkpoint import load_checkpoint, save_checkpoint
 
 # ---------------------------------------------------------------- binary files

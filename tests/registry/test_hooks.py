@@ -7,19 +7,15 @@ import math
 import os
 import random
 import signal
-import sys
 import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
-
 from harness import run_all
 
-from musicemo import registry
+from musicemo.components import registry
 from musicemo.errors import InputError, RunError
 from musicemo.hookspecs import hookimpl
 from musicemo.training import load_checkpoint

@@ -7,7 +7,7 @@ import sys
 import fakes as components
 import pytest
 
-from musicemo import registry
+from musicemo.components import registry
 from musicemo.errors import InputError
 
 
@@ -97,7 +97,7 @@ def test_listing_imports_nothing(tmp_path):
     components.write_distribution(tmp_path, [("model", "tracing", "tracing_module:Model")], "tracer", "4.5")
     code = """if True:
         import sys
-        from musicemo import registry
+        from musicemo.components import registry
         for kind in registry.GROUPS:
             for claim in registry.claims(kind):
                 print(claim.kind, claim.name, claim.distribution, claim.version)

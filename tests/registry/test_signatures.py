@@ -7,7 +7,7 @@ import fakes as components
 import pytest
 from pydantic import Field, ValidationError
 
-from musicemo import registry
+from musicemo.components import registry
 from musicemo.contracts import PROVIDED
 from musicemo.errors import InputError
 

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-sys.path.insert(0, str(Path(__file__).parents[1] / "runs"))
-
 from reading_html import Reader
 from recorded_runs import write_run
 
-from musicemo.report import make_report, render
+from musicemo.reporting import make_report, render
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from recorded_runs import TOML, evaluation, write_run
 
 from musicemo.comparison import compare, notes, read_experiments, verdicts
 from musicemo.errors import InputError
-from musicemo.report import make_comparison, render, write_figures
+from musicemo.reporting import make_comparison, render, write_figures
 
 OTHER = TOML.replace('[dataset]\ntype = "memory"', '[dataset]\ntype = "memory"\ntracks = 7')
 

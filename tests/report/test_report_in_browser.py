@@ -6,7 +6,7 @@ import pytest
 from browser import Browser, find_chromium
 from recorded_runs import write_run
 
-from musicemo.report import make_report, write_report
+from musicemo.reporting import make_report, write_report
 
 CHROMIUM = find_chromium()
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (apt-get install chromium)")

@@ -8,7 +8,7 @@ import pytest
 from recorded_runs import write_run
 
 from musicemo.errors import RunError
-from musicemo.report import make_report, report_finished, write_figures, write_report
+from musicemo.reporting import make_report, report_finished, write_figures, write_report
 
 
 def test_a_report_replaces_the_one_before_and_others_may_read_it(directory):
@@ -73,7 +73,7 @@ def test_a_report_of_a_finished_run_needs_neither_torch_nor_matplotlib_nor_sklea
     code = """if True:
         import sys
         from pathlib import Path
-        from musicemo.report import make_report, render
+        from musicemo.reporting import make_report, render
         render(make_report(Path(sys.argv[1])))
         heavy = {"torch", "matplotlib", "sklearn", "scipy"} & set(sys.modules)
         assert not heavy, heavy

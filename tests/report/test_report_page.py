@@ -8,7 +8,7 @@ from recorded_runs import TOML, evaluation, write_run
 
 from musicemo.errors import InputError
 from musicemo.evaluation import Evaluation, TaskEvaluation
-from musicemo.report import make_report, render
+from musicemo.reporting import make_report, render
 from musicemo.runs import RunDirectory
 
 HOSTILE = '<script>alert("1")</script><img src=x onerror="alert(2)">&amp;\'{{ 7 * 7 }}{% raw %}'

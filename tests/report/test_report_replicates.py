@@ -9,7 +9,7 @@ from reading_html import Reader
 from recorded_runs import TOML, evaluation, write_run
 
 from musicemo.comparison import compare, read_replicates
-from musicemo.report import make_report, render
+from musicemo.reporting import make_report, render
 
 FOLDS = TOML + '\n[split]\nmethod = "kfold"\nfolds = 3\nfold = {fold}\n'
 

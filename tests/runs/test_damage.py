@@ -15,7 +15,7 @@ from recorded_runs import write_run
 from musicemo.comparison import analyse_replicates, compare, read_replicates
 from musicemo.errors import InputError
 from musicemo.evaluation import EvaluationSettings
-from musicemo.report import make_report, render
+from musicemo.reporting import make_report, render
 from musicemo.runs import find_run, open_run
 
 ENDS = {"value": 0.5, "low": 0.25, "high": 0.75}

@@ -243,7 +243,7 @@ def test_a_run_that_cannot_be_continued(damage, tmp_path):
     assert open_run(directory).status in ("failed", "interrupted")
     from harness import hooks_of, load
 
-    from musicemo.pipeline import Pipeline
+    from musicemo.running.pipeline import Pipeline
 
     pipeline = Pipeline(load(tmp_path))
     with pytest.warns(UserWarning, match="a new run is started"):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from musicemo import registry
+from musicemo.components import registry
 from musicemo.testing import check_loss, check_model
 
 

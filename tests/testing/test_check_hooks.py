@@ -19,7 +19,7 @@ from recorders import (
     Unmarked,
 )
 
-from musicemo import registry
+from musicemo.components import registry
 from musicemo.errors import InputError
 from musicemo.testing import ContractError, check_hooks
 

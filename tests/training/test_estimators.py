@@ -12,7 +12,7 @@ from musicemo.contracts import Estimator, Fitted
 from musicemo.data import HeadSettings, Task
 from musicemo.errors import InputError, RunError
 from musicemo.prediction import TrainedRun, evaluate_run
-from musicemo.preview import check_experiment
+from musicemo.running.preview import check_experiment
 from musicemo.training import Network
 
 pytestmark = pytest.mark.usefixtures("fakes")

@@ -15,13 +15,14 @@ import torch
 from harness import CPU, assemble, load, only_run, results_of, run_all, train
 
 from musicemo import _toml
-from musicemo.assembly import Assembly, read_tracks, split_tracks
 from musicemo.contracts import Target, Track
 from musicemo.data import Split
 from musicemo.errors import InputError
 from musicemo.experiment import load_experiment
+from musicemo.experiment.tracks import read_tracks, split_tracks
 from musicemo.hookspecs import hookimpl
 from musicemo.prediction import TrainedRun, evaluate_run
+from musicemo.running.assembly import Assembly
 
 pytestmark = pytest.mark.usefixtures("fakes")
 

@@ -17,7 +17,7 @@ SGD = {"type": "sgd", "lr": 0.02, "momentum": 0.5, "nesterov": True, "weight_dec
 
 def settings(**tables):
     """Read a table [training] as TOML would be, with arrays where there are tuples."""
-    from musicemo import registry
+    from musicemo.components import registry
 
     return registry.validate(TrainingSettings, tables)
 
@@ -80,7 +80,7 @@ def test_a_step_does_not_import_the_compiler():
     code = """if True:
         import sys, torch
         from torch import nn
-        from musicemo import registry
+        from musicemo.components import registry
         from musicemo.training import TrainingSettings
         from musicemo.training.optimization import Schedule, make_optimizer
         before = set(sys.modules)

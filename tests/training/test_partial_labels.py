@@ -7,7 +7,7 @@ import math
 import pytest
 from harness import load, results_of, run_all
 
-from musicemo import registry
+from musicemo.components import registry
 from musicemo.errors import InputError
 from musicemo.hookspecs import hookimpl
 

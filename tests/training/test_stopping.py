@@ -3,7 +3,7 @@ import math
 import pytest
 from pydantic import ValidationError
 
-from musicemo import registry
+from musicemo.components import registry
 from musicemo.data import Task
 from musicemo.errors import InputError
 from musicemo.training import Stopping, check_monitor

@@ -23,7 +23,7 @@ class Report:
     @hookimpl(trylast=True)
     def musicemo_run_finished(self, run: Run, results: dict[str, Any]) -> None:
         """Write it, after what others have to add to the results."""
-        from musicemo.report import report_finished
+        from musicemo.reporting import report_finished
 
         try:
             report_finished(run.directory, results, run.history)

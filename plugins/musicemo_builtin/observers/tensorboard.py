@@ -97,7 +97,7 @@ class TensorBoard:
                 self._writer.add_scalar(name, value, run.stopping.best_epoch)
             if (results.get("gradients") or {}).get("cosines"):
                 from musicemo.charts import draw
-                from musicemo.report import cosine_chart
+                from musicemo.reporting import cosine_chart
 
                 self._show("gradient/cosine", draw(cosine_chart(run.history)), len(run.history), "cosine")
         self._close()

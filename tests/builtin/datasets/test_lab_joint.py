@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from musicemo.assembly import read_tracks, split_tracks
 from musicemo.experiment import load_experiment, load_experiments
+from musicemo.experiment.tracks import read_tracks, split_tracks
 
 ROOT = Path(__file__).parents[3]
 DATA = ROOT.parent / "shared" / "data" / "lab"

@@ -11,8 +11,8 @@ from musicemo_builtin.losses.soft_spearman import SoftSpearman
 from pydantic import ValidationError
 from scipy.stats import spearmanr
 
+from musicemo.components.registry import schema
 from musicemo.ops import hard_rank, pearson, soft_rank
-from musicemo.registry import schema
 
 GOLDEN = Path(__file__).resolve().parents[4] / "shared" / "golden" / "study_loss.json"
 FORMS = ("hard", "soft", "study")

@@ -28,7 +28,7 @@ def test_every_replicate_has_its_own(tmp_path):
 
 
 def test_whatever_a_report_fails_of_is_a_warning(tmp_path, monkeypatch):
-    from musicemo import report
+    from musicemo import reporting as report
 
     def broken(*_):
         raise KeyError("nothing there")
@@ -40,7 +40,7 @@ def test_whatever_a_report_fails_of_is_a_warning(tmp_path, monkeypatch):
 
 
 def test_a_report_that_cannot_be_made_is_a_warning(tmp_path, monkeypatch):
-    from musicemo import report
+    from musicemo import reporting as report
     from musicemo.errors import RunError
 
     def full(*_):

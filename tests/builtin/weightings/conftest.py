@@ -1,6 +1,1 @@
 """Makes the helpers of the training tests importable."""
-
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "training"))

@@ -8,7 +8,7 @@ import pytest
 from musicemo_builtin.weightings import cagrad, excess_mtl, mean, pcgrad, upgrad
 from weighting_steps import TASKS
 
-from musicemo import registry
+from musicemo.components import registry
 from musicemo.errors import InputError
 
 

@@ -8,7 +8,7 @@ from fakes import MeanModel
 from harness import run_all, train
 from musicemo_builtin.models.lstm import LSTM
 
-from musicemo import registry
+from musicemo.components import registry
 from musicemo.errors import InputError
 from musicemo.hookspecs import hookimpl
 

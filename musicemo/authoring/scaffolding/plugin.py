@@ -1,0 +1,137 @@
+"""A new plugin: a project that can be installed, is tested as it stands, and trains its example."""
+
+from __future__ import annotations
+
+import importlib.util
+import keyword
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+
+import numpy as np
+
+from musicemo import __version__
+from musicemo.components import registry
+from musicemo.errors import InputError, RunError
+
+__all__ = ["KINDS", "new_plugin"]
+
+#: What can be made -> the kind of component that the registry calls it.
+KINDS = {"model": "model", "dataset": "dataset", "loss": "loss", "weighting": "weighting", "hooks": "plugin"}
+
+_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+
+
+def new_plugin(name: str, kind: str, folder: Path) -> Path:
+    """Write a project for a component, and return its folder.
+
+    Args:
+        name: what experiments will call it, in kebab-case: ``my-crnn``. The distribution is ``musicemo-my-crnn``, its
+            package ``musicemo_my_crnn`` and the class ``MyCrnn``.
+        kind: a key of `KINDS`.
+        folder: where the project's folder, named as the distribution, is made.
+
+    Raises:
+        InputError: the name has another form, is taken, or means something in Python; or the folder is there already.
+        RunError: it cannot be written.
+    """
+    if kind not in KINDS:
+        raise InputError(f"--kind {kind}: must be one of {', '.join(KINDS)}")
+    words = _words(name, kind)
+    target = folder / words["distribution"]
+    if target.exists():
+        raise InputError(f"{target}: is there already; nothing was written")
+    if not folder.is_dir():
+        raise InputError(f"--output {folder}: is no folder")
+    temporary = None
+    try:
+        temporary = Path(tempfile.mkdtemp(dir=folder, prefix=f".{words['distribution']}."))
+        _fill(temporary, kind, words)
+        temporary.chmod(0o755)
+        os.rename(temporary, target)  # noqa: PTH104  # both are names of one folder
+    except OSError as error:
+        raise RunError(f"{target}: cannot be written: {error.strerror or error}") from error
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
+    return target
+
+
+def _words(name: str, kind: str) -> dict[str, str]:
+    """Return what the templates' words stand for, after a look at the name."""
+    kebab = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    if not _NAME.fullmatch(name):
+        hint = f"; {kebab!r} would do" if _NAME.fullmatch(kebab) else ""
+        raise InputError(
+            f"{name!r} is no name of a component: lower-case letters and digits in words that hyphens join, the first "
+            f"a letter{hint}"
+        )
+    if len(name) > 60:
+        raise InputError(f"{name!r} has {len(name)} letters; at most 60")
+    class_name = "".join(word.capitalize() for word in name.split("-"))
+    package = f"musicemo_{name.replace('-', '_')}"
+    if keyword.iskeyword(class_name):
+        raise InputError(f"{name!r}: its class would be called {class_name}, which means something in Python")
+    registered = KINDS[kind]
+    if claimed := [claim for claim in registry.claims(registered, disabled=True) if claim.name == name]:
+        raise InputError(f"{registered} {name!r} is there already, from {claimed[0]}; choose another name")
+    if importlib.util.find_spec(package) is not None:
+        raise InputError(f"{name!r}: a package {package} is installed already; choose another name")
+    return {
+        "name": name,
+        "kind": kind,
+        "group": registry.GROUPS[registered],
+        "class_name": class_name,
+        "package": package,
+        "distribution": f"musicemo-{name}",
+        "bounds": _bounds(__version__),
+    }
+
+
+def _bounds(version: str) -> str:
+    """Return the versions of musicemo that a plugin written for this one works with: up to the next that may break."""
+    major, minor = (int(part) for part in version.split(".")[:2])
+    following = f"0.{minor + 1}" if major == 0 else f"{major + 1}"
+    return f">={major}.{minor},<{following}"
+
+
+def _fill(folder: Path, kind: str, words: Mapping[str, str]) -> None:
+    sources = {
+        "pyproject.toml": "pyproject.toml",
+        "README.md": "README.md",
+        "example.toml": f"{kind}.toml",
+        f"src/{words['package']}/__init__.py": "package.py",
+        f"src/{words['package']}/{kind}.py": f"{kind}.py",
+        f"tests/test_{kind}.py": f"test_{kind}.py",
+    }
+    for name, source in sources.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        text = (
+            files("musicemo.authoring.scaffolding")
+            .joinpath("templates", f"{source}.template")
+            .read_text(encoding="utf-8")
+        )
+        path.write_text(Template(text).substitute(words), encoding="utf-8")
+    if kind == "dataset":
+        _write_clips(folder / "example_data")
+
+
+def _write_clips(folder: Path, count: int = 30) -> None:
+    """Write the clips that the example of a dataset is trained on: chromagrams whose brightness is their arousal."""
+    generator = np.random.default_rng(0)
+    (folder / "features").mkdir(parents=True)
+    lines = ["id,artist,valence,arousal"]
+    for index in range(count):
+        valence, arousal = generator.uniform(1, 9, size=2).round(1)
+        chroma = generator.random((12, int(generator.integers(20, 30)))).astype(np.float32)
+        chroma[0] += valence / 9
+        chroma *= np.float32(arousal / 9)
+        np.save(folder / "features" / f"clip{index:02d}.npy", chroma)
+        lines.append(f"clip{index:02d},artist {index // 3},{valence},{arousal}")
+    (folder / "annotations.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")

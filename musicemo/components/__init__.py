@@ -1,0 +1,1 @@
+"""Components and plugins: registries, specifications, local files, documentation of parameters."""

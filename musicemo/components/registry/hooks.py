@@ -1,0 +1,219 @@
+"""The installed lifecycle plugins, and the calling of their hooks."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import math
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import PurePath
+from typing import Any
+
+import pluggy
+
+from musicemo import hookspecs
+from musicemo.components.registry.isolation import PluginFailed, contained, loading, undisturbed
+from musicemo.components.registry.names import claims
+from musicemo.errors import InputError, MusicemoError
+from musicemo.terminal import visible
+
+__all__ = ["Hooks", "PluginWarning", "load_hooks"]
+
+#: Levels of tables and lists in a value that a plugin adds to the results.
+_DEPTH = 20
+
+
+class PluginWarning(UserWarning):
+    """A plugin did what it must not do, and that was undone."""
+
+
+class Hooks:
+    """The loaded lifecycle plugins, called one by one so that a broken one takes nothing down.
+
+    A plugin that raises, or tries to exit, is reported and left out from then on; `MusicemoError` and
+    `KeyboardInterrupt` pass, since they are meant for the user. A hook changes neither the working directory nor the
+    random states, and it may add to a record or to the results, but not change what is there.
+    """
+
+    def __init__(self) -> None:
+        self.manager = pluggy.PluginManager("musicemo")
+        self.manager.add_hookspecs(hookspecs.Hookspecs)
+
+    def register(self, plugin: object, name: str) -> None:
+        """Add a plugin; a class is made without arguments; a misspelt hook is an `InputError`."""
+        try:
+            with loading():
+                plugin = plugin() if inspect.isclass(plugin) else plugin
+                self.manager.register(plugin, name)
+                self.manager.check_pending()
+        except PluginFailed as error:
+            if self.manager.has_plugin(name) and self.manager.get_plugin(name) is plugin:
+                self.manager.unregister(name=name)
+            if not isinstance(error.__cause__, pluggy.PluginValidationError):
+                raise InputError(f"plugin {name!r}: {error}") from error
+            names = sorted(hook for hook in vars(hookspecs.Hookspecs) if hook.startswith("musicemo_"))
+            raise InputError(f"plugin {name!r}: {error.__cause__} (hooks: {', '.join(names)})") from error
+        for caller in self.manager.get_hookcallers(self.manager.get_plugin(name)) or ():
+            if any(
+                hook.plugin_name == name and (hook.wrapper or hook.hookwrapper)
+                for hook in caller.get_hookimpls()
+            ):
+                self.manager.unregister(name=name)
+                raise InputError(
+                    f"plugin {name!r}: {caller.name} is a hook wrapper, which musicemo does not call"
+                )
+
+    def __call__(self, hook: str, **arguments: Any) -> None:
+        """Call a hook of every plugin that implements it, the last registered first."""
+        for _ in self.each(hook, **arguments):
+            pass
+
+    def each(self, hook: str, **arguments: Any) -> Iterator[str]:
+        """Call a hook of every plugin that implements it, and yield the plugin's name after each call."""
+        caller: pluggy.HookCaller = getattr(self.manager.hook, f"musicemo_{hook}")
+        starting = hook == "commands"  # before any command: then nothing that a plugin raises is the user's
+        for implementation in reversed(caller.get_hookimpls()):
+            try:
+                with loading() if starting else contained():
+                    self.call(implementation, arguments)
+            except (PluginFailed, MusicemoError) as error:
+                if isinstance(error, MusicemoError) and not starting:
+                    raise
+                self.manager.unregister(implementation.plugin)
+                warnings.warn(
+                    f"plugin {implementation.plugin_name!r} failed in {hook} and is left out from now on: {error}",
+                    stacklevel=3,
+                )
+            yield implementation.plugin_name
+
+    @staticmethod
+    def call(implementation: Any, arguments: Mapping[str, Any]) -> None:
+        """Call one plugin's hook; check what it has done to the record and to the results.
+
+        Losses and evaluations are copies, since nothing may be added to them.
+        """
+        run = arguments.get("run")
+        values = {
+            name: copy.deepcopy(value) if name in ("losses", "evaluation") else value
+            for name, value in arguments.items()
+            if name in implementation.argnames
+        }
+        tables: list[tuple[Callable[[Any], Any], dict[str, Any], str]] = [
+            (plain, arguments[name], f"the {name}")
+            for name, plain in {"record": _to_number, "results": _to_json}.items()
+            if name in arguments
+        ]
+        history = getattr(run, "history", None)
+        with undisturbed(getattr(run, "network", None)), _checked(implementation.plugin_name, tables, history):
+            implementation.function(*(values[name] for name in implementation.argnames))
+
+
+@contextmanager
+def _checked(
+    plugin: str, tables: list[tuple[Callable[[Any], Any], dict[str, Any], str]], history: list[Any] | None
+) -> Iterator[None]:
+    """Let a plugin add values that can be recorded to some tables; undo and report every other change.
+
+    Args:
+        plugin: its name.
+        tables: for each what makes an added value plain, the table, and its name.
+        history: the list of records, which keeps its length and order.
+    """
+    before = [{key: _copied(key, value) for key, value in table.items()} for _, table, _ in tables]
+    records = list(history) if history is not None else None
+    try:
+        yield
+    finally:
+        problems: list[str] = []
+        if history is not None and records is not None:
+            history[:] = records
+        for (plain, table, name), old in zip(tables, before, strict=True):
+            problems += [f"{name}: {problem}" for problem in _settle(table, old, plain)]
+        for problem in problems:
+            warnings.warn(f"plugin {plugin!r}: {problem}", PluginWarning, stacklevel=4)
+
+
+def _copied(key: str, value: Any) -> Any:
+    # Warnings are gathered in the list while a plugin is called.
+    return value if key == "warnings" and isinstance(value, list) else copy.deepcopy(value)
+
+
+def _settle(table: dict[str, Any], old: Mapping[str, Any], plain: Callable[[Any], Any]) -> Iterator[str]:
+    """Make what was added to a table plain, and undo every other change; yield the problems."""
+    for key, value in old.items():
+        if key == "warnings" and isinstance(value, list):
+            value[:] = map(str, value)
+            table[key] = value
+        elif key not in table or not _same(table[key], value):
+            table[key] = value
+            yield f"{key!r} is musicemo's and was restored; add keys with other names"
+    for key in [key for key in table if key not in old]:
+        value = table.pop(key)
+        if not isinstance(key, str) or not key or visible(key) != key:
+            yield f"{key!r} was not recorded: a key must be text without control characters"
+        elif key in hookspecs.RESERVED and plain is _to_json:
+            yield f"{key!r} was not recorded: the name is musicemo's; use another"
+        else:
+            try:
+                table[key] = plain(value)
+            except Exception as error:  # an object of the plugin's may raise anything
+                yield f"{key!r} was not recorded: {error}"
+
+
+def _to_number(value: Any) -> float:
+    """Return the number that a record can hold."""
+    plain = _to_json(value)
+    if plain is None:
+        return math.nan
+    if not isinstance(plain, bool | int | float):
+        raise TypeError(f"it must be a number (it is of type {type(value).__name__})")
+    return float(plain)
+
+
+def _to_json(value: Any, depth: int = 0) -> Any:
+    """Return a value as JSON has it: arrays and tensors as lists, what is not finite as None."""
+    if depth > _DEPTH:
+        raise ValueError(f"it has more than {_DEPTH} levels")
+    if hasattr(value, "detach") and hasattr(value, "tolist"):  # a tensor
+        value = value.detach()
+    if hasattr(value, "tolist") and hasattr(value, "dtype"):  # an array, a tensor or a scalar of either
+        value = value.tolist()
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int):
+        return int(value) if abs(value) < 2**63 else _to_json(float(value))
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, str | PurePath):
+        return visible(str(value))
+    if isinstance(value, Mapping):
+        if wrong := [key for key in value if not isinstance(key, str | int)]:
+            raise TypeError(f"the key {wrong[0]!r} must be text")
+        return {visible(str(key)): _to_json(inner, depth + 1) for key, inner in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_to_json(inner, depth + 1) for inner in value]
+    raise TypeError(f"JSON has no value for the type {type(value).__name__}")
+
+
+def _same(one: Any, other: Any) -> bool:
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, Mapping):
+        return list(one) == list(other) and all(_same(value, other[key]) for key, value in one.items())
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(_same, one, other))
+    return bool(one == other or (one != one and other != other))
+
+
+def load_hooks() -> Hooks:
+    """Load every plugin of the group `musicemo.plugins`; one that cannot be loaded is warned of."""
+    hooks = Hooks()
+    for claim in claims("plugin"):
+        try:
+            hooks.register(claim.load(), f"{claim.name} of {claim.distribution}")
+        except MusicemoError as error:
+            reason = str(error).removeprefix(f"plugin '{claim.name} of {claim.distribution}': ")
+            warnings.warn(f"plugin {claim.name!r} of {claim} is left out: {reason}", stacklevel=2)
+    return hooks

@@ -1,0 +1,220 @@
+"""Which names are claimed by which distributions, and what they stand for."""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import os
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from musicemo import __version__
+from musicemo.components.registry.isolation import PluginFailed, loading
+from musicemo.errors import InputError, MusicemoError, nearest
+
+__all__ = ["GROUPS", "Claim", "claims", "entry_points", "load", "without"]
+
+#: Kind of component -> entry-point group.
+GROUPS = {
+    "dataset": "musicemo.datasets",
+    "model": "musicemo.models",
+    "loss": "musicemo.losses",
+    "weighting": "musicemo.weightings",
+    "plugin": "musicemo.plugins",
+}
+
+#: The environment variable that names, separated by commas, the components and distributions to be left out.
+_DISABLE = "MUSICEMO_DISABLE_PLUGINS"
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One distribution's claim of a name."""
+
+    kind: str
+    name: str
+    distribution: str
+    version: str
+    entry_point: importlib.metadata.EntryPoint
+
+    def __str__(self) -> str:
+        return f"{self.distribution} {self.version} ({self.entry_point.value})"
+
+    @property
+    def disabled(self) -> bool:
+        """Whether its name, or its distribution's, is to be left out."""
+        return bool({self.name, _normalized(self.distribution)} & _disabled())
+
+    @property
+    def incompatible(self) -> str:
+        """Which versions of musicemo its distribution requires, if this one is not among them."""
+        requires = _described(self.entry_point.dist)[2]
+        return _other_versions(tuple(text for text in requires if text.startswith("musicemo")))
+
+    def load(self) -> Any:
+        """Import the component or plugin.
+
+        Raises:
+            InputError: its distribution is for other versions of musicemo, or it cannot be imported.
+        """
+        if self.incompatible:
+            raise InputError(
+                f"{self.kind} {self.name!r} of {self} works with {self.incompatible}, and this is musicemo "
+                f"{__version__}; pip install --upgrade {self.distribution} may find a version that does with it"
+            )
+        try:
+            with loading():
+                return self.entry_point.load()
+        except (MusicemoError, PluginFailed) as error:
+            raise InputError(f"{self.kind} {self.name!r} of {self} cannot be imported: {error}") from error
+
+
+def _normalized(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _disabled() -> frozenset[str]:
+    return frozenset(filter(None, (name.strip() for name in os.environ.get(_DISABLE, "").split(","))))
+
+
+@functools.cache
+def _other_versions(requirements: Sequence[str]) -> str:
+    """Return the requirement of musicemo that this version does not meet, if there is one."""
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    for text in requirements:
+        try:
+            wanted = Requirement(text)
+        except InvalidRequirement:
+            continue
+        applies = wanted.name == "musicemo" and (wanted.marker is None or wanted.marker.evaluate({"extra": ""}))
+        if applies and not wanted.specifier.contains(__version__, prereleases=True):
+            return f"musicemo{wanted.specifier}"
+    return ""
+
+
+@contextmanager
+def without(names: Sequence[str]) -> Iterator[None]:
+    """Leave components, plugins or whole distributions of these names out, in child processes too.
+
+    Raises:
+        InputError: nothing that is installed has such a name.
+    """
+    installed = [claim for kind in GROUPS for claim in claims(kind, disabled=True)]
+    known = {claim.name for claim in installed} | {_normalized(claim.distribution) for claim in installed}
+    if unknown := [name for name in names if _normalized(name) not in known and name not in known]:
+        raise InputError(
+            *(
+                f"--without {name}: no component, plugin or package has this name{nearest(name, known)}"
+                for name in unknown
+            )
+        )
+    before = os.environ.get(_DISABLE)
+    os.environ[_DISABLE] = ",".join([*filter(None, [before]), *names])
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_DISABLE]
+        else:
+            os.environ[_DISABLE] = before
+
+
+#: Identity of a distribution -> itself, and what `_described` returns: each access to its metadata parses all of them.
+_DESCRIBED: dict[int, tuple[object, tuple[str, str, tuple[str, ...]]]] = {}
+
+
+def _described(distribution: Any) -> tuple[str, str, tuple[str, ...]]:
+    """Return the name and the version of an entry point's distribution, and what it requires."""
+    if distribution is None:
+        return "unknown", "", ()
+    if id(distribution) not in _DESCRIBED:
+        try:
+            requires = tuple(getattr(distribution, "requires", None) or ())
+            described = distribution.name or "unknown", distribution.version or "", requires
+        except Exception:  # metadata in another encoding, or without a version
+            described = "unknown", "", ()
+        _DESCRIBED[id(distribution)] = (distribution, described)
+    return _DESCRIBED[id(distribution)][1]
+
+
+@functools.cache
+def entry_points(group: str) -> importlib.metadata.EntryPoints:
+    """Return the installed entry points of a group, read once a process.
+
+    A distribution whose metadata cannot be read is ignored, with a warning.
+    """
+    try:
+        return importlib.metadata.entry_points(group=group)
+    except Exception:  # one broken distribution is enough
+        return importlib.metadata.EntryPoints(
+            point for points in _distributions().values() for point in points if point.group == group
+        )
+
+
+@functools.cache
+def _distributions() -> dict[str, list[importlib.metadata.EntryPoint]]:
+    """Return the entry points of each distribution whose metadata can be read; the first of a name counts."""
+    points: dict[str, list[importlib.metadata.EntryPoint]] = {}
+    for distribution in importlib.metadata.distributions():
+        try:
+            name = _normalized(distribution.name)
+            if name not in points:
+                points[name] = list(distribution.entry_points)
+        except Exception as error:
+            place = getattr(distribution, "_path", "a distribution without a path")
+            warnings.warn(
+                f"{place}: the metadata cannot be read, and the distribution is ignored: "
+                f"{type(error).__name__}: {error}",
+                stacklevel=2,
+            )
+    return points
+
+
+def claims(kind: str, *, disabled: bool = False) -> list[Claim]:
+    """Return every claim of the kind, sorted by name; nothing is imported.
+
+    Args:
+        kind: of component.
+        disabled: whether to return those too that are to be left out: see `without`.
+    """
+    everyone = {
+        Claim(kind, point.name, *_described(point.dist)[:2], point) for point in entry_points(GROUPS[kind])
+    }
+    return sorted(
+        (claim for claim in everyone if disabled or not claim.disabled),
+        key=lambda claim: (claim.name, str(claim)),
+    )
+
+
+def load(kind: str, name: str) -> Any:
+    """Import the component of that name.
+
+    Raises:
+        InputError: nobody claims the name, several do, the claimant is for other versions of musicemo, or it cannot
+            be imported.
+    """
+    everyone = claims(kind)
+    claimants = [claim for claim in everyone if claim.name == name]
+    if not claimants:
+        if left_out := [claim for claim in claims(kind, disabled=True) if claim.name == name]:
+            raise InputError(
+                f"{kind} {name!r} of {left_out[0]} is left out, by --without or {_DISABLE}={os.environ[_DISABLE]}"
+            )
+        choices = sorted({claim.name for claim in everyone})
+        listed = ", ".join(choices) or "none installed"
+        raise InputError(
+            f"no {kind} is called {name!r}{nearest(name, choices)} (installed: {listed}); one of a package of its own "
+            "comes with pip install PACKAGE"
+        )
+    if len(claimants) > 1:
+        both = " and ".join(str(claim) for claim in claimants)
+        raise InputError(
+            f"{kind} {name!r} is claimed more than once, by {both}; uninstall all but one, or leave one out with "
+            "--without DISTRIBUTION"
+        )
+    return claimants[0].load()

@@ -1,0 +1,143 @@
+"""An experiment's tracks, and the parts that they are split into."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+from numpy.typing import NDArray
+
+from musicemo import _toml
+from musicemo.components.local import told_by_line
+from musicemo.contracts import Dataset
+from musicemo.data import (
+    Features,
+    Joined,
+    Split,
+    SplitSettings,
+    Task,
+    Tracks,
+    collect,
+    find_equal,
+    make_split,
+    make_task,
+    split_joined,
+    strata,
+)
+from musicemo.errors import InputError, nearest
+from musicemo.experiment import Experiment
+
+__all__ = ["match_tasks", "read_tracks", "split_tracks", "warn_of_leaks"]
+
+Indices = NDArray[np.intp]
+
+
+def read_tracks(experiment: Experiment) -> Tracks:
+    """Build the dataset, match the tasks with its targets, and read its tracks.
+
+    Raises:
+        InputError: with the line of the experiment file where there is one.
+    """
+    with told_by_line():
+        dataset = experiment.build_dataset()
+        return collect(dataset, match_tasks(experiment, dataset))
+
+
+@told_by_line()
+def match_tasks(experiment: Experiment, dataset: Dataset) -> list[Task]:
+    """Match the tasks, and what else names targets, with those of the dataset.
+
+    Raises:
+        InputError: with the line of the experiment file.
+    """
+    source = experiment.source
+    problems: list[str] = []
+    tasks: list[Task] = []
+    for name, settings in experiment.tasks.items():
+        try:
+            with source.blaming("tasks", name):
+                if isinstance(dataset, Joined):
+                    dataset.check(name)
+                    settings = settings.under(name)
+                tasks.append(make_task(name, settings, dataset.targets))
+                _check_losses(experiment, tasks[-1])
+        except InputError as error:
+            problems += error.problems
+    for key, split in experiment.splits.values():
+        if split.stratify is not None:
+            problems += _unknown(experiment, dataset, (*key, "stratify"), split.stratify)
+    if (control := experiment.evaluation.control) is not None:
+        place = ("evaluation", "control")
+        kinds = {target.name: target.kind for target in dataset.targets} | {
+            task.name: task.kind for task in tasks
+        }
+        problems += _unknown(experiment, dataset, place, control)
+        if kinds.get(control) == "regression":
+            problems.append(source.error(place, f"{control!r} is a regression; a classification is needed"))
+    if problems:
+        raise InputError(*problems)
+    return tasks
+
+
+def _unknown(experiment: Experiment, dataset: Dataset, key: _toml.Key, name: str) -> list[str]:
+    """Return what is wrong with the name of a task or of another target of the dataset."""
+    others = [target.name for target in dataset.targets if target.name not in experiment.tasks]
+    if name in experiment.tasks or name in others:
+        return []
+    listed = ", ".join(experiment.tasks) + (f"; other targets: {', '.join(others)}" if others else "")
+    text = f"{name!r} is not a task{nearest(name, [*experiment.tasks, *others])} (tasks: {listed})"
+    return [experiment.source.error(key, text)]
+
+
+def _check_losses(experiment: Experiment, task: Task) -> None:
+    for _, loss in experiment.losses[task.name]:
+        kind = loss.factory.kind
+        if kind != task.kind:
+            raise InputError(f"loss {loss.name!r} is for {kind}, and {task.target!r} is a {task.kind} target")
+
+
+def split_tracks(experiment: Experiment, tracks: Tracks, fold: int | None = None) -> Split:
+    """Split the tracks as the experiment says.
+
+    Raises:
+        InputError: the split cannot be made, or a class has no track to train on.
+    """
+    splits = experiment.splits
+
+    def split_one(name: str, indices: Indices) -> Split:
+        key, settings = splits[name]
+        with experiment.source.blaming(*key):
+            return _split_some(settings, tracks, indices, fold)
+
+    if tracks.sources:
+        grouped = {name: settings.by_groups for name, (_, settings) in splits.items()}
+        split = split_joined(split_one, grouped, tracks)
+    else:
+        split = split_one("", np.arange(len(tracks)))
+    tracks.check_trainable(split.parts)
+    return split
+
+
+def _split_some(settings: SplitSettings, tracks: Tracks, indices: Indices, fold: int | None) -> Split:
+    """Split some tracks, stratified by the target that is asked for, or by the first task that has a label."""
+    names = [settings.stratify] if settings.stratify else []
+    columns = (tracks.column(name) for name in (*names, *(task.name for task in tracks.tasks)))
+    task, labels = next(
+        (task, values[indices]) for task, values in columns if np.isfinite(values[indices]).any()
+    )
+    some = [tracks.tracks[index] for index in indices]
+    return make_split(
+        settings,
+        [track.id for track in some],
+        strata(labels, regression=task.kind == "regression", bins=settings.bins),
+        [track.group for track in some],
+        [track.part for track in some],
+        fold,
+    )
+
+
+def warn_of_leaks(tracks: Tracks, split: Split, features: Features) -> None:
+    """Say which clips of joined datasets stand on several sides of the split: one clip may be in both."""
+    if tracks.sources:
+        for leak in find_equal(tracks.tracks, split, features):
+            warnings.warn(f"suspected leak: {leak}", stacklevel=2)

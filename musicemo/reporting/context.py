@@ -1,0 +1,194 @@
+"""What was run, on what, and where: sections that a run has however it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC
+from typing import Any
+
+from musicemo.progress import duration
+from musicemo.reporting.page import Block, Code, Facts, Notice, Section, Table
+from musicemo.reporting.words import PARTS, plural, scale
+from musicemo.runs import RunRecord
+
+__all__ = ["environment", "headline", "notices", "setup"]
+
+
+def headline(runs: Sequence[RunRecord]) -> list[tuple[str, str]]:
+    """Return what must be seen first."""
+    first = runs[0]
+    results = first.results
+    facts = []
+    if len(runs) == 1:
+        if first.started:
+            facts.append(("started", first.started.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")))
+        facts.append(("seed", str(results.get("seed", "unknown"))))
+        if results.get("fold") is not None:
+            facts.append(("fold", str(results["fold"])))
+        if "best_epoch" in results:
+            facts.append(("best epoch", f"{results['best_epoch']} of {results.get('epochs', 'unknown')}"))
+        elif first.history:
+            facts.append(("epochs so far", str(first.history[-1].get("epoch", len(first.history)))))
+    else:
+        seeds = sorted({run.seed for run in runs})
+        folds = {run.fold for run in runs} - {None}
+        facts.append(("seeds", ", ".join(map(str, seeds)) if len(seeds) <= 8 else str(len(seeds))))
+        if folds:
+            facts.append(("folds", str(len(folds))))
+    variant = results.get("variant") or {}
+    facts += [(str(axis), str(value)) for axis, value in variant.items()]
+    if parameters := results.get("parameters"):
+        facts.append(("parameters", f"{parameters:,}"))
+    seconds = [(run.results.get("durations") or {}).get("training") for run in runs]
+    known = [value for value in seconds if value is not None]
+    if known:
+        facts.append(("training took", duration(sum(known))))
+    if device := first.environment.get("device"):
+        facts.append(("device", str(device)))
+    return facts
+
+
+def notices(runs: Sequence[RunRecord]) -> Iterator[Notice]:
+    """Yield what went wrong, and what the runs warned of."""
+    for run in runs:
+        of = f"{run.directory.name}: " if len(runs) > 1 else ""
+        error = str(run.results.get("error") or "")
+        if run.status == "failed":
+            yield Notice(f"{of}the run failed: {error or 'it did not say why'}", "error", _traceback(run))
+        elif run.status.startswith("interrupted"):
+            how = ": its process ended without recording why" if run.status != "interrupted" else ""
+            yield Notice(f"{of}the run was interrupted{how}; musicemo run --resume continues it", "warning")
+        elif run.status != "done":
+            yield Notice(
+                f"{of}the run is not finished (status: {run.status}); this is how far it had got", "warning"
+            )
+        if overfit := run.results.get("overfit_batches"):
+            yield Notice(
+                f"{of}a check whether {plural(overfit, 'batch').replace('batchs', 'batches')} can be learnt by heart: "
+                "training and evaluation saw the same tracks",
+                "warning",
+            )
+        for problem in run.problems:
+            yield Notice(f"{of}{problem}", "warning")
+    for text, names in _warnings(runs).items():
+        of = f" ({', '.join(names)})" if len(names) < len(runs) else ""
+        yield Notice(f"{text}{of}", "warning")
+
+
+def _traceback(run: RunRecord) -> str:
+    try:
+        return (run.directory / "error.txt").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def _warnings(runs: Sequence[RunRecord]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for run in runs:
+        for text in run.results.get("warnings") or ():
+            found.setdefault(str(text), []).append(run.directory.name)
+    return found
+
+
+def setup(runs: Sequence[RunRecord]) -> Section:
+    """Return the section on the experiment: data, split, tasks, and the file."""
+    run = runs[0]
+    found = run.experiment
+    blocks: list[Block] = [Facts(rows)] if (rows := [row for row in _choices(found) if row[1]]) else []
+    if run.tasks:
+        tasks = [[name, *_task(name, task, found)] for name, task in run.tasks.items()]
+        columns = ["task", "kind", "target", "scale or classes", "loss"]
+        blocks.append(Table(columns, tasks, texts=frozenset(range(5))))
+    blocks += _split(runs)
+    if run.toml:
+        blocks.append(Code("The resolved experiment: musicemo run on this file repeats the run", run.toml))
+    return Section("Experiment", blocks)
+
+
+def _choices(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    tables = {name: found.get(name) or {} for name in ("dataset", "model", "weighting", "split", "training")}
+    for name in ("dataset", "model", "weighting"):
+        table = tables[name] if isinstance(tables[name], dict) else {}
+        yield name, _listed(table)
+    if (transfer := found.get("transfer")) and isinstance(transfer, dict):
+        yield "transfer", _listed(transfer)
+    split, training = tables["split"], tables["training"]
+    yield "split", str(split.get("method", ""))
+    yield "optimizer", _listed(training.get("optimizer") or {})
+    yield "batch size", str(training.get("batch_size", ""))
+    yield "epochs, at most", str(training.get("epochs", ""))
+    stopping = training.get("early_stopping") or {}
+    yield "best epoch by", str(stopping.get("monitor", ""))
+
+
+def _listed(table: Mapping[str, Any]) -> str:
+    """Return a component's name, then its parameters."""
+    rest = [f"{key} {_value(value)}" for key, value in table.items() if key != "type"]
+    return "; ".join([str(table["type"]), *rest] if "type" in table else rest)
+
+
+def _value(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _task(name: str, task: Mapping[str, Any], experiment: Mapping[str, Any]) -> list[str]:
+    table = (experiment.get("tasks") or {}).get(name) or {}
+    losses = table.get("loss") or []
+    terms = []
+    for loss in losses if isinstance(losses, list) else [losses]:
+        weight = loss.get("weight", 1)
+        terms.append(f"{loss.get('type')}" if weight == 1 else f"{weight:g} {loss.get('type')}")
+    what = ", ".join(task.get("classes") or ()) or scale(task)
+    return [str(task["kind"]), str(task.get("target") or name), what, " + ".join(terms)]
+
+
+def _split(runs: Sequence[RunRecord]) -> Iterator[Block]:
+    known = {run.results.get("fold"): run for run in reversed(runs) if run.split}
+    rows: list[list[str]] = []
+    for fold, run in sorted(known.items(), key=lambda item: -1 if item[0] is None else item[0]):
+        hashes = run.split.get("hash") or {}
+        for part, name in PARTS.items():
+            if part in run.split:
+                label = name if fold is None else f"fold {fold}, {name}"
+                rows.append([label, str(len(run.split[part])), str(hashes.get(part, ""))[:12]])
+    if rows:
+        method = (runs[0].experiment.get("split") or {}).get("method", "")
+        title = f"Split: {method}" if method else "Split"
+        note = "Hashes are of the parts' track ids: runs with the same ones were split alike."
+        yield Table(["part", "tracks", "hash"], rows, title, note)
+
+
+def environment(runs: Sequence[RunRecord]) -> Section:
+    """Return the section on the runs' directories and what they ran on."""
+    found: Mapping[str, Any] = next((run.environment for run in runs if run.environment), {})
+    facts = Facts([(name, shown) for name, value in found.items() if (shown := _plain(value))])
+    runs_table = Table(
+        ["run", "seed", "fold", "status", "epochs", "best", "training"],
+        [_row(run) for run in runs],
+        "Run directories",
+        texts=frozenset({0, 3}),
+    )
+    return Section("Environment", [runs_table, facts])
+
+
+def _row(run: RunRecord) -> list[str]:
+    results = run.results
+    seconds = (results.get("durations") or {}).get("training")
+    fold = results.get("fold")
+    return [
+        run.directory.name,
+        str(results.get("seed", "")),
+        "" if fold is None else str(fold),
+        run.status,
+        str(results.get("epochs", len(run.history))),
+        str(results.get("best_epoch", "")),
+        "" if seconds is None else duration(seconds),
+    ]
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {inner}" for key, inner in value.items() if inner is not None)
+    if isinstance(value, list):
+        return " ".join(map(str, value))
+    return "" if value is None else str(value)

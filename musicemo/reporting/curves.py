@@ -1,0 +1,126 @@
+"""Charts of what a run recorded over its epochs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from musicemo.charts import Axis, Chart, Line, Mark, Points, Rule, spanning
+from musicemo.charts.chart import COLOURS
+from musicemo.evaluation import TITLES
+from musicemo.reporting.scores import leading
+from musicemo.runs import RunRecord
+
+__all__ = ["curves", "losses", "optimization", "scores", "weights"]
+
+_PARTS = {"train": ("training", 1, True), "val": ("validation", 0, False)}
+"""Part -> its name, colour and whether its line is dashed."""
+
+_NOT_WEIGHTS = ("train", "val", "gradient")
+
+
+def losses(runs: Sequence[RunRecord], tasks: Mapping[str, Mapping[str, str]]) -> list[Chart]:
+    """Return the loss of all tasks, and of each, over the epochs."""
+    charts = [] if len(tasks) == 1 else [_parts(runs, "loss", "all tasks", "loss", log=True)]
+    charts += [_parts(runs, f"{name}/loss", name, "loss", log=True) for name in tasks]
+    return [chart for chart in charts if chart.marks]
+
+
+def scores(runs: Sequence[RunRecord], tasks: Mapping[str, Mapping[str, str]]) -> list[Chart]:
+    """Return each task's leading metric over the epochs."""
+    charts = []
+    for name, task in tasks.items():
+        metric = leading(task["kind"])
+        charts.append(_parts(runs, f"{name}/{metric}", name, TITLES[metric]))
+    return [chart for chart in charts if chart.marks]
+
+
+def optimization(runs: Sequence[RunRecord]) -> list[Chart]:
+    """Return the learning rate, where it changes, the objective and the gradients' norm over the epochs."""
+    keys = {
+        "train/objective": "objective",
+        "train/gradient_norm": "gradient norm",
+        "learning_rate": "learning rate",
+    }
+    found = []
+    for key, title in keys.items():
+        values = {record.get(key) for run in runs for record in run.history}
+        if values - {None} and (key != "learning_rate" or len(values) > 1):
+            found.append(curves(runs, {key: ""}, title, log=True))
+    return found
+
+
+def weights(runs: Sequence[RunRecord], tasks: Sequence[str]) -> Iterator[Chart]:
+    """Yield a chart for everything that the weighting recorded of each task: its weight, and the state behind it."""
+    recorded = {key: None for run in runs for record in run.history[:1] for key in record}
+    found: dict[str, dict[str, str]] = {}
+    for key in recorded:
+        quantity, _, task = key.rpartition("/")
+        if quantity and quantity.split("/")[0] not in _NOT_WEIGHTS and task in tasks:
+            found.setdefault(quantity, {})[key] = task
+    for quantity, keys in sorted(found.items(), key=lambda item: item[0] != "weight"):
+        yield curves(runs, keys, quantity.replace("_", " "), log=quantity == "weight")
+
+
+def curves(
+    runs: Sequence[RunRecord], keys: Mapping[str, str], title: str, *, label: str = "", log: bool = False
+) -> Chart:
+    """Return the lines of some recorded quantities.
+
+    Args:
+        runs: replicates; of several each has a thin line.
+        keys: recorded quantity -> the name of its line.
+        title: of the chart.
+        label: of the vertical axis.
+        log: whether it may be logarithmic.
+    """
+    styles = {
+        key: (name, number % COLOURS, number // COLOURS % 2 == 1)
+        for number, (key, name) in enumerate(keys.items())
+    }
+    return _chart(runs, styles, title, label, log)
+
+
+def _parts(runs: Sequence[RunRecord], quantity: str, title: str, label: str, *, log: bool = False) -> Chart:
+    styles = {f"{part}/{quantity}": style for part, style in _PARTS.items()}
+    return _chart(runs, styles, title, label, log, best=f"val/{quantity}")
+
+
+def _chart(
+    runs: Sequence[RunRecord],
+    styles: Mapping[str, tuple[str, int, bool]],
+    title: str,
+    label: str,
+    log: bool,
+    best: str = "",
+) -> Chart:
+    marks: list[Mark] = []
+    values: list[float | None] = []
+    if len(runs) == 1 and (epoch := runs[0].results.get("best_epoch")):
+        marks.append(Rule(epoch, label=f"best: {epoch}"))
+    for run in runs:
+        epochs = [record["epoch"] for record in run.history]
+        for key, (name, colour, dashed) in styles.items():
+            line = [record.get(key) for record in run.history]
+            if any(value is not None for value in line):
+                values += line
+                marks.append(Line(epochs, line, name, colour, dashed, faint=len(runs) > 1))
+    if not values:
+        return Chart(title, Axis(0, 1), Axis(0, 1), [])
+    dots = [(run.results.get("best_epoch"), run) for run in runs]
+    chosen = [(epoch, _at(run, epoch, best)) for epoch, run in dots if epoch and best]
+    if chosen:
+        marks.append(Points([x for x, _ in chosen], [y for _, y in chosen], "best epoch", 0))
+    last = max((run.history[-1]["epoch"] for run in runs if run.history), default=1)
+    names = ", ".join(name for name, _, _ in styles.values() if name)
+    return Chart(
+        title=title,
+        x=Axis(1, max(last, 2), "epoch", whole=True),
+        y=spanning(values, label, log=log),
+        marks=marks,
+        description=f"{label or title} of {title} over {last} epochs" + (f": {names}" if names else ""),
+    )
+
+
+def _at(run: RunRecord, epoch: int, key: str) -> float | None:
+    look: Callable[[Mapping[str, float]], bool] = lambda record: record["epoch"] == epoch  # noqa: E731
+    return next((record.get(key) for record in run.history if look(record)), None)

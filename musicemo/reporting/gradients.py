@@ -1,0 +1,132 @@
+"""Charts of how the tasks' gradients agree: cosines over time, their means, norms."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from musicemo.charts import Axis, Cells, Chart, categories
+from musicemo.reporting.curves import curves
+from musicemo.reporting.page import Block, Charts, Facts
+from musicemo.reporting.words import number, plural
+from musicemo.runs import RunRecord
+
+__all__ = ["cosine_chart", "gradient_blocks"]
+
+_COLUMNS = 60
+"""Of the heat map over time, at most: of more epochs, each column is the mean of some."""
+
+
+def gradient_blocks(runs: Sequence[RunRecord], tasks: Sequence[str]) -> list[Block]:
+    """Return what was recorded of the gradients' agreement; nothing where nothing was."""
+    found = [run for run in runs if run.results.get("gradients") or _pairs(run.history)]
+    if not found:
+        return []
+    summaries = [run.results["gradients"] for run in found if run.results.get("gradients")]
+    charts = [*_matrices(summaries, tasks), *(heat for run in found for heat in _heat(run, len(found) > 1))]
+    keys = {f"gradient/{task}/norm": task for task in tasks}
+    lines = [curves(found, keys, "norm of each task's gradient", log=True)]
+    lines.append(curves(found, {"gradient/conflict": ""}, "share of steps in conflict"))
+    blocks: list[Block] = [Facts(_facts(summaries))] if summaries else []
+    blocks += [
+        Charts(
+            charts,
+            note="The cosine between two tasks' gradients in the parameters that they share, the mean over the steps "
+            "that were measured: 1 where both pull the same way, negative where they conflict.",
+        ),
+        Charts([chart for chart in lines if chart.marks]),
+    ]
+    return blocks
+
+
+def _facts(summaries: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    shares = [found["conflict"] for found in summaries if found.get("conflict") is not None]
+    rows = []
+    if shares:
+        rows.append(("steps with a conflict", f"{sum(shares) / len(shares):.0%}"))
+    if steps := sum(found.get("steps", 0) for found in summaries):
+        rows.append(("measured", plural(steps, "step")))
+    norms = {task: found for summary in summaries[:1] for task, found in (summary.get("norms") or {}).items()}
+    if norms:
+        rows.append(("mean gradient norm", ", ".join(f"{task} {norm:.3g}" for task, norm in norms.items())))
+    return rows
+
+
+def _matrices(summaries: Sequence[Mapping[str, Any]], tasks: Sequence[str]) -> list[Chart]:
+    charts = []
+    for key, title, signed in (("cosines", "mean cosine", True), ("conflicts", "share of conflicts", False)):
+        tables = [found[key] for found in summaries if found.get(key)]
+        if not tables:
+            continue
+        values = np.array([[_mean(tables, a, b) for b in tasks] for a in tasks])
+        texts = [["" if math.isnan(value) else number(value, 2) for value in row] for row in values.tolist()]
+        charts.append(
+            Chart(
+                title=title,
+                x=categories(tasks),
+                y=categories(tasks),
+                marks=[Cells(values, texts=texts, signed=signed)],
+                aspect=0.85,
+                downwards=True,
+                description=f"{title} of each pair of tasks' gradients",
+                name=key,
+            )
+        )
+    return charts
+
+
+def _mean(tables: Sequence[Mapping[str, Any]], first: str, second: str) -> float:
+    if first == second:
+        return math.nan
+    values = []
+    for table in tables:
+        value = (table.get(first) or {}).get(second, (table.get(second) or {}).get(first))
+        if value is not None:
+            values.append(value)
+    return sum(values) / len(values) if values else math.nan
+
+
+def _pairs(history: Sequence[Mapping[str, float]]) -> list[str]:
+    """Return the pairs of tasks whose cosine was recorded."""
+    keys = {key: None for record in history for key in record if key.endswith("/cosine")}
+    return [key.split("/")[1] for key in keys]
+
+
+def _heat(run: RunRecord, several: bool) -> list[Chart]:
+    if not _pairs(run.history):
+        return []
+    return [cosine_chart(run.history, f", seed {run.results.get('seed')}" if several else "")]
+
+
+def cosine_chart(history: Sequence[Mapping[str, float]], seed: str = "") -> Chart:
+    """Return a heat map of the cosines of every pair of tasks' gradients over a run's epochs.
+
+    Args:
+        history: a run's records, with gradients in some.
+        seed: what the title ends with.
+    """
+    pairs = _pairs(history)
+    rows = [[record.get(f"gradient/{pair}/cosine") for record in history] for pair in pairs]
+    values = np.array(rows, dtype=float)
+    edges = np.unique(np.linspace(0, values.shape[1], min(_COLUMNS, values.shape[1]) + 1).round().astype(int))
+    columns = [_column_mean(values[:, start:end]) for start, end in pairwise(edges)]
+    return Chart(
+        title=f"cosine over the epochs{seed}",
+        x=Axis(0.5, values.shape[1] + 0.5, "epoch", whole=True),
+        y=categories([pair.replace(":", " · ") for pair in pairs]),
+        marks=[Cells(np.stack(columns, axis=1), x=[edge + 0.5 for edge in edges.tolist()], signed=True)],
+        aspect=min(1.6, max(0.3, 0.07 * len(pairs) + 0.15)),
+        downwards=True,
+        description=f"Cosine of each pair of tasks' gradients over {values.shape[1]} epochs",
+        name=f"cosine{seed}",
+    )
+
+
+def _column_mean(values: np.ndarray[Any, np.dtype[np.float64]]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    known = np.isfinite(values)
+    total = np.where(known, values, 0).sum(axis=1)
+    return np.where(known.any(axis=1), total / np.maximum(known.sum(axis=1), 1), np.nan)

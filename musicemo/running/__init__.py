@@ -1,0 +1,1 @@
+"""Running experiments: from a validated experiment to finished runs."""

@@ -1,0 +1,205 @@
+"""What an experiment would do, found out by assembling it, and by a few steps that are thrown away."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from musicemo.components.registry import Hooks
+from musicemo.data import PARTS, Split, Task, Tracks
+from musicemo.errors import InputError
+from musicemo.experiment import Experiment
+from musicemo.experiment.tracks import read_tracks, split_tracks, warn_of_leaks
+from musicemo.running.assembly import Assembly
+from musicemo.running.pipeline import TrackReader
+from musicemo.running.transfer import find_source
+from musicemo.training import Run, Stopping, Trainer, choose_device, use_threads
+from musicemo.training.randomness import random_state, restore_random_state
+
+__all__ = ["Preview", "TaskPreview", "check_experiment", "check_experiments", "check_source"]
+
+#: A batch that is only predicted, against one that is learnt from: there is no backward pass.
+_PREDICTING = 1 / 3
+
+
+@dataclass(frozen=True)
+class TaskPreview:
+    """What one task would learn."""
+
+    task: Task
+    labelled: int
+    #: Class -> tracks, for a classification.
+    classes: Mapping[str, int]
+    #: Weight and name of each term of its loss.
+    losses: Sequence[tuple[float, str]]
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What an experiment would train, with its first seed and fold."""
+
+    experiment: Experiment
+    device: str
+    #: Part -> number of tracks, and of batches.
+    tracks: Mapping[str, int]
+    batches: Mapping[str, int]
+    unlabelled: int
+    tasks: Sequence[TaskPreview]
+    #: Parameters that are trained: of the whole network, and of it the backbone.
+    parameters: int
+    backbone: int
+    #: Seconds that a training step takes, the median of some; None where none was taken.
+    step: float | None
+
+    @property
+    def epoch(self) -> float | None:
+        """Seconds that an epoch takes, about."""
+        if self.step is None:
+            return None
+        return self.step * (self.batches["train"] + _PREDICTING * self.batches.get("val", 0))
+
+    @property
+    def run(self) -> float | None:
+        """Seconds that a run takes at most, about: early stopping may end it before."""
+        return None if self.epoch is None else self.epoch * self.experiment.training.epochs
+
+
+def check_source(experiment: Experiment, runs: Path, others: Collection[str] = ()) -> None:
+    """Check that the run exists that an experiment's transfer begins with.
+
+    Args:
+        experiment: the experiment.
+        runs: the folder of run directories.
+        others: names of experiments that will be run before it.
+
+    Raises:
+        InputError: there is no such run, with the line of ``transfer.from``.
+    """
+    if experiment.transfer is None:
+        return
+    folder = experiment.source.origin(("transfer", "from")).folder
+    source = Path(experiment.transfer.source)
+    if {(folder / source).resolve(), (runs / source).resolve()} & {(runs / name).resolve() for name in others}:
+        return
+    with experiment.source.blaming("transfer", "from"):
+        find_source(experiment.transfer.source, folder, runs, *experiment.replicates()[0])
+
+
+def check_experiments(
+    experiments: Sequence[Experiment],
+    runs: Path,
+    *,
+    device: str | None = None,
+    overfit_batches: int = 0,
+    steps: int = 0,
+) -> list[Preview | InputError]:
+    """Assemble experiments without training them, in their order: see `check_experiment` and `check_source`.
+
+    Each dataset is read once. An experiment that is wrong has the error in its place.
+    """
+    reader = TrackReader()
+    names = [experiment.name for experiment in experiments]
+    checked: dict[int, Preview | InputError] = {}
+    for index in sorted(range(len(experiments)), key=lambda index: reader.key(experiments[index])):
+        experiment = experiments[index]
+        try:
+            preview = check_experiment(
+                experiment,
+                device=device,
+                overfit_batches=overfit_batches,
+                steps=steps,
+                read=lambda one: reader.read(one).tracks,
+            )
+            check_source(experiment, runs, [name for name in names if name != experiment.name])
+            checked[index] = preview
+        except InputError as error:
+            checked[index] = error
+    return [checked[index] for index in range(len(experiments))]
+
+
+def check_experiment(
+    experiment: Experiment,
+    *,
+    device: str | None = None,
+    overfit_batches: int = 0,
+    steps: int = 0,
+    read: Callable[[Experiment], Tracks] = read_tracks,
+) -> Preview:
+    """Assemble an experiment without training it; nothing is written.
+
+    Args:
+        experiment: the experiment.
+        device: instead of ``training.device``.
+        overfit_batches: as `Pipeline` has it.
+        steps: take so many optimization steps, to see how long one takes; the first, which takes longer, is one more.
+        read: returns the experiment's tracks; it may keep those of the last experiment for others on the same data.
+
+    Raises:
+        InputError: what a run would say before its first epoch.
+        RunError: what it would say in one of the steps.
+    """
+    chosen = choose_device(device or experiment.training.device)
+    tracks = read(experiment)
+    experiment = experiment.completed(tracks.tasks)
+    seed, fold = experiment.replicates()[0]
+    split = split_tracks(experiment, tracks, fold)
+    before = random_state()
+    try:
+        with use_threads(experiment.threads):
+            made = Assembly(experiment, tracks, split, seed, chosen, overfit_batches)
+            warn_of_leaks(tracks, split, made.features)
+            step = _time_step(experiment, tracks, split, made, chosen, steps) if steps else None
+    finally:
+        restore_random_state(before)
+    backbone = sum(one.numel() for one in made.network.backbone.parameters() if one.requires_grad)
+    return Preview(
+        experiment=experiment,
+        device=torch.cuda.get_device_name(chosen) if chosen.type == "cuda" else chosen.type,
+        tracks={part: len(split.parts[part]) for part in PARTS},
+        batches={part: len(batches) for part, batches in made.batches.items()},
+        unlabelled=len(tracks.unlabelled),
+        tasks=[_task(experiment, tracks, column) for column in range(len(tracks.tasks))],
+        parameters=made.network.parameter_count,
+        backbone=backbone,
+        step=step,
+    )
+
+
+def _task(experiment: Experiment, tracks: Tracks, column: int) -> TaskPreview:
+    task = tracks.tasks[column]
+    labels = tracks.targets[:, column]
+    known = labels[np.isfinite(labels)]
+    counts = Counter(task.classes[int(label)] for label in known) if task.classes else {}
+    losses = [(weight, loss.name) for weight, loss in experiment.losses[task.name]]
+    return TaskPreview(task, len(known), {name: counts[name] for name in task.classes}, losses)
+
+
+def _time_step(
+    experiment: Experiment, tracks: Tracks, split: Split, made: Assembly, device: torch.device, steps: int
+) -> float | None:
+    if made.network.estimator:
+        return None  # it is fitted at once
+    run = Run(
+        directory=Path(),
+        name=experiment.name,
+        seed=experiment.seeds[0],
+        settings={},
+        toml="",
+        tracks=tracks,
+        split=split,
+        features=made.features,
+        network=made.network,
+        weighting=made.weighting,
+        device=device,
+        epochs=made.training.epochs,
+        stopping=Stopping(made.training.early_stopping, list(experiment.tasks)),
+    )
+    trainer = Trainer(run, made.training, made.objective, made.batches, made.scaling, Hooks())
+    first, *others = trainer.time_steps(steps + 1)
+    return statistics.median(others or [first])
