@@ -5,6 +5,7 @@ import sys
 import time
 from pathlib import Path
 
+from musicemo.errors import InputError
 from musicemo.workers import unbroken
 
 
