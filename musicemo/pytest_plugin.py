@@ -1,6 +1,6 @@
-"""Fixtures for the tests of components; pytest finds them wherever musicemo is installed, and imports nothing for it.
+"""Pytest fixtures for the tests of components. pytest loads them in every environment with musicemo.
 
-Their names begin with ``musicemo_``; ``pytest -p no:musicemo`` leaves them out.
+Their names begin with ``musicemo_``. ``pytest -p no:musicemo`` disables them. The import loads no other module.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ __all__ = ["musicemo_check", "musicemo_run"]
 
 @pytest.fixture
 def musicemo_check() -> Iterator[Callable[..., Any]]:
-    """Return ``check(kind, component, parameters)``: `musicemo.testing` for a kind, on one thread.
+    """Return ``check(kind, component, parameters)``, which calls the check of this kind in `musicemo.testing`.
 
-    What is this small loses more to threads than it gains, most of all beside other test processes.
+    The check runs on one thread. Threads slow small components down, especially beside other test processes.
     """
     import torch
 
@@ -38,10 +38,10 @@ def musicemo_check() -> Iterator[Callable[..., Any]]:
 
 @pytest.fixture
 def musicemo_run(tmp_path: Path) -> Callable[..., list[Outcome]]:
-    """Return ``run(experiment_file, "KEY=VALUE", ..., plugins=[...])``, which trains below `tmp_path`.
+    """Return ``run(experiment_file, "KEY=VALUE", ..., plugins=[...])``, which trains in `tmp_path`.
 
-    It returns an `Outcome` for each seed and fold, whose `results` are what `results.json` holds. Of the lifecycle
-    plugins those that are given are called, and no installed one.
+    It returns an `Outcome` for each seed and fold, whose `results` are the content of `results.json`. Only the
+    lifecycle plugins in `plugins` are called, and no installed ones.
     """
 
     def run(file: Path | str, *overrides: str, plugins: Any = ()) -> list[Outcome]:

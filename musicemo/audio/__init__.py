@@ -1,4 +1,4 @@
-"""Audio to features: decoding, beats, mel spectrograms and chromagrams, frame-wise and beat-synchronous."""
+"""Audio to features: decoding, beats, mel spectrograms and chromagrams, by frame and by beat."""
 
 from musicemo.audio._analysis import Analysis, analyse, analyse_signal
 from musicemo.audio._batch import ExtractionReport, Failure, extract, failure_of

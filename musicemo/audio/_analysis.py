@@ -1,4 +1,4 @@
-"""From audio to frame-wise and beat-synchronous features."""
+"""Features of a clip, by frame and by beat."""
 
 from __future__ import annotations
 
@@ -21,16 +21,15 @@ _LOUDEST = 1e9
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Analysis:
-    """The features of one clip.
+    """Features of one clip.
 
     Attributes:
-        frame: `[mels + 12, frames]`, float32: the mel spectrogram in dB, 0 being the clip's maximum and
-            -80 the least, then the chromagram from C, 0 to 1.
-        beat: `[mels + 12, segments]`, float32: the same for medians over the segments that the beats cut
-            the clip into. The one before the first beat and the one after the last beat count, so there
-            is at least one.
+        frame: `[mels + 12, frames]`, float32: the mel spectrogram in dB, from -80 to 0 at the clip's maximum, and the
+            chromagram from C, from 0 to 1.
+        beat: `[mels + 12, segments]`, float32: the same for medians over segments, which begin at the start of the clip
+            and at each beat; there is at least one.
         beat_frames: `[beats]`, int64: the frames of the beats, ascending.
-        recipe: What the features were made with.
+        recipe: Recipe of the features.
     """
 
     frame: NDArray[np.float32]
@@ -43,11 +42,11 @@ def analyse(path: str | PathLike[str], recipe: Recipe | None = None) -> Analysis
     """Extract the features of an audio file.
 
     Args:
-        path: What libsndfile reads (wav, flac, ogg, mp3 and others), or what an installed ffmpeg reads.
-        recipe: The parameters; None is the original study's.
+        path: File in a format of libsndfile (wav, flac, ogg, mp3 and others), or of an installed ffmpeg.
+        recipe: The parameters; by default those of the original study.
 
     Raises:
-        InputError: The file is missing, is not audio, is truncated, or its excerpt is silent, too short or
+        InputError: The file is missing, is not audio, or is truncated, or its excerpt is silent, too short or
             not finite; the message begins with the path.
     """
     recipe = recipe or Recipe()
@@ -59,7 +58,7 @@ def analyse_signal(samples: ArrayLike, recipe: Recipe | None = None) -> Analysis
 
     Args:
         samples: `[samples]`, mono, at the recipe's sample rate.
-        recipe: The parameters; its excerpt is not applied. None is the original study's.
+        recipe: The parameters, by default those of the original study; its excerpt is not applied.
 
     Raises:
         InputError: The signal is silent, too short or not finite, or has more than one channel.

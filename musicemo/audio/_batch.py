@@ -1,4 +1,4 @@
-"""Extraction from many songs: over all cores, restartable, with a report of what failed."""
+"""Extraction of many songs: on all cores, restartable, with a report of failures."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _Task = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A song without features, and why."""
+    """A song without features, and the reason."""
 
     path: Path
     reason: str
@@ -73,23 +73,23 @@ def extract(
     failures: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> ExtractionReport:
-    """Write the feature files of many songs, see `write_features`.
+    """Write the feature files of many songs; see `write_features`.
 
-    A song is skipped when its feature file is whole, has the recipe's fingerprint, and records the song's path, size
-    and times; where one of these differs, the SHA-256 of the song decides. Every other feature file is made again, a
-    damaged one included. A feature file is complete or absent, whatever happens.
+    A song is skipped if its feature file is undamaged, has the recipe's fingerprint, and records the song's path, size
+    and times. If one of these differs, the SHA-256 of the song decides. All other feature files are computed again. A
+    feature file is always complete or absent.
 
-    A song that fails does not stop the others, whatever the failure is: an error of any type, or the end of the process
-    that works on the song.
+    A song that fails does not stop the others. This holds for errors of any type, and for the death of the process that
+    works on the song.
 
     Args:
         sources: Song -> feature file. Folders are created as needed.
-        recipe: The parameters; None is the original study's.
-        jobs: Number of processes; None is one for each core, 0 works in this process.
+        recipe: The parameters; by default those of the original study.
+        jobs: Number of processes; None is one per core, 0 works in this process.
         strict: Whether to stop at the first song that fails.
         failures: CSV file for the failures, with the columns `path` and `reason`, sorted by path. It is written
             however the extraction ends, and has only its header if no song failed.
-        progress: Called with how many songs are finished, and how many are to be, skipped ones apart: once before
+        progress: Called with the number of finished songs and the total number, without skipped songs: once before
             the first one, and after each.
 
     Raises:
@@ -131,11 +131,11 @@ def extract(
 
 
 def failure_of(song: str | os.PathLike[str], error: BaseException, doing: str = "analysed") -> Failure:
-    """Return why a song failed, in the same words each time.
+    """Return the reason why a song failed, in the same words each time.
 
     Args:
         song: The song's path.
-        error: Anything that working on the song raised.
+        error: The error that working on the song raised.
         doing: The work, as a participle.
     """
     path = os.fspath(song)

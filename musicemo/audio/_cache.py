@@ -1,4 +1,4 @@
-"""The folder of features that can be made again."""
+"""Location of the feature cache."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ __all__ = ["cache_folder"]
 
 
 def cache_folder() -> Path:
-    """Return `$MUSICEMO_CACHE`, or else `musicemo` in the user's cache folder; it need not exist.
+    """Return `$MUSICEMO_CACHE`, or `musicemo` in the user's cache folder. The folder need not exist.
 
-    The user's cache folder is `$XDG_CACHE_HOME`, or `~/.cache`. A user without a home, or with one that is read only,
-    as in many containers, has a private folder among the temporary files.
+    The user's cache folder is `$XDG_CACHE_HOME`, or `~/.cache`. Without a writable home, as in many containers, it is
+    a private folder among the temporary files.
 
     Raises:
-        InputError: there is no such folder either.
+        InputError: no such folder can be created.
     """
     if named := os.environ.get("MUSICEMO_CACHE"):
         return expanded(named)

@@ -80,19 +80,19 @@ class _Reader(Protocol):
 def load(path: str | PathLike[str], recipe: Recipe | None = None) -> NDArray[np.float32]:
     """Read the recipe's excerpt of an audio file, as mono at the recipe's sample rate.
 
-    Channels are averaged and the rate converted by soxr at its high quality, as `librosa.load` does. Only
-    the result is held in memory. Recordings that follow one another in the file are joined.
+    Channels are averaged, and soxr converts the sample rate at its high quality, as in `librosa.load`. Only
+    the result is held in memory. Consecutive recordings in a file are joined.
 
     Args:
-        path: What libsndfile reads (wav, flac, ogg, mp3 and others), or what an installed ffmpeg reads.
-        recipe: Sample rate and excerpt; None is all of the file at 22,050 Hz.
+        path: File in a format of libsndfile (wav, flac, ogg, mp3 and others), or of an installed ffmpeg.
+        recipe: Sample rate and excerpt; by default the whole file at 22,050 Hz.
 
     Returns:
         `[samples]`.
 
     Raises:
         InputError: The file is missing, is not audio, is damaged or truncated, is silent, its channels cancel, or the
-            excerpt is not in it.
+            excerpt is outside it.
     """
     recipe = recipe or Recipe()
     name, path = fspath(path), Path(path)

@@ -1,4 +1,4 @@
-"""Feature files: what was extracted from one song, with the recipe and the song's identity."""
+"""Feature files: the features of one song, with the recipe and the song's identity."""
 
 from __future__ import annotations
 
@@ -41,16 +41,15 @@ _CHUNK = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The identity of an audio file: its content, and the place, size and times by which it is recognised unread.
+    """The identity of an audio file: its content, and its path, size and times, which are compared first.
 
     Attributes:
         name: File name without its folder.
         sha256: SHA-256 of the content, in hexadecimal digits.
         size: Size in bytes.
         modified_ns: Time of the last change of the content, in nanoseconds since 1970. Programs can set it.
-        changed_ns: Time of the last change of the file in any respect, in nanoseconds since 1970. Only the
-            system sets it.
-        path: Absolute path, links resolved.
+        changed_ns: Time of the last change of content or metadata, in nanoseconds since 1970. Only the system sets it.
+        path: Absolute path without links.
     """
 
     name: str
@@ -62,7 +61,7 @@ class Source:
 
     @classmethod
     def of(cls, path: Path) -> Source:
-        """Read the file.
+        """Return the identity of a file, whose content is read.
 
         Raises:
             OSError: It cannot be read.
@@ -90,9 +89,9 @@ class Source:
         return stamp == (self.size, self.modified_ns, self.changed_ns) and os.path.realpath(path) == self.path
 
     def renewed(self, path: Path) -> Source | None:
-        """Return the identity of a file if it has the recorded content, and None if it has another one.
+        """Return the identity of a file if it has the recorded content, otherwise None.
 
-        The file is read if its path, size or times differ from those that are recorded.
+        The file is read only if its path, size or times differ from the recorded ones.
 
         Raises:
             OSError: It cannot be read.
@@ -106,10 +105,10 @@ class Source:
 
     @classmethod
     def parse(cls, value: object) -> Source:
-        """Return the identity that `dataclasses.asdict` turned into a JSON object.
+        """Return the identity from the JSON form of `dataclasses.asdict`.
 
         Raises:
-            ValueError: It is not one.
+            ValueError: The value is not valid.
         """
         if not isinstance(value, dict) or not all(
             type(entry) is _SOURCE_TYPES.get(name) for name, entry in value.items()
@@ -130,8 +129,8 @@ class FeatureInfo:
 
     Attributes:
         recipe: The parameters of the extraction, by name.
-        fingerprint: That of the recipe, see `Recipe.fingerprint`.
-        source: The song; None for a signal that was no file.
+        fingerprint: Fingerprint of the recipe; see `Recipe.fingerprint`.
+        source: The song; None for a signal without a file.
     """
 
     recipe: dict[str, Any]
@@ -141,7 +140,7 @@ class FeatureInfo:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FeatureFile:
-    """A feature file's contents.
+    """Content of a feature file.
 
     Attributes:
         frame: `[mels + 12, frames]`, float32; see `Analysis`.
@@ -157,15 +156,15 @@ class FeatureFile:
 
 
 def write_features(path: Path, analysis: Analysis, source: Path | Source | None) -> None:
-    """Write a feature file: an uncompressed `.npz` that numpy reads, complete or not at all.
+    """Write a feature file: an uncompressed `.npz` that numpy can read. It is written completely or not at all.
 
     Its arrays are `frame`, `beat` and `beat_frames` as in `Analysis`, and `meta`, a JSON text with the recipe, its
-    fingerprint, the format's version, and the song's identity, see `Source`.
+    fingerprint, the format's version, and the song's identity; see `Source`.
 
     Args:
-        path: The folder must exist.
+        path: The file. Its folder must exist.
         analysis: The features.
-        source: The song; None for a signal that was no file.
+        source: The song; None for a signal without a file.
 
     Raises:
         RunError: The file cannot be written.
@@ -192,7 +191,7 @@ def describe(path: Path) -> FeatureInfo:
     """Return the description of a feature file, without reading its features.
 
     Raises:
-        InputError: The file is missing, cut off, or not a feature file.
+        InputError: The file is missing, truncated, or not a feature file.
     """
     return _read(path)[0]
 
@@ -207,7 +206,7 @@ def check_features(path: Path) -> FeatureInfo:
 
 
 def read_features(path: Path) -> FeatureFile:
-    """Read a feature file; nothing in it is ever unpickled.
+    """Read a feature file. Nothing is unpickled.
 
     Raises:
         InputError: The file is missing, damaged, or not a feature file.
@@ -226,7 +225,11 @@ def read_array(path: Path, sync: Literal["frame", "beat"]) -> NDArray[np.float32
 
 
 def read_with_info(path: Path, sync: Literal["frame", "beat"]) -> tuple[FeatureInfo, NDArray[np.float32]]:
-    """Read the description of a feature file and one of its arrays; raises as `read_array` does."""
+    """Read the description of a feature file and one of its arrays.
+
+    Raises:
+        InputError: The file is missing, damaged, or not a feature file.
+    """
     info, arrays = _read(path, sync)
     return info, arrays[sync]
 

@@ -1,4 +1,4 @@
-"""Songs in folders, and where their features go."""
+"""Find songs in folders, and the paths of their feature files."""
 
 # ruff: noqa: PTH100, PTH110, PTH112, PTH113, PTH116, PTH118, PTH120, PTH122
 # Text instead of paths: there may be very many songs, and the tests of os.path never raise an error.
@@ -32,23 +32,23 @@ _SHOWN = 20
 
 
 def find_songs(sources: Iterable[str | os.PathLike[str]], out: Path) -> dict[Path, Path]:
-    """Find songs, and where the features of each one go.
+    """Find songs, and the path of each one's feature file.
 
     Args:
-        sources: Files, folders and patterns. In a folder and the folders below it, files count whose suffix is one
-            of audio. Hidden files and folders and `__MACOSX` are left out. Links to folders are followed, and each
-            folder is searched once. A pattern is a path such as `music/**/*.mp3`, in which `**` is any number of
-            folders. A path that exists is never a pattern, and brackets stand for themselves where a pattern with
-            them finds nothing.
-        out: The folder of the feature files. A song's path within its folder, or from a pattern's first wildcard on,
-            is kept, with `.npz` for its suffix. A name that gets too long for the file system is cut, and a hash
-            keeps it distinct.
+        sources: Files, folders and patterns. In a folder and the folders below it, all files with the suffix of
+            an audio format are songs, except hidden files and folders and `__MACOSX`. Links to folders are
+            followed, and each folder is searched once. A pattern is a path such as `music/**/*.mp3`, in which
+            `**` is any number of folders. A path that exists is never a pattern, and if a pattern with brackets
+            matches nothing, the brackets are literal.
+        out: The folder of the feature files. A feature file has the path of its song within the folder, or from
+            the first wildcard of a pattern, with the suffix `.npz`. A name that is too long for the file system
+            is shortened, and a hash is added.
 
     Returns:
-        Song -> feature file, sorted by song within each source; a song that is found twice counts once.
+        Song -> feature file, sorted by song within each source. Each song occurs once.
 
     Raises:
-        InputError: A source is missing or holds no song, or the feature files of two songs exclude each other.
+        InputError: A source is missing or has no song, or two songs have the same feature file.
     """
     songs: dict[Path, Path] = {}
     owners: dict[Path, Path] = {}

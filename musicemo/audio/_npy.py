@@ -41,8 +41,8 @@ class ArrayHeader:
     Attributes:
         dtype: Type of the values.
         shape: Length of each axis.
-        fortran: Whether the first axis is the one whose values are adjacent.
-        size: Bytes before the values.
+        fortran: Whether values along the first axis are adjacent.
+        size: Number of bytes before the values.
     """
 
     dtype: np.dtype[Any]
@@ -68,7 +68,7 @@ class ArrayHeader:
 
 
 def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
-    """Open a file to read; a pipe or a device, which could keep a reader waiting, is refused.
+    """Open a regular file for reading. Pipes and devices, which can block a reader, are refused.
 
     Raises:
         OSError: The file is missing or cannot be read.
@@ -82,7 +82,7 @@ def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
 
 
 def array_header(path: str | os.PathLike[str]) -> tuple[ArrayHeader, int]:
-    """Read the header of a `.npy` file; return it and how many bytes of values the file has.
+    """Read the header of a `.npy` file; return it and the number of bytes of values in the file.
 
     Raises:
         OSError: The file is missing or cannot be read.
@@ -96,11 +96,11 @@ def array_header(path: str | os.PathLike[str]) -> tuple[ArrayHeader, int]:
 
 
 def map_array(path: str | os.PathLike[str]) -> NDArray[Any]:
-    """Return the array of a `.npy` file, read-only; its values are read from the disk when they are touched.
+    """Return the array of a `.npy` file, read-only and memory-mapped.
 
     Raises:
         OSError: The file is missing or cannot be read.
-        ValueError: The file is not in the format, is cut off, or holds Python objects.
+        ValueError: The file is not in the format, is truncated, or has Python objects.
     """
     descriptor = os.open(path, os.O_RDONLY | _FLAGS)
     try:

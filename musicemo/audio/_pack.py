@@ -1,4 +1,4 @@
-"""Many feature arrays in one file, to train from: memory-mapped, in any order, without a copy."""
+"""Packs: feature arrays of many songs in one memory-mapped file, for training."""
 
 from __future__ import annotations
 
@@ -41,15 +41,14 @@ _ENTRY = np.dtype([("offset", "<u8"), ("frames", "<u8"), ("checksum", "<u4"), ("
 
 
 class Pack:
-    """A file of feature arrays by name, read-only.
+    """A read-only file of feature arrays by name.
 
-    Opening it maps the file and reads its index. An array is a view of the map, shared between processes; the first
-    time that it is asked for, it is compared with its checksum. A track's values are stored frame by frame, so
-    `pack[name].T`, which is what a network takes, is contiguous. Iterating yields the names in the order of the file.
-    A pickled pack is opened again where it is unpickled.
+    Opening it maps the file and reads its index. An array is a view of the map, which processes share. On first access,
+    its checksum is checked. Values are stored frame by frame, so `pack[name].T`, the input of a network, is contiguous.
+    Iterating yields the names in the order of the file. Unpickling a pack opens its file again.
 
     Args:
-        path: A file that `Pack.build` has written.
+        path: A file written by `Pack.build`.
 
     Attributes:
         path: The file.
@@ -57,7 +56,7 @@ class Pack:
         fingerprint: Hexadecimal digits, equal for packs of equal names and contents.
 
     Raises:
-        InputError: The file is missing, is not a pack, is cut off, or its index is damaged.
+        InputError: The file is missing, is not a pack, is truncated, or its index is damaged.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -79,15 +78,14 @@ class Pack:
 
     @classmethod
     def build(cls, path: str | os.PathLike[str], items: Iterable[tuple[str, NDArray[np.floating]]]) -> Pack:
-        """Write a pack and open it; arrays are taken one by one, and nobody sees half of the file.
+        """Write a pack and open it. Arrays are read one by one, and the file appears only when it is complete.
 
         Args:
-            path: Its folder must exist.
-            items: Names, each one once, and arrays `[rows, frames]`, all with the same number of rows. Values become
-                float32.
+            path: The file. Its folder must exist.
+            items: Unique names, and arrays `[rows, frames]`, all with the same number of rows. Values become float32.
 
         Raises:
-            InputError: A name comes twice, or an array has another shape, or there is none.
+            InputError: A name occurs twice, an array has another shape, or there is no array.
             RunError: The file cannot be written.
         """
         write_atomically(Path(path), lambda file: _write(file, items))
@@ -99,7 +97,7 @@ class Pack:
         return tuple(self._places)
 
     def frames(self, name: str) -> int:
-        """Return how many frames a track has, without touching its values."""
+        """Return the number of frames of a track, without reading its values."""
         return self._places[name][1]
 
     def __len__(self) -> int:
@@ -125,10 +123,10 @@ class Pack:
         return self._view(name)
 
     def damaged(self, names: Iterable[str] | None = None) -> list[str]:
-        """Read tracks, over all cores, and return those that are damaged.
+        """Read tracks, on all cores, and return those that are damaged.
 
         Args:
-            names: The tracks; None is all.
+            names: The tracks; by default all.
         """
         unread = [name for name in (self._places if names is None else names) if name not in self._sound]
         parts = [unread[begin : begin + _AT_ONCE] for begin in range(0, len(unread), _AT_ONCE)]
@@ -140,7 +138,7 @@ class Pack:
             return [name for part in threads.map(check, parts) for name in part]
 
     def verify(self) -> None:
-        """Read everything and compare checksums.
+        """Read all tracks and check their checksums.
 
         Raises:
             InputError: Tracks are damaged; the first ones are named.

@@ -21,18 +21,18 @@ _VERSION = 2
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What turns audio into features; the defaults are those of the original study.
+    """Parameters of the feature extraction. The defaults are those of the original study.
 
     Attributes:
-        sample_rate: Rate that the audio is resampled to, in Hz.
+        sample_rate: Sample rate of the resampled audio, in Hz.
         hop: Samples between frames.
-        n_fft: Samples of an analysis window.
-        mels: Bands of the mel spectrogram.
-        offset: Where the excerpt begins, in seconds.
-        duration: Length of the excerpt in seconds; None is all that follows `offset`.
+        n_fft: Number of samples of an analysis window.
+        mels: Number of bands of the mel spectrogram.
+        offset: Start of the excerpt, in seconds.
+        duration: Length of the excerpt in seconds; by default up to the end.
 
     Raises:
-        InputError: A value is out of its range; all such values are named at once.
+        InputError: Values are out of range; all of them are named at once.
     """
 
     sample_rate: int = 22050
@@ -68,22 +68,22 @@ class Recipe:
 
     @property
     def rows(self) -> int:
-        """Rows of a feature array: the mel bands, then the pitch classes."""
+        """Number of rows of a feature array: the mel bands and the pitch classes."""
         return self.mels + CHROMA
 
     @property
     def frame_rate(self) -> float:
-        """Frames a second."""
+        """Frames per second."""
         return self.sample_rate / self.hop
 
     @property
     def whole(self) -> Recipe:
-        """The recipe without its excerpt: of the song from its beginning to its end."""
+        """The recipe for the whole song, without an excerpt."""
         return dataclasses.replace(self, offset=0.0, duration=None)
 
     @property
     def fingerprint(self) -> str:
-        """Sixteen hexadecimal digits, equal for equal recipes, on every machine and in every process."""
+        """Sixteen hexadecimal digits, equal for equal recipes on every machine and in every process."""
         values = {
             "version": _VERSION,
             **{k: float(v) if k in _REAL and v is not None else v for k, v in dataclasses.asdict(self).items()},

@@ -1,4 +1,4 @@
-"""Metrics on whole parts, their intervals, and predictions in the targets' own units."""
+"""Metrics on whole sets, their intervals, and predictions in the targets' units."""
 
 from musicemo.evaluation.calibration import CALIBRATED, Calibration, calibration_report, fit_calibration
 from musicemo.evaluation.controlled import controlled_scores, group_means

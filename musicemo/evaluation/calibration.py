@@ -1,4 +1,4 @@
-"""Predictions brought back to the scale of the ratings."""
+"""Calibration: maps from predictions to the scale of the ratings."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ __all__ = ["CALIBRATED", "Calibration", "calibration_report", "fit_calibration"]
 
 Floats = NDArray[np.float64]
 
-#: The metrics that are told before and after.
+#: Metrics that are reported before and after.
 CALIBRATED = ("rmse", "mae", "ccc", "spearman")
 
-#: Tracks below which nothing is fitted.
+#: Minimum number of tracks for a fit.
 _FEWEST = 5
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """A monotone map from predictions to ratings: straight between its points.
+    """A monotone piecewise linear map from predictions to ratings.
 
-    Beyond them it goes on straight (``affine``) or stays level (``isotonic``).
+    Beyond its points it continues with the same slope (``affine``) or is constant (``isotonic``).
     """
 
     method: Literal["affine", "isotonic"]
@@ -43,12 +43,12 @@ class Calibration:
         return np.where(np.isfinite(predictions), np.interp(predictions, self.x, self.y), predictions)
 
     def to_json(self) -> dict[str, Any]:
-        """Return what `from_json` takes."""
+        """Return the JSON form that `from_json` reads."""
         return {"method": self.method, "x": self.x.tolist(), "y": self.y.tolist()}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Calibration:
-        """Return what `to_json` gave."""
+        """Return the calibration that `to_json` wrote."""
         x, y = (np.array(value[name], dtype=np.float64) for name in ("x", "y"))
         if value["method"] not in ("affine", "isotonic") or x.shape != y.shape or not 1 < x.size == len(x):
             raise ValueError("is no calibration")
@@ -56,14 +56,14 @@ class Calibration:
 
 
 def fit_calibration(task: TaskEvaluation, method: Literal["affine", "isotonic"]) -> Calibration | str:
-    """Fit the map that minimizes the squared error on a part, or say why there is none.
+    """Fit the map that minimizes the squared error on a set, or return the reason why it cannot be fitted.
 
-    Affine: the straight line of ordinary least squares; it must rise. Isotonic: the rising step function of R. E.
-    Barlow et al., "Statistical Inference under Order Restrictions" (1972), straight between its steps, as
-    `sklearn.isotonic.IsotonicRegression`. A line keeps the order of tracks; steps may make some of them equal.
+    Affine: the line of ordinary least squares, which must rise. Isotonic: the rising step function of R. E.
+    Barlow et al., "Statistical Inference under Order Restrictions" (1972), linear between its steps, as in
+    `sklearn.isotonic.IsotonicRegression`. A line keeps the order of the tracks; steps can produce ties.
 
     Args:
-        task: a regression on the part to fit on.
+        task: a regression on the set to fit on.
         method: the kind of map.
     """
     from sklearn.isotonic import IsotonicRegression
@@ -88,7 +88,7 @@ def fit_calibration(task: TaskEvaluation, method: Literal["affine", "isotonic"])
 
 
 def calibration_report(task: TaskEvaluation, calibration: Calibration) -> dict[str, Any]:
-    """Return ``metric -> {before, after}`` on a part: RMSE, MAE, CCC and Spearman's rho."""
+    """Return ``metric -> {before, after}`` on a set: RMSE, MAE, CCC and Spearman's rho."""
     after = TaskEvaluation("regression", task.ids, task.target, calibration(task.prediction))
     both = {"before": task.metrics(), "after": after.metrics()}
     return {name: {when: finite(found[name]) for when, found in both.items()} for name in CALIBRATED}

@@ -1,4 +1,4 @@
-"""Scores that a model does not get for hearing the genre alone."""
+"""Scores beyond the genre: how much of a correlation is not due to the tracks' groups."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ __all__ = ["controlled_scores", "group_means"]
 
 Floats = NDArray[np.float64]
 
-#: Tracks below which a group's own correlation is left out.
+#: Minimum number of tracks for the correlation within a group.
 _FEWEST = 3
 
 
 def group_means(groups: Mapping[str, str], train: Sequence[tuple[str, float]]) -> dict[str, float]:
-    """Return each track's prediction from its group alone: the group's mean rating in the training part.
+    """Return each track's prediction from its group only: the mean rating of the group in the training set.
 
-    A group that is not trained on has the mean of all tracks that are.
+    A group that is not in the training set gets the mean of all training tracks.
 
     Args:
         groups: track id -> group.
-        train: group and rating of every track of the training part.
+        train: group and rating of every track of the training set.
     """
     known: dict[str, list[float]] = {}
     for name, rating in train:
@@ -43,28 +43,27 @@ def controlled_scores(
     alone: Mapping[str, float],
     settings: EvaluationSettings,
 ) -> dict[str, Any] | None:
-    """Compare a regression with what the tracks' groups (genres, for instance) tell already.
+    """Compare a regression with the information in the tracks' groups, such as genres.
 
-    Every score is of Spearman's kind and has its bootstrap interval over tracks:
+    Every score is a rank correlation with a bootstrap interval over tracks:
 
-    - ``spearman``: of the predictions, as in ``metrics``, over the tracks whose group is known;
-    - ``group_alone``: of `alone`, which knows nothing but the group;
-    - ``gain``: the first less the second, on the same resamples;
-    - ``within``: the mean of the groups' own rhos, each weighed by its tracks less one; a prediction that is constant
-      in a group ranks nothing there: 0. Groups of fewer than three tracks, or whose ratings are all equal, are left
-      out;
-    - ``partial``: the correlation of ranks from which every group's mean rank is taken: what the prediction knows
-      that the group does not.
+    - ``spearman``: rho of the predictions, as in ``metrics``, over the tracks with a group;
+    - ``group_alone``: rho of `alone`, the prediction from the group only;
+    - ``gain``: ``spearman`` minus ``group_alone``, on the same resamples;
+    - ``within``: mean of the groups' rhos, weighted by their number of tracks minus one. A prediction that is constant
+      within a group has rho 0 there. Groups with fewer than three tracks, or with equal ratings, are left out;
+    - ``partial``: correlation of the ranks after subtracting each group's mean rank: what the prediction knows
+      beyond the group.
 
     Args:
-        replicates: a regression, as each seed predicts it, of the same tracks in the same order; scores and
-            their resamples are means over them.
+        replicates: a regression as predicted by each seed, for the same tracks in the same order. Scores and
+            resamples are means over the replicates.
         groups: track id -> group; tracks without one are left out.
-        alone: track id -> the prediction from its group alone; see `group_means`.
+        alone: track id -> prediction from its group only; see `group_means`.
         settings: resamples and confidence.
 
     Returns:
-        The scores, ``tracks`` and ``groups`` (name -> tracks and rho); None where no track is left.
+        The scores, ``tracks`` and ``groups`` (name -> tracks and rho); None if no track remains.
     """
     task = replicates[0]
     places = [place for place, name in enumerate(task.ids) if name in groups]
@@ -100,7 +99,7 @@ def controlled_scores(
 
 
 class _Scores:
-    """The scores of resamples, each told by how often every track is in it."""
+    """Scores of resamples, which are represented by the number of times that each track is drawn."""
 
     def __init__(
         self, target: Floats, prediction: Floats, means: Floats, codes: NDArray[np.intp], groups: int
@@ -114,7 +113,7 @@ class _Scores:
         self._defined = bool(np.isfinite(prediction).all())
 
     def of(self, counts: Floats) -> dict[str, Floats]:
-        """Return `[resamples]` of each score."""
+        """Return each score, `[resamples]`."""
         whole, alone = (of(counts, ["spearman"])["spearman"] for of in (self._whole, self._alone))
         return {
             "spearman": whole,

@@ -1,4 +1,4 @@
-"""What a model made of a part: predictions in the targets' own units, and their metrics."""
+"""Predictions on a set in the targets' units, and their metrics."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ __all__ = ["Evaluation", "TaskEvaluation"]
 
 @dataclass(frozen=True)
 class TaskEvaluation:
-    """One task on one part; only tracks whose target is known."""
+    """Predictions and targets of one task on one set, for the tracks with a target."""
 
     kind: Literal["regression", "classification"]
     ids: Sequence[str]
-    #: `[n]`: ratings in their own units, or class indices.
+    #: `[n]`: ratings in the dataset's units, or class indices.
     target: NDArray[Any]
-    #: Like `target`; for classification the most probable class.
+    #: Like `target`; for classification, the most probable class.
     prediction: NDArray[Any]
     classes: Sequence[str] = ()
     #: Classification: `[n, classes]`.
@@ -52,21 +52,21 @@ class TaskEvaluation:
         return float(self._metrics[name])
 
     def intervals(self, settings: EvaluationSettings) -> dict[str, tuple[float, float]]:
-        """Return each metric's bootstrap interval; NaN bounds where there are fewer than two tracks."""
+        """Return each metric's bootstrap interval; the bounds are NaN for fewer than two tracks."""
         return percentile_intervals(self.resampled(settings.resamples), settings.confidence)
 
     def resampled(
         self, resamples: int, names: Sequence[str] | None = None, stream: int = 0
     ) -> dict[str, NDArray[np.float64]]:
-        """Return metrics of the tracks drawn again with replacement: `[resamples]` each, NaN where not defined.
+        """Return bootstrap resamples of the metrics: `[resamples]` each, NaN if not defined.
 
-        Two evaluations of the same number of tracks, in the same order, are resampled alike, so that their
+        Two evaluations with the same number of tracks, in the same order, use the same resamples, so that their
         differences are paired.
 
         Args:
-            resamples: how many.
-            names: the metrics; all where absent.
-            stream: another number draws independently.
+            resamples: number of resamples.
+            names: the metrics; by default all.
+            stream: another number gives independent draws.
         """
         return _resample({"": self}, resamples, names, stream)[""]
 
@@ -77,7 +77,7 @@ class TaskEvaluation:
         return ClassificationResampler(self.prediction, self.target, len(self.classes))
 
     def to_json(self, settings: EvaluationSettings) -> dict[str, Any]:
-        """Return ``metric -> {value, low, high}`` and the rest of `metrics`; what is not defined is null."""
+        """Return ``metric -> {value, low, high}`` and the rest of `metrics`; undefined values are null."""
         return self._to_json(self.intervals(settings))
 
     def _to_json(self, intervals: Mapping[str, Interval]) -> dict[str, Any]:
@@ -94,7 +94,7 @@ class TaskEvaluation:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Every task on one part."""
+    """The evaluation of all tasks on one set."""
 
     tasks: Mapping[str, TaskEvaluation] = field(default_factory=dict)
     _intervals: dict[tuple[int, float], dict[str, dict[str, Interval]]] = field(
@@ -125,7 +125,7 @@ class Evaluation:
 def _resample(
     tasks: Mapping[str, TaskEvaluation], resamples: int, names: Sequence[str] | None = None, stream: int = 0
 ) -> dict[str, dict[str, NDArray[np.float64]]]:
-    """Return ``task -> metric -> [resamples]``; tasks of the same number of tracks share the draws."""
+    """Return ``task -> metric -> [resamples]``; tasks with the same number of tracks share the draws."""
     sizes: dict[int, list[str]] = {}
     for name, task in tasks.items():
         sizes.setdefault(len(task.target), []).append(name)
@@ -147,5 +147,5 @@ def _resample(
 
 
 def finite(value: float) -> float | None:
-    """Return the value, or None where it is not finite, since JSON has no name for that."""
+    """Return the value, or None if it is not finite, because JSON cannot represent it."""
     return value if math.isfinite(value) else None

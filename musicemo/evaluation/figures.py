@@ -1,4 +1,4 @@
-"""Charts of what a model made of a part."""
+"""Charts of an evaluation."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _BINS = 30
 
 
 def task_figure(name: str, part: str, task: TaskEvaluation) -> Figure:
-    """Return the chart that suits the task's kind, drawn by matplotlib, with the leading metric."""
+    """Return `task_chart`, drawn by matplotlib, with the leading metric."""
     metric = {"spearman": "Spearman's ρ", "accuracy": "accuracy"}[task.names[0]]
     score = f"{metric} {task.metrics()[task.names[0]]:.3f}"
     return draw(task_chart(name, task, notes=[f"{part} part", f"{len(task.target)} tracks", score]))
@@ -36,14 +36,14 @@ def task_figure(name: str, part: str, task: TaskEvaluation) -> Figure:
 def task_chart(
     name: str, task: TaskEvaluation, *, unit: str = "", rings: int = 0, notes: Sequence[str] = ()
 ) -> Chart:
-    """Return predicted against true ratings, or the confusion matrix.
+    """Return a chart of predicted against true ratings, or the confusion matrix.
 
     Args:
-        name: of the task.
+        name: name of the task.
         task: predictions and targets.
-        unit: what a rating is measured in.
-        rings: how many of the worst predicted ratings are marked.
-        notes: what stands behind the title.
+        unit: unit of the ratings.
+        rings: number of worst predictions to mark.
+        notes: text after the title.
     """
     if task.kind == "regression":
         return _predicted(name, task, unit, rings, notes)
@@ -51,13 +51,13 @@ def task_chart(
 
 
 def worst(task: TaskEvaluation, count: int) -> NDArray[np.intp]:
-    """Return the places of the `count` ratings with the largest absolute errors, the largest first."""
+    """Return the indices of the `count` ratings with the largest absolute errors, the largest first."""
     error = np.nan_to_num(np.abs(task.prediction - task.target), nan=math.inf)
     return np.argsort(-error, kind="stable")[:count]
 
 
 def _predicted(name: str, task: TaskEvaluation, unit: str, rings: int, notes: Sequence[str]) -> Chart:
-    """Draw dots, or their density where they are many, and the line on which both would be equal."""
+    """Draw dots, or their density if there are many, and the diagonal."""
     unit = unit and f" ({unit})"
     both = np.concatenate([task.target, task.prediction])
     x = spanning(both, f"true {name}{unit}", margin=0.04)
@@ -98,7 +98,7 @@ def _titles(task: TaskEvaluation) -> list[str]:
 
 
 def _confusion(name: str, task: TaskEvaluation, notes: Sequence[str]) -> Chart:
-    """Draw counts as numbers, and the share of each true class as colour."""
+    """Draw the counts as numbers, and the share of each true class as color."""
     counts = np.zeros((len(task.classes), len(task.classes)), dtype=np.intp)
     np.add.at(counts, (task.target, task.prediction), 1)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)

@@ -1,4 +1,4 @@
-"""Bootstrap intervals: how far a metric could have come out otherwise with other tracks."""
+"""Bootstrap intervals: the variation of a metric between samples of tracks."""
 
 from __future__ import annotations
 
@@ -19,14 +19,13 @@ Interval = tuple[float, float]
 class EvaluationSettings(Settings):
     """The table ``[evaluation]``."""
 
-    #: Bootstrap resamples of a part's tracks.
+    #: Number of bootstrap resamples of a set's tracks.
     resamples: int = Field(default=1000, ge=100)
-    #: Of the intervals: the share of them that holds the true value.
+    #: Confidence level of the intervals.
     confidence: float = Field(default=0.95, gt=0, lt=1)
-    #: A classification target, such as the genre: ratings are scored within its classes, too, and against what
-    #: the class alone tells.
+    #: Classification target, such as the genre, within whose classes the ratings are also scored.
     control: str | None = None
-    #: How predictions are brought to the scale of the ratings, after training and on the validation part.
+    #: Map from predictions to ratings, fitted on the validation set after training.
     calibration: Literal["none", "affine", "isotonic"] = "none"
 
 
@@ -36,7 +35,7 @@ def percentile_intervals(
     """Return each metric's percentile interval, from its values `[resamples]`.
 
     Efron (1979), "Bootstrap Methods: Another Look at the Jackknife". Resamples in which a metric is not
-    defined are left out; where it never is, both bounds are NaN.
+    defined are left out; if it is never defined, both bounds are NaN.
     """
     outside = (1 - confidence) / 2
     intervals = {}

@@ -1,6 +1,6 @@
-"""Metrics over a whole part, in numpy.
+"""Metrics of a whole set, in numpy.
 
-The values are those of scipy and scikit-learn, which take a second of every command to import.
+The values equal those of scipy and scikit-learn, whose import would take a second of every command.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ TITLES = {
 
 
 def higher_is_better(metric: str) -> bool:
-    """Tell whether more of a recorded quantity is better: yes for scores, no for losses and errors."""
+    """Return whether higher values of a recorded quantity are better: yes for scores, no for losses and errors."""
     return metric in (*REGRESSION[:4], *CLASSIFICATION, "mean_improvement")
 
 
@@ -66,8 +66,8 @@ def regression(prediction: Floats, target: Floats) -> dict[str, Floats]:
     Spearman's rho, Pearson's r, concordance correlation coefficient, R squared, root mean squared error and
     mean absolute error, the last two in the target's units. The concordance is 2 cov / (var_p + var_t +
     (mean_p - mean_t)^2), from Lin (1989), "A concordance correlation coefficient to evaluate reproducibility".
-    A constant prediction ranks nothing: its correlations are 0. With a constant target, or fewer than two
-    tracks, correlations and R squared are not defined: NaN. A prediction that is not finite leaves none defined.
+    The correlations of a constant prediction are 0. With a constant target, or fewer than two tracks, correlations
+    and R squared are NaN. If a prediction is not finite, all metrics are NaN.
     """
     *shape, count = target.shape
     if count == 0:
@@ -99,7 +99,7 @@ def regression(prediction: Floats, target: Floats) -> dict[str, Floats]:
 
 
 def ranks(values: NDArray[Any]) -> Floats:
-    """Return the ranks over the last axis, from 1; equal values share the mean of theirs."""
+    """Return the ranks over the last axis, from 1; equal values share their mean rank."""
     order = np.argsort(values, axis=-1, kind="stable")
     ordered = np.take_along_axis(values, order, axis=-1)
     places = np.arange(values.shape[-1])
@@ -114,7 +114,7 @@ def ranks(values: NDArray[Any]) -> Floats:
 
 
 def _pearson(first: Floats, second: Floats) -> Floats:
-    """Return Pearson's r over the last axis. Deviations are scaled before they are squared, so that none overflows."""
+    """Return Pearson's r over the last axis. Deviations are scaled before they are squared, to avoid overflow."""
 
     def normalized(values: Floats) -> Floats:
         deviations = values - values.mean(axis=-1, keepdims=True)
@@ -129,7 +129,7 @@ def classification(prediction: Indices, target: Indices, classes: Sequence[str])
     """Return accuracy, macro and weighted F1, and per class precision, recall, F1 and support.
 
     Macro F1 is the mean over the classes that occur among the targets or the predictions. Both arrays are
-    class indices `[n]`; the confusion matrix has a row per true class and a column per predicted one.
+    class indices `[n]`. The confusion matrix has one row per true class and one column per predicted class.
     """
     if not len(target):
         return dict.fromkeys(CLASSIFICATION, np.nan)
@@ -151,7 +151,7 @@ def classification(prediction: Indices, target: Indices, classes: Sequence[str])
 def of_confusion(confusion: NDArray[Any]) -> dict[str, Floats]:
     """Return accuracy, macro and weighted F1 of many confusion matrices `[..., true, predicted]` at once.
 
-    The values of `classification`, which calls it; resampling does so for a thousand matrices.
+    `classification` uses it for one matrix, resampling for a thousand.
     """
     support, predicted = confusion.sum(axis=-1), confusion.sum(axis=-2)
     hits = np.diagonal(confusion, axis1=-2, axis2=-1)

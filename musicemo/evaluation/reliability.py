@@ -1,4 +1,4 @@
-"""How well a mean over listeners is known, and how well it can be predicted."""
+"""Reliability of mean ratings over listeners, and the noise ceiling of predictions."""
 
 from __future__ import annotations
 
@@ -19,41 +19,40 @@ __all__ = ["Reliability", "rating_reliability"]
 
 Floats = NDArray[np.float64]
 
-#: Random halves of the listeners.
+#: Number of random splits of the listeners into halves.
 _SPLITS = 100
 
-#: Tracks below which a correlation over them says nothing.
+#: Minimum number of tracks for a meaningful correlation.
 _FEWEST = 10
 
 
 @dataclass(frozen=True)
 class Reliability:
-    """Of tracks' mean ratings, from halves of each track's listeners.
+    """Reliability of the tracks' mean ratings, from random halves of each track's listeners.
 
-    The correlation r of the halves' means is that of half as many listeners as there are; of all of them it is
-    2 r / (1 + r) (Spearman and Brown). That is the reliability: how the means would correlate with those of as many
-    other listeners. What is predicted is compared with means that are noisy on one side only, so that a prediction
-    of what all listeners of the world would say on average correlates with them at the square root of the
-    reliability: the ceiling.
+    Let r be the correlation of the two halves' mean ratings. The reliability of the whole panel is 2 r / (1 + r)
+    (Spearman and Brown): the correlation of its mean ratings with those of another panel of the same size. The ceiling
+    is the square root of the reliability: the correlation of a perfect prediction with the mean ratings. It is higher,
+    because only the ratings are noisy.
 
     C. Spearman, "Correlation calculated from faulty data", and W. Brown, "Some experimental results in the correlation
     of mental abilities", both British Journal of Psychology 3, 1910.
     """
 
-    #: With two listeners or more.
+    #: Number of tracks with at least two listeners.
     tracks: int
-    #: Fewest, median and most listeners of a track.
+    #: Minimum, median and maximum number of listeners of a track.
     raters: tuple[int, float, int]
     #: Metric (``spearman``, ``pearson``) -> reliability and its bootstrap interval over tracks.
     values: dict[str, tuple[float, float, float]]
 
     def ceiling(self, metric: str) -> float:
-        """Return the highest correlation that can be expected; NaN where the reliability is not above 0."""
+        """Return the highest correlation that can be expected; NaN if the reliability is not above 0."""
         value = self.values[metric][0]
         return math.sqrt(value) if value > 0 else math.nan
 
     def to_json(self) -> dict[str, Any]:
-        """Return what `results.json` has of it, the share that a model reaches aside."""
+        """Return the reliability as in `results.json`, without the share that a model reaches."""
         fewest, median, most = self.raters
         found: dict[str, Any] = {
             "tracks": self.tracks,
@@ -71,14 +70,14 @@ class Reliability:
 def rating_reliability(
     ratings: Sequence[Sequence[float]], settings: EvaluationSettings, seed: int = 0
 ) -> Reliability | None:
-    """Return the split-half reliability of mean ratings; None where fewer than ten tracks have two listeners.
+    """Return the split-half reliability of mean ratings; None if fewer than ten tracks have two listeners.
 
-    The correlation is the mean over random halves; of an odd number of listeners one is left out of each.
+    The correlation is the mean over random halves. With an odd number of listeners, one is left out of each split.
 
     Args:
-        ratings: each track's ratings, by listeners who need not be the same.
+        ratings: ratings of each track; the listeners of different tracks need not be the same.
         settings: resamples and confidence of the intervals.
-        seed: of the halves.
+        seed: seed of the random halves.
     """
     several = [given for given in ratings if len(given) > 1]
     if len(several) < _FEWEST:

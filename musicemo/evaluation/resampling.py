@@ -1,8 +1,8 @@
-"""Metrics of a part whose tracks are drawn again, with replacement.
+"""Bootstrap resamples of the metrics of a set.
 
-A resample is told by how often each track is in it, `[n]` counts that sum to `n`. Ranks then follow from cumulative
-sums over tracks that are sorted once, and everything else from matrix products, so that a thousand resamples cost
-little more than one.
+A resample is represented by the number of times that each track is drawn, `[n]` counts that sum to `n`. Ranks then
+follow from cumulative sums over tracks that are sorted once, and everything else from matrix products, so that a
+thousand resamples cost little more than one.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _AT_ONCE = 250_000
 
 
 def draw_counts(count: int, resamples: int, stream: int = 0) -> Iterator[Floats]:
-    """Yield `[some resamples, count]`: how often each track is drawn; the same for the same number of tracks.
+    """Yield `[some resamples, count]`: the number of times that each track is drawn. Equal for equal numbers of tracks.
 
     Args:
-        count: tracks.
-        resamples: how many, over all that is yielded.
-        stream: another number gives draws that are independent of these.
+        count: number of tracks.
+        resamples: total number of resamples.
+        stream: another number gives independent draws.
     """
     random = np.random.default_rng([count, stream] if stream else count)
     at_once = max(1, _AT_ONCE // count)
@@ -39,7 +39,7 @@ def draw_counts(count: int, resamples: int, stream: int = 0) -> Iterator[Floats]
 
 
 class RegressionResampler:
-    """Regression metrics of resamples: what does not depend on the draw is computed once.
+    """Regression metrics of resamples. Values that do not depend on the draw are computed once.
 
     Args:
         prediction: `[n]`.
@@ -58,7 +58,7 @@ class RegressionResampler:
             self._columns = np.stack(columns, axis=1)
 
     def __call__(self, counts: Floats, names: Sequence[str] = REGRESSION) -> dict[str, Floats]:
-        """Return `metrics.regression` of every resample, `[resamples]` each; a constant target leaves NaN there.
+        """Return `metrics.regression` of every resample, `[resamples]` each; NaN for a constant target.
 
         Args:
             counts: `[resamples, n]`.

@@ -1,6 +1,6 @@
-"""Where the work is done: by the kernels in the CPU's memory, by plain torch elsewhere.
+"""Dispatch of the operations: compiled kernels for CPU memory, plain torch for other devices.
 
-The kernels are imported when they are first needed, since importing numba takes half a second.
+The kernels are imported when they are first needed, because importing numba takes half a second.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ __all__ = ["rank_state", "rank_vjp", "sort_state", "sort_vjp"]
 
 
 def has_kernels(tensor: torch.Tensor) -> bool:
-    """Whether the kernels reach the tensor's memory."""
+    """Return whether the kernels can access the tensor's memory."""
     return tensor.device.type == "cpu"
 
 
 def gradient_rows(grad: torch.Tensor) -> Any:
-    """Return a gradient `[rows, n]` for the kernels, None where they do not reach it."""
+    """Return a gradient `[rows, n]` for the kernels; None if they cannot access it."""
     if not has_kernels(grad):
         return None
     try:
@@ -99,7 +99,7 @@ def sort_vjp(
     kl: bool,
     descending: bool,
 ) -> torch.Tensor:
-    """Return the product of `grad`, contiguous, with the Jacobian of the soft sort; nothing where masked."""
+    """Return the product of `grad`, contiguous, with the Jacobian of the soft sort; 0 for masked entries."""
     if mask is not None:
         values = values.masked_fill(~mask, 0.0)
         return _sort_vjp(grad, order, values, kl, descending).masked_fill(~mask, 0.0)

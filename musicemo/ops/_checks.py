@@ -1,4 +1,4 @@
-"""What every operation asks of its input, and the errors that say so."""
+"""Checks of the operations' input."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _HALF = (torch.float16, torch.bfloat16)
 
 
 def working_dtype(dtype: torch.dtype) -> torch.dtype:
-    """Return the dtype that is computed in: float32 for the half precisions, else `dtype` itself."""
+    """Return the dtype of the computation: float32 for half precisions, otherwise `dtype`."""
     return torch.float32 if dtype in _HALF else dtype
 
 
 def check_values(values: torch.Tensor, name: str) -> None:
-    """Refuse what is no floating-point tensor of at least one dimension."""
+    """Raise `InputError` unless the values are a floating-point tensor with at least one dimension."""
     if not isinstance(values, torch.Tensor):
         raise InputError(f"{name} must be a tensor, not {type(values).__name__}")
     if not values.is_floating_point():
@@ -29,7 +29,7 @@ def check_values(values: torch.Tensor, name: str) -> None:
 
 
 def check_ranking(values: torch.Tensor, strength: float, regularization: str) -> None:
-    """Refuse what cannot be ranked or sorted softly."""
+    """Raise `InputError` unless the values and arguments are valid for soft ranking or sorting."""
     check_values(values, "values")
     if not (strength > 0.0 and math.isfinite(strength) and math.isfinite(1.0 / strength)):
         raise InputError(f"strength must be positive and finite, not {strength!r}")
@@ -38,7 +38,7 @@ def check_ranking(values: torch.Tensor, strength: float, regularization: str) ->
 
 
 def check_pair(prediction: torch.Tensor, target: torch.Tensor) -> None:
-    """Refuse a prediction and a target of different shapes: broadcasting them is never what is meant."""
+    """Raise `InputError` if a prediction and a target differ in shape: broadcasting them is never intended."""
     check_values(prediction, "prediction")
     if not isinstance(target, torch.Tensor):
         raise InputError(f"target must be a tensor, not {type(target).__name__}")
@@ -48,7 +48,7 @@ def check_pair(prediction: torch.Tensor, target: torch.Tensor) -> None:
 
 
 def check_mask(mask: torch.Tensor | None, values: torch.Tensor) -> torch.Tensor | None:
-    """Return the mask in the shape of `values`, contiguous; true marks the entries that count."""
+    """Return the mask in the shape of `values`, contiguous; true marks valid entries."""
     if mask is None:
         return None
     if not isinstance(mask, torch.Tensor) or mask.dtype != torch.bool:

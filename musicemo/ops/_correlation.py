@@ -23,22 +23,22 @@ def pearson(
     mask: torch.Tensor | None = None,
     reduction: Reduction = "mean",
 ) -> torch.Tensor:
-    """Pearson's correlation of each row, ``sum(dx * dy) / sqrt(sum(dx^2) * sum(dy^2))``, and their mean.
+    """Return Pearson's correlation of each row, ``sum(dx * dy) / sqrt(sum(dx^2) * sum(dy^2))``, or its mean.
 
     ``dx`` and ``dy`` are deviations from the row's mean. A row whose prediction or target is constant has
-    correlation 0 and a zero gradient. Rows of fewer than two valid entries do not enter the mean.
+    correlation 0 and a zero gradient. Rows with fewer than two valid entries are left out of the mean.
 
     Args:
-        prediction: ``[..., n]``, floating point; the half precisions are computed, and returned, in float32.
+        prediction: ``[..., n]``, floating point. Half precisions are computed, and returned, in float32.
         target: The same shape.
-        mask: Boolean, broadcastable to `prediction`; false marks entries that take no part, whatever they hold.
+        mask: Boolean, broadcastable to `prediction`. Entries that are false are ignored, whatever their value.
         reduction: "mean" over rows, or "none".
 
     Returns:
-        A scalar for "mean", 0 where no row has two valid entries; ``[...]`` for "none".
+        A scalar for "mean", 0 if no row has two valid entries; ``[...]`` for "none".
 
     Raises:
-        InputError: The shapes differ, a valid entry is NaN or infinite (the row is named), an argument is off.
+        InputError: The shapes differ, a valid entry is NaN or infinite (the row is named), or an argument is invalid.
     """
     x, y, mask, count = _prepare(prediction, target, mask, reduction)
     return _reduce(_correlate(x, y, mask, count), count, reduction)
@@ -51,13 +51,13 @@ def ccc(
     mask: torch.Tensor | None = None,
     reduction: Reduction = "mean",
 ) -> torch.Tensor:
-    """Concordance correlation coefficient of each row, and the rows' mean.
+    """Return the concordance correlation coefficient of each row, or its mean.
 
     ``2 * cov(x, y) / (var(x) + var(y) + (mean(x) - mean(y))^2)`` with moments over n, not n - 1: Pearson's
-    correlation, lowered by every shift and every difference in scale. A row whose prediction or target is
-    constant has coefficient 0 and, as for the other correlations, a zero gradient.
+    correlation, reduced by differences in mean and scale. A row whose prediction or target is constant has
+    coefficient 0 and a zero gradient, as for the other correlations.
 
-    Args, returns, raises: as `pearson`.
+    Arguments, return value and errors are those of `pearson`.
 
     Reference: L. I. Lin, "A Concordance Correlation Coefficient to Evaluate Reproducibility", Biometrics, 1989.
     """
@@ -83,24 +83,24 @@ def spearman(
     mask: torch.Tensor | None = None,
     reduction: Reduction = "mean",
 ) -> torch.Tensor:
-    """Spearman's rho of each row, differentiable: Pearson's correlation of ranks, those of `prediction` soft.
+    """Return a differentiable Spearman's rho of each row, or its mean: Pearson's correlation with soft ranks.
 
-    With ``strength`` towards 0 it is the exact rho, without a gradient; with ``strength`` towards infinity
-    it is Pearson's correlation of the predictions with the target's ranks ("l2").
+    As ``strength`` tends to 0, it tends to the exact rho, whose gradient is zero. As ``strength`` tends to
+    infinity, it tends to Pearson's correlation of the predictions with the target's ranks ("l2").
 
     Args:
-        prediction: ``[..., n]``, floating point; the half precisions are computed, and returned, in float32.
+        prediction: ``[..., n]``, floating point. Half precisions are computed, and returned, in float32.
         target: The same shape.
-        strength: Of the soft ranks, in units of the predictions; see `soft_rank`. A good one is the predictions'
-            range over n: the default is for 32 predictions in [0, 1].
-        regularization: Of the soft ranks: "l2" or "kl".
-        target_ranks: "hard" gives tied targets the average of their ranks; "soft" ranks the target as the
-            prediction is ranked, at the same strength, which then is in units of the target too; "none"
-            correlates with the target's values as they stand, which is no rho, but what some studies optimize.
+        strength: Strength of the soft ranks, in units of the predictions; see `soft_rank`. A good value is the
+            range of the predictions divided by n: the default suits 32 predictions in [0, 1].
+        regularization: Regularization of the soft ranks: "l2" or "kl".
+        target_ranks: "hard" gives tied targets the average of their ranks. "soft" ranks the target softly, with the
+            same strength, which is then in units of the target too. "none" correlates with the values of the
+            target: this is not rho, but some studies optimize it.
         mask: As in `pearson`.
         reduction: As in `pearson`.
 
-    Returns, raises: as `pearson`.
+    Return value and errors are those of `pearson`.
     """
     check_pair(prediction, target)
     check_ranking(prediction, strength, regularization)
@@ -125,7 +125,7 @@ def spearman(
 def _prepare(
     prediction: torch.Tensor, target: torch.Tensor, mask: torch.Tensor | None, reduction: str
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None, torch.Tensor]:
-    """Check, bring to the dtype that is computed in, zero what is masked, count what is not."""
+    """Check the input, convert it to the dtype of the computation, zero masked entries and count the valid ones."""
     check_pair(prediction, target)
     _check_reduction(reduction)
     dtype = working_dtype(prediction.dtype)
@@ -135,7 +135,7 @@ def _prepare(
 
 
 def _finite(values: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-    """Zero what is masked, and refuse the rest where it is not finite."""
+    """Zero masked entries, and raise an error if another entry is not finite."""
     if mask is not None:
         values = values.masked_fill(~mask, 0.0)
     if not bool(values.isfinite().all()):
@@ -166,8 +166,8 @@ def _deviations(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Return halved deviations from the mean, the halved mean, and whether the row varies at all.
 
-    Halved, no finite input overflows. Centred twice, the deviations of a constant row are of the order of
-    eps squared, well below one unit in the last place: that tells rounding from variation.
+    Because of the halving, no finite input overflows. Centered twice, the deviations of a constant row are of the order
+    of eps squared, well below one unit in the last place; this distinguishes rounding from variation.
     """
     half, outside = x * 0.5, None if mask is None else ~mask
     share = 1.0 / count.clamp(min=1.0)

@@ -1,4 +1,4 @@
-"""What a soft rank does to the gradient, as a number to watch."""
+"""Diagnostics of soft ranks."""
 
 from __future__ import annotations
 
@@ -20,21 +20,22 @@ def zero_gradient_share(
     regularization: Regularization = "l2",
     mask: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Share of valid entries whose soft rank has a zero gradient: those that are pooled with no other.
+    """Return the share of valid entries whose soft rank has a zero gradient.
 
-    1 says that the ranks are hard and the loss teaches nothing; 0 says that every prediction is moved.
+    These are the entries that are pooled with no other. At 1 the ranks are hard and the loss has no gradient;
+    at 0 every prediction has a gradient.
 
     Args:
         prediction: ``[..., n]``, floating point.
-        strength: Of the soft rank.
-        regularization: Of the soft rank: "l2" or "kl".
-        mask: Boolean, broadcastable to `prediction`; false marks entries that take no part.
+        strength: Strength of the soft rank.
+        regularization: Regularization of the soft rank: "l2" or "kl".
+        mask: Boolean, broadcastable to `prediction`. Entries that are false are ignored.
 
     Returns:
-        A scalar in [0, 1]; 0 where nothing is valid.
+        A scalar in [0, 1]; 0 without valid entries.
 
     Raises:
-        InputError: As `soft_rank`.
+        InputError: As in `soft_rank`.
     """
     check_ranking(prediction, strength, regularization)
     x = prediction.detach().to(working_dtype(prediction.dtype)).contiguous()

@@ -1,4 +1,4 @@
-"""The refusal of second derivatives."""
+"""Refusal of second derivatives."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["once"]
 
 
 class _Once(Function):
-    """The identity on its first argument, whose own gradient is an error."""
+    """The identity on its first argument. Differentiating its gradient is an error."""
 
     @staticmethod
     def forward(ctx: Any, product: torch.Tensor, *sources: torch.Tensor) -> torch.Tensor:
@@ -26,7 +26,7 @@ class _Once(Function):
 
 
 def once(product: torch.Tensor, values: torch.Tensor, grad: torch.Tensor) -> torch.Tensor:
-    """Return the vector-Jacobian product such that differentiating it again, by either source, is an error."""
+    """Return the vector-Jacobian product so that a second derivative, with respect to either argument, is an error."""
     if not torch.is_grad_enabled():  # no graph of this backward pass is asked for
         return product
     result: torch.Tensor = _Once.apply(product, values, grad)  # type: ignore[no-untyped-call]  # torch's

@@ -1,4 +1,4 @@
-"""The soft rank."""
+"""Soft and hard ranks."""
 
 from __future__ import annotations
 
@@ -28,33 +28,33 @@ def soft_rank(
     """Rank the last axis from 1 to n, differentiably.
 
     For "l2", ``r(x) = argmin_{p in P} ||p - x / strength||^2``, where P is the permutahedron, the convex hull
-    of the permutations of ``(1, ..., n)``. With ``s`` the sorted ``x / strength``, ``r_i = s_i - v_i``
-    where ``v`` is the isotonic regression of ``s_i - i``: constant within blocks of neighbours, its mean there.
-    For "kl", ``r_i = exp(s_i) * sum_B k / sum_B exp(s_k)`` within a block B: the entropic projection.
+    of the permutations of ``(1, ..., n)``. With ``s`` the sorted ``x / strength``, ``r_i = s_i - v_i``,
+    where ``v`` is the isotonic regression of ``s_i - i``: the mean of ``s_i - i`` in each block of neighbors.
+    For "kl", the entropic projection, ``r_i = exp(s_i) * sum_B k / sum_B exp(s_k)`` in each block B.
     Pool-adjacent-violators finds the blocks: O(n log n) with the sort, O(n) for the gradient.
 
-    With ``strength`` towards 0 these are the ranks (the average among ties) and the gradient is zero almost
-    everywhere; with ``strength`` towards infinity all ranks approach (n + 1) / 2, for "l2" as
-    ``(n + 1) / 2 + (x - mean x) / strength``. Neighbours in the order share a gradient when they lie within
-    about ``strength`` of one another. The ranks of a row sum to n (n + 1) / 2.
+    As ``strength`` tends to 0, the result tends to the ranks (the average among ties), and the gradient is zero almost
+    everywhere. As ``strength`` tends to infinity, all ranks tend to (n + 1) / 2, for "l2" as
+    ``(n + 1) / 2 + (x - mean x) / strength``. Neighbors in the order share a gradient if their distance is less than
+    about ``strength``. The ranks of a row sum to n (n + 1) / 2.
 
     Args:
-        values: ``[..., n]``, floating point. float16 and bfloat16 are computed, and returned, in float32: above 256
-            bfloat16 has no two neighbouring ranks.
-        strength: How much to smooth, in units of `values`; positive.
+        values: ``[..., n]``, floating point. float16 and bfloat16 are computed, and returned, in float32: above 256,
+            bfloat16 cannot represent neighboring ranks.
+        strength: Smoothing strength, in units of `values`; positive.
         regularization: "l2" (Euclidean) or "kl" (entropic).
-        descending: Whether the largest value has rank 1, not n.
-        mask: Boolean, broadcastable to `values`; false marks entries that take no part: whatever they hold,
-            their rank is 0 and their gradient is zero, and the others are ranked from 1 to their number.
+        descending: Whether the largest value has rank 1 instead of n.
+        mask: Boolean, broadcastable to `values`. Entries that are false have rank 0 and a zero gradient, whatever their
+            value; the others are ranked from 1 to their number.
 
     Returns:
-        The ranks, ``[..., n]``, in the dtype of `values`, float32 for the half precisions. Differentiable once.
+        The ranks, ``[..., n]``, in the dtype of `values`, or float32 for half precisions. Differentiable once.
 
     Raises:
-        InputError: A valid entry is NaN or infinite (the row is named), or an argument is off.
+        InputError: A valid entry is NaN or infinite (the row is named), or an argument is invalid.
 
     Reference: M. Blondel, O. Teboul, Q. Berthet, J. Djolonga, "Fast Differentiable Sorting and Ranking",
-    ICML 2020. We rank ascending by default, as ``argsort`` would, and pool blocks of equal level.
+    ICML 2020. Deviations: the default is ascending, as in ``argsort``, and blocks of equal level are pooled.
     """
     check_ranking(values, strength, regularization)
     kl = regularization == "kl"
@@ -64,25 +64,25 @@ def soft_rank(
 def hard_rank(
     values: torch.Tensor, *, descending: bool = False, mask: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """Rank the last axis from 1 to n, ties sharing the average of their ranks; nothing to differentiate.
+    """Rank the last axis from 1 to n, with the average rank for ties. Not differentiable.
 
     Args:
         values: ``[..., n]``, floating point.
-        descending: Whether the largest value has rank 1, not n.
+        descending: Whether the largest value has rank 1 instead of n.
         mask: As in `soft_rank`: masked entries have rank 0.
 
     Returns:
-        The ranks, ``[..., n]``, in the dtype of `values`, float32 for the half precisions.
+        The ranks, ``[..., n]``, in the dtype of `values`, or float32 for half precisions.
 
     Raises:
-        InputError: A valid entry is NaN or infinite, or an argument is off.
+        InputError: A valid entry is NaN or infinite, or an argument is invalid.
     """
     check_values(values, "values")
     return _rank(values.detach().to(working_dtype(values.dtype)), mask, 0.0, False, descending, False)
 
 
 def centred_rank(values: torch.Tensor, mask: torch.Tensor | None, step: float, kl: bool) -> torch.Tensor:
-    """Return ranks for a correlation, less their mean for "l2": it drowns small deviations in float32."""
+    """Return ranks for a correlation; for "l2" minus their mean, which would hide small deviations in float32."""
     return _rank(values, mask, step, kl, False, not kl)
 
 

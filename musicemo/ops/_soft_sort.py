@@ -1,4 +1,4 @@
-"""The soft sort."""
+"""Soft sorting."""
 
 from __future__ import annotations
 
@@ -27,27 +27,27 @@ def soft_sort(
     """Sort the last axis, differentiably.
 
     ``s(x) = argmin_{p in P(x)} ||p - rho / strength||^2 / 2`` with ``rho = (1, ..., n)``, where P(x) is the
-    convex hull of the permutations of x; for "kl" the entropic projection, ``-log`` of that of
-    ``exp(-x)``. With ``strength`` towards 0 this is the sorted row; towards infinity all entries become the
-    mean ("l2"). A sum over a row is kept by "l2".
+    convex hull of the permutations of x. For "kl", the entropic projection, it is ``-log`` of the projection for
+    ``exp(-x)``. As ``strength`` tends to 0, the result tends to the sorted row; as it tends to infinity, all entries
+    tend to the mean ("l2"). "l2" preserves the sum of a row.
 
     Args:
         values: ``[..., n]``, floating point. float16 and bfloat16 are computed, and returned, in float32.
-        strength: How much to smooth, in units of 1 / `values`; positive. A step between neighbours in the
-            result is never above 1 / strength.
+        strength: Smoothing strength, in units of 1 / `values`; positive. The difference between neighbors in the
+            result is at most 1 / strength.
         regularization: "l2" (Euclidean) or "kl" (entropic).
         descending: Whether the largest value comes first.
-        mask: Boolean, broadcastable to `values`; false marks entries that take no part. The valid ones are
-            sorted into the first places, zeros follow.
+        mask: Boolean, broadcastable to `values`. Entries that are false are ignored: the valid entries are sorted
+            into the first positions, followed by zeros.
 
     Returns:
-        The row in order, ``[..., n]``, in the dtype of `values`, float32 for the half precisions. Differentiable once.
+        The sorted row, ``[..., n]``, in the dtype of `values`, or float32 for half precisions. Differentiable once.
 
     Raises:
-        InputError: A valid entry is NaN or infinite (the row is named), or an argument is off.
+        InputError: A valid entry is NaN or infinite (the row is named), or an argument is invalid.
 
     Reference: M. Blondel, O. Teboul, Q. Berthet, J. Djolonga, "Fast Differentiable Sorting and Ranking",
-    ICML 2020. We sort ascending by default, as `torch.sort` does.
+    ICML 2020. Deviation: the default is ascending, as in `torch.sort`.
     """
     check_ranking(values, strength, regularization)
     x = values.to(working_dtype(values.dtype)).contiguous()

@@ -1,4 +1,4 @@
-"""Trained runs at work: predictions for songs, evaluation on other data, export."""
+"""Use trained runs: predict songs, evaluate on other data, export."""
 
 from musicemo.prediction.evaluation import ALL, RunEvaluation, evaluate_run
 from musicemo.prediction.export import Exported, export_onnx

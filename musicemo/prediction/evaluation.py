@@ -1,4 +1,4 @@
-"""The metrics of a run again, or on other data."""
+"""Evaluation of a trained run, on its dataset or on other data."""
 
 from __future__ import annotations
 
@@ -37,52 +37,52 @@ from musicemo.training.evaluate import collect_predictions, to_evaluation
 __all__ = ["ALL", "RunEvaluation", "evaluate_run"]
 
 ALL = "all"
-"""The part that every labelled track is in."""
+"""All labeled tracks, as a value of `part`."""
 
 _CHANGEABLE = ("dataset", "evaluation", "split", "tasks", "training")
-"""Tables whose keys may be overridden: what is left of them does not change the network."""
+"""Tables whose keys may be overridden, as long as they do not change the network."""
 
 
 _APART = 1e-3
-"""How far metrics may be from the recorded ones, as they are on another device."""
+"""Tolerance of the comparison with the recorded metrics, which differ slightly on other devices."""
 
 
 @dataclass(frozen=True)
 class RunEvaluation:
-    """What a run's network makes of a part of a dataset."""
+    """Evaluation of a run's network on a set of a dataset."""
 
     run: TrainedRun
     dataset: str
     part: str
-    #: Labelled tracks in the part.
+    #: Number of labeled tracks in the set.
     tracks: int
     evaluation: Evaluation
     settings: EvaluationSettings
-    #: Whether metrics have intervals; those of the run's own training part have none.
+    #: Whether the metrics have intervals; those of the run's training set have none.
     intervals: bool = True
 
     def metrics(self) -> dict[str, Any]:
-        """Return ``task -> metric -> {value, low, high}``, as `results.json` has them."""
+        """Return ``task -> metric -> {value, low, high}``, as in `results.json`."""
         return self.evaluation.to_json(self.settings, intervals=self.intervals)
 
 
 def evaluate_run(run: TrainedRun, *, overrides: Sequence[str] = (), part: str | None = None) -> RunEvaluation:
-    """Evaluate a run's best checkpoint on a part of its own dataset, or of another one.
+    """Evaluate a run's best checkpoint on a set of its dataset, or of another dataset.
 
-    On the run's own dataset the metrics are those of `results.json`, computed again. Another dataset is one that is
-    given by overrides: a task whose target it lacks, and labels of classes that the run does not know, are left out
-    with a warning; a regression target of another range is predicted in that range.
+    On the run's dataset the metrics are those of `results.json`, computed again. Overrides select another dataset. A
+    task whose target it lacks, and labels of classes that the run does not have, are left out with a warning. A
+    regression target with another range is predicted in that range.
 
     Args:
         run: the run.
-        overrides: ``KEY=VALUE`` for the experiment: of its dataset, split, tasks (``target`` and ``classes``),
+        overrides: ``KEY=VALUE`` for the experiment's dataset, split, tasks (``target`` and ``classes``),
             evaluation and training (``batch_size``, ``precision``).
-        part: ``train``, ``val``, ``test``, or ``all`` for every labelled track; None is ``all`` of another dataset
-            and the first of test, val and train of the run's own.
+        part: ``train``, ``val``, ``test``, or ``all`` for every labeled track. By default ``all`` for another dataset,
+            and the first of test, val and train for the run's dataset.
 
     Raises:
-        InputError: an override that would change the network, data that cannot be read or do not fit the run, a part
-            that is empty, or a dataset that is not what it was when the run was trained.
+        InputError: an override would change the network, the data cannot be read or do not fit the run, the set is
+            empty, or the dataset has changed since the run was trained.
     """
     for override in overrides:
         table = override.partition("=")[0].split(".")[0].strip()
@@ -148,7 +148,7 @@ def evaluate_run(run: TrainedRun, *, overrides: Sequence[str] = (), part: str | 
 def _compare_with_recorded(
     run: TrainedRun, evaluation: Evaluation, recorded: Mapping[str, Any], part: str
 ) -> None:
-    """Warn if the metrics of the run's own data are not those that its training recorded."""
+    """Warn if the metrics on the run's dataset differ from those that its training recorded."""
     differing = []
     for name, task in evaluation.tasks.items():
         for metric in task.names:
@@ -167,7 +167,7 @@ def _compare_with_recorded(
 
 
 def _read(run: TrainedRun, experiment: Experiment) -> Tracks:
-    """Read the dataset's tracks for those of the run's tasks that it has targets for."""
+    """Read the tracks of the dataset, with targets for those of the run's tasks that it has."""
     dataset: Dataset = experiment.build_dataset()
     by_name = {target.name: target for target in dataset.targets}
     tasks = []
@@ -199,7 +199,7 @@ def _read(run: TrainedRun, experiment: Experiment) -> Tracks:
 
 
 def _match(task: Task, settings: TaskSettings, targets: Mapping[str, Target]) -> Task | str:
-    """Return the run's task for a dataset's target, or why there is none."""
+    """Return the run's task for a dataset's target, or the reason why they do not fit."""
     wanted = settings.target if isinstance(settings.target, str) else task.name
     if wanted not in targets:
         return f"the dataset declares no target {wanted!r} (targets: {', '.join(targets)})"
@@ -223,7 +223,7 @@ def _match(task: Task, settings: TaskSettings, targets: Mapping[str, Target]) ->
 
 
 def _warn_of_classes(task: Task, settings: TaskSettings, tracks: Tracks) -> None:
-    """Say which labels are left out because the run does not know their class."""
+    """Warn of labels that are left out because the run does not have their class."""
     labels = Counter(track.targets.get(task.target) for track in (*tracks.tracks, *tracks.unlabelled))
     unknown = {
         str(name): count
@@ -242,7 +242,7 @@ def _warn_of_classes(task: Task, settings: TaskSettings, tracks: Tracks) -> None
 
 
 def _check_features(run: TrainedRun, tracks: Tracks) -> None:
-    """Refuse features that are not of the kind that the run was trained on."""
+    """Raise an error if the features are not of the kind on which the run was trained."""
     described = run.description
     if tracks.rows != described.rows:
         raise InputError(
@@ -271,7 +271,7 @@ def _split(experiment: Experiment, tracks: Tracks) -> Split:
 
 
 def _warn_of_overlap(run: TrainedRun, experiment: Experiment, ids: Sequence[str]) -> None:
-    """Say how many tracks bear ids of the run's training part."""
+    """Warn if tracks have the ids of training tracks of the run."""
     try:
         trained = set(_qualified(run.experiment, read_json(run.directory / "split.json")["train"]))
     except (OSError, ValueError, KeyError, TypeError):
@@ -286,7 +286,7 @@ def _warn_of_overlap(run: TrainedRun, experiment: Experiment, ids: Sequence[str]
 
 
 def _qualified(experiment: Experiment, ids: Sequence[str]) -> list[tuple[str, str]]:
-    """Return the type of dataset that each track is from, and its id there."""
+    """Return the type of each track's dataset, and its id in it."""
     if isinstance(experiment.dataset, Component):
         return [(experiment.dataset.name, name) for name in ids]
     types = {name: component.name for name, component in experiment.datasets.items()}

@@ -1,4 +1,4 @@
-"""A run's network as an ONNX file that needs neither torch nor musicemo."""
+"""Export of a run's network as an ONNX file that needs neither torch nor musicemo."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _CLIPS = 16
 
 @dataclass(frozen=True)
 class Exported:
-    """An ONNX file that was compared with torch."""
+    """An ONNX file that has been compared with torch."""
 
     path: Path
     #: Clips that were compared, and the largest difference between probabilities, or ratings as shares of their range.
@@ -47,19 +47,19 @@ class Exported:
 def export_onnx(run: TrainedRun, path: Path, clips: Sequence[NDArray[np.float32]] = ()) -> Exported:
     """Write a run's network as an ONNX file, after comparing it with torch.
 
-    Inputs are ``features`` `[batch, time, feature]`, float32 and not scaled, and ``lengths`` `[batch]`, int64: what
-    lies beyond a clip's length has no influence. For each task there is an output of its name (``features`` and
-    ``lengths`` have a ``_`` behind it): ratings in their own units `[batch]`, or probabilities `[batch, classes]`.
-    The metadata has the tasks, the recipe and the feature rows as JSON.
+    Inputs are ``features`` `[batch, time, feature]`, float32 and unscaled, and ``lengths`` `[batch]`, int64; values
+    beyond a clip's length have no influence. Each task is an output of its name (``features`` and ``lengths`` get a
+    trailing ``_``): ratings in their units `[batch]`, or probabilities `[batch, classes]`. The metadata have the
+    tasks, the recipe and the feature rows as JSON.
 
     Args:
         run: the run.
         path: the file.
-        clips: to compare with, each `[time, feature]`, not scaled; without any, some of the run's dataset.
+        clips: unscaled clips `[time, feature]` for the comparison; by default some clips of the run's dataset.
 
     Raises:
-        InputError: the packages for it are not installed, the dataset is not there, or the folder is not.
-        RunError: the model cannot be exported, or its file does not compute what torch does.
+        InputError: a required package, the dataset or the folder is missing.
+        RunError: the model cannot be exported, or the file does not compute the same values as torch.
     """
     try:
         import onnx
@@ -103,7 +103,7 @@ def _write(file: BinaryIO, content: bytes) -> None:
 
 
 class _Graph(nn.Module):
-    """Scaling, network, and predictions in their own units."""
+    """Scaling, network, and conversion of predictions to their units."""
 
     def __init__(self, run: TrainedRun) -> None:
         super().__init__()
@@ -158,7 +158,7 @@ def _traced(run: TrainedRun, outputs: Sequence[str], name: str) -> bytes:
 
 
 def _batches(clips: Sequence[NDArray[np.float32]]) -> list[list[NDArray[np.float32]]]:
-    """Return batches to compare: clips alone, all together, two that are equally long, and a short one."""
+    """Return batches for the comparison: single clips, all clips, two of equal length, and a short one."""
     shortest = min(len(clip) for clip in clips)
     return [
         *([clip] for clip in clips[:2]),
@@ -185,7 +185,7 @@ def _difference(
 
 
 def _dataset_clips(run: TrainedRun) -> list[NDArray[np.float32]]:
-    """Return clips of the run's dataset, from all over it."""
+    """Return clips from all over the run's dataset."""
     try:
         tracks = read_tracks(run.experiment)
     except InputError as error:

@@ -1,4 +1,4 @@
-"""A song in one picture: its spectrogram with its beats, and the predictions over its time."""
+"""Figure of a song: spectrogram, beats, and predictions over time."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ _CLASSES = 8
 def song_figure(prediction: SongPrediction, analysis: Analysis) -> Figure:
     """Draw a song's mel spectrogram with its beats, its emotions over time, and its classes' probabilities.
 
-    Emotions whose ranges are equal share a panel; bands are standard deviations over the runs. A song of one window
-    has lines from its beginning to its end, and bars for its classes.
+    Emotions with equal ranges share a panel. Bands are standard deviations over the runs. For a song of one window,
+    lines extend over the whole song and classes are bars.
     """
     names = [Path(prediction.song).name, *prediction.tasks]
     names += [label for task in prediction.tasks.values() for label in task.classes]
@@ -125,7 +125,7 @@ def _spread(task: TaskPrediction) -> NDArray[np.float64]:
 def _line(
     prediction: SongPrediction, curve: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return times and values: at the middle of each window, or along all of a song that is one."""
+    """Return times and values: at the middle of each window, or over the whole song if it has one window."""
     if len(prediction.windows) == 1:
         return prediction.windows[0], np.repeat(curve, 2, axis=0)
     return prediction.windows.mean(axis=1), curve

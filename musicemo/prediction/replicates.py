@@ -15,15 +15,15 @@ __all__ = ["find_runs"]
 def find_runs(
     path: Path, device: torch.device | None = None, *, trust_local_code: bool = False
 ) -> list[TrainedRun]:
-    """Return the run of a run directory, or the replicates in an experiment's folder.
+    """Return the run in a run directory, or the replicates in an experiment's folder.
 
     Args:
         path: ``runs/<name>/<run id>``, or ``runs/<name>``; see `musicemo.runs.find_replicates`.
-        device: where to predict; None is the CPU.
-        trust_local_code: whether to execute the runs' copies of files of code; see `TrainedRun.load`.
+        device: device of the predictions; None is the CPU.
+        trust_local_code: whether to execute the runs' copies of local Python files; see `TrainedRun.load`.
 
     Raises:
-        InputError: there is no such run, it is not finished, or it cannot be loaded.
+        InputError: the run does not exist, is not finished, or cannot be loaded.
     """
     return [
         TrainedRun.load(found, device, trust_local_code=trust_local_code) for found in find_replicates(path)

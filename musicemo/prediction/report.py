@@ -27,14 +27,14 @@ __all__ = [
 
 
 def predictions_json(runs: Sequence[TrainedRun], songs: Iterable[SongPrediction | Failure]) -> dict[str, Any]:
-    """Return the shape that `docs/prediction.md` describes."""
+    """Return the predictions in the JSON form of `docs/prediction.md`."""
     return {"runs": [str(run.directory) for run in runs], "songs": [_song_json(song) for song in songs]}
 
 
 def stream_json(
     runs: Sequence[TrainedRun], songs: Iterable[SongPrediction | Failure]
 ) -> Iterator[tuple[str, str]]:
-    """Yield `predictions_json` as text, song by song, each piece with the text that completes the document."""
+    """Yield `predictions_json` as text, song by song. Each piece comes with the text that completes the document."""
     text = json.dumps(predictions_json(runs, []), indent=2, allow_nan=False)
     opening, closing = text[: text.rindex("]")], text[text.rindex("]") :] + "\n"
     yield opening, closing
@@ -79,16 +79,16 @@ def _by_class(task: TaskPrediction, values: NDArray[np.float64]) -> dict[str, An
 
 
 def predictions_csv(songs: Iterable[SongPrediction | Failure]) -> str:
-    """Return a row for each song, task and class, and for each of their windows where there are several.
+    """Return a row for each song, task and class, followed by one for each window if the song has several.
 
-    Columns: song, task, class, window (empty: the song as a whole), start, end, value, deviation over the runs.
+    Columns: song, task, class, window (empty for the whole song), start, end, value, deviation over the runs.
     Songs that failed have no row.
     """
     return "".join(text for text, _ in stream_csv(songs))
 
 
 def stream_csv(songs: Iterable[SongPrediction | Failure]) -> Iterator[tuple[str, str]]:
-    """Yield the text of `predictions_csv`, song by song, each piece with the empty text: a table needs no ending."""
+    """Yield the text of `predictions_csv`, song by song, in the form of `stream_json`; the completing text is empty."""
     yield csv_text([("song", "task", "class", "window", "start", "end", "value", "deviation")]), ""
     for song in songs:
         if not isinstance(song, Failure):
@@ -112,7 +112,7 @@ def _pair(value: Any, deviation: Any, place: tuple[int, ...]) -> tuple[str, str]
 
 
 def evaluations_json(evaluations: Sequence[RunEvaluation]) -> dict[str, Any]:
-    """Return the shape that `docs/prediction.md` describes; metrics are as in `results.json`."""
+    """Return the evaluations in the JSON form of `docs/prediction.md`; metrics are as in `results.json`."""
     return {
         "dataset": evaluations[0].dataset,
         "part": evaluations[0].part,
@@ -130,7 +130,7 @@ def evaluations_json(evaluations: Sequence[RunEvaluation]) -> dict[str, Any]:
 
 
 def evaluations_csv(evaluations: Sequence[RunEvaluation]) -> str:
-    """Return a row for each run, task and metric; what is not defined is empty."""
+    """Return a row for each run, task and metric; undefined values are empty."""
     rows: list[Sequence[Any]] = [("run", "dataset", "part", "task", "metric", "value", "low", "high", "tracks")]
     for found in evaluations:
         for task, metrics in found.metrics().items():

@@ -1,4 +1,4 @@
-"""Predictions for songs: whole ones, and over their time."""
+"""Predictions for songs, as a whole and over time."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ _SILENCE = -80.0
 
 @dataclass(frozen=True)
 class TaskPrediction:
-    """One task of one song."""
+    """Prediction of one task for one song."""
 
     kind: Literal["regression", "classification"]
     range: tuple[float, float]
     classes: Sequence[str]
-    #: Ratings in their own units `[runs, windows]`, or probabilities `[runs, windows, classes]`.
+    #: Ratings in the dataset's units `[runs, windows]`, or probabilities `[runs, windows, classes]`.
     values: NDArray[np.float64]
 
     @property
@@ -47,13 +47,13 @@ class TaskPrediction:
 
     @property
     def beyond(self) -> bool:
-        """Whether it is a rating outside the range that ratings have."""
+        """Whether the value is a rating outside the range of the ratings."""
         low, high = self.range
         return self.kind == "regression" and not low <= float(self.value) <= high
 
     @property
     def deviation(self) -> NDArray[np.float64] | None:
-        """The standard deviation of the song's value over the runs, shaped like it; None for one run."""
+        """The standard deviation of the value over the runs, with the shape of the value; None for one run."""
         if len(self.values) < 2:
             return None
         deviation: NDArray[np.float64] = self.values.mean(axis=1).std(axis=0, ddof=1)
@@ -67,28 +67,28 @@ class TaskPrediction:
 
     @property
     def curve_deviation(self) -> NDArray[np.float64] | None:
-        """The standard deviation over the runs, shaped like the curve; None for one run."""
+        """The standard deviation over the runs, with the shape of the curve; None for one run."""
         return self.values.std(axis=0, ddof=1) if len(self.values) > 1 else None
 
 
 @dataclass(frozen=True)
 class SongPrediction:
-    """What the runs make of a song."""
+    """Predictions of all tasks for one song."""
 
     song: str
-    #: In seconds.
+    #: Duration in seconds.
     duration: float
-    #: `[windows, 2]`: begin and end of each window, in seconds.
+    #: `[windows, 2]`: start and end of each window, in seconds.
     windows: NDArray[np.float64]
     tasks: Mapping[str, TaskPrediction]
 
 
 def failure_of(song: str | PathLike[str], error: BaseException) -> Failure:
-    """Return why a song has no prediction.
+    """Return the reason why a song has no prediction.
 
     Args:
-        song: its path.
-        error: anything that its analysis or its prediction raised.
+        song: the song's path.
+        error: the error that its analysis or prediction raised.
     """
     if isinstance(error, torch.OutOfMemoryError):
         error = MemoryError()
@@ -98,20 +98,20 @@ def failure_of(song: str | PathLike[str], error: BaseException) -> Failure:
 class Predictor:
     """Predicts songs with one run, or with several replicates of it.
 
-    A song that has no more columns (beats or frames) than the longest training track is one clip, as in training.
-    A longer one is cut into windows of the median training track's length, overlapping by half; its value is the mean
-    over them. The mel spectrogram's dB are relative to the loudest moment of each window, as they are to that of
-    each clip in training; a window in which a song is silent is left out.
+    A song with no more columns (beats or frames) than the longest training track is one clip, as in training.
+    A longer song is cut into windows of the median training track's length, overlapping by half; its value is the mean
+    over the windows. The dB of the mel spectrogram are relative to the loudest moment of each window, as in a training
+    clip. Silent windows are left out.
 
     Args:
-        runs: what `find_runs` returns.
-        sync: what a column of the features is, for a run whose dataset does not say so.
-        window: seconds a window, instead of the trained length.
-        hop: seconds from one window to the next; half a window where absent.
+        runs: the runs that `find_runs` returns.
+        sync: whether a column of the features is a beat or a frame, for a run whose dataset does not record it.
+        window: length of a window in seconds, instead of the length in training.
+        hop: seconds from one window to the next; by default half a window.
 
     Raises:
-        InputError: `sync` is missing or contradicts the run, the windows make no sense, or the run was trained on
-            features that audio does not give.
+        InputError: `sync` is missing or contradicts the run, the windows are invalid, or the run was trained on
+            features that cannot be computed from audio.
     """
 
     def __init__(
@@ -150,10 +150,10 @@ class Predictor:
         self._window, self._hop = window, hop
 
     def analyse(self, song: str | PathLike[str]) -> Analysis:
-        """Extract the features of a song, all of it, as those that the runs were trained on.
+        """Extract the features of a whole song, as in the training of the runs.
 
         Raises:
-            InputError: it cannot be analysed; the message begins with the path.
+            InputError: the song cannot be analyzed; the message begins with the path.
         """
         return analyse(song, self.recipe)
 
@@ -161,11 +161,11 @@ class Predictor:
         """Predict a song.
 
         Args:
-            song: its path.
-            analysis: its features, where they have been extracted already.
+            song: the song's path.
+            analysis: its features, if they have been extracted already.
 
         Raises:
-            InputError: it cannot be analysed, or the model refuses it.
+            InputError: the song cannot be analyzed, or the model fails on it.
         """
         clips, windows, duration = self.clips(analysis or self.analyse(song))
         try:
@@ -186,10 +186,9 @@ class Predictor:
         return SongPrediction(fspath(song), duration, windows, tasks)
 
     def clips(self, analysis: Analysis) -> tuple[Sequence[Array], NDArray[np.float64], float]:
-        """Return the windows' features, each `[time, feature]`, the windows `[windows, 2]` and the song's seconds.
+        """Return the windows' features, each `[time, feature]`, the windows `[windows, 2]` and the duration in seconds.
 
-        The features of a window are copied when they are asked for, so that many windows take no more memory than the
-        song.
+        The features of a window are copied on access, so that many windows take no more memory than the song.
         """
         edges = column_edges(analysis, self.sync)
         columns = len(edges) - 1
@@ -209,7 +208,7 @@ class Predictor:
 
 @dataclass(frozen=True)
 class _Clips(Sequence[Array]):
-    """The features of a song's windows, dB relative to the loudest moment of each."""
+    """The features of a song's windows, with dB relative to the loudest moment of each window."""
 
     #: `[feature, columns]`.
     array: Array

@@ -1,4 +1,4 @@
-"""A finished run, ready to predict."""
+"""A finished run that can predict."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _AT_ONCE = 32
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """The network of a run with its best epoch's weights, in evaluation mode, and what it was trained on."""
+    """The network of a run with its best epoch's weights, in evaluation mode, and a description of its training."""
 
     directory: Path
     experiment: Experiment
@@ -39,23 +39,23 @@ class TrainedRun:
     scaling: Scaling
     network: Network
     device: torch.device
-    #: What `results.json` holds.
+    #: Content of `results.json`.
     results: Mapping[str, Any]
 
     @classmethod
     def load(
         cls, directory: Path, device: torch.device | None = None, *, trust_local_code: bool = False
     ) -> TrainedRun:
-        """Rebuild a run's network; its dataset need not be there.
+        """Rebuild a run's network. The dataset is not needed.
 
         Args:
             directory: the run directory.
-            device: where to predict; None is the CPU.
-            trust_local_code: whether to execute the run's copy of files of code that its experiment names.
+            device: device of the predictions; None is the CPU.
+            trust_local_code: whether to execute the run's copies of local Python files.
 
         Raises:
-            InputError: it is not a run directory, the run is not finished, a file of it is damaged, or a component that
-                the run needs is not installed.
+            InputError: the directory is not a run directory, the run is not finished, one of its files is damaged, or a
+                component that it needs is not installed.
         """
         record = open_run(directory)
         if "calibration" in record.damaged:
@@ -96,10 +96,10 @@ class TrainedRun:
 
     @cached_property
     def calibrations(self) -> Mapping[str, Calibration]:
-        """Task -> the map to the scale of the ratings that the run was calibrated with; empty without one.
+        """Task -> calibration of its predictions; empty if the run is not calibrated.
 
         Raises:
-            InputError: it is damaged.
+            InputError: the calibration is damaged.
         """
         try:
             tasks = self.results.get("calibration", {}).get("tasks", {})
@@ -114,10 +114,10 @@ class TrainedRun:
         """Predict clips.
 
         Args:
-            clips: each `[time, feature]`, the rows that the run was trained on, not scaled.
+            clips: unscaled features, each `[time, feature]`, with the rows of the training data.
 
         Returns:
-            Task -> ratings in their own units `[clips]`, or probabilities `[clips, classes]`.
+            Task -> ratings in their units `[clips]`, or probabilities `[clips, classes]`.
         """
         found: dict[str, list[Tensor]] = {task.name: [] for task in self.description.tasks}
         for start in range(0, len(clips), _AT_ONCE):
@@ -133,19 +133,19 @@ class TrainedRun:
         }
 
     def calibrated(self, predictions: Mapping[str, NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:
-        """Return what `predict` gave, ratings brought to their scale where the run was calibrated."""
+        """Return the result of `predict` with calibrated ratings, if the run is calibrated."""
         maps = self.calibrations
         return {name: maps[name](values) if name in maps else values for name, values in predictions.items()}
 
 
 def pad(clips: Sequence[NDArray[np.float32]]) -> tuple[Tensor, Tensor]:
-    """Return clips `[time, feature]` as one tensor `[batch, time, feature]`, zero after each, and their lengths."""
+    """Return clips `[time, feature]` as one zero-padded tensor `[batch, time, feature]`, and their lengths."""
     x = torch.nn.utils.rnn.pad_sequence([torch.tensor(clip) for clip in clips], batch_first=True)
     return x, torch.tensor([len(clip) for clip in clips])
 
 
 def _not_installed(directory: Path) -> list[str]:
-    """Say which packages a run was made with that are not there now."""
+    """Return a message for each package that the run used and that is not installed."""
     try:
         plugins = dict(read_json(directory / "environment.json")["plugins"])
     except (OSError, ValueError, KeyError, TypeError):

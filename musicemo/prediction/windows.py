@@ -1,4 +1,4 @@
-"""A song's columns in time, and the windows that it is predicted in."""
+"""Times of a song's feature columns, and windows for its prediction."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Windows = NDArray[np.int64]
 
 
 def column_edges(analysis: Analysis, sync: Literal["beat", "frame"]) -> NDArray[np.float64]:
-    """Return `[columns + 1]`: where each column of the features begins, and where the last one ends, in seconds."""
+    """Return `[columns + 1]`: the start of each feature column, and the end of the last one, in seconds."""
     total = analysis.frame.shape[1]
     edges = np.arange(total + 1)
     if sync == "beat":
@@ -26,9 +26,9 @@ def column_edges(analysis: Analysis, sync: Literal["beat", "frame"]) -> NDArray[
 
 
 def cut_by_columns(columns: int, length: int) -> Windows:
-    """Return `[windows, 2]`, first and past-the-last column: `length` each, overlapping by half.
+    """Return `[windows, 2]`, first and past-the-last column: windows of `length` columns that overlap by half.
 
-    The last window ends with the song. A song that is shorter is one window.
+    The last window ends with the song. A song that is shorter than a window is one window.
     """
     last = max(columns - length, 0)
     starts = np.unique([*range(0, last, max(length // 2, 1)), last])
@@ -36,17 +36,17 @@ def cut_by_columns(columns: int, length: int) -> Windows:
 
 
 def cut_by_seconds(edges: NDArray[np.float64], window: float, hop: float) -> Windows:
-    """Return `[windows, 2]`, first and past-the-last column, for windows of so many seconds.
+    """Return `[windows, 2]`, first and past-the-last column, for windows of a given duration.
 
-    A window holds every column that it covers to a part. The last window ends with the song.
+    A window has every column that it overlaps. The last window ends with the song.
 
     Args:
         edges: `[columns + 1]`, in seconds; see `column_edges`.
         window: length in seconds.
-        hop: from one window's beginning to the next one's, in seconds.
+        hop: seconds from the start of a window to the start of the next.
 
     Raises:
-        InputError: the windows are more than a million.
+        InputError: there are more than a million windows.
     """
     last = max(edges[-1] - window, 0.0)
     if last / hop > _MOST:

@@ -1,12 +1,12 @@
-"""What a component must hold, for its author's tests: one call for each kind.
+"""Contract checks for the tests of plugin authors: one function per kind of component.
 
     from musicemo.testing import check_model
 
     def test_contract():
         check_model("my-crnn", {"hidden": 16})
 
-Each takes the class, or the name that it is installed under, and its parameters as an experiment file has them; what
-is broken is raised as one `ContractError`, a sentence for each clause.
+Each function takes the class, or its installed name, and its parameters as in an experiment file. All violations are
+raised as one `ContractError`, with one sentence per clause.
 """
 
 from musicemo.testing._contract import ContractError

@@ -1,4 +1,4 @@
-"""A contract under test: what a component breaks is gathered, a sentence for each clause."""
+"""Contracts under test: collect the violations of a component, one sentence per clause."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ __all__ = ["Contract", "ContractError", "require"]
 
 
 class ContractError(AssertionError):
-    """A component breaks its contract.
+    """A component violates its contract.
 
     Attributes:
-        problems: clause -> a sentence that says what was found and what the contract says.
+        problems: clause -> a sentence with the observed violation and the rule.
     """
 
     def __init__(self, what: str, problems: Mapping[str, str]) -> None:
@@ -41,14 +41,14 @@ class _Broken(Exception):
 
 
 def require(condition: object, sentence: str) -> None:
-    """Say that the clause which is being checked is broken unless the condition holds."""
+    """Report a violation of the current clause unless the condition holds."""
     if not condition:
         raise _Broken(sentence)
 
 
 @contextmanager
 def told() -> Iterator[None]:
-    """Say that the clause is broken in the words of an error that users are told."""
+    """Report a violation of the current clause, with the text of an error for users."""
     try:
         yield
     except InputError as error:
@@ -58,17 +58,17 @@ def told() -> Iterator[None]:
 class Contract:
     """The clauses of one component's contract.
 
-    In a ``with`` statement: every clause that is broken is remembered, all of them are raised at the end, and the
-    random number generators go on where they were.
+    In a ``with`` statement, violations of all clauses are collected and raised at the end, and the states of the
+    random number generators are restored.
 
     Args:
-        kind: of component.
-        given: the class, the function that makes one, or the name that it is installed under.
+        kind: kind of the component.
+        given: the class, a function that returns a component, or the installed name.
         parameters: its TOML table.
 
     Raises:
         ContractError: at the end of the statement.
-        InputError: nothing of that name is installed.
+        InputError: no component of this name is installed.
     """
 
     def __init__(self, kind: str, given: Any, parameters: Mapping[str, Any] | None = None) -> None:
@@ -90,12 +90,12 @@ class Contract:
 
     @contextmanager
     def clause(self, name: str, doing: str, *, essential: bool = False) -> Iterator[None]:
-        """Check a clause inside: `require` what it says, and use the component, which may raise what it likes.
+        """Check one clause: call `require`, or use the component, which may raise any error.
 
         Args:
-            name: of the clause.
-            doing: what is done with the component, for a sentence about an error of its own.
-            essential: whether the clauses that follow make no sense where this one is broken.
+            name: name of the clause.
+            doing: what is done with the component, for the sentence about an error that it raises.
+            essential: whether the following clauses cannot be checked if this one is violated.
         """
         try:
             yield
@@ -107,7 +107,7 @@ class Contract:
             raise _Broken
 
     def configured(self) -> Component:
-        """Return the component with its parameters, after a look at its signature: its TOML table."""
+        """Check the signature, and return the component with its parameters: its TOML table."""
         with self.clause("signature", "reading its signature", essential=True):
             self._check_signature()
         with self.clause("annotations", "reading its annotations", essential=True), told():
@@ -141,7 +141,7 @@ class Contract:
 
 
 def built(contract: Contract, component: Component, seed: int = 0, **provided: Any) -> Any:
-    """Return the component, constructed as a run constructs it."""
+    """Return the component, constructed as in a run."""
     seed_everything(seed)
     try:
         return component.build(**provided)
@@ -150,7 +150,7 @@ def built(contract: Contract, component: Component, seed: int = 0, **provided: A
 
 
 def check_pickle(contract: Contract, made: Any) -> Any:
-    """Check that an object goes to another process, and return what arrives there."""
+    """Check that an object can be pickled, and return the unpickled object."""
     arrived = None
     with contract.clause("pickle", "pickling it for a worker process"):
         arrived = pickle.loads(pickle.dumps(made))  # noqa: S301  # our own bytes, made in the same expression
@@ -171,12 +171,12 @@ def check_tensors(contract: Contract, module: nn.Module) -> None:
 
 
 def same(left: Tensor, right: Tensor) -> bool:
-    """Tell whether two tensors are equal; NaN, which is a clause of its own, is equal to NaN."""
+    """Return whether two tensors are equal. NaN, which has its own clause, is equal to NaN."""
     return left.shape == right.shape and left.dtype == right.dtype and bool(_alike(left, right).all())
 
 
 def difference(left: Tensor, right: Tensor) -> float:
-    """Return the largest absolute difference of two tensors of one shape; infinity where one alone is not finite."""
+    """Return the largest absolute difference of two tensors of one shape; infinity where only one is finite."""
     if left.shape != right.shape:
         return float("inf")
     found = torch.where(_alike(left, right), 0.0, (left.double() - right.double()).abs())
@@ -189,7 +189,7 @@ def _alike(left: Tensor, right: Tensor) -> Tensor:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Let no warning of a component through: it may warn of what it is given here."""
+    """Suppress the warnings of a component."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

@@ -1,4 +1,4 @@
-"""What every model must hold that is fitted instead of trained."""
+"""Contract of estimators, which are fitted in one go."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _TRACKS = 45
 def check_fitted(
     contract: Contract, make: Callable[[int], Estimator], size: int, lengths: Sequence[int]
 ) -> None:
-    """Check an estimator on tracks of some lengths, a few of which lack a target."""
+    """Check an estimator on tracks of the given lengths, some of which lack a target."""
     tracks, targets = _songs(size, lengths)
     made = make(0)
     with contract.clause("given", "looking at what it is given", essential=True):
@@ -147,7 +147,7 @@ def _apart(left: Tensor, right: Tensor) -> float:
 
 
 def _songs(size: int, lengths: Sequence[int]) -> tuple[list[Tensor], dict[str, Tensor]]:
-    """Return tracks of which the first row tells the valence, the second the energy, and others the genre."""
+    """Return tracks whose first row determines the valence, the second the energy, and other rows the genre."""
     generator = torch.Generator().manual_seed(0)
 
     def tracks() -> Iterator[Tensor]:

@@ -1,6 +1,6 @@
-"""What a plugin's hooks are rehearsed on: a dataset in memory, a model, a loss and a weighting, all of them small.
+"""A small dataset in memory, a model, a loss and a weighting, with which a plugin's hooks are tested.
 
-The experiment that names them is `EXPERIMENT`; they come from this file, so that nothing need be installed.
+The experiment `EXPERIMENT` names these classes by this file, so that nothing needs to be installed.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Tones:
 
 
 class Mean(nn.Module):
-    """One layer on the mean over time."""
+    """One layer after mean pooling over time."""
 
     def __init__(self, *, input_size: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What every dataset must hold."""
+"""Contract of datasets."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ __all__ = ["check_dataset"]
 
 
 def check_dataset(dataset: Any, parameters: Mapping[str, Any] | None = None) -> list[Track]:
-    """Hold a dataset to `musicemo.contracts.Dataset`, and return its tracks.
+    """Check that a dataset meets `musicemo.contracts.Dataset`, and return its tracks.
 
-    Its parameters come from TOML and go back to it; targets are declared with a kind and a range or classes; ids are
-    unique; every target, rating, group and part is what was declared; every array is `[rows, frames]`, of floating
-    point and finite, with the rows that are asked for; order and content are the same each time, whatever the seed;
-    it can be pickled.
+    Parameters are unchanged after conversion to TOML and back. Targets have a kind and a range or classes. Ids
+    are unique. Every target, rating, group and part is as declared. Every array is `[rows, frames]`, floating
+    point and finite, with the selected rows. Order and content are the same each time, whatever the seed. The
+    dataset can be pickled.
 
     Args:
-        dataset: the class, a function that makes one, the name that it is installed under, or a dataset.
-        parameters: its TOML table, without ``type``; none for one that is made already.
+        dataset: the class, a function that returns a dataset, the installed name, or a dataset.
+        parameters: its TOML table, without ``type``; none for a dataset object.
 
     Raises:
-        ContractError: with a sentence for every clause that is broken.
-        InputError: nothing of that name is installed.
+        ContractError: with one sentence for each violated clause.
+        InputError: no dataset of this name is installed.
     """
     __tracebackhide__ = True
     made_already = not (isinstance(dataset, str) or inspect.isclass(dataset) or inspect.isroutine(dataset))
@@ -217,7 +217,7 @@ def _require_same(tracks: Sequence[Track], again: Sequence[Track], when: str) ->
 
 
 def _sampled(tracks: Sequence[Track], again: Sequence[Track]) -> Iterator[tuple[Track, Track]]:
-    """Yield the first tracks and the last, twice read: comparing all of a large dataset would take too long."""
+    """Yield the first and the last tracks, each read twice: comparing all of a large dataset would take too long."""
     yield from zip([*tracks[:10], tracks[-1]], [*again[:10], again[-1]], strict=True)
 
 

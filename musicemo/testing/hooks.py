@@ -1,4 +1,4 @@
-"""What every lifecycle plugin must hold."""
+"""Contract of lifecycle plugins."""
 
 from __future__ import annotations
 
@@ -39,18 +39,18 @@ _HEAVY = (
 
 
 def check_hooks(plugin: Any) -> None:
-    """Hold a lifecycle plugin to `musicemo.hookspecs`.
+    """Check that a lifecycle plugin meets `musicemo.hookspecs`.
 
-    It is light to import; a class is made without arguments; its hooks are marked, spelt as musicemo's and take
-    arguments that they have; commands say what they do; and every hook gets through a rehearsal: two replicates of a
-    small experiment with one and the same plugin, one of them interrupted and resumed.
+    Its import is fast. A class is constructed without arguments. Its hooks are marked, have the names of musicemo's
+    hooks, and take only their arguments. Commands have a help text. Every hook works in a small experiment with two
+    replicates and one plugin object; one replicate is interrupted and resumed.
 
     Args:
-        plugin: the class, object or module, or the name that it is installed under.
+        plugin: the class, object or module, or its installed name.
 
     Raises:
-        ContractError: with a sentence for every clause that is broken; a hook's clause bears its name.
-        InputError: nothing of that name is installed.
+        ContractError: with one sentence for each violated clause; a hook's clause has the hook's name.
+        InputError: no plugin of this name is installed.
     """
     __tracebackhide__ = True
     with Contract("plugin", plugin) as contract:
@@ -74,7 +74,7 @@ def check_hooks(plugin: Any) -> None:
 
 
 class _Watched(registry.Hooks):
-    """Hooks of which each is a clause of the contract."""
+    """Hooks, each of which is a clause of the contract."""
 
     def __init__(self, contract: Contract) -> None:
         super().__init__()
@@ -94,7 +94,7 @@ class _Watched(registry.Hooks):
 
 
 def _check_import(plugin: Any) -> None:
-    """Import the plugin's module in a process of its own, and see what comes with it."""
+    """Import the plugin's module in a separate process, and check which other modules this imports."""
     home = plugin if isinstance(plugin, ModuleType | type) else type(plugin)
     module = home.__name__ if isinstance(home, ModuleType) else home.__module__
     if module == "__main__" or importlib.util.find_spec(module) is None:

@@ -1,4 +1,4 @@
-"""What every loss must hold."""
+"""Contract of losses."""
 
 from __future__ import annotations
 
@@ -29,20 +29,21 @@ _COUNTS = {"jazz": 9, "pop": 30, "rock": 1}
 
 
 def check_loss(loss: Any, parameters: Mapping[str, Any] | None = None) -> None:
-    """Hold a loss to `musicemo.contracts.Loss`.
+    """Check that a loss meets `musicemo.contracts.Loss`.
 
-    Its parameters come from TOML and go back to it; it declares its kind; it is a scalar, finite in value and
-    gradient for ties, constant predictions, constant targets, far outliers and batches of one, and not negative
-    unless it says so; it depends on the prediction; it repeats under a seed; it has nothing to train and nothing in
-    its state; it can be pickled; its tensors follow it to a device; it leaves its input alone.
+    Parameters are unchanged after conversion to TOML and back. The loss declares its kind. It is a scalar,
+    finite in value and gradient for ties, constant predictions, constant targets, far outliers and batches of
+    one, and non-negative unless declared. It depends on the prediction. It is reproducible with a seed. It has
+    no trained parameters and no state. It can be pickled, its tensors follow it to a device, and it does not
+    change its input.
 
     Args:
-        loss: the class, a function that makes one, or the name that it is installed under.
+        loss: the class, a function that returns a loss, or the installed name.
         parameters: its TOML table, without ``type`` and ``weight``.
 
     Raises:
-        ContractError: with a sentence for every clause that is broken.
-        InputError: nothing of that name is installed.
+        ContractError: with one sentence for each violated clause.
+        InputError: no loss of this name is installed.
     """
     __tracebackhide__ = True
     with Contract("loss", loss, parameters) as contract, quiet():
@@ -129,7 +130,7 @@ def _check_repeats(contract: Contract, loss: nn.Module, prediction: Tensor, targ
 
 
 def _differentiated(loss: nn.Module, prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the value and its gradient in the prediction."""
+    """Return the loss and its gradient with respect to the prediction."""
     given = prediction.detach().requires_grad_()
     value = loss(given, target)
     require(

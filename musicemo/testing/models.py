@@ -1,4 +1,4 @@
-"""What every model must hold."""
+"""Contract of models."""
 
 from __future__ import annotations
 
@@ -37,23 +37,24 @@ def check_model(
     input_sizes: Sequence[int] = (12, 140),
     lengths: Sequence[int] = (23, 40, 7, 1),
 ) -> None:
-    """Hold a model to `musicemo.contracts.Model`, or to `Estimator` if it is one.
+    """Check that a model meets `musicemo.contracts.Model`, or `Estimator` if it is one.
 
-    Its parameters come from TOML and go back to it; its embeddings are `[batch, embedding_size]`, finite, the same
-    alone and in a padded batch, in the batch's order, without chance in evaluation mode and repeatable under a seed
-    in training; gradients are finite and reach every parameter; its state is saved and restored strictly, without
-    executing anything; it can be pickled; its tensors follow it to a device; it leaves its input alone. Of an estimator
-    the same holds for the predictions of every task, after a fit to tracks some of which lack a target.
+    Parameters are unchanged after conversion to TOML and back. Embeddings are `[batch, embedding_size]`,
+    finite, equal for single tracks and in a padded batch, in the order of the batch, deterministic in
+    evaluation mode, and reproducible with a seed in training. Gradients are finite and reach every parameter.
+    The state is saved and restored strictly, without executing code. The model can be pickled, its tensors
+    follow it to a device, and it does not change its input. For an estimator, the same holds for the
+    predictions of every task, after a fit to tracks some of which lack a target.
 
     Args:
-        model: the class, a function that makes one, or the name that it is installed under.
+        model: the class, a function that returns a model, or the installed name.
         parameters: its TOML table, without ``type``.
         input_sizes: numbers of feature rows to try; 12 is chroma, 128 mel and 140 both.
-        lengths: frames of the tracks to try; a dataset may have tracks of one.
+        lengths: lengths of the tracks to try, in frames; a dataset can have tracks of one frame.
 
     Raises:
-        ContractError: with a sentence for every clause that is broken.
-        InputError: nothing of that name is installed.
+        ContractError: with one sentence for each violated clause.
+        InputError: no model of this name is installed.
     """
     __tracebackhide__ = True
     with Contract("model", model, parameters) as contract, quiet():
@@ -99,7 +100,7 @@ def _check(contract: Contract, make: Callable[[int], nn.Module], size: int, leng
 
 
 def _check_evaluation(contract: Contract, make: Callable[[int], nn.Module], tracks: Sequence[Tensor]) -> None:
-    """Check embeddings in evaluation mode, after a step of training, whose traces could hide in a fresh network."""
+    """Check embeddings in evaluation mode after a training step: a fresh network could hide the effects of training."""
     model = _trained(make, tracks)
     x, lengths = _padded(tracks)
     with contract.clause("finite", "embedding tracks of zeros"):
@@ -204,13 +205,13 @@ def _check_state(contract: Contract, make: Callable[[int], nn.Module], tracks: S
 
 
 def _apart(contract: Contract, left: Tensor, right: Tensor) -> float:
-    """Return the difference of two embeddings; none where one is not finite and that has been told."""
+    """Return the difference of two embeddings; none if one is not finite, which is reported elsewhere."""
     found = difference(left, right)
     return 0.0 if math.isinf(found) and "finite" in contract.problems else found
 
 
 def _trained(make: Callable[[int], nn.Module], tracks: Sequence[Tensor]) -> nn.Module:
-    """Return a model in evaluation mode that has seen a batch in training."""
+    """Return a model in evaluation mode after one batch of training."""
     model = make(0).train()
     _embed(model, *_padded([2 * track + 0.5 for track in tracks]))
     return model.eval()

@@ -1,4 +1,4 @@
-"""What every weighting must hold, on losses whose Pareto front is known."""
+"""Contract of weightings, on losses whose Pareto front is known."""
 
 from musicemo.testing.weightings.contract import check_weighting
 

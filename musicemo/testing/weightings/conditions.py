@@ -1,4 +1,4 @@
-"""Steps that are out of the ordinary."""
+"""Checks of steps under special conditions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["check_frozen", "check_missing", "check_precision", "check_zero"]
 
 
 def check_missing(make: Make) -> None:
-    """Leave out tasks, as batches without their labels do."""
+    """Check steps without some tasks, as in batches without their labels."""
     toy = Toy(make())
     for number, tasks in enumerate([TASKS[1:], TASKS, TASKS[:1], (TASKS[2], TASKS[0]), TASKS[1:2], TASKS]):
         toy.step(tasks=tasks)
@@ -31,7 +31,7 @@ def check_missing(make: Make) -> None:
 
 
 def check_zero(make: Make) -> None:
-    """Take it to where gradients and losses are zero."""
+    """Check steps whose gradients and losses are zero."""
     toy = Toy(make())
     with torch.no_grad():
         toy.shared.copy_(toy.optima[TASKS[1]])
@@ -49,7 +49,7 @@ def check_zero(make: Make) -> None:
 
 
 def check_frozen(make: Make) -> None:
-    """Give it no shared parameter."""
+    """Check steps without shared parameters."""
     toy = Toy(make())
     toy.frozen = True
     for _ in range(2):
@@ -62,7 +62,7 @@ def check_frozen(make: Make) -> None:
 
 
 def check_precision(make: Make) -> None:
-    """Scale the objective as mixed precision does, until it overflows."""
+    """Check steps with scaled losses, as in mixed precision, up to an overflow."""
     found = []
     for factor in (1.0, 1024.0):
         toy = Toy(make())

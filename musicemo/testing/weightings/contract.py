@@ -1,4 +1,4 @@
-"""Every clause of the contract of a weighting."""
+"""The contract of weightings."""
 
 from __future__ import annotations
 
@@ -15,24 +15,27 @@ __all__ = ["check_weighting"]
 
 
 def check_weighting(weighting: Any, parameters: Mapping[str, Any] | None = None) -> None:
-    """Hold a weighting to `musicemo.contracts.Weighting`, and to what its class declares of itself.
+    """Check that a weighting meets `musicemo.contracts.Weighting` and the properties that its class declares.
 
-    Its parameters come from TOML and go back to it. On quadratic losses of two and three tasks it reaches the
-    Pareto front; a task's scale changes the way of the shared parameters, or does not, as declared by
-    `scale_invariant`; no step opposes a task, if `conflict_free`; losses below zero are refused by an `InputError`,
-    if `positive_losses`, and survived otherwise; chance is used if `stochastic` alone, and repeats under a seed.
-    Tasks in another order have the same weights; with one task alone the way is its gradient's; a task without a
-    label leaves its head alone; gradients that are zero, or not finite, and a backbone that is frozen are survived;
-    mixed precision's scale is in every gradient. A run that is resumed from its `state_dict`, read back without
-    executing anything, goes on to the bit. It records finite numbers, ``weight/<task>`` of tasks that there are.
+    Parameters are unchanged after conversion to TOML and back. On quadratic losses of two and three tasks, the
+    weighting reaches the Pareto front. The scale of a task changes the update of the shared parameters unless
+    `scale_invariant` is declared. With `conflict_free`, no step opposes a task. Negative losses raise
+    `InputError` with `positive_losses`, and work otherwise. Random numbers are used only with `stochastic`, and
+    are reproducible with a seed.
+
+    The order of the tasks does not change their weights. With one task, the update is its gradient. A task
+    without a label does not change its head. Zero gradients, gradients that are not finite, and a frozen
+    backbone are handled. The loss scale of mixed precision is in every gradient. A run that is resumed from its
+    `state_dict`, which is loaded without executing code, gives the same result to the bit. Recorded values are
+    finite numbers, ``weight/<task>`` of existing tasks.
 
     Args:
-        weighting: the class, a function that makes one, or the name that it is installed under.
-        parameters: its TOML table, without ``type``, for the tasks valence, energy and genre, or any of these alone.
+        weighting: the class, a function that returns a weighting, or the installed name.
+        parameters: its TOML table, without ``type``, for the tasks valence, energy and genre, or any of them.
 
     Raises:
-        ContractError: with a sentence for every clause that is broken.
-        InputError: nothing of that name is installed.
+        ContractError: with one sentence for each violated clause.
+        InputError: no weighting of this name is installed.
     """
     __tracebackhide__ = True
     with Contract("weighting", weighting, parameters) as contract, quiet():

@@ -1,4 +1,4 @@
-"""Which way a step goes."""
+"""Checks of the update direction."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _DRAWS = 200
 
 
 def check_step(make: Make) -> None:
-    """Hold a step to gradients that are there: of the shared parameters, and of each head."""
+    """Check that a step gives gradients to the shared parameters and to each head."""
     toy = Toy(make())
     toy.direction()
     found = [head.grad for head in toy.heads.values()]
@@ -41,7 +41,7 @@ def check_step(make: Make) -> None:
 
 
 def check_front(make: Make) -> None:
-    """Descend between two ends of a line: what lies between them is Pareto optimal, and the way left to it is plain."""
+    """Check that a descent between two optima on a line reaches the Pareto set, which lies between them."""
     toy = Toy(make(), ON_A_LINE)
     farthest = 0.0
     for number in range(_STEPS):
@@ -59,7 +59,7 @@ def check_front(make: Make) -> None:
 
 
 def check_scale(make: Make) -> None:
-    """Hold it to what it declares of a loss that is multiplied by a constant."""
+    """Check the declared effect of multiplying a loss by a constant."""
     seed_everything(1)
     plain = Toy(make()).direction()
     least, worst = 1.0, ""
@@ -81,7 +81,7 @@ def check_scale(make: Make) -> None:
 
 
 def check_conflict(make: Make) -> None:
-    """Make one loss five times the others, so that the plain sum of the gradients opposes a task."""
+    """Check a step with one loss five times as large as the others, so that the sum of the gradients opposes a task."""
     for loud in TASKS[:2]:
         toy = Toy(make(), scales={loud: 5.0})
         rows, way = toy.gradients(), toy.direction()
@@ -94,7 +94,7 @@ def check_conflict(make: Make) -> None:
 
 
 def check_sign(make: Make) -> None:
-    """Hold it to what it declares of losses below zero."""
+    """Check the declared treatment of negative losses."""
     toy = Toy(make())
     toy.shift = -30.0
     if not toy.weighting.positive_losses:
@@ -113,7 +113,7 @@ def check_sign(make: Make) -> None:
 
 
 def check_order(make: Make) -> None:
-    """Give it the tasks in another order, which must change nothing."""
+    """Check that the order of the tasks has no effect."""
 
     def steps(tasks: Sequence[str]) -> tuple[Tensor, dict[str, float]]:
         toy = Toy(make(tasks))
@@ -142,7 +142,7 @@ def check_order(make: Make) -> None:
 
 
 def check_one_task(make: Make) -> None:
-    """Give it one task alone, whose gradient the way must be."""
+    """Check that the update for a single task is its gradient."""
     try:
         weighting = make(TASKS[:1])
     except Exception:  # a weighting may say that it needs more tasks

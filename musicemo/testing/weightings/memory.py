@@ -1,4 +1,4 @@
-"""What a weighting draws, remembers and records."""
+"""Checks of random numbers, state and records."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["check_chance", "check_record", "check_resumption"]
 
 
 def check_chance(make: Make) -> None:
-    """Hold it to what it declares of random numbers, which must repeat under a seed."""
+    """Check the declared use of random numbers, which must be reproducible with a seed."""
     toy, before = Toy(make()), torch.get_rng_state()
     toy.step()
     drawn = not torch.equal(before, torch.get_rng_state())
@@ -31,7 +31,7 @@ def check_chance(make: Make) -> None:
 
 
 def check_resumption(make: Make) -> None:
-    """Go on from a state that was saved, which must change nothing."""
+    """Check that continuing from a saved state changes nothing."""
     toy = Toy(make())
     for _ in range(3):
         toy.step()
@@ -62,7 +62,7 @@ def check_resumption(make: Make) -> None:
 
 
 def check_record(make: Make) -> None:
-    """Look at what it records."""
+    """Check the recorded values."""
     toy = Toy(make())
     toy.step()
     told = toy.weighting.scalars()

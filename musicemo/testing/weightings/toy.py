@@ -1,4 +1,4 @@
-"""Tasks whose Pareto front is known."""
+"""Tasks with a known Pareto front."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Make = Callable[..., Weighting]
 
 
 class Toy:
-    """Three quadratic losses of shared parameters, one head each; a tenth is added, so that all are above zero."""
+    """Three quadratic losses of shared parameters, with one head each; 0.1 is added so that all are positive."""
 
     def __init__(
         self, weighting: Weighting, optima: Tensor = _APART, scales: Mapping[str, float] | None = None
@@ -52,7 +52,7 @@ class Toy:
         return embedding, losses
 
     def backward(self, tasks: Sequence[str] | None = None) -> dict[str, Tensor]:
-        """Fill in every gradient anew and return the losses."""
+        """Compute every gradient anew and return the losses."""
         for parameter in [self.shared, *self.heads.values(), *self.weighting.parameters()]:
             parameter.grad = None
         embedding, losses = self.forward(tasks or self.weighting.tasks)
@@ -83,7 +83,7 @@ class Toy:
             self.weighting.epoch_finished({task: float(loss) for task, loss in losses.items()})
 
     def direction(self) -> Tensor:
-        """Return the gradient of the shared parameters `[4]` as the weighting wants it."""
+        """Return the gradient of the shared parameters `[4]` from the weighting."""
         self.backward()
         require(self.shared.grad is not None, "the shared parameters get no gradient")
         found: Tensor = self.shared.grad.flatten().clone()  # type: ignore[union-attr]
@@ -91,7 +91,7 @@ class Toy:
         return found
 
     def gradients(self) -> Tensor:
-        """Return every task's own gradient on the shared parameters `[tasks, 4]`."""
+        """Return each task's gradient on the shared parameters `[tasks, 4]`."""
         _, losses = self.forward(self.weighting.tasks)
         rows = [
             torch.autograd.grad(loss, self.shared, retain_graph=True)[0].flatten() for loss in losses.values()
