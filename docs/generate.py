@@ -13,7 +13,7 @@ import typer
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
-from musicemo import _toml
+from musicemo import toml
 from musicemo._docstrings import sections, summary
 from musicemo.cli._app import make_app
 from musicemo.components import registry
@@ -219,7 +219,7 @@ def _default(found: Json) -> str:
     if found.get("default") is None:
         return ""
     default = found["default"]
-    return "" if isinstance(default, dict) else f"`{_cell(_toml.inline(default))}`"
+    return "" if isinstance(default, dict) else f"`{_cell(toml.inline(default))}`"
 
 
 def _markdown(text: str) -> str:

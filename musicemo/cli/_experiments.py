@@ -115,7 +115,7 @@ def show(experiment: ExperimentFile, overrides: Overrides = None, only: Only = N
     """
     from rich.syntax import Syntax
 
-    from musicemo import _toml
+    from musicemo import toml
     from musicemo.cli._output import say
     from musicemo.experiment import load_experiments
 
@@ -130,7 +130,7 @@ def show(experiment: ExperimentFile, overrides: Overrides = None, only: Only = N
             "cyan",
             f"{files} was not executed: the keys of its components are shown as they are written",
         )
-    text = _toml.write(first.resolved(), first.source)
+    text = toml.write(first.resolved(), first.source)
     console = terminal.console()
     if console.is_terminal:
         console.print(Syntax(text, "toml", background_color="default"))

@@ -122,13 +122,13 @@ def _heading(row: dict[str, Any]) -> list[str]:
 
 def _table(row: dict[str, Any], schema: dict[str, Any]) -> str:
     """Return the TOML table with every default; what has none is a comment."""
-    from musicemo import _toml
+    from musicemo import toml
     from musicemo.experiment.json_schema import in_words
 
     lines = [
         *_heading(row),
         f"[{_TABLES.get(row['kind'], row['kind'])}]",
-        f"type = {_toml.inline(row['name'])}",
+        f"type = {toml.inline(row['name'])}",
     ]
     definitions = schema.get("$defs", {})
     for key, found in schema["properties"].items():
@@ -142,5 +142,5 @@ def _table(row: dict[str, Any], schema: dict[str, Any]) -> str:
         if default is None:
             lines.append(f"# {key} = {'# required' if key in schema['required'] else ''}".rstrip())
         else:
-            lines.append(f"{key} = {_toml.inline(default)}")
+            lines.append(f"{key} = {toml.inline(default)}")
     return "\n".join(lines)

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 from typing_extensions import is_typeddict
 
-from musicemo import _toml
+from musicemo import toml
 from musicemo.errors import nearest
 
 __all__ = ["describe_problem"]
@@ -29,8 +29,8 @@ _COMPLETE = (
 
 
 def describe_problem(
-    source: _toml.Source,
-    prefix: _toml.Key,
+    source: toml.Source,
+    prefix: toml.Key,
     schema: type[BaseModel],
     details: ErrorDetails,
     own: Sequence[str] = (),
@@ -66,7 +66,7 @@ def describe_problem(
     return source.error(key, message)
 
 
-def _existing(source: _toml.Source, prefix: _toml.Key, loc: Sequence[str | int]) -> list[str | int]:
+def _existing(source: toml.Source, prefix: toml.Key, loc: Sequence[str | int]) -> list[str | int]:
     """Return the parts of a pydantic location that are keys; the others name the branch of a union."""
     table: Any = source.table
     for part in prefix:

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from musicemo import _toml
+from musicemo import toml
 from musicemo.components import registry
 from musicemo.components.problems import describe_problem
 from musicemo.components.specs import Component, Components, plain
@@ -46,7 +46,7 @@ class JointDataset:
         """The datasets' names."""
         return " + ".join(member.name for member in self.members)
 
-    def build(self, tasks: Mapping[str, TaskSettings], source: _toml.Source) -> Dataset:
+    def build(self, tasks: Mapping[str, TaskSettings], source: toml.Source) -> Dataset:
         """Construct every dataset, and the one that they are together.
 
         Raises:
@@ -65,7 +65,7 @@ class JointDataset:
         with source.blaming("dataset"):
             return Joined(built, tasks)
 
-    def splits(self, settings: SplitSettings) -> dict[str, tuple[_toml.Key, SplitSettings]]:
+    def splits(self, settings: SplitSettings) -> dict[str, tuple[toml.Key, SplitSettings]]:
         """Return where each dataset's split is written, and what it is."""
         return {
             member.name: (("dataset", index, "split"), own.over(settings))
@@ -80,12 +80,12 @@ class JointDataset:
 
 
 def find_members(
-    components: Components, source: _toml.Source, problems: list[str], split: SplitSettings
+    components: Components, source: toml.Source, problems: list[str], split: SplitSettings
 ) -> JointDataset:
     """Look up and validate the datasets of an array of tables, gathering problems."""
     members: list[Member] = []
     for index, table in enumerate(source.table["dataset"]):
-        key: _toml.Key = ("dataset", index)
+        key: toml.Key = ("dataset", index)
         component = components.find("dataset", key, ignore=_CORE)
         if component is not None:
             for taken in sorted(set(component.parameters) & set(_CORE)):

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from musicemo import _toml
+from musicemo import toml
 from musicemo.components.local import LocalCode
 from musicemo.components.specs import Component, default_component, plain
 from musicemo.contracts import Dataset
@@ -41,7 +41,7 @@ class Experiment:
     training: TrainingSettings
     transfer: TransferSettings | None
     evaluation: EvaluationSettings
-    source: _toml.Source
+    source: toml.Source
     #: The files of code that the experiment names, as they were executed.
     code: Sequence[LocalCode] = ()
 
@@ -61,7 +61,7 @@ class Experiment:
         return {member.name: member.component for member in self.dataset.members}
 
     @property
-    def splits(self) -> Mapping[str, tuple[_toml.Key, SplitSettings]]:
+    def splits(self) -> Mapping[str, tuple[toml.Key, SplitSettings]]:
         """Where the split of each of several datasets is written, and what it is; of one, under an empty name."""
         if isinstance(self.dataset, Component):
             return {"": (("split",), self.split)}

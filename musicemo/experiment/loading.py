@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from musicemo import _toml
+from musicemo import toml
 from musicemo.components import registry
 from musicemo.components.local import Policy
 from musicemo.components.problems import describe_problem
@@ -36,7 +36,7 @@ def load_experiments(
     Raises:
         InputError: with every error, each with its file, line and key.
     """
-    variants = expand(_toml.read(file, []), overrides, file.stem, only)
+    variants = expand(toml.read(file, []), overrides, file.stem, only)
     loaded: list[Experiment] = []
     #: Problem -> the variants that have it.
     problems: dict[str, list[str]] = {}
@@ -68,7 +68,7 @@ def load_experiment(
     return first
 
 
-def validate_experiment(source: _toml.Source, *, local_code: Policy = "execute") -> Experiment:
+def validate_experiment(source: toml.Source, *, local_code: Policy = "execute") -> Experiment:
     """Return the experiment of one variant's tables, which is what another process is sent of an experiment.
 
     Raises:

@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 from numpy.typing import NDArray
 
-from musicemo import _toml
+from musicemo import toml
 from musicemo.components.local import told_by_line
 from musicemo.contracts import Dataset
 from musicemo.data import (
@@ -79,7 +79,7 @@ def match_tasks(experiment: Experiment, dataset: Dataset) -> list[Task]:
     return tasks
 
 
-def _unknown(experiment: Experiment, dataset: Dataset, key: _toml.Key, name: str) -> list[str]:
+def _unknown(experiment: Experiment, dataset: Dataset, key: toml.Key, name: str) -> list[str]:
     """Return what is wrong with the name of a task or of another target of the dataset."""
     others = [target.name for target in dataset.targets if target.name not in experiment.tasks]
     if name in experiment.tasks or name in others:

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from musicemo import _toml
+from musicemo import toml
 from musicemo.components import local as _local
 from musicemo.components.registry import Hooks
 from musicemo.contracts import Dataset
@@ -346,7 +346,7 @@ class _Replicate:
             name=name,
             seed=self.seed,
             settings=resolved,
-            toml=_toml.write(resolved),
+            toml=toml.write(resolved),
             tracks=self.tracks,
             split=self.split,
             features=made.features,

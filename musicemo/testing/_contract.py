@@ -13,7 +13,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from musicemo import _toml
+from musicemo import toml
 from musicemo.components import registry
 from musicemo.components.specs import RESERVED, Component, check_defaults, make_component
 from musicemo.contracts import PROVIDED
@@ -119,7 +119,7 @@ class Contract:
                 component = make_component(self.kind, self.name, self.given, self.parameters)
             except ValidationError as error:
                 wrong = "; ".join(
-                    f"{_toml.dotted(details['loc']) or 'the table'}: {details['msg']}"
+                    f"{toml.dotted(details['loc']) or 'the table'}: {details['msg']}"
                     for details in error.errors()
                 )
                 require(False, f"the parameters given, {self.parameters}, do not fit its signature: {wrong}")

@@ -7,7 +7,7 @@ import pytest
 from fakes import EXPERIMENT, MeanModel
 from faults import problems
 
-from musicemo import _toml
+from musicemo import toml
 from musicemo.errors import InputError
 from musicemo.experiment import load_experiment, load_experiments
 
@@ -65,7 +65,7 @@ def test_a_resolved_variant_holds_no_matrix_and_is_that_experiment(write, tmp_pa
     for number, found in enumerate(load_experiments(write())):
         assert "matrix" not in found.resolved()
         again = tmp_path / f"{number}.toml"
-        again.write_text(_toml.write(found.resolved(), found.source))
+        again.write_text(toml.write(found.resolved(), found.source))
         assert load_experiment(again).resolved() == found.resolved()
 
 
@@ -427,7 +427,7 @@ def test_losses_by_kind(write):
     text = EXPERIMENT.replace('loss = { type = "squared-error" }', "")
     path = write('\n[losses]\nregression = [{ type = "squared-error", weight = 2.0 }]\n', text=text)
     found = load_experiment(path)
-    assert tomllib.loads(_toml.write(found.resolved()))["losses"] == {
+    assert tomllib.loads(toml.write(found.resolved()))["losses"] == {
         "regression": [{"type": "squared-error", "weight": 2.0}]
     }
     from musicemo.experiment.tracks import read_tracks

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from musicemo import _toml
+from musicemo import toml
 from musicemo.components import registry
 from musicemo.components.specs import Component, make_component, table_schema
 from musicemo.contracts import PROVIDED
@@ -47,7 +47,7 @@ class Rich:
 
 def read_again(component: Component) -> Component:
     """Return the component of the table that a run would hold, from its text."""
-    table = tomllib.loads(_toml.write({"table": component.to_table()}))["table"]
+    table = tomllib.loads(toml.write({"table": component.to_table()}))["table"]
     assert table.pop("type") == component.name
     return make_component(component.kind, component.name, component.factory, table)
 
@@ -71,7 +71,7 @@ def test_every_experiment_reads_back_equal(file, tmp_path):
         if experiment.code:
             continue  # a run holds it under another name
         again = tmp_path / f"{number}.toml"
-        again.write_text(_toml.write(experiment.resolved(), experiment.source))
+        again.write_text(toml.write(experiment.resolved(), experiment.source))
         assert load_experiment(again).resolved() == experiment.resolved()
 
 
@@ -102,12 +102,12 @@ def test_the_resolved_form_reads_back_as_itself(write, fakes, overrides):
     found = load_experiment(write(), overrides)
     for seed, fold in [(None, None), *found.replicates()]:
         resolved = found.resolved(seed, fold)
-        assert tomllib.loads(_toml.write(resolved)) == resolved
-        again = reload(write, _toml.write(resolved))
+        assert tomllib.loads(toml.write(resolved)) == resolved
+        again = reload(write, toml.write(resolved))
         assert again.resolved(None if seed is None else seed, fold) == resolved
         assert hash_settings(again.resolved(seed, fold)) == hash_settings(resolved)
         assert again.replicates() == ([(seed, fold)] if seed is not None else found.replicates())
-        annotated = reload(write, _toml.write(resolved, found.source))
+        annotated = reload(write, toml.write(resolved, found.source))
         assert annotated.resolved(seed, fold) == resolved
 
 
@@ -160,7 +160,7 @@ def test_fingerprint_ignores_nothing_else(write):
     resolved = load_experiment(write(), ["description=x"]).resolved(0)
     base, ignored = hash_settings(resolved), {("training", "device"), ("training", "cache"), ("description",)}
     for key in leaves(resolved):
-        changed = tomllib.loads(_toml.write(resolved))
+        changed = tomllib.loads(toml.write(resolved))
         table = changed
         for part in key[:-1]:
             table = table[part]

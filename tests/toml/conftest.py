@@ -6,7 +6,7 @@ import pytest
 
 
 @pytest.fixture
-def toml(tmp_path):
+def toml_file(tmp_path):
     def write(text: str, name: str = "e.toml") -> Path:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)

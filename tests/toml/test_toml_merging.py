@@ -5,18 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from musicemo import _toml
+from musicemo import toml
 from musicemo.errors import InputError
 
 
-def merged(toml, base: str, top: str, *overrides: str) -> _toml.Source:
-    toml(base, "base.toml")
-    return _toml.read(toml(f"extends = 'base.toml'\n{top}"), list(overrides))
+def merged(toml_file, base: str, top: str, *overrides: str) -> toml.Source:
+    toml_file(base, "base.toml")
+    return toml.read(toml_file(f"extends = 'base.toml'\n{top}"), list(overrides))
 
 
-def test_tables_merge_and_lists_replace(toml):
+def test_tables_merge_and_lists_replace(toml_file):
     source = merged(
-        toml,
+        toml_file,
         "seeds = [1, 2, 3]\n[model]\ntype = 'a'\nx = 1\n[tasks.v]\nloss = [{ type = 'a' }, { type = 'b', w = 1 }]\n",
         "seeds = [4]\n[model]\ny = 2\n[tasks.v]\nloss = [{ type = 'c' }]\n[tasks.w]\n",
     )
@@ -29,9 +29,9 @@ def test_tables_merge_and_lists_replace(toml):
     assert ("tasks", "v", "loss", 1, "w") not in source.origins
 
 
-def test_a_component_of_another_type_replaces(toml):
+def test_a_component_of_another_type_replaces(toml_file):
     source = merged(
-        toml,
+        toml_file,
         "[model]\ntype = 'a'\nhidden = 3\n[training]\noptimizer = { type = 'sgd', momentum = 1, lr = 2 }\n",
         "[model]\ntype = 'b'\nsize = 1\n",
         "training.optimizer.type=adam",
@@ -42,32 +42,32 @@ def test_a_component_of_another_type_replaces(toml):
     assert ("training", "optimizer", "lr") not in source.origins
 
 
-def test_a_component_of_another_type_is_blamed_where_that_is_given(toml):
+def test_a_component_of_another_type_is_blamed_where_that_is_given(toml_file):
     source = merged(
-        toml, "[model]\ntype = 'a'\n[loss]\ntype = 'a'\n", "\n\n[model]\ntype = 'b'\n", "loss.type=c"
+        toml_file, "[model]\ntype = 'a'\n[loss]\ntype = 'a'\n", "\n\n[model]\ntype = 'b'\n", "loss.type=c"
     )
     assert source.error(("model",), "bad").endswith("e.toml:4: model: bad")
     assert "--set" in source.error(("loss",), "bad")
 
 
-def test_a_component_of_the_same_type_merges(toml):
-    source = merged(toml, "[model]\ntype = 'a'\nx = 1\n", "[model]\ntype = 'a'\ny = 2\n")
+def test_a_component_of_the_same_type_merges(toml_file):
+    source = merged(toml_file, "[model]\ntype = 'a'\nx = 1\n", "[model]\ntype = 'a'\ny = 2\n")
     assert source.table["model"] == {"type": "a", "x": 1, "y": 2}
 
 
-def test_a_task_named_type_is_no_component(toml):
-    source = merged(toml, "[tasks.type]\ntarget = 'a'\n[tasks.v]\n", "[tasks.type]\ntarget = 'b'\n")
+def test_a_task_named_type_is_no_component(toml_file):
+    source = merged(toml_file, "[tasks.type]\ntarget = 'a'\n[tasks.v]\n", "[tasks.type]\ntarget = 'b'\n")
     assert source.table["tasks"] == {"type": {"target": "b"}, "v": {}}
 
 
-def test_the_base_is_read_afresh(toml):
-    toml("[model]\nx = 1\n", "base.toml")
-    path = toml("extends = 'base.toml'\n[model]\ny = 2\n")
-    assert _toml.read(path, []).table == _toml.read(path, []).table
+def test_the_base_is_read_afresh(toml_file):
+    toml_file("[model]\nx = 1\n", "base.toml")
+    path = toml_file("extends = 'base.toml'\n[model]\ny = 2\n")
+    assert toml.read(path, []).table == toml.read(path, []).table
 
 
-def test_a_merged_table_keeps_the_line_where_it_was_opened(toml):
-    source = merged(toml, "[model]\ntype = 'a'\n", "", "model.x=1")
+def test_a_merged_table_keeps_the_line_where_it_was_opened(toml_file):
+    source = merged(toml_file, "[model]\ntype = 'a'\n", "", "model.x=1")
     assert str(source.origin(("model", "missing"))).endswith("base.toml:1")
     assert str(source.origin(("model", "x"))) == "--set model.x=1"
 
@@ -85,8 +85,8 @@ def test_a_merged_table_keeps_the_line_where_it_was_opened(toml):
         ("", "seeds = [2]\nseed = 1\n", [], {"seed": 1, "seeds": [2]}),
     ],
 )
-def test_seed_and_seeds_are_rivals(toml, base, top, overrides, expected):
-    source = merged(toml, base, top, *overrides)
+def test_seed_and_seeds_are_rivals(toml_file, base, top, overrides, expected):
+    source = merged(toml_file, base, top, *overrides)
     assert source.table == expected
     assert {key[0] for key in source.origins} == set(expected)
 
@@ -114,8 +114,8 @@ def test_seed_and_seeds_are_rivals(toml, base, top, overrides, expected):
         ("1\nb = 2", "1\nb = 2"),
     ],
 )
-def test_overrides_are_typed_as_toml(toml, given, expected):
-    value = _toml.read(toml("x = 0\n"), [f"x={given}"]).table["x"]
+def test_overrides_are_typed_as_toml(toml_file, given, expected):
+    value = toml.read(toml_file("x = 0\n"), [f"x={given}"]).table["x"]
     assert value == expected
     assert type(value) is type(expected)
 
@@ -131,28 +131,28 @@ def test_overrides_are_typed_as_toml(toml, given, expected):
         ("classes.Hip-Hop", {"classes": {"Hip-Hop": 1}}),
     ],
 )
-def test_override_keys(toml, key, expected):
-    assert _toml.read(toml(""), [f"{key}=1"]).table == expected
+def test_override_keys(toml_file, key, expected):
+    assert toml.read(toml_file(""), [f"{key}=1"]).table == expected
 
 
 @pytest.mark.parametrize(
     "override", ["training.epochs", "", "a b=1", "=1", "loss[0].weight=1", "a.=1", ".a=1", "é=1"]
 )
-def test_malformed_overrides(toml, override):
+def test_malformed_overrides(toml_file, override):
     with pytest.raises(InputError, match="--set") as caught:
-        _toml.read(toml(""), [override])
+        toml.read(toml_file(""), [override])
     assert override in str(caught.value)
 
 
-def test_overrides_win_over_files_and_the_last_wins(toml):
-    source = merged(toml, "a = 1\nb = 1\nc = 1\n", "b = 2\nc = 2\n", "c=3", "d=3", "c=4")
+def test_overrides_win_over_files_and_the_last_wins(toml_file):
+    source = merged(toml_file, "a = 1\nb = 1\nc = 1\n", "b = 2\nc = 2\n", "c=3", "d=3", "c=4")
     assert source.table == {"a": 1, "b": 2, "c": 4, "d": 3}
     assert str(source.origin(("c",))) == "--set c=4"
     assert source.origin(("c",)).folder == Path.cwd()
 
 
-def test_an_override_may_replace_a_table_or_make_one(toml):
-    source = _toml.read(toml("[split]\nmethod = 'random'\nseed = 1\n"), ["split=3", "a.b=1"])
+def test_an_override_may_replace_a_table_or_make_one(toml_file):
+    source = toml.read(toml_file("[split]\nmethod = 'random'\nseed = 1\n"), ["split=3", "a.b=1"])
     assert source.table == {"split": 3, "a": {"b": 1}}
     assert ("split", "seed") not in source.origins
 
@@ -183,12 +183,12 @@ def test_an_override_may_replace_a_table_or_make_one(toml):
         ("[tasks.t.classes]\ntype = 'a'\nb = 'c'\n", ["tasks.t.classes.type='x'", "m=1"], 1),
     ],
 )
-def test_the_order_of_overrides_does_not_matter_for_types(toml, base, overrides, expected):
-    assert _toml.read(toml(base), overrides).table["m"] == expected
+def test_the_order_of_overrides_does_not_matter_for_types(toml_file, base, overrides, expected):
+    assert toml.read(toml_file(base), overrides).table["m"] == expected
 
 
-def test_classes_are_no_components(toml):
-    source = merged(toml, "[tasks.t.classes]\ntype = 'a'\nb = 'c'\n", "[tasks.t.classes]\ntype = 'x'\n")
+def test_classes_are_no_components(toml_file):
+    source = merged(toml_file, "[tasks.t.classes]\ntype = 'a'\nb = 'c'\n", "[tasks.t.classes]\ntype = 'x'\n")
     assert source.table["tasks"]["t"]["classes"] == {"type": "x", "b": "c"}
 
 
@@ -204,19 +204,19 @@ def test_classes_are_no_components(toml):
         ),
     ],
 )
-def test_an_override_that_takes_another_away(toml, base, overrides, expected):
+def test_an_override_that_takes_another_away(toml_file, base, overrides, expected):
     with pytest.raises(InputError) as caught:
-        _toml.read(toml(base), overrides)
+        toml.read(toml_file(base), overrides)
     assert str(caught.value).startswith(expected)
 
 
 @pytest.mark.parametrize(
     "override", ["#=1", "[x]#=1", "[x]\ny=1", "a\n=1", "a=\udcff", "a.'x=1", "a=" + "[" * 1000 + "]" * 1000]
 )
-def test_odd_overrides(toml, override):
+def test_odd_overrides(toml_file, override):
     with pytest.raises(InputError, match=r"^--set "):
-        _toml.read(toml(""), [override])
+        toml.read(toml_file(""), [override])
 
 
-def test_a_quoted_key_may_hold_an_equals_sign(toml):
-    assert _toml.read(toml(""), ['a."b=c"=d=e']).table == {"a": {"b=c": "d=e"}}
+def test_a_quoted_key_may_hold_an_equals_sign(toml_file):
+    assert toml.read(toml_file(""), ['a."b=c"=d=e']).table == {"a": {"b=c": "d=e"}}

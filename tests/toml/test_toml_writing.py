@@ -6,7 +6,7 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from musicemo import _toml
+from musicemo import toml
 
 KEYS = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=8)
 SCALARS = (
@@ -33,17 +33,17 @@ def resolved(draw):
 @settings(deadline=None, max_examples=60)
 @given(resolved())
 def test_what_is_written_reads_back_equal(table):
-    assert tomllib.loads(_toml.write(table)) == table
-    assert tomllib.loads(_toml.write(table, _toml.Source(Path("e.toml")))) == table
+    assert tomllib.loads(toml.write(table)) == table
+    assert tomllib.loads(toml.write(table, toml.Source(Path("e.toml")))) == table
 
 
-def test_layout(toml):
+def test_layout(toml_file):
     table = {
         "name": "x",
         "training": {"epochs": 1, "optimizer": {"type": "adam"}},
         "tasks": {"v": {"loss": [{"type": "mse", "weight": 1.0}], "head": {"hidden": []}}},
     }
-    assert _toml.write(table) == (
+    assert toml.write(table) == (
         'name = "x"\n\n[training]\nepochs = 1\noptimizer = {type = "adam"}\n\n'
         '[tasks.v]\nloss = [{type = "mse", weight = 1.0}]\nhead = {hidden = []}\n'
     )
@@ -58,20 +58,20 @@ def comments(text: str) -> dict[str, str]:
     return found
 
 
-def test_comments_tell_where_a_value_came_from(toml):
-    base = toml(
+def test_comments_tell_where_a_value_came_from(toml_file):
+    base = toml_file(
         "[model]\ntype = 'a'\nhidden = 3\nsize = 1\n[training]\noptimizer = { type = 'sgd', lr = 1 }\n",
         "base.toml",
     )
-    top = toml("extends = 'base.toml'\nname = 'top'\n[model]\ntype = 'b'\n")
-    source = _toml.read(top, ["training.optimizer.lr=2", "split.method=random"])
+    top = toml_file("extends = 'base.toml'\nname = 'top'\n[model]\ntype = 'b'\n")
+    source = toml.read(top, ["training.optimizer.lr=2", "split.method=random"])
     table = {
         "name": "top",
         "model": {"type": "b", "hidden": 7},
         "training": {"epochs": 1, "optimizer": {"type": "sgd", "lr": 2}},
         "split": {"method": "random"},
     }
-    text = _toml.write(table, source)
+    text = toml.write(table, source)
     assert tomllib.loads(text) == table
     assert comments(text) == {
         "name": f"{top}:2",
@@ -83,27 +83,25 @@ def test_comments_tell_where_a_value_came_from(toml):
     }
 
 
-def test_the_comment_of_seeds_is_that_of_the_seed(toml):
-    path = toml("name = 'x'\nseed = 4\n")
-    assert comments(_toml.write({"seeds": [4]}, _toml.read(path, []))) == {"seeds": f"{path}:2"}
-    assert comments(_toml.write({"seeds": [4]}, _toml.read(path, ["seeds=[4]"]))) == {
-        "seeds": "--set seeds=[4]"
-    }
-    assert comments(_toml.write({"seeds": [0]}, _toml.read(toml(""), []))) == {"seeds": "default"}
+def test_the_comment_of_seeds_is_that_of_the_seed(toml_file):
+    path = toml_file("name = 'x'\nseed = 4\n")
+    assert comments(toml.write({"seeds": [4]}, toml.read(path, []))) == {"seeds": f"{path}:2"}
+    assert comments(toml.write({"seeds": [4]}, toml.read(path, ["seeds=[4]"]))) == {"seeds": "--set seeds=[4]"}
+    assert comments(toml.write({"seeds": [0]}, toml.read(toml_file(""), []))) == {"seeds": "default"}
 
 
-def test_the_comment_of_several_lines_is_their_range(toml):
-    path = toml("[tasks.genre.classes]\nRock = 'Pop'\nFolk = 'Pop'\n")
+def test_the_comment_of_several_lines_is_their_range(toml_file):
+    path = toml_file("[tasks.genre.classes]\nRock = 'Pop'\nFolk = 'Pop'\n")
     table = {"tasks": {"genre": {"classes": {"Rock": "Pop", "Folk": "Pop"}, "head": {"hidden": []}}}}
-    assert comments(_toml.write(table, _toml.read(path, []))) == {"classes": f"{path}:1-3", "head": "default"}
-    source = _toml.read(path, ["tasks.genre.classes.Jazz=Pop", "head.hidden=[]"])
-    assert comments(_toml.write(table, source)) == {
+    assert comments(toml.write(table, toml.read(path, []))) == {"classes": f"{path}:1-3", "head": "default"}
+    source = toml.read(path, ["tasks.genre.classes.Jazz=Pop", "head.hidden=[]"])
+    assert comments(toml.write(table, source)) == {
         "classes": f"{path}:1-3, --set tasks.genre.classes.Jazz=Pop",
         "head": "--set head.hidden=[]",
     }
 
 
-def test_a_comment_stays_in_its_line(toml):
-    source = _toml.read(toml(""), ["description=a\nname = 'injected'\x00"])
+def test_a_comment_stays_in_its_line(toml_file):
+    source = toml.read(toml_file(""), ["description=a\nname = 'injected'\x00"])
     table = {"description": source.table["description"]}
-    assert tomllib.loads(_toml.write(table, source)) == table
+    assert tomllib.loads(toml.write(table, source)) == table

@@ -14,7 +14,7 @@ import pytest
 import torch
 from harness import CPU, assemble, load, only_run, results_of, run_all, train
 
-from musicemo import _toml
+from musicemo import toml
 from musicemo.contracts import Target, Track
 from musicemo.data import Split
 from musicemo.errors import InputError
@@ -374,10 +374,10 @@ def test_an_override_names_a_table_of_an_array_by_number_name_or_type(tmp_path):
     )
     assert [component.parameters["tracks"] for component in found.datasets.values()] == [10, 20]
     assert [weight for weight, _ in found.losses["valence"]] == [1.0, 0.25]
-    shown = _toml.write(found.resolved(), found.source)
+    shown = toml.write(found.resolved(), found.source)
     assert "tracks = 10 # --set dataset.0.tracks=10" in shown
     assert re.search(r'name = "songs" # .*small.toml:4', shown)
-    assert tomllib.loads(shown) == tomllib.loads(_toml.write(found.resolved()))
+    assert tomllib.loads(shown) == tomllib.loads(toml.write(found.resolved()))
 
 
 def test_a_file_may_change_a_dataset_of_the_one_it_extends(tmp_path):

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import nn
 
-from musicemo import _toml
+from musicemo import toml
 from musicemo.components import registry
 from musicemo.components.local import LocalCode, told_by_line
 from musicemo.components.specs.table import plain, read_table, table_schema
@@ -99,7 +99,7 @@ def make_component(
     name: str,
     factory: Any,
     table: Mapping[str, Any],
-    anchor: Callable[[_toml.Key, Path], Path] = lambda _, path: path,
+    anchor: Callable[[toml.Key, Path], Path] = lambda _, path: path,
     code: LocalCode | None = None,
 ) -> Component:
     """Return a component with the parameters of a TOML table without ``type``.

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from musicemo import _toml
+from musicemo import toml
 from musicemo.components import registry
 from musicemo.components.definitions import read_parameters
 from musicemo.components.local import LocalCode, Policy, is_local
@@ -33,7 +33,7 @@ class Components:
         local_code: what is done with files of code that the experiment names.
     """
 
-    def __init__(self, source: _toml.Source, problems: list[str], *, local_code: Policy = "execute") -> None:
+    def __init__(self, source: toml.Source, problems: list[str], *, local_code: Policy = "execute") -> None:
         self._source = source
         self._problems = problems
         self._policy = local_code
@@ -41,7 +41,7 @@ class Components:
         self.code: list[LocalCode] = []
 
     def find(
-        self, kind: str, key: _toml.Key, default: Mapping[str, Any] | None = None, ignore: Sequence[str] = ()
+        self, kind: str, key: toml.Key, default: Mapping[str, Any] | None = None, ignore: Sequence[str] = ()
     ) -> Component | None:
         """Return the component of a table, or None where there is none or something is wrong with it.
 
@@ -99,7 +99,7 @@ class Components:
             self._problems += [self._source.error(key, problem) for problem in error.problems]
         return None
 
-    def _local(self, name: str, key: _toml.Key) -> LocalCode:
+    def _local(self, name: str, key: toml.Key) -> LocalCode:
         """Return the code in a file that the experiment itself names.
 
         Raises:
@@ -124,7 +124,7 @@ class Components:
         return code
 
     def _unexecuted(
-        self, kind: str, name: str, key: _toml.Key, code: LocalCode, ignore: Sequence[str]
+        self, kind: str, name: str, key: toml.Key, code: LocalCode, ignore: Sequence[str]
     ) -> Component:
         """Return a component whose parameters are as the experiment writes them, compared with its source.
 
@@ -158,7 +158,7 @@ class Components:
         defaults = {one.name: one.default for one in keys.values() if one.default is not None}
         return Component(kind, name, None, {**defaults, **parameters}, code, checked=True)
 
-    def _anchored_text(self, value: Any, key: _toml.Key) -> Any:
+    def _anchored_text(self, value: Any, key: toml.Key) -> Any:
         """Return a value in which every text, which is a path, is absolute."""
         if isinstance(value, str):
             return str(self._anchored(key, Path(value)))
@@ -168,14 +168,14 @@ class Components:
             return {name: self._anchored_text(inner, (*key, name)) for name, inner in value.items()}
         return value
 
-    def _at(self, key: _toml.Key, default: Mapping[str, Any] | None) -> Any:
+    def _at(self, key: toml.Key, default: Mapping[str, Any] | None) -> Any:
         table: Any = self._source.table
         for part in key:
             absent = isinstance(table, dict) and part not in table
             table = default if absent else table[part]
         return table
 
-    def losses(self, key: _toml.Key, kind: str | None = None) -> Iterator[tuple[float, Component]]:
+    def losses(self, key: toml.Key, kind: str | None = None) -> Iterator[tuple[float, Component]]:
         """Yield the weighted terms of a key that holds a loss or a list of them; nothing where it is absent.
 
         Args:
@@ -210,7 +210,7 @@ class Components:
             elif found:
                 yield float(weight), found
 
-    def _anchored(self, key: _toml.Key, path: Path) -> Path:
+    def _anchored(self, key: toml.Key, path: Path) -> Path:
         """Return a path that is written at a key, relative to the folder of its file.
 
         Raises:

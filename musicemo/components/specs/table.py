@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import InitErrorDetails, PydanticSerializationError, to_jsonable_python
 
-from musicemo import _toml
+from musicemo import toml
 from musicemo.components import registry
 from musicemo.contracts import PROVIDED
 from musicemo.errors import InputError
@@ -28,7 +28,7 @@ RESERVED = {"loss": ("type", "weight")}
 _PATH_ERRORS = ("path_not_file", "path_not_directory", "path_exists", "parent_does_not_exist")
 
 #: Gives the absolute path of a path at a key of the table.
-Anchor = Callable[[_toml.Key, Path], Path]
+Anchor = Callable[[toml.Key, Path], Path]
 
 
 @functools.cache
@@ -71,7 +71,7 @@ def check_defaults(schema: type[BaseModel], place: str) -> None:
     except ValidationError as error:
         for details in error.errors():
             if details["loc"][0] in table:
-                name = _toml.dotted(details["loc"])
+                name = toml.dotted(details["loc"])
                 raise InputError(
                     _bad_default(name, place, f"{details['msg']}, not {details['input']!r}")
                 ) from error
@@ -110,7 +110,7 @@ def read_table(
             _replace(written, _keys(written, loc), anchor)
         validated = registry.validate(schema, written)
     ignored: list[InitErrorDetails] = []
-    relative: list[_toml.Key] = []
+    relative: list[toml.Key] = []
     for key, value in _unmatched(written, validated):
         if isinstance(value, Path):
             relative.append(key)
@@ -135,7 +135,7 @@ def _check_reads_back(schema: type[BaseModel], parameters: Mapping[str, Any], pl
         again = registry.validate(schema, table)
     except (PydanticSerializationError, ValidationError) as error:
         details = error.errors()[0] if isinstance(error, ValidationError) else None
-        reason = f"{_toml.dotted(details['loc'])}: {details['msg']}" if details else str(error)
+        reason = f"{toml.dotted(details['loc'])}: {details['msg']}" if details else str(error)
         raise InputError(
             f"the parameters of {place} cannot be written beside a run and read again: {reason}"
         ) from error
@@ -148,7 +148,7 @@ def _check_reads_back(schema: type[BaseModel], parameters: Mapping[str, Any], pl
             )
 
 
-def _unmatched(written: Any, value: Any, key: _toml.Key = ()) -> Iterator[tuple[_toml.Key, Any]]:
+def _unmatched(written: Any, value: Any, key: toml.Key = ()) -> Iterator[tuple[toml.Key, Any]]:
     """Yield the keys of a table that nothing took, with what is written; and those that are paths, with the path."""
     if isinstance(value, Path) and isinstance(written, str):
         yield key, value
@@ -183,7 +183,7 @@ def _members(value: Any) -> Mapping[str, Any] | None:
     return None
 
 
-def _keys(table: Any, loc: tuple[str | int, ...]) -> _toml.Key:
+def _keys(table: Any, loc: tuple[str | int, ...]) -> toml.Key:
     """Return the parts of a pydantic location that are keys; the others name the branch of a union."""
     keys: list[str | int] = []
     for part in loc:
@@ -194,14 +194,14 @@ def _keys(table: Any, loc: tuple[str | int, ...]) -> _toml.Key:
     return tuple(keys)
 
 
-def _replace(table: Any, key: _toml.Key, anchor: Anchor) -> None:
+def _replace(table: Any, key: toml.Key, anchor: Anchor) -> None:
     """Replace a path in a table by the absolute one."""
     for part in key[:-1]:
         table = table[part]
     table[key[-1]] = str(anchor(key, Path(table[key[-1]])))
 
 
-def _anchored(value: Any, key: _toml.Key, anchor: Anchor) -> Any:
+def _anchored(value: Any, key: toml.Key, anchor: Anchor) -> Any:
     """Return a parameter in which every path, those of defaults too, is absolute."""
     if isinstance(value, Path):
         return anchor(key, value)

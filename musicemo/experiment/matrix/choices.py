@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from musicemo import _toml
+from musicemo import toml
 
 __all__ = ["Choice", "Rule", "as_written", "same_value"]
 
-_Layer = tuple[Mapping[str, Any], Callable[[_toml.Key], _toml.Origin]]
+_Layer = tuple[Mapping[str, Any], Callable[[toml.Key], toml.Origin]]
 
 
 @dataclass(frozen=True)
@@ -23,10 +23,10 @@ class Choice:
     label: str
     #: What it lays over the experiment, and where that is written: a single value, or a table of keys.
     table: Mapping[str, Any]
-    key: _toml.Key
+    key: toml.Key
     whole: bool
 
-    def layer(self, written: _toml.Source) -> _Layer:
+    def layer(self, written: toml.Source) -> _Layer:
         """Return its keys and where each is written, in the file as it is `written`."""
         return self.table, lambda key: written.origin(self.key if self.whole else (*self.key, *key))
 
@@ -40,9 +40,9 @@ class Rule:
 
     where: Mapping[str, Sequence[Any]]
     table: Mapping[str, Any]
-    key: _toml.Key
+    key: toml.Key
 
-    def layer(self, written: _toml.Source) -> _Layer:
+    def layer(self, written: toml.Source) -> _Layer:
         """Return its keys and where each is written, in the file as it is `written`."""
         return self.table, lambda key: written.origin((*self.key, *key))
 

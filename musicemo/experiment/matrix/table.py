@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from musicemo import _toml
+from musicemo import toml
 from musicemo.errors import InputError, nearest
 from musicemo.experiment.matrix.choices import Choice, Rule, as_written, same_value
 
@@ -27,7 +27,7 @@ _AXIS = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _UNFIT = re.compile(r"[^A-Za-z0-9._-]+")
 
 
-def read_matrix(source: _toml.Source) -> tuple[list[list[Choice]], list[Rule], list[Rule]]:
+def read_matrix(source: toml.Source) -> tuple[list[list[Choice]], list[Rule], list[Rule]]:
     """Return the values of each axis, which combinations are excluded, and what is laid over some of them.
 
     Raises:
@@ -39,7 +39,7 @@ def read_matrix(source: _toml.Source) -> tuple[list[list[Choice]], list[Rule], l
 class _Reader:
     """Reads the table, gathering what is wrong with it."""
 
-    def __init__(self, source: _toml.Source) -> None:
+    def __init__(self, source: toml.Source) -> None:
         self._source = source
         self._problems: list[str] = []
         #: Axis -> its values, by the text that stands for each.
@@ -61,10 +61,10 @@ class _Reader:
         return [list(values.values()) for values in self._axes.values()], excluded, adjusted
 
     def _axis(self, name: str, value: Any) -> None:
-        key: _toml.Key = (TABLE, name)
+        key: toml.Key = (TABLE, name)
         if isinstance(value, list):
             try:
-                *_, varied = _toml.keys_within(_toml.nested(name, 0))
+                *_, varied = toml.keys_within(toml.nested(name, 0))
             except InputError as error:
                 self._wrong(str(error), *key)
                 return
@@ -91,7 +91,7 @@ class _Reader:
                 self._wrong("is given twice", *choice.key)
             others[str(choice)] = choice
 
-    def _listed(self, axis: str, name: str, value: Any, key: _toml.Key) -> Choice | None:
+    def _listed(self, axis: str, name: str, value: Any, key: toml.Key) -> Choice | None:
         if not isinstance(value, str | int | float):
             self._wrong("must be text, a number, true or false; [matrix.NAME] gives names to others", *key)
             return None
@@ -101,9 +101,9 @@ class _Reader:
             self._wrong(f"{value!r} holds control characters; [matrix.NAME] gives names to values", *key)
         elif not label:
             self._wrong(f"{value!r} gives no name; [matrix.NAME] gives names to values", *key)
-        return Choice(axis, value, label, _toml.nested(name, value), key, whole=True)
+        return Choice(axis, value, label, toml.nested(name, value), key, whole=True)
 
-    def _named(self, axis: str, variant: str, table: Any, key: _toml.Key) -> Choice | None:
+    def _named(self, axis: str, variant: str, table: Any, key: toml.Key) -> Choice | None:
         if not isinstance(table, dict):
             quoted = f'"{axis}.{variant}" = [...]' if isinstance(table, list) else "{ model.type = ... }"
             hint = (
@@ -118,7 +118,7 @@ class _Reader:
         return Choice(axis, variant, variant, table, key, whole=False)
 
     def _adjustment(self, entry: Any, index: int) -> Rule:
-        key: _toml.Key = (TABLE, OVERRIDE, index)
+        key: toml.Key = (TABLE, OVERRIDE, index)
         if not isinstance(entry, dict) or set(entry) != {"where", "set"} or not isinstance(entry["set"], dict):
             self._wrong("must be a table of where = { AXIS = VALUE } and set = { keys }", *key)
             return Rule({}, {}, key)
@@ -127,7 +127,7 @@ class _Reader:
         rule = self._rule(entry["where"], entry["set"], (*key, "where"))
         return Rule(rule.where, rule.table, (*key, "set"))
 
-    def _rule(self, where: Any, table: Mapping[str, Any], key: _toml.Key) -> Rule:
+    def _rule(self, where: Any, table: Mapping[str, Any], key: toml.Key) -> Rule:
         if not isinstance(where, dict) or not where:
             self._wrong("must be a table of AXIS = VALUE, or of AXIS = [VALUE, VALUE]", *key)
             return Rule({}, table, key)
@@ -155,7 +155,7 @@ class _Reader:
         else:
             self._wrong(f"must be a list of tables, not {value!r}", TABLE, name)
 
-    def _fixed(self, name: str, key: _toml.Key) -> None:
+    def _fixed(self, name: str, key: toml.Key) -> None:
         if name in _FIXED:
             self._wrong(f"cannot be varied: {_FIXED[name]}", *key)
 

@@ -7,7 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
-from musicemo import _toml
+from musicemo import toml
 from musicemo.errors import InputError, nearest
 from musicemo.experiment.matrix.choices import Choice, Rule, same_value
 from musicemo.experiment.matrix.table import EXCLUDE, TABLE, read_matrix
@@ -21,8 +21,8 @@ _EXAMPLES = 3
 
 
 def expand(
-    source: _toml.Source, overrides: Sequence[str], stem: str, only: Sequence[str] = ()
-) -> list[_toml.Source]:
+    source: toml.Source, overrides: Sequence[str], stem: str, only: Sequence[str] = ()
+) -> list[toml.Source]:
     """Return a source for each variant of a file with a ``[matrix]``, and the source itself for any other.
 
     Axes vary in the order in which they are written, the last one fastest. Over the file's own keys lie those of all
@@ -73,7 +73,7 @@ def expand(
         raise InputError(f"--only {' --only '.join(only)}: {source.file} has no such variant: it is excluded")
     base = source.copy()
     base.drop(TABLE)
-    variants: list[_toml.Source] = []
+    variants: list[toml.Source] = []
     #: Problem -> the variants that have it.
     problems: dict[str, list[str]] = {}
     for choices in combinations:
@@ -102,12 +102,12 @@ def in_variants(problem: str, names: Sequence[str], count: int) -> str:
 
 
 def _lay(
-    variant: _toml.Source,
+    variant: toml.Source,
     choices: Sequence[Choice],
     rules: Sequence[Rule],
     overrides: Sequence[str],
     axes: Sequence[Sequence[Choice]],
-    written: _toml.Source,
+    written: toml.Source,
 ) -> Iterator[str]:
     """Lay over a variant what its axes, the rules and the command line say; yield each value that does not stand."""
     requests = variant.lay_together([choice.layer(written) for choice in choices])
@@ -128,13 +128,13 @@ def _lay(
     yield from _replaced(variant, [one for one in variant.unmet(requests) if one not in strict])
 
 
-def _replaced(variant: _toml.Source, lost: Sequence[_toml.Request]) -> Iterator[str]:
+def _replaced(variant: toml.Source, lost: Sequence[toml.Request]) -> Iterator[str]:
     for one in dict.fromkeys((request.origin, request.key) for request in lost):
         origin, key = one
-        yield f"{origin}: {_toml.dotted(key)}: this value is lost: {variant.origin(key)} replaces it"
+        yield f"{origin}: {toml.dotted(key)}: this value is lost: {variant.origin(key)} replaces it"
 
 
-def _culprit(overrides: Sequence[str], request: _toml.Request, before: _toml.Source) -> str:
+def _culprit(overrides: Sequence[str], request: toml.Request, before: toml.Source) -> str:
     """Return the override that takes a value away."""
     for override in overrides:
         trial = before.copy()
@@ -144,7 +144,7 @@ def _culprit(overrides: Sequence[str], request: _toml.Request, before: _toml.Sou
     return overrides[-1]
 
 
-def _rival(override: str, choice: Choice, axes: Sequence[Sequence[Choice]], written: _toml.Source) -> str:
+def _rival(override: str, choice: Choice, axes: Sequence[Sequence[Choice]], written: toml.Source) -> str:
     """Return what is wrong with an override of what a variant is called by, and what to say instead."""
     (values,) = ([str(one) for one in axis] for axis in axes if axis[0].axis == choice.axis)
     asked = override.partition("=")[2].strip(" '\"")
@@ -158,7 +158,7 @@ def _rival(override: str, choice: Choice, axes: Sequence[Sequence[Choice]], writ
 
 
 def _wanted(
-    only: Sequence[str], axes: Mapping[str, Sequence[Choice]], written: _toml.Source
+    only: Sequence[str], axes: Mapping[str, Sequence[Choice]], written: toml.Source
 ) -> dict[str, list[Choice]]:
     """Return axis -> the values that ``AXIS=VALUE`` asks for.
 
@@ -175,7 +175,7 @@ def _wanted(
             raise InputError(f"{where}{written.file} has no matrix to choose from")
         if axis not in axes:
             raise InputError(f"{where}there is no axis {axis!r}{nearest(axis, axes)} (axes: {', '.join(axes)})")
-        parsed = _toml.parse_value(value)
+        parsed = toml.parse_value(value)
         matching = [one for one in axes[axis] if value == str(one)] or [
             one for one in axes[axis] if same_value(parsed, one.value)
         ]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from musicemo import _toml, workers
+from musicemo import toml, workers
 from musicemo.components import registry
 from musicemo.components.registry import Hooks
 from musicemo.experiment import validate_experiment
@@ -30,7 +30,7 @@ class Task:
 
     index: int
     name: str
-    source: _toml.Source
+    source: toml.Source
     seed: int
     fold: int | None
     resume: bool
