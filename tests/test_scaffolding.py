@@ -8,8 +8,7 @@ from packaging.requirements import Requirement
 from typer.testing import CliRunner
 
 from musicemo import __version__
-from musicemo.authoring.scaffolding import KINDS, new_plugin
-from musicemo.authoring.scaffolding.plugin import _bounds
+from musicemo.authoring.plugin import KINDS, _bounds, new_plugin
 from musicemo.cli._app import make_app
 from musicemo.components.registry import GROUPS
 from musicemo.errors import InputError, RunError
@@ -98,7 +97,7 @@ def test_nothing_is_left_of_what_cannot_be_written(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("musicemo.authoring.scaffolding.plugin._fill", full)
+    monkeypatch.setattr("musicemo.authoring.plugin._fill", full)
     with pytest.raises(RunError, match="No space left"):
         new_plugin("my-crnn", "model", tmp_path)
     assert not list(tmp_path.iterdir())

@@ -35,7 +35,7 @@ def new(
     output: Annotated[Path, typer.Option(metavar="DIR", help="Where the project's folder is made.")] = Path(),
 ) -> None:
     """Write a project for a component: installable, tested, with an example that runs."""
-    from musicemo.authoring.scaffolding import new_plugin
+    from musicemo.authoring.plugin import new_plugin
     from musicemo.cli._output import emit
 
     folder = new_plugin(name, kind.value, output)

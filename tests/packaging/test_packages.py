@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from musicemo import __version__
-from musicemo.authoring.scaffolding import KINDS, new_plugin
+from musicemo.authoring.plugin import KINDS, new_plugin
 
 pytestmark = pytest.mark.packaging
 

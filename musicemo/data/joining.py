@@ -1,23 +1,55 @@
-"""The dataset that several are together."""
+"""Several datasets as one: tracks under qualified ids, targets under the tasks' names and in one unit."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from pydantic import Field
 
 from musicemo.audio import Recipe
 from musicemo.contracts import Dataset, Target, Track
 from musicemo.data.features import normalize_rows, rows_text
-from musicemo.data.joining.targets import common_target, find_targets
+from musicemo.data.splits import PARTS, Split, SplitSettings
 from musicemo.data.tasks import Task, TaskSettings, make_task
-from musicemo.data.tracks import first_of, misdeclared
-from musicemo.errors import InputError
+from musicemo.data.tracks import Tracks, first_of, misdeclared
+from musicemo.errors import InputError, nearest
+from musicemo.settings import Settings
 
-__all__ = ["Joined"]
+__all__ = ["Joined", "JoiningSettings", "split_joined"]
+
+
+class DatasetSplitSettings(Settings):
+    """What of ``[split]`` is otherwise for one of several datasets."""
+
+    #: How its tracks are split.
+    method: Literal["official", "random", "stratified", "grouped"] | None = None
+    #: Share of its tracks, which an official part goes before.
+    validation: float | None = Field(default=None, ge=0, lt=1)
+    #: Share of its tracks, which an official part goes before.
+    test: float | None = Field(default=None, ge=0, lt=1)
+    #: The task whose classes or binned ratings every part has in equal shares.
+    stratify: str | None = None
+    #: Bins of the ratings.
+    bins: int | None = Field(default=None, ge=2)
+
+    def over(self, settings: SplitSettings) -> SplitSettings:
+        """Return the settings of ``[split]`` with what is given here in their place."""
+        return SplitSettings.model_validate({**settings.model_dump(), **self.model_dump(exclude_none=True)})
+
+
+class JoiningSettings(Settings):
+    """The keys of a table ``[[dataset]]`` that are the core's, beside the component's parameters."""
+
+    #: Stands before the ids of its tracks; the component's type, or its class in a file, where absent.
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")] | None = None
+    #: Its part of what is drawn to train on, relative to those of the others; given for all of them or for none.
+    proportion: float | None = Field(default=None, gt=0)
+    #: What of ``[split]`` is otherwise for it.
+    split: DatasetSplitSettings = DatasetSplitSettings()
 
 
 class Joined:
@@ -105,8 +137,8 @@ class Joined:
         return replace(track, targets=targets, ratings=ratings)
 
     def _target(self, name: str, settings: TaskSettings) -> Target:
-        found = find_targets(name, settings, self._datasets)
-        common = common_target(name, settings, found)
+        found = _find_targets(name, settings, self._datasets)
+        common = _common_target(name, settings, found)
         for dataset, own in found.items():
             rated = common.kind == "regression"
             self._views[dataset][name] = own.name, make_task(own.name, TaskSettings(), [own]) if rated else None
@@ -159,3 +191,101 @@ def _moved(values: Sequence[float], old: tuple[float, float], new: tuple[float, 
     if old == new:
         return values
     return [_stretched((value - old[0]) / (old[1] - old[0]), new) for value in values]
+
+
+def _find_targets(name: str, settings: TaskSettings, datasets: Mapping[str, Dataset]) -> dict[str, Target]:
+    """Return a task's target in every dataset that has it.
+
+    Raises:
+        InputError: no dataset has one, or not the one that `settings` name.
+    """
+    declared = {
+        dataset: {target.name: target for target in found.targets} for dataset, found in datasets.items()
+    }
+    if not isinstance(settings.target, dict):
+        wanted = settings.target or name
+        found = {dataset: targets[wanted] for dataset, targets in declared.items() if wanted in targets}
+        if not found:
+            every = list(dict.fromkeys(target for targets in declared.values() for target in targets))
+            listed = "; ".join(f"{dataset}: {', '.join(targets)}" for dataset, targets in declared.items())
+            raise InputError(
+                f"none of the datasets declares a target {wanted!r}{nearest(wanted, every)} (targets of {listed})"
+            )
+        return found
+    problems = []
+    found = {}
+    for dataset, wanted in settings.target.items():
+        if dataset not in declared:
+            listed = ", ".join(declared)
+            problems.append(
+                f"target: there is no dataset {dataset!r}{nearest(dataset, declared)} (datasets: {listed})"
+            )
+        elif wanted not in declared[dataset]:
+            targets = declared[dataset]
+            problems.append(
+                f"target: {dataset} declares no target {wanted!r}{nearest(wanted, targets)} "
+                f"(targets: {', '.join(targets)})"
+            )
+        else:
+            found[dataset] = declared[dataset][wanted]
+    if problems or not found:
+        raise InputError(*problems or ["target: names no dataset"])
+    return found
+
+
+def _common_target(name: str, settings: TaskSettings, found: Mapping[str, Target]) -> Target:
+    """Return a task's target in all the datasets, given that in each.
+
+    Raises:
+        InputError: they are of different kinds, or `settings` give classes a range.
+    """
+    kinds = {target.kind for target in found.values()}
+    if len(kinds) > 1:
+        listed = ", ".join(f"{target.name!r} of {dataset}: {target.kind}" for dataset, target in found.items())
+        raise InputError(f"the datasets' targets are of different kinds ({listed})")
+    if kinds == {"classification"}:
+        if settings.range is not None:
+            raise InputError("range: is for ratings, and this is a classification")
+        classes = sorted({label for target in found.values() for label in target.classes})
+        return Target(name, "classification", classes=tuple(classes))
+    ranges = {(float(low), float(high)) for low, high in (target.range for target in found.values())}
+    common = ranges.pop() if len(ranges) == 1 else (0.0, 1.0)
+    return Target(name, "regression", range=settings.range or common)
+
+
+def split_joined(
+    split_one: Callable[[str, np.ndarray[tuple[int], np.dtype[np.intp]]], Split],
+    grouped: Mapping[str, bool],
+    tracks: Tracks,
+) -> Split:
+    """Split every dataset by itself, and put the parts together.
+
+    A group (an artist, an album) is the same in every dataset that has one of its name: where a dataset is split by
+    groups, those that an earlier dataset has stand where they stand there.
+
+    Args:
+        split_one: splits some tracks of a dataset, given its name and their indices.
+        grouped: dataset -> whether it is split by groups.
+        tracks: the tracks.
+    """
+    sides: dict[str, str] = {}
+    parts: dict[str, list[int]] = {part: [] for part in PARTS}
+    for name, indices in tracks.sources.items():
+        groups = {int(index): tracks.tracks[index].group for index in indices}
+        placed = {
+            index: sides[group]
+            for index, group in groups.items()
+            if grouped[name] and group is not None and group in sides
+        }
+        rest = np.array([index for index in groups if index not in placed], dtype=np.intp)
+        if len(rest):
+            split = split_one(name, rest)
+            placed |= {int(rest[index]): part for part in PARTS for index in split.parts[part]}
+        for index, part in placed.items():
+            parts[part].append(index)
+        for part in PARTS:  # a group on two sides of an earlier dataset trains
+            for index, side in placed.items():
+                if side == part and (group := groups[index]) is not None:
+                    sides.setdefault(group, part)
+    found = {part: np.sort(np.array(indices, dtype=np.intp)) for part, indices in parts.items()}
+    return Split(found, tracks.ids)

@@ -113,9 +113,7 @@ def _fill(folder: Path, kind: str, words: Mapping[str, str]) -> None:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         text = (
-            files("musicemo.authoring.scaffolding")
-            .joinpath("templates", f"{source}.template")
-            .read_text(encoding="utf-8")
+            files("musicemo.authoring").joinpath("templates", f"{source}.template").read_text(encoding="utf-8")
         )
         path.write_text(Template(text).substitute(words), encoding="utf-8")
     if kind == "dataset":
