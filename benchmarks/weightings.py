@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from musicemo.components import registry
 from musicemo.contracts import GradientWeighting, Step, Weighting
-from musicemo.training.repetition import Repetition
+from musicemo.training.randomness import Repetition
 
 FRAMES, ROWS, BATCH = 60, 140, 32
 

@@ -32,7 +32,7 @@ from musicemo.experiment.batches import make_batches
 from musicemo.experiment.tracks import split_tracks
 from musicemo.files import read_json
 from musicemo.prediction.trained import TrainedRun
-from musicemo.training.evaluate import collect_predictions, to_evaluation
+from musicemo.training.scoring import collect_predictions, to_evaluation
 
 __all__ = ["ALL", "RunEvaluation", "evaluate_run"]
 

@@ -18,14 +18,13 @@ from musicemo.errors import InputError, RunError
 from musicemo.evaluation import Evaluation
 from musicemo.training.checkpoint import load_checkpoint, plain, save_checkpoint, unreadable
 from musicemo.training.conflict import GradientConflict
-from musicemo.training.evaluate import Collected
 from musicemo.training.history import append_history, write_history
 from musicemo.training.network import Network
 from musicemo.training.objective import Objective
 from musicemo.training.randomness import random_state, restore_random_state
 from musicemo.training.resuming import NO_RESUME, Resumable, complete_best, resumable
 from musicemo.training.run import Run
-from musicemo.training.scoring import Scorer
+from musicemo.training.scoring import Collected, Scorer
 from musicemo.training.settings import TrainingSettings
 from musicemo.training.step import OptimizationStep
 

@@ -1,95 +1,17 @@
-"""Which epoch is the best for several tasks: criteria, and what each costs."""
+"""The epoch that each criterion selects, and its cost for each task."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
+from typing import Any
 
 from musicemo.data import Task
-from musicemo.evaluation import CLASSIFICATION, REGRESSION, Evaluation, finite, ranks
-from musicemo.training.objective import Objective
+from musicemo.evaluation import CLASSIFICATION, REGRESSION, Evaluation, finite
+from musicemo.training.criteria import MEAN_IMPROVEMENT, MEAN_RANK, History, mean_ranks, validation_loss
+from musicemo.training.stopping import Stopping
 
-if TYPE_CHECKING:
-    from musicemo.training.stopping import Stopping
-
-__all__ = [
-    "MEAN_IMPROVEMENT",
-    "MEAN_RANK",
-    "describe_selection",
-    "mean_improvement",
-    "mean_predictor_losses",
-    "mean_ranks",
-]
-
-MEAN_RANK = "val/mean_rank"
-MEAN_IMPROVEMENT = "val/mean_improvement"
-
-History = Sequence[Mapping[str, float]]
-
-
-def mean_ranks(history: History, tasks: Sequence[str]) -> list[float]:
-    """Return each epoch's rank among all, by each task's validation loss, averaged over the tasks.
-
-    The lowest loss has rank 1; equal ones share the mean of their ranks; one that is not finite is the highest.
-    Tasks without a label in the validation part are left out; NaN where that are all.
-    """
-    losses = np.array([[_loss(record, task) for record in history] for task in tasks])
-    known = np.isfinite(losses).any(axis=1)
-    if not known.any():
-        return [math.nan] * len(history)
-    by_task = ranks(np.where(np.isfinite(losses), losses, np.inf)[known])
-    means: list[float] = by_task.mean(axis=0).tolist()
-    return means
-
-
-@torch.no_grad()
-def mean_predictor_losses(
-    objective: Objective, labels: NDArray[np.float64], targets: Tensor, device: torch.device
-) -> dict[str, float]:
-    """Return the losses of a predictor that knows the training part's labels and no features.
-
-    It predicts the mean rating, or the classes in their shares.
-
-    Args:
-        objective: each task's loss.
-        labels: `[training tracks, tasks]`; NaN where missing.
-        targets: `[tracks, tasks]`, of the part that is predicted.
-        device: where the losses are computed.
-    """
-    predictions = {}
-    for column, task in enumerate(objective.tasks):
-        known = labels[np.isfinite(labels[:, column]), column]
-        if task.kind == "regression":
-            row = torch.tensor(float(known.mean()))
-        else:
-            counts = np.bincount(known.astype(np.intp), minlength=len(task.classes))
-            row = torch.from_numpy(np.maximum(counts, 0.5)).log()  # half a track of a class that has none
-        predictions[task.name] = row.float().expand(len(targets), *row.shape).clone().to(device)
-    return {name: float(loss) for name, loss in objective(predictions, targets).items()}
-
-
-def mean_improvement(record: Mapping[str, float], reference: Mapping[str, float]) -> float:
-    """Return the mean over the tasks of ``1 - loss / reference``, of the validation part.
-
-    0 is what the reference knows, 1 a loss of zero. A task whose reference is not above zero has no such share and is
-    left out; NaN where none is left.
-
-    Args:
-        record: an epoch's record.
-        reference: task -> loss of the predictor to improve on.
-    """
-    shares = [
-        1 - record[f"val/{task}/loss"] / loss
-        for task, loss in reference.items()
-        if f"val/{task}/loss" in record and 0 < loss < math.inf
-    ]
-    return sum(shares) / len(shares) if shares else math.nan
+__all__ = ["describe_selection"]
 
 
 def describe_selection(
@@ -117,7 +39,9 @@ def describe_selection(
         "val/loss": _lowest([record.get("val/loss", math.nan) for record in history]),
         MEAN_RANK: _lowest(ranks),
         MEAN_IMPROVEMENT: _lowest([-record.get(MEAN_IMPROVEMENT, math.nan) for record in history]),
-        **{f"val/{name}/loss": _lowest([_loss(record, name) for record in history]) for name in names},
+        **{
+            f"val/{name}/loss": _lowest([validation_loss(record, name) for record in history]) for name in names
+        },
         stopping.monitor: stopping.best_epoch,
     }
     tests = {
@@ -133,7 +57,7 @@ def describe_selection(
             lowest = chosen[f"val/{name}/loss"]
             if lowest is None:
                 continue
-            least, loss = _loss(history[lowest - 1], name), _loss(record, name)
+            least, loss = validation_loss(history[lowest - 1], name), validation_loss(record, name)
             found[name] = {
                 "loss": finite(loss),
                 "excess": 0.0 if loss == least else finite((loss - least) / abs(least)) if least else None,
@@ -148,10 +72,6 @@ def describe_selection(
         "metrics": leading,
         "criteria": criteria,
     }
-
-
-def _loss(record: Mapping[str, float], task: str) -> float:
-    return record.get(f"val/{task}/loss", math.nan)
 
 
 def _lowest(values: Sequence[float]) -> int | None:

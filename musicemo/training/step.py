@@ -15,12 +15,12 @@ from musicemo.contracts import Step
 from musicemo.data import Batch
 from musicemo.errors import RunError
 from musicemo.training.conflict import GradientConflict
-from musicemo.training.evaluate import Collected
 from musicemo.training.objective import Objective
 from musicemo.training.optimization import Schedule, make_optimizer, trainable
 from musicemo.training.precision import autocast
-from musicemo.training.repetition import Repetition
+from musicemo.training.randomness import Repetition
 from musicemo.training.run import Run
+from musicemo.training.scoring import Collected
 from musicemo.training.settings import TrainingSettings
 
 __all__ = ["OptimizationStep", "Taken"]

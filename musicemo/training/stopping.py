@@ -9,7 +9,7 @@ from typing import Any
 from musicemo.data import Task
 from musicemo.errors import InputError, nearest
 from musicemo.evaluation import CLASSIFICATION, REGRESSION, higher_is_better
-from musicemo.training.selection import MEAN_IMPROVEMENT, MEAN_RANK, mean_ranks
+from musicemo.training.criteria import MEAN_IMPROVEMENT, MEAN_RANK, mean_ranks
 from musicemo.training.settings import EarlyStoppingSettings
 
 __all__ = ["Stopping", "check_monitor"]

@@ -17,7 +17,7 @@ from musicemo.data import Task
 from musicemo.hookspecs import hookimpl
 from musicemo.prediction import TrainedRun
 from musicemo.training import Objective, Stopping, Term, describe_selection, load_checkpoint
-from musicemo.training.selection import mean_improvement, mean_predictor_losses
+from musicemo.training.criteria import mean_improvement, mean_predictor_losses
 from musicemo.training.settings import EarlyStoppingSettings
 
 pytestmark = pytest.mark.usefixtures("fakes")

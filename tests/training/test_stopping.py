@@ -7,7 +7,7 @@ from musicemo.components import registry
 from musicemo.data import Task
 from musicemo.errors import InputError
 from musicemo.training import Stopping, check_monitor
-from musicemo.training.selection import mean_ranks
+from musicemo.training.criteria import mean_ranks
 from musicemo.training.settings import EarlyStoppingSettings
 
 NAN = math.nan

@@ -1,0 +1,93 @@
+"""Criteria by which an epoch is the best for several tasks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from musicemo.evaluation import ranks
+from musicemo.training.objective import Objective
+
+__all__ = [
+    "MEAN_IMPROVEMENT",
+    "MEAN_RANK",
+    "History",
+    "mean_improvement",
+    "mean_predictor_losses",
+    "mean_ranks",
+    "validation_loss",
+]
+
+MEAN_RANK = "val/mean_rank"
+MEAN_IMPROVEMENT = "val/mean_improvement"
+
+History = Sequence[Mapping[str, float]]
+
+
+def mean_ranks(history: History, tasks: Sequence[str]) -> list[float]:
+    """Return each epoch's rank among all, by each task's validation loss, averaged over the tasks.
+
+    The lowest loss has rank 1; equal ones share the mean of their ranks; one that is not finite is the highest.
+    Tasks without a label in the validation part are left out; NaN where that are all.
+    """
+    losses = np.array([[validation_loss(record, task) for record in history] for task in tasks])
+    known = np.isfinite(losses).any(axis=1)
+    if not known.any():
+        return [math.nan] * len(history)
+    by_task = ranks(np.where(np.isfinite(losses), losses, np.inf)[known])
+    means: list[float] = by_task.mean(axis=0).tolist()
+    return means
+
+
+@torch.no_grad()
+def mean_predictor_losses(
+    objective: Objective, labels: NDArray[np.float64], targets: Tensor, device: torch.device
+) -> dict[str, float]:
+    """Return the losses of a predictor that knows the training part's labels and no features.
+
+    It predicts the mean rating, or the classes in their shares.
+
+    Args:
+        objective: each task's loss.
+        labels: `[training tracks, tasks]`; NaN where missing.
+        targets: `[tracks, tasks]`, of the part that is predicted.
+        device: where the losses are computed.
+    """
+    predictions = {}
+    for column, task in enumerate(objective.tasks):
+        known = labels[np.isfinite(labels[:, column]), column]
+        if task.kind == "regression":
+            row = torch.tensor(float(known.mean()))
+        else:
+            counts = np.bincount(known.astype(np.intp), minlength=len(task.classes))
+            row = torch.from_numpy(np.maximum(counts, 0.5)).log()  # half a track of a class that has none
+        predictions[task.name] = row.float().expand(len(targets), *row.shape).clone().to(device)
+    return {name: float(loss) for name, loss in objective(predictions, targets).items()}
+
+
+def mean_improvement(record: Mapping[str, float], reference: Mapping[str, float]) -> float:
+    """Return the mean over the tasks of ``1 - loss / reference``, of the validation part.
+
+    0 is what the reference knows, 1 a loss of zero. A task whose reference is not above zero has no such share and is
+    left out; NaN where none is left.
+
+    Args:
+        record: an epoch's record.
+        reference: task -> loss of the predictor to improve on.
+    """
+    shares = [
+        1 - record[f"val/{task}/loss"] / loss
+        for task, loss in reference.items()
+        if f"val/{task}/loss" in record and 0 < loss < math.inf
+    ]
+    return sum(shares) / len(shares) if shares else math.nan
+
+
+def validation_loss(record: Mapping[str, float], task: str) -> float:
+    """Return the validation loss of a task in an epoch; NaN if it is not recorded."""
+    return record.get(f"val/{task}/loss", math.nan)
