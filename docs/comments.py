@@ -1,4 +1,4 @@
-"""Lets the reference read the ``#:`` comment above an attribute as its docstring."""
+"""Read the ``#:`` comments above attributes as their docstrings, for the reference."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import griffe
 
 
 class Comments(griffe.Extension):
-    """What griffe knows beside the docstring below an attribute."""
+    """Docstrings of attributes from the comments above them."""
 
     def on_attribute(self, *, attr: griffe.Attribute, **_: Any) -> None:
         """Give an attribute the comment above it."""
@@ -20,7 +20,7 @@ class Comments(griffe.Extension):
         except (KeyError, ValueError, griffe.BuiltinModuleError):
             return
         above = reversed(lines[: attr.lineno - 1])
-        found = list(itertools.takewhile(lambda line: line.lstrip().startswith("#:"), above))
-        text = "\n".join(line.lstrip().removeprefix("#:").strip() for line in reversed(found))
+        comment = list(itertools.takewhile(lambda line: line.lstrip().startswith("#:"), above))
+        text = "\n".join(line.lstrip().removeprefix("#:").strip() for line in reversed(comment))
         if text:
             attr.docstring = griffe.Docstring(text, parent=attr)

@@ -1,4 +1,4 @@
-"""The pages of the reference that are made of the code, for mkdocs: components, commands, the experiment file."""
+"""Generate the reference pages from the code, for mkdocs: components, commands, the experiment file."""
 
 from __future__ import annotations
 
@@ -24,17 +24,19 @@ Json = dict[str, Any]
 
 _PLURALS = {"dataset": "datasets", "model": "models", "loss": "losses", "weighting": "weightings"}
 _LEADS = {
-    "dataset": "What `[dataset] type` can be. [How to use them](../datasets.md) has layouts, sources and licences.",
-    "model": "What `[model] type` can be: a backbone from `x` `[batch, time, feature]` to an embedding.",
-    "loss": "What a term of a task's `loss` can be; each has a `weight` too.",
-    "weighting": "What `[weighting] type` can be: from the tasks' losses to gradients.",
+    "dataset": "Values of `[dataset] type`. [Datasets](../datasets.md) describes layouts, sources and licenses.",
+    "model": "Values of `[model] type`. A model maps `x` `[batch, time, feature]` to an embedding, or is fitted in one "
+    "go. [Models](../models.md) compares them.",
+    "loss": "Values of `type` in a task's `loss`. Each term also has a `weight`.",
+    "weighting": "Values of `[weighting] type`. [Task weighting](../weightings.md) compares them.",
 }
 _API = {
-    "contracts": "[Your own model as a plugin](../tutorials/own-model.md) begins with one.",
+    "contracts": "Interfaces of components. [Your own model as a plugin](../tutorials/own-model.md) has an example.",
     "ops": "Differentiable ranks and correlations. [Soft ranks](../soft-ranks.md) explains them.",
-    "audio": "From a song to its features. [Extract features](../extraction.md) has the command line.",
-    "testing": "For the tests of plugin authors.",
-    "prediction": "Trained runs: songs, evaluation, export.",
+    "audio": "Features of songs. [Extract features](../extraction.md) describes the command line and the recipe.",
+    "testing": "Tests for plugin authors. [Write plugins](../plugins.md#test-them) has an example.",
+    "prediction": "Predict songs, evaluate and export trained runs. [Predict, evaluate and "
+    "export](../prediction.md) describes the commands.",
 }
 
 
@@ -65,29 +67,34 @@ def _components(kind: str) -> str:
 def _component(kind: str, name: str) -> Iterator[str]:
     component = registry.load(kind, name)
     schema = component_schema(kind, name, component)
-    told = sections(component)
-    yield from (f"## {name}", "", _markdown(told[""]), "")
-    keys = {key: found for key, found in schema["properties"].items() if key != "type"}
+    docstring = sections(component)
+    yield from (f"## {name}", "", _markdown(docstring[""]), "")
+    keys = {key: entry for key, entry in schema["properties"].items() if key != "type"}
     if keys:
-        yield from ("| key | type | default | |", "|---|---|---|---|")
-        for key, found in keys.items():
-            default = "required" if key in schema["required"] else _default(found)
-            kind_ = _cell(in_words(found, schema.get("$defs", {})))
-            yield f"| `{key}` | {kind_} | {default} | {_cell(_markdown(found.get('description', '')))} |"
+        yield from ("| key | type | default | meaning |", "|---|---|---|---|")
+        for key, entry in keys.items():
+            default = "required" if key in schema["required"] else _default(entry)
+            kind_ = _cell(in_words(entry, schema.get("$defs", {})))
+            yield f"| `{key}` | {kind_} | {default} | {_cell(_markdown(entry.get('description', '')))} |"
         yield ""
     required = "".join(f"\n{key} = ..." for key in keys if key in schema["required"])
     written = {"loss": f'loss = {{ type = "{name}" }}'}.get(kind, f'[{kind}]\ntype = "{name}"{required}')
     yield from ("```text", written, "```", "")
-    if raised := told.get("Raises"):
+    if raised := docstring.get("Raises"):
         yield from (
-            "Refuses: " + _markdown(re.sub(r"^(InputError|RunError): ", "", " ".join(raised.split()))),
+            "Errors: " + _markdown(re.sub(r"^(InputError|RunError): ", "", " ".join(raised.split()))),
             "",
         )
     yield from (f"Class `{component.__module__}.{component.__qualname__}`.", "")
 
 
 def _plugins() -> str:
-    lines = ["# Plugins", "", "Always on: each implements [hooks](hooks.md).", ""]
+    lines = [
+        "# Plugins",
+        "",
+        "Lifecycle plugins that are always active. Each implements [hooks](hooks.md).",
+        "",
+    ]
     for claim in registry.claims("plugin"):
         if claim.distribution == "musicemo":
             component = registry.load("plugin", claim.name)
@@ -131,7 +138,7 @@ def _hooks() -> str:
 
 def _commands() -> str:
     group: Any = typer.main.get_command(make_app())
-    lines = ["# Commands", "", "`musicemo COMMAND --help` prints the same.", ""]
+    lines = ["# Commands", "", "This page is the output of `musicemo COMMAND --help`.", ""]
     for name, command in group.commands.items():
         lines += _command(f"musicemo {name}", command)
     return "\n".join(lines)
@@ -147,15 +154,15 @@ def _command(name: str, command: Any) -> Iterator[str]:
         if record := _record(parameter, context):
             rows.append("| {} | {} |".format(*record))
     if rows:
-        yield from ("| argument or option | |", "|---|---|", *rows, "")
+        yield from ("| argument or option | meaning |", "|---|---|", *rows, "")
     for inner, subcommand in getattr(command, "commands", {}).items():
         yield from _command(f"{name} {inner}", subcommand)
 
 
 def _record(parameter: Any, context: Any) -> tuple[str, str] | None:
-    """Return how an argument or option is written, and its help; None for one that is hidden."""
-    found = parameter.get_help_record(context)
-    return (f"`{re.sub(' <.*>', '', found[0])}`", _cell(found[1])) if found else None
+    """Return the form of an argument or option, and its help; None if it is hidden."""
+    record = parameter.get_help_record(context)
+    return (f"`{re.sub(' <.*>', '', record[0])}`", _cell(record[1])) if record else None
 
 
 def _experiment_file(schema: Json) -> str:
@@ -163,18 +170,18 @@ def _experiment_file(schema: Json) -> str:
     lines = [
         "# Experiment files",
         "",
-        "Every key of the TOML, from the schema that checks it. [How to write one](../experiments.md) explains; "
+        "All keys of an experiment file. [Write experiment files](../experiments.md) explains them. "
         "[experiment.schema.json](experiment.schema.json) is the JSON Schema that `musicemo schema` prints, with the "
         "built-in components.",
         "",
         *_keys("The file", schema, definitions),
     ]
-    for name, found in schema["properties"].items():
-        table = definitions.get(found.get("$ref", "").rpartition("/")[2])
+    for name, entry in schema["properties"].items():
+        table = definitions.get(entry.get("$ref", "").rpartition("/")[2])
         if table and "properties" in table:
             lines += _keys(f"[{name}]", table, definitions)
-    lines += _keys("[[dataset]], beside the component's own", definitions["JoiningSettings"], definitions)
-    lines += _keys("split of one of several datasets", definitions["DatasetSplitSettings"], definitions)
+    lines += _keys("[[dataset]], additional keys", definitions["JoiningSettings"], definitions)
+    lines += _keys("[[dataset]] split", definitions["DatasetSplitSettings"], definitions)
     lines += _keys("[tasks.NAME]", definitions["TaskSettings"], definitions)
     training = definitions["TrainingSettings"]["properties"]
     for name in ("optimizer", "schedule"):
@@ -187,19 +194,19 @@ def _experiment_file(schema: Json) -> str:
 
 def _keys(title: str, table: Json, definitions: Json) -> Iterator[str]:
     yield from (f"## {title}", "", _markdown(table.get("description", "")), "")
-    yield from ("| key | type | default | |", "|---|---|---|---|")
-    for key, found in table["properties"].items():
+    yield from ("| key | type | default | meaning |", "|---|---|---|---|")
+    for key, entry in table["properties"].items():
         if key != "type":
-            kind = _cell(_kind(found, definitions))
-            yield f"| `{key}` | {kind} | {_default(found)} | {_cell(_markdown(found.get('description', '')))} |"
+            kind = _cell(_kind(entry, definitions))
+            yield f"| `{key}` | {kind} | {_default(entry)} | {_cell(_markdown(entry.get('description', '')))} |"
     yield ""
 
 
-def _kind(found: Json, definitions: Json) -> str:
-    place = found.get("$ref", "").rpartition("/")[2]
-    if place or "oneOf" in found or "discriminator" in found:
+def _kind(entry: Json, definitions: Json) -> str:
+    place = entry.get("$ref", "").rpartition("/")[2]
+    if place or "oneOf" in entry or "discriminator" in entry:
         return "component" if place in PROVIDED else "table"
-    return re.sub(r"\banything\b", "table", in_words(found, definitions))
+    return re.sub(r"\banything\b", "table", in_words(entry, definitions))
 
 
 def _run_directory(docs: Path) -> str:
@@ -207,7 +214,8 @@ def _run_directory(docs: Path) -> str:
     _, _, section = text.partition("## What a run leaves behind\n")
     section = re.split(r"^## ", section, maxsplit=1, flags=re.MULTILINE)[0]
     if not section:
-        raise ValueError("docs/experiments.md says nowhere what a run leaves behind")
+        raise ValueError("docs/experiments.md has no section 'What a run leaves behind'")
+    section = re.sub(r"\]\((?=\w[\w/-]*\.md)", "](../", section)
     return f"# The run directory\n{section}\n## Read it in Python\n\n::: musicemo.runs\n"
 
 
@@ -215,10 +223,10 @@ def _api(name: str) -> str:
     return f"# musicemo.{name}\n\n{_API[name]}\n\n::: musicemo.{name}\n    options:\n      show_root_heading: false\n"
 
 
-def _default(found: Json) -> str:
-    if found.get("default") is None:
+def _default(entry: Json) -> str:
+    if entry.get("default") is None:
         return ""
-    default = found["default"]
+    default = entry["default"]
     return "" if isinstance(default, dict) else f"`{_cell(toml.inline(default))}`"
 
 

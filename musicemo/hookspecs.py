@@ -1,12 +1,13 @@
-"""The lifecycle hooks: what happens when. Implement any of them in a plugin of the group `musicemo.plugins`.
+"""Lifecycle hooks: functions of a plugin that are called at certain points of a run.
 
-A plugin is an object, a module, or a class that is made without arguments; each hook that it implements bears
-``@musicemo.hookspecs.hookimpl`` and names the arguments that it wants. Keep its import light: the command line
-loads every plugin to find its commands.
+Implement them in a plugin of the group `musicemo.plugins`.
 
-A hook can draw random numbers, change the working directory and put the network into evaluation mode: all this is
-restored after it. It can add numbers to a record, and values that JSON has to the results; what is there already
-stays as it is.
+A plugin is an object, a module, or a class that is constructed without arguments. Mark each hook with
+``@musicemo.hookspecs.hookimpl``, and name only the arguments that it needs. Keep the import fast, because the command
+line loads every plugin to find its commands.
+
+A hook can draw random numbers, change the working directory and put the network into evaluation mode: musicemo restores
+all of it afterwards. A hook can add numbers to a record, and JSON values to the results, under new names.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ hookimpl = pluggy.HookimplMarker("musicemo")
 
 
 class Hookspecs:
-    """In the order in which they are called."""
+    """The hooks, in the order in which they are called."""
 
     @hookspec
     def musicemo_commands(self, app: typer.Typer) -> None:
@@ -55,7 +56,7 @@ class Hookspecs:
 
     @hookspec
     def musicemo_run_started(self, run: Run) -> None:
-        """Open what you record to; `run.history` holds the epochs already done when a run is resumed."""
+        """Open your output. If a run is resumed, `run.history` has the earlier epochs."""
 
     @hookspec
     def musicemo_epoch_started(self, run: Run, epoch: int) -> None:
@@ -63,27 +64,27 @@ class Hookspecs:
 
     @hookspec
     def musicemo_batch_finished(self, run: Run, epoch: int, batch: int, losses: dict[str, float]) -> None:
-        """Look at a copy of the losses of one training batch, by task, after the optimizer's step."""
+        """Read a copy of the losses of one training batch, by task, after the optimizer step."""
 
     @hookspec
     def musicemo_epoch_finished(self, run: Run, record: dict[str, float]) -> None:
         """Record the epoch: ``epoch``, ``train/loss``, ``val/<task>/<metric>``, ``learning_rate`` and so on.
 
-        `record` is a copy. Plugins that are called later see the numbers that are added to it under new names;
-        `history.jsonl` does not have them.
+        `record` is a copy. Numbers that you add to it under new names are passed to the plugins that are called
+        later, but are not written to `history.jsonl`.
         """
 
     @hookspec
     def musicemo_evaluated(self, run: Run, part: str, evaluation: Evaluation) -> None:
-        """Show a copy of the best checkpoint's predictions on a part, after training."""
+        """Show a copy of the best checkpoint's predictions on a set, after training."""
 
     @hookspec
     def musicemo_run_finished(self, run: Run, results: dict[str, Any]) -> None:
-        """Close what you record to; `results` is what `results.json` holds.
+        """Close your output. `results` is the content of `results.json`.
 
-        Values under new names can be added to `results`: numbers, text, arrays, and lists and tables of them.
+        You can add values to `results` under new names: numbers, text, arrays, and lists and tables of them.
         """
 
     @hookspec
     def musicemo_run_failed(self, run: Run, error: BaseException) -> None:
-        """Close what you record to after an error or an interruption."""
+        """Close your output after an error or an interruption."""

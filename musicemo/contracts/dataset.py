@@ -1,4 +1,4 @@
-"""A dataset: its targets and its tracks."""
+"""The contract of datasets: targets and tracks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 __all__ = ["FEATURE_ROWS", "Dataset", "Orientation", "Proposal", "Target", "Track", "check_orientation"]
 
-#: Rows of a feature array of 140: mel spectrogram in dB, chromagram, or both.
+#: Rows of a feature array with 140 rows: mel spectrogram in dB, chromagram, or both.
 FEATURE_ROWS = {"mel": slice(0, 128), "chroma": slice(128, 140), "fused": slice(0, 140)}
 
 #: Heights of arrays that musicemo makes: whoever has so many rows has `[rows, frames]`.
@@ -21,16 +21,16 @@ _HEIGHTS = {rows.stop - rows.start for rows in FEATURE_ROWS.values()}
 
 @dataclass(frozen=True, slots=True)
 class Orientation:
-    """A sentence on feature arrays that seem to be `[frames, rows]`, and whether that is certain."""
+    """A sentence about feature arrays that seem to be `[frames, rows]`, and whether this is certain."""
 
     message: str
     certain: bool
 
 
 def check_orientation(shapes: Sequence[tuple[int, int]]) -> Orientation | None:
-    """Return why a dataset's feature arrays seem to lie on their side; None if they are `[rows, frames]`.
+    """Return why a dataset's feature arrays seem to be transposed; None if they are `[rows, frames]`.
 
-    The number of rows is the same in every track, the number of frames usually differs.
+    The number of rows is the same in every track; the number of frames usually differs.
 
     Args:
         shapes: The shape of each track's array.
@@ -65,32 +65,32 @@ def check_orientation(shapes: Sequence[tuple[int, int]]) -> Orientation | None:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Something that listeners rated or a catalogue says of every track."""
+    """A rating or label that the dataset has for its tracks."""
 
     name: str
     kind: Literal["regression", "classification"]
-    #: Regression: lowest and highest value that a rating can have, in the dataset's own units.
+    #: Regression: lowest and highest possible rating, in the dataset's units.
     range: tuple[float, float] = (0.0, 1.0)
-    #: Classification: every class that a label can have.
+    #: Classification: all possible classes.
     classes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Track:
-    """One clip: an identifier that is unique in its dataset, features, and what is known of it."""
+    """One clip: an id that is unique in its dataset, features, targets and metadata."""
 
     id: str
     #: `[rows, frames]`, in memory or as the path of a `.npy` file, which is memory-mapped.
     features: NDArray[np.floating] | Path
     #: Target name -> rating (float) or class (str). A target that is absent or None is missing.
     targets: Mapping[str, float | str | None]
-    #: Artist or album: what must not stand on two sides of a grouped split.
+    #: Artist or album, which a grouped split keeps in one set.
     group: str | None = None
-    #: The part that the dataset's authors put the track in.
+    #: The set of the track in the official split.
     part: Literal["train", "val", "test"] | None = None
-    #: Target name -> the single listeners' ratings, where they are known.
+    #: Target name -> ratings of the single listeners, if the dataset has them.
     ratings: Mapping[str, Sequence[float]] = field(default_factory=dict)
-    #: Which of several joined datasets it is from: filled in by the core.
+    #: Name of its dataset among several joined datasets, set by the core.
     source: str | None = None
 
 
@@ -98,43 +98,43 @@ class Track:
 class Dataset(Protocol):
     """Declares its targets and yields its tracks.
 
-    `rows` is the slice of rows of every track's features that is used (see `FEATURE_ROWS`); the rest is never read. Its
+    `rows` is the slice of rows of every track's features to use (see `FEATURE_ROWS`); other rows are never read. Its
     step must be positive.
 
-    Two optional attributes let what is trained on it be applied to audio: ``sync``, what a column of the features
-    is ("beat", "frame", or None for what cannot be told), and ``recipe``, the `musicemo.audio.Recipe` that they
-    were made with (None: the default one).
+    Two optional attributes allow trained runs to predict audio: ``sync``, whether a column of the features is a
+    "beat" or a "frame" (None if unknown), and ``recipe``, the `musicemo.audio.Recipe` of the features (None for
+    the default recipe).
     """
 
     targets: Sequence[Target]
     rows: slice
 
     def tracks(self) -> Iterable[Track]:
-        """Yield every track, in an order that is the same each time."""
+        """Yield all tracks, always in the same order."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """What a dataset would make of a file or folder that somebody has.
+    """An experiment's dataset and tasks for a user's file or folder.
 
-    ``musicemo init PATH`` asks every dataset with a class method ``propose(path) -> Proposal | None``. A dataset that
-    knows the path for its own, but cannot use it, raises an `InputError` that says why.
+    ``musicemo init PATH`` calls the class method ``propose(path) -> Proposal | None`` of every dataset that has it. A
+    dataset that recognizes the path but cannot use it raises an `InputError` with the reason.
     """
 
     #: The keys of its TOML table.
     parameters: Mapping[str, Any]
-    #: The tracks; their features need not be made yet and may be the audio files.
+    #: The tracks. Their features can be audio files that have not been analyzed yet.
     tracks: Sequence[Track]
-    #: What to learn.
+    #: Recommended tasks.
     targets: Sequence[Target]
-    #: What it declares and could be learnt too.
+    #: Further possible tasks.
     others: Sequence[Target] = ()
-    #: Key -> why it is what it is.
+    #: Key -> reason for its value.
     comments: Mapping[str, str] = field(default_factory=dict)
-    #: What was left out, and why.
+    #: Omitted columns or files, each with the reason.
     notes: Sequence[str] = ()
-    #: Files that the dataset needs and that are not there: path -> text.
+    #: Files that the dataset needs and that are to be written: path -> text.
     files: Mapping[Path, str] = field(default_factory=dict)
-    #: Whether the dataset takes anything that looks right: one whose own layout it is goes before.
+    #: Whether the dataset accepts any suitable data; datasets with a specific layout take precedence.
     general: bool = False
