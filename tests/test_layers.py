@@ -20,7 +20,7 @@ ROOMS = (
     ("_docstrings", "_jit"),
     ("errors", "settings", "_version", "terminal"),
     ("files",),
-    ("toml", "progress", "workers", "charts"),
+    ("toml", "progress", "workers"),
     ("ops", "evaluation", "gradients"),
     ("contracts",),
     ("audio",),

@@ -53,7 +53,8 @@ def evaluate(
     --set dataset.type=NAME and its keys another dataset, --set tasks.TASK.target=NAME what a target is called there.
     """
     from musicemo.cli._output import check_output, emit, emit_json, emit_tables
-    from musicemo.prediction import evaluate_run, evaluations_csv, evaluations_json, find_runs
+    from musicemo.prediction import evaluate_run, find_runs
+    from musicemo.reporting.tabular import evaluations_csv, evaluations_json
     from musicemo.training import choose_device
 
     check_output(output)

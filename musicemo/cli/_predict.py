@@ -65,8 +65,9 @@ def predict(
     from musicemo.audio import Failure
     from musicemo.cli._output import Stream, check_output, say
     from musicemo.errors import InputError
-    from musicemo.prediction import Predictor, find_runs, stream_csv, stream_json
+    from musicemo.prediction import Predictor, find_runs
     from musicemo.progress import Progress
+    from musicemo.reporting.tabular import stream_csv, stream_json
     from musicemo.training import choose_device
 
     check_output(output)
@@ -179,7 +180,7 @@ def _pictures(plot: Path | None, songs: Sequence[Path]) -> dict[Path, Path]:
 
 def _draw(prediction: SongPrediction, analysis: Analysis, path: Path) -> None:
     from musicemo.files import write_atomically
-    from musicemo.prediction import song_figure
+    from musicemo.reporting.song_figure import song_figure
 
     figure = song_figure(prediction, analysis)
     write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=110))

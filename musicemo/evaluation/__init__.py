@@ -3,7 +3,6 @@
 from musicemo.evaluation.calibration import CALIBRATED, Calibration, calibration_report, fit_calibration
 from musicemo.evaluation.controlled import controlled_scores, group_means
 from musicemo.evaluation.evaluation import Evaluation, TaskEvaluation, finite
-from musicemo.evaluation.figures import task_chart, task_figure, worst
 from musicemo.evaluation.intervals import EvaluationSettings
 from musicemo.evaluation.metrics import (
     CLASSIFICATION,
@@ -36,7 +35,4 @@ __all__ = [
     "higher_is_better",
     "ranks",
     "rating_reliability",
-    "task_chart",
-    "task_figure",
-    "worst",
 ]

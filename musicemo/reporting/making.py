@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from musicemo.charts import draw
 from musicemo.comparison import compare, read_experiments
 from musicemo.errors import RunError
 from musicemo.files import write_atomically, write_text
-from musicemo.reporting.compared import comparison_page
-from musicemo.reporting.page import Notice, Page, render
-from musicemo.reporting.run import run_page
+from musicemo.reporting.blocks import Notice, Page, render
+from musicemo.reporting.charts import draw
+from musicemo.reporting.pages import run_page
+from musicemo.reporting.sections.comparison import comparison_page
 from musicemo.runs import RunRecord, open_replicates
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from musicemo.reporting.page import Cell
+from musicemo.reporting.blocks import Cell
 
 __all__ = ["PARTS", "interval", "measured", "number", "plural", "scale"]
 

@@ -12,8 +12,8 @@ from musicemo.evaluation import (
     EvaluationSettings,
     TaskEvaluation,
     finite,
-    task_figure,
 )
+from musicemo.reporting import task_figure
 
 SETTINGS = EvaluationSettings(resamples=100)
 CLASSES = ("folk", "jazz", "pop")
@@ -131,7 +131,8 @@ def test_figures_need_no_pyplot():
     code = """if True:
         import sys
         import numpy as np
-        from musicemo.evaluation import TaskEvaluation, task_figure
+        from musicemo.evaluation import TaskEvaluation
+        from musicemo.reporting import task_figure
         assert "matplotlib" not in sys.modules, "drawing alone imports it"
         task_figure("v", "test", TaskEvaluation("regression", ["a", "b"], np.ones(2), np.ones(2)))
         assert "matplotlib" in sys.modules and "matplotlib.pyplot" not in sys.modules

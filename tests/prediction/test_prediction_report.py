@@ -7,15 +7,8 @@ import pytest
 from clips import analysis
 
 from musicemo.audio import Failure
-from musicemo.prediction import (
-    Predictor,
-    evaluate_run,
-    evaluations_csv,
-    evaluations_json,
-    find_runs,
-    predictions_csv,
-    predictions_json,
-)
+from musicemo.prediction import Predictor, evaluate_run, find_runs
+from musicemo.reporting.tabular import evaluations_csv, evaluations_json, predictions_csv, predictions_json
 
 
 @pytest.fixture

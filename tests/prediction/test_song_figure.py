@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from clips import analysis
 
-from musicemo.prediction import Predictor, TaskPrediction, find_runs, song_figure
+from musicemo.prediction import Predictor, TaskPrediction, find_runs
+from musicemo.reporting.song_figure import song_figure
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from musicemo.charts import (
+from musicemo.reporting.charts import (
     MUTED,
     Axis,
     Cells,

@@ -65,7 +65,7 @@ class TensorBoard:
     @hookimpl
     def musicemo_evaluated(self, run: Run, part: str, evaluation: Evaluation) -> None:
         """Draw predicted against true ratings and confusion matrices."""
-        from musicemo.evaluation import task_figure
+        from musicemo.reporting import task_figure
 
         if self._writer:
             for name, task in evaluation.tasks.items():
@@ -96,8 +96,8 @@ class TensorBoard:
             for name, value in metrics.items():
                 self._writer.add_scalar(name, value, run.stopping.best_epoch)
             if (results.get("gradients") or {}).get("cosines"):
-                from musicemo.charts import draw
                 from musicemo.reporting import cosine_chart
+                from musicemo.reporting.charts import draw
 
                 self._show("gradient/cosine", draw(cosine_chart(run.history)), len(run.history), "cosine")
         self._close()
@@ -158,7 +158,7 @@ def _example(run: Run, index: int) -> Figure:
     """Draw a track's features as the network gets them, time to the right."""
     from matplotlib.figure import Figure
 
-    from musicemo.charts import drawable, fonts_for
+    from musicemo.reporting.charts import drawable, fonts_for
 
     track = run.tracks.tracks[index]
     known = ((task.name, track.targets.get(task.target)) for task in run.tasks)

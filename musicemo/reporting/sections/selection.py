@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from musicemo.reporting.page import Block, Cell, Code, Facts, Section, Table
+from musicemo.reporting.blocks import Block, Cell, Code, Facts, Section, Table
 from musicemo.reporting.words import number, plural
 from musicemo.runs import RunRecord
 

@@ -7,17 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from musicemo.charts import MUTED, Axis, Chart, Intervals, Points, Rule, categories, spanning
 from musicemo.evaluation import (
     CLASSIFICATION,
     REGRESSION,
     TITLES,
     Evaluation,
     TaskEvaluation,
-    task_chart,
-    worst,
 )
-from musicemo.reporting.page import Block, Cell, Charts, Section, Table, Tables
+from musicemo.reporting.blocks import Block, Cell, Charts, Section, Table, Tables
+from musicemo.reporting.charts import MUTED, Axis, Chart, Intervals, Points, Rule, categories, spanning
+from musicemo.reporting.sections.tracks import task_chart, worst
 from musicemo.reporting.words import measured, number, plural, scale
 
 __all__ = [

@@ -153,7 +153,7 @@ def test_nothing_hostile_is_executed(browser, tmp_path):
 
 
 def test_colours_of_figures_in_files_are_those_of_the_light_theme(browser, report):
-    from musicemo.charts.figure import PALETTE
+    from musicemo.reporting.charts.figure import PALETTE
 
     browser.open(report, width=WIDE)
     style = "getComputedStyle(document.documentElement)"

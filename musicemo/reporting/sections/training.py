@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from musicemo.charts import Axis, Chart, Line, Mark, Points, Rule, spanning
-from musicemo.charts.chart import COLOURS
 from musicemo.evaluation import TITLES
-from musicemo.reporting.scores import leading
+from musicemo.reporting.charts import Axis, Chart, Line, Mark, Points, Rule, spanning
+from musicemo.reporting.charts.chart import COLOURS
+from musicemo.reporting.sections.scores import leading
 from musicemo.runs import RunRecord
 
 __all__ = ["curves", "losses", "optimization", "scores", "weights"]

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from musicemo import __version__
 from musicemo.errors import InputError
 from musicemo.evaluation import Evaluation
-from musicemo.reporting import context, curves, scores
-from musicemo.reporting.analyses import analysis_sections
-from musicemo.reporting.extras import extra_sections
-from musicemo.reporting.gradients import gradient_blocks
-from musicemo.reporting.page import Block, Charts, Notice, Page, Section, Tables, Text
-from musicemo.reporting.replicates import replicate_sections
+from musicemo.reporting.blocks import Block, Charts, Notice, Page, Section, Tables, Text
+from musicemo.reporting.sections import scores, setup, training
+from musicemo.reporting.sections.analyses import analysis_sections
+from musicemo.reporting.sections.gradients import gradient_blocks
+from musicemo.reporting.sections.replicates import replicate_sections
+from musicemo.reporting.sections.selection import extra_sections
 from musicemo.reporting.words import PARTS, plural
 from musicemo.runs import RunRecord
 
@@ -26,7 +26,7 @@ def run_page(runs: Sequence[RunRecord]) -> Page:
         runs: a run, or replicates: other seeds and folds of it.
     """
     first = runs[0]
-    notices = list(context.notices(runs))
+    notices = list(setup.notices(runs))
     sections = [
         *_results(runs, notices),
         _training(runs),
@@ -34,8 +34,8 @@ def run_page(runs: Sequence[RunRecord]) -> Page:
         _gradients(runs),
         *extra_sections(first),
         *([_others(first)] if len(runs) == 1 else []),
-        context.setup(runs),
-        context.environment(runs),
+        setup.setup(runs),
+        setup.environment(runs),
     ]
     statuses = {run.status for run in runs}
     return Page(
@@ -43,7 +43,7 @@ def run_page(runs: Sequence[RunRecord]) -> Page:
         title=first.name,
         description=str(first.experiment.get("description") or ""),
         status=statuses.pop() if len(statuses) == 1 else "unfinished",
-        facts=context.headline(runs),
+        facts=setup.headline(runs),
         notices=notices,
         sections=[section for section in sections if section.blocks],
         footer=[
@@ -108,9 +108,9 @@ def _training(runs: Sequence[RunRecord]) -> Section:
     known = [run for run in runs if run.history]
     tasks = {name: task for run in runs[:1] for name, task in run.tasks.items()}
     groups = [
-        Charts(curves.losses(known, tasks), "Loss"),
-        Charts(curves.scores(known, tasks), "Score"),
-        Charts(curves.optimization(known), "Optimization"),
+        Charts(training.losses(known, tasks), "Loss"),
+        Charts(training.scores(known, tasks), "Score"),
+        Charts(training.optimization(known), "Optimization"),
     ]
     return Section("Training", [group for group in groups if group.charts])
 
@@ -118,7 +118,7 @@ def _training(runs: Sequence[RunRecord]) -> Section:
 def _weighting(runs: Sequence[RunRecord]) -> Section:
     tasks = list(runs[0].tasks)
     known = [run for run in runs if run.history]
-    charts = list(curves.weights(known, tasks)) if len(tasks) > 1 else []
+    charts = list(training.weights(known, tasks)) if len(tasks) > 1 else []
     return Section("Weights of the tasks", [Charts(charts)] if charts else [])
 
 

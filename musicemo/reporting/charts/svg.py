@@ -13,8 +13,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from musicemo.charts.axes import drawable
-from musicemo.charts.chart import (
+from musicemo.reporting.charts.axes import drawable
+from musicemo.reporting.charts.chart import (
     COLOURS,
     LABEL,
     MUTED,

@@ -19,9 +19,9 @@ from musicemo.evaluation import (
     TaskEvaluation,
     finite,
 )
-from musicemo.reporting import scores
-from musicemo.reporting.analyses import analysis_sections
-from musicemo.reporting.page import Block, Cell, Charts, Notice, Section, Table, Tables, Text
+from musicemo.reporting.blocks import Block, Cell, Charts, Notice, Section, Table, Tables, Text
+from musicemo.reporting.sections import scores
+from musicemo.reporting.sections.analyses import analysis_sections
 from musicemo.reporting.words import PARTS, interval, number, plural
 from musicemo.runs import RunRecord
 

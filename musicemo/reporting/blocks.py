@@ -9,7 +9,7 @@ from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any, get_args
 
-from musicemo.charts import Chart, legend, to_svg
+from musicemo.reporting.charts import Chart, legend, to_svg
 from musicemo.terminal import visible
 
 if TYPE_CHECKING:

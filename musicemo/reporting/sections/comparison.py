@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from musicemo import __version__
-from musicemo.charts import Axis, Chart, Intervals, Line, Mark, Rule, categories, spanning
-from musicemo.charts.chart import COLOURS
 from musicemo.comparison import Comparison, Row, Score, notes, tables, verdicts
 from musicemo.evaluation import LEADING, TITLES, finite
 from musicemo.progress import duration
-from musicemo.reporting import scores
-from musicemo.reporting.page import Block, Cell, Charts, Notice, Page, Section, Table, Text
+from musicemo.reporting.blocks import Block, Cell, Charts, Notice, Page, Section, Table, Text
+from musicemo.reporting.charts import Axis, Chart, Intervals, Line, Mark, Rule, categories, spanning
+from musicemo.reporting.charts.chart import COLOURS
+from musicemo.reporting.sections import scores
 from musicemo.reporting.words import PARTS, plural
 from musicemo.runs import RunRecord
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from musicemo.charts.axes import Axis
-from musicemo.charts.chart import (
+from musicemo.reporting.charts.axes import Axis
+from musicemo.reporting.charts.chart import (
     COLOURS,
     LABEL,
     MUTED,
@@ -23,7 +23,7 @@ from musicemo.charts.chart import (
     Rule,
     shorten,
 )
-from musicemo.charts.fonts import drawable, fonts_for
+from musicemo.reporting.charts.fonts import drawable, fonts_for
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -12,9 +12,7 @@ from numpy.typing import NDArray
 from musicemo.audio import Failure
 from musicemo.evaluation import CLASSIFICATION, REGRESSION
 from musicemo.files import csv_text
-from musicemo.prediction.evaluation import RunEvaluation
-from musicemo.prediction.songs import SongPrediction, TaskPrediction
-from musicemo.prediction.trained import TrainedRun
+from musicemo.prediction import RunEvaluation, SongPrediction, TaskPrediction, TrainedRun
 
 __all__ = [
     "evaluations_csv",

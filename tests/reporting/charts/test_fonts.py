@@ -5,7 +5,7 @@ from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.ttGlyphPen import TTGlyphPen
 from matplotlib import font_manager
 
-from musicemo.charts import Axis, Chart, Points, categories, draw, drawable, fonts
+from musicemo.reporting.charts import Axis, Chart, Points, categories, draw, drawable, fonts
 
 UNHEARD = "\U000f1234"  # of a private area, for which there is no font
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musicemo.audio import Analysis
-from musicemo.charts import drawable, fonts_for
-from musicemo.prediction.songs import SongPrediction, TaskPrediction
+from musicemo.prediction import SongPrediction, TaskPrediction
+from musicemo.reporting.charts import drawable, fonts_for
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

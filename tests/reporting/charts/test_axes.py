@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from musicemo.charts import Axis, categories, spanning
+from musicemo.reporting.charts import Axis, categories, spanning
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 import pytest
 from some_charts import ALL, FOREST, LINES, MATRIX
 
-from musicemo.charts import draw
+from musicemo.reporting.charts import draw
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -49,7 +49,7 @@ def test_colours_of_series_differ_for_the_colour_blind():
     """Machado, Oliveira, Fernandes (2009): full deuteranopia, in linear RGB; a step of lightness or hue remains."""
     import numpy as np
 
-    from musicemo.charts.figure import PALETTE
+    from musicemo.reporting.charts.figure import PALETTE
 
     simulate = np.array(
         [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]]
@@ -62,7 +62,7 @@ def test_colours_of_series_differ_for_the_colour_blind():
 def test_no_window_and_no_pyplot():
     code = """if True:
         import sys
-        import musicemo.charts as charts
+        import musicemo.reporting.charts as charts
         assert "matplotlib" not in sys.modules, "drawing alone imports it"
         charts.draw(charts.Chart("x", charts.Axis(0, 1), charts.Axis(0, 1), []))
         assert "matplotlib" in sys.modules and "matplotlib.pyplot" not in sys.modules

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from musicemo.charts import MUTED, Cells, Chart, Line, Mark, Points, categories, draw, spanning
-from musicemo.evaluation.evaluation import TaskEvaluation
+from musicemo.evaluation import TaskEvaluation
+from musicemo.reporting.charts import MUTED, Cells, Chart, Line, Mark, Points, categories, draw, spanning
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -7,7 +7,7 @@ from datetime import UTC
 from typing import Any
 
 from musicemo.progress import duration
-from musicemo.reporting.page import Block, Code, Facts, Notice, Section, Table
+from musicemo.reporting.blocks import Block, Code, Facts, Notice, Section, Table
 from musicemo.reporting.words import PARTS, plural, scale
 from musicemo.runs import RunRecord
 

@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 import pytest
 from some_charts import ALL, EVIL, FOREST, LINES, MATRIX
 
-from musicemo.charts import Axis, Chart, Line, categories, legend, to_svg
+from musicemo.reporting.charts import Axis, Chart, Line, categories, legend, to_svg
 from musicemo.terminal import visible
 
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from musicemo.charts import Axis, Cells, Chart, categories
-from musicemo.reporting.curves import curves
-from musicemo.reporting.page import Block, Charts, Facts
+from musicemo.reporting.blocks import Block, Charts, Facts
+from musicemo.reporting.charts import Axis, Cells, Chart, categories
+from musicemo.reporting.sections.training import curves
 from musicemo.reporting.words import number, plural
 from musicemo.runs import RunRecord
 

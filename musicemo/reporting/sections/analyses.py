@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from musicemo.evaluation import CALIBRATED, LEADING, TITLES
-from musicemo.reporting.page import Block, Cell, Section, Table, Text
+from musicemo.reporting.blocks import Block, Cell, Section, Table, Text
 from musicemo.reporting.words import measured, number, plural
 
 __all__ = ["analysis_sections"]

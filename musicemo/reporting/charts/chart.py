@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from musicemo.charts.axes import Axis, drawable
+from musicemo.reporting.charts.axes import Axis, drawable
 from musicemo.terminal import visible
 
 __all__ = ["COLOURS", "MUTED", "Cells", "Chart", "Intervals", "Line", "Mark", "Points", "Rule", "shorten"]
