@@ -14,10 +14,11 @@ test: $(VENV)/installed-test ## Run the tests.
 faults: $(VENV)/installed-test ## Damage files and interrupt runs, fifty times as often as the tests do: about an hour.
 	OMP_NUM_THREADS=1 MUSICEMO_FAULTS=50 $(BIN)/pytest -n auto --timeout 3600 tests/faults
 
-lint: $(VENV)/installed-lint ## Check style and types.
+lint: $(VENV)/installed-lint ## Check style, types and which modules import which.
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo --no-cache
 
 docs: $(VENV)/installed-docs ## Build the site in build/site; warnings are errors.
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from musicemo.contracts import Step
-from musicemo.gradients import TaskGradients, WeightTrace
+from musicemo.contracts.gradients import TaskGradients, WeightTrace
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What may import what, so that the rooms of the design stay apart."""
+"""Which module imports which, and what a module documents."""
 
 import ast
 import importlib
@@ -6,7 +6,6 @@ import inspect
 import pkgutil
 import subprocess
 import sys
-from functools import cache
 from pathlib import Path
 
 import pytest
@@ -15,29 +14,6 @@ import musicemo
 
 ROOT = Path(musicemo.__file__).parent
 
-#: The rooms, the lowest first; those of one line do not import each other.
-ROOMS = (
-    ("_docstrings", "_jit"),
-    ("errors", "settings", "_version", "terminal"),
-    ("files",),
-    ("toml", "progress", "workers"),
-    ("ops", "evaluation", "gradients"),
-    ("contracts",),
-    ("audio",),
-    ("data", "hookspecs"),
-    ("training",),
-    ("components",),
-    ("experiment",),
-    ("runs",),
-    ("comparison", "prediction"),
-    ("running",),
-    ("authoring", "testing"),
-    ("reporting",),
-    ("cli", "__main__"),
-    ("pytest_plugin",),
-)
-LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
-
 
 def module_name(path: Path) -> str:
     parts = path.relative_to(ROOT.parent).with_suffix("").parts
@@ -45,109 +21,33 @@ def module_name(path: Path) -> str:
 
 
 SOURCES = {module_name(path): path for path in sorted(ROOT.rglob("*.py"))}
-MODULES = sorted(SOURCES)
 
 
-def room(module: str) -> str:
-    return module.split(".")[1] if "." in module else ""
+def test_the_import_contracts_of_pyproject_are_kept():
+    """Rooms import only rooms below them, no cycles, not even for types, and what built-ins import of the core."""
+    pytest.importorskip("importlinter", reason="needs pip install 'musicemo[lint]'")
+    command = [Path(sys.executable).parent / "lint-imports", "--no-logo", "--no-cache"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT.parent)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
-class Imports(ast.NodeVisitor):
-    """Gathers what a module imports: when it is imported, and within its functions; nothing for types alone."""
-
-    def __init__(self, module: str) -> None:
-        self.package = module if SOURCES[module].name == "__init__.py" else module.rpartition(".")[0]
-        self.at_import: set[str] = set()
-        self.later: set[str] = set()
-        self._inside = 0
-
-    def visit_If(self, node: ast.If) -> None:
-        if "TYPE_CHECKING" not in ast.unparse(node.test):
-            self.generic_visit(node)
-            return
-        for child in node.orelse:
-            self.visit(child)
-
-    def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
-        self._inside += 1
-        self.generic_visit(node)
-        self._inside -= 1
-
-    visit_AsyncFunctionDef = visit_FunctionDef
-
-    def visit_Import(self, node: ast.Import) -> None:
-        for alias in node.names:
-            self._add(alias.name)
-
-    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
-        base = node.module or ""
-        if node.level:
-            above = self.package.split(".")
-            base = ".".join([*above[: len(above) - node.level + 1], *filter(None, [node.module])])
-        for alias in node.names:
-            inner = f"{base}.{alias.name}"
-            self._add(inner if inner in SOURCES else base)
-
-    def _add(self, name: str) -> None:
-        (self.later if self._inside else self.at_import).add(name)
+def test_importing_the_package_imports_none_of_its_rooms():
+    code = "import musicemo, sys; print(*(name for name in sys.modules if name.startswith('musicemo.')))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert set(done.stdout.split()) <= {"musicemo._version"}
 
 
-@cache
-def imports(module: str) -> Imports:
-    found = Imports(module)
-    found.visit(ast.parse(SOURCES[module].read_text(encoding="utf-8")))
-    return found
-
-
-def own(names: set[str]) -> set[str]:
-    return {name for name in names if name in SOURCES}
-
-
-def test_every_room_has_its_place():
-    assert {room(module) for module in MODULES} - {""} <= set(LEVEL), "give a new room its place in ROOMS"
-
-
-@pytest.mark.parametrize("module", MODULES)
-def test_the_core_does_not_know_the_built_ins(module):
-    found = imports(module)
-    assert not {name for name in found.at_import | found.later if name.startswith("musicemo_builtin")}
-
-
-@pytest.mark.parametrize("module", [module for module in MODULES if room(module)])
-def test_a_room_imports_only_rooms_below_it(module):
-    found = imports(module)
-    for name in own(found.at_import | found.later) - {"musicemo"}:
-        if room(name) != room(module):
-            assert LEVEL[room(name)] < LEVEL[room(module)], f"{module} imports {name}"
-
-
-def test_the_package_itself_imports_nothing():
-    assert not own(imports("musicemo").at_import)
-
-
-def test_there_are_no_cycles():
-    done: set[str] = set()
-
-    def walk(module: str, path: tuple[str, ...]) -> None:
-        assert module not in path, " -> ".join([*path[path.index(module) :], module])
-        if module in done:
-            return
-        for name in own(imports(module).at_import):
-            if not module.startswith(f"{name}."):  # a package is there already when its modules are imported
-                walk(name, (*path, module))
-        done.add(module)
-
-    for module in MODULES:
-        walk(module, ())
-
-
-def test_no_module_reaches_into_a_room_of_packages_for_what_is_private():
-    """Names with an underscore stay in their package."""
-    for module in MODULES:
-        for name in own(imports(module).at_import | imports(module).later):
+@pytest.mark.parametrize("module", SOURCES)
+def test_a_module_imports_private_modules_of_its_package_only(module):
+    for node in ast.walk(ast.parse(SOURCES[module].read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        for name in names:
             parts = name.split(".")
-            private = [index for index, part in enumerate(parts) if part.startswith("_") and part != "__main__"]
-            if private:
+            private = [index for index, part in enumerate(parts) if part[:1] == "_" and part[:2] != "__"]
+            if parts[0] == "musicemo" and private:
                 package = ".".join(parts[: private[0]])
                 assert module == package or module.startswith(f"{package}."), f"{module} imports {name}"
 

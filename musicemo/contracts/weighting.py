@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from musicemo.contracts.gradients import TaskGradients, WeightTrace
 from musicemo.errors import InputError, RunError
-from musicemo.gradients import TaskGradients, WeightTrace
 
 __all__ = ["GradientWeighting", "Step", "Weighting"]
 

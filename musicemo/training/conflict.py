@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from musicemo.contracts import Step
-from musicemo.gradients import TaskGradients
+from musicemo.contracts.gradients import TaskGradients
 
 __all__ = ["GradientConflict"]
 

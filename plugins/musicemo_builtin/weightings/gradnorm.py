@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from musicemo.contracts import Step, Weighting
-from musicemo.gradients import TaskGradients
+from musicemo.contracts.gradients import TaskGradients
 from musicemo_builtin.weightings._losses import check_positive
 
 __all__ = ["GradNorm"]
