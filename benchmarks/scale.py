@@ -164,7 +164,7 @@ def measure_lines(folder: Path, count: int) -> Iterator[tuple[str, Callable[[], 
 
 def measure_epochs(folder: Path, count: int) -> Iterator[tuple[str, Callable[[], Any]]]:
     """Yield ten epochs after so many, a tenth of them counted."""
-    from musicemo.components.registry import load_hooks
+    from musicemo.components.hooks import load_hooks
     from musicemo.hookspecs import hookimpl
 
     write_tracks(folder, 60)

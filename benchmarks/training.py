@@ -33,7 +33,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from musicemo.components.registry import Hooks, load_hooks
+from musicemo.components.hooks import Hooks, load_hooks
 from musicemo.experiment import load_experiment
 from musicemo.hookspecs import hookimpl
 from musicemo.running.pipeline import run_experiment

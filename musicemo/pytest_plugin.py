@@ -45,7 +45,7 @@ def musicemo_run(tmp_path: Path) -> Callable[..., list[Outcome]]:
     """
 
     def run(file: Path | str, *overrides: str, plugins: Any = ()) -> list[Outcome]:
-        from musicemo.components.registry import Hooks
+        from musicemo.components.hooks import Hooks
         from musicemo.experiment import load_experiment
         from musicemo.running.pipeline import run_experiment
 

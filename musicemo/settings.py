@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler
 
 from musicemo._docstrings import attribute_docs
 
-__all__ = ["Settings"]
+__all__ = ["Settings", "validate"]
+
+_Model = TypeVar("_Model", bound=BaseModel)
 
 
 class Settings(BaseModel):
@@ -25,3 +29,12 @@ class Settings(BaseModel):
             if name in keys:
                 keys[name]["description"] = text
         return found
+
+
+def validate(model: type[_Model], table: Mapping[str, Any]) -> _Model:
+    """Return a TOML table as a pydantic model: text may be a path, and an array a tuple.
+
+    Raises:
+        pydantic.ValidationError: The table is not valid; it holds every error.
+    """
+    return model.model_validate_json(json.dumps(table, default=str))

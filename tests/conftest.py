@@ -15,7 +15,6 @@ import fakes as fakes_module
 import pytest
 
 from musicemo.components import registry
-from musicemo.components.registry import names
 from musicemo.files import can_write, expanded, private_folder
 
 # How the terminal of whoever runs the tests looks decides nothing.
@@ -59,7 +58,7 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
     ``install.beside()`` is called, which shows it too.
     """
     points: dict[str, list[importlib.metadata.EntryPoint]] = {group: [] for group in registry.GROUPS.values()}
-    real = names.entry_points
+    real = registry.entry_points
     shown = False
 
     def entry_points(group: str) -> importlib.metadata.EntryPoints:
@@ -91,7 +90,7 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
 
     add.beside = beside  # type: ignore[attr-defined]
     entry_points.cache_clear = lambda: None  # type: ignore[attr-defined]
-    monkeypatch.setattr(names, "entry_points", entry_points)
+    monkeypatch.setattr(registry, "entry_points", entry_points)
     clear_caches()
     yield add
     clear_caches()
@@ -99,10 +98,10 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
 
 def clear_caches() -> None:
     """Forget components of earlier tests."""
-    from musicemo.components.specs import component
+    from musicemo.components import spec
 
-    component.table_schema.cache_clear()
-    component._signature.cache_clear()
+    spec.table_schema.cache_clear()
+    spec._signature.cache_clear()
 
 
 @pytest.fixture

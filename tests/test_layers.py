@@ -57,6 +57,8 @@ LIGHT = (
     "musicemo.cli",
     "musicemo.errors",
     "musicemo.components.registry",
+    "musicemo.components.hooks",
+    "musicemo.components.documentation",
     "musicemo.hookspecs",
     "musicemo.runs",
     "musicemo.reporting",

@@ -37,6 +37,7 @@ from musicemo.cli import (
 )
 from musicemo.cli._output import say
 from musicemo.components import registry
+from musicemo.components.hooks import Hooks, load_hooks
 from musicemo.errors import InputError, MusicemoError
 from musicemo.files import can_write, expanded, private_folder
 
@@ -136,7 +137,7 @@ def _execute() -> int | str | None:
         with registry.without(left_out):
             if _command() in _RECORDING:
                 terminal.survive_hangup()
-            hooks = registry.load_hooks()
+            hooks = load_hooks()
             _add_plugins_commands(app, hooks)
             app(args=arguments, obj=hooks)
     except MusicemoError as error:
@@ -155,7 +156,7 @@ def _execute() -> int | str | None:
     return 0
 
 
-def _add_plugins_commands(app: typer.Typer, hooks: registry.Hooks) -> None:
+def _add_plugins_commands(app: typer.Typer, hooks: Hooks) -> None:
     """Let plugins add commands. One whose name is taken, or that cannot be read, is left out with a warning."""
     before: dict[str, Any] = vars(app).copy()
     entries: dict[str, list[Any]] = {

@@ -7,11 +7,11 @@ from typing import Annotated
 import typer
 
 from musicemo import terminal
-from musicemo.cli._claims import problem_of, row_of
 from musicemo.cli._options import AsJson
 from musicemo.cli._output import emit_json, prints_data
 from musicemo.cli._show_plugin import show
 from musicemo.components import registry
+from musicemo.components.documentation import problem_of, row_of
 from musicemo.errors import InputError
 
 __all__ = ["add_commands"]

@@ -14,7 +14,7 @@ from musicemo.cli._output import emit, say
 from musicemo.errors import InputError, MusicemoError, RunError
 
 if TYPE_CHECKING:
-    from musicemo.components.registry import Hooks
+    from musicemo.components.hooks import Hooks
     from musicemo.experiment import Experiment
     from musicemo.running.pipeline import Outcome
     from musicemo.running.sweep import Failure, InProgress, Replicate, Sweep

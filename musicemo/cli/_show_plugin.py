@@ -9,12 +9,11 @@ from typing import Annotated, Any
 
 import typer
 
-from musicemo.cli._claims import check_component, load_claim, row_of
 from musicemo.cli._completion import complete_component
 from musicemo.cli._options import AsJson
 from musicemo.cli._output import emit, prints_data
 from musicemo.components import registry
-from musicemo.components.definitions import definition_in
+from musicemo.components.documentation import definition_in, load_claim, row_of
 from musicemo.components.local import LocalCode, is_local
 from musicemo.errors import InputError, nearest
 
@@ -73,6 +72,8 @@ def _find_local(name: str, kind: str | None) -> tuple[dict[str, Any], Any]:
         raise InputError(
             f"{name}: hooks are installed, in a package with an entry point; a file cannot bring them"
         )
+    from musicemo.components.spec import check_component
+
     check_component(found, name, component)
     definition = definition_in(code.path, code.attribute)
     row = {"kind": found, "name": name, "distribution": None, "version": None, "defined": str(code)}

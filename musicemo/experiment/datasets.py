@@ -9,12 +9,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from musicemo import toml
-from musicemo.components import registry
-from musicemo.components.problems import describe_problem
-from musicemo.components.specs import Component, Components, plain
+from musicemo.components.lookup import Components, describe_problem
+from musicemo.components.spec import Component, plain
 from musicemo.contracts import Dataset
 from musicemo.data import Joined, JoiningSettings, SplitSettings, TaskSettings
 from musicemo.errors import InputError
+from musicemo.settings import validate
 
 __all__ = ["JointDataset", "Member", "find_members"]
 
@@ -99,7 +99,7 @@ def find_members(
         core = {name: value for name, value in table.items() if name in _CORE}
         place = key
         try:
-            settings = registry.validate(JoiningSettings, core)
+            settings = validate(JoiningSettings, core)
             assert isinstance(settings, JoiningSettings)
             place = (*key, "split")
             settings.split.over(split)

@@ -9,7 +9,7 @@ from typing import Any
 
 from musicemo import toml
 from musicemo.components.local import LocalCode
-from musicemo.components.specs import Component, default_component, plain
+from musicemo.components.spec import Component, default_component, plain
 from musicemo.contracts import Dataset
 from musicemo.data import HeadSettings, ScalingSettings, SplitSettings, Task, TaskSettings
 from musicemo.evaluation import EvaluationSettings

@@ -11,7 +11,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from musicemo._docstrings import parameter_docs, summary
 from musicemo.components import registry
-from musicemo.components.specs import table_schema
+from musicemo.components.spec import table_schema
 from musicemo.contracts import PROVIDED
 from musicemo.data import JoiningSettings
 from musicemo.errors import InputError

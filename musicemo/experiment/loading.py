@@ -9,15 +9,15 @@ from typing import Any
 from pydantic import ValidationError
 
 from musicemo import toml
-from musicemo.components import registry
 from musicemo.components.local import Policy
-from musicemo.components.problems import describe_problem
-from musicemo.components.specs import Component, Components
+from musicemo.components.lookup import Components, describe_problem
+from musicemo.components.spec import Component
 from musicemo.errors import InputError
 from musicemo.experiment.datasets import JointDataset, find_members
 from musicemo.experiment.experiment import Experiment
 from musicemo.experiment.matrix import expand, in_variants
 from musicemo.experiment.schema import DEFAULT_LOSSES, DEFAULT_OPTIMIZER, DEFAULT_WEIGHTING, ExperimentTable
+from musicemo.settings import validate
 
 __all__ = ["load_experiment", "load_experiments", "validate_experiment"]
 
@@ -82,7 +82,7 @@ def validate_experiment(source: toml.Source, *, local_code: Policy = "execute") 
     problems: list[str] = []
     schema: ExperimentTable | None = None
     try:
-        schema = registry.validate(ExperimentTable, source.table)  # type: ignore[assignment]  # of the class given
+        schema = validate(ExperimentTable, source.table)  # type: ignore[assignment]  # of the class given
     except ValidationError as error:
         own = ["extends", "matrix"]
         problems += [describe_problem(source, (), ExperimentTable, details, own) for details in error.errors()]

@@ -15,7 +15,7 @@ import torch
 
 from musicemo import toml
 from musicemo.components import local as _local
-from musicemo.components.registry import Hooks
+from musicemo.components.hooks import Hooks
 from musicemo.contracts import Dataset
 from musicemo.data import PARTS, DataIdentity, Split, Tracks, collect, identify_data
 from musicemo.errors import InputError

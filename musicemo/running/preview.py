@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from musicemo.components.registry import Hooks
+from musicemo.components.hooks import Hooks
 from musicemo.data import PARTS, Split, Task, Tracks
 from musicemo.errors import InputError
 from musicemo.experiment import Experiment

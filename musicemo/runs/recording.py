@@ -16,7 +16,7 @@ from musicemo.files import write_text
 from musicemo.runs.claiming import Claim
 
 if TYPE_CHECKING:
-    from musicemo.components.registry import Hooks
+    from musicemo.components.hooks import Hooks
     from musicemo.training import Run
 
 __all__ = ["gathered", "recorded", "unforeseen"]

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from musicemo import toml
 from musicemo.components import registry
-from musicemo.components.specs import RESERVED, Component, check_defaults, make_component
+from musicemo.components.spec import RESERVED, Component, check_defaults, make_component, signature_schema
 from musicemo.contracts import PROVIDED
 from musicemo.errors import InputError, MusicemoError, describe
 from musicemo.training.randomness import random_state, restore_random_state, seed_everything
@@ -111,7 +111,7 @@ class Contract:
         with self.clause("signature", "reading its signature", essential=True):
             self._check_signature()
         with self.clause("annotations", "reading its annotations", essential=True), told():
-            schema = registry.schema(self.given, PROVIDED[self.kind])
+            schema = signature_schema(self.given, PROVIDED[self.kind])
         with self.clause("defaults", "writing its defaults and reading them again", essential=True), told():
             check_defaults(schema, self.name)
         with self.clause("parameters", "reading its parameters", essential=True), told():

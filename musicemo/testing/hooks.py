@@ -14,8 +14,7 @@ from typing import Any
 
 import typer
 
-from musicemo.components import registry
-from musicemo.components.registry.hooks import PluginWarning
+from musicemo.components.hooks import Hooks, PluginWarning
 from musicemo.experiment import load_experiment
 from musicemo.running.pipeline import run_experiment
 from musicemo.testing import _rehearsal
@@ -73,7 +72,7 @@ def check_hooks(plugin: Any) -> None:
         _rehearse(hooks)
 
 
-class _Watched(registry.Hooks):
+class _Watched(Hooks):
     """Hooks, each of which is a clause of the contract."""
 
     def __init__(self, contract: Contract) -> None:

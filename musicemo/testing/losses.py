@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from musicemo.components.specs import check_declared
+from musicemo.components.spec import check_declared
 from musicemo.testing._contract import (
     Contract,
     built,

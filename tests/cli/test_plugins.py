@@ -16,12 +16,14 @@ from typer.testing import CliRunner
 from musicemo import __version__
 from musicemo.cli._app import make_app
 from musicemo.components import registry
-from musicemo.components.definitions import find_definition
-from musicemo.components.registry import names
+from musicemo.components.documentation import find_definition
+from musicemo.components.hooks import load_hooks
+from musicemo.components.spec import signature_schema
 from musicemo.contracts import PROVIDED
 from musicemo.errors import InputError
 from musicemo.experiment import load_experiment
 from musicemo.hookspecs import hookimpl
+from musicemo.settings import validate
 from musicemo.terminal import visible
 
 
@@ -181,7 +183,7 @@ def test_a_distribution_is_left_out_by_its_name(install, monkeypatch):
     install("loss", "mse", fakes_module.SquaredError, distribution="one")
     install("loss", "mse", "absent:Loss", distribution="Other_Things")
     with registry.without(["other-things"]):
-        assert [name for name, _ in registry.load_hooks().manager.list_name_plugin()] == ["progress of one"]
+        assert [name for name, _ in load_hooks().manager.list_name_plugin()] == ["progress of one"]
         assert registry.load("loss", "mse") is fakes_module.SquaredError
     with pytest.raises(InputError, match="claimed more than once"):
         registry.load("loss", "mse")
@@ -228,7 +230,7 @@ def test_versions_that_it_does_not_work_with(install):
         f"{__version__}; pip install --upgrade sonatina may find a version that does with it"
     )
     with pytest.warns(UserWarning, match="'recorder' .* is left out: .* works with musicemo<8,>=7"):
-        assert not registry.load_hooks().manager.get_plugins()
+        assert not load_hooks().manager.get_plugins()
     assert "works with musicemo<8,>=7 only" in call()
 
 
@@ -243,11 +245,11 @@ def test_the_table_of_every_built_in_says_its_defaults(kind, name):
     assert table.pop("type") == name
     if kind == "loss":
         assert table.pop("weight") == 1.0
-    model = registry.schema(registry.load(kind, name), PROVIDED[kind])
+    model = signature_schema(registry.load(kind, name), PROVIDED[kind])
     defaults = {key: field for key, field in model.model_fields.items() if not field.is_required()}
     assert set(table) == {key for key, field in defaults.items() if field.default is not None}
     if len(defaults) == len(model.model_fields):
-        assert registry.validate(model, table) == registry.validate(model, {})
+        assert validate(model, table) == validate(model, {})
 
 
 def test_a_pasted_table_is_valid(experiment_file, fakes_beside):
@@ -494,14 +496,14 @@ def test_a_distribution_with_broken_metadata_is_ignored(tmp_path, monkeypatch):
         (folder / "entry_points.txt").write_text(text)
     (tmp_path / "nameless.dist-info").mkdir()
     monkeypatch.syspath_prepend(tmp_path)
-    names.entry_points.cache_clear()
-    names._distributions.cache_clear()
+    registry.entry_points.cache_clear()
+    registry._distributions.cache_clear()
     try:
         with pytest.warns(UserWarning, match="the distribution is ignored") as caught:
             found = {claim.name: claim for claim in registry.claims("model")}
     finally:
-        names.entry_points.cache_clear()
-        names._distributions.cache_clear()
+        registry.entry_points.cache_clear()
+        registry._distributions.cache_clear()
     assert {"bad_thing", "nameless"} == {
         re.search(r"(\w+)(-1\.0)?\.dist-info: ", str(warning.message))[1] for warning in caught
     }

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from markdown import ROOT, blocks
 
-from musicemo.components.registry import GROUPS, names
+from musicemo.components import registry
 
 TUTORIALS = [*sorted((ROOT / "docs" / "tutorials").glob("*.md")), ROOT / "docs" / "plugins.md"]
 
@@ -45,7 +45,7 @@ def reader(tmp_path, cache, monkeypatch, capfd):
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     before = set(sys.modules)
     yield Reader(tmp_path, monkeypatch, capfd)
-    names.entry_points.cache_clear()
+    registry.entry_points.cache_clear()
     for name in set(sys.modules) - before:
         if str(getattr(sys.modules[name], "__file__", "")).startswith(str(tmp_path)):
             del sys.modules[name]
@@ -80,7 +80,7 @@ class Reader:
         elif directive == "install":
             install(self.folder)
             self._monkeypatch.syspath_prepend(str(self.folder / "site"))
-            names.entry_points.cache_clear()
+            registry.entry_points.cache_clear()
         else:
             raise ValueError(f"no directive is called {directive!r}")
 
@@ -118,7 +118,7 @@ def install(folder: Path) -> None:
     project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
     points = [
         (kind, name, value)
-        for kind, group in GROUPS.items()
+        for kind, group in registry.GROUPS.items()
         for name, value in project["entry-points"].get(group, {}).items()
     ]
     (folder / "site").mkdir()

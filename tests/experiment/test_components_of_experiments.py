@@ -61,7 +61,7 @@ def test_a_component_whose_annotations_cannot_be_read(write, fakes):
     fakes("model", "odd", model)
     (problem,) = problems(write(), "model.type=odd")
     assert problem.startswith(
-        "--set model.type=odd: model.type: the parameters of test_components_of_experiments.model cannot be read"
+        f"--set model.type=odd: model.type: the parameters of {__name__}.model cannot be read"
     )
 
 
@@ -82,7 +82,7 @@ def test_a_parameter_without_a_type(write, fakes):
 
     fakes("model", "odd", model)
     (problem,) = problems(write(), "model.type=odd", "model.size=many")
-    assert "the parameter 'size' of test_components_of_experiments.model needs a type" in problem
+    assert f"the parameter 'size' of {__name__}.model needs a type" in problem
     assert "size: int" in problem
 
 
@@ -389,7 +389,10 @@ def holed(*, activation: list[int | None] = [None]) -> object:  # noqa: B006
 @pytest.mark.parametrize(
     ("component", "words"),
     [
-        (takes_type, "the parameter 'type' of {} cannot be set: type is a key of its table that musicemo uses"),
+        (
+            takes_type,
+            "the parameter 'type' of {} cannot be set: musicemo itself uses the key type of its table",
+        ),
         (
             takes_function,
             "the parameter 'activation' of {} is a collections.abc.Callable[[int], int], which TOML",
@@ -397,22 +400,22 @@ def holed(*, activation: list[int | None] = [None]) -> object:  # noqa: B006
         (may_take_function, "the parameter 'activation' of {} is a "),
         (
             has_function,
-            "the default of 'activation' of {} is not what its own annotation allows: TOML cannot hold",
+            "the default of 'activation' of {} does not match its annotation: TOML cannot hold",
         ),
         (takes_class, "the parameter 'activation' of {} is a type[torch.nn.modules.module.Module], which TOML"),
-        (takes_instance, "the parameter 'activation' of {} is a device, which TOML cannot write"),
+        (takes_instance, "the parameter 'activation' of {} is a device, which TOML cannot hold"),
         (takes_iterator, "the parameter 'activation' of {} is a collections.abc.Iterable[int], which TOML"),
         (by_position, "the parameter 'activation' of {} is positional-only"),
         (
             bad_number,
-            "the default of 'activation' of {} is not what its own annotation allows: Input should be a",
+            "the default of 'activation' of {} does not match its annotation: Input should be a",
         ),
         (
             bad_range,
-            "the default of 'activation' of {} is not what its own annotation allows: Input should be g",
+            "the default of 'activation' of {} does not match its annotation: Input should be g",
         ),
-        (bad_nested, "the default of 'activation.size' of {} is not what its own annotation allows: Input"),
-        (holed, "the default of 'activation' of {} is not what its own annotation allows: TOML cannot hold"),
+        (bad_nested, "the default of 'activation.size' of {} does not match its annotation: Input"),
+        (holed, "the default of 'activation' of {} does not match its annotation: TOML cannot hold"),
     ],
 )
 def test_what_a_table_cannot_hold_is_the_components_fault(write, fakes, component, words):

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from musicemo import toml
 from musicemo.components import registry
-from musicemo.components.specs import Component, make_component, table_schema
+from musicemo.components.spec import Component, make_component, table_schema
 from musicemo.contracts import PROVIDED
 from musicemo.experiment import load_experiment, load_experiments
 from musicemo.runs.identity import hash_settings

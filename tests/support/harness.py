@@ -11,7 +11,7 @@ from typing import Any
 import fakes
 import torch
 
-from musicemo.components import registry
+from musicemo.components.hooks import Hooks
 from musicemo.experiment import Experiment, load_experiment
 from musicemo.experiment.tracks import read_tracks, split_tracks
 from musicemo.hookspecs import hookimpl
@@ -107,9 +107,9 @@ def assemble(folder: Path, *overrides: str, text: str = fakes.EXPERIMENT, overfi
     return Assembly(experiment, tracks, split, experiment.seeds[0], CPU, overfit_batches)
 
 
-def hooks_of(*plugins: object) -> registry.Hooks:
+def hooks_of(*plugins: object) -> Hooks:
     """Return hooks of these plugins alone."""
-    hooks = registry.Hooks()
+    hooks = Hooks()
     for number, plugin in enumerate(plugins):
         hooks.register(plugin, f"plugin {number}")
     return hooks

@@ -178,10 +178,10 @@ def _serve() -> None:
 
     import musicemo.cli
     import musicemo.running.pipeline
-    from musicemo.components.registry import GROUPS, names
+    from musicemo.components import registry
 
-    for group in GROUPS.values():
-        names.entry_points(group)
+    for group in registry.GROUPS.values():
+        registry.entry_points(group)
     gc.freeze()
     for line in sys.stdin:
         request = json.loads(line)
@@ -202,13 +202,13 @@ def _say(word: Mapping[str, int]) -> None:
 def _become(request: Mapping[str, Any]) -> None:
     """Be the process that was asked for."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (request["largest_file"], request["largest_file"]))
-    from musicemo.components.registry import names
+    from musicemo.components import registry
 
     if request["path"]:
         sys.path[:0] = request["path"]
-        names.entry_points.cache_clear()
-    found = names.entry_points
-    names.entry_points = lambda group: importlib.metadata.EntryPoints(
+        registry.entry_points.cache_clear()
+    found = registry.entry_points
+    registry.entry_points = lambda group: importlib.metadata.EntryPoints(
         point for point in found(group) if point.name not in request["hidden"]
     )
     os.chdir(request["folder"])

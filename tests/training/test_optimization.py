@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from musicemo.errors import InputError
+from musicemo.settings import validate
 from musicemo.training import TrainingSettings, choose_device
 from musicemo.training.optimization import Schedule, make_optimizer
 
@@ -17,9 +18,8 @@ SGD = {"type": "sgd", "lr": 0.02, "momentum": 0.5, "nesterov": True, "weight_dec
 
 def settings(**tables):
     """Read a table [training] as TOML would be, with arrays where there are tuples."""
-    from musicemo.components import registry
 
-    return registry.validate(TrainingSettings, tables)
+    return validate(TrainingSettings, tables)
 
 
 def network():
@@ -84,7 +84,7 @@ def test_a_step_does_not_import_the_compiler():
         from musicemo.training import TrainingSettings
         from musicemo.training.optimization import Schedule, make_optimizer
         before = set(sys.modules)
-        settings = registry.validate(TrainingSettings, {"schedule": {"type": "cosine"}})
+        settings = validate(TrainingSettings, {"schedule": {"type": "cosine"}})
         net = nn.Linear(2, 1)
         optimizer = make_optimizer(settings.optimizer, net, nn.Module())
         schedule = Schedule(settings.schedule, optimizer, 3, "min")

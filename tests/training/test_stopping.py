@@ -3,9 +3,9 @@ import math
 import pytest
 from pydantic import ValidationError
 
-from musicemo.components import registry
 from musicemo.data import Task
 from musicemo.errors import InputError
+from musicemo.settings import validate
 from musicemo.training import Stopping, check_monitor
 from musicemo.training.criteria import mean_ranks
 from musicemo.training.settings import EarlyStoppingSettings
@@ -18,7 +18,7 @@ TASKS = [
 
 
 def settings(**table):
-    return registry.validate(EarlyStoppingSettings, table)
+    return validate(EarlyStoppingSettings, table)
 
 
 def stopping(*tasks, **table):

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from musicemo import workers
-from musicemo.components.registry import Hooks
+from musicemo.components.hooks import Hooks
 from musicemo.errors import MusicemoError, RunError
 from musicemo.experiment import Experiment
 from musicemo.experiment.tracks import read_tracks

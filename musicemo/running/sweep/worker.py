@@ -11,8 +11,7 @@ from pathlib import Path
 import torch
 
 from musicemo import toml, workers
-from musicemo.components import registry
-from musicemo.components.registry import Hooks
+from musicemo.components.hooks import Hooks, load_hooks
 from musicemo.experiment import validate_experiment
 from musicemo.running.pipeline import Outcome, Pipeline, TrackReader
 from musicemo.running.sweep.failures import Failure, InProgress, attempt
@@ -56,4 +55,4 @@ def make_run(
 
 @functools.cache
 def _hooks() -> Hooks:
-    return registry.load_hooks()
+    return load_hooks()

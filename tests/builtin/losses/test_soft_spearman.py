@@ -11,7 +11,7 @@ from musicemo_builtin.losses.soft_spearman import SoftSpearman
 from pydantic import ValidationError
 from scipy.stats import spearmanr
 
-from musicemo.components.registry import schema
+from musicemo.components.spec import signature_schema
 from musicemo.ops import hard_rank, pearson, soft_rank
 
 GOLDEN = Path(__file__).resolve().parents[4] / "shared" / "golden" / "study_loss.json"
@@ -140,7 +140,7 @@ def test_diagnostics_count_what_the_gradient_leaves_out():
 
 
 def test_the_constructor_is_the_schema():
-    settings = schema(SoftSpearman)
+    settings = signature_schema(SoftSpearman)
     assert dict(settings.model_validate({})) == {
         "strength": 0.03,
         "regularization": "l2",

@@ -14,8 +14,8 @@ from typing import Any
 import pluggy
 
 from musicemo import hookspecs
-from musicemo.components.registry.isolation import PluginFailed, contained, loading, undisturbed
-from musicemo.components.registry.names import claims
+from musicemo.components.isolation import PluginFailed, contained, loading, undisturbed
+from musicemo.components.registry import claims
 from musicemo.errors import InputError, MusicemoError
 from musicemo.terminal import visible
 

@@ -1,4 +1,4 @@
-"""Where an entry point's component is defined and what it says of itself, read from the source: nothing is imported."""
+"""Where installed components are defined, what their source documents, and whether they can be loaded."""
 
 from __future__ import annotations
 
@@ -11,7 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Definition", "ReadParameter", "definition_in", "find_definition", "read_parameters"]
+from musicemo.components.registry import Claim, claims, load
+from musicemo.errors import InputError
+
+__all__ = [
+    "Definition",
+    "ReadParameter",
+    "definition_in",
+    "find_definition",
+    "load_claim",
+    "problem_of",
+    "read_parameters",
+    "row_of",
+]
 
 #: How many modules a name is followed through that import it from one another.
 _HOPS = 5
@@ -176,3 +188,52 @@ def _summary(node: ast.Module | ast.ClassDef | ast.FunctionDef) -> str:
     first = (ast.get_docstring(node) or "").partition("\n\n")[0]
     sentence, period, _ = " ".join(first.split()).partition(". ")
     return sentence + "." if period else sentence
+
+
+def row_of(claim: Claim) -> dict[str, Any]:
+    """Return the row of `musicemo plugins --json` from metadata and source files; nothing is imported."""
+    definition = find_definition(claim.entry_point.value)
+    return {
+        "kind": claim.kind,
+        "name": claim.name,
+        "distribution": claim.distribution,
+        "version": claim.version,
+        "defined": claim.entry_point.value,
+        "file": str(definition.file) if definition.file else None,
+        "line": definition.line or None,
+        "summary": definition.summary,
+    }
+
+
+def problem_of(claim: Claim, *, check: bool) -> str | None:
+    """Return why a component or plugin cannot be loaded, or None; `check` loads it to find out."""
+    if claim.disabled:
+        return "is left out, by --without or MUSICEMO_DISABLE_PLUGINS"
+    if len({str(other) for other in claims(claim.kind) if other.name == claim.name}) > 1:
+        return "is claimed by another distribution too"
+    if claim.incompatible:
+        return f"works with {claim.incompatible} only"
+    problem = find_definition(claim.entry_point.value).problem
+    if problem or not check:
+        return problem or None
+    try:
+        load_claim(claim)
+    except InputError as error:
+        return str(error)
+    except Exception as error:  # an object of any kind, where a class is expected
+        return f"{type(error).__name__}: {error}"
+    return None
+
+
+def load_claim(claim: Claim) -> Any:
+    """Import a component and check its signature, or a plugin and check its hooks."""
+    component = load(claim.kind, claim.name)
+    if claim.kind == "plugin":
+        from musicemo.components.hooks import Hooks
+
+        Hooks().register(component, claim.name)
+    else:
+        from musicemo.components.spec import check_component
+
+        check_component(claim.kind, claim.name, component)
+    return component

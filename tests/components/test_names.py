@@ -125,5 +125,5 @@ def test_installed_components_are_listed_with_their_distribution():
 
 def test_claims_without_a_distribution(install, monkeypatch):
     point = importlib.metadata.EntryPoint("lonely", "fakes:MeanModel", "musicemo.models")
-    monkeypatch.setattr(registry.names, "entry_points", lambda group: [point])
+    monkeypatch.setattr(registry, "entry_points", lambda group: [point])
     assert registry.claims("model")[0].distribution == "unknown"

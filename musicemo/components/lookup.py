@@ -1,67 +1,172 @@
-"""The components that an experiment names."""
+"""The components that an experiment file names, and validation errors with file, line and key."""
 
 from __future__ import annotations
 
 import math
+import typing
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
+from typing_extensions import is_typeddict
 
 from musicemo import toml
 from musicemo.components import registry
-from musicemo.components.definitions import read_parameters
+from musicemo.components.documentation import read_parameters
 from musicemo.components.local import LocalCode, Policy, is_local
-from musicemo.components.problems import describe_problem
-from musicemo.components.specs.component import Component, check_declared, make_component
-from musicemo.components.specs.table import table_schema
+from musicemo.components.spec import Component, check_component, existing_keys, make_component
 from musicemo.contracts import PROVIDED
 from musicemo.errors import InputError, nearest
 from musicemo.files import expanded
 
-__all__ = ["Components"]
+__all__ = ["Components", "describe_problem"]
+
+_UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
+#: Errors whose message does not need the value, "not 3", at its end.
+_COMPLETE = (
+    *_UNKNOWN,
+    "missing",
+    "missing_argument",
+    "missing_keyword_only_argument",
+    "union_tag_invalid",
+    "union_tag_not_found",
+)
+
+
+def describe_problem(
+    source: toml.Source,
+    prefix: toml.Key,
+    schema: type[BaseModel],
+    details: ErrorDetails,
+    more_keys: Sequence[str] = (),
+) -> str:
+    """Return a pydantic error as ``FILE:LINE: key: problem (allowed values)``.
+
+    Args:
+        source: The merged tables.
+        prefix: Key of the table that was validated.
+        schema: Pydantic model of the table.
+        details: The error.
+        more_keys: Allowed keys of that table that are not in the model.
+    """
+    key = (*prefix, *_existing(source, prefix, details["loc"]))
+    message = details["msg"].removeprefix("Value error, ")
+    message = message[0].lower() + message[1:]
+    if details["type"] in _UNKNOWN:
+        allowed = sorted(
+            _fields(schema, details["loc"][:-1]) | set(more_keys if len(details["loc"]) == 1 else ())
+        )
+        message = f"unknown key{nearest(str(key[-1]), allowed)} (allowed: {', '.join(allowed) or 'none'})"
+    elif details["type"].startswith("missing"):
+        key = (*key, details["loc"][-1])
+        message = "is required"
+    elif details["type"] in ("union_tag_invalid", "union_tag_not_found"):
+        tags = sorted(_tags(schema, details["loc"]))
+        tag = details.get("ctx", {}).get("tag")
+        key, message = (*key, "type"), f"must be one of {', '.join(tags)}"
+        if tag is not None:
+            message += f", not {tag!r}{nearest(str(tag), tags)}"
+    elif details["type"] in ("dict_type", "model_type", "model_attributes_type"):
+        message = "must be a table"
+    if details["type"] not in _COMPLETE and not isinstance(details["input"], dict | list):
+        message += f", not {details['input']!r}"
+    return source.error(key, message)
+
+
+def _existing(source: toml.Source, prefix: toml.Key, loc: Sequence[str | int]) -> toml.Key:
+    """Return the parts of a pydantic location in the table at `prefix` that are keys."""
+    table: Any = source.table
+    for part in prefix:
+        table = table.get(part, {}) if isinstance(table, dict) else table[part]
+    return existing_keys(table, loc)
+
+
+def _fields(schema: Any, loc: Sequence[str | int]) -> set[str]:
+    """Return the keys of the table at a pydantic location."""
+    return {name for model in _models(schema, loc) for name in _keys_of(model)}
+
+
+def _keys_of(table: Any) -> dict[str, Any]:
+    """Return the keys of a model, a dataclass or a typed dictionary with their types; empty for other types."""
+    if isinstance(table, type) and issubclass(table, BaseModel):
+        return {field.alias or name: field.annotation for name, field in table.model_fields.items()}
+    if is_dataclass(table) or is_typeddict(table):
+        return typing.get_type_hints(table, include_extras=True)
+    return {}
+
+
+def _tags(schema: Any, loc: Sequence[str | int]) -> set[str]:
+    """Return the allowed values of ``type`` in the tables at a pydantic location."""
+    return {tag for model in _models(schema, loc) for tag in _tags_of(model)}
+
+
+def _tags_of(schema: Any) -> tuple[str, ...]:
+    field = getattr(schema, "model_fields", {}).get("type")
+    return typing.get_args(field.annotation) if field else ()
+
+
+def _models(schema: Any, loc: Sequence[str | int]) -> list[Any]:
+    """Return the models of the tables at a pydantic location, which also names branches of unions."""
+    if isinstance(schema, type) and (
+        issubclass(schema, BaseModel) or is_dataclass(schema) or is_typeddict(schema)
+    ):
+        if not loc:
+            return [schema]
+        keys = _keys_of(schema)
+        if loc[0] in keys:
+            return _models(keys[str(loc[0])], loc[1:])
+        return _models(schema, loc[1:]) if loc[0] == schema.__name__ else []
+    origin, inner = typing.get_origin(schema), typing.get_args(schema)
+    if origin is typing.Annotated:
+        return _models(inner[0], loc)
+    if origin in (dict, list, tuple):
+        return _models(inner[-1], loc[1:])
+    if loc and (tagged := [branch for branch in inner if loc[0] in _tags_of(branch)]):
+        return _models(tagged[0], loc[1:])
+    return [model for branch in inner for model in _models(branch, loc)]
 
 
 class Components:
-    """Looks components up and validates their tables, gathering problems.
+    """Looks up the components of an experiment and validates their tables.
 
     Args:
-        source: the experiment's tables.
-        problems: where problems are gathered.
-        local_code: what is done with files of code that the experiment names.
+        source: The experiment's tables.
+        problems: List that problems are appended to.
+        local_code: Treatment of local files of code.
     """
 
     def __init__(self, source: toml.Source, problems: list[str], *, local_code: Policy = "execute") -> None:
         self._source = source
         self._problems = problems
         self._policy = local_code
-        #: The files of code that were found.
+        #: Local files of code that the experiment names.
         self.code: list[LocalCode] = []
 
     def find(
         self, kind: str, key: toml.Key, default: Mapping[str, Any] | None = None, ignore: Sequence[str] = ()
     ) -> Component | None:
-        """Return the component of a table, or None where there is none or something is wrong with it.
+        """Return the component of a table, or None if it has a problem.
 
         Args:
-            kind: of component.
-            key: of its table.
-            default: its table where there is none.
-            ignore: keys of the table that are not the component's own.
+            kind: Kind of component.
+            key: Key of its table.
+            default: Table to use if the experiment has none.
+            ignore: Keys of the table that are not parameters.
         """
         table = self._at(key, default)
         if not isinstance(table, Mapping):
-            return None  # the schema said so already
+            return None  # the schema has reported it
         name = table.get("type")
         if not isinstance(name, str):
             choices = ", ".join(sorted({claim.name for claim in registry.claims(kind)}))
-            wanted = f"the name of a {kind} (installed: {choices})"
+            expected = f"the name of a {kind} (installed: {choices})"
             self._problems.append(
-                self._source.error((*key, "type"), f"must be {wanted}, not {name!r}")
+                self._source.error((*key, "type"), f"must be {expected}, not {name!r}")
                 if "type" in table
-                else self._source.error(key, f"needs type = {wanted}")
+                else self._source.error(key, f"needs type = {expected}")
             )
             return None
         try:
@@ -72,8 +177,7 @@ class Components:
                 factory = code.load()
             else:
                 code, factory = None, registry.load(kind, name)
-            schema = table_schema(factory, kind)
-            check_declared(kind, name, factory)
+            schema = check_component(kind, name, factory)
         except InputError as error:
             self._problems += [self._source.error((*key, "type"), problem) for problem in error.problems]
             return None
@@ -100,24 +204,22 @@ class Components:
         return None
 
     def _local(self, name: str, key: toml.Key) -> LocalCode:
-        """Return the code in a file that the experiment itself names.
+        """Return the code of a local file.
 
         Raises:
-            InputError: it is named elsewhere, it is not to be executed, or it cannot be read.
+            InputError: The experiment file itself does not name it, it must not be executed, or it cannot be read.
         """
         origin = self._source.origin(key)
         if origin.file is None:
-            raise InputError(
-                f"{name!r}: a file of code is named in the experiment file itself, so write it there"
-            )
+            raise InputError(f"{name!r}: a file of code must be named in the experiment file itself")
         if self._policy == "refuse":
             raise InputError(
-                f"{name!r} is code that came with the experiment; read it, and say --trust-local-code to execute it"
+                f"{name!r} is code that came with the experiment; read it, then execute it with --trust-local-code"
             )
         code = LocalCode.find(name, origin.folder, self._source.code)
         if self._policy == "kept" and not code.is_kept_in(self._source.file.parent):
             raise InputError(
-                f"{name!r}: {code.path} is not in the run's folder code, and --trust-local-code executes only what is"
+                f"{name!r}: {code.path} is not in the run's folder code; --trust-local-code executes only files in it"
             )
         if code not in self.code:
             self.code.append(code)
@@ -126,10 +228,10 @@ class Components:
     def _unexecuted(
         self, kind: str, name: str, key: toml.Key, code: LocalCode, ignore: Sequence[str]
     ) -> Component:
-        """Return a component whose parameters are as the experiment writes them, compared with its source.
+        """Return a component that is not executed, with its parameters compared with its source.
 
         Raises:
-            InputError: its file is no Python.
+            InputError: Its file is not Python.
         """
         table = self._at(key, None)
         parameters = {name: value for name, value in table.items() if name != "type" and name not in ignore}
@@ -159,7 +261,7 @@ class Components:
         return Component(kind, name, None, {**defaults, **parameters}, code, checked=True)
 
     def _anchored_text(self, value: Any, key: toml.Key) -> Any:
-        """Return a value in which every text, which is a path, is absolute."""
+        """Return a value in which every text is made an absolute path."""
         if isinstance(value, str):
             return str(self._anchored(key, Path(value)))
         if isinstance(value, list):
@@ -176,11 +278,11 @@ class Components:
         return table
 
     def losses(self, key: toml.Key, kind: str | None = None) -> Iterator[tuple[float, Component]]:
-        """Yield the weighted terms of a key that holds a loss or a list of them; nothing where it is absent.
+        """Yield the weight and the component of each loss at a key.
 
         Args:
-            key: such as ``("tasks", "valence", "loss")``.
-            kind: what targets they must be for; None for any.
+            key: Key of a loss or a list of losses, such as ``("tasks", "valence", "loss")``.
+            kind: Required kind of target; None for any.
         """
         table = self._at(key, None)
         keys = (
@@ -211,10 +313,10 @@ class Components:
                 yield float(weight), found
 
     def _anchored(self, key: toml.Key, path: Path) -> Path:
-        """Return a path that is written at a key, relative to the folder of its file.
+        """Return the absolute path of a path at a key, relative to the folder of its file.
 
         Raises:
-            InputError: there cannot be such a path.
+            InputError: The path is not valid.
         """
         try:
             anchored = (self._source.origin(key).folder / _expanded(path)).resolve()
@@ -231,17 +333,17 @@ class Components:
 
 
 class _BadPathError(InputError):
-    """A path that there cannot be, with where it is written."""
+    """An invalid path, with its file, line and key."""
 
 
 def _expanded(path: Path) -> Path:
     try:
         return expanded(path)
-    except RuntimeError:  # a folder whose name begins with ~ and is no user's
+    except RuntimeError:  # a folder whose name begins with ~ and is not a user's
         return path
 
 
 def _filled_in(kind: str, details: ErrorDetails) -> str:
-    """Return a hint where a parameter is asked for that seems meant to be one that the core provides."""
+    """Return a hint if the name of a missing parameter resembles one that the core provides."""
     near = nearest(str(details["loc"][-1]), PROVIDED[kind]) if details["type"] == "missing" else ""
     return near and f"{near} That is filled in by musicemo"

@@ -1,4 +1,4 @@
-"""Which names are claimed by which distributions, and what they stand for."""
+"""Names to components, from entry points: listing reads metadata only, loading happens on first use."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from musicemo import __version__
-from musicemo.components.registry.isolation import PluginFailed, loading
+from musicemo.components.isolation import PluginFailed, loading
 from musicemo.errors import InputError, MusicemoError, nearest
 
 __all__ = ["GROUPS", "Claim", "claims", "entry_points", "load", "without"]

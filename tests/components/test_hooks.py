@@ -15,7 +15,7 @@ import pytest
 import torch
 from harness import run_all
 
-from musicemo.components import registry
+from musicemo.components.hooks import Hooks, load_hooks
 from musicemo.errors import InputError, RunError
 from musicemo.hookspecs import hookimpl
 from musicemo.training import load_checkpoint
@@ -58,7 +58,7 @@ class Broken(Recorder):
 
 
 def test_hooks_receive_the_arguments_that_they_name():
-    hooks, recorder = registry.Hooks(), Recorder()
+    hooks, recorder = Hooks(), Recorder()
     hooks.register(recorder, "recorder")
     hooks("epoch_started", run=None, epoch=3)
     hooks("run_failed", run="run", error="error")
@@ -67,14 +67,14 @@ def test_hooks_receive_the_arguments_that_they_name():
 
 
 def test_a_class_is_made_without_arguments():
-    hooks = registry.Hooks()
+    hooks = Hooks()
     hooks.register(Recorder, "recorder")
     hooks("epoch_started", run=None, epoch=3)
     assert hooks.manager.get_plugin("recorder").seen == [3]
 
 
 def test_a_misspelt_hook_is_refused():
-    hooks, recorder = registry.Hooks(), Recorder()
+    hooks, recorder = Hooks(), Recorder()
     with pytest.raises(
         InputError, match=r"plugin 'wrong': unknown hook 'musicemo_epoch_begun'.*musicemo_epoch_started"
     ):
@@ -85,7 +85,7 @@ def test_a_misspelt_hook_is_refused():
 
 
 def test_an_argument_that_a_hook_does_not_have_is_refused():
-    hooks = registry.Hooks()
+    hooks = Hooks()
     with pytest.raises(InputError, match=r"plugin 'wrong': .*\n?.*trainer"):
         hooks.register(WrongArguments(), "wrong")
     assert not hooks.manager.get_plugins()
@@ -98,14 +98,14 @@ def test_a_hook_wrapper_is_refused_since_it_would_never_run():
         def musicemo_run_finished(self):
             yield
 
-    hooks = registry.Hooks()
+    hooks = Hooks()
     with pytest.raises(InputError, match=r"plugin 'wrapper': musicemo_run_finished is a hook wrapper"):
         hooks.register(Wrapper, "wrapper")
     assert not hooks.manager.has_plugin("wrapper")
 
 
 def test_a_hook_that_raises_is_left_out_and_the_others_go_on():
-    hooks = registry.Hooks()
+    hooks = Hooks()
     first, broken, last = Recorder(), Broken(), Recorder()
     for name, plugin in (("first", first), ("broken", broken), ("last", last)):
         hooks.register(plugin, name)
@@ -118,7 +118,7 @@ def test_a_hook_that_raises_is_left_out_and_the_others_go_on():
 
 
 def test_a_broken_hook_is_left_out_even_where_warnings_are_errors():
-    hooks, broken = registry.Hooks(), Broken()
+    hooks, broken = Hooks(), Broken()
     hooks.register(broken, "broken")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -135,7 +135,7 @@ def test_what_is_meant_for_the_user_passes(error):
         def musicemo_epoch_started(self, run, epoch):
             raise error
 
-    hooks = registry.Hooks()
+    hooks = Hooks()
     hooks.register(Raises(), "raises")
     with pytest.raises(type(error)):
         hooks("epoch_started", run=None, epoch=1)
@@ -152,7 +152,7 @@ def test_hooks_are_called_last_first_and_honour_tryfirst():
 
         return Plugin()
 
-    hooks = registry.Hooks()
+    hooks = Hooks()
     hooks.register(plugin("first", tryfirst=True), "first")
     hooks.register(plugin("a"), "a")
     hooks.register(plugin("b"), "b")
@@ -172,7 +172,7 @@ def test_load_hooks_warns_of_what_cannot_be_loaded_and_goes_on(install):
     install("plugin", "misspelt", Misspelt)
     install("plugin", "wrong", WrongArguments)
     with pytest.warns(UserWarning, match="is left out") as caught:
-        hooks = registry.load_hooks()
+        hooks = load_hooks()
     said = [str(warning.message) for warning in caught]
     assert len(said) == 4
     assert "plugin 'absent' of lost 1.2 (no_such_module:Plugin)" in said[0]
@@ -184,7 +184,7 @@ def test_load_hooks_warns_of_what_cannot_be_loaded_and_goes_on(install):
 
 
 def test_the_installed_plugins_load():
-    hooks = registry.load_hooks()
+    hooks = load_hooks()
     assert {"history of musicemo", "progress of musicemo", "tensorboard of musicemo"} <= {
         name for name, _ in hooks.manager.list_name_plugin()
     }
@@ -337,7 +337,7 @@ def test_a_hook_that_ends_the_program_is_left_out(error):
         def musicemo_epoch_started(self, epoch):
             raise error
 
-    hooks, recorder = registry.Hooks(), Recorder()
+    hooks, recorder = Hooks(), Recorder()
     hooks.register(recorder, "recorder")
     hooks.register(Exits(), "exits")
     with pytest.warns(UserWarning, match=rf"plugin 'exits' failed in epoch_started .*: {type(error).__name__}"):
@@ -347,7 +347,7 @@ def test_a_hook_that_ends_the_program_is_left_out(error):
 
 
 def test_a_value_without_end_is_not_recorded():
-    hooks = registry.Hooks()
+    hooks = Hooks()
 
     class Endless:
         @hookimpl
@@ -382,7 +382,7 @@ def test_a_plugin_that_ends_the_program_when_it_is_loaded_is_reported(name, inst
     with pytest.warns(
         UserWarning, match=rf"plugin 'ending' of strange 2\.0 \(ending_{name}:Plugin\) is left out"
     ):
-        hooks = registry.load_hooks()
+        hooks = load_hooks()
     assert [name for name, _ in hooks.manager.list_name_plugin()] == ["good of fake"]
 
 
@@ -392,7 +392,7 @@ def test_a_user_can_interrupt_the_loading_of_plugins(install, tmp_path, monkeypa
     install("plugin", "long", "long_import:Plugin")
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
-        registry.load_hooks()
+        load_hooks()
     assert signal.getsignal(signal.SIGINT) is before
 
 
@@ -407,7 +407,7 @@ def test_loading_a_plugin_changes_nothing(install, tmp_path, monkeypatch, capfd)
     install("plugin", "loud", "loud:Plugin")
     random.seed(3)
     state, handler = random.getstate(), signal.getsignal(signal.SIGINT)
-    registry.load_hooks()
+    load_hooks()
     assert (Path.cwd(), random.getstate(), signal.getsignal(signal.SIGINT)) == (tmp_path, state, handler)
     out, err = capfd.readouterr()
     assert (out, err.split()) == ("", ["loud", "made"])
