@@ -142,7 +142,9 @@ def test_a_run_of_them_is_kept_with_their_code(launcher, folder):
 
     refused = launcher.run("evaluate", run, folder=folder)
     assert refused.code == 2
-    assert "is code that came with the experiment; read it, and say --trust-local-code" in refused.err
+    assert (
+        "is code that came with the experiment; read it, then execute it with --trust-local-code" in refused.err
+    )
     trusted = launcher.run("evaluate", run, "--trust-local-code", "--format", "json", folder=folder)
     assert trusted.code == 0, trusted.err
 
@@ -324,8 +326,8 @@ def test_it_is_named_in_the_experiment_alone(small, fakes):
     load_experiment(file)
     said = problem(file, "model.type=./my_model.py:MyModel")
     assert said == (
-        "--set model.type=./my_model.py:MyModel: model.type: './my_model.py:MyModel': a file of code is named in the "
-        "experiment file itself, so write it there"
+        "--set model.type=./my_model.py:MyModel: model.type: './my_model.py:MyModel': a file of code must be named in "
+        "the experiment file itself"
     )
 
 

@@ -185,7 +185,7 @@ def test_load_hooks_warns_of_what_cannot_be_loaded_and_goes_on(install):
 
 def test_the_installed_plugins_load():
     hooks = load_hooks()
-    assert {"history of musicemo", "progress of musicemo", "tensorboard of musicemo"} <= {
+    assert {"report of musicemo", "progress of musicemo", "tensorboard of musicemo"} <= {
         name for name, _ in hooks.manager.list_name_plugin()
     }
 
