@@ -1,4 +1,4 @@
-"""The run directory on disk: write it, find it, read it back."""
+"""Run directories: write them, find them, read them."""
 
 from musicemo.runs.claiming import Claim, RunInUseError, claim_run, earlier_runs, find_run, record_death
 from musicemo.runs.directory import LinkedRunError, RunDirectory

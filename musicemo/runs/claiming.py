@@ -1,4 +1,4 @@
-"""Which process makes which run: a run is found, continued or begun by one process at a time."""
+"""Assignment of runs to processes: a run is found, continued or started by one process at a time."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class RunInUseError(MusicemoError):
 
 @dataclass(frozen=True)
 class Claim:
-    """A run that this process makes; its directory is locked."""
+    """A run that this process executes; its directory is locked."""
 
     directory: RunDirectory
     results: Mapping[str, Any]
@@ -45,13 +45,13 @@ class Claim:
     earlier: RunRecord | None = None
 
     def give_up(self, error: BaseException) -> None:
-        """Record that the run cannot be continued, and let others try."""
+        """Record that the run cannot be continued, and release it for other processes."""
         self.directory.write_results({**self.results, "status": "failed", "error": str(error)})
         self.directory.release()
 
 
 def earlier_runs(folder: Path) -> list[RunRecord]:
-    """Return the heads of the runs in an experiment's folder, in the order in which they were started.
+    """Return short records of the runs in an experiment's folder, in the order in which they were started.
 
     Runs whose `results.json` is damaged are left out with a warning.
     """
@@ -73,7 +73,7 @@ def earlier_runs(folder: Path) -> list[RunRecord]:
 
 
 def find_run(folder: Path, fingerprint: str, excluded: Collection[Path] = ()) -> RunRecord | None:
-    """Return the run with a fingerprint: the latest finished one, else the latest that can be continued.
+    """Return the run with a fingerprint: the latest finished run, otherwise the latest one that can be continued.
 
     Args:
         folder: the experiment's folder.
@@ -81,7 +81,7 @@ def find_run(folder: Path, fingerprint: str, excluded: Collection[Path] = ()) ->
         excluded: directories of runs that cannot be continued.
 
     Raises:
-        RunInUseError: none is finished, and another process is training one.
+        RunInUseError: no run is finished, and another process is training one.
     """
     same = [record for record in earlier_runs(folder) if record.results.get("fingerprint") == fingerprint]
     for record in reversed(same):
@@ -106,23 +106,23 @@ def claim_run(
     resume: bool,
     excluded: Collection[Path] = (),
 ) -> Claim | RunRecord:
-    """Take a run over, or begin a new one; return a run that is finished as it is.
+    """Claim a run that can be continued, or start a new one. Return a finished run as it is.
 
-    What is found is decided and recorded while no other process can do so in the same folder: of several processes
-    with the same run, one makes it.
+    The decision is made and recorded under a lock on the folder: if several processes ask for the same run, one of them
+    executes it.
 
     Args:
         runs: the folder of run directories.
-        name: the experiment's.
-        label: what the folder's name ends with.
+        name: name of the experiment.
+        label: end of the name of the run directory.
         head: ``fingerprint``, ``seed`` and so on, for `results.json`.
-        resume: look for a run with the fingerprint.
+        resume: whether to look for a run with the same fingerprint.
         excluded: directories of runs that cannot be continued.
 
     Raises:
         RunInUseError: another process is training the run.
-        LinkedRunError: the run that would be continued holds links.
-        RunError: nothing can be written.
+        LinkedRunError: the run to be continued contains links.
+        RunError: the directory cannot be written.
     """
     folder = runs / name
     process = {"pid": os.getpid(), "host": socket.gethostname()}
@@ -159,7 +159,7 @@ def claim_run(
 
 
 def record_death(folder: Path, seed: int, fold: int | None, error: str) -> None:
-    """Record as failed the runs of a seed and fold whose process was killed."""
+    """Mark the runs of a seed and fold as failed after their process was killed."""
     for head in earlier_runs(folder):
         if head.status != INTERRUPTED or (head.seed, head.fold) != (seed, fold):
             continue

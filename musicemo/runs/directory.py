@@ -41,7 +41,7 @@ _TEMPORARY = re.compile(r"^\..+\.[^.]+$")
 
 
 class LinkedRunError(InputError):
-    """A run directory holds links, through which other files would be changed."""
+    """A run directory contains links, through which other files would be changed."""
 
     def __init__(self, directory: Path, problem: str) -> None:
         super().__init__(problem)
@@ -49,7 +49,7 @@ class LinkedRunError(InputError):
 
 
 class RunDirectory:
-    """One run on disk; open it in a ``with`` statement, so that no other process writes to it."""
+    """A run directory to write to. Use it in a ``with`` statement, so that no other process writes to it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -57,10 +57,10 @@ class RunDirectory:
 
     @classmethod
     def create(cls, runs: Path, name: str, label: str) -> RunDirectory:
-        """Make a new folder, named by the time in UTC and the label.
+        """Create a new directory, named for the time in UTC and the label.
 
         Raises:
-            RunError: it cannot be made.
+            RunError: the directory cannot be created.
         """
         stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%SZ")
         for suffix in ["", *(f"-{number}" for number in range(2, 1000))]:
@@ -76,7 +76,7 @@ class RunDirectory:
         raise RunError(f"{runs / name}: a thousand runs began at {stamp}")
 
     def discard(self) -> None:
-        """Remove the folder of a run that was not started, and release it."""
+        """Remove and release the directory of a run that was not started."""
         for name in (_LOCK, "results.json"):
             with contextlib.suppress(OSError):
                 (self.path / name).unlink()
@@ -94,10 +94,10 @@ class RunDirectory:
         self.release()
 
     def acquire(self) -> bool:
-        """Take the run's lock, which the system releases however the process ends; return whether it was free.
+        """Acquire the run's lock and return whether it was free. The system releases it when the process ends.
 
         Raises:
-            LinkedRunError: the folder or something in it is a link, through which other files would be changed.
+            LinkedRunError: the directory or something in it is a link, through which other files would be changed.
             RunError: the lock cannot be written.
         """
         self._check_links()
@@ -126,13 +126,13 @@ class RunDirectory:
         return True
 
     def release(self) -> None:
-        """Let other processes write to the run."""
+        """Release the lock, so that other processes can write to the run."""
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
 
     def _check_links(self) -> None:
-        """Refuse to write through links."""
+        """Raise an error if writing would follow links."""
         links = [self.path] if self.path.is_symlink() else []
         for folder in (self.path, self.path / "checkpoints", self.path / "code"):
             with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
@@ -146,7 +146,7 @@ class RunDirectory:
 
     @property
     def in_use(self) -> bool:
-        """Whether another process is writing to the run; nothing is written to find out."""
+        """Whether another process is writing to the run. The check writes nothing."""
         try:
             descriptor = os.open(self.path / _LOCK, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
         except OSError:  # nobody has begun to write, or nobody can
@@ -162,10 +162,10 @@ class RunDirectory:
         return False
 
     def write_results(self, results: Mapping[str, Any]) -> None:
-        """Write `results.json`; what is not finite is null there.
+        """Write `results.json`; values that are not finite become null.
 
         Raises:
-            RunError: it cannot be written, or holds a value that JSON has no form for, which is named.
+            RunError: the file cannot be written, or a value, which is named, cannot be represented in JSON.
         """
         path = self.path / "results.json"
         write_json(path, jsonable(results, path))
@@ -177,7 +177,7 @@ class RunDirectory:
         split: Mapping[str, Any],
         code: Sequence[LocalCode] = (),
     ) -> None:
-        """Write what is known before training, and the files of code that the experiment names."""
+        """Write the files that exist before training, and the local Python files of the experiment."""
         for name, content in {found.kept: found.content for found in code}.items():
             (self.path / name).parent.mkdir(exist_ok=True)
             write_bytes(self.path / name, content)
@@ -186,7 +186,7 @@ class RunDirectory:
         write_json(self.path / "split.json", split)
 
     def write_predictions(self, parts: Mapping[str, Evaluation]) -> None:
-        """Write `predictions.csv`: a line per track, part and task, in the target's own units."""
+        """Write `predictions.csv`: one line per track, set and task, in the target's units."""
         rows = [["track", "part", "task", "target", "prediction"]]
         for part, evaluation in parts.items():
             for name, task in evaluation.tasks.items():
@@ -230,11 +230,11 @@ def _lock_folder(folder: Path) -> int:
 
 
 def remove_abandoned(folder: Path, age: float = _ABANDONED) -> None:
-    """Remove the folders of runs whose processes were killed before there was anything to continue.
+    """Remove the directories of runs whose processes were killed before there was anything to continue.
 
     Args:
         folder: an experiment's folder.
-        age: seconds that a run's folder must not have changed for.
+        age: minimum time in seconds since the last change of the directory.
     """
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in list(entries):
@@ -254,7 +254,7 @@ def remove_abandoned(folder: Path, age: float = _ABANDONED) -> None:
 
 
 def _remove_temporary(folder: Path) -> None:
-    """Remove what a killed process left of files that it was writing."""
+    """Remove the temporary files of a killed process."""
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in list(entries):
             if _TEMPORARY.match(entry.name) and stat.S_ISREG(entry.stat(follow_symlinks=False).st_mode):

@@ -1,4 +1,4 @@
-"""What a run ran on: enough to repeat it, and to tell why it came out otherwise elsewhere."""
+"""The environment of a run: enough to repeat it, and to explain different results elsewhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The identity of a run: its settings and the content of its data, wherever they lie."""
+"""The identity of a run: its settings and the content of its data, independent of their location."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ _DATA = ("tasks", "labels", "features")
 
 @dataclass(frozen=True)
 class RunIdentity:
-    """What decides the outcome of a run. Two runs with the same identity have the same outcome."""
+    """Everything that determines the outcome of a run. Two runs with the same identity have the same outcome."""
 
     #: The resolved experiment of one seed and fold.
     settings: Mapping[str, Any]
     data: DataIdentity
     split: Split
-    #: Hash of the weights that the run begins with; None without ``[transfer]``.
+    #: Hash of the initial weights; None without ``[transfer]``.
     transfer: str | None = None
     #: See `musicemo.running.pipeline.Pipeline`.
     overfit_batches: int = 0
 
     def to_json(self) -> dict[str, str | None]:
-        """Return the hash of each part, as `results.json` has them."""
+        """Return the hash of each part, as in `results.json`."""
         return {
             "experiment": hash_settings(self.settings),
             "tasks": self.data.tasks,
@@ -54,7 +54,7 @@ class RunIdentity:
         return _hash([self.to_json(), self.overfit_batches])
 
     def differences(self, record: RunRecord) -> list[str]:
-        """Return in which respects an earlier run was another one, each as a clause."""
+        """Return the respects in which an earlier run differs, each as a clause."""
         recorded = record.results.get("identity")
         if not recorded:
             return ["it is of an earlier version of musicemo, which did not record the identity of the data"]
@@ -103,18 +103,18 @@ class RunIdentity:
 
 
 def hash_settings(settings: Mapping[str, Any]) -> str:
-    """Return the hash of the settings that decide the outcome of a run."""
+    """Return the hash of the settings that determine the outcome of a run."""
     return _hash(decisive_settings(settings))
 
 
 def same_data(record: RunRecord) -> tuple[str | None, ...]:
-    """Return what replicates have in common: hashes of their data."""
+    """Return the hashes of the data, which replicates have in common."""
     recorded = record.results.get("identity") or {}
     return tuple(recorded.get(name) for name in _DATA)
 
 
 def decisive_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings that decide the outcome, wherever the project lies."""
+    """Return the settings that determine the outcome, independent of the project's location."""
     table = {name: value for name, value in settings.items() if name != "description"}
     for name, keys in (("training", _OUTCOME_IS_THE_SAME), ("transfer", ("from",))):
         if isinstance(table.get(name), Mapping):

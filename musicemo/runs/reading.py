@@ -1,4 +1,4 @@
-"""The reader of run directories: each file is read once, and its shape is checked before anybody uses it."""
+"""The reader of run directories. Each file is read once, and its shape is checked before it is used."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def open_run(path: Path) -> RunRecord:
         path: ``runs/<name>/<run id>``.
 
     Raises:
-        InputError: it is not a run directory, or its `results.json` is damaged.
+        InputError: the path is not a run directory, or its `results.json` is damaged.
     """
     file = path / "results.json"
     try:
@@ -71,10 +71,10 @@ def open_run(path: Path) -> RunRecord:
 
 
 class RunRecord:
-    """What a run directory holds, without its checkpoints.
+    """Content of a run directory, without its checkpoints.
 
-    A run that failed, or is in progress, has no metrics and no predictions; the rest is as far as it got. A file is
-    read when it is first asked for. One that is missing or damaged is empty here and described in `problems`.
+    A run that failed or is in progress has no metrics and no predictions, but all files written so far. A file is read
+    when it is first needed. If it is missing or damaged, its content is empty, and `problems` describes it.
     """
 
     def __init__(
@@ -84,13 +84,13 @@ class RunRecord:
         history: Sequence[Mapping[str, Any]] | None = None,
         damaged: Mapping[str, str] | None = None,
     ) -> None:
-        """Make a record of a run.
+        """Create a record of a run.
 
         Args:
             directory: the run directory.
-            results: the content of its `results.json`, checked.
+            results: the checked content of its `results.json`.
             history: its epochs, instead of those in `history.jsonl`.
-            damaged: keys of `results.json` that were left out -> what is wrong with them.
+            damaged: keys of `results.json` that were left out -> problem.
         """
         self.directory = directory
         self.results = results
@@ -101,14 +101,14 @@ class RunRecord:
 
     @property
     def name(self) -> str:
-        """The experiment's name."""
+        """The name of the experiment."""
         return str(self.results.get("name") or self.directory.parent.name)
 
     @cached_property
     def status(self) -> str:
         """The status: done, running, failed, interrupted, or interrupted (killed).
 
-        The last is that of a run whose process ended before it could write how.
+        A run is interrupted (killed) if its process ended without recording a status.
         """
         status = str(self.results["status"])
         return INTERRUPTED if status == "running" and not self.in_use else status
@@ -131,10 +131,10 @@ class RunRecord:
 
     @cached_property
     def started(self) -> datetime | None:
-        """When the run was first started: as its folder is called, or as recorded if that has another name.
+        """The time when the run was started, from the name of its directory; if that has another form, as recorded.
 
-        Folders are named by the time in UTC, which ends with Z. Earlier versions of musicemo named them by local time;
-        it is taken for this machine's.
+        Names with the ending Z are in UTC. Earlier versions of musicemo used local time, without Z, which is
+        interpreted as the local time of this machine.
         """
         named = _RUN_ID.match(self.directory.name)
         if named is None:
@@ -152,14 +152,14 @@ class RunRecord:
 
     @property
     def order(self) -> tuple[float, float, str]:
-        """What runs are sorted by, the earliest first."""
+        """Sort key of runs, the earliest first."""
         times = (-math.inf if time is None else time.timestamp() for time in (self.started, self._recorded))
         first, second = times
         return first, second, self.directory.name
 
     @property
     def metrics(self) -> Mapping[str, Any]:
-        """Part -> task -> metric, as in `results.json`."""
+        """Set -> task -> metric, as in `results.json`."""
         return self.results.get("metrics") or {}
 
     @cached_property
@@ -189,7 +189,7 @@ class RunRecord:
         """The table ``[evaluation]``.
 
         Raises:
-            InputError: it is damaged.
+            InputError: the table is damaged.
         """
         try:
             return EvaluationSettings(**(self.experiment.get("evaluation") or {}))
@@ -211,7 +211,7 @@ class RunRecord:
         """Return the content of `split.json`.
 
         Raises:
-            InputError: it is missing or damaged.
+            InputError: the file is missing or damaged.
         """
         if not self.split:
             raise InputError(f"{self.directory}: {self._problems['split.json']}")
@@ -219,12 +219,12 @@ class RunRecord:
 
     @cached_property
     def history(self) -> Sequence[Mapping[str, Any]]:
-        """The content of `history.jsonl`: a record for each epoch; what is not defined is None."""
+        """The content of `history.jsonl`: one record per epoch; undefined values are None."""
         return self._attempt("history.jsonl", _epochs, [])
 
     @property
     def problems(self) -> list[str]:
-        """Sentences on the files that are missing or damaged."""
+        """Sentences about missing or damaged files."""
         _ = self.experiment, self.environment, self.split, self.history
         damaged = (f"results.json: {text}; it is left out" for text in self.damaged.values())
         return [*damaged, *self._problems.values()]
@@ -254,10 +254,10 @@ class RunRecord:
 
     @cached_property
     def evaluations(self) -> Mapping[str, Evaluation]:
-        """Part -> its predictions in `predictions.csv`; empty without that file.
+        """Set -> predictions in `predictions.csv`; empty without that file.
 
         Raises:
-            InputError: it is damaged; with its line.
+            InputError: the file is damaged; the message names the line.
         """
         path = self.directory / "predictions.csv"
         parts: dict[str, dict[str, _Column]] = {}
@@ -289,7 +289,7 @@ class RunRecord:
 
 
 class _Column:
-    """The predictions of one task on one part, read line by line."""
+    """Predictions of one task on one set, read line by line."""
 
     def __init__(self, name: str, task: Mapping[str, Any] | None) -> None:
         if task is None:
@@ -365,7 +365,7 @@ def _tables(text: str) -> dict[str, Any]:
 
 
 def _open(path: Path, largest: int) -> TextIO:
-    """Open a text file that is one, and not too large to read."""
+    """Open a regular text file of limited size."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe would be waited for
     file = os.fdopen(descriptor, encoding="utf-8")
     about = os.fstat(descriptor)
@@ -385,7 +385,7 @@ def _text(path: Path, largest: int) -> str:
 
 
 def _parse(text: str) -> Any:
-    """Parse JSON that holds finite numbers."""
+    """Parse JSON with finite numbers."""
     try:
         content = json.loads(text, parse_constant=_refuse, parse_float=_finite, parse_int=_short)
     except RecursionError as error:
@@ -428,7 +428,7 @@ def _check_nesting(content: Any) -> None:
 
 
 def _problems(error: Exception, key: str = "") -> list[str]:
-    """Return the sentences that describe what is wrong with a file, or with a key of it, each with its key."""
+    """Return sentences about the problems of a file, each with its key."""
     if isinstance(error, ValidationError):
         details = error.errors(include_url=False, include_context=False)
         texts = []

@@ -1,4 +1,4 @@
-"""Keeping `results.json` true to what becomes of a run."""
+"""Recording of a run's status and warnings in `results.json`."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ __all__ = ["gathered", "recorded", "unforeseen"]
 
 @contextmanager
 def recorded(claim: Claim, run: Run, hooks: Hooks, known: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Keep `results.json` true to what happens inside: running, done, failed, interrupted; with its warnings.
+    """Record the status of the enclosed run in `results.json` (running, done, failed, interrupted), and its warnings.
 
     Raises:
-        RunError: in place of any error that is not the user's.
+        RunError: an unexpected error occurred.
     """
     directory = claim.directory
     earlier = claim.earlier.results.get("warnings") if claim.earlier else None
@@ -86,7 +86,7 @@ def gathered(texts: list[str], told: set[str] | None = None) -> Iterator[None]:
 
 
 def unforeseen(error: BaseException, path: Path) -> RunError:
-    """Return what to say of an error that is not the user's, once its traceback has been written to a file."""
+    """Return the message for an unexpected error, whose traceback is written to a file."""
     import torch  # reading runs back does without it
 
     where = line_of(error)

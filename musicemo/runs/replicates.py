@@ -1,4 +1,4 @@
-"""Run directories that belong together: one experiment, several seeds and folds."""
+"""Replicates: the run directories of one experiment with several seeds and folds."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ def find_replicates(path: Path, *, unfinished: bool = False) -> list[Path]:
 def open_replicates(path: Path, *, unfinished: bool = False) -> list[RunRecord]:
     """Open a run directory, or those of the replicates in an experiment's folder.
 
-    Replicates are the finished runs of one version of the experiment, the one that was run last: the latest of each
+    Replicates are the finished runs of one version of the experiment, the one that was run last: the latest run of each
     seed and fold, in the order of seeds and folds.
 
     Args:
         path: ``runs/<name>/<run id>``, or ``runs/<name>``.
-        unfinished: if no run of a seed and fold is finished, take its latest, however it ended.
+        unfinished: whether to use the latest run of a seed and fold, whatever its status, if none is finished.
 
     Raises:
-        InputError: there is no such run, or none in the folder is finished.
+        InputError: there is no such run, or no run in the folder is finished.
     """
     if not path.is_dir():
         raise InputError(f"{path}: there is no such run directory")
@@ -83,7 +83,7 @@ def _has_begun(record: RunRecord) -> bool:
 
 
 def _version(record: RunRecord) -> str:
-    """Return a run's experiment and data, without what may differ between replicates."""
+    """Return a run's experiment and data, without everything in which replicates may differ."""
     kept = {
         name: value for name, value in decisive_settings(record.read_experiment()).items() if name != "seed"
     }
@@ -93,6 +93,6 @@ def _version(record: RunRecord) -> str:
 
 
 def _inner(path: Path) -> str:
-    """Name the experiments' folders in a folder."""
+    """Return the names of the experiments' folders in a folder."""
     names = sorted({found.parent.parent.name for found in path.glob("*/*/results.json")})
     return f"; it holds those of {', '.join(names[:10])}{', ...' if len(names) > 10 else ''}" if names else ""

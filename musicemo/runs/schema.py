@@ -1,4 +1,4 @@
-"""Shapes of the files in a run directory, as readers rely on them."""
+"""Shapes of the files in a run directory, on which readers rely."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Text = Annotated[str, Field(strict=True)]
 
 
 class _Shape(BaseModel):
-    """An object with some keys of a fixed type; it may have others, which no reader relies on."""
+    """An object with keys of fixed types. It may have further keys, on which no reader relies."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -234,7 +234,7 @@ class Environment(_Shape):
 
 
 class Epoch(_Shape):
-    """A line of ``history.jsonl``."""
+    """One line of ``history.jsonl``."""
 
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, Number | None]
@@ -267,7 +267,7 @@ class _TaskTable(_Shape):
 
 
 class ExperimentFile(_Shape):
-    """The file ``experiment.toml``, as far as reports read it; `musicemo.experiment` validates it whole."""
+    """The file ``experiment.toml``, as far as reports need it; `musicemo.experiment` validates all of it."""
 
     name: Text | None = None
     description: Text | None = None
