@@ -5,16 +5,16 @@ INSTALL = $(BIN)/pip install --quiet --disable-pip-version-check --constraint co
 
 .PHONY: demo test faults lint docs bench clean
 
-demo: $(VENV)/installed ## Train the default experiment on synthesised music.
+demo: $(VENV)/installed ## Train the default experiment on synthesized music.
 	$(BIN)/musicemo run experiments/multitask.toml
 
 test: $(VENV)/installed-test ## Run the tests.
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile # a process a core, each with one thread
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile # one process per core, each with one thread
 
-faults: $(VENV)/installed-test ## Damage files and interrupt runs, fifty times as often as the tests do: about an hour.
+faults: $(VENV)/installed-test ## Damage files and interrupt runs, fifty times as often as in the tests: about an hour.
 	OMP_NUM_THREADS=1 MUSICEMO_FAULTS=50 $(BIN)/pytest -n auto --timeout 3600 tests/faults
 
-lint: $(VENV)/installed-lint ## Check style, types and which modules import which.
+lint: $(VENV)/installed-lint ## Check style, types and the imports between modules.
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
@@ -23,7 +23,7 @@ lint: $(VENV)/installed-lint ## Check style, types and which modules import whic
 docs: $(VENV)/installed-docs ## Build the site in build/site; warnings are errors.
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-bench: $(VENV)/installed-test ## Measure speed, as ratios: minutes, on a machine with nothing else to do.
+bench: $(VENV)/installed-test ## Measure speed, as ratios. Takes minutes; needs a machine without other load.
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/soft_rank.py
 	$(BIN)/python benchmarks/extraction.py
@@ -31,7 +31,7 @@ bench: $(VENV)/installed-test ## Measure speed, as ratios: minutes, on a machine
 	$(BIN)/python benchmarks/weightings.py
 	$(BIN)/python benchmarks/scale.py
 
-clean: ## Remove the virtual environment; runs stay.
+clean: ## Remove the virtual environment, but not the runs.
 	rm -rf $(VENV)
 
 $(VENV)/bin/python:

@@ -1,10 +1,10 @@
-"""Feature extraction against the plain librosa calls, side by side on one core.
+"""Compare the feature extraction of musicemo with plain librosa calls, on one core.
 
     python benchmarks/extraction.py ../shared/data/emotify/audio
 
-Every song is analysed both ways in turn, so that whatever else the machine does weighs on both. Times are
-CPU time of this process, whose libraries are held to one thread; the median over rounds is taken for each
-song and stage. The first song is analysed once beforehand: compilation and imports do not count.
+Both methods analyze every song in turn, so that other load affects both. Times are CPU times of this process, whose
+libraries use one thread: the median over rounds for each song and stage. The first song is analyzed once before the
+measurement, so that compilation and imports do not count.
 """
 
 from __future__ import annotations

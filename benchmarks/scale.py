@@ -1,19 +1,18 @@
-"""Growth: processor seconds and memory of each command, from a hundred tracks to a hundred thousand; fixed costs.
+"""Measure the growth of processor time and memory of each command with the number of tracks, lines and epochs.
 
     python benchmarks/scale.py [--tracks 100 1000 10000] [--lines 200 1000 4000] [--epochs 100 950] [--only PART...]
 
-Every column is measured in a process of its own, which imports first: seconds are those of the command without
-imports, of all threads. Memory is the largest that the process had resident, imports included. `growth` is the exponent
-of a power law through the last two columns: 1 is linear, 2 quadratic; below a tenth of a second it says little and is
-left out.
+Every column is measured in its own process, after all imports: seconds are those of the command, summed over threads.
+Memory is the largest resident size of the process, including imports. `growth` is the exponent of a power law through
+the last two columns: 1 is linear, 2 quadratic. It is left out below a tenth of a second, where it is unreliable.
 
-- tracks: a table of tracks with a `.npy` file each, two ratings and a class, and a small network; the commands, and
-  what a run of one epoch consists of. `compare` is of two runs, `show` of the same experiment.
-- lines: an experiment whose TOML has so many lines, read.
-- epochs: one epoch of a small network after so many others.
-- fixed: commands as processes, imports included: the median of three.
+- tracks: the commands, and the steps of a run of one epoch, on a table of tracks with one `.npy` file each, two ratings
+  and a class, with a small network. `compare` compares two runs, `show` prints the same experiment.
+- lines: reading an experiment with this number of lines.
+- epochs: one epoch of a small network after this number of epochs.
+- fixed: commands as processes, including imports: the median of three.
 
-`--tracks 10000 50000` takes about five minutes, a column of 100,000 as long again; writing the files is the most of it.
+`--tracks 10000 50000` takes about five minutes, and a column of 100,000 as long again, mostly to write the files.
 """
 
 from __future__ import annotations

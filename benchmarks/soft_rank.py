@@ -1,10 +1,10 @@
-"""Forward and backward of `musicemo.ops.soft_rank` against `torch.sort`, torchsort and fast-soft-sort.
+"""Compare forward and backward of `musicemo.ops.soft_rank` with `torch.sort`, torchsort and fast-soft-sort.
 
     python benchmarks/soft_rank.py [--device cpu] [--repeats 300] [--memory]
 
-Times are ratios to `torch.sort`, forward and backward, on the same float32 rows in the same round: every round
-draws new rows and times each contestant on them, in a new order; the table shows the median of the rounds'
-ratios, which a busy machine hardly moves. torchsort and fast-soft-sort take part where they are installed.
+Times are relative to `torch.sort`, forward and backward, on the same float32 rows in the same round. Every round
+draws new rows and measures each method on them, in a new order. The table shows the median of the rounds' ratios,
+which other load hardly affects. torchsort and fast-soft-sort are included if they are installed.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
-"""Random access to many tracks: one pack against one `.npy` file a track, in one run.
+"""Compare random access to many tracks in one pack and in one `.npy` file per track.
 
     python benchmarks/store.py
 
-Both hold the same features, beat-synchronous ones of clips of 15 to 30 s: `[140, 30 to 60]`, float32. A measurement
-visits every track in a random order, the same for both, and copies its features into a batch `[time, feature]`.
-Each is a process of its own, so that its memory can be told; stores take turns, and the median over rounds counts.
-Memory is what is resident after all tracks were visited: the process's own, and pages of files that are mapped, which
-are the system's cache and are given back when memory is short. From the disk: a tenth of the tracks, after the
-system was asked to forget the files' contents.
+Both have the same beat-synchronous features of clips of 15 to 30 s: `[140, 30 to 60]`, float32. A measurement visits
+every track in a random order, the same for both, and copies its features into a batch `[time, feature]`. Each
+measurement has its own process, so that its memory can be measured; the stores alternate, and the table shows the
+median over rounds. Memory is the resident memory after all tracks were visited: the private memory of the process, and
+pages of mapped files, which are the system's cache and are freed when memory is short. To read from the disk, a tenth
+of the tracks is read after the system was asked to drop the files from its cache.
 """
 
 from __future__ import annotations

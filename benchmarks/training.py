@@ -1,19 +1,18 @@
-"""Time of a training epoch: the framework, a bare loop, and a loop as the study's was; interleaved, as ratios.
+"""Compare the time of a training epoch of musicemo with a bare loop and with the study's loop.
 
     python benchmarks/training.py [--tracks 1497] [--epochs 6]
 
-Three ways to train the study's CNN (three emotions, mse, Adam, batches of 32) on beat-synchronous features of
-random numbers, as many clips as the study had, with the lengths of real ones:
+Three loops train the study's CNN (three emotions, mse, Adam, batches of 32) on beat-synchronous features of random
+numbers, with the study's number of clips and the lengths of real ones:
 
 - framework: `musicemo run` with everything that it records: metrics, checkpoints, history, TensorBoard.
-- bare: the same network over batches that were padded beforehand; forward, backward, step, validation loss.
-- study: the same layers in the study's order; a Dataset that pads each item to the longest clip in
-  `__getitem__`, a DataLoader, and after each epoch losses and predictions on the training set and the
-  validation set, both gone through once more.
+- bare: the same network on batches that were padded beforehand; forward, backward, step, validation loss.
+- study: the same layers in the study's order; a Dataset that pads each item to the longest clip in `__getitem__`, a
+  DataLoader, and after each epoch losses and predictions on the training set and the validation set.
 
 Each epoch of the framework is followed by one of each of the others in the same process. `flatten` is the study's
-exact form, every clip padded to 129 beats; `mean` is musicemo's default, padded per batch. Ratios are medians over
-the epochs of the ratio within an epoch, so that what else the machine does for a while falls out.
+form, with every clip padded to 129 beats; `mean` is musicemo's default, padded per batch. Ratios are medians over the
+epochs of the ratio within an epoch, so that other load affects them little.
 """
 
 from __future__ import annotations

@@ -1,15 +1,15 @@
-"""Time of a training step with each weighting against `constant`, interleaved, as ratios; and against torchjd by hand.
+"""Compare the time of a training step of each weighting with `constant` and with torchjd.
 
     python benchmarks/weightings.py [--tasks 3 10] [--rounds 7] [--only NAME...] [--chunk-size N]
 
-A step is what the training loop does for a batch: forward pass, losses, the weighting's backward pass, Adam's step, and
-what the weighting is told after it. The network is the study's CNN in its pooled form on 32 clips of 60 beats of random
-numbers, with a head of 50 units and a squared error per task, on one thread.
+A step is the work of the training loop for one batch: forward pass, losses, the weighting's backward pass, the step of
+Adam, and the update of the weighting. The network is the study's CNN in its pooled form on 32 clips of 60 beats of
+random numbers, with a head of 50 units and a squared error per task, on one thread.
 
-In each round every method takes one step, in random order and each on a network of its own, and so does torchjd by hand
-where it has the method: `mtl_backward` with the embedding as features and `jac_to_grad`, as its documentation has it,
-with the aggregator that musicemo has made. Ratios are medians over the rounds of the ratio within a round, so that what
-else the machine does for a while falls out.
+In each round every method takes one step, in random order and with its own network. If torchjd has the method, its step
+is measured too: `mtl_backward` with the embedding as features and `jac_to_grad`, as in its documentation, with the
+aggregator that musicemo uses. Ratios are medians over the rounds of the ratio within a round, so that other load
+affects them little.
 """
 
 from __future__ import annotations

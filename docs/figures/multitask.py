@@ -1,4 +1,4 @@
-"""Draw a run: losses over the epochs, learned weights, and predicted against true ratings on the test part.
+"""Draw a run: losses over the epochs, learned weights, and predicted against true ratings on the test set.
 
 python docs/figures/multitask.py runs/multitask/RUN docs/figures/multitask.png
 """

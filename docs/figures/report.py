@@ -1,4 +1,4 @@
-"""Draw a report as browsers show it: on a wide screen in the light theme, on a phone in the dark one. Needs Chromium.
+"""Draw a report as shown by a browser: on a wide screen in the light theme, on a phone in the dark one. Needs Chromium.
 
 musicemo run experiments/joint.toml
 python docs/figures/report.py runs/joint/RUN/report.html docs/figures/report.png

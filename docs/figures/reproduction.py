@@ -1,8 +1,8 @@
-"""Fill in the tables of docs/reproduction.md, and draw its figure, from the runs of the study on Emotify and lab.
+"""Write the tables of docs/reproduction.md, and draw its figure, from the runs of the study on Emotify and lab.
 
 python docs/figures/reproduction.py RUNS docs/reproduction.md docs/figures/reproduction.png
 
-What stands between `<!-- NAME -->` and `<!-- end -->` is replaced; rows without any runs are left out.
+The text between `<!-- NAME -->` and `<!-- end -->` is replaced. Rows without runs are left out.
 """
 
 from __future__ import annotations

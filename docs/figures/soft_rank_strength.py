@@ -1,8 +1,8 @@
-"""Figures and numbers of docs/soft-ranks.md: what the strength does, and the bias of a batch's rho.
+"""Draw the figures of docs/soft-ranks.md and print its tables: effect of the strength, and bias of a batch's rho.
 
     python docs/figures/soft_rank_strength.py
 
-Writes soft_rank_strength.png and soft_rank_batch.png beside this file and prints the tables of the page.
+Writes soft_rank_strength.png and soft_rank_batch.png to the folder of this file.
 """
 
 from __future__ import annotations

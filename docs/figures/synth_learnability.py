@@ -1,8 +1,8 @@
-"""How much of synth's targets a linear model finds: `python docs/figures/synth_learnability.py`.
+"""Measure how well linear models predict the targets of synth: `python docs/figures/synth_learnability.py`.
 
-Every row of the features is summed up by its mean, its deviation and its mean absolute difference over time, and
-their number by its logarithm; ridge regression and logistic regression predict from these, five-fold, no artist on
-both sides. The first line predicts from the genre's name alone.
+Each row of the features is summarized by its mean, its standard deviation and its mean absolute difference over time,
+and the number of columns by its logarithm. Ridge regression and logistic regression predict from these, in five folds
+without shared artists. The first line of the output uses only the genre's name.
 """
 
 from __future__ import annotations

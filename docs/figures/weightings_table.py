@@ -2,11 +2,11 @@
 
 python docs/figures/weightings_table.py RUNS [TIMED]
 
-A row per variant with finished runs, the best first: the mean over the emotions of Spearman's rho on the test part and
-over seeds, with `musicemo compare`'s 95% interval for other tracks and seeds; what it is above or below `constant`,
-with the interval of that; on how many of the emotions its mean is above constant's; and the seconds of an epoch, the
-median over the runs. TIMED is another folder of runs to take the seconds from: shorter ones of the same file, made one
-after another with nothing beside them.
+The table has one row per variant with finished runs, the best first. Its columns are the mean Spearman's rho over the
+emotions and seeds on the test set, with the 95 % interval of `musicemo compare` for other tracks and seeds; the
+difference from `constant`, with its interval; the number of emotions with a higher mean than `constant`; and the median
+time per epoch in seconds. TIMED is a folder of shorter runs of the same file, from which the times are taken; they must
+run one at a time, without other load.
 """
 
 from __future__ import annotations
