@@ -14,9 +14,9 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
 from musicemo import toml
-from musicemo._docstrings import sections, summary
 from musicemo.cli._app import make_app
 from musicemo.components import registry
+from musicemo.components.documentation import sections, summary
 from musicemo.contracts import PROVIDED
 from musicemo.experiment.json_schema import component_schema, experiment_schema, in_words
 

@@ -1,4 +1,4 @@
-"""The base of every table of an experiment file that the core itself defines."""
+"""Base class of the tables of an experiment file, and their validation."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler
-
-from musicemo._docstrings import attribute_docs
+from pydantic import BaseModel, ConfigDict
 
 __all__ = ["Settings", "validate"]
 
@@ -16,19 +14,11 @@ _Model = TypeVar("_Model", bound=BaseModel)
 
 
 class Settings(BaseModel):
-    """A table whose unknown keys are errors and whose values have the type that they are written with."""
+    """A table that rejects unknown keys and converts no types. The docstring below a field describes its key."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, core: Any, handler: GetJsonSchemaHandler) -> Any:
-        """Describe each key in the JSON Schema with what the code says of it."""
-        found = handler(core)
-        keys = handler.resolve_ref_schema(found).get("properties", {})
-        for name, text in attribute_docs(cls, Settings).items():
-            if name in keys:
-                keys[name]["description"] = text
-        return found
+    model_config = ConfigDict(
+        extra="forbid", strict=True, frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
 
 def validate(model: type[_Model], table: Mapping[str, Any]) -> _Model:

@@ -9,8 +9,8 @@ import fakes as fakes_module
 import jsonschema
 import pytest
 
-from musicemo._docstrings import attribute_docs, parameter_docs, summary
 from musicemo.components import registry
+from musicemo.components.documentation import parameter_docs, summary
 from musicemo.errors import InputError
 from musicemo.experiment import load_experiment
 from musicemo.experiment.json_schema import component_schema, experiment_schema
@@ -44,7 +44,7 @@ def test_every_key_is_described(installed):
         if isinstance(schema, dict):
             for name, key in schema.get("properties", {}).items():
                 told = name == "type" or "description" in key or "then" in place
-                assert told, f"{place}.{name}: say what it is, in a comment #: above it, or under Args"
+                assert told, f"{place}.{name}: describe it in a docstring below it, or under Args"
             for name, inner in schema.items():
                 walk(inner, f"{place}.{name}")
         elif isinstance(schema, list):
@@ -133,21 +133,19 @@ class Documented(Settings):
     in two lines.
     """
 
-    #: Of the first,
-    #: in two lines.
     first: int = 0
-    #: A comment that is not right above.
-
+    """First number,
+    in two lines."""
     second: int = 0
     third: int = 0
-    """Right below."""
+    """Third number."""
 
 
 class Child(Documented):
     """Another."""
 
-    #: Changed.
     second: int = 1
+    """Changed."""
 
 
 class Component:
@@ -186,12 +184,12 @@ def test_datasets_in_published_layouts_say_what_they_share(name):
 
 
 def test_what_the_code_says_of_itself():
-    assert attribute_docs(Child, Settings) == {
-        "first": "Of the first, in two lines.",
-        "third": "Right below.",
+    described = {name: key.get("description") for name, key in Child.model_json_schema()["properties"].items()}
+    assert described == {
+        "first": "First number,\nin two lines.",
         "second": "Changed.",
+        "third": "Third number.",
     }
-    assert attribute_docs(int) == {}
     assert summary(Documented) == "A table in two lines."
     assert parameter_docs(Component) == {
         "width": "Of the layer, in units: many.",
@@ -202,5 +200,3 @@ def test_what_the_code_says_of_itself():
     assert found["properties"]["width"]["description"] == "Of the layer, in units: many."
     assert found["required"] == ["type", "width", "depth"]
     assert parameter_docs(Narrow) == {**parameter_docs(Component), "width": "A narrower one."}
-    schema = Child.model_json_schema()
-    assert schema["properties"]["second"]["description"] == "Changed."

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from musicemo._docstrings import summary
 from musicemo.cli._style import plain_table, print_table
+from musicemo.components.documentation import summary
 from musicemo.experiment import Component
 from musicemo.progress import duration
 

@@ -1,4 +1,4 @@
-"""Where installed components are defined, what their source documents, and whether they can be loaded."""
+"""Documentation of components: docstrings, parameters, places of definition, and whether they can be loaded."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import ast
 import functools
 import importlib.machinery
 import importlib.util
+import inspect
+import re
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +23,18 @@ __all__ = [
     "definition_in",
     "find_definition",
     "load_claim",
+    "paragraphs",
+    "parameter_docs",
     "problem_of",
     "read_parameters",
     "row_of",
+    "sections",
+    "summary",
 ]
+
+#: Section headings of Google style docstrings.
+_HEADINGS = ("Args", "Attributes", "Raises", "Returns", "Yields")
+_ENTRY = re.compile(r"(\w+)(?: \([^)]*\))?: *(.*)")
 
 #: How many modules a name is followed through that import it from one another.
 _HOPS = 5
@@ -237,3 +248,47 @@ def load_claim(claim: Claim) -> Any:
 
         check_component(claim.kind, claim.name, component)
     return component
+
+
+def sections(thing: Any) -> dict[str, str]:
+    """Return the text of a docstring by section heading; the text outside of sections under ""."""
+    texts: dict[str, list[str]] = {"": []}
+    lines = texts[""]
+    text = thing.__doc__ if inspect.isclass(thing) else inspect.getdoc(thing)  # not that of a base class
+    for line in inspect.cleandoc(text or "").splitlines():
+        heading = line.removesuffix(":")
+        if line.endswith(":") and heading in _HEADINGS:
+            lines = texts.setdefault(heading, [])
+            continue
+        if line and not line.startswith(" "):  # the text of a section is indented
+            lines = texts[""]
+        lines.append(line)
+    return {name: textwrap.dedent("\n".join(text)).strip() for name, text in texts.items()}
+
+
+def paragraphs(thing: Any) -> list[str]:
+    """Return the paragraphs of a docstring outside of sections."""
+    text = sections(thing)[""]
+    return [part for part in re.split(r"\n\s*\n", text) if part.strip()]
+
+
+def summary(thing: Any) -> str:
+    """Return the first paragraph of a docstring in one line."""
+    return " ".join(next(iter(paragraphs(thing)), "").split())
+
+
+def parameter_docs(component: Any) -> dict[str, str]:
+    """Return the description of each parameter under "Args" in the docstrings of a class and its bases."""
+    classes = component.__mro__[-2::-1] if inspect.isclass(component) else ()
+    documented = [thing for kind in classes for thing in (kind, vars(kind).get("__init__"))] or [component]
+    texts: dict[str, list[str]] = {}
+    for text in (sections(thing).get("Args", "") for thing in documented if thing is not None):
+        name = ""
+        for line in text.splitlines():
+            entry = _ENTRY.fullmatch(line) if not line.startswith(" ") else None
+            if entry:
+                name = entry[1]
+                texts[name] = [entry[2]]
+            elif name:
+                texts[name].append(line.strip())
+    return {name: " ".join(filter(None, lines)) for name, lines in texts.items()}

@@ -23,18 +23,18 @@ __all__ = ["Joined", "JoiningSettings", "split_joined"]
 
 
 class DatasetSplitSettings(Settings):
-    """What of ``[split]`` is otherwise for one of several datasets."""
+    """Keys that replace those of ``[split]`` for one of several datasets."""
 
-    #: How its tracks are split.
     method: Literal["official", "random", "stratified", "grouped"] | None = None
-    #: Share of its tracks, which an official part goes before.
+    """Split method of its tracks."""
     validation: float | None = Field(default=None, ge=0, lt=1)
-    #: Share of its tracks, which an official part goes before.
+    """Fraction of its tracks in the validation set. An official set takes precedence."""
     test: float | None = Field(default=None, ge=0, lt=1)
-    #: The task whose classes or binned ratings every part has in equal shares.
+    """Fraction of its tracks in the test set. An official set takes precedence."""
     stratify: str | None = None
-    #: Bins of the ratings.
+    """Task whose classes or binned ratings have the same distribution in every set."""
     bins: int | None = Field(default=None, ge=2)
+    """Number of bins of the ratings."""
 
     def over(self, settings: SplitSettings) -> SplitSettings:
         """Return the settings of ``[split]`` with what is given here in their place."""
@@ -42,14 +42,14 @@ class DatasetSplitSettings(Settings):
 
 
 class JoiningSettings(Settings):
-    """The keys of a table ``[[dataset]]`` that are the core's, beside the component's parameters."""
+    """The keys of a table ``[[dataset]]`` beside the parameters of its component."""
 
-    #: Stands before the ids of its tracks; the component's type, or its class in a file, where absent.
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")] | None = None
-    #: Its part of what is drawn to train on, relative to those of the others; given for all of them or for none.
+    """Prefix of its track ids. The default is the component's type, or the class name of a local component."""
     proportion: float | None = Field(default=None, gt=0)
-    #: What of ``[split]`` is otherwise for it.
+    """Relative share of its tracks in each training epoch. Set it for all datasets or for none."""
     split: DatasetSplitSettings = DatasetSplitSettings()
+    """Keys that replace those of ``[split]`` for this dataset."""
 
 
 class Joined:

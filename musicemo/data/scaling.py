@@ -17,8 +17,10 @@ __all__ = ["Scaling", "ScalingSettings", "fit_scaling"]
 class ScalingSettings(Settings):
     """The table ``[scaling]``."""
 
-    #: ``standard``: each feature row to mean 0 and deviation 1; ``minmax``: to [0, 1]; ``none``: as it is.
     method: Literal["standard", "minmax", "none"] = "standard"
+    """Scaling method: ``standard`` to mean 0 and standard deviation 1 for each feature row, ``minmax`` to [0, 1],
+    or ``none``.
+    """
 
 
 @dataclass(frozen=True)

@@ -30,25 +30,26 @@ Indices = NDArray[np.intp]
 class SplitSettings(Settings):
     """The table ``[split]``."""
 
-    #: The dataset's own parts, a draw, one with equal shares of classes or ratings, whole groups, or folds.
     method: Literal["official", "random", "stratified", "grouped", "kfold"] = "stratified"
-    #: Share of the tracks that early stopping looks at.
+    """Split method. ``grouped`` keeps the tracks of a group in one set; ``kfold`` is cross-validation."""
     validation: float = Field(default=0.2, ge=0, lt=1)
-    #: Share of the tracks that nothing looks at before the end; an official test part and a fold stand as they are.
+    """Fraction of the tracks in the validation set."""
     test: float = Field(default=0.2, ge=0, lt=1)
-    #: Independent of the experiment's seeds, so that replicates are tested on the same tracks.
+    """Fraction of the tracks in the test set. Official test sets and folds are not changed by it."""
     seed: int = Field(default=0, ge=0, lt=2**32)
-    #: The task, or other target of the dataset, whose classes or binned ratings every part has in equal shares; the
-    #: first task where absent.
+    """Seed of the split. It is independent of the experiment's seeds, so that replicates share the test set."""
     stratify: str | None = None
-    #: How many bins of equal size ratings are cut into for it.
+    """Task, or other target of the dataset, whose classes or binned ratings have the same distribution in every
+    set. The default is the first task.
+    """
     bins: int = Field(default=5, ge=2)
-    #: k-fold: the number of folds.
+    """Number of equally filled bins of the ratings for stratification."""
     folds: int = Field(default=5, ge=2)
-    #: k-fold: whether no group stands on two sides.
+    """k-fold: number of folds."""
     grouped: bool = False
-    #: k-fold: one fold instead of all, counted from 0.
+    """k-fold: whether to keep the tracks of a group in the same fold."""
     fold: int | None = Field(default=None, ge=0)
+    """k-fold: number of the only fold to run, counted from 0. The default is every fold."""
 
     @model_validator(mode="after")
     def _consistent(self) -> SplitSettings:

@@ -22,29 +22,29 @@ __all__ = ["HeadSettings", "Task", "TaskSettings", "make_task"]
 class HeadSettings(Settings):
     """The dense layers between the embedding and a task's prediction."""
 
-    #: Units of each hidden layer; ``[]`` for a linear head.
     hidden: list[Annotated[int, Field(gt=0)]] = Field(default_factory=lambda: [50])
-    #: Share of the units that a training step leaves out.
+    """Number of units of each hidden layer. ``[]`` is a linear head."""
     dropout: float = Field(default=0.2, ge=0, lt=1)
-    #: Regression only: ``sigmoid`` keeps predictions inside the target's range.
+    """Dropout probability."""
     output: Literal["linear", "sigmoid"] = "linear"
+    """Output activation of regression tasks. ``sigmoid`` keeps predictions inside the target's range."""
 
 
 class TaskSettings(Settings):
-    """One table ``[tasks.NAME]``."""
+    """A table ``[tasks.NAME]``."""
 
-    #: The dataset's target; the task's name where absent. Of several datasets: dataset -> target, and those that
-    #: are not named take no part in the task.
     target: str | dict[str, str] | None = None
-    #: Of several datasets that rate on different scales: the range that predictions are reported in; [0, 1] where
-    #: absent.
+    """Target of the dataset. The default is the task's name. For several datasets: a table from dataset to target;
+    datasets that it does not name are not used for the task.
+    """
     range: tuple[float, float] | None = None
-    #: Terms of the loss: each a component with its parameters and a ``weight``.
+    """Range of the predictions if the datasets have different rating scales. The default is [0, 1]."""
     loss: dict[str, Any] | Annotated[list[dict[str, Any]], Field(min_length=1)] | None = None
-    #: Classification: class -> the class that it is merged into, or false to drop it.
+    """Terms of the loss. Each is a component with its parameters and a ``weight``."""
     classes: dict[str, Annotated[str, Field(min_length=1)] | Literal[False]] = Field(default_factory=dict)
-    #: A head of its own, instead of the table ``[head]``.
+    """Classification: class -> class that it is merged into, or ``false`` to drop its tracks."""
     head: HeadSettings | None = None
+    """Head of this task, instead of ``[head]``."""
 
     @field_validator("range")
     @classmethod

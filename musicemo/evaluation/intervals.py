@@ -19,14 +19,14 @@ Interval = tuple[float, float]
 class EvaluationSettings(Settings):
     """The table ``[evaluation]``."""
 
-    #: Number of bootstrap resamples of a set's tracks.
     resamples: int = Field(default=1000, ge=100)
-    #: Confidence level of the intervals.
+    """Number of bootstrap resamples of a set's tracks."""
     confidence: float = Field(default=0.95, gt=0, lt=1)
-    #: Classification target, such as the genre, within whose classes the ratings are also scored.
+    """Confidence level of the intervals."""
     control: str | None = None
-    #: Map from predictions to ratings, fitted on the validation set after training.
+    """Classification target, such as the genre, within whose classes the ratings are also scored."""
     calibration: Literal["none", "affine", "isotonic"] = "none"
+    """Map from predictions to ratings, fitted on the validation set after training."""
 
 
 def percentile_intervals(

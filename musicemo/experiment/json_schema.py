@@ -9,8 +9,8 @@ from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema
 
-from musicemo._docstrings import parameter_docs, summary
 from musicemo.components import registry
+from musicemo.components.documentation import parameter_docs, summary
 from musicemo.components.spec import table_schema
 from musicemo.contracts import PROVIDED
 from musicemo.data import JoiningSettings

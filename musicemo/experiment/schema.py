@@ -33,38 +33,38 @@ DEFAULT_LOSSES = {"regression": "mse", "classification": "cross-entropy"}
 
 
 class ExperimentTable(Settings):
-    """The file as a whole; components are validated against their own signatures."""
+    """An experiment file. Components are validated against their own signatures."""
 
-    #: The experiment's name, and that of its folder in ``runs``; the file's where absent.
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=200)]
-    #: What it is about, in a sentence.
+    """Name of the experiment and of its folder in ``runs``. The default is the name of the file."""
     description: str = ""
-    #: Of the initial weights and the order of the batches; the split has one of its own.
+    """Short description of the experiment."""
     seed: _Seed | None = None
-    #: A run for each, instead of ``seed``: replicates.
+    """Seed of the initial weights and the batch order. The split has its own (``split.seed``)."""
     seeds: list[_Seed] | None = Field(default=None, min_length=1)
-    #: Where the tracks come from; an array of tables joins several datasets.
+    """Seeds of the replicates, one run for each. Replaces ``seed``."""
     dataset: dict[str, Any] | list[dict[str, Any]]
-    #: Which track trains, validates and tests.
+    """Dataset of the tracks. An array of tables joins several datasets."""
     split: SplitSettings = SplitSettings()
-    #: How features are scaled before training.
+    """Split of the tracks into training, validation and test set."""
     scaling: ScalingSettings = ScalingSettings()
-    #: The backbone, which every task shares.
+    """Scaling of the features."""
     model: dict[str, Any]
-    #: The layers between the backbone and each task's prediction.
+    """Backbone, shared by all tasks."""
     head: HeadSettings = HeadSettings()
-    #: The loss of the tasks that name none, by kind of target.
+    """Layers between the backbone and the prediction of each task."""
     losses: dict[TargetKind, _Loss] = Field(default_factory=dict)
-    #: What to predict: a table for each task.
+    """Default loss for each kind of target."""
     tasks: dict[_Name, TaskSettings] = Field(min_length=1)
-    #: How the tasks' losses become one objective.
+    """Targets to predict, with a table for each."""
     weighting: dict[str, Any] = Field(default_factory=lambda: dict(DEFAULT_WEIGHTING))
-    #: How the network is fitted.
+    """Combination of the losses of the tasks into one gradient."""
     training: TrainingSettings = TrainingSettings()
-    #: What an earlier run learnt, to begin with.
+    """Optimizer, schedule, batches and early stopping."""
     transfer: TransferSettings | None = None
-    #: How sure the metrics are.
+    """Weights of an earlier run to start from."""
     evaluation: EvaluationSettings = EvaluationSettings()
+    """Confidence intervals and further evaluation options."""
 
     @field_validator("dataset", mode="before")
     @classmethod

@@ -20,98 +20,98 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class _Optimizer(Settings):
-    #: Learning rate.
     lr: float = Field(default=1e-3, gt=0)
-    #: Of the network's weights; a weighting's own parameters decay never.
+    """Learning rate."""
     weight_decay: float = Field(default=0.0, ge=0)
+    """Weight decay of the network's weights. The parameters of a weighting have none."""
 
 
 class Adam(_Optimizer):
     """Kingma and Ba (2015), "Adam: A Method for Stochastic Optimization"; weight decay is an L2 penalty."""
 
     type: Literal["adam"] = "adam"
-    #: Decay of the running means of the gradient and of its square.
     betas: tuple[Share, Share] = (0.9, 0.999)
+    """Decay rates of the running means of the gradient and its square."""
 
 
 class AdamW(_Optimizer):
     """Loshchilov and Hutter (2019), "Decoupled Weight Decay Regularization"."""
 
     type: Literal["adamw"]
-    #: Of the network's weights, apart from the gradient; a weighting's own parameters decay never.
     weight_decay: float = Field(default=0.01, ge=0)
-    #: Decay of the running means of the gradient and of its square.
+    """Decoupled weight decay of the network's weights. The parameters of a weighting have none."""
     betas: tuple[Share, Share] = (0.9, 0.999)
+    """Decay rates of the running means of the gradient and its square."""
 
 
 class SGD(_Optimizer):
     """Stochastic gradient descent."""
 
     type: Literal["sgd"]
-    #: Share of the last step that is taken again.
     momentum: Share = 0.9
-    #: Whether to look ahead, as Nesterov's momentum does.
+    """Momentum factor."""
     nesterov: bool = False
+    """Whether to use Nesterov momentum."""
 
 
 OptimizerSettings = Annotated[Adam | AdamW | SGD, Field(discriminator="type")]
 
 
 class Constant(Settings):
-    """The learning rate stays."""
+    """Constant learning rate."""
 
     type: Literal["constant"]
 
 
 class _WithWarmup(Settings):
-    #: Epochs in which the learning rate rises linearly.
     warmup: int = Field(default=0, ge=0)
+    """Number of warmup epochs, in which the learning rate rises linearly."""
 
 
 class Cosine(_WithWarmup):
-    """A half cosine down to `final` times the learning rate, which is reached as the last epoch ends."""
+    """Cosine decay of the learning rate to `final` times its initial value at the end of the last epoch."""
 
     type: Literal["cosine"]
-    #: Share of the learning rate that is left at the end.
     final: float = Field(default=0.0, ge=0, le=1)
+    """Final learning rate, as a fraction of the initial one."""
 
 
 class StepDecay(_WithWarmup):
-    """Times `factor` every `every` epochs."""
+    """Learning rate multiplied by `factor` every `every` epochs."""
 
     type: Literal["step"]
-    #: Epochs between two steps.
     every: int = Field(gt=0)
-    #: What the learning rate is multiplied by.
+    """Number of epochs between two steps."""
     factor: float = Field(default=0.1, gt=0, lt=1)
+    """Factor by which each step multiplies the learning rate."""
 
 
 class Plateau(Settings):
-    """Times `factor` after more than `patience` epochs without a better value of what early stopping monitors."""
+    """Learning rate multiplied by `factor` after more than `patience` epochs without a better monitored value."""
 
     type: Literal["plateau"]
-    #: What the learning rate is multiplied by.
     factor: float = Field(default=0.5, gt=0, lt=1)
-    #: Epochs to wait for a better value.
+    """Factor by which each reduction multiplies the learning rate."""
     patience: int = Field(default=5, ge=0)
+    """Number of epochs without improvement before a reduction."""
 
 
 ScheduleSettings = Annotated[Constant | Cosine | StepDecay | Plateau, Field(discriminator="type")]
 
 
 class EarlyStoppingSettings(Settings):
-    """Which quantity chooses the best epoch, and how long to wait for a better one."""
+    """The quantity that selects the best epoch, and the condition for stopping early."""
 
-    #: Any quantity in ``history.jsonl``.
     monitor: str = "val/loss"
-    #: Whether less of it is better, or more; ``auto`` knows losses and metrics.
+    """Monitored quantity: any key of ``history.jsonl``."""
     mode: Literal["auto", "min", "max"] = "auto"
-    #: Epochs without a better value after which training ends; ``false`` trains every epoch.
+    """Whether a lower (``min``) or a higher (``max``) value is better. ``auto`` knows losses and metrics."""
     patience: Annotated[int, Field(ge=1)] | Literal[False] = 10
-    #: What a value must improve by to count.
+    """Number of epochs without improvement after which training stops. ``false`` trains every epoch."""
     min_delta: float = Field(default=0.0, ge=0)
-    #: Keep a checkpoint of each task's best epoch too, that of its least validation loss.
+    """Minimum improvement that counts."""
     per_task: bool = False
+    """Whether to also keep a checkpoint for each task, of the epoch with its lowest validation loss."""
 
     @field_validator("patience", mode="before")
     @classmethod
@@ -123,54 +123,51 @@ class EarlyStoppingSettings(Settings):
 
 
 class GradientDiagnosticsSettings(Settings):
-    """How often the tasks' gradients on the shared parameters are compared: a backward pass per task each time."""
+    """Comparison of the tasks' gradients with respect to the shared parameters. Each costs a backward pass per task."""
 
-    #: The first of so many steps is measured.
     every: int = Field(default=10, ge=1)
+    """Number of optimizer steps between two measurements."""
 
 
 class TrainingSettings(Settings):
-    """How the network is fitted."""
+    """The table ``[training]``."""
 
-    #: The most passes over the training part.
     epochs: int = Field(default=100, ge=1)
-    #: Tracks a batch.
+    """Maximum number of epochs."""
     batch_size: int = Field(default=32, ge=1)
-    #: Put tracks of similar length together.
+    """Number of tracks in a batch."""
     bucket: bool = False
-    #: Where features are kept: ``auto`` is memory if half of what is free is enough.
+    """Whether to put tracks of similar length into the same batch."""
     cache: Literal["auto", "memory", "disk"] = "auto"
-    #: What takes the steps.
+    """Where features are kept during training. ``auto`` uses memory if they fit into half of the free memory."""
     optimizer: OptimizerSettings = Adam()
-    #: What becomes of the learning rate.
+    """Optimizer."""
     schedule: ScheduleSettings = Constant(type="constant")
-    #: Scale gradients down to this norm.
+    """Learning-rate schedule."""
     clip_gradient_norm: float | None = Field(default=None, gt=0)
-    #: Of the forward and backward pass; weights stay in 32 bits.
+    """Maximum norm of the gradient. Larger gradients are scaled down to it."""
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
-    #: Where to train; ``auto`` is the GPU where there is one.
+    """Number format of the forward and backward pass. Weights stay in 32 bits."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    #: Processor threads to compute with: one where there are several runs, else all cores.
+    """Device to train on. ``auto`` uses the GPU if there is one."""
     threads: int | None = Field(default=None, ge=1)
-    #: Which epoch is the best, and when to stop.
+    """Number of CPU threads. The default is one if several runs are trained side by side, and all cores otherwise."""
     early_stopping: EarlyStoppingSettings = EarlyStoppingSettings()
-    #: Measure how the tasks' gradients conflict.
+    """Selection of the best epoch, and early stopping."""
     gradient_diagnostics: GradientDiagnosticsSettings | None = None
+    """Measurement of conflicts between the tasks' gradients."""
 
 
 class TransferSettings(Settings):
-    """What an earlier run learnt, to begin with."""
+    """The table ``[transfer]``: an earlier run to start from."""
 
     model_config = ConfigDict(serialize_by_alias=True)
 
-    source: str = Field(
-        alias="from",
-        min_length=1,
-        description="A run directory, an experiment's folder or its name in the folder of runs, or a checkpoint.",
-    )
-    #: Parameters that are not trained: the beginnings of their dotted names, or patterns such as ``*.normalization.*``.
+    source: str = Field(alias="from", min_length=1)
+    """Run directory, experiment folder or its name in the folder of runs, or checkpoint to start from."""
     freeze: list[Annotated[str, Field(min_length=1)]] = Field(default_factory=list)
-    #: Whether features are scaled as for the source, which what was learnt expects, or as this training part says.
+    """Parameters that are not trained: prefixes of their dotted names, or patterns such as ``*.normalization.*``."""
     scaling: Literal["source", "own"] = "source"
-    #: What to do about test tracks that the source was trained on.
+    """Scaling of the features: that of the source run (``source``), or fitted on this training set (``own``)."""
     leaks: Literal["refuse", "warn"] = "refuse"
+    """Treatment of test tracks that the source run was trained on: an error (``refuse``) or a warning (``warn``)."""

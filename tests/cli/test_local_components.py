@@ -300,7 +300,7 @@ def test_trust_is_limited_to_the_code_that_the_run_keeps(run, folder, monkeypatc
     for place in (evil, "../../../evil.py", "code/../../../../evil.py", "code/link.py", "linked/evil.py"):
         experiment.write_text(text.replace(f"code/{kept.name}", str(place)))
         with pytest.raises(
-            InputError, match="is not in the run's folder code, and --trust-local-code executes only"
+            InputError, match="is not in the run's folder code; --trust-local-code executes only"
         ):
             TrainedRun.load(run, trust_local_code=True)
     experiment.write_text(text)
