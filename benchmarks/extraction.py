@@ -24,10 +24,14 @@ import librosa  # noqa: E402
 import numpy as np  # noqa: E402
 
 from musicemo.audio import Recipe, analyse, load  # noqa: E402
-from musicemo.audio._beats import OnsetStrength, track_beats  # noqa: E402
+from musicemo.audio._beats import (  # noqa: E402
+    OnsetStrength,
+    synchronise,
+    track_beats,
+)
 from musicemo.audio._chroma import BINS_PER_OCTAVE, chromagram  # noqa: E402
-from musicemo.audio._separate import separate  # noqa: E402
-from musicemo.audio._sync import decibels, synchronise  # noqa: E402
+from musicemo.audio._hpss import separate  # noqa: E402
+from musicemo.audio._spectrum import decibels  # noqa: E402
 from musicemo.audio._tuning import estimate_tuning  # noqa: E402
 
 STAGES = ("decode", "hpss, mel", "beats", "chroma", "median, dB")

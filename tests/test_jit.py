@@ -67,7 +67,7 @@ def test_a_read_only_installation_without_a_home(tmp_path):
         caching.InTreeCacheLocator = Nowhere
         caching.CacheImpl._locator_classes = [caching.UserProvidedCacheLocator, Nowhere, caching.UserWideCacheLocator]
         import numpy as np
-        from musicemo.audio._sync import decibels
+        from musicemo.audio._spectrum import decibels
         from musicemo.audio._median import running_median
         print(running_median(np.eye(3, dtype=np.float32), np.arange(3), 3).sum())
     """

@@ -2,12 +2,12 @@
 
 from musicemo.audio._analysis import Analysis, analyse, analyse_signal
 from musicemo.audio._batch import ExtractionReport, Failure, extract, failure_of
-from musicemo.audio._cache import cache_folder
 from musicemo.audio._decode import load
 from musicemo.audio._files import (
     FeatureFile,
     FeatureInfo,
     Source,
+    cache_folder,
     check_features,
     describe,
     read_array,

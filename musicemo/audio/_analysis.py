@@ -69,10 +69,10 @@ def analyse_signal(samples: ArrayLike, recipe: Recipe | None = None) -> Analysis
 def _analyse(samples: NDArray[np.float32], recipe: Recipe, name: str) -> Analysis:
     _check(samples, recipe, name)
     # These compile loops and import scipy, which importing this package should not.
-    from musicemo.audio._beats import OnsetStrength, track_beats
+    from musicemo.audio._beats import OnsetStrength, synchronise, track_beats
     from musicemo.audio._chroma import BINS_PER_OCTAVE, chromagram
-    from musicemo.audio._separate import separate
-    from musicemo.audio._sync import decibels, synchronise
+    from musicemo.audio._hpss import separate
+    from musicemo.audio._spectrum import decibels
     from musicemo.audio._tuning import estimate_tuning
 
     with one_thread():  # so that the same features come out of any number of cores

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import scipy.fft
@@ -10,10 +11,9 @@ from numpy.typing import NDArray
 
 from musicemo._jit import compiled
 from musicemo.audio._recipe import Recipe
-from musicemo.audio._spectrum import BLOCK, frame_count, hann, mel_filters, mel_power, transform
-from musicemo.audio._sync import decibels
+from musicemo.audio._spectrum import BLOCK, decibels, frame_count, hann, mel_filters, mel_power, transform
 
-__all__ = ["OnsetStrength", "estimate_tempo", "track_beats"]
+__all__ = ["OnsetStrength", "estimate_tempo", "synchronise", "track_beats"]
 
 _ONSET_MELS = 128
 _COLUMNS = 1 << 14
@@ -201,3 +201,26 @@ def _without_weak_ends(score: NDArray[np.float64], beats: NDArray[np.int64]) -> 
         return beats[:0]
     kept: NDArray[np.int64] = beats[(beats >= strong[0]) & (beats <= strong[-1])]
     return kept
+
+
+def synchronise(features: NDArray[np.float32], beats: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Take medians between beats, before the first one and after the last one.
+
+    Args:
+        features: `[rows, frames]`.
+        beats: `[beats]`: frames, ascending.
+
+    Returns:
+        `[rows, segments]`: a segment begins at frame 0 and at each beat; there is at least one.
+    """
+    total = features.shape[1]
+    edges = np.unique(np.concatenate([[0], beats[(beats >= 0) & (beats < total)], [total]]))
+    result = np.empty((len(features), len(edges) - 1), features.dtype)
+    for segment, (start, stop) in enumerate(pairwise(edges.tolist())):
+        ordered = np.sort(features[:, start:stop], axis=1)
+        middle = (stop - start) // 2
+        if (stop - start) % 2:
+            result[:, segment] = ordered[:, middle]
+        else:
+            result[:, segment] = (ordered[:, middle - 1] + ordered[:, middle]) / 2
+    return result

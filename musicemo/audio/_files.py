@@ -18,12 +18,13 @@ from musicemo.audio._analysis import Analysis
 from musicemo.audio._npy import ArrayHeader, open_regular, read_header
 from musicemo.audio._recipe import Recipe
 from musicemo.errors import InputError
-from musicemo.files import write_atomically
+from musicemo.files import can_write, expanded, private_folder, write_atomically
 
 __all__ = [
     "FeatureFile",
     "FeatureInfo",
     "Source",
+    "cache_folder",
     "check_features",
     "describe",
     "read_array",
@@ -324,3 +325,21 @@ def _values(member: IO[bytes], header: ArrayHeader) -> NDArray[Any]:
         buffer[place : place + len(chunk)] = np.frombuffer(chunk, np.uint8)
         place += len(chunk)
     return np.ascontiguousarray(values.reshape(header.shape, order="F" if header.fortran else "C"))
+
+
+def cache_folder() -> Path:
+    """Return `$MUSICEMO_CACHE`, or `musicemo` in the user's cache folder. The folder need not exist.
+
+    The user's cache folder is `$XDG_CACHE_HOME`, or `~/.cache`. Without a writable home, as in many containers, it is
+    a private folder among the temporary files.
+
+    Raises:
+        InputError: no such folder can be created.
+    """
+    if named := os.environ.get("MUSICEMO_CACHE"):
+        return expanded(named)
+    caches = expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
+    folder = caches / "musicemo"
+    if folder.is_dir() or can_write(caches):
+        return folder
+    return private_folder()

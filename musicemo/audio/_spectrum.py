@@ -10,7 +10,17 @@ from numpy.typing import NDArray
 
 from musicemo._jit import compiled
 
-__all__ = ["BLOCK", "OverlapAdd", "frame_count", "frames", "hann", "mel_filters", "mel_power", "transform"]
+__all__ = [
+    "BLOCK",
+    "OverlapAdd",
+    "decibels",
+    "frame_count",
+    "frames",
+    "hann",
+    "mel_filters",
+    "mel_power",
+    "transform",
+]
 
 BLOCK = 128
 """Frames that are worked on together: enough to vectorise, few enough to stay in the cache."""
@@ -18,6 +28,10 @@ BLOCK = 128
 _LINEAR_HZ, _LINEAR_STEP = 1000.0, 200.0 / 3
 """Slaney's mel scale is linear up to 1000 Hz, 3 mel to 200 Hz, and logarithmic above."""
 _LOG_STEP = np.log(6.4) / 27
+
+_LEAST_POWER = 1e-10
+_RANGE = 80.0
+"""Decibels below the loudest value at which a level is cut off."""
 
 
 def frame_count(size: int, hop: int) -> int:
@@ -208,3 +222,23 @@ def _project(
             weight = filters[m, b]
             for t in range(count):
                 result[m, t] += weight * power[b, t]
+
+
+def decibels(
+    power: NDArray[np.float32], reference: float | None = None, into: NDArray[np.float32] | None = None
+) -> NDArray[np.float32]:
+    """Convert power to dB, `10 log10(power / reference)`, at most 80 dB below the loudest value.
+
+    Args:
+        power: `[rows, columns]`; below 1e-10 it counts as 1e-10.
+        reference: The power of 0 dB; None is the maximum of `power`.
+        into: Array of the result, which may be `power` itself.
+    """
+    level = np.empty_like(power) if into is None else into
+    for row, result in zip(power, level, strict=True):
+        np.log10(np.maximum(_LEAST_POWER, row), out=result)
+        result *= 10.0
+    loudest = level.max()
+    level -= loudest if reference is None else 10.0 * np.log10(max(_LEAST_POWER, reference))
+    np.maximum(level, level.max() - _RANGE, out=level)
+    return level

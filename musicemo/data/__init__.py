@@ -1,11 +1,10 @@
 """From a dataset to batches: tasks, tracks, splits, scaling, padding."""
 
-from musicemo.data.batches import Batch, Batches
+from musicemo.data.batches import Batch, Batches, Proportions
 from musicemo.data.description import Description, describe
 from musicemo.data.features import Features, normalize_rows, rows_numbers, rows_text
 from musicemo.data.identity import DataIdentity, identify_data
 from musicemo.data.joining import Joined, JoiningSettings, split_joined
-from musicemo.data.sampling import Proportions
 from musicemo.data.scaling import Scaling, ScalingSettings, fit_scaling
 from musicemo.data.splits import PARTS, Split, SplitSettings, make_split, strata
 from musicemo.data.summary import Summary, find_equal, summarize

@@ -9,8 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musicemo.evaluation.evaluation import TaskEvaluation, finite
-from musicemo.evaluation.intervals import EvaluationSettings, percentile_intervals
-from musicemo.evaluation.resampling import MidRanks, RegressionResampler, draw_counts
+from musicemo.evaluation.intervals import (
+    EvaluationSettings,
+    MidRanks,
+    RegressionResampler,
+    draw_counts,
+    percentile_intervals,
+)
 
 __all__ = ["controlled_scores", "group_means"]
 

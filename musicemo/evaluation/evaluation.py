@@ -11,9 +11,15 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from musicemo.evaluation.intervals import EvaluationSettings, Interval, percentile_intervals
+from musicemo.evaluation.intervals import (
+    ClassificationResampler,
+    EvaluationSettings,
+    Interval,
+    RegressionResampler,
+    draw_counts,
+    percentile_intervals,
+)
 from musicemo.evaluation.metrics import CLASSIFICATION, REGRESSION, classification, regression
-from musicemo.evaluation.resampling import ClassificationResampler, RegressionResampler, draw_counts
 
 __all__ = ["Evaluation", "TaskEvaluation"]
 

@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musicemo.evaluation.evaluation import finite
-from musicemo.evaluation.intervals import EvaluationSettings, percentile_intervals
+from musicemo.evaluation.intervals import EvaluationSettings, draw_counts, percentile_intervals
 from musicemo.evaluation.metrics import ranks
-from musicemo.evaluation.resampling import draw_counts
 
 __all__ = ["Reliability", "rating_reliability"]
 

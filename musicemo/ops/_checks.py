@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Any, NoReturn
 
 import torch
+from torch.autograd import Function
 
 from musicemo.errors import InputError
 
-__all__ = ["check_mask", "check_pair", "check_ranking", "refuse_row", "working_dtype"]
+__all__ = ["check_mask", "check_pair", "check_ranking", "once", "refuse_row", "working_dtype"]
 
 _HALF = (torch.float16, torch.bfloat16)
 
@@ -71,3 +73,26 @@ def refuse_row(values: torch.Tensor, mask: torch.Tensor | None) -> None:
     kind = "NaN" if math.isnan(value) else "infinity"
     where = f"row {row[0] if len(row) == 1 else tuple(row)}" if row else "row 0"
     raise InputError(f"{where} holds {kind} (position {column}): ranks and correlations need finite values")
+
+
+class _Once(Function):
+    """The identity on its first argument. Differentiating its gradient is an error."""
+
+    @staticmethod
+    def forward(ctx: Any, product: torch.Tensor, *sources: torch.Tensor) -> torch.Tensor:
+        return product.view_as(product)
+
+    @staticmethod
+    def backward(ctx: Any, *grad: torch.Tensor) -> NoReturn:
+        raise RuntimeError(
+            "soft_rank and soft_sort can be differentiated once: their gradient is piecewise constant in the "
+            "order of the values, and its own derivative is not implemented"
+        )
+
+
+def once(product: torch.Tensor, values: torch.Tensor, grad: torch.Tensor) -> torch.Tensor:
+    """Return the vector-Jacobian product so that a second derivative, with respect to either argument, is an error."""
+    if not torch.is_grad_enabled():  # no graph of this backward pass is asked for
+        return product
+    result: torch.Tensor = _Once.apply(product, values, grad)  # type: ignore[no-untyped-call]  # torch's
+    return result

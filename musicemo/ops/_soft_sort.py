@@ -8,8 +8,7 @@ import torch
 from torch.autograd import Function
 
 from musicemo.ops._backend import sort_state, sort_vjp
-from musicemo.ops._checks import check_mask, check_ranking, working_dtype
-from musicemo.ops._once import once
+from musicemo.ops._checks import check_mask, check_ranking, once, working_dtype
 from musicemo.ops._rank import Regularization
 from musicemo.ops._traced import traced_sort
 

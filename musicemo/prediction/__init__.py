@@ -2,9 +2,8 @@
 
 from musicemo.prediction.evaluation import ALL, RunEvaluation, evaluate_run
 from musicemo.prediction.export import Exported, export_onnx
-from musicemo.prediction.replicates import find_runs
 from musicemo.prediction.songs import Predictor, SongPrediction, TaskPrediction, failure_of
-from musicemo.prediction.trained import TrainedRun
+from musicemo.prediction.trained import TrainedRun, find_runs
 
 __all__ = [
     "ALL",

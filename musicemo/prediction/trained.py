@@ -19,11 +19,11 @@ from musicemo.errors import InputError
 from musicemo.evaluation import Calibration
 from musicemo.experiment import Experiment, load_experiment
 from musicemo.files import read_json
-from musicemo.runs import open_run
+from musicemo.runs import find_replicates, open_run
 from musicemo.training import Network, load_checkpoint
 from musicemo.training.checkpoint import read_scaling
 
-__all__ = ["TrainedRun"]
+__all__ = ["TrainedRun", "find_runs"]
 
 _AT_ONCE = 32
 """Clips in a batch."""
@@ -163,3 +163,21 @@ def _scaling(state: Mapping[str, Any], description: Description) -> Scaling:
     if scaling.offset.shape != (description.input_size,):
         raise InputError(f"its scaling is not of {description.input_size} feature rows")
     return scaling
+
+
+def find_runs(
+    path: Path, device: torch.device | None = None, *, trust_local_code: bool = False
+) -> list[TrainedRun]:
+    """Return the run in a run directory, or the replicates in an experiment's folder.
+
+    Args:
+        path: ``runs/<name>/<run id>``, or ``runs/<name>``; see `musicemo.runs.find_replicates`.
+        device: device of the predictions; None is the CPU.
+        trust_local_code: whether to execute the runs' copies of local Python files; see `TrainedRun.load`.
+
+    Raises:
+        InputError: the run does not exist, is not finished, or cannot be loaded.
+    """
+    return [
+        TrainedRun.load(found, device, trust_local_code=trust_local_code) for found in find_replicates(path)
+    ]

@@ -6,11 +6,17 @@ import pytest
 from signals import song
 
 from musicemo.audio import Recipe
-from musicemo.audio._beats import OnsetStrength, _last_beat, _without_weak_ends, estimate_tempo, track_beats
+from musicemo.audio._beats import (
+    OnsetStrength,
+    _last_beat,
+    _without_weak_ends,
+    estimate_tempo,
+    synchronise,
+    track_beats,
+)
 from musicemo.audio._chroma import BINS_PER_OCTAVE, _kernels, chromagram
-from musicemo.audio._separate import separate
-from musicemo.audio._spectrum import OverlapAdd, frame_count, hann, mel_filters, transform
-from musicemo.audio._sync import decibels, synchronise
+from musicemo.audio._hpss import separate
+from musicemo.audio._spectrum import OverlapAdd, decibels, frame_count, hann, mel_filters, transform
 from musicemo.audio._tuning import estimate_tuning
 
 RECIPES = [

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from musicemo.comparison.statistics import Source, estimate, holm, of_seeds, of_tracks
-from musicemo.evaluation.resampling import draw_counts
+from musicemo.evaluation.intervals import draw_counts
 
 
 def no_tracks(seeds: int) -> np.ndarray:

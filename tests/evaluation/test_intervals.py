@@ -3,7 +3,7 @@ import pytest
 from pydantic import ValidationError
 from scipy import stats
 
-from musicemo.evaluation import EvaluationSettings, TaskEvaluation, resampling
+from musicemo.evaluation import EvaluationSettings, TaskEvaluation, intervals
 from musicemo.evaluation.metrics import CLASSIFICATION, REGRESSION, classification, regression
 
 SETTINGS = EvaluationSettings(resamples=200)
@@ -66,7 +66,7 @@ def test_chunks_do_not_change_them(monkeypatch, at_once):
         return np.array(list(found.values()))
 
     whole = both()
-    monkeypatch.setattr(resampling, "_AT_ONCE", at_once)
+    monkeypatch.setattr(intervals, "_AT_ONCE", at_once)
     assert np.allclose(both(), whole, rtol=0, atol=1e-12)
 
 

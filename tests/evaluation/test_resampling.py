@@ -3,8 +3,8 @@ import time
 import numpy as np
 import pytest
 
+from musicemo.evaluation.intervals import ClassificationResampler, RegressionResampler, draw_counts
 from musicemo.evaluation.metrics import CLASSIFICATION, REGRESSION, of_confusion, regression
-from musicemo.evaluation.resampling import ClassificationResampler, RegressionResampler, draw_counts
 
 
 def drawn(counts: np.ndarray) -> np.ndarray:
