@@ -60,6 +60,14 @@ def test_every_experiment_validates(path):
         assert experiment.description or path.parent.name != "experiments"
 
 
+def test_contributing_maps_every_room():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    mapped = re.findall(r"^    (\w+/|\w+\.py) +\S", text, flags=re.MULTILINE)
+    rooms = {f"{path.name}/" for path in (ROOT / "musicemo").iterdir() if (path / "__init__.py").is_file()}
+    modules = {path.name for path in (ROOT / "musicemo").glob("[!_]*.py")}
+    assert sorted(mapped) == sorted(rooms | modules)
+
+
 def commands() -> list[tuple[str, list[str]]]:
     found = []
     for page, text in [*blocks("console"), *blocks("bash"), *blocks("sh")]:
