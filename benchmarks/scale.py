@@ -185,7 +185,7 @@ def measure_epochs(folder: Path, count: int) -> Iterator[tuple[str, Callable[[],
 
     def run() -> float:
         from musicemo.experiment import load_experiment
-        from musicemo.running.pipeline import run_experiment
+        from musicemo.running.execute import run_experiment
 
         hooks = load_hooks()
         hooks.register(Stopwatch(), "stopwatch")

@@ -35,7 +35,7 @@ from torch.utils.data import DataLoader, Dataset
 from musicemo.components.hooks import Hooks, load_hooks
 from musicemo.experiment import load_experiment
 from musicemo.hookspecs import hookimpl
-from musicemo.running.pipeline import run_experiment
+from musicemo.running.execute import run_experiment
 from musicemo.training import Run
 
 FRAMES, ROWS, TASKS = 129, 140, ("valence", "energy", "danceability")

@@ -1,5 +1,40 @@
-"""musicemo: experiments in music emotion recognition that can be believed, compared and repeated."""
+"""musicemo: experiments in music emotion recognition that can be believed, compared and repeated.
 
-__all__ = ["__version__"]
+The functions here do what the commands of the same name do. They are imported when they are first used, so that
+``import musicemo`` takes no time.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from musicemo.comparison.compare import compare as compare
+    from musicemo.experiment import load_experiment as load_experiment
+    from musicemo.prediction import Predictor as Predictor
+    from musicemo.running.sweep import run as run
+    from musicemo.runs import open_run as open_run
+
+__all__ = ["Predictor", "__version__", "compare", "load_experiment", "open_run", "run"]
 
 __version__ = "0.1.0"
+
+#: Name -> the module that defines it.
+_MODULES = {
+    "Predictor": "musicemo.prediction",
+    "compare": "musicemo.comparison.compare",
+    "load_experiment": "musicemo.experiment",
+    "open_run": "musicemo.runs",
+    "run": "musicemo.running.sweep",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_MODULES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *_MODULES]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from musicemo.running.pipeline import Outcome
+    from musicemo.running.execute import Outcome
 
 __all__ = ["musicemo_check", "musicemo_run"]
 
@@ -47,7 +47,7 @@ def musicemo_run(tmp_path: Path) -> Callable[..., list[Outcome]]:
     def run(file: Path | str, *overrides: str, plugins: Any = ()) -> list[Outcome]:
         from musicemo.components.hooks import Hooks
         from musicemo.experiment import load_experiment
-        from musicemo.running.pipeline import run_experiment
+        from musicemo.running.execute import run_experiment
 
         hooks = Hooks()
         for number, plugin in enumerate(plugins):

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from musicemo.cli._app import make_app
 from musicemo.errors import InputError
 from musicemo.experiment import load_experiment
+from musicemo.running.prepare import RunOptions
 from musicemo.running.preview import check_experiment
 
 pytestmark = pytest.mark.usefixtures("fakes")
@@ -34,7 +35,9 @@ def test_without_steps_there_is_no_time(experiment_file):
 
 
 def test_only_batches_that_are_learnt_by_heart_count(experiment_file):
-    assert check_experiment(load_experiment(experiment_file), overfit_batches=1).batches == {"train": 1}
+    assert check_experiment(load_experiment(experiment_file), RunOptions(overfit_batches=1)).batches == {
+        "train": 1
+    }
 
 
 def test_tracks_without_a_label_are_counted(experiment_file):

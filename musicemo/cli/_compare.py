@@ -65,13 +65,15 @@ def compare(
     experiments before a multitask one are its baselines together. Experiments must have been tested on the same
     tracks.
     """
+    import musicemo
     from musicemo import comparison
     from musicemo.cli._output import check_output, emit, emit_json, emit_tables
     from musicemo.evaluation import CLASSIFICATION, REGRESSION, EvaluationSettings
 
     check_output(output)
-    found = comparison.compare(
-        comparison.read_experiments(runs, part.value),
+    found = musicemo.compare(
+        runs,
+        part=part.value,
         baselines=baselines or [],
         metrics=(*REGRESSION, *CLASSIFICATION) if metrics else (),
         settings=EvaluationSettings(confidence=confidence, resamples=resamples),

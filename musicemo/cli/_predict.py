@@ -65,14 +65,20 @@ def predict(
     from musicemo.audio import Failure
     from musicemo.cli._output import Stream, check_output, say
     from musicemo.errors import InputError
-    from musicemo.prediction import Predictor, find_runs
+    from musicemo.prediction import Predictor
     from musicemo.progress import Progress
     from musicemo.reporting.tabular import stream_csv, stream_json
-    from musicemo.training import choose_device
 
     check_output(output)
-    runs = find_runs(run, choose_device(device), trust_local_code=trust)
-    predictor = Predictor(runs, sync=sync.value if sync else None, window=window, hop=hop)
+    predictor = Predictor(
+        run,
+        sync=sync.value if sync else None,
+        window=window,
+        hop=hop,
+        device=device,
+        trust_local_code=trust,
+    )
+    runs = predictor.runs
     found = _find(songs)
     pictures = _pictures(plot, found)
     problems: list[str] = []

@@ -22,7 +22,7 @@ from musicemo.comparison import (
     read_replicates,
 )
 from musicemo.evaluation import CLASSIFICATION, LEADING, REGRESSION, EvaluationSettings
-from musicemo.running.pipeline import Outcome
+from musicemo.running.execute import Outcome
 
 __all__ = ["print_replicates"]
 

@@ -11,13 +11,12 @@ import typer
 from musicemo import terminal
 from musicemo.cli._options import ExperimentFiles, Only, Overrides
 from musicemo.cli._output import emit, say
-from musicemo.errors import InputError, MusicemoError, RunError
+from musicemo.errors import InputError, MusicemoError
 
 if TYPE_CHECKING:
-    from musicemo.components.hooks import Hooks
-    from musicemo.experiment import Experiment
-    from musicemo.running.pipeline import Outcome
-    from musicemo.running.sweep import Failure, InProgress, Replicate, Sweep
+    from musicemo.experiment import Experiment, Replicate
+    from musicemo.running.execute import Outcome
+    from musicemo.running.sweep import Failure, InProgress
 
 __all__ = ["add_commands"]
 
@@ -70,126 +69,86 @@ def run(
 
     Every seed and fold of each, and every variant of a matrix.
     """
+    import musicemo
     from musicemo.cli import _tables
     from musicemo.cli._replicates import print_replicates
     from musicemo.experiment import load_experiments
-    from musicemo.running.sweep import Sweep
 
     files = [load_experiments(file, overrides or [], only or []) for file in experiments]
     loaded = [experiment for variants in files for experiment in variants]
-    sweep = Sweep(loaded, resume=resume, device=device, overfit_batches=overfit_batches, jobs=jobs)
     if dry_run:
-        _preview(loaded, runs, device, overfit_batches, sweep.jobs)
+        _preview(loaded, runs, device, overfit_batches, jobs)
         return
-    tally = _Tally(len(sweep.replicates))
-    if sweep.jobs > 1:
-        _show_side_by_side(sweep, runs, context.obj, tally)
-    else:
-        for replicate, found in sweep.run(runs, context.obj):
-            if outcome := tally.add(replicate, found):
-                _tables.print_outcome(outcome, overfit=bool(overfit_batches))
-    outcomes = [(experiment.name, tally.of(experiment)) for experiment in loaded]
+    results = musicemo.run(
+        loaded,
+        runs,
+        resume=resume,
+        device=device,
+        overfit_batches=overfit_batches,
+        jobs=jobs,
+        hooks=context.obj,
+        observer=_Printer(overfit=bool(overfit_batches)),
+        check=False,
+    )
+    outcomes = [(experiment.name, results.of(experiment)) for experiment in loaded]
     if len(loaded) > 1:
         _tables.print_variants(outcomes)
     elif len(outcomes[0][1]) > 1:
         print_replicates(*outcomes[0], loaded[0].evaluation, overfit=bool(overfit_batches))
-    if tally.skipped and resume is None:
-        emit(f"{tally.skipped} of {tally.total} runs had been made before; --no-resume makes them again\n")
-    if tally.elsewhere:
-        emit(f"{tally.elsewhere} of {tally.total} runs are in progress in other processes\n")
-    tally.raise_failures()
+    if results.skipped and resume is None:
+        emit(f"{results.skipped} of {results.total} runs had been made before; --no-resume makes them again\n")
+    if results.in_progress:
+        emit(f"{len(results.in_progress)} of {results.total} runs are in progress in other processes\n")
+    results.raise_failures()
 
 
 def _preview(
-    experiments: Sequence[Experiment], runs: Path, device: str | None, overfit_batches: int, jobs: int
+    experiments: Sequence[Experiment], runs: Path, device: str | None, overfit_batches: int, jobs: int | None
 ) -> None:
     from musicemo.cli._preview import print_dry_run
+    from musicemo.running.prepare import RunOptions
     from musicemo.running.preview import check_experiments
+    from musicemo.running.sweep import Sweep
 
+    options = RunOptions(device=device, overfit_batches=overfit_batches)
+    sweep = Sweep(experiments, options, jobs=jobs)
     previews = []
-    for checked in check_experiments(
-        experiments, runs, device=device, overfit_batches=overfit_batches, steps=_STEPS
-    ):
+    for checked in check_experiments(experiments, runs, options, steps=_STEPS):
         if isinstance(checked, InputError):
             raise checked
         previews.append(checked)
-    print_dry_run(terminal.console(), previews, jobs)
+    print_dry_run(terminal.console(), previews, sweep.jobs)
 
 
-def _show_side_by_side(sweep: Sweep, runs: Path, hooks: Hooks, tally: _Tally) -> None:
-    """Print a line for each run that is done, below them how many are, and the time left."""
-    from musicemo.cli import _tables
-    from musicemo.progress import Progress
+class _Printer:
+    """Prints each result when it comes: in full, or in a line if several runs are trained at a time."""
 
-    emit(f"{tally.total} runs, {sweep.jobs} at a time\n")
-    with Progress("Running", "runs") as bar:
-        bar.update(0, tally.total)
-        for replicate, found in sweep.run(runs, hooks):
-            with bar.aside():
-                if outcome := tally.add(replicate, found):
-                    _tables.print_line(str(replicate), outcome)
-            bar.update(tally.done - tally.skipped, tally.total - tally.skipped, tally.seconds, sweep.jobs)
+    def __init__(self, *, overfit: bool) -> None:
+        self._overfit = overfit
+        self._total = self._jobs = 1
+        self._errors: set[str] = set()
 
+    def started(self, replicates: Sequence[Replicate], jobs: int) -> None:
+        self._total, self._jobs = len(replicates), jobs
+        if jobs > 1:
+            emit(f"{self._total} runs, {jobs} at a time\n")
 
-class _Tally:
-    """The outcomes of the runs so far; each failure is reported when it is added."""
-
-    def __init__(self, total: int) -> None:
-        self.total = total
-        self._outcomes: list[tuple[Replicate, Outcome]] = []
-        self._failures: list[tuple[Replicate, MusicemoError]] = []
-        #: How many runs other processes are training.
-        self.elsewhere = 0
-
-    @property
-    def done(self) -> int:
-        return len(self._outcomes) + len(self._failures) + self.elsewhere
-
-    @property
-    def skipped(self) -> int:
-        """How many had been made before."""
-        return sum(outcome.skipped for _, outcome in self._outcomes)
-
-    @property
-    def seconds(self) -> float | None:
-        """The mean time of a run of this command; None before the first."""
-        outcomes = [outcome for _, outcome in self._outcomes if not outcome.skipped]
-        times = [sum(outcome.results["durations"].values()) for outcome in outcomes]
-        return sum(times) / len(times) if times else None
-
-    def of(self, experiment: Experiment) -> list[Outcome]:
-        """Return an experiment's outcomes in the order of its replicates."""
-        found = [outcome for replicate, outcome in self._outcomes if replicate.experiment is experiment]
-        return sorted(found, key=lambda outcome: experiment.replicates().index((outcome.seed, outcome.fold)))
-
-    def add(self, replicate: Replicate, found: Outcome | Failure | InProgress) -> Outcome | None:
-        """Take in a replicate; return its outcome."""
+    def finished(self, replicate: Replicate, result: Outcome | Failure | InProgress) -> None:
+        from musicemo.cli import _tables
         from musicemo.running.sweep import Failure, InProgress
 
-        if isinstance(found, InProgress):
-            self.elsewhere += 1
-            say("note", "bold", f"{replicate}: {found.message}")
-            return None
-        if not isinstance(found, Failure):
-            self._outcomes.append((replicate, found))
-            return found
-        told = {str(error) for _, error in self._failures}
-        self._failures.append((replicate, found.error))
-        if self.total > 1 and str(found.error) not in told:  # what all replicates lack is said once
-            for problem in getattr(found.error, "problems", None) or (str(found.error),):
+        if isinstance(result, InProgress):
+            say("note", "bold", f"{replicate}: {result.message}")
+        elif isinstance(result, Failure):
+            self._report(replicate, result.error)
+        elif self._jobs > 1:
+            _tables.print_line(str(replicate), result)
+        else:
+            _tables.print_outcome(result, overfit=self._overfit)
+
+    def _report(self, replicate: Replicate, error: MusicemoError) -> None:
+        """Print an error, once if several replicates have it; that of a single one ends the command."""
+        if self._total > 1 and str(error) not in self._errors:
+            self._errors.add(str(error))
+            for problem in getattr(error, "problems", None) or (str(error),):
                 say("error", "bold red", f"{replicate}: {problem}")
-        return None
-
-    def raise_failures(self) -> None:
-        """Say that not all is done.
-
-        Raises:
-            MusicemoError: of one run, its own; of several, `InputError` if that is what each failed of.
-        """
-        errors = [error for _, error in self._failures]
-        if self.total == 1 and errors:
-            raise errors[0]
-        if errors:
-            kind = InputError if all(isinstance(error, InputError) for error in errors) else RunError
-            names = "; ".join(str(replicate) for replicate, _ in self._failures)
-            raise kind(f"{len(errors)} of {self.total} runs failed: {names}")

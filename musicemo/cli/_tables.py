@@ -16,7 +16,7 @@ from musicemo.cli._analyses import print_analyses
 from musicemo.cli._style import number, plain_table, print_table, with_interval
 from musicemo.evaluation import CLASSIFICATION, REGRESSION, TITLES
 from musicemo.progress import duration
-from musicemo.running.pipeline import Outcome
+from musicemo.running.execute import Outcome
 
 __all__ = [
     "METRIC_TITLES",

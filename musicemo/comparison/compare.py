@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from os import PathLike
 
 import numpy as np
 
-from musicemo.comparison.replicates import Replicates
+from musicemo.comparison.replicates import Replicates, read_experiments
 from musicemo.comparison.results import Comparison, Difference, Improvement, Row
 from musicemo.comparison.sampling import Key, Sampling, same_targets
 from musicemo.comparison.statistics import holm
@@ -18,8 +19,9 @@ __all__ = ["compare"]
 
 
 def compare(
-    experiments: Sequence[Replicates],
+    experiments: Sequence[Replicates | str | PathLike[str]],
     *,
+    part: str = "test",
     baselines: Sequence[str] = (),
     metrics: Iterable[str] = (),
     settings: EvaluationSettings | None = None,
@@ -34,7 +36,9 @@ def compare(
     over the tests of the leading metrics, and over those of every other metric.
 
     Args:
-        experiments: see `read_replicates`; their names must differ.
+        experiments: run directories, or the folders of experiments, each ``PATH`` or ``NAME=PATH``; or what
+            `read_experiments` and `read_replicates` return. Their names must differ.
+        part: the set of tracks to compare on, for those that are paths: ``train``, ``val`` or ``test``.
         baselines: names of the experiments that may be baselines; all where empty.
         metrics: beside the leading one of each task; those that a task's kind has not are passed over.
         settings: resamples and confidence.
@@ -44,6 +48,7 @@ def compare(
         InputError: tested tracks or targets that differ, a name that is unknown or that two have.
     """
     settings = settings or EvaluationSettings()
+    experiments = read_experiments(experiments, part)
     by_name = _by_name(experiments)
     for name in baselines:
         if name not in by_name:

@@ -7,6 +7,7 @@ import json
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from os import PathLike, fspath
 from pathlib import Path
 
 import numpy as np
@@ -123,22 +124,29 @@ def read_replicates(
     return Replicates(name or runs[0].name, part, replicates, hashes)
 
 
-def read_experiments(given: Sequence[str], part: str = "test") -> list[Replicates]:
-    """Read several experiments, each ``PATH`` or ``NAME=PATH``.
+def read_experiments(
+    experiments: Iterable[Replicates | str | PathLike[str]], part: str = "test"
+) -> list[Replicates]:
+    """Read several experiments, each ``PATH`` or ``NAME=PATH``; those that have been read already stay as they are.
 
-    One that has no name of its own here and shares its name with another is called by its path.
+    One that is given no name and shares its name with another is called by its path.
 
     Raises:
         InputError: see `read_replicates`.
     """
-    found = []
-    for one in given:
-        name, _, path = one.partition("=") if "=" in one and not Path(one).exists() else ("", "", one)
-        found.append((name, path, read_replicates(Path(path), part, name or None)))
-    names = [experiment.name for _, _, experiment in found]
+    #: The path that may become its name, and the experiment.
+    read: list[tuple[str | None, Replicates]] = []
+    for experiment in experiments:
+        if isinstance(experiment, Replicates):
+            read.append((None, experiment))
+            continue
+        text = fspath(experiment)
+        name, _, path = text.partition("=") if "=" in text and not Path(text).exists() else ("", "", text)
+        read.append((None if name else path, read_replicates(Path(path), part, name or None)))
+    names = [experiment.name for _, experiment in read]
     return [
-        replace(experiment, name=path) if not name and names.count(experiment.name) > 1 else experiment
-        for name, path, experiment in found
+        replace(experiment, name=path) if path and names.count(experiment.name) > 1 else experiment
+        for path, experiment in read
     ]
 
 

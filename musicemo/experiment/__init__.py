@@ -1,14 +1,20 @@
 """The experiment: the schema of the TOML, its variants and overrides, and its resolved form."""
 
 from musicemo.components.spec import Component
-from musicemo.experiment.experiment import Experiment
-from musicemo.experiment.loading import load_experiment, load_experiments, validate_experiment
+from musicemo.experiment.experiment import (
+    Experiment,
+    Replicate,
+    load_experiment,
+    load_experiments,
+    validate_experiment,
+)
 from musicemo.experiment.schema import ExperimentTable
 
 __all__ = [
     "Component",
     "Experiment",
     "ExperimentTable",
+    "Replicate",
     "load_experiment",
     "load_experiments",
     "validate_experiment",

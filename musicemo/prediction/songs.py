@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike, fspath
+from pathlib import Path
 from typing import Literal, overload
 
 import numpy as np
@@ -17,8 +18,10 @@ from musicemo.audio import Analysis, Failure, Recipe, analyse
 from musicemo.contracts import FEATURE_ROWS
 from musicemo.data import rows_text
 from musicemo.errors import InputError
+from musicemo.prediction.replicates import find_runs
 from musicemo.prediction.trained import TrainedRun
 from musicemo.prediction.windows import column_edges, cut_by_columns, cut_by_seconds
+from musicemo.training import choose_device
 
 __all__ = ["Predictor", "SongPrediction", "TaskPrediction", "failure_of"]
 
@@ -116,12 +119,16 @@ class Predictor:
 
     def __init__(
         self,
-        runs: Sequence[TrainedRun],
+        runs: Sequence[TrainedRun] | str | PathLike[str],
         *,
         sync: Sync | None = None,
         window: float | None = None,
         hop: float | None = None,
+        device: str = "auto",
+        trust_local_code: bool = False,
     ) -> None:
+        if isinstance(runs, str | PathLike):
+            runs = find_runs(Path(runs), choose_device(device), trust_local_code=trust_local_code)
         for name, seconds in (("window", window), ("hop", hop)):
             if seconds is not None and not 0 < seconds < math.inf:
                 raise InputError(f"--{name} {seconds:g}: must be above 0 seconds")

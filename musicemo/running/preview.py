@@ -17,9 +17,9 @@ from musicemo.errors import InputError
 from musicemo.experiment import Experiment
 from musicemo.experiment.tracks import read_tracks, split_tracks, warn_of_leaks
 from musicemo.running.assembly import Assembly
-from musicemo.running.pipeline import TrackReader
+from musicemo.running.prepare import RunOptions, TrackReader
 from musicemo.running.transfer import find_source
-from musicemo.training import Run, Stopping, Trainer, choose_device, use_threads
+from musicemo.training import Run, Stopping, Trainer, use_threads
 from musicemo.training.randomness import random_state, restore_random_state
 
 __all__ = ["Preview", "TaskPreview", "check_experiment", "check_experiments", "check_source"]
@@ -87,16 +87,16 @@ def check_source(experiment: Experiment, runs: Path, others: Collection[str] = (
     source = Path(experiment.transfer.source)
     if {(folder / source).resolve(), (runs / source).resolve()} & {(runs / name).resolve() for name in others}:
         return
+    first = experiment.replicates()[0]
     with experiment.source.blaming("transfer", "from"):
-        find_source(experiment.transfer.source, folder, runs, *experiment.replicates()[0])
+        find_source(experiment.transfer.source, folder, runs, first.seed, first.fold)
 
 
 def check_experiments(
     experiments: Sequence[Experiment],
     runs: Path,
+    options: RunOptions | None = None,
     *,
-    device: str | None = None,
-    overfit_batches: int = 0,
     steps: int = 0,
 ) -> list[Preview | InputError]:
     """Assemble experiments without training them, in their order: see `check_experiment` and `check_source`.
@@ -111,8 +111,7 @@ def check_experiments(
         try:
             preview = check_experiment(
                 experiment,
-                device=device,
-                overfit_batches=overfit_batches,
+                options,
                 steps=steps,
                 read=lambda one: reader.read(one).tracks,
             )
@@ -125,9 +124,8 @@ def check_experiments(
 
 def check_experiment(
     experiment: Experiment,
+    options: RunOptions | None = None,
     *,
-    device: str | None = None,
-    overfit_batches: int = 0,
     steps: int = 0,
     read: Callable[[Experiment], Tracks] = read_tracks,
 ) -> Preview:
@@ -135,8 +133,7 @@ def check_experiment(
 
     Args:
         experiment: the experiment.
-        device: instead of ``training.device``.
-        overfit_batches: as `Pipeline` has it.
+        options: device and number of batches.
         steps: take so many optimization steps, to see how long one takes; the first, which takes longer, is one more.
         read: returns the experiment's tracks; it may keep those of the last experiment for others on the same data.
 
@@ -144,15 +141,16 @@ def check_experiment(
         InputError: what a run would say before its first epoch.
         RunError: what it would say in one of the steps.
     """
-    chosen = choose_device(device or experiment.training.device)
+    options = options or RunOptions()
+    chosen = options.choose_device(experiment)
     tracks = read(experiment)
     experiment = experiment.completed(tracks.tasks)
-    seed, fold = experiment.replicates()[0]
-    split = split_tracks(experiment, tracks, fold)
+    first = experiment.replicates()[0]
+    split = split_tracks(experiment, tracks, first.fold)
     before = random_state()
     try:
         with use_threads(experiment.threads):
-            made = Assembly(experiment, tracks, split, seed, chosen, overfit_batches)
+            made = Assembly(experiment, tracks, split, first.seed, chosen, options.overfit_batches)
             warn_of_leaks(tracks, split, made.features)
             step = _time_step(experiment, tracks, split, made, chosen, steps) if steps else None
     finally:

@@ -6,6 +6,7 @@ import importlib.metadata
 import os
 import platform
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from musicemo import __version__
@@ -30,8 +31,13 @@ _PACKAGES = (
 )
 
 
-def describe_environment(device: torch.device) -> dict[str, Any]:
-    """Return versions, machine, device, threads, installed plugins and the command line."""
+def describe_environment(device: torch.device, command: Sequence[str] | None = None) -> dict[str, Any]:
+    """Return versions, machine, device, threads, installed plugins and the command line.
+
+    Args:
+        device: where a run computes.
+        command: the command line, instead of that of this process.
+    """
     import torch
 
     plugins = {claim.distribution: claim.version for kind in registry.GROUPS for claim in registry.claims(kind)}
@@ -45,7 +51,7 @@ def describe_environment(device: torch.device) -> dict[str, Any]:
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "packages": {name: _version(name) for name in _PACKAGES},
         "plugins": dict(sorted(plugins.items())),
-        "command": sys.argv,
+        "command": list(sys.argv if command is None else command),
     }
 
 

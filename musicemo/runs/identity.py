@@ -34,7 +34,7 @@ class RunIdentity:
     split: Split
     #: Hash of the initial weights; None without ``[transfer]``.
     transfer: str | None = None
-    #: See `musicemo.running.pipeline.Pipeline`.
+    #: Number of training batches that are trained on, as a check; 0 for the whole training set.
     overfit_batches: int = 0
 
     def to_json(self) -> dict[str, str | None]:

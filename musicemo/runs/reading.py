@@ -11,6 +11,7 @@ import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
+from os import PathLike
 from pathlib import Path
 from typing import Any, NoReturn, TextIO, TypeVar
 
@@ -41,7 +42,7 @@ _RUN_ID = re.compile(r"^(?P<time>\d{8}-\d{6})(?P<utc>Z?)(?:-|$)")
 INTERRUPTED = "interrupted (killed)"
 
 
-def open_run(path: Path) -> RunRecord:
+def open_run(path: str | PathLike[str]) -> RunRecord:
     """Open a run directory.
 
     Args:
@@ -50,6 +51,7 @@ def open_run(path: Path) -> RunRecord:
     Raises:
         InputError: the path is not a run directory, or its `results.json` is damaged.
     """
+    path = Path(path)
     file = path / "results.json"
     try:
         results = _read_object(file, Results)

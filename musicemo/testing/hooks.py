@@ -16,7 +16,8 @@ import typer
 
 from musicemo.components.hooks import Hooks, PluginWarning
 from musicemo.experiment import load_experiment
-from musicemo.running.pipeline import run_experiment
+from musicemo.running.execute import run_experiment
+from musicemo.running.prepare import RunOptions
 from musicemo.testing import _rehearsal
 from musicemo.testing._contract import Contract, require
 
@@ -133,7 +134,7 @@ def _rehearse(hooks: _Watched) -> None:
         hooks.interrupt = True
         for _ in range(2):
             try:
-                list(run_experiment(experiment, Path(folder) / "runs", hooks, resume=True))
+                list(run_experiment(experiment, Path(folder) / "runs", hooks, RunOptions(resume=True)))
             except KeyboardInterrupt:
                 continue
             break

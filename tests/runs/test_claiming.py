@@ -13,6 +13,7 @@ import pytest
 from harness import hooks_of, load, results_of, run_all
 
 from musicemo.hookspecs import hookimpl
+from musicemo.running.prepare import RunOptions
 from musicemo.running.sweep import InProgress, Sweep
 from musicemo.runs import RunDirectory, claim_run, earlier_runs, find_replicates, open_run, record_death
 
@@ -73,7 +74,7 @@ def test_a_run_in_use_is_looked_at_again_when_all_others_are_done(fakes, release
     (head,) = earlier_runs(tmp_path / "runs" / "small")
     held = RunDirectory(head.directory)
     held.acquire()
-    sweep = Sweep([load(tmp_path, "seeds=[0, 1]")], resume=True, jobs=1)
+    sweep = Sweep([load(tmp_path, "seeds=[0, 1]")], RunOptions(resume=True), jobs=1)
     outcomes = sweep.run(tmp_path / "runs", hooks_of())
     replicate, outcome = next(outcomes)
     assert (replicate.seed, outcome.results["status"]) == (1, "done")

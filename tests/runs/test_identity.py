@@ -243,14 +243,17 @@ def test_a_run_that_cannot_be_continued(damage, tmp_path):
     assert open_run(directory).status in ("failed", "interrupted")
     from harness import hooks_of, load
 
-    from musicemo.running.pipeline import Pipeline
+    from musicemo.running.execute import run_experiment
+    from musicemo.running.prepare import RunOptions
 
-    pipeline = Pipeline(load(tmp_path))
+    experiment = load(tmp_path)
+    experiment.source.variant["axis"] = 1  # a variant is resumed by default
     with pytest.warns(UserWarning, match="a new run is started"):
-        outcome = pipeline.run(0, None, tmp_path / "runs", hooks_of(), resume=True, restart=True)
+        (outcome,) = run_experiment(experiment, tmp_path / "runs", hooks_of(), RunOptions())
     assert outcome.directory != directory
     assert outcome.results["status"] == "done"
-    assert pipeline.run(0, None, tmp_path / "runs", hooks_of(), resume=True, restart=True).skipped
+    (again,) = run_experiment(experiment, tmp_path / "runs", hooks_of(), RunOptions())
+    assert again.skipped
 
 
 def test_a_run_in_use_is_left_to_its_process(tmp_path):

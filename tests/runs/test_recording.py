@@ -114,7 +114,7 @@ def test_the_resolved_experiment_is_an_experiment_that_gives_the_same_run(done, 
     assert again.resolved(0) == recorder.run.settings
     from harness import hooks_of
 
-    from musicemo.running.pipeline import run_experiment
+    from musicemo.running.execute import run_experiment
 
     (outcome,) = run_experiment(again, tmp_path / "again", hooks_of())
     for name in ("predictions.csv", "split.json", "experiment.toml"):
@@ -349,7 +349,7 @@ def test_an_interruption_before_training_leaves_no_folder(fakes, monkeypatch, tm
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("musicemo.running.pipeline.Trainer", interrupted)
+    monkeypatch.setattr("musicemo.running.execute.Trainer", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run_all(tmp_path)
     assert list((tmp_path / "runs").glob("*/*")) == []

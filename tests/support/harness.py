@@ -16,7 +16,8 @@ from musicemo.experiment import Experiment, load_experiment
 from musicemo.experiment.tracks import read_tracks, split_tracks
 from musicemo.hookspecs import hookimpl
 from musicemo.running.assembly import Assembly
-from musicemo.running.pipeline import Outcome, run_experiment
+from musicemo.running.execute import Outcome, run_experiment
+from musicemo.running.prepare import RunOptions
 
 CPU = torch.device("cpu")
 
@@ -123,8 +124,9 @@ def run_all(
     runs: str = "runs",
     **how: Any,
 ) -> list[Outcome]:
-    """Run every replicate."""
-    return list(run_experiment(load(folder, *overrides, text=text), folder / runs, hooks_of(*plugins), **how))
+    """Run every replicate, with `how` as its options."""
+    options = RunOptions(**{"resume": False, **how})
+    return list(run_experiment(load(folder, *overrides, text=text), folder / runs, hooks_of(*plugins), options))
 
 
 def train(folder: Path, *overrides: str, **how: Any) -> Recorder:

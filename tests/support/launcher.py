@@ -177,7 +177,7 @@ def _serve() -> None:
     import torch.utils.tensorboard.summary  # noqa: F401
 
     import musicemo.cli
-    import musicemo.running.pipeline
+    import musicemo.running.execute
     from musicemo.components import registry
 
     for group in registry.GROUPS.values():

@@ -143,8 +143,8 @@ def test_folds_are_of_every_dataset(tmp_path):
     experiment = load(tmp_path, "split={ method = 'kfold', folds = 4 }", text=TEXT)
     tracks = read_tracks(experiment)
     tested = []
-    for _, fold in experiment.replicates():
-        split = split_tracks(experiment, tracks, fold)
+    for replicate in experiment.replicates():
+        split = split_tracks(experiment, tracks, replicate.fold)
         assert sizes(tracks, split)["test"] == {"songs": 10, "moods": 15}
         tested += split.track_ids("test")
     assert sorted(tested) == sorted(tracks.ids)

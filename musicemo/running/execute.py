@@ -1,29 +1,27 @@
-"""From an experiment to its runs: the stages, in order."""
+"""One replicate of an experiment, from its data to its results."""
 
 from __future__ import annotations
 
-import json
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from musicemo import toml
-from musicemo.components import local as _local
+from musicemo.components import local
 from musicemo.components.hooks import Hooks
-from musicemo.contracts import Dataset
-from musicemo.data import PARTS, DataIdentity, Split, Tracks, collect, identify_data
+from musicemo.data import PARTS, Split, Tracks
 from musicemo.errors import InputError
 from musicemo.evaluation import Evaluation
-from musicemo.experiment import Experiment
-from musicemo.experiment.tracks import match_tasks, split_tracks, warn_of_leaks
+from musicemo.experiment import Experiment, Replicate
+from musicemo.experiment.tracks import split_tracks, warn_of_leaks
 from musicemo.running.analyses import analyse_evaluations
 from musicemo.running.assembly import Assembly
+from musicemo.running.prepare import ExperimentData, RunOptions, TrackReader
 from musicemo.running.transfer import find_source
 from musicemo.runs import (
     Claim,
@@ -42,197 +40,97 @@ from musicemo.training import (
     Run,
     Stopping,
     Trainer,
-    choose_device,
     content_hash,
     describe_selection,
     has_checkpoint,
     use_threads,
 )
 
-__all__ = ["Outcome", "Pipeline", "TrackReader", "run_experiment"]
+__all__ = ["Outcome", "execute", "run_experiment"]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one replicate."""
+    """The recorded run of one replicate."""
 
     seed: int
     fold: int | None
     directory: Path
     results: Mapping[str, Any]
-    #: Whether it had been done before and was left alone.
+    #: Whether the run was finished before and was left as it is.
     skipped: bool = False
 
 
-class Pipeline:
-    """An experiment whose tracks have been read, ready to train any of its replicates.
+def execute(
+    replicate: Replicate, data: ExperimentData, runs: Path, hooks: Hooks, options: RunOptions
+) -> Outcome:
+    """Train, evaluate and record one replicate.
 
     Args:
-        experiment: the experiment.
-        device: instead of ``training.device``.
-        overfit_batches: train on this many batches of the training part and evaluate on them: a network that
-            cannot learn them by heart has something wrong with it.
-        reader: reads the tracks; it may have read them already for another experiment on the same data.
+        replicate: the seed and the fold of an experiment.
+        data: the tracks of the experiment.
+        runs: the folder of run directories.
+        hooks: the lifecycle plugins.
+        options: device, resuming and so on.
 
     Raises:
-        InputError: what the user gave is wrong.
+        InputError: the experiment, its data or the run to continue is wrong.
+        RunInUseError: another process is training the run that would be continued.
+        RunError: the run failed; its directory records why.
     """
-
-    def __init__(
-        self,
-        experiment: Experiment,
-        device: str | None = None,
-        overfit_batches: int = 0,
-        reader: TrackReader | None = None,
-    ) -> None:
-        self.device = choose_device(device or experiment.training.device)
-        self._reading = (reader or TrackReader()).read(experiment)
-        #: Warnings of reading the tracks, which every replicate has.
-        self.warnings = self._reading.warnings
-        self.tracks = self._reading.tracks
-        self.experiment = experiment.completed(self.tracks.tasks)
-        self.overfit_batches = overfit_batches
-
-    def run(
-        self,
-        seed: int,
-        fold: int | None,
-        runs: Path,
-        hooks: Hooks,
-        *,
-        resume: bool = False,
-        restart: bool = False,
-    ) -> Outcome:
-        """Train, evaluate and record one replicate.
-
-        Args:
-            seed: the replicate's.
-            fold: the replicate's; None without k-fold.
-            runs: the folder of run directories.
-            hooks: the lifecycle plugins.
-            resume: continue the latest run of the same experiment, data, seed and fold; leave a finished one alone.
-            restart: start a new run if the one to continue is damaged, with a warning; otherwise that is an error.
-
-        Raises:
-            InputError: what the user gave is wrong.
-            RunInUseError: another process is training the run that would be continued.
-            RunError: the run failed; its directory says so.
-        """
-        warned = list(self.warnings)
-        with use_threads(self.experiment.threads), gathered(warned):
-            split = split_tracks(self.experiment, self.tracks, fold)
-            replicate = _Replicate(
-                self.experiment,
-                self.tracks,
-                self._reading.identity,
-                split,
-                seed,
-                fold,
-                self.device,
-                self.overfit_batches,
-                warned,
-            )
-            return replicate.run(runs, hooks, resume=resume, restart=restart)
-
-
-@dataclass(frozen=True)
-class _Reading:
-    tracks: Tracks
-    warnings: Sequence[str]
-    #: Which other target of the dataset decides the results.
-    control: str | None
-
-    @cached_property
-    def identity(self) -> DataIdentity:
-        return identify_data(self.tracks, [self.control] if self.control else [])
-
-
-class TrackReader:
-    """Reads the tracks of experiments; those of the last dataset are kept for others on the same data."""
-
-    def __init__(self) -> None:
-        self._key = ""
-        self._dataset: Dataset | None = None
-        #: Other target that decides the results -> the tracks.
-        self._readings: dict[str | None, _Reading] = {}
-
-    @staticmethod
-    def key(experiment: Experiment) -> str:
-        """Return text that is the same for experiments whose tracks are the same."""
-        resolved = experiment.resolved()
-        targets = {
-            name: {key: task.get(key) for key in ("target", "range", "classes")}
-            for name, task in resolved["tasks"].items()
-        }
-        code = [(str(one), one.sha256) for one in experiment.code]
-        return json.dumps([resolved["dataset"], targets, code], sort_keys=True)
-
-    def read(self, experiment: Experiment) -> _Reading:
-        """Read an experiment's tracks.
-
-        Raises:
-            InputError: what the user gave is wrong.
-        """
-        key, control = self.key(experiment), experiment.evaluation.control
-        if key != self._key or self._dataset is None:
-            self._readings.clear()  # the tracks of two datasets need not fit into memory
-            texts: list[str] = []
-            with gathered(texts), _local.told_by_line():
-                self._dataset = None
-                dataset = experiment.build_dataset()
-                tracks = collect(dataset, match_tasks(experiment, dataset))
-            self._key, self._dataset = key, dataset
-            self._readings[control] = _Reading(tracks, texts, control)
-        else:
-            match_tasks(experiment, self._dataset)
-            first = next(iter(self._readings.values()))
-            self._readings.setdefault(control, _Reading(first.tracks, first.warnings, control))
-        return self._readings[control]
+    warned = list(data.warnings)
+    experiment = replicate.experiment.completed(data.tracks.tasks)
+    with use_threads(experiment.threads), gathered(warned):
+        split = split_tracks(experiment, data.tracks, replicate.fold)
+        device = options.choose_device(experiment)
+        execution = _Execution(experiment, data, split, replicate.seed, replicate.fold, device, options, warned)
+        return execution.run(runs, hooks)
 
 
 def run_experiment(
-    experiment: Experiment,
-    runs: Path,
-    hooks: Hooks,
-    *,
-    resume: bool = False,
-    device: str | None = None,
-    overfit_batches: int = 0,
+    experiment: Experiment, runs: Path, hooks: Hooks, options: RunOptions | None = None
 ) -> Iterator[Outcome]:
-    """Train, evaluate and record every replicate of an experiment; yield each when it is done.
+    """Execute every replicate of an experiment one after the other; yield each outcome when it is done.
 
-    See `Pipeline` for the arguments and what is raised.
+    The first error ends it, where a `musicemo.running.sweep.Sweep` goes on. Without options, no run is resumed. See
+    `execute` for what is raised.
     """
-    pipeline = Pipeline(experiment, device, overfit_batches)
-    for seed, fold in experiment.replicates():
-        yield pipeline.run(seed, fold, runs, hooks, resume=resume)
+    options = options or RunOptions(resume=False)
+    options.choose_device(experiment)
+    data = TrackReader().read(experiment)
+    for replicate in experiment.replicates():
+        yield execute(replicate, data, runs, hooks, options)
 
 
 @dataclass(frozen=True)
-class _Replicate:
-    """One seed and one fold of an experiment."""
+class _Execution:
+    """One replicate on its way from its split to its results."""
 
     experiment: Experiment
-    tracks: Tracks
-    data: DataIdentity
+    data: ExperimentData
     split: Split
     seed: int
     fold: int | None
     device: torch.device
-    overfit_batches: int
-    #: What was warned of so far.
+    options: RunOptions
+    #: Warnings so far.
     warnings: Sequence[str]
 
-    def run(self, runs: Path, hooks: Hooks, *, resume: bool, restart: bool) -> Outcome:
-        name = self.experiment.name + ("-overfit" if self.overfit_batches else "")
-        resolved = _local.kept(
+    @property
+    def tracks(self) -> Tracks:
+        return self.data.tracks
+
+    def run(self, runs: Path, hooks: Hooks) -> Outcome:
+        name = self.options.run_name(self.experiment)
+        resume, restart = self.options.resumes(self.experiment), self.options.restarts
+        resolved = local.kept(
             self.experiment.resolved(self.seed, self.fold, torch.get_num_threads()), self.experiment.code
         )
         source = self._source(runs)
         if source:
             resolved["transfer"]["from"] = str(source)
         weights = content_hash(source) if source else None
-        identity = RunIdentity(resolved, self.data, self.split, weights, self.overfit_batches)
+        identity = RunIdentity(resolved, self.data.identity, self.split, weights, self.options.overfit_batches)
         head = {
             "name": name,
             "seed": self.seed,
@@ -240,8 +138,8 @@ class _Replicate:
             "fingerprint": identity.fingerprint,
             "identity": identity.to_json(),
         }
-        if self.overfit_batches:
-            head["overfit_batches"] = self.overfit_batches
+        if self.options.overfit_batches:
+            head["overfit_batches"] = self.options.overfit_batches
         label = f"seed{self.seed}" + ("" if self.fold is None else f"-fold{self.fold}")
         damaged: list[Path] = []
         if resume:
@@ -252,7 +150,13 @@ class _Replicate:
                 self._report_differences(runs / name, identity)
         while True:
             made = Assembly(
-                self.experiment, self.tracks, self.split, self.seed, self.device, self.overfit_batches, source
+                self.experiment,
+                self.tracks,
+                self.split,
+                self.seed,
+                self.device,
+                self.options.overfit_batches,
+                source,
             )
             try:
                 claim = claim_run(runs, name, label, head, resume=resume, excluded=damaged)
@@ -318,7 +222,7 @@ class _Replicate:
             record
             for record in earlier_runs(folder)
             if (record.seed, record.fold) == (self.seed, self.fold)
-            and (record.results.get("overfit_batches") or 0) == self.overfit_batches
+            and (record.results.get("overfit_batches") or 0) == self.options.overfit_batches
         ]
         if not earlier:
             return
@@ -331,11 +235,13 @@ class _Replicate:
 
     def _write_start(self, claim: Claim, run: Run) -> None:
         code = self.experiment.code
-        environment = describe_environment(self.device) | ({"code": _local.describe(code)} if code else {})
+        environment = describe_environment(self.device, self.options.command) | (
+            {"code": local.describe(code)} if code else {}
+        )
         environment["started"] = claim.results["started"]
         split = self.split.to_json()
         ids = [name for part in PARTS for name in self.split.track_ids(part)]
-        split["data"] = self.data.to_json(ids)
+        split["data"] = self.data.identity.to_json(ids)
         claim.directory.write_start(run.toml, environment, split, code)
 
     def _prepare(
@@ -382,7 +288,7 @@ class _Replicate:
             hooks("evaluated", run=run, part=part, evaluation=evaluations[part])
         directory.write_predictions(evaluations)
         settings = self.experiment.evaluation
-        if not self.overfit_batches:
+        if not self.options.overfit_batches:
             results |= analyse_evaluations(self.tracks, self.split, evaluations, settings)
         if len(run.tasks) > 1 and len(run.history) > 1 and "val" in trainer.parts:
             results["selection"] = _selection(run, trainer, evaluations)
