@@ -260,10 +260,7 @@ def test_a_pasted_table_is_valid(experiment_file, fakes_beside):
 
 def test_a_parameter_is_shown_with_type_and_meaning():
     text = call("show", "cnn")
-    assert (
-        "# Probability with which an element of the embedding is zeroed in training. (number >= 0 < 1)\n"
-        in text
-    )
+    assert "# Dropout probability of the embedding. (number >= 0 < 1)\n" in text
     assert "absent)\n# frames =\n" in text
     assert '("mean" or "mean-max" or "flatten")' in text
     found = json.loads(call("show", "cnn", "--json"))

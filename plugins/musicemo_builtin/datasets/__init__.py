@@ -1,1 +1,1 @@
-"""Built-in datasets, one a file, found through the entry points in `pyproject.toml`."""
+"""Built-in datasets, one per file, registered by the entry points in `pyproject.toml`."""

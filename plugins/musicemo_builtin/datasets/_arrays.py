@@ -1,4 +1,4 @@
-"""Look at a feature array on disk without reading it: only the header of the `.npy` file is touched."""
+"""Checks of feature arrays on disk that read only the header of the `.npy` file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The meaning of a cell of somebody's table: a missing value, a number, or text."""
+"""Meaning of a table's cell: a missing value, a number, or text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a column of somebody's table is, guessed from its name and its cells."""
+"""Recognition of a table's columns from their names and cells."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ _TRACKS_A_CLASS = 4
 
 @dataclass(frozen=True)
 class Guess:
-    """What a column may be: a target, or None with the reason why it is none."""
+    """A possible target of a column, or None with the reason why the column is not a target."""
 
     kind: Literal["regression", "classification"] | None
     why: str = ""

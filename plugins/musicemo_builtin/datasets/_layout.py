@@ -1,4 +1,4 @@
-"""Where a dataset comes from and what its folder looks like: said whenever something is missing."""
+"""Source and folder layout of a dataset, which are reported if files are missing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _DEPTH = 6
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The home and the layout of a dataset; nothing is downloaded from there."""
+    """The home page and the folder layout of a dataset. Nothing is downloaded."""
 
     name: str
     home: str
@@ -27,7 +27,7 @@ class Layout:
 
     @property
     def advice(self) -> str:
-        """What to do about a missing file."""
+        """Advice about missing files."""
         return f"{self.name} is at {self.home}; unpacked, its folder is to look like\n{self.folder}"
 
     def check(self, root: Path) -> None:
@@ -36,22 +36,22 @@ class Layout:
             raise InputError(f"{root}: no such folder; {self.advice}")
 
     def fits(self, root: Path, *names: str) -> bool:
-        """Tell whether a folder holds all these files and folders, however deep its archive put them."""
+        """Return whether a folder has all these files and folders, at any depth."""
         if not root.is_dir():
             return False
         there = {path.name.casefold() for path in _below(root)}
         return all(name.casefold() in there for name in names)
 
     def candidates(self, root: Path, name: str) -> list[Path]:
-        """Return every file or folder of that name below `root`, links followed; in any case if none has this one."""
+        """Return every file or folder of this name below `root`, in upper or lower case if none has the exact name."""
         same = [path for path in _below(root) if path.name.casefold() == name.casefold()]
         exact = [path for path in same if path.name == name]
         return sorted({path.resolve(): path for path in reversed(exact or same)}.values())
 
     def find(self, root: Path, name: str) -> Path:
-        """Return the one file or folder of that name below `root`, however deep its archive put it.
+        """Return the one file or folder of a name below `root`, at any depth.
 
-        What macOS adds (`__MACOSX`, names that begin with a dot) is passed over.
+        Files of macOS (`__MACOSX`, names that begin with a dot) are ignored.
 
         Raises:
             InputError: There is none, or more than one.
@@ -69,7 +69,7 @@ class Layout:
         """Return the first of several paths below `root` that exists.
 
         Raises:
-            InputError: None does.
+            InputError: None of them exists.
         """
         self.check(root)
         for name in names:

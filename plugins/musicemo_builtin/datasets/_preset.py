@@ -1,4 +1,4 @@
-"""What the datasets have in common that are published as a folder of songs: their parameters, and how they are read."""
+"""Base class of published datasets that are a folder of songs: their parameters, and how they are read."""
 
 # The annotations are types, not text: pydantic reads them in the modules of the classes that inherit them, too.
 
@@ -17,19 +17,19 @@ __all__ = ["Preset"]
 
 @dataclass(kw_only=True, eq=False)
 class Preset:
-    """A folder of songs in the layout of a published dataset; all is checked on construction.
+    """A folder of songs in the layout of a published dataset. Everything is checked on construction.
 
-    A dataclass, so that one that has more parameters declares them as fields.
+    It is a dataclass; a dataset with more parameters declares them as fields.
 
     Args:
-        root: The folder.
-        features: Rows to use: the mel spectrogram, the chromagram or both.
-        sync: Columns: one a beat or one a frame.
-        offset: Where the excerpt that is analysed begins, in seconds.
-        duration: Its length in seconds; by default the rest of the song.
-        cache: Folder for the features; by default `$MUSICEMO_CACHE`, or `musicemo` in the user's cache folder.
-        on_error: What a song does that is missing or cannot be analysed: ``raise`` an error that lists all, or be
-            left out (``skip``) with a warning.
+        root: Folder of the dataset.
+        features: Feature rows: the mel spectrogram, the chromagram or both.
+        sync: Feature columns: one per beat or one per frame.
+        offset: Start of the analyzed excerpt, in seconds.
+        duration: Length of the excerpt in seconds; by default the rest of the song.
+        cache: Folder of the features; by default `$MUSICEMO_CACHE`, or `musicemo` in the user's cache folder.
+        on_error: How to treat songs that are missing or cannot be analyzed: ``raise`` one error that lists all, or
+            ``skip`` them with a warning.
     """
 
     root: Path
@@ -55,22 +55,22 @@ class Preset:
         self._recordings.check(problems, self.layout.advice)
 
     def read(self, recordings: Recordings, problems: Problems) -> Sequence[Target]:
-        """Add every song, note what is wrong, and return what is known of the songs."""
+        """Add every song, collect problems, and return the targets."""
         raise NotImplementedError
 
     @classmethod
     def recognise(cls, path: Path) -> Mapping[str, Any] | None:
-        """Return the parameters beside the root with which it reads a folder; None if that is not its own."""
+        """Return the parameters, without the root, for a folder of this dataset; None for another folder."""
         raise NotImplementedError
 
     @classmethod
     def propose(cls, path: Path) -> Proposal | None:
-        """Return what it would make of a folder, if that is its own."""
+        """Return a proposal for a folder of this dataset; None for another folder."""
         if (parameters := cls.recognise(path)) is None:
             return None
         made = cls(root=path, **parameters)
         return made._recordings.proposal(made.targets, cls.learnt, root=path, **parameters)
 
     def tracks(self) -> Iterator[Track]:
-        """Yield the songs in the order in which they were read; analyse those that the cache has not."""
+        """Yield the songs in the order in which they were read. Analyze those that are not in the cache."""
         yield from self._recordings.tracks()

@@ -1,4 +1,4 @@
-"""Gather the mistakes in somebody's data, so that all can be corrected in one go."""
+"""Collection of the mistakes in a user's data, so that all of them can be corrected at once."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _EXAMPLES = 3
 
 
 class Problems:
-    """Messages about one dataset, raised together as one `InputError`.
+    """Problems of one dataset, raised together as one `InputError`.
 
     More than three mistakes of one kind are one message with their number and three examples.
 
     Args:
-        limit: Number of messages that are shown; the others are counted.
-        hint: The remedy if a cell was read as a missing value and is a value.
+        limit: Maximum number of messages that are shown; the others are counted.
+        hint: Advice for cells that were read as missing values by mistake.
     """
 
     def __init__(self, limit: int = 20, hint: str = "") -> None:
@@ -29,12 +29,12 @@ class Problems:
         self._missing: dict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
 
     def add(self, message: str, kind: str | None = None, column: str = "") -> None:
-        """Note one problem.
+        """Add a problem.
 
         Args:
-            message: It names the file and, if there is one, the line.
-            kind: The same text for mistakes of one kind; by default the message without its names and numbers.
-            column: The column that it is in; mistakes in two columns are of two kinds.
+            message: The message, with the file and, if there is one, the line.
+            kind: Text that is the same for mistakes of one kind; by default the message without its names and numbers.
+            column: The affected column; mistakes in two columns are of two kinds.
         """
         self._messages.append(((column, kind or problem_kind(message)), message))
 

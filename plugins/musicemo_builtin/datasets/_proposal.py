@@ -1,4 +1,4 @@
-"""What `table` would make of somebody's table, or of a folder of songs: for ``musicemo init``."""
+"""Proposals of `table` for a user's table or folder of songs, for ``musicemo init``."""
 
 from __future__ import annotations
 

@@ -1,12 +1,12 @@
-"""Audio files of a dataset's tracks, and the features that are made of them when they are first asked for.
+"""Audio files of a dataset's tracks, and their features, which are computed when they are first needed.
 
-What is made is kept below the cache folder in `<dataset>/<folder's name>-<16 hexadecimal digits>`, the digits standing
-for where the audio is and for the recipe::
+The features are in the cache folder `<dataset>/<name of the folder>-<16 hexadecimal digits>`. The digits are a hash of
+the location of the audio and of the recipe::
 
-    about.json     where the audio is, and the recipe
-    songs/         a feature file a track, under its id
-    beat.pack      the same in one file, to train from; frame.pack likewise
-    beat.json      the pack's fingerprint, and for each track the identity of its audio file: hash, path, size, times
+    about.json     location of the audio, and the recipe
+    songs/         one feature file per track, named by its id
+    beat.pack      the same features in one file, for training; frame.pack likewise
+    beat.json      the pack's fingerprint, and the identity of each track's audio file: hash, path, size, times
 """
 
 from __future__ import annotations
@@ -54,17 +54,17 @@ _HINT = 'on_error = "skip" leaves out what is named here'
 
 
 class Recordings:
-    """Tracks whose `features` is an audio file, until `tracks` yields them with their arrays.
+    """Tracks whose `features` are an audio file; `tracks` yields them with their arrays.
 
     Args:
-        dataset: Its name, which is that of its folder in the cache.
-        source: Where its files are: a folder, or a table.
-        features: Rows to use.
-        sync: Columns: one a beat or one a frame.
-        offset: Where the excerpt begins, in seconds.
-        duration: Its length in seconds; None is the rest of the song.
-        cache: Folder for the features; None is `musicemo.audio.cache_folder`.
-        on_error: ``raise`` an error that names every song that is missing or cannot be analysed, or ``skip`` them
+        dataset: Name of the dataset, and of its folder in the cache.
+        source: Location of its files: a folder or a table.
+        features: Feature rows.
+        sync: Feature columns: one per beat or one per frame.
+        offset: Start of the excerpt, in seconds.
+        duration: Length of the excerpt in seconds; by default the rest of the song.
+        cache: Folder of the features; by default `musicemo.audio.cache_folder`.
+        on_error: ``raise`` one error that lists all songs that are missing or cannot be analyzed, or ``skip`` them
             with a warning.
     """
 
@@ -90,7 +90,7 @@ class Recordings:
         self._missing: list[str] = []
 
     def add(self, where: str, track: Track) -> None:
-        """Add a track whose `features` is an audio file; `where` tells the file and line that name it."""
+        """Add a track whose `features` are an audio file; `where` is the file and line that name it."""
         assert isinstance(track.features, Path)
         if os.path.isfile(track.features):  # noqa: PTH113  # a folder that cannot be read is no error here
             self._tracks.append(track)
@@ -98,11 +98,11 @@ class Recordings:
             self.leave_out(f"{where}: track {track.id!r}: {track.features}: no such file")
 
     def leave_out(self, message: str) -> None:
-        """Note a track without an audio file, with where it is and the reason; see `on_error`."""
+        """Record a track without an audio file, with its place and the reason; see `on_error`."""
         self._missing.append(message)
 
     def check(self, problems: Problems, advice: str = "") -> None:
-        """Raise what was gathered, missing files and, where all are missing, `advice` included.
+        """Raise the collected problems and missing files, with `advice` if all files are missing.
 
         Raises:
             InputError: There is a problem.
@@ -119,9 +119,9 @@ class Recordings:
             self._warn("without a file", self._missing)
 
     def proposal(self, targets: Sequence[Target], learn: int, **parameters: object) -> Proposal:
-        """Return what ``musicemo init`` is to write, for a folder that is the dataset's own.
+        """Return the proposal for ``musicemo init``, for a folder of the dataset.
 
-        The first `learn` targets are those to learn.
+        The first `learn` targets are the recommended tasks.
         """
         return Proposal(
             {**parameters, "sync": self.sync},
@@ -132,11 +132,11 @@ class Recordings:
         )
 
     def tracks(self) -> Iterator[Track]:
-        """Yield the tracks with their features, `[rows, frames]`; analyse those that the cache has not.
+        """Yield the tracks with their features, `[rows, frames]`. Analyze those that are not in the cache.
 
         Raises:
-            InputError: A song cannot be analysed.
-            RunError: The cache cannot be written to.
+            InputError: A song cannot be analyzed.
+            RunError: The cache cannot be written.
         """
         pack, sources, stale = self._look()
         failed: set[str] = set()

@@ -1,4 +1,4 @@
-"""Read delimited text so that every value can be traced to its file and line."""
+"""Reader of delimited text, with the file and line of every value."""
 
 from __future__ import annotations
 

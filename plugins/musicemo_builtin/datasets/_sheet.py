@@ -1,4 +1,4 @@
-"""Delimited text with a header, whose every problem names file, line and column."""
+"""Reader of delimited text with a header. Each problem names file, line and column."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ _NAMED = 30
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row; a missing cell is None, one that is wrong is noted as a problem and None.
+    """One row. A missing cell is None. An invalid cell is None and added to the problems.
 
     Attributes:
         where: File and line.
         cells: Column -> cell.
-        problems: The list that mistakes go to, and cells that mark a missing value.
-        missing: Cells that mark a missing value; the common ones if None.
+        problems: Collection of mistakes, and of cells that mark a missing value.
+        missing: Cells that mark a missing value; None for the common markers.
         decimal: The decimal separator; None for a point that no parameter changes.
     """
 
@@ -64,7 +64,7 @@ class Row:
             return None
 
     def one_of(self, column: str, choices: Iterable[str], otherwise: str) -> str | None:
-        """Return a cell that is one of `choices`; `otherwise` is what is said of another."""
+        """Return a cell that is one of `choices`; `otherwise` is the message for other values."""
         cell, allowed = self.cells[column], list(choices)
         if cell in allowed:
             return cell
@@ -73,12 +73,12 @@ class Row:
         return None
 
     def part(self, column: str, names: Mapping[str, Part] = PARTS) -> Part | None:
-        """Return the part that a cell names."""
+        """Return the set of the official split that a cell names."""
         cell = self.one_of(column, names, "is no part; parts are")
         return names[cell] if cell is not None else None
 
     def blame(self, column: str, message: str, kind: str | None = None) -> None:
-        """Note a problem with a cell; see `Problems.add`."""
+        """Add a problem with a cell; see `Problems.add`."""
         self.problems.add(f"{self.where}: column {column!r}: {message}", kind, column)
 
 
@@ -87,15 +87,15 @@ class Sheet:
 
     Args:
         path: Delimited text; the first row that is not blank is the header.
-        needs: What is looked for -> the column that holds it; other columns are free.
-        problems: Where problems go; those of the header are raised at once.
-        delimiter: What stands between cells; None finds out.
-        strict: Whether quotes in odd places are errors, see `read_rows`.
-        missing: Cells that mark a missing value, see `is_missing`.
-        decimal: The decimal separator, see `Row`.
+        needs: Purpose -> required column; other columns are allowed.
+        problems: Collection of problems; those of the header are raised immediately.
+        delimiter: Delimiter of the cells; by default it is detected.
+        strict: Whether quotes in unusual places are errors; see `read_rows`.
+        missing: Cells that mark a missing value; see `is_missing`.
+        decimal: The decimal separator; see `Row`.
 
     Raises:
-        InputError: The file cannot be read, or lacks a column or any row.
+        InputError: The file cannot be read, lacks a column, or has no rows.
     """
 
     def __init__(
@@ -125,7 +125,7 @@ class Sheet:
         self._missing, self._decimal = missing, decimal
 
     def __iter__(self) -> Iterator[Row]:
-        """Yield the rows that have a cell for each column; the others are noted."""
+        """Yield the rows that have a cell for each column; other rows are added to the problems."""
         for line, cells in self._rows:
             where = f"{self.path}:{line}"
             if len(cells) == len(self.header):
@@ -137,7 +137,7 @@ class Sheet:
                 )
 
     def tracks(self, column: str) -> Iterator[tuple[str, Row]]:
-        """Yield the rows with the track's id, which is to be unique."""
+        """Yield the rows with the track's id, which must be unique."""
         places: dict[str, str] = {}
         for row in self:
             name = row.cells[column]

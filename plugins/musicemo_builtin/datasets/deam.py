@@ -45,21 +45,21 @@ _LAYOUT = Layout(
 
 
 class Deam(Preset):
-    """Valence and arousal of a whole excerpt or song: mean and standard deviation over its listeners.
+    """Valence and arousal of whole excerpts or songs: mean and standard deviation over the listeners.
 
-    Targets are `valence` and `arousal` in [1, 9], and `valence_std` and `arousal_std` in [0, 4]. The part is that
-    of the benchmark's last year: the 1,744 excerpts of 45 s (songs 1 to 2000) train, the 58 full songs (2001 to
-    2058) test. The group is the artist where the metadata are there and name one. A track's id is the song's
-    number.
+    Targets are `valence` and `arousal` in [1, 9], and `valence_std` and `arousal_std` in [0, 4]. The official
+    split is that of the benchmark's last year: the 1,744 excerpts of 45 s (songs 1 to 2000) for training, the
+    58 full songs (2001 to 2058) for the test. The group is the artist, if the metadata name one. A track's id
+    is the number of the song.
 
     A. Aljanaki, Y.-H. Yang, M. Soleymani, "Developing a benchmark for emotional analysis of music", PLoS ONE
     12(3), 2017.
 
     Args:
-        root: The folder; where in it the files are does not matter.
+        root: Folder of the dataset; the files can be at any place in it.
 
     Raises:
-        InputError: Something is missing, or a rating is not as described; with file, line and column.
+        InputError: A file is missing, or a rating is not as described; with file, line and column.
     """
 
     citation = (
@@ -88,7 +88,7 @@ class Deam(Preset):
 
     @classmethod
     def recognise(cls, path: Path) -> Mapping[str, Any] | None:
-        """Return the parameters beside the root for a folder that is its own."""
+        """Return the parameters, without the root, for a folder of this dataset; None for another folder."""
         return {} if _LAYOUT.fits(path, "MEMD_audio", *_FILES) else None
 
 

@@ -39,15 +39,15 @@ _LAYOUT = Layout(
 class EmoMusic(Preset):
     """Valence and arousal of excerpts of 45 s: mean and standard deviation over at least ten listeners.
 
-    Targets are `valence` and `arousal` in [1, 9], `valence_std` and `arousal_std` in [0, 4], and `genre`. The parts
-    are those of MediaEval 2013: 619 excerpts train (development), 125 test (evaluation). The group is the artist.
-    A track's id is the song's number.
+    Targets are `valence` and `arousal` in [1, 9], `valence_std` and `arousal_std` in [0, 4], and `genre`. The
+    official split is that of MediaEval 2013: 619 excerpts for training (development), 125 for the test
+    (evaluation). The group is the artist. A track's id is the number of the song.
 
     M. Soleymani, M. N. Caro, E. M. Schmidt, C.-Y. Sha, Y.-H. Yang, "1000 songs for emotional analysis of music",
     ACM International Workshop on Crowdsourcing for Multimedia, 2013.
 
     Raises:
-        InputError: Something is missing, or a rating is not as described; with file, line and column.
+        InputError: A file is missing, or a rating is not as described; with file, line and column.
     """
 
     citation = (
@@ -95,7 +95,7 @@ class EmoMusic(Preset):
 
     @classmethod
     def recognise(cls, path: Path) -> Mapping[str, Any] | None:
-        """Return the parameters beside the root for a folder that is its own."""
+        """Return the parameters, without the root, for a folder of this dataset; None for another folder."""
         return {} if _LAYOUT.fits(path, "static_annotations.csv", "songs_info.csv") else None
 
 

@@ -52,23 +52,23 @@ class _Song:
 class Emotify(Preset):
     """Nine emotions as the share of a song's listeners who ticked them, and the genre.
 
-    The folder is the original one, or one whose genres are below `audio` and whose answers are in
-    `annotations.csv`. A row of the answers is a listener and a song; a song's file is its id less 0 (classical),
-    100 (rock), 200 (electronic) or 300 (pop). Songs without an answer are left out.
+    The folder is the original one, or one with the genres in `audio` and the answers in `annotations.csv`. Each
+    row of the answers is one listener and one song. A song's file is its id minus 0 (classical), 100 (rock),
+    200 (electronic) or 300 (pop). Songs without an answer are left out.
 
     Targets are `amazement`, `solemnity`, `tenderness`, `nostalgia`, `calmness`, `power`, `joyful_activation`,
-    `tension` and `sadness` in [0, 1], and `genre`; a listener's answer, 0 or 1, is in `Track.ratings`. A track's id
-    is its file without suffix, such as ``rock/12``, and tracks come in the order of their files' names as text.
-    There is no official split, and artists are not known.
+    `tension` and `sadness` in [0, 1], and `genre`. `Track.ratings` has each listener's answer, 0 or 1. A
+    track's id is its file without suffix, such as ``rock/12``, and tracks are ordered by file name as text.
+    There is no official split, and the artists are unknown.
 
     A. Aljanaki, F. Wiering, R. C. Veltkamp, "Studying emotion induced by music through a crowdsourcing game",
     Information Processing & Management 52(1), 2016.
 
     Args:
-        minimum_raters: A song with fewer listeners has no emotion, its genre only.
+        minimum_raters: Minimum number of listeners of a song; songs with fewer have a genre but no emotions.
 
     Raises:
-        InputError: Something is missing, or an answer is not as described; with file, line and column.
+        InputError: A file is missing, or an answer is not as described; with file, line and column.
     """
 
     minimum_raters: Annotated[int, Field(ge=1)] = 1
@@ -106,7 +106,7 @@ class Emotify(Preset):
 
     @classmethod
     def recognise(cls, path: Path) -> Mapping[str, Any] | None:
-        """Return the parameters beside the root for a folder that is its own."""
+        """Return the parameters, without the root, for a folder of this dataset; None for another folder."""
         own = _LAYOUT.fits(path, *GENRES) and any(inside(path, name).is_file() for name in _ANSWERS)
         return {} if own else None
 

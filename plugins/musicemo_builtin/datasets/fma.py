@@ -60,23 +60,24 @@ _LAYOUT = Layout(
 
 @dataclass(kw_only=True, eq=False)
 class Fma(Preset):
-    """Genres of 8,000 (small), 25,000 (medium) or 106,574 (large, full) tracks, and the emotions of some.
+    """Genres of 8,000 (small), 25,000 (medium) or 106,574 (large, full) tracks, and Echonest's values for some of them.
 
-    Targets are `genre`, a top-level genre or missing, and for the 13,129 tracks that Echonest analysed `valence`,
-    `energy`, `danceability`, `acousticness`, `instrumentalness`, `liveness` and `speechiness` in [0, 1], and `tempo`
-    in beats per minute. These are a program's output, not listeners' ratings. The parts are the official ones, by
-    artist; the group is the artist's number. A track's id is its number. Clips last 30 s, in `full` the whole song.
+    Targets are `genre`, a top-level genre or missing, and for 13,129 tracks `valence`, `energy`,
+    `danceability`, `acousticness`, `instrumentalness`, `liveness` and `speechiness` in [0, 1], and `tempo` in
+    beats per minute. These were computed by Echonest's program, not rated by listeners. The split is the
+    official one, by artist; the group is the artist's number. A track's id is its number. Clips are 30 s long;
+    in `full`, they are whole songs.
 
     M. Defferrard, K. Benzi, P. Vandergheynst, X. Bresson, "FMA: a dataset for music analysis", ISMIR 2017.
 
     Args:
-        root: The folder that holds `fma_metadata` and the folder of the audio.
-        subset: Which tracks; the audio may be that of a larger subset.
-        on_error: What a song does that is missing or cannot be analysed: ``raise`` an error that lists all, or be
-            left out (``skip``) with a warning. Three clips of the small subset have no audio, so it needs ``skip``.
+        root: Folder that contains `fma_metadata` and the folder of the audio.
+        subset: Subset of the tracks; the audio can be that of a larger subset.
+        on_error: How to treat songs that are missing or cannot be analyzed: ``raise`` one error that lists all, or
+            ``skip`` them with a warning. Three clips of the small subset have no audio, so it needs ``skip``.
 
     Raises:
-        InputError: Something is missing, or the metadata are not as described; with file, line and column.
+        InputError: A file is missing, or the metadata are not as described; with file, line and column.
     """
 
     subset: Subset = "small"
@@ -124,7 +125,7 @@ class Fma(Preset):
 
     @classmethod
     def recognise(cls, path: Path) -> Mapping[str, Any] | None:
-        """Return the parameters beside the root for a folder that is its own."""
+        """Return the parameters, without the root, for a folder of this dataset; None for another folder."""
         subsets = [name for name in _SUBSETS if (path / f"fma_{name}").is_dir()]
         if not subsets or not any(
             (path / name).is_file() for name in ("fma_metadata/tracks.csv", "tracks.csv")

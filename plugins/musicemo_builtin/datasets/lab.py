@@ -43,28 +43,29 @@ _LAYOUT = """expected a folder with
 
 
 class Lab:
-    """One of the study's folders; which of the two layouts it has shows in the header of `train_labels.txt`.
+    """One of the study's folders, with genres or with emotions.
 
-    Genre labels are separated by tabs and declare the target `genre`; emotion labels are separated by commas
-    and declare `valence`, `energy` and `danceability` in [0, 1]. A label's clip is what stands before the
-    first dot of its `Id`, whatever follows; the clip's array is `ID.fused.full.npy`, `[140, frames]`: 128 rows
-    of mel spectrogram in dB and 12 of chromagram. Arrays are given as paths, to be memory-mapped.
+    The header of `train_labels.txt` determines the layout. Genre labels are separated by tabs and declare the
+    target `genre`; emotion labels are separated by commas and declare `valence`, `energy` and `danceability` in
+    [0, 1]. A label belongs to the clip whose name is the text before the first dot of its `Id`. The clip's
+    array is `ID.fused.full.npy`, `[140, frames]`: 128 rows of mel spectrogram in dB and 12 of chromagram.
+    Arrays are memory-mapped.
 
-    A track's id is its clip. Should one clip be in both parts, the one in the test part is called
-    ``test/ID``. An array without a label is a track without targets, and a part without a label file has only
-    such tracks; `unlabelled` counts them. Tracks come in the order train, test, by number within a part. The
-    classes of `genre` are the study's twenty and any other that the labels hold.
+    A track's id is the name of its clip. If a clip is in both sets, the one in the test set has the id
+    ``test/ID``. An array without a label is a track without targets, and a set without a label file has only
+    such tracks; `unlabelled` counts them. Training tracks come before test tracks, ordered by number. The
+    classes of `genre` are the study's twenty and any other in the labels.
 
-    Everything is checked on construction, the arrays by their headers alone.
+    Everything is checked on construction; only the headers of the arrays are read.
 
     Args:
-        root: The folder that holds `train`, `train_labels.txt`, `test` and, possibly, `test_labels.txt`; or, where
-            `layout` is given, the folder that holds the study's four.
-        features: Rows to use: the mel spectrogram, the chromagram or both.
+        root: Folder that contains `train`, `train_labels.txt`, `test` and, possibly, `test_labels.txt`; or, with
+            `layout`, the folder that contains the study's four folders.
+        features: Feature rows: the mel spectrogram, the chromagram or both.
         layout: Which of the study's folders below `root`: "genre" is `fma_genre_spectrograms`, "emotion" is
-            `multitask_dataset`, each with `_beat` after it where `sync` is "beat".
-        sync: What a column of the arrays is, a beat or a frame; needed with `layout`. Where it is not said, what is
-            trained on them cannot be applied to songs.
+            `multitask_dataset`, each followed by `_beat` if `sync` is "beat".
+        sync: Feature columns of the arrays: one per beat or one per frame. Required with `layout`. Without it, trained
+            runs cannot predict songs unless ``--sync`` is given.
 
     Raises:
         InputError: The folder, a label or an array is not as described; up to twenty problems in one error.
@@ -122,7 +123,7 @@ class Lab:
 
     @classmethod
     def propose(cls, path: Path) -> Proposal | None:
-        """Return what it would make of a folder, if that is of the study's layout."""
+        """Return a proposal for a folder in the study's layout; None for another folder."""
         if not (path / "train_labels.txt").is_file():
             return None
         made = cls(root=path)

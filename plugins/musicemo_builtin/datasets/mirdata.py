@@ -33,33 +33,33 @@ class Mirdata:
         data_home = "data/gtzan_genre"
         classification = ["genre"]
 
-    mirdata downloads nothing on its own, and nothing is downloaded here: `mirdata.initialize(loader,
-    data_home=...).download()` fetches the loader's index and, where that is allowed, the data. Tracks come in the order
-    of the index. A track's part is its `split` where the loader has one, named train, validation or test.
+    Nothing is downloaded: `mirdata.initialize(loader, data_home=...).download()` fetches the loader's index
+    and, if the license allows it, the data. Tracks are in the order of the index. If a loader's tracks have an
+    attribute `split` with the values train, validation or test, it is the official split.
 
     R. M. Bittner, M. Fuentes, D. Rubinstein, A. Jansson, K. Choi, T. Kell, "mirdata: Software for reproducible usage
     of datasets", ISMIR 2019.
 
     Args:
-        loader: Its name; `mirdata.list_datasets()` lists them.
-        data_home: Where the data are; by default mirdata's own folder, ``~/mir_datasets/<loader>``.
+        loader: Name of the loader; `mirdata.list_datasets()` lists them.
+        data_home: Folder of the data; by default mirdata's own, ``~/mir_datasets/<loader>``.
         version: Version of the dataset's index.
-        regression: Attribute of the tracks that is a number -> its lowest and highest possible value.
-        classification: Attributes that are class names: a list takes the classes that occur, in alphabetical order;
-            a mapping from attribute to classes allows these only, in this order.
-        audio: Attribute that is the path of the audio.
-        group: Attribute that names what must not stand on two sides of a grouped split: the artist, the album.
-        features: Rows to use: the mel spectrogram, the chromagram or both.
-        sync: Columns: one a beat or one a frame.
-        offset: Where the excerpt that is analysed begins, in seconds.
-        duration: Its length in seconds; by default the rest of the song.
-        cache: Folder for the features; by default `$MUSICEMO_CACHE`, or `musicemo` in the user's cache folder.
-        on_error: What a song does that is missing or cannot be analysed: ``raise`` an error that lists all, or be
-            left out (``skip``) with a warning.
+        regression: Numeric attribute of the tracks -> lowest and highest possible value.
+        classification: Attributes that are class names: as a list, with all classes that occur, in alphabetical
+            order; or attribute -> allowed classes, in this order.
+        audio: Attribute with the path of the audio.
+        group: Attribute of the group that a grouped split keeps in one set: the artist, the album.
+        features: Feature rows: the mel spectrogram, the chromagram or both.
+        sync: Feature columns: one per beat or one per frame.
+        offset: Start of the analyzed excerpt, in seconds.
+        duration: Length of the excerpt in seconds; by default the rest of the song.
+        cache: Folder of the features; by default `$MUSICEMO_CACHE`, or `musicemo` in the user's cache folder.
+        on_error: How to treat songs that are missing or cannot be analyzed: ``raise`` one error that lists all, or
+            ``skip`` them with a warning.
 
     Raises:
         ImportError: mirdata is not installed.
-        InputError: There is no such loader, index or attribute, or an attribute is not as described.
+        InputError: The loader, the index or an attribute does not exist, or an attribute is not as described.
     """
 
     citation = (
@@ -134,7 +134,7 @@ class Mirdata:
         ]
 
     def tracks(self) -> Iterator[Track]:
-        """Yield the tracks in the order of the index; analyse those that the cache has not."""
+        """Yield the tracks in the order of the index. Analyze those that are not in the cache."""
         yield from self._recordings.tracks()
 
 

@@ -38,10 +38,10 @@ class PMEmo(Preset):
     Conference on Multimedia Retrieval, 2018.
 
     Args:
-        root: The folder, PMEmo2019 or the one that holds it.
+        root: The folder PMEmo2019, or the folder that contains it.
 
     Raises:
-        InputError: Something is missing, or a rating is not as described; with file, line and column.
+        InputError: A file is missing, or a rating is not as described; with file, line and column.
     """
 
     citation = (
@@ -68,5 +68,5 @@ class PMEmo(Preset):
 
     @classmethod
     def recognise(cls, path: Path) -> Mapping[str, Any] | None:
-        """Return the parameters beside the root for a folder that is its own."""
+        """Return the parameters, without the root, for a folder of this dataset; None for another folder."""
         return {} if _LAYOUT.fits(path, "static_annotations.csv", "metadata.csv", "chorus") else None

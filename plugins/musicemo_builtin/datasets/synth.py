@@ -1,4 +1,4 @@
-"""The embedded dataset: music synthesised as audio, whose emotions follow from what was played."""
+"""Synthesized music whose emotions are a known function of the music."""
 
 from __future__ import annotations
 
@@ -31,30 +31,30 @@ __all__ = ["Synth", "render"]
 
 
 class Synth:
-    """Clips of ten genres, composed, arranged and played by numpy, then analysed as real audio is.
+    """Clips of ten genres, composed and rendered by numpy and analyzed like real audio.
 
-    Targets are `genre` and the listeners' mean ratings of `valence`, `energy` and `danceability` in [0, 1];
-    every listener's rating is in `Track.ratings`. A track's group is its artist: eight a genre, each with
-    favourites of their own. The official split is by artist: five train, one validates, two test. What is played
-    and what listeners make of it is in `docs/synth.md`.
+    Targets are `genre` and the listeners' mean ratings of `valence`, `energy` and `danceability` in [0, 1].
+    `Track.ratings` has every listener's rating. A track's group is its artist, one of eight per genre. The
+    official split is by artist: five are in the training set, one in the validation set, two in the test set.
+    `docs/synth.md` describes the music and the listeners.
 
-    A clip depends on the seed and its number alone: more tracks are the same ones and others, and noise, raters
-    and missing targets change no sound. Features are made when tracks are first asked for, over all cores, and
-    kept on disk.
+    A clip depends only on the seed, its number and the duration. With more tracks, the first ones stay the same. Noise,
+    raters and missing targets do not change the sound. Features are computed when the tracks are first needed, on all
+    cores, and kept on disk.
 
     Args:
-        tracks: How many clips; genres take turns.
-        seed: Of the music, the listeners and the missing targets.
-        features: Rows to use: the mel spectrogram, the chromagram or both.
-        sync: Columns: one a beat or one a frame.
-        duration: Seconds a clip.
-        noise: Standard deviation of a rating's slip; those of a listener's leaning and gain follow from it.
-        raters: How many of the panel's forty listeners rate a clip.
+        tracks: Number of clips; the genres alternate.
+        seed: Seed of the music, the listeners and the missing targets.
+        features: Feature rows: the mel spectrogram, the chromagram or both.
+        sync: Feature columns: one per beat or one per frame.
+        duration: Length of a clip in seconds.
+        noise: Standard deviation of a rating's error, which also determines the spread of the listeners' bias and gain.
+        raters: Number of listeners per clip, out of forty.
         missing: Probability that a target is missing.
-        cache: Folder for the features; by default `$MUSICEMO_CACHE`, or `musicemo` in the user's cache folder.
+        cache: Folder of the features; by default `$MUSICEMO_CACHE`, or `musicemo` in the user's cache folder.
 
     Raises:
-        RunError: From `tracks`, if the cache cannot be written to.
+        RunError: From `tracks`, if the cache cannot be written.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Synth:
         self.store = Store(_folder(cache, seed, duration), seed, float(duration))
 
     def tracks(self) -> Iterator[Track]:
-        """Yield the tracks by number; make those that the cache has not."""
+        """Yield the tracks by number. Compute those that are not in the cache."""
         from musicemo_builtin.datasets._synthesis.factory import fill
 
         for index, record in enumerate(fill(self.store, self.count, sync=self.sync)):

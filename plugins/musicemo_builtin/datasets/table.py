@@ -1,4 +1,4 @@
-"""A CSV of tracks, and an audio file or a `.npy` file for each: anybody's own data."""
+"""A CSV of tracks with an audio file or a `.npy` file for each: the user's own data."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["Table"]
 
 
 class Table:
-    """Tracks from delimited text: a header, then one row a track.
+    """Tracks from delimited text with a header and one row per track.
 
     ::
 
@@ -42,43 +42,44 @@ class Table:
         a1,audio/a1.mp3,6.5,3.25,Jazz,Nina
         a2,audio/a2.flac,2.0,,Rock,The Posts
 
-    The text is UTF-8, or UTF-16 with a byte order mark. Cells are separated by commas, semicolons or tabs, whichever
-    splits the rows as it splits the header, or as a first line such as ``sep=;`` says. An empty cell of a target, the
-    group or the part means that it is missing, and so, with a warning, does a common marker such as ``nan`` or ``NA``.
-    Tracks keep the table's order.
+    The text is UTF-8, or UTF-16 with a byte order mark. The delimiter is the comma, semicolon or tab that
+    splits the rows into as many cells as the header; a first line such as ``sep=;`` names it. An empty cell of
+    a target, the group or the part is a missing value, and so is, with a warning, a common marker such as
+    ``nan`` or ``NA``. Tracks keep the order of the table.
 
-    With `audio`, a column names audio files, whose features are made when the tracks are first asked for. Without,
-    the column `file` names feature files: `.npy`, floating-point, `[rows, frames]`, with the same number of rows in
-    every track; they are given as paths, to be memory-mapped.
+    With `audio`, a column names audio files, whose features are computed when the tracks are first needed.
+    Without it, the column `file` names feature files: `.npy`, floating point, `[rows, frames]`, with the same
+    number of rows in every track. They are memory-mapped.
 
-    Everything is checked on construction, arrays by their headers alone, and audio files for being there.
+    Everything is checked on construction. Only the headers of arrays are read, and audio files must exist.
 
     Args:
         path: The table.
-        regression: Target -> its lowest and highest possible value, in the table's own units.
-        classification: Targets whose cells are class names: a list takes the classes that the table holds, in
-            alphabetical order; a mapping from target to classes allows these only, in this order.
-        columns: Target -> its column, where that has another name.
+        regression: Target -> lowest and highest possible value, in the table's units.
+        classification: Targets whose cells are class names: as a list, with all classes that occur, in
+            alphabetical order; or target -> allowed classes, in this order.
+        columns: Target -> column, if the column has another name.
         id: Column of the track's id, unique in the table.
-        file: Column of the feature file, if there is no `audio`.
+        file: Column of the feature file, without `audio`.
         audio: Column of the audio file.
-        root: What files are relative to; by default the table's folder.
-        group: Column of what must not stand on two sides of a grouped split: the artist, the album.
+        root: Folder to which file names are relative; by default the table's folder.
+        group: Column of the group that a grouped split keeps in one set: the artist, the album.
         part: Column of the official split: train, val (or validation), test.
-        missing: Cells that mark a missing value beside the empty one, as they are written; by default common markers
-            such as ``NA``, ``nan``, ``None``, ``null`` and ``-``, with a warning. An empty list makes ``None`` a class.
+        missing: Cells that mark a missing value in addition to empty cells, exactly as written; by default
+            common markers such as ``NA``, ``nan``, ``None``, ``null`` and ``-``, with a warning. With an empty
+            list, ``None`` is a class.
         decimal: Decimal separator of the ratings, a point or a comma.
-        rows: Number of rows of each feature array; by default that of the first. It is needed if arrays have 140
-            columns each and more rows, since they are taken to be transposed otherwise.
-        features: Rows to use: all, or of arrays with 140 rows the mel spectrogram (0-127), the chromagram
+        rows: Number of rows of each feature array; by default that of most arrays. Required if all arrays have
+            140 columns and more rows, because they appear to be transposed.
+        features: Feature rows: all, or of arrays with 140 rows the mel spectrogram (0-127), the chromagram
             (128-139) or both (fused); audio has 140.
-        sync: Of audio, columns: one a beat or one a frame.
-        offset: Of audio, where the excerpt that is analysed begins, in seconds.
-        duration: Of audio, the excerpt's length in seconds; by default the rest of the song.
-        cache: Of audio, folder for the features; by default `$MUSICEMO_CACHE`, or `musicemo` in the user's cache
+        sync: With `audio`, feature columns: one per beat or one per frame.
+        offset: With `audio`, start of the analyzed excerpt, in seconds.
+        duration: With `audio`, length of the excerpt in seconds; by default the rest of the song.
+        cache: With `audio`, folder of the features; by default `$MUSICEMO_CACHE`, or `musicemo` in the user's cache
             folder.
-        on_error: What audio does that is missing or cannot be analysed: ``raise`` an error that lists all, or be left
-            out (``skip``) with a warning.
+        on_error: With `audio`, how to treat songs that are missing or cannot be analyzed: ``raise`` one error
+            that lists all, or ``skip`` them with a warning.
 
     Raises:
         InputError: A column is missing, or a row or a file is not as described; up to twenty problems, each
@@ -163,11 +164,11 @@ class Table:
 
     @classmethod
     def propose(cls, path: Path) -> Proposal | None:
-        """Return what it would make of somebody's table, or of a folder of songs."""
+        """Return a proposal for a user's table or folder of songs."""
         return propose_table(path)
 
     def tracks(self) -> Iterator[Track]:
-        """Yield the tracks in the table's order; analyse the audio that the cache has not."""
+        """Yield the tracks in the order of the table. Analyze audio that is not in the cache."""
         yield from self._recordings.tracks() if self._recordings else self._tracks
 
     def _read(self, height: int | None) -> list[Track]:

@@ -1,1 +1,1 @@
-"""Built-in models, one a file, found through the entry points in `pyproject.toml`."""
+"""Built-in models, one per file, registered by the entry points in `pyproject.toml`."""

@@ -1,4 +1,4 @@
-"""Averages of targets, and the columns in which estimators keep what they predict."""
+"""Averages of targets, and the layout of the columns in which estimators store their predictions."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ __all__ = ["averages", "by_task"]
 
 
 def averages(targets: Sequence[Target], values: Mapping[str, Tensor]) -> Tensor:
-    """Return every target's average side by side, as `by_task` reads them.
+    """Return the averages of all targets in one row, as `by_task` reads them.
 
-    Of ratings it is their mean. Of classes it is log((n[c] + 1) / (n + m)) for n[c] of n tracks in class c of m: the
-    logarithms of their shares, smoothed to be finite.
+    The average of ratings is their mean. The average of classes is log((n[c] + 1) / (n + m)) for n[c] of n tracks in
+    class c of m: the logarithm of the class frequency, smoothed to be finite.
 
     Args:
-        targets: what the values are of.
-        values: target -> `[tracks]`, NaN where missing; a rating that is nowhere known is 0.5.
+        targets: the targets.
+        values: target -> `[tracks]`, NaN where missing. The average of a rating without any value is 0.5.
     """
     found = []
     for target in targets:

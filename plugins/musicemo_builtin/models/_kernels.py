@@ -1,4 +1,4 @@
-"""Kernels between tracks, from descriptors that are vectors; what is fitted is in buffers."""
+"""Kernels between tracks, on descriptors that are vectors. Fitted values are in buffers."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ __all__ = ["Kernel", "NormalKernel", "StandardizedKernel", "VectorKernel"]
 
 
 class Kernel(Fitted):
-    """k(a, b) = exp(-gamma d(a, b) / s) between tracks and those of the training part, s being fitted.
+    """k(a, b) = exp(-gamma d(a, b) / s) between tracks and the training tracks, with fitted s.
 
     Args:
-        gamma: How fast it falls.
+        gamma: Rate of decay.
     """
 
     points: Tensor
@@ -27,7 +27,7 @@ class Kernel(Fitted):
         self.register_buffer("scale", torch.ones(()))
 
     def fit(self, x: Tensor) -> None:
-        """Keep the training tracks' descriptors `[tracks, size]`; s is the median of the distances between them."""
+        """Store the training tracks' descriptors `[tracks, size]`; s is the median of their distances."""
         self.points = x
         distances = self.distance(x)
         above = torch.triu_indices(len(x), len(x), 1)

@@ -1,4 +1,4 @@
-"""Estimators on statistics of whole tracks: what they share, whatever is fitted to the statistics."""
+"""Base classes of estimators on statistics of whole tracks."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ Array = NDArray[np.floating] | NDArray[np.intp]
 
 
 class Machine(Fitted):
-    """Predicts one target from standardized statistics; what it learns is in its buffers."""
+    """Predicts one target from standardized statistics. Learned values are in its buffers."""
 
     def __init__(self, target: Target) -> None:
         super().__init__()
         self.target = target
 
     def fit(self, x: Array, y: Array) -> None:
-        """Learn from `x` `[tracks, statistics]` and `y` `[tracks]`: ratings, or class indices."""
+        """Fit to `x` `[tracks, statistics]` and `y` `[tracks]`: ratings, or class indices."""
         raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return ratings `[tracks, 1]` or scores `[tracks, classes]`, of which the largest is the class."""
+        """Return ratings `[tracks, 1]` or scores `[tracks, classes]`; the largest score is the predicted class."""
         raise NotImplementedError
 
 
 class MachineEstimator(Estimator):
-    """Statistics of each track, standardized over the training part, and a machine per target.
+    """Statistics of each track, standardized over the training set, and one machine per target.
 
-    A classification's logits are its machine's scores times a factor, the one that gives the least cross-entropy when
-    the training part is predicted in folds, so that probabilities mean something; it changes no predicted class. A
-    statistic that is the same in all training tracks is left out of account.
+    The logits of a classification are its machine's scores times a factor, which minimizes the cross-entropy of
+    predictions in folds of the training set. This calibrates the probabilities and does not change the predicted class.
+    A statistic that is constant over the training tracks is ignored.
 
     Args:
-        machines: One for each target, in their order.
+        machines: One machine for each target, in the order of the targets.
     """
 
     def __init__(self, machines: Sequence[Machine]) -> None:
@@ -62,7 +62,7 @@ class MachineEstimator(Estimator):
 
     @torch.no_grad()
     def fit(self, tracks: Iterable[Tensor], targets: Mapping[str, Tensor]) -> None:
-        """Fit the standardization, then every target's machine to the tracks that have the target."""
+        """Fit the standardization, and every target's machine on the tracks that have the target."""
         found = [self.describe(track[None], torch.tensor([len(track)])) for track in tracks]
         statistics = torch.cat(found).double()
         deviation = statistics.std(0, correction=0)

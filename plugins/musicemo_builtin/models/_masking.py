@@ -23,16 +23,16 @@ def masked_mean(x: Tensor, valid: Tensor) -> Tensor:
 
 
 class MaskedBatchNorm2d(nn.BatchNorm2d):
-    """Batch normalization of `[batch, channel, time, feature]` whose statistics leave padding out.
+    """Batch normalization of `[batch, channel, time, feature]` whose statistics exclude padding.
 
     For the set V of positions before each track's length, N = |V|, per channel:
 
         y = (x - mean_V(x)) / sqrt(var_V(x) + eps) * weight + bias    in V
         y = 0                                                         elsewhere
 
-    In evaluation mode the running statistics stand in for mean_V and var_V. Without a mask it is
-    `torch.nn.BatchNorm2d`, which is what it must equal on a batch without padding. A batch with a single
-    value per channel has no variance: it is normalized by the running statistics.
+    In evaluation mode the running statistics replace mean_V and var_V. Without a mask it equals
+    `torch.nn.BatchNorm2d`. A batch with a single value per channel has no variance and is normalized by the running
+    statistics.
 
     S. Ioffe and C. Szegedy, "Batch Normalization: Accelerating Deep Network Training by Reducing Internal
     Covariate Shift", ICML 2015.
@@ -57,7 +57,7 @@ class MaskedBatchNorm2d(nn.BatchNorm2d):
 
     @torch.no_grad()
     def remember(self, mean: Tensor, variance: Tensor, count: int) -> None:
-        """Take a batch's mean and biased variance over `count` values a channel into the running statistics."""
+        """Update the running statistics with a batch's mean and biased variance over `count` values per channel."""
         assert self.running_mean is not None
         assert self.running_var is not None
         self.running_mean.lerp_(mean, _MOMENTUM)

@@ -14,7 +14,7 @@ def pooled(x: Tensor, lengths: Tensor) -> Tensor:
     """Return five statistics of every feature row over a track's valid steps: `[batch, 5 * feature]`.
 
     The mean, the standard deviation, the 10th and 90th percentile (interpolated linearly between steps), and the
-    standard deviation of the differences between neighbouring steps, which is 0 where there is a single step.
+    standard deviation of the differences between neighboring steps, which is 0 for a single step.
 
     Args:
         x: `[batch, time, feature]`.

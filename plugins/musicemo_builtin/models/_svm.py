@@ -1,4 +1,4 @@
-"""What support vector machines share: pairwise decisions, scores of classes, and their calibration."""
+"""Helpers for support vector machines: pairwise decisions, scores of classes, and their calibration."""
 
 from __future__ import annotations
 

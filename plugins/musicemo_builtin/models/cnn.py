@@ -16,40 +16,41 @@ __all__ = ["CNN"]
 
 
 class CNN(nn.Module):
-    """Convolutional blocks over the spectrogram, then a pooled or a flattened embedding.
+    """Convolutional blocks over the spectrogram, followed by a pooled or a flattened embedding.
 
-    A block is convolution -> batch normalization -> 2x2 max pooling -> ReLU, over time and feature rows
-    together. (Max pooling and ReLU commute, so this is the usual convolution -> batch normalization -> ReLU ->
-    max pooling, with a quarter of the work for the ReLU.) With C the last of `channels`, n blocks, and
-    `h[b, c, t, f]` the last block's output:
+    A block is convolution -> batch normalization -> 2x2 max pooling -> ReLU, over time and feature rows. (Max
+    pooling and ReLU commute, so this equals the usual convolution -> batch normalization -> ReLU -> max
+    pooling, with a quarter of the work for the ReLU.) With n blocks, C the last of `channels`, and `h[b, c, t,
+    f]` the output of the last block:
 
-    - ``pooling = "mean"``: the mean over a track's valid steps t, for each channel and pooled row; embedding
-      size C * ceil(`input_size` / 2^n). Convolutions are zero-padded to keep the size and a last odd row or
-      step is pooled alone, so that any length from 1 step on and chroma's 12 rows are accepted. Padding is
-      masked in every block: it changes no embedding, and no batch statistics in training.
-    - ``pooling = "mean-max"``: that mean and the maximum over the valid steps, side by side; twice the size.
-    - ``pooling = "flatten"``: the form of the original study. Every track is cropped, or padded with zeros, to
-      `frames` steps; convolutions are unpadded; all of `h` is the embedding. Its size follows from `frames`
-      and `input_size`, each going from s to floor((s - kernel + 1) / 2) in a block.
+    - ``pooling = "mean"``: the mean over a track's valid steps t, for each channel and pooled row. The
+      embedding has C * ceil(`input_size` / 2^n) values. Convolutions are zero-padded to keep the size, and a
+      last odd row or step is pooled by itself, so that any length from 1 step and the 12 rows of chroma are
+      accepted. Padding is masked in every block, and changes neither an embedding nor the batch statistics in
+      training.
+    - ``pooling = "mean-max"``: the same mean, followed by the maximum over the valid steps; twice the size.
+    - ``pooling = "flatten"``: the form of the original study. Every track is cropped, or padded with zeros, to `frames`
+      steps; convolutions are unpadded; all of `h` is the embedding. A block reduces time and rows from s to
+      floor((s - kernel + 1) / 2).
 
     Shapes: `x` `[batch, time, input_size]`, `lengths` `[batch]` -> `[batch, embedding_size]`.
 
-    The blocks and their defaults are those of the study behind musicemo, in the tradition of
-    K. Choi, G. Fazekas and M. Sandler, "Automatic Tagging Using Deep Convolutional Neural Networks",
-    ISMIR 2016. The study flattens, keeps dropout on in evaluation, and reshapes time and feature rows into
-    each other where a channel dimension is due; here it is added.
+    The blocks and their defaults are those of the study behind musicemo, based on K. Choi, G. Fazekas and M.
+    Sandler, "Automatic Tagging Using Deep Convolutional Neural Networks", ISMIR 2016. Deviations from the
+    study: dropout is off in evaluation, and the input gets a channel dimension, where the study reshapes time
+    and feature rows into each other.
 
     Args:
         input_size: Number of feature rows.
         channels: Output channels of each block.
-        kernels: Side of each block's square kernel, as many as `channels`.
-        pooling: How the last block's output becomes an embedding.
-        frames: Time steps of the flattened form, such as 129 for beat-synchronous clips of 30 s.
-        dropout: Probability with which an element of the embedding is zeroed in training.
+        kernels: Kernel size of each block; as many values as `channels`.
+        pooling: Pooling of the last block's output into an embedding.
+        frames: Number of time steps of the flattened form, such as 129 for beat-synchronous clips of 30 s.
+        dropout: Dropout probability of the embedding.
 
     Raises:
-        InputError: `channels` and `kernels` differ in number; `frames` is missing where `pooling` is
-            "flatten", or given where it is not; the blocks reduce time or rows to nothing.
+        InputError: `channels` and `kernels` differ in number; `frames` is missing with ``pooling = "flatten"``, or set
+            without it; the blocks reduce time or rows to nothing.
     """
 
     def __init__(

@@ -17,30 +17,32 @@ Size = Annotated[int, Field(gt=0)]
 
 
 class CRNN(nn.Module):
-    """Convolutions over time and feature rows, then a recurrent network over what is left of time.
+    """Convolutions over time and feature rows, followed by a recurrent network over the remaining time steps.
 
-    Each block is a 3x3 convolution, batch normalization, ReLU, and max pooling by 2 over feature rows and by its entry
-    of `strides` over time, odd sizes rounded up. What n blocks leave at a step, of the last one's C channels and
-    ceil(rows / 2^n) rows, is the input of the `lstm` model, which makes the embedding.
+    Each block is a 3x3 convolution, batch normalization, ReLU, and max pooling by 2 over feature rows and by
+    its entry of `strides` over time, with odd sizes rounded up. The output of n blocks at each step has C *
+    ceil(rows / 2^n) values, C being the last of `channels`. It is the input of the `lstm` model, which computes
+    the embedding.
 
     Shapes: `x` `[batch, time, input_size]`, `lengths` `[batch]` -> `[batch, embedding_size]`, where `embedding_size` is
-    `hidden`, twice that if `bidirectional`.
+    `hidden`, or twice that if `bidirectional`.
 
-    K. Choi, G. Fazekas, M. Sandler, K. Cho, "Convolutional Recurrent Neural Networks for Music Classification", ICASSP
-    2017. Deviations: ReLU for ELU, an LSTM for two layers of gated recurrent units, and attention over its steps.
+    K. Choi, G. Fazekas, M. Sandler, K. Cho, "Convolutional Recurrent Neural Networks for Music Classification",
+    ICASSP 2017. Deviations: ReLU instead of ELU, an LSTM instead of two layers of gated recurrent units, and
+    attention over its steps.
 
     Args:
         input_size: Number of feature rows.
-        channels: Channels of each block.
-        strides: Steps that each block pools.
-        hidden: Units of the recurrent network per direction.
-        layers: Its layers.
-        bidirectional: Whether it reads each track backward as well.
-        pooling: How its steps become an embedding, as in `lstm`.
-        dropout: Probability with which an element is zeroed in training, after the convolutions and as in `lstm`.
+        channels: Output channels of each block.
+        strides: Pooling factor of each block over time.
+        hidden: Number of units of the recurrent network per direction.
+        layers: Number of layers of the recurrent network.
+        bidirectional: Whether the recurrent network also reads each track backward.
+        pooling: Pooling of the recurrent network's outputs into an embedding, as in `lstm`.
+        dropout: Dropout probability after the convolutions, and as in `lstm`.
 
     Raises:
-        InputError: `channels` and `strides` are not equally many.
+        InputError: `channels` and `strides` differ in number.
     """
 
     def __init__(

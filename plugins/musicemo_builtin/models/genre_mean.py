@@ -15,18 +15,19 @@ __all__ = ["GenreMean"]
 
 
 class GenreMean(Estimator):
-    """The mean rating, and the shares of the classes, of the training tracks of a track's genre.
+    """The mean rating and the class frequencies of the training tracks of the same genre.
 
-    It is told the genre and hears nothing: a model that is no better has learnt what genre a track is of, and no more.
-    A track whose genre is missing, or without a training track, has the averages of all, and so has the genre itself
-    as a task. A song's genre is in no audio, so that the model predicts where labels are, and no songs.
+    A baseline that knows the genre and no features. A model that does not beat it has learned nothing beyond
+    the genre. The genre task itself, a track without a genre, and a genre without training tracks get the
+    averages over all training tracks. The genre is an input, so the model cannot predict new songs without
+    labels.
 
     Args:
-        targets: What is predicted.
-        by: The classification task whose label is given.
+        targets: Targets of the tasks.
+        by: Classification task whose label is the input.
 
     Raises:
-        InputError: `by` is no classification task of the experiment.
+        InputError: `by` is not a classification task of the experiment.
     """
 
     average: Tensor
@@ -45,7 +46,7 @@ class GenreMean(Estimator):
         self.register_buffer("average", torch.empty(0))
 
     def fit(self, tracks: Iterable[Tensor], targets: Mapping[str, Tensor]) -> None:
-        """Average the training targets of each genre, and of all; no feature is read."""
+        """Average the training targets of each genre, and of all tracks. Features are not read."""
         self.average = torch.stack(
             [averages(self.targets, self._within(genre, targets)) for genre in range(self._genres + 1)]
         )

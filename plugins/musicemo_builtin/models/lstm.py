@@ -16,20 +16,20 @@ __all__ = ["LSTM"]
 class LSTM(nn.Module):
     """A recurrent network over time, summarized by its last valid step, its mean, or attention.
 
-    With `h[t]` the last layer's output at step t, both directions side by side if `bidirectional`, and T a
-    track's length:
+    With `h[t]` the output of the last layer at step t (both directions concatenated if `bidirectional`), and T the
+    length of the track:
 
-    - ``pooling = "last"``: h[T-1]; of the backward direction, the state after its own last step, t = 0.
+    - ``pooling = "last"``: h[T-1]; for the backward direction, the state after its last step, t = 0.
     - ``pooling = "mean"``: (1/T) sum_t h[t].
     - ``pooling = "attention"``: sum_t a[t] h[t] with a = softmax over t < T of v . tanh(W h[t] + b), where W is
       square: additive attention.
 
-    Padding is never seen: it comes after a track's steps in the forward direction, and the backward direction
-    reads each track reversed within its own length. The result is that of packed sequences; on a CPU a
-    training step takes a third to a tenth of their time.
+    Padding has no influence: in the forward direction it comes after a track's steps, and the backward direction reads
+    each track reversed within its length. The result equals that of packed sequences; on a CPU a training step takes a
+    third to a tenth of their time.
 
-    Shapes: `x` `[batch, time, input_size]`, `lengths` `[batch]` -> `[batch, embedding_size]`, where
-    `embedding_size` is `hidden`, twice that if `bidirectional`.
+    Shapes: `x` `[batch, time, input_size]`, `lengths` `[batch]` -> `[batch, embedding_size]`, where `embedding_size` is
+    `hidden`, or twice that if `bidirectional`.
 
     S. Hochreiter and J. Schmidhuber, "Long Short-Term Memory", Neural Computation, 1997; attention after
     D. Bahdanau, K. Cho and Y. Bengio, "Neural Machine Translation by Jointly Learning to Align and
@@ -37,11 +37,11 @@ class LSTM(nn.Module):
 
     Args:
         input_size: Number of feature rows.
-        layers: Stacked layers.
-        hidden: Units per layer and direction.
-        bidirectional: Read each track backward as well.
-        dropout: Probability with which an element is zeroed in training, between layers and of the embedding.
-        pooling: How a sequence of outputs becomes an embedding.
+        layers: Number of layers.
+        hidden: Number of units per layer and direction.
+        bidirectional: Whether each track is also read backward.
+        dropout: Dropout probability between layers and of the embedding.
+        pooling: Pooling of the outputs into an embedding.
     """
 
     def __init__(

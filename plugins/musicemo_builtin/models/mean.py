@@ -14,12 +14,12 @@ __all__ = ["Mean"]
 
 
 class Mean(Estimator):
-    """The training part's mean rating, and its shares of the classes: what any model must beat.
+    """The mean rating and the class frequencies of the training set: a baseline that every model must beat.
 
-    A classification's logits are log((n[c] + 1) / (n + m)) for n[c] of the n training tracks in class c of m.
+    The logits of a classification are log((n[c] + 1) / (n + m)) for n[c] of the n training tracks in class c of m.
 
     Args:
-        targets: What is predicted.
+        targets: Targets of the tasks.
     """
 
     average: Tensor
@@ -30,9 +30,9 @@ class Mean(Estimator):
         self.register_buffer("average", torch.empty(0))
 
     def fit(self, tracks: Iterable[Tensor], targets: Mapping[str, Tensor]) -> None:
-        """Average the training targets; no feature is read."""
+        """Average the training targets. Features are not read."""
         self.average = averages(self.targets, targets)
 
     def forward(self, x: Tensor, lengths: Tensor, labels: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the same for every track."""
+        """Return the same prediction for every track."""
         return by_task(self.average.expand(x.shape[0], -1), self.targets)

@@ -30,36 +30,40 @@ _CLASSIFICATION = {"statistics": 1.0, "timbre": 1.0, "bands": 1.0, "normal": 2.0
 
 
 class MultiKernel(Estimator):
-    """Kernel ridge regression and support vector classification over a weighted mean of kernels on whole tracks.
+    """Kernel ridge regression and support vector classification with a weighted mean of kernels on whole tracks.
 
-    A kernel compares two tracks by a descriptor: ``statistics``, some 670 numbers on the spectrum's shape, modulation,
-    harmonic and percussive parts and on the chroma, standardized; ``timbre`` and ``bands``, the distributions of
-    cepstral coefficients and of mel bands with their slopes at several scales, by log-Euclidean distance; ``normal``,
-    the distribution of cepstral coefficients and slopes, by Bhattacharyya distance. With k[j] = exp(-gamma[j] d[j]),
-    d[j] being relative to the median between training tracks (of ``statistics``: to their number), and weights w
+    Each kernel compares two tracks by a descriptor:
+
+    - ``statistics``: some 670 standardized numbers that describe the spectrum's shape, modulation, harmonic and
+      percussive parts, and the chroma;
+    - ``timbre`` and ``bands``: distributions of cepstral coefficients and of mel bands, with their slopes at several
+      scales, compared by log-Euclidean distance;
+    - ``normal``: the distribution of cepstral coefficients and slopes, compared by Bhattacharyya distance.
+
+    With k[j] = exp(-gamma[j] d[j]) and weights w, where d[j] is relative to the median distance of the training tracks
+    (for ``statistics``, to the number of statistics):
 
         k(a, b) = sum_j w[j] k[j](a, b) / sum_j w[j]
         ratings: f(a) = sum_i c[i] k(a, i) + mean(y),   c = (K + alpha I)^-1 (y - mean(y))
 
-    over the training tracks i. Classes are decided by support vector machines as in `svr`, and their logits calibrated
-    likewise. The features must be both mel spectrogram and chromagram, not scaled: ``features = "fused"``,
-    ``scaling = { method = "none" }``.
+    over the training tracks i. Classes are predicted by support vector machines as in `svr`, with calibrated
+    logits. The model needs both mel spectrogram and chromagram, unscaled: ``features = "fused"``, ``scaling = {
+    method = "none" }``.
 
     G. R. G. Lanckriet and others, "Learning the Kernel Matrix with Semidefinite Programming", JMLR, 2004, for weighted
-    sums of kernels; here the weights are given.
+    sums of kernels. Deviation: the weights are parameters and are not learned.
 
     Args:
         input_size: Number of feature rows.
-        targets: What is predicted.
-        alpha: The penalty of a regression.
-        C: The bound of a classification's coefficients.
-        regression: Kernel -> its weight for ratings.
-        classification: Kernel -> its weight for classes.
-        gamma: Kernel -> how fast it falls; those that are not named have 0.8 (``statistics``), 1.5 (``timbre``,
-            ``bands``) and 3 (``normal``).
+        targets: Targets of the tasks.
+        alpha: L2 penalty of a regression.
+        C: Bound of a classification's coefficients.
+        regression: Kernel -> weight for ratings.
+        classification: Kernel -> weight for classes.
+        gamma: Kernel -> rate of decay; by default 0.8 (``statistics``), 1.5 (``timbre``, ``bands``) and 3 (``normal``).
 
     Raises:
-        InputError: The features are not both, or there is no such kernel.
+        InputError: The features are not mel spectrogram and chromagram, or a kernel name is unknown.
     """
 
     coefficients: Tensor

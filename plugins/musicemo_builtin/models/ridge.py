@@ -17,21 +17,21 @@ __all__ = ["Ridge"]
 
 
 class Ridge(MachineEstimator):
-    """Linear regression with an L2 penalty on statistics over time, the penalty chosen for each task.
+    """Linear regression with an L2 penalty on statistics over time.
 
-    The statistics s of each feature row are those of `svr`. With weights w and b,
+    The statistics s of each feature row are those of `svr`. The weights w and b minimize
 
         sum_i (w . s[i] + b - y[i])^2 + alpha |w|^2
 
-    is least; of `alphas`, the one with the least squared error when each training track is predicted from the others.
-    A classification has such a regression for every class, of 1 for its tracks and -1 for the rest, and the largest
-    prediction decides.
+    For each task, alpha is the value of `alphas` with the smallest squared error of leave-one-out predictions of the
+    training tracks. A classification has one such regression per class, with target 1 for its tracks and -1 for the
+    others; the largest prediction determines the class.
 
     A. E. Hoerl, R. W. Kennard, "Ridge Regression: Biased Estimation for Nonorthogonal Problems", Technometrics, 1970.
 
     Args:
-        targets: What is predicted.
-        alphas: Penalties to choose from.
+        targets: Targets of the tasks.
+        alphas: L2 penalties to choose from.
     """
 
     def __init__(

@@ -16,27 +16,27 @@ Size = Annotated[int, Field(gt=0)]
 
 
 class ShortChunkCNN(nn.Module):
-    """Residual convolutions on short chunks of a track: a random one in training, the mean over all in evaluation.
+    """Residual convolutions on short chunks of a track: a random chunk in training, the mean over all in evaluation.
 
-    With F blocks of two 3x3 convolutions with batch normalization, ReLU, a shortcut, and 2x2 max pooling (odd sizes
-    round up), and z[k] the largest value of each channel over what they leave of chunk k of K:
+    The network has blocks of two 3x3 convolutions with batch normalization, ReLU, a shortcut, and 2x2 max pooling (odd
+    sizes round up). With z[k] the maximum of each channel over the output for chunk k of K:
 
-        training: z of a chunk that begins anywhere     evaluation: (1 / K) sum_k z[k]
+        training: z of a chunk at a random position     evaluation: (1 / K) sum_k z[k]
 
-    Chunks of `chunk` steps follow each other; the last one ends with the track. A track that is no longer than one is
-    its only chunk. So a song gives many training examples, and is judged by all of it.
+    In evaluation, chunks of `chunk` steps follow each other, and the last one ends with the track. A track that is not
+    longer than a chunk is its only chunk. Thus a song gives many training examples, and its prediction uses all of it.
 
     Shapes: `x` `[batch, time, input_size]`, `lengths` `[batch]` -> `[batch, embedding_size]`, where `embedding_size` is
     the last of `channels`.
 
     M. Won, A. Ferraro, D. Bogdanov, X. Serra, "Evaluation of CNN-based Automatic Music Tagging Models", SMC 2020.
-    Deviations: fewer blocks and channels, as for a few hundred songs.
+    Deviations: fewer blocks and channels, suited to a few hundred songs.
 
     Args:
         input_size: Number of feature rows.
-        channels: Channels of each block.
-        chunk: Steps of a chunk: 3 s of frames, or 30 s of beats at 120 a minute.
-        dropout: Probability with which an element of the embedding is zeroed in training.
+        channels: Output channels of each block.
+        chunk: Number of steps of a chunk: 128 are 3 s of frames, or about 60 s of beats at 120 per minute.
+        dropout: Dropout probability of the embedding.
     """
 
     def __init__(

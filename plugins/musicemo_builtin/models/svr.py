@@ -20,27 +20,27 @@ Positive = Annotated[float, Field(gt=0)]
 
 
 class SVR(MachineEstimator):
-    """Support vector machines on statistics over time, a machine per task: regression, or classification.
+    """Support vector machines on statistics over time, one per task: regression or classification.
 
-    The statistics of each feature row are mean, deviation, 10th and 90th percentile over a track's steps, and the
-    deviation of the differences between steps; each is standardized over the training part. With the kernel
-    k(a, b) = exp(-gamma |a - b|^2), support vectors v[i] and what is fitted, the coefficients c[i] and b:
+    The statistics of each feature row are mean, standard deviation, 10th and 90th percentile over a track's
+    steps, and the standard deviation of the differences between steps, each standardized over the training set.
+    With the kernel k(a, b) = exp(-gamma |a - b|^2), support vectors v[i], and fitted coefficients c[i] and b,
 
         f(a) = sum_i c[i] k(a, v[i]) + b
 
-    is a rating, or for two classes the decision between them. Classes are decided pairwise; a class's score is the
-    number of its pairs that it wins, plus less than a third for how clearly.
+    is a rating, or for two classes the decision between them. More classes are decided by pairs: the score of a
+    class is the number of pairs that it wins, plus less than a third for the margin.
 
     H. Drucker, C. Burges, L. Kaufman, A. Smola, V. Vapnik, "Support Vector Regression Machines", NIPS 1996;
     C. Cortes, V. Vapnik, "Support-Vector Networks", Machine Learning, 1995.
 
     Args:
         input_size: Number of feature rows.
-        targets: What is predicted.
-        C: The bound of a regression's coefficients.
-        epsilon: The error of a rating in [0, 1] that costs nothing.
-        classification_C: The bound of a classification's coefficients.
-        gamma: The kernel's; "scale" is one over the number of statistics.
+        targets: Targets of the tasks.
+        C: Bound of a regression's coefficients.
+        epsilon: Error of a rating in [0, 1] that is ignored.
+        classification_C: Bound of a classification's coefficients.
+        gamma: Kernel coefficient; "scale" is one over the number of statistics.
     """
 
     def __init__(

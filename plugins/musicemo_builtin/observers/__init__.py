@@ -1,1 +1,1 @@
-"""Built-in observers, one a file, found through the entry points in `pyproject.toml`."""
+"""Built-in lifecycle plugins, one per file, registered by the entry points in `pyproject.toml`."""

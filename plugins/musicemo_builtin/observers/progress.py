@@ -14,7 +14,7 @@ __all__ = ["Progress"]
 
 
 class Progress:
-    """Shows epoch, losses, the best epoch so far and the time left."""
+    """Shows epoch, losses, the best epoch so far and the remaining time."""
 
     def __init__(self) -> None:
         self._display: Display | None = None

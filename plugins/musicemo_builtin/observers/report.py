@@ -15,9 +15,10 @@ __all__ = ["Report"]
 
 
 class Report:
-    """Writes `report.html` when a run is finished: what it did, on one page.
+    """Writes `report.html` at the end of a run: all results on one page.
 
-    A report that cannot be made is a warning: no run fails of it, and ``musicemo report`` makes it again.
+    If the report cannot be written, a warning is given and the run is not affected; ``musicemo report`` writes
+    it again.
     """
 
     @hookimpl(trylast=True)

@@ -22,7 +22,7 @@ _EXAMPLES = 3
 
 
 class TensorBoard:
-    """Writes `events.out.tfevents.*` into the run directory."""
+    """Writes `events.out.tfevents.*` into the run directory, for TensorBoard."""
 
     def __init__(self) -> None:
         self._writer: SummaryWriter | None = None
