@@ -561,7 +561,7 @@ def _too_deep(path: Path, text: str) -> str:
             deepest = max(deepest, level)
         return deepest + statement.count(".")
 
-    line = max(_statements(text), key=lambda found: depth(found[1]), default=(1, ""))[0]
+    line = max(_statements(text), key=lambda statement: depth(statement[1]), default=(1, ""))[0]
     return f"{path}:{line}: is nested more than {_MOST_LEVELS} levels deep"
 
 
@@ -581,13 +581,13 @@ def _statements(text: str) -> Iterator[tuple[int, str]]:
     line = start = 1
     begin = depth = 0
     for token in _TOKEN.finditer(text):
-        found = token.group()
-        if found in ("[", "{"):
+        lexeme = token.group()
+        if lexeme in ("[", "{"):
             depth += 1
-        elif found in ("]", "}"):
+        elif lexeme in ("]", "}"):
             depth -= 1
-        line += found.count("\n")
-        if found == "\n" and depth <= 0:
+        line += lexeme.count("\n")
+        if lexeme == "\n" and depth <= 0:
             yield start, text[begin : token.end()]
             start, begin, depth = line, token.end(), 0
     yield start, text[begin:]

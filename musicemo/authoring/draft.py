@@ -104,7 +104,7 @@ def draft_experiment(
 def _choose(path: Path, dataset: str | None) -> tuple[str, Proposal]:
     """Return the dataset that knows the path for its own, or else one that takes what looks right."""
     names = [dataset] if dataset else sorted({claim.name for claim in registry.claims("dataset")})
-    found: dict[str, Proposal] = {}
+    proposals: dict[str, Proposal] = {}
     reasons: list[str] = []
     asked = 0
     for name in names:
@@ -112,7 +112,7 @@ def _choose(path: Path, dataset: str | None) -> tuple[str, Proposal]:
             propose = getattr(registry.load("dataset", name), "propose", None)
             asked += propose is not None
             if propose and (proposal := propose(path)):
-                found[name] = proposal
+                proposals[name] = proposal
         except InputError as error:
             if dataset or not str(error).startswith(f"dataset {name!r}"):
                 reasons += error.problems
@@ -120,12 +120,12 @@ def _choose(path: Path, dataset: str | None) -> tuple[str, Proposal]:
         raise InputError(
             f"dataset {dataset!r} cannot say what it would make of a path; write its table by hand"
         )
-    certain = [name for name in found if not found[name].general]
+    certain = [name for name in proposals if not proposals[name].general]
     if len(certain) > 1:
         raise InputError(f"{path}: may be of {' or '.join(certain)}; choose with --dataset")
-    if certain or found:
-        name = next(iter(certain or found))
-        return name, found[name]
+    if certain or proposals:
+        name = next(iter(certain or proposals))
+        return name, proposals[name]
     raise InputError(
         *reasons
         or [
@@ -139,27 +139,27 @@ def _choose(path: Path, dataset: str | None) -> tuple[str, Proposal]:
 def _restrict(path: Path, proposal: Proposal, wanted: Sequence[str]) -> Proposal:
     if not wanted:
         return proposal
-    known = {target.name: target for target in (*proposal.targets, *proposal.others)}
+    available = {target.name: target for target in (*proposal.targets, *proposal.others)}
     for name in wanted:
-        if name not in known:
+        if name not in available:
             why = "".join(f"; {note}" for note in proposal.notes if repr(name) in note)
-            listed = ", ".join(known)
+            listed = ", ".join(available)
             raise InputError(
-                f"{path}: there is no {name!r} to learn{nearest(name, known)} (there is: {listed}){why}"
+                f"{path}: there is no {name!r} to learn{nearest(name, available)} (there is: {listed}){why}"
             )
-    chosen = [known.pop(name) for name in dict.fromkeys(wanted)]
-    return replace(proposal, targets=chosen, others=list(known.values()))
+    wanted_targets = [available.pop(name) for name in dict.fromkeys(wanted)]
+    return replace(proposal, targets=wanted_targets, others=list(available.values()))
 
 
 def _rare_classes(proposal: Proposal) -> dict[str, list[str]]:
     """Return target -> classes of too few tracks."""
-    found = {}
+    rare_classes = {}
     for target in proposal.targets:
         counts = Counter(track.targets.get(target.name) for track in proposal.tracks)
         rare = [name for name in target.classes if counts[name] < _FEWEST_OF_A_CLASS]
         if rare and len(target.classes) - len(rare) > 1:
-            found[target.name] = rare
-    return found
+            rare_classes[target.name] = rare
+    return rare_classes
 
 
 def _collected(proposal: Proposal, dropped: Mapping[str, Sequence[str]]) -> Tracks:
@@ -192,8 +192,10 @@ def _split(path: Path, proposal: Proposal, tracks: Tracks) -> tuple[str, Split]:
     problem = InputError(f"{path}: cannot be split")
     for method in methods:
         try:
-            chosen = SplitSettings(method=method)  # type: ignore[arg-type]  # one of its literals
-            split = make_split(chosen, tracks.ids, bins, groups, [track.part for track in tracks.tracks])
+            method_settings = SplitSettings(method=method)  # type: ignore[arg-type]  # one of its literals
+            split = make_split(
+                method_settings, tracks.ids, bins, groups, [track.part for track in tracks.tracks]
+            )
             tracks.check_trainable(split.parts)
         except InputError as error:
             problem = error

@@ -42,20 +42,20 @@ class TaskGradients:
             _through_head(scale(loss), embedding if through else None, heads, task, keep=heads is None)
             for task, loss in losses.items()
         ]
-        found = _through_backbone(embedding, shared, arriving, keep=heads is None) if through else []
-        reached = [any(row[index] is not None for row in found) for index in range(len(shared))]
+        gradients = _through_backbone(embedding, shared, arriving, keep=heads is None) if through else []
+        reached = [any(row[index] is not None for row in gradients) for index in range(len(shared))]
         #: The shared parameters that some task reaches.
         self.parameters = [parameter for parameter, use in zip(shared, reached, strict=True) if use]
         #: `[tasks, parameters]`, in the order of the losses; without a column where nothing is shared.
-        self.rows = self._joined(found, reached, len(losses), first)
+        self.rows = self._joined(gradients, reached, len(losses), first)
 
     def _joined(
-        self, found: Sequence[Sequence[Tensor | None]], reached: Sequence[bool], tasks: int, like: Tensor
+        self, by_task: Sequence[Sequence[Tensor | None]], reached: Sequence[bool], tasks: int, like: Tensor
     ) -> Tensor:
         if not self.parameters:
             return like.new_zeros((tasks, 0))
         rows = self.parameters[0].new_empty((tasks, sum(p.numel() for p in self.parameters)))
-        for row, gradients in zip(rows, found, strict=True):
+        for row, gradients in zip(rows, by_task, strict=True):
             used = [gradient for gradient, use in zip(gradients, reached, strict=True) if use]
             parts = zip(used, self.parameters, strict=True)
             torch.cat([p.new_zeros(p.numel()) if g is None else g.reshape(-1) for g, p in parts], out=row)
@@ -82,12 +82,12 @@ def _through_head(
     keep: bool,
 ) -> Tensor | None:
     """Fill in the head's gradients; return the embedding's, None if the loss does not depend on it."""
-    own = list(heads[task]) if heads is not None else []
-    inputs = [*own, *([] if embedding is None else [embedding])]
+    parameters = list(heads[task]) if heads is not None else []
+    inputs = [*parameters, *([] if embedding is None else [embedding])]
     if not inputs or not loss.requires_grad:
         return None
     gradients = torch.autograd.grad(loss, inputs, retain_graph=keep or None, allow_unused=True)
-    for parameter, gradient in zip(own, gradients, strict=False):
+    for parameter, gradient in zip(parameters, gradients, strict=False):
         if gradient is not None:
             parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
     return gradients[-1] if embedding is not None else None
@@ -133,5 +133,5 @@ class WeightTrace:
         """Return ``weight/<task>``, the mean over the steps in which the task had a label, for tasks that had."""
         if self._totals is None:
             return {}
-        found = zip(self._tasks, *self._totals.tolist(), strict=True)
-        return {f"weight/{task}": total / steps for task, total, steps in found if steps}
+        sums = zip(self._tasks, *self._totals.tolist(), strict=True)
+        return {f"weight/{task}": total / steps for task, total, steps in sums if steps}

@@ -75,10 +75,10 @@ class Joined:
             raise InputError(*problems)
         self._datasets = dict(datasets)
         self.rows = self._common("feature rows", _rows)
-        found = {getattr(dataset, "sync", None) for dataset in datasets.values()}
+        declared = {getattr(dataset, "sync", None) for dataset in datasets.values()}
         sync = self._common("columns", lambda dataset: getattr(dataset, "sync", None), missing=None)
         #: None where it cannot be told of one of them, so that a prediction asks for it.
-        self.sync = None if None in found else sync
+        self.sync = None if None in declared else sync
         self.recipe = self._common_recipe()
         self.targets: Sequence[Target] = []
         self._problems: dict[str, tuple[str, ...]] = {}
@@ -104,8 +104,8 @@ class Joined:
         problems: list[str] = []
         for name, dataset in self._datasets.items():
             declared = {target.name for target in dataset.targets}
-            for own in dataset.tracks():
-                track = replace(own, id=f"{name}/{own.id}", source=name)
+            for original in dataset.tracks():
+                track = replace(original, id=f"{name}/{original.id}", source=name)
                 if unknown := sorted(set(track.targets) - declared):
                     listed = ", ".join(unknown)
                     problems.append(
@@ -126,22 +126,25 @@ class Joined:
                 continue
             wanted, view = views[target.name]
             value = track.targets.get(wanted)
-            given = track.ratings.get(wanted)
+            rated = track.ratings.get(wanted)
             if view is not None and value is not None:
                 share = view.encode(track)
                 if view.range != target.range:
                     value = float(np.clip(_stretched(share, target.range), *target.range))
             targets[target.name] = value
-            if given is not None:
-                ratings[target.name] = given if view is None else _moved(given, view.range, target.range)
+            if rated is not None:
+                ratings[target.name] = rated if view is None else _moved(rated, view.range, target.range)
         return replace(track, targets=targets, ratings=ratings)
 
     def _target(self, name: str, settings: TaskSettings) -> Target:
-        found = _find_targets(name, settings, self._datasets)
-        common = _common_target(name, settings, found)
-        for dataset, own in found.items():
+        members = _find_targets(name, settings, self._datasets)
+        common = _common_target(name, settings, members)
+        for dataset, target in members.items():
             rated = common.kind == "regression"
-            self._views[dataset][name] = own.name, make_task(own.name, TaskSettings(), [own]) if rated else None
+            self._views[dataset][name] = (
+                target.name,
+                make_task(target.name, TaskSettings(), [target]) if rated else None,
+            )
         return common
 
     def _common(self, what: str, of: Callable[[Dataset], Any], *, missing: object = ...) -> Any:
@@ -150,15 +153,16 @@ class Joined:
         Raises:
             InputError: two of them differ; both are named.
         """
-        known = {name: of(dataset) for name, dataset in self._datasets.items()}
-        told = {name: value for name, value in known.items() if value is not missing} or known
-        first, *others = told
+        values = {name: of(dataset) for name, dataset in self._datasets.items()}
+        defined = {name: value for name, value in values.items() if value is not missing} or values
+        first, *others = defined
         for other in others:
-            if told[other] != told[first]:
+            if defined[other] != defined[first]:
                 raise InputError(
-                    f"{what} must be the same: {first} has {_named(told[first])}, {other} has {_named(told[other])}"
+                    f"{what} must be the same: {first} has {_named(defined[first])}, "
+                    f"{other} has {_named(defined[other])}"
                 )
-        return told[first]
+        return defined[first]
 
     def _common_recipe(self) -> Recipe | None:
         """Return the datasets' recipe, whose excerpts may differ."""
@@ -200,20 +204,20 @@ def _find_targets(name: str, settings: TaskSettings, datasets: Mapping[str, Data
         InputError: no dataset has one, or not the one that `settings` name.
     """
     declared = {
-        dataset: {target.name: target for target in found.targets} for dataset, found in datasets.items()
+        dataset: {target.name: target for target in member.targets} for dataset, member in datasets.items()
     }
     if not isinstance(settings.target, dict):
         wanted = settings.target or name
-        found = {dataset: targets[wanted] for dataset, targets in declared.items() if wanted in targets}
-        if not found:
+        members = {dataset: targets[wanted] for dataset, targets in declared.items() if wanted in targets}
+        if not members:
             every = list(dict.fromkeys(target for targets in declared.values() for target in targets))
             listed = "; ".join(f"{dataset}: {', '.join(targets)}" for dataset, targets in declared.items())
             raise InputError(
                 f"none of the datasets declares a target {wanted!r}{nearest(wanted, every)} (targets of {listed})"
             )
-        return found
+        return members
     problems = []
-    found = {}
+    members = {}
     for dataset, wanted in settings.target.items():
         if dataset not in declared:
             listed = ", ".join(declared)
@@ -227,28 +231,30 @@ def _find_targets(name: str, settings: TaskSettings, datasets: Mapping[str, Data
                 f"(targets: {', '.join(targets)})"
             )
         else:
-            found[dataset] = declared[dataset][wanted]
-    if problems or not found:
+            members[dataset] = declared[dataset][wanted]
+    if problems or not members:
         raise InputError(*problems or ["target: names no dataset"])
-    return found
+    return members
 
 
-def _common_target(name: str, settings: TaskSettings, found: Mapping[str, Target]) -> Target:
+def _common_target(name: str, settings: TaskSettings, members: Mapping[str, Target]) -> Target:
     """Return a task's target in all the datasets, given that in each.
 
     Raises:
         InputError: they are of different kinds, or `settings` give classes a range.
     """
-    kinds = {target.kind for target in found.values()}
+    kinds = {target.kind for target in members.values()}
     if len(kinds) > 1:
-        listed = ", ".join(f"{target.name!r} of {dataset}: {target.kind}" for dataset, target in found.items())
+        listed = ", ".join(
+            f"{target.name!r} of {dataset}: {target.kind}" for dataset, target in members.items()
+        )
         raise InputError(f"the datasets' targets are of different kinds ({listed})")
     if kinds == {"classification"}:
         if settings.range is not None:
             raise InputError("range: is for ratings, and this is a classification")
-        classes = sorted({label for target in found.values() for label in target.classes})
+        classes = sorted({label for target in members.values() for label in target.classes})
         return Target(name, "classification", classes=tuple(classes))
-    ranges = {(float(low), float(high)) for low, high in (target.range for target in found.values())}
+    ranges = {(float(low), float(high)) for low, high in (target.range for target in members.values())}
     common = ranges.pop() if len(ranges) == 1 else (0.0, 1.0)
     return Target(name, "regression", range=settings.range or common)
 
@@ -287,5 +293,5 @@ def split_joined(
             for index, side in placed.items():
                 if side == part and (group := groups[index]) is not None:
                     sides.setdefault(group, part)
-    found = {part: np.sort(np.array(indices, dtype=np.intp)) for part, indices in parts.items()}
-    return Split(found, tracks.ids)
+    sorted_parts = {part: np.sort(np.array(indices, dtype=np.intp)) for part, indices in parts.items()}
+    return Split(sorted_parts, tracks.ids)

@@ -107,16 +107,16 @@ class RegressionResampler:
             counts: `[resamples, n]`.
             names: the metrics.
         """
-        found: dict[str, Floats] = {}
+        scores: dict[str, Floats] = {}
         with np.errstate(all="ignore"):  # of what is not defined, which becomes NaN
             if "spearman" in names:
-                found["spearman"] = self._spearman(counts)
+                scores["spearman"] = self._spearman(counts)
             if set(names) - {"spearman"}:
-                found |= self._of_moments(counts)
+                scores |= self._of_moments(counts)
         if len(self._spoilt):
             spoilt = counts[:, self._spoilt].any(axis=1)
-            found = {name: np.where(spoilt, np.nan, values) for name, values in found.items()}
-        return {name: found[name] for name in names}
+            scores = {name: np.where(spoilt, np.nan, values) for name, values in scores.items()}
+        return {name: scores[name] for name in names}
 
     def _of_moments(self, counts: Floats) -> dict[str, Floats]:
         """Return all metrics but Spearman's rho, from means over the drawn tracks: one matrix product.
@@ -188,8 +188,8 @@ class ClassificationResampler:
         """
         confusion = np.zeros((len(counts), self._classes**2))
         confusion[:, self._cells] = self._order.sizes(counts)
-        found = of_confusion(confusion.reshape(-1, self._classes, self._classes))
-        return {name: found[name] for name in names}
+        scores = of_confusion(confusion.reshape(-1, self._classes, self._classes))
+        return {name: scores[name] for name in names}
 
 
 class MidRanks:

@@ -128,10 +128,10 @@ class _Reader:
                 return
             axis = str(varied[-1])
             self._fixed(name.partition(".")[0], key)
-            found = [self._listed(axis, name, one, (*key, index)) for index, one in enumerate(value)]
+            choices = [self._listed(axis, name, one, (*key, index)) for index, one in enumerate(value)]
         elif isinstance(value, dict):
             axis = name
-            found = [self._named(axis, variant, table, (*key, variant)) for variant, table in value.items()]
+            choices = [self._named(axis, variant, table, (*key, variant)) for variant, table in value.items()]
         else:
             self._wrong(f"must be a list of values or a table of variants, not {value!r}", *key)
             return
@@ -143,7 +143,7 @@ class _Reader:
             self._wrong(f"there is another axis {axis!r}; write one of them as a table of named variants", *key)
             return
         self._axes[axis] = {}
-        for choice in filter(None, found):
+        for choice in filter(None, choices):
             others = self._axes[axis]
             if str(choice) in others or any(
                 _same_value(choice.value, other.value) for other in others.values()
@@ -191,22 +191,24 @@ class _Reader:
         if not isinstance(where, dict) or not where:
             self._wrong("must be a table of AXIS = VALUE, or of AXIS = [VALUE, VALUE]", *key)
             return _Rule({}, table, key)
-        found = {}
+        allowed = {}
         for axis, value in where.items():
             if axis not in self._axes:
-                known = ", ".join(self._axes)
-                self._wrong(f"there is no such axis{nearest(axis, self._axes)} (axes: {known})", *key, axis)
+                listed_axes = ", ".join(self._axes)
+                self._wrong(
+                    f"there is no such axis{nearest(axis, self._axes)} (axes: {listed_axes})", *key, axis
+                )
                 continue
-            found[axis] = value if isinstance(value, list) else [value]
+            allowed[axis] = value if isinstance(value, list) else [value]
             values = self._axes[axis]
-            for one in found[axis]:
+            for one in allowed[axis]:
                 if not any(_same_value(choice.value, one) for choice in values.values()):
                     text = _as_written(one)
                     listed = ", ".join(values)
                     self._wrong(
                         f"{one!r} is no value of it{nearest(text, values)} (values: {listed})", *key, axis
                     )
-        return _Rule(found, table, key)
+        return _Rule(allowed, table, key)
 
     def _list(self, name: str) -> Iterator[tuple[int, Any]]:
         value = self._source.table[_TABLE].get(name, [])

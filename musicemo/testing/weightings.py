@@ -98,9 +98,9 @@ class _Toy:
         """Return the gradient of the shared parameters `[4]` from the weighting."""
         self.backward()
         require(self.shared.grad is not None, "the shared parameters get no gradient")
-        found: Tensor = self.shared.grad.flatten().clone()  # type: ignore[union-attr]
-        require(found.isfinite().all(), f"the shared parameters' gradient is {found.tolist()}")
-        return found
+        gradient: Tensor = self.shared.grad.flatten().clone()  # type: ignore[union-attr]
+        require(gradient.isfinite().all(), f"the shared parameters' gradient is {gradient.tolist()}")
+        return gradient
 
     def gradients(self) -> Tensor:
         """Return each task's gradient on the shared parameters `[tasks, 4]`."""
@@ -139,11 +139,11 @@ def check_weighting(weighting: Any, parameters: Mapping[str, Any] | None = None)
         component = contract.configured()
 
         def make(tasks: Sequence[str] = _TASKS) -> Weighting:
-            found: Weighting = built(contract, component, tasks=list(tasks))
-            return found.double()
+            instance: Weighting = built(contract, component, tasks=list(tasks))
+            return instance.double()
 
         with contract.clause("construction", "constructing it", essential=True):
-            made = built(contract, component, tasks=list(_TASKS))
+            configured = built(contract, component, tasks=list(_TASKS))
         with contract.clause("step", "taking a step", essential=True):
             _check_step(make)
         checks: dict[str, Callable[[_Make], None]] = {
@@ -165,20 +165,20 @@ def check_weighting(weighting: Any, parameters: Mapping[str, Any] | None = None)
             with contract.clause(name, "training with it"):
                 seed_everything(0)
                 check(make)
-        check_tensors(contract, made)
+        check_tensors(contract, configured)
 
 
 def _check_step(make: _Make) -> None:
     """Check that a step gives gradients to the shared parameters and to each head."""
     toy = _Toy(make())
     toy.direction()
-    found = [head.grad for head in toy.heads.values()]
-    for task, gradient in zip(toy.heads, found, strict=True):
+    gradients = [head.grad for head in toy.heads.values()]
+    for task, gradient in zip(toy.heads, gradients, strict=True):
         require(
             gradient is not None and gradient.isfinite().all(),
             f"the head of {task!r} has the gradient {gradient}; each head is trained for its own task",
         )
-    require(any(found), "no head gets a gradient; each is trained for its own task")
+    require(any(gradients), "no head gets a gradient; each is trained for its own task")
 
 
 def _check_front(make: _Make) -> None:
@@ -225,9 +225,9 @@ def _check_conflict(make: _Make) -> None:
     """Check a step with one loss five times as large as the others, so that the sum of the gradients opposes a task."""
     for loud in _TASKS[:2]:
         toy = _Toy(make(), scales={loud: 5.0})
-        rows, way = toy.gradients(), toy.direction()
+        rows, direction = toy.gradients(), toy.direction()
         require((rows @ rows.sum(dim=0)).min() < 0, "the plain sum opposes no task in this check itself")
-        worst = float((rows @ way / rows.norm(dim=1)).min() / way.norm())
+        worst = float((rows @ direction / rows.norm(dim=1)).min() / direction.norm())
         require(
             not toy.weighting.conflict_free or worst > -1e-2,
             f"a step opposes a task (cosine {worst:.3g}), though its class has conflict_free = True",
@@ -259,19 +259,19 @@ def _check_order(make: _Make) -> None:
     def steps(tasks: Sequence[str]) -> tuple[Tensor, dict[str, float]]:
         toy = _Toy(make(tasks))
         stochastic = toy.weighting.stochastic
-        found = []
+        results = []
         for number in range(_DRAWS if stochastic else 4):
             if not stochastic:
                 toy.step()
-            found.append(toy.direction() if stochastic else toy.shared.detach().flatten().clone())
+            results.append(toy.direction() if stochastic else toy.shared.detach().flatten().clone())
             if number == 1:
                 toy.epoch()
-        return torch.stack(found).mean(dim=0), toy.weighting.scalars()
+        return torch.stack(results).mean(dim=0), toy.weighting.scalars()
 
-    (way, weights), (other_way, other_weights) = steps(_TASKS), steps(_TASKS[::-1])
+    (direction, weights), (other_direction, other_weights) = steps(_TASKS), steps(_TASKS[::-1])
     tolerance = 0.1 if make().stochastic else 1e-3
     require(
-        difference(way, other_way) <= tolerance * max(1.0, float(way.abs().max())),
+        difference(direction, other_direction) <= tolerance * max(1.0, float(direction.abs().max())),
         "tasks in another order move the shared parameters elsewhere",
     )
     require(weights.keys() == other_weights.keys(), "tasks in another order have other names recorded")
@@ -351,18 +351,18 @@ def _check_frozen(make: _Make) -> None:
 
 def _check_precision(make: _Make) -> None:
     """Check steps with scaled losses, as in mixed precision, up to an overflow."""
-    found = []
+    states = []
     for factor in (1.0, 1024.0):
         toy = _Toy(make())
         toy.factor = factor
         for _ in range(3):
             seed_everything(4)
             toy.step()
-        own = [parameter.detach().flatten() for parameter in toy.weighting.parameters()]
+        parameters = [parameter.detach().flatten() for parameter in toy.weighting.parameters()]
         heads = [head.detach().flatten() for head in toy.heads.values()]
-        found.append(torch.cat([toy.shared.detach().flatten(), *heads, *own]))
+        states.append(torch.cat([toy.shared.detach().flatten(), *heads, *parameters]))
     require(
-        difference(*found) < 1e-4,
+        difference(*states) < 1e-4,
         "mixed precision changes the steps: step.scale belongs to every gradient, and to nothing else",
     )
     toy.factor = math.inf
@@ -382,11 +382,11 @@ def _check_chance(make: _Make) -> None:
         toy.weighting.stochastic or not drawn,
         "it draws random numbers, though its class has stochastic = False",
     )
-    found = []
+    directions = []
     for _ in range(2):
         seed_everything(2)
-        found.append(_Toy(make()).direction())
-    require(torch.equal(*found), "the same step differs under one seed")
+        directions.append(_Toy(make()).direction())
+    require(torch.equal(*directions), "the same step differs under one seed")
 
 
 def _check_resumption(make: _Make) -> None:
@@ -424,8 +424,8 @@ def _check_record(make: _Make) -> None:
     """Check the recorded values."""
     toy = _Toy(make())
     toy.step()
-    told = toy.weighting.scalars()
-    for name, value in told.items():
+    recorded = toy.weighting.scalars()
+    for name, value in recorded.items():
         group, slash, task = name.partition("/")
         require(
             isinstance(value, float) and math.isfinite(value), f"{name} is {value!r}; it records finite numbers"

@@ -36,10 +36,10 @@ def mean_ranks(history: History, tasks: Sequence[str]) -> list[float]:
     Tasks without a label in the validation part are left out; NaN where that are all.
     """
     losses = np.array([[validation_loss(record, task) for record in history] for task in tasks])
-    known = np.isfinite(losses).any(axis=1)
-    if not known.any():
+    labeled = np.isfinite(losses).any(axis=1)
+    if not labeled.any():
         return [math.nan] * len(history)
-    by_task = ranks(np.where(np.isfinite(losses), losses, np.inf)[known])
+    by_task = ranks(np.where(np.isfinite(losses), losses, np.inf)[labeled])
     means: list[float] = by_task.mean(axis=0).tolist()
     return means
 
@@ -60,11 +60,11 @@ def mean_predictor_losses(
     """
     predictions = {}
     for column, task in enumerate(objective.tasks):
-        known = labels[np.isfinite(labels[:, column]), column]
+        task_labels = labels[np.isfinite(labels[:, column]), column]
         if task.kind == "regression":
-            row = torch.tensor(float(known.mean()))
+            row = torch.tensor(float(task_labels.mean()))
         else:
-            counts = np.bincount(known.astype(np.intp), minlength=len(task.classes))
+            counts = np.bincount(task_labels.astype(np.intp), minlength=len(task.classes))
             row = torch.from_numpy(np.maximum(counts, 0.5)).log()  # half a track of a class that has none
         predictions[task.name] = row.float().expand(len(targets), *row.shape).clone().to(device)
     return {name: float(loss) for name, loss in objective(predictions, targets).items()}

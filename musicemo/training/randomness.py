@@ -73,5 +73,5 @@ class Repetition:
 
     def _restore(self, state: list[torch.Tensor]) -> None:
         torch.set_rng_state(state[0])
-        for device, found in zip(self._devices, state[1:], strict=True):
-            torch.cuda.set_rng_state(found, device)
+        for device, device_state in zip(self._devices, state[1:], strict=True):
+            torch.cuda.set_rng_state(device_state, device)

@@ -77,27 +77,27 @@ def to_evaluation(
     predictions: Mapping[str, Tensor], targets: Tensor, ids: Sequence[str], tasks: Sequence[Task]
 ) -> Evaluation:
     """Bring predictions into the targets' own units and leave out tracks whose target is missing."""
-    found = {}
+    evaluations = {}
     for column, task in enumerate(tasks):
         target = targets[:, column].numpy()
         present = np.isfinite(target)
         prediction = predictions[task.name].numpy()[present]
-        known = [name for name, there in zip(ids, present, strict=True) if there]
+        present_ids = [name for name, there in zip(ids, present, strict=True) if there]
         if task.kind == "regression":
-            found[task.name] = TaskEvaluation(
-                task.kind, known, task.decode(target[present]), task.decode(prediction)
+            evaluations[task.name] = TaskEvaluation(
+                task.kind, present_ids, task.decode(target[present]), task.decode(prediction)
             )
         else:
             probabilities = torch.from_numpy(prediction).double().softmax(dim=1).numpy()
-            found[task.name] = TaskEvaluation(
+            evaluations[task.name] = TaskEvaluation(
                 task.kind,
-                known,
+                present_ids,
                 target[present].astype(np.intp),
                 prediction.argmax(axis=1),
                 task.classes,
                 probabilities,
             )
-    return Evaluation(found)
+    return Evaluation(evaluations)
 
 
 class Scorer:

@@ -35,7 +35,7 @@ def describe_selection(
     names = [task.name for task in tasks]
     leading = {task.name: (REGRESSION if task.kind == "regression" else CLASSIFICATION)[0] for task in tasks}
     ranks = mean_ranks(history, names)
-    chosen = {
+    epochs = {
         "val/loss": _lowest([record.get("val/loss", math.nan) for record in history]),
         MEAN_RANK: _lowest(ranks),
         MEAN_IMPROVEMENT: _lowest([-record.get(MEAN_IMPROVEMENT, math.nan) for record in history]),
@@ -45,27 +45,28 @@ def describe_selection(
         stopping.monitor: stopping.best_epoch,
     }
     tests = {
-        epoch: {name: task.metrics() for name, task in found.tasks.items()} for epoch, found in tested.items()
+        epoch: {name: task.metrics() for name, task in evaluation.tasks.items()}
+        for epoch, evaluation in tested.items()
     }
     criteria = {}
-    for criterion, epoch in chosen.items():
+    for criterion, epoch in epochs.items():
         if epoch is None:
             continue
         record = history[epoch - 1]
-        found: dict[str, dict[str, float | None]] = {}
+        costs: dict[str, dict[str, float | None]] = {}
         for name in names:
-            lowest = chosen[f"val/{name}/loss"]
+            lowest = epochs[f"val/{name}/loss"]
             if lowest is None:
                 continue
             least, loss = validation_loss(history[lowest - 1], name), validation_loss(record, name)
-            found[name] = {
+            costs[name] = {
                 "loss": finite(loss),
                 "excess": 0.0 if loss == least else finite((loss - least) / abs(least)) if least else None,
                 "val": finite(record.get(f"val/{name}/{leading[name]}", math.nan)),
             }
             if epoch in tests:
-                found[name]["test"] = finite(tests[epoch][name][leading[name]])
-        criteria[criterion] = {"epoch": epoch, "tasks": found}
+                costs[name]["test"] = finite(tests[epoch][name][leading[name]])
+        criteria[criterion] = {"epoch": epoch, "tasks": costs}
     return {
         "monitor": stopping.monitor,
         "epoch": stopping.best_epoch,
@@ -76,5 +77,5 @@ def describe_selection(
 
 def _lowest(values: Sequence[float]) -> int | None:
     """Return the epoch of the first lowest value, counted from 1; None where none is finite."""
-    known = [(value, epoch) for epoch, value in enumerate(values, start=1) if math.isfinite(value)]
-    return min(known)[1] if known else None
+    finite_values = [(value, epoch) for epoch, value in enumerate(values, start=1) if math.isfinite(value)]
+    return min(finite_values)[1] if finite_values else None

@@ -124,8 +124,12 @@ class Stopping:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the best epochs so far and their values."""
-        own = {task: [best.epoch, best.value] for task, best in self._own.items()}
-        return {"best_epoch": self.best_epoch, "best_value": self.best_value, **({"tasks": own} if own else {})}
+        task_states = {task: [best.epoch, best.value] for task, best in self._own.items()}
+        return {
+            "best_epoch": self.best_epoch,
+            "best_value": self.best_value,
+            **({"tasks": task_states} if task_states else {}),
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from a state."""
