@@ -40,6 +40,25 @@ _API = {
 }
 
 
+_READ_RUNS = """## Read it in Python
+
+```python
+from pathlib import Path
+
+from musicemo.runs import open_replicates
+
+for record in open_replicates(Path("runs/multitask")):  # the finished seeds and folds; open_run opens a single run
+    print(record.seed, record.metrics["test"]["valence"]["spearman"]["value"])
+```
+
+::: musicemo.runs
+    options:
+      show_root_heading: false
+      show_root_toc_entry: false
+      members: [open_run, open_runs, open_replicates, find_replicates, RunRecord]
+"""
+
+
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the generated pages."""
     schema = experiment_schema()
@@ -216,7 +235,7 @@ def _run_directory(docs: Path) -> str:
     if not section:
         raise ValueError("docs/experiments.md has no section 'What a run leaves behind'")
     section = re.sub(r"\]\((?=\w[\w/-]*\.md)", "](../", section)
-    return f"# The run directory\n{section}\n## Read it in Python\n\n::: musicemo.runs\n"
+    return f"# The run directory\n{section}\n{_READ_RUNS}"
 
 
 def _api(name: str) -> str:
