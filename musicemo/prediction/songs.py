@@ -18,8 +18,7 @@ from musicemo.audio import Analysis, Failure, Recipe, analyse
 from musicemo.contracts import FEATURE_ROWS
 from musicemo.data import rows_text
 from musicemo.errors import InputError
-from musicemo.prediction.replicates import find_runs
-from musicemo.prediction.trained import TrainedRun
+from musicemo.prediction.trained import TrainedRun, find_runs
 from musicemo.prediction.windows import column_edges, cut_by_columns, cut_by_seconds
 from musicemo.training import choose_device
 
