@@ -193,8 +193,8 @@ class _Link:
 def _ogg_links(file: BinaryIO, start: int, size: int) -> list[Recording]:
     """Split an Ogg file at the pages that begin a stream after others have ended.
 
-    A recording is cut if the file ends within a page. If whole pages end the file, and no page is marked as the last
-    one, the file was copied from a running stream and is whole.
+    A recording is cut if the file ends within a page, or if bytes that are no page follow the last page. If whole
+    pages end the file, and no page is marked as the last one, the file was copied from a running stream and is whole.
     """
     links: list[_Link] = []
     beginning = False
@@ -213,11 +213,14 @@ def _ogg_links(file: BinaryIO, start: int, size: int) -> list[Recording]:
     for index, link in enumerate(links):
         end = links[index + 1].begin if index + 1 < len(links) else size
         assert link.last is not None
-        whole = link.last.end <= size or len(link.ended) == len(link.codecs)
+        complete = len(link.ended) == len(link.codecs)
+        cut = None if link.last.end <= size or complete else "the last page of its Ogg stream is incomplete"
+        if end == size and (other := _unexplained(file, link.last.end, size, padded=complete)):
+            cut = f"{other} bytes behind the last page of its Ogg stream are not audio of this stream"
         recordings.append(
             Recording(
                 pieces=() if len(links) == 1 else (range(link.begin, end),),
-                cut=None if whole else "the last page of its Ogg stream is incomplete",
+                cut=cut,
                 ffmpeg=len(link.codecs) > 1 or not link.codecs[0].startswith((b"\1vorbis", b"OpusHead")),
             )
         )
@@ -276,7 +279,9 @@ def _waves(file: BinaryIO, samples: _Samples, size: int) -> list[Recording]:
             replace(part, cut=part.cut or cut) for part in mpeg_recordings(file, samples.begin, alone=False)
         ]
     if samples.length is not None:
-        return [Recording()]
+        file.seek(samples.end)
+        further = file.read(4) in (b"data", b"SSND")
+        return [Recording(cut="only the first of its chunks of samples can be read" if further else None)]
     file.seek(0)
     opened = bytearray(file.read(samples.begin))
     opened[samples.field : samples.field + 4] = b"\xff\xff\xff\xff"
@@ -370,7 +375,7 @@ _CONTAINERS = {
     b"riff": _Chunks(40, 16, "<Q", 8, inclusive=True),
     b"caff": _Chunks(8, 4, ">Q"),
 }
-_TAGS = (b"ID3", b"TAG", b"APETAGEX", b"LYRICS")
+_AUDIO = (b"RIFF", b"RIFX", b"RF64", b"FORM", b"fLaC", b"OggS", b"caff", b"wvpk", b"TTA1")
 
 
 def _unknown(length: int, width: int) -> bool:
@@ -455,6 +460,8 @@ def _samples(file: BinaryIO | Part, size: int) -> _Samples | None:
         length -= len(header) if layout.inclusive else 0
         if name == magic[:4] or not all(32 <= byte < 127 for byte in name):
             break
+        if samples is not None and length and name in (b"data", b"SSND"):  # only the first one is decoded
+            break
         if name == b"ds64":
             long_length = int.from_bytes(file.read(16)[8:], "little")
         if samples is None and name in (b"data", b"SSND"):
@@ -475,13 +482,35 @@ def _samples(file: BinaryIO | Part, size: int) -> _Samples | None:
     return samples._replace(end=place)
 
 
-def _unexplained(file: BinaryIO | Part, place: int, size: int) -> int:
-    """Return how many bytes are behind the last chunk, unless they are zero or begin with a tag."""
-    if place >= size:
-        return 0
-    file.seek(place)
-    tail = file.read(_CHUNK).strip(b"\0")
-    return size - place if tail and not tail.startswith(_TAGS) else 0
+def _unexplained(file: BinaryIO | Part, place: int, size: int, *, padded: bool = True) -> int:
+    """Return how many bytes are behind the last chunk and its tags.
+
+    Args:
+        file: The file.
+        place: Offset behind the last chunk.
+        size: Bytes of the file.
+        padded: Whether zeros do not count.
+    """
+    while place < size:
+        file.seek(place)
+        data = file.read(_CHUNK)
+        zeros = len(data) - len(data.lstrip(b"\0"))
+        if zeros and not padded:
+            break
+        place += zeros
+        if zeros < len(data):
+            tag = data[zeros : zeros + 32]
+            if tag.startswith(b"LYRICS"):
+                return 0
+            behind = _behind_tags(file, place)
+            if tag.startswith(b"APETAGEX") and len(tag) > 16:
+                behind = place + 32 + int.from_bytes(tag[12:16], "little")
+            elif tag.startswith(b"TAG"):
+                behind = place + (227 if tag.startswith(b"TAG+") else 128)
+            if behind == place:
+                break
+            place = behind
+    return max(size - place, 0)
 
 
 # MPEG
@@ -579,7 +608,15 @@ def mpeg_recordings(file: BinaryIO, start: int, *, alone: bool = True) -> list[R
     file.seek(0)
     data = file.read()
     runs = _mpeg_runs(data, start)
-    return [_mpeg_recording(data, run, alone=alone and len(runs) == 1) for run in runs] or [Recording()]
+    recordings = [_mpeg_recording(data, run, alone=alone and len(runs) == 1) for run in runs]
+    if not recordings:
+        return [Recording()]
+    other = _unexplained(file, runs[-1].ranges[-1].stop, len(data)) if alone else 0
+    if other and data[-other:].startswith(_AUDIO):
+        recordings[-1] = replace(
+            recordings[-1], cut=f"{other} bytes behind its last frame are of another format"
+        )
+    return recordings
 
 
 def _occurrences(data: bytes, mark: bytes) -> Iterator[int]:

@@ -165,7 +165,34 @@ def test_an_excerpt_is_a_part_of_one_read(tmp_path, form):
         assert len(excerpt) == rate // 2
 
 
+@pytest.mark.parametrize("form", ["wav", "flac", "ogg"])
+def test_audio_of_another_format_behind_an_mp3(tmp_path, form):
+    data = mp3(tmp_path / "a.mp3", stereo())
+    soundfile.write(tmp_path / f"a.{form}", stereo(), RATE)
+    for tags in (b"", b"TAG".ljust(128), bytes(500)):
+        (tmp_path / "b.mp3").write_bytes(data + tags + (tmp_path / f"a.{form}").read_bytes())
+        with pytest.raises(InputError, match="bytes behind its last frame are of another format"):
+            load(tmp_path / "b.mp3")
+
+
 # Ogg and FLAC
+
+
+@pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
+def test_ogg_of_which_zeros_replace_the_end(tmp_path, subtype):
+    soundfile.write(tmp_path / "a.ogg", stereo(rate=48000), 48000, subtype=subtype)
+    data = (tmp_path / "a.ogg").read_bytes()
+    for part in (0.3, 0.5, 0.8):
+        size = int(part * len(data))
+        (tmp_path / "b.ogg").write_bytes(data[:size] + bytes(len(data) - size))
+        with pytest.raises(InputError, match="truncated"):
+            load(tmp_path / "b.ogg")
+    for behind in (bytes(70_000), b"TAG".ljust(128), tag(3000)):
+        (tmp_path / "b.ogg").write_bytes(data + behind)
+        np.testing.assert_array_equal(load(tmp_path / "b.ogg"), load(tmp_path / "a.ogg"))
+    (tmp_path / "b.ogg").write_bytes(data + tag(3000) + mp3(tmp_path / "a.mp3", stereo()))
+    with pytest.raises(InputError, match="are not audio of this stream"):
+        load(tmp_path / "b.ogg")
 
 
 def test_chained_ogg_is_read_to_its_end(tmp_path):
@@ -286,6 +313,17 @@ def test_chunks_and_tags_behind_the_samples(tmp_path, source):
     ):
         (tmp_path / "a.wav").write_bytes(source.read_bytes() + tail)
         np.testing.assert_array_equal(load(tmp_path / "a.wav"), load(source))
+
+
+def test_audio_behind_the_samples(tmp_path, source):
+    data = bytearray(source.read_bytes())
+    samples = data[data.index(b"data") :]
+    second = data + samples
+    second[4:8] = struct.pack("<I", len(second) - 8)
+    for joined in (second, data + tag(1000) + mp3(tmp_path / "a.mp3", stereo())):
+        (tmp_path / "a.wav").write_bytes(joined)
+        with pytest.raises(InputError, match=r"damaged|truncated|ffmpeg"):
+            load(tmp_path / "a.wav")
 
 
 # ffmpeg
