@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import hashlib
 import json
 import math
 import os
 import re
-import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -78,6 +76,8 @@ def private_folder() -> Path:
     Raises:
         InputError: there is none.
     """
+    import tempfile  # like hashlib, slow to import, and not needed for --help
+
     try:
         user = os.getuid() if hasattr(os, "getuid") else 0
         folder = Path(tempfile.gettempdir()) / f"musicemo-{user}"
@@ -99,6 +99,8 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], None]) -> None:
     Raises:
         RunError: the file cannot be written (a full disk, a folder without permission); `path` is untouched.
     """
+    import tempfile
+
     temporary = None
     try:
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=temporary_prefix(path.name))
@@ -125,6 +127,8 @@ def shortened(name: str, ending: str, most: int = _LONGEST_NAME) -> str:
     """Return a file's name with its ending; a name of more than `most` bytes is cut, and a hash keeps it distinct."""
     if len(os.fsencode(name + ending)) <= most:
         return name + ending
+    import hashlib
+
     digest = hashlib.sha256(os.fsencode(name)).hexdigest()[:16]
     room = most - len(os.fsencode(ending)) - len(digest) - 1
     # A character that is cut in two is left out; NFC and NFD spellings of one name keep their own hashes.

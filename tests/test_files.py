@@ -66,7 +66,7 @@ def test_a_device_without_room(tmp_path, monkeypatch):
         path.write_bytes(b"")
         return os.open("/dev/full", os.O_WRONLY), str(path)
 
-    monkeypatch.setattr("musicemo.files.tempfile.mkstemp", full)
+    monkeypatch.setattr("tempfile.mkstemp", full)
     with pytest.raises(RunError, match="No space left on device"):
         write_atomically(tmp_path / "a", lambda file: file.write(b"x" * 100))
     assert list(tmp_path.iterdir()) == []

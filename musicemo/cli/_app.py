@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import signal
 import sys
@@ -12,7 +11,7 @@ import traceback
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 import typer.main
@@ -37,9 +36,11 @@ from musicemo.cli import (
 )
 from musicemo.cli._output import say
 from musicemo.components import registry
-from musicemo.components.hooks import Hooks, load_hooks
 from musicemo.errors import InputError, MusicemoError
 from musicemo.files import can_write, expanded, private_folder
+
+if TYPE_CHECKING:
+    from musicemo.components.hooks import Hooks
 
 __all__ = ["main"]
 
@@ -117,9 +118,6 @@ def main() -> NoReturn:
     if not can_write(expanded("~")):  # otherwise every process makes a list of all fonts, and forgets it
         with contextlib.suppress(InputError):
             os.environ.setdefault("MPLCONFIGDIR", str(private_folder() / "matplotlib"))
-    logging.getLogger("matplotlib").setLevel(
-        logging.ERROR
-    )  # what it says of its font cache is of no use to anybody
     with terminal.Streams() as streams:
         code = _execute()
         if (failure := streams.failure) is not None and code == 0:
@@ -134,12 +132,21 @@ def _execute() -> int | str | None:
     try:
         _check_folder()
         left_out, arguments = take_without(sys.argv[1:])
+        help_last = arguments[-1:] in (["-h"], ["--help"])
+        if help_last and not left_out and not registry.third_party_plugins() and _print_help(app, arguments):
+            return 0
+        import logging
+
+        from musicemo.components.hooks import load_hooks
+
+        logging.getLogger("matplotlib").setLevel(logging.ERROR)  # messages about its font cache help nobody
         with registry.without(left_out):
             if _command() in _RECORDING:
                 terminal.survive_hangup()
             hooks = load_hooks()
             _add_plugins_commands(app, hooks)
-            app(args=arguments, obj=hooks)
+            if not (help_last and _print_help(app, arguments)):
+                app(args=arguments, obj=hooks)
     except MusicemoError as error:
         for problem in getattr(error, "problems", None) or (str(error),):
             say("error", "bold red", problem)
@@ -154,6 +161,25 @@ def _execute() -> int | str | None:
     except SystemExit as end:  # typer makes one of an interruption that reaches it
         return _interrupted() if end.code == _INTERRUPTED else end.code
     return 0
+
+
+def _print_help(app: typer.Typer, arguments: Sequence[str]) -> bool:
+    """Print the help of a command and return True if the arguments are the names of commands and ``--help``.
+
+    It does not parse the arguments, because typer imports pydantic to do so.
+    """
+    group: Any = typer.main.get_command(app)
+    context = group.context_class(group, info_name="musicemo", **group.context_settings)
+    for name in arguments[:-1]:
+        command = getattr(context.command, "commands", {}).get(name)
+        if command is None:
+            return False
+        context = command.context_class(command, info_name=name, parent=context, **command.context_settings)
+    option = context.command.get_help_option(context)
+    if option is None or arguments[-1] not in option.opts:
+        return False
+    typer.echo(context.get_help())
+    return True
 
 
 def _add_plugins_commands(app: typer.Typer, hooks: Hooks) -> None:

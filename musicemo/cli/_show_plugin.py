@@ -14,7 +14,6 @@ from musicemo.cli._options import AsJson
 from musicemo.cli._output import emit, prints_data
 from musicemo.components import registry
 from musicemo.components.documentation import definition_in, load_claim, row_of
-from musicemo.components.local import LocalCode, is_local
 from musicemo.errors import InputError, nearest
 
 __all__ = ["show"]
@@ -45,6 +44,8 @@ def show(
     """Print a component's parameters, as a table to paste into an experiment file."""
     if kind is not None and kind not in registry.GROUPS:
         raise InputError(f"--kind {kind}: must be one of {', '.join(registry.GROUPS)}")
+    from musicemo.components.local import is_local
+
     if is_local(name):
         row, component = _find_local(name, kind)
     else:
@@ -63,6 +64,9 @@ def show(
 
 def _find_local(name: str, kind: str | None) -> tuple[dict[str, Any], Any]:
     """Execute a file that the user names, and return the row and the class that is in it."""
+    from musicemo.components.local import LocalCode
+    from musicemo.components.spec import check_component
+
     code = LocalCode.find(name, Path.cwd(), {})
     component = code.load()
     found = kind or _kind_of(component)
@@ -72,8 +76,6 @@ def _find_local(name: str, kind: str | None) -> tuple[dict[str, Any], Any]:
         raise InputError(
             f"{name}: hooks are installed, in a package with an entry point; a file cannot bring them"
         )
-    from musicemo.components.spec import check_component
-
     check_component(found, name, component)
     definition = definition_in(code.path, code.attribute)
     row = {"kind": found, "name": name, "distribution": None, "version": None, "defined": str(code)}

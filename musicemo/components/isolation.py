@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import signal
 import sys
 import threading
@@ -61,6 +60,8 @@ def undisturbed(network: Any = None) -> Iterator[None]:
     Args:
         network: a `torch.nn.Module` whose modules stay in training or in evaluation mode.
     """
+    import random
+
     folder = _folder()
     python = random.getstate()
     numpy = _loaded("numpy", "random")

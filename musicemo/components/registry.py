@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import functools
-import importlib.metadata
 import os
 import re
+import sys
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from musicemo import __version__
 from musicemo.components.isolation import PluginFailed, loading
 from musicemo.errors import InputError, MusicemoError, nearest
 
-__all__ = ["GROUPS", "Claim", "claims", "entry_points", "load", "without"]
+if TYPE_CHECKING:
+    import importlib.metadata
+
+__all__ = ["GROUPS", "Claim", "claims", "entry_points", "load", "third_party_plugins", "without"]
 
 #: Kind of component -> entry-point group.
 GROUPS = {
@@ -26,6 +30,12 @@ GROUPS = {
     "weighting": "musicemo.weightings",
     "plugin": "musicemo.plugins",
 }
+
+#: Modules of the import finders that look for distributions in the folders of `sys.path`.
+_FINDERS = ("_frozen_importlib_external", "importlib._bootstrap_external", "importlib.metadata")
+
+#: Folders of a distribution's metadata.
+_METADATA = ("*.dist-info", "*.egg-info", "EGG-INFO")
 
 #: The environment variable that names, separated by commas, the components and distributions to be left out.
 _DISABLE = "MUSICEMO_DISABLE_PLUGINS"
@@ -52,6 +62,8 @@ class Claim:
     @property
     def incompatible(self) -> str:
         """Which versions of musicemo its distribution requires, if this one is not among them."""
+        if self.distribution == "musicemo":
+            return ""  # it names itself in its optional dependencies, and `packaging` is slow to import
         requires = _described(self.entry_point.dist)[2]
         return _other_versions(tuple(text for text in requires if text.startswith("musicemo")))
 
@@ -148,6 +160,8 @@ def entry_points(group: str) -> importlib.metadata.EntryPoints:
 
     A distribution whose metadata cannot be read is ignored, with a warning.
     """
+    import importlib.metadata  # slower to import than the rest of the command line, and not needed for --help
+
     try:
         return importlib.metadata.entry_points(group=group)
     except Exception:  # one broken distribution is enough
@@ -159,6 +173,8 @@ def entry_points(group: str) -> importlib.metadata.EntryPoints:
 @functools.cache
 def _distributions() -> dict[str, list[importlib.metadata.EntryPoint]]:
     """Return the entry points of each distribution whose metadata can be read; the first of a name counts."""
+    import importlib.metadata
+
     points: dict[str, list[importlib.metadata.EntryPoint]] = {}
     for distribution in importlib.metadata.distributions():
         try:
@@ -173,6 +189,25 @@ def _distributions() -> dict[str, list[importlib.metadata.EntryPoint]]:
                 stacklevel=2,
             )
     return points
+
+
+def third_party_plugins() -> bool:
+    """Return whether a distribution beside musicemo may register plugins, from the names and texts of its files.
+
+    This is quicker than reading entry points. It returns True if distributions may lie elsewhere than in folders.
+    """
+    finders = [finder for finder in sys.meta_path if hasattr(finder, "find_distributions")]
+    if any(getattr(finder, "__module__", None) not in _FINDERS for finder in finders):
+        return True
+    for folder in map(Path, dict.fromkeys(sys.path)):
+        if folder.is_file():  # an archive
+            return True
+        for file in (file for pattern in _METADATA for file in folder.glob(f"{pattern}/entry_points.txt")):
+            own = _normalized(file.parent.stem.partition("-")[0]) == "musicemo"
+            with suppress(OSError):
+                if not own and b"musicemo.plugins" in file.read_bytes():
+                    return True
+    return False
 
 
 def claims(kind: str, *, disabled: bool = False) -> list[Claim]:

@@ -7,12 +7,16 @@ import os
 import re
 import subprocess
 import sys
+from importlib.machinery import PathFinder
+from types import SimpleNamespace
 
 import pytest
 import typer
+from fakes import write_distribution
 
 from musicemo import __version__
 from musicemo.cli._app import make_app
+from musicemo.components import registry
 
 HELP = {
     (): ["run", "validate", "show", "data", "plugins", "--version", "musicemo run experiments/multitask.toml"],
@@ -36,7 +40,10 @@ HELP = {
     ("plugins",): ["--json"],
 }
 
-HEAVY = ("torch", "numpy", "sklearn", "scipy", "matplotlib", "librosa", "numba", "tensorboard")
+HEAVY = ("torch", "numpy", "sklearn", "scipy", "matplotlib", "librosa", "numba", "tensorboard", "pydantic")
+
+#: Modules that help needs only to list the commands of other packages.
+FOR_PLUGINS = ("importlib.metadata", "packaging", "pluggy", "musicemo.components.hooks", "musicemo_builtin")
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +93,36 @@ def test_help_mentions_every_option(command, clean):
 def test_help_imports_nothing_heavy(command, clean):
     _, _, modules = clean[" ".join(command)]
     assert not set(HEAVY) & set(modules)
+
+
+@pytest.mark.parametrize("command", HELP)
+def test_help_without_other_plugins_does_not_load_the_built_in_ones(command, clean):
+    if registry.third_party_plugins():
+        pytest.skip("needs an environment without plugins of other packages")
+    _, _, modules = clean[" ".join(command)]
+    assert not set(FOR_PLUGINS) & set(modules)
+
+
+def test_plugins_of_other_packages_are_noticed(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", [str(tmp_path), "absent"])
+    monkeypatch.setattr(sys, "meta_path", [PathFinder])
+    write_distribution(tmp_path, [("model", "net", "package:Net")], "models", "1.0")
+    write_distribution(tmp_path, [("plugin", "own", "package:Own")], "musicemo", "1.0")
+    assert not registry.third_party_plugins()
+    write_distribution(tmp_path, [("plugin", "other", "package:Other")], "other", "1.0")
+    assert registry.third_party_plugins()
+
+
+def test_archives_and_unusual_finders_may_have_plugins(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "meta_path", [PathFinder])
+    archive = tmp_path / "packages.zip"
+    archive.touch()
+    monkeypatch.setattr(sys, "path", [str(archive)])
+    assert registry.third_party_plugins()
+    monkeypatch.setattr(sys, "path", [])
+    assert not registry.third_party_plugins()
+    monkeypatch.setattr(sys, "meta_path", [SimpleNamespace(find_distributions=None)])
+    assert registry.third_party_plugins()
 
 
 def test_every_command_says_what_it_does(clean):
