@@ -1,4 +1,4 @@
-"""What can go wrong, and the exit code that each failure has on the command line."""
+"""Exceptions, and their exit codes on the command line."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ __all__ = [
 
 
 class MusicemoError(Exception):
-    """Base of every error that musicemo raises on purpose; its text is meant for the user as it stands."""
+    """Base class of the errors that musicemo raises. The text of an error is written for the user."""
 
     exit_code: ClassVar[int] = 1
 
 
 class InputError(MusicemoError, ValueError):
-    """What the user gave is wrong: a file, a key, a name, a track, a song.
+    """The user's input is wrong: a file, a key, a name, a track, a song.
 
-    The message names the thing and where it stands, and says what is allowed.
+    The message names the input and its place, and gives the allowed values.
     """
 
     exit_code = 2
@@ -40,7 +40,7 @@ class InputError(MusicemoError, ValueError):
 
 
 class RunError(MusicemoError, RuntimeError):
-    """The input was fine and the run itself failed: a non-finite loss, a full disk."""
+    """The input is correct, but the run failed: a non-finite loss, a full disk."""
 
     exit_code = 1
 
@@ -57,16 +57,16 @@ _EXAMPLES = 3
 
 
 def problem_kind(message: str) -> str:
-    """Return what messages about mistakes of one kind have in common: the text without its names and numbers."""
+    """Return the text that messages about mistakes of one kind have in common: without names and numbers."""
     return _VARIABLE.sub("#", message)
 
 
 def summarize_problems(problems: Iterable[tuple[Hashable, str]], limit: int = 20) -> list[str]:
-    """Return messages for an `InputError`: one for more than three mistakes of a kind, with three of them.
+    """Return messages for an `InputError`. More than three mistakes of one kind are one message with three examples.
 
     Args:
         problems: The kind and the message of each mistake.
-        limit: Number of messages; the others are counted.
+        limit: Maximum number of messages; the others are counted.
     """
     kinds: dict[Hashable, list[str]] = defaultdict(list)
     shown: list[str] = []
@@ -84,12 +84,12 @@ def summarize_problems(problems: Iterable[tuple[Hashable, str]], limit: int = 20
 
 
 def describe(error: BaseException, package: str | None = None, where: str | None = None) -> str:
-    """Return ``Type: message (file:line)`` of an error that a component raised.
+    """Return ``Type: message (file:line)`` for an error that a component raised.
 
     Args:
         error: the error.
-        package: whose innermost line is named, if the error came through it; otherwise the innermost of all is.
-        where: what to name instead.
+        package: package whose innermost line is named, if the error came through it; otherwise the innermost line is.
+        where: text to use instead of file and line.
     """
     frames = list(traceback.walk_tb(error.__traceback__))
     own = [one for one in frames if one[0].f_globals.get("__name__", "").partition(".")[0] == package]

@@ -1,4 +1,4 @@
-"""How far a long piece of work is: a bar on a terminal, a line now and then elsewhere; on standard error."""
+"""Progress of long work on standard error: a bar on a terminal, regular lines elsewhere."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _EVERY = 10.0
 
 
 class Progress:
-    """Shows the pieces that are done, their rate and the time left.
+    """Shows the finished pieces, their rate and the remaining time.
 
     Args:
-        title: What is done: ``"Making music"``.
-        unit: What it is done to, in the plural: ``"clips"``.
+        title: Name of the work, such as ``"Making music"``.
+        unit: Name of the pieces in the plural, such as ``"clips"``.
     """
 
     def __init__(self, title: str, unit: str) -> None:
@@ -59,14 +59,14 @@ class Progress:
             self._say(f"{self._count(self._done)} in {duration(seconds)}")
 
     def update(self, done: int, total: int, each: float | None = None, jobs: int = 1) -> None:
-        """Show that `done` of `total` pieces are done.
+        """Show that `done` of `total` pieces are finished.
 
         Args:
-            done: pieces that are done.
-            total: all pieces.
-            each: mean seconds of a piece, for pieces that take long and are done side by side: those that have begun
-                count for the time left.
-            jobs: pieces at a time.
+            done: number of finished pieces.
+            total: number of all pieces.
+            each: mean seconds per piece, for long pieces in parallel: the remaining time then includes pieces
+                in progress.
+            jobs: number of pieces in parallel.
         """
         now = time.monotonic()
         if done == 0:
@@ -88,7 +88,7 @@ class Progress:
 
     @contextlib.contextmanager
     def aside(self) -> Iterator[None]:
-        """Take the bar away while something else is printed."""
+        """Remove the bar while other text is printed."""
         self._bar.stop()
         try:
             yield
@@ -96,7 +96,7 @@ class Progress:
             self._bar.start()
 
     def watch(self, pieces: Iterable[_T], total: int) -> Iterator[_T]:
-        """Yield `pieces`, and show each one as done when the next one is asked for."""
+        """Yield `pieces`, and show each one as finished when the next one is requested."""
         self.update(0, total)
         for done, piece in enumerate(pieces, start=1):
             yield piece
@@ -111,7 +111,7 @@ class Progress:
 
 
 def duration(seconds: float) -> str:
-    """Return a time as it is read aloud: ``1 h 05 min``, ``2 min 03 s``, ``7 s``."""
+    """Return a time as text: ``1 h 05 min``, ``2 min 03 s``, ``7 s``."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return (

@@ -30,9 +30,9 @@ _HUNG_UP = (errno.EPIPE, errno.EIO, errno.ECONNRESET, errno.ENXIO)
 
 
 def visible(text: str) -> str:
-    r"""Return text that a terminal, a page or a figure can show: a control character is shown as ``\x1b``.
+    r"""Return text that a terminal, a page or a figure can show, with control characters in the form ``\x1b``.
 
-    A byte of a file name that is not UTF-8 is shown in the same form. Tabs and line feeds stay.
+    A byte of a file name that is not UTF-8 is shown in the same form. Tabs and line feeds remain.
     """
     return _HIDDEN.sub(_escape, text)
 
@@ -47,13 +47,13 @@ def _escape(match: re.Match[str]) -> str:
 def console(
     *, stderr: bool = False, file: IO[str] | None = None, width: int | None = None, soft_wrap: bool = True
 ) -> Console:
-    """Return a console on which no text can move the cursor, clear the screen or be taken for an emoji.
+    """Return a console on which text cannot move the cursor, clear the screen or turn into an emoji.
 
     Args:
-        stderr: Write to standard error.
+        stderr: Whether to write to standard error.
         file: Write to this file instead.
         width: Number of columns. By default the terminal's.
-        soft_wrap: Let the terminal break long lines.
+        soft_wrap: Whether the terminal breaks long lines.
     """
     environment = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "LINES")}
     if width is None and (columns := os.environ.get("COLUMNS", "")).isdecimal() and int(columns) > 0:
@@ -164,14 +164,14 @@ class Streams(contextlib.AbstractContextManager["Streams"]):
             setattr(sys, name, before)
 
     def flush(self) -> None:
-        """Write what is waiting."""
+        """Write the buffered output."""
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError, ValueError, AttributeError):
                 stream.flush()
 
     @property
     def failure(self) -> OSError | None:
-        """Why output is missing, unless only because nobody reads it."""
+        """The reason why output is missing, unless the reader only went away."""
         self.flush()
         lost = [output.lost for output in self._outputs if output.lost]
         return next((error for error in lost if error.errno not in _HUNG_UP), None)

@@ -1,4 +1,4 @@
-"""What an experiment's seeds and folds together say beside their metrics: noise ceilings, scores within genres."""
+"""Analyses of all seeds and folds of an experiment: noise ceilings, scores within genres, calibration."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Experiments side by side: means over seeds, differences, paired tests, relative improvement."""
+"""Comparison of experiments: means over seeds, differences, paired tests, relative improvement."""
 
 from __future__ import annotations
 
@@ -29,23 +29,24 @@ def compare(
 ) -> Comparison:
     """Compare experiments on the tasks that they share.
 
-    A task's baseline is the first of the experiments that has it, so that several single-task experiments, given
-    before a multitask one, are its baselines together. How the numbers come about is told in `docs/evaluation.md`:
-    means over seeds, whose variance is that of a bootstrap of the tracks, the same tracks for both of a pair, plus
-    that of the seeds; t intervals and tests with Welch and Satterthwaite's degrees of freedom; Holm's correction
-    over the tests of the leading metrics, and over those of every other metric.
+    A task's baseline is the first experiment that has the task, so several single-task experiments that are
+    listed before a multitask experiment are together its baselines. `docs/evaluation.md` explains the
+    computation. The variance of a mean over seeds is that of a bootstrap of the tracks, with the same draws for
+    both experiments of a pair, plus that of the seeds. Intervals and tests are Student's, with Welch and
+    Satterthwaite's degrees of freedom. Holm's correction is applied to the tests of the leading metrics, and to
+    those of every other metric.
 
     Args:
-        experiments: run directories, or the folders of experiments, each ``PATH`` or ``NAME=PATH``; or what
-            `read_experiments` and `read_replicates` return. Their names must differ.
-        part: the set of tracks to compare on, for those that are paths: ``train``, ``val`` or ``test``.
-        baselines: names of the experiments that may be baselines; all where empty.
-        metrics: beside the leading one of each task; those that a task's kind has not are passed over.
+        experiments: run directories or folders of experiments, each ``PATH`` or ``NAME=PATH``; or the results of
+            `read_experiments` and `read_replicates`. Their names must differ.
+        part: the set to compare on, for paths: ``train``, ``val`` or ``test``.
+        baselines: names of the experiments that may be baselines; by default all.
+        metrics: metrics in addition to the leading one of each task; those that a task does not have are ignored.
         settings: resamples and confidence.
-        allow_different: compare experiments whose tested tracks differ, without pairing tracks where they do.
+        allow_different: whether to compare experiments with different test tracks; these are not paired.
 
     Raises:
-        InputError: tested tracks or targets that differ, a name that is unknown or that two have.
+        InputError: the test tracks or targets differ, or a name is unknown or not unique.
     """
     settings = settings or EvaluationSettings()
     experiments = read_experiments(experiments, part)
@@ -94,9 +95,9 @@ def _by_name(experiments: Sequence[Replicates]) -> dict[str, Replicates]:
 
 
 def _check_parts(experiments: Sequence[Replicates]) -> None:
-    """Refuse experiments of which a task was tested on other tracks, or on other targets, than for the first with it.
+    """Raise an error if a task was tested on other tracks or targets than in the first experiment with the task.
 
-    What a part holds beside the tracks that have a label for a task does not matter to its metrics.
+    Tracks without a label for the task are ignored, because they do not affect its metrics.
     """
     problems: dict[tuple[str, str], str] = {}
     for task in dict.fromkeys(task for one in experiments for task in one.tasks):

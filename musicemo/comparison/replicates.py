@@ -1,4 +1,4 @@
-"""What an experiment's runs predicted, read from their run directories: a replicate a seed."""
+"""Predictions of an experiment's runs, read from their run directories: one replicate per seed."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ __all__ = ["Replicate", "Replicates", "read_experiments", "read_replicates"]
 
 @dataclass(frozen=True)
 class Replicate:
-    """One seed: one run, or one run a fold."""
+    """One seed: one run, or one run per fold."""
 
     seed: int
     #: Fold -> its run; the fold is None without k-fold.
     records: Mapping[int | None, RunRecord]
-    #: Fold -> what the run made of its own part.
+    #: Fold -> evaluation of the run on its set.
     folds: Mapping[int | None, Evaluation]
-    #: Every task on the part, tracks in the order of their ids; with k-fold, the folds' parts together
-    #: (out-of-fold predictions).
+    #: All tasks on the set, tracks in the order of their ids; with k-fold, all folds together (out-of-fold
+    #: predictions).
     evaluation: Evaluation
 
 
 @dataclass(frozen=True)
 class Replicates:
-    """An experiment's finished runs on one part."""
+    """An experiment's finished runs, evaluated on one set."""
 
     name: str
     part: str
-    #: In the order of their seeds.
+    #: One per seed, sorted by seed.
     replicates: Sequence[Replicate]
-    #: SHA-256 of the part's track ids, one a fold.
+    #: SHA-256 of the set's track ids, one per fold.
     hashes: Sequence[str]
 
     @property
@@ -60,7 +60,7 @@ class Replicates:
         return dict(self.replicates[0].evaluation.tasks)
 
     def tested(self, task: str) -> list[str]:
-        """Return SHA-256 of the ids of the part's tracks that have a label for a task, one a fold, sorted."""
+        """Return SHA-256 of the ids of the tracks with a label for a task, one per fold, sorted."""
         found = [evaluation.tasks.get(task) for evaluation in self.replicates[0].folds.values()]
         ids = [sorted(one.ids) if one else [] for one in found]
         return sorted(hashlib.sha256(json.dumps(names).encode()).hexdigest() for names in ids)
@@ -87,11 +87,11 @@ def read_replicates(
         paths: ``runs/<name>``, whose finished runs are replicates (`musicemo.runs.open_replicates`), or run
             directories of one experiment, opened or not.
         part: ``train``, ``val`` or ``test``.
-        name: what to call it; the experiment's name where absent.
+        name: name of the experiment in the comparison; by default its own name.
 
     Raises:
-        InputError: a run that is not finished or damaged, that has no such part, whose part is another one than that
-            of the other seeds, or whose seed and fold another one has.
+        InputError: a run is not finished, is damaged, lacks the set, has another set than the other seeds, or has the
+            seed and fold of another run.
     """
     if isinstance(paths, Path):
         records = open_replicates(paths)
@@ -127,9 +127,9 @@ def read_replicates(
 def read_experiments(
     experiments: Iterable[Replicates | str | PathLike[str]], part: str = "test"
 ) -> list[Replicates]:
-    """Read several experiments, each ``PATH`` or ``NAME=PATH``; those that have been read already stay as they are.
+    """Read several experiments, each ``PATH`` or ``NAME=PATH``. Those that are `Replicates` already are kept.
 
-    One that is given no name and shares its name with another is called by its path.
+    If an experiment without ``NAME`` has the name of another, its path becomes its name.
 
     Raises:
         InputError: see `read_replicates`.
@@ -190,7 +190,7 @@ class _Run:
 def _complete(
     by_seed: Mapping[int, Mapping[int | None, _Run]], where: Path
 ) -> dict[int, dict[int | None, _Run]]:
-    """Return the seeds that have every fold that some seed has."""
+    """Return the seeds that have all folds of the other seeds."""
     folds = sorted(
         {fold for runs in by_seed.values() for fold in runs}, key=lambda fold: -1 if fold is None else fold
     )
@@ -212,7 +212,7 @@ def _complete(
 
 
 def _joined(evaluations: Sequence[Evaluation]) -> Evaluation:
-    """Return the parts as one, each task's tracks in the order of their ids."""
+    """Return several sets as one, with each task's tracks in the order of their ids."""
     names = [name for name in evaluations[0].tasks if all(name in found.tasks for found in evaluations)]
     return Evaluation({name: _join([found.tasks[name] for found in evaluations]) for name in names})
 

@@ -1,4 +1,4 @@
-"""What a comparison holds."""
+"""Results of a comparison."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ __all__ = ["Comparison", "Difference", "Improvement", "Row", "Score"]
 
 @dataclass(frozen=True)
 class Difference:
-    """An experiment's mean less the baseline's."""
+    """Difference between an experiment's mean and the baseline's."""
 
     baseline: str
     value: float
-    #: t interval of the settings' confidence.
+    #: t interval with the confidence of the settings.
     low: float
     high: float
-    #: Two-sided, of the difference being 0; and corrected by Holm's method for the tests of its family.
+    #: Two-sided p-value of a difference of 0, and the same corrected by Holm's method within its family of tests.
     p: float
     corrected: float
-    #: Whether both were tested on the same tracks, which are then resampled together.
+    #: Whether both experiments were tested on the same tracks, which are then resampled together.
     paired: bool
 
 
@@ -32,33 +32,33 @@ class Score:
     """One experiment in one row."""
 
     experiment: str
-    #: One a seed.
+    #: One value per seed.
     values: Sequence[float]
     mean: float
-    #: Standard deviation over seeds; NaN of one seed.
+    #: Standard deviation over seeds; NaN for one seed.
     deviation: float
-    #: t interval of the mean for other tracks and other seeds; of one seed, for other tracks alone.
+    #: t interval of the mean for other tracks and other seeds; for one seed, for other tracks only.
     low: float
     high: float
-    #: t interval over the seeds alone, on these very tracks; NaN of one seed.
+    #: t interval for other seeds, on the same tracks; NaN for one seed.
     seeds_low: float
     seeds_high: float
-    #: k-fold: each fold's own metric, the mean over seeds; `mean` is of all folds' predictions as one.
+    #: k-fold: metric of each fold, averaged over seeds; `mean` is that of all folds' predictions combined.
     folds: Sequence[float]
     tracks: int
-    #: None for the baseline, and where there is none.
+    #: None for the baseline, or without a baseline.
     difference: Difference | None = None
 
 
 @dataclass(frozen=True)
 class Row:
-    """One task and metric, every experiment that has the task."""
+    """One task and metric, with every experiment that has the task."""
 
     #: The task; empty for the mean over `tasks`.
     task: str
     tasks: Sequence[str]
     metric: str
-    #: What the scores are compared with; empty where only one experiment has the task.
+    #: Name of the baseline; empty if only one experiment has the task.
     baseline: str
     scores: Sequence[Score]
 
@@ -70,9 +70,9 @@ class Row:
 
 @dataclass(frozen=True)
 class Improvement:
-    """Relative improvement over the baselines, the mean over tasks, of the leading metrics: 0.05 is 5 %.
+    """Relative improvement over the baselines: the mean over tasks, for the leading metrics; 0.05 is 5 %.
 
-    Delta-m = mean_t s_t (M_t - B_t) / |B_t|, with s_t = 1 where more is better and -1 elsewhere, M_t the experiment's
+    Delta-m = mean_t s_t (M_t - B_t) / |B_t|, with s_t = 1 if higher is better and -1 otherwise, M_t the experiment's
     mean over seeds and B_t the baseline's. K.-K. Maninis, I. Radosavovic, I. Kokkinos, "Attentive Single-Tasking of
     Multiple Tasks", CVPR 2019.
     """
@@ -82,20 +82,20 @@ class Improvement:
     value: float
     low: float
     high: float
-    #: Tasks whose baseline is no better than 0, of which there is no share to speak of.
+    #: Tasks that are left out because their baseline is not above 0.
     left_out: Sequence[str]
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What `compare` returns: all that a table, a figure or a report of several experiments is made of."""
+    """The result of `compare`, from which tables, figures and reports of several experiments are built."""
 
     part: str
     settings: EvaluationSettings
     experiments: Sequence[Replicates]
-    #: By task, then metric; the experiments are in their own order in each.
+    #: Sorted by task, then metric; each row has the experiments in the given order.
     rows: Sequence[Row]
-    #: The leading metrics' means over the tasks that all experiments have; empty where those are fewer than two.
+    #: Means of the leading metrics over the tasks that all experiments have; empty for fewer than two tasks.
     averages: Sequence[Row]
-    #: Of every experiment that is compared with baselines on two tasks or more.
+    #: One for each experiment that is compared with baselines on at least two tasks.
     improvements: Sequence[Improvement]

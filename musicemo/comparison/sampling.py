@@ -1,4 +1,4 @@
-"""Experiments' metrics by seed and by resample, and the chance in what is made of their means."""
+"""Metrics of experiments by seed and by resample, and the variance of combinations of their means."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Key = tuple[str, str, str]
 
 
 class Sampling:
-    """Every experiment's metrics: of each seed, and their means over seeds when the tracks are drawn again."""
+    """Metrics of every experiment for each seed, and resampled means over the seeds."""
 
     def __init__(self, experiments: Mapping[str, Replicates], settings: EvaluationSettings) -> None:
         self._experiments = experiments
@@ -40,7 +40,7 @@ class Sampling:
         return float(self.values(name, task, metric).mean())
 
     def _resample(self, name: str, task: str, metric: str) -> Floats:
-        """Return `[seeds, resamples]`; those of the same targets draw the same tracks."""
+        """Return `[seeds, resamples]`; evaluations with the same targets use the same draws of tracks."""
         found = [
             one.evaluation.tasks[task].resampled(self._settings.resamples, [metric], self._streams[name, task])[
                 metric
@@ -50,18 +50,18 @@ class Sampling:
         return np.array(found)
 
     def paired(self, first: str, second: str, task: str) -> bool:
-        """Tell whether two experiments are resampled together on a task."""
+        """Return whether two experiments are resampled together on a task."""
         return self._streams[first, task] == self._streams[second, task]
 
     def estimate(self, weights: Mapping[Key, float], value: float | None = None) -> Estimate:
-        """Return the weighted sum of means over seeds, its interval and its test.
+        """Return the weighted sum of means over seeds, with its interval and test.
 
-        Experiments of the same seeds are paired by them, since networks of one seed begin alike and see the same
-        batches; seeds of other experiments are independent.
+        Experiments with the same seeds are paired by seed, because networks of one seed start from the same
+        weights and see the same batches. Seeds of other experiments are independent.
 
         Args:
-            weights: of each mean; the gradient of what is estimated, where that is not linear.
-            value: what is estimated, where it is not the weighted sum.
+            weights: weight of each mean; the gradient of the estimate if it is not linear.
+            value: the estimate, if it is not the weighted sum.
         """
         total = sum(weight * self.mean(*key) for key, weight in weights.items())
         seeds: dict[tuple[int, ...], list[Key]] = {}
@@ -120,7 +120,7 @@ class Sampling:
 
 
 def same_targets(first: TaskEvaluation, second: TaskEvaluation) -> bool:
-    """Tell whether two evaluations are of the same tracks, in the same order, with the same targets."""
+    """Return whether two evaluations have the same tracks, in the same order, with the same targets."""
     if list(first.ids) != list(second.ids) or first.kind != second.kind:
         return False
     if first.kind == "regression":
@@ -130,7 +130,7 @@ def same_targets(first: TaskEvaluation, second: TaskEvaluation) -> bool:
 
 
 def _streams(experiments: Mapping[str, Replicates]) -> dict[tuple[str, str], int]:
-    """Number the different targets of each task: experiments of the same number are resampled together."""
+    """Number the different targets of each task. Experiments with the same number are resampled together."""
     found: dict[tuple[str, str], int] = {}
     known: dict[str, list[TaskEvaluation]] = {}
     for name, experiment in experiments.items():

@@ -1,4 +1,4 @@
-"""Intervals and tests for means over replicates: two sources of chance, the tracks and the seeds."""
+"""Intervals and tests for means over replicates, with two sources of variance: tracks and seeds."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Source:
-    """Something that would be otherwise in a repetition: the variance that it gives to an estimate."""
+    """A source of variance, such as the choice of tracks or of seeds."""
 
-    #: What it adds.
+    #: Variance that the source adds to the estimate.
     variance: float
-    #: The variance that was estimated for it, of which `variance` is a part, and its degrees of freedom.
+    #: Estimated variance of the source, of which `variance` is a part, and its degrees of freedom.
     estimated: float
     freedom: float
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number, its interval, and the test that it is 0."""
+    """A number, its interval, and the test of whether it is 0."""
 
     value: float
     low: float
     high: float
-    #: Two-sided; NaN where there is no variance to test against.
+    #: Two-sided p-value; NaN without variance.
     p: float
 
 
 def of_tracks(resampled: Floats, tracks: int) -> Source:
-    """Return what the choice of tracks gives, from an estimate's bootstrap resamples.
+    """Return the variance due to the choice of tracks, from an estimate's bootstrap resamples.
 
-    The bootstrap's variance is n / (n - 1) too small (as a mean's shows), which is made good.
+    The bootstrap's variance is too small by the factor (n - 1) / n, as that of a mean shows; this is corrected.
 
     Args:
-        resampled: `[resamples]`; those that are NaN are left out.
-        tracks: n.
+        resampled: `[resamples]`; NaN are left out.
+        tracks: the number of tracks, n.
     """
     known = resampled[np.isfinite(resampled)]
     if tracks < 2 or len(known) < 2:
@@ -53,12 +53,12 @@ def of_tracks(resampled: Floats, tracks: int) -> Source:
 
 
 def of_seeds(values: Floats, resampled: Floats) -> Source:
-    """Return what the choice of seeds gives to the mean over them, beyond what the tracks give it.
+    """Return the variance of a mean over seeds due to the choice of seeds, beyond the variance due to the tracks.
 
-    With few tracks, seeds differ by chance: by how each happens to do on these tracks. That is in the variance of the
-    mean's resamples already, so it is subtracted, as in an analysis of variance of two crossed factors: it is the
-    variance of a seed's resamples around those of the mean. Two seeds say too little for that; nothing can be told of a
-    single one.
+    With few tracks, seeds also differ because each happens to do better or worse on these tracks. The variance
+    of the mean's resamples already contains this part, so it is subtracted, as in an analysis of variance of
+    two crossed factors: it is the variance of a seed's resamples around those of the mean. Two seeds are too
+    few to estimate it, and one seed gives no variance.
 
     Args:
         values: `[seeds]`.
@@ -77,16 +77,16 @@ def of_seeds(values: Floats, resampled: Floats) -> Source:
 def estimate(value: float, sources: Sequence[Source], confidence: float) -> Estimate:
     """Return a number with its t interval and the p-value of its t test against 0.
 
-    The variance is the sum of the sources' variances, v, and the degrees of freedom are those of Welch and
-    Satterthwaite, v^2 / sum_i (v_i^2 / f_i), and no fewer than the least f_i: few seeds that disagree give a wide
-    interval, few seeds that agree do not. F. E. Satterthwaite, "An Approximate Distribution of Estimates of Variance
-    Components", Biometrics Bulletin 2(6), 1946; B. L. Welch, "The generalization of 'Student's' problem when several
-    different population variances are involved", Biometrika 34, 1947.
+    The variance v is the sum of the sources' variances. The degrees of freedom are those of Welch and
+    Satterthwaite, v^2 / sum_i (v_i^2 / f_i), and at least the smallest f_i: the interval is wide if few seeds
+    disagree, and not if they agree. F. E. Satterthwaite, "An Approximate Distribution of Estimates of Variance
+    Components", Biometrics Bulletin 2(6), 1946; B. L. Welch, "The generalization of 'Student's' problem when
+    several different population variances are involved", Biometrika 34, 1947.
 
     Args:
         value: the number.
-        sources: independent of one another.
-        confidence: of the interval.
+        sources: independent sources of variance.
+        confidence: confidence level of the interval.
     """
     from scipy import special
 
@@ -110,10 +110,10 @@ def estimate(value: float, sources: Sequence[Source], confidence: float) -> Esti
 
 
 def holm(values: Sequence[float]) -> list[float]:
-    """Return p-values corrected for being several, so that the chance of any false one stays what it was.
+    """Return p-values with Holm's correction, which controls the probability of any false finding.
 
-    The i-th smallest of m is multiplied by m - i + 1, and none becomes smaller than the one before. NaN, of tests
-    that could not be made, stays and does not count. S. Holm, "A Simple Sequentially Rejective Multiple Test
+    The i-th smallest of m is multiplied by m - i + 1, and none becomes smaller than the one before. NaN, from tests
+    that could not be computed, remain NaN and are not counted. S. Holm, "A Simple Sequentially Rejective Multiple Test
     Procedure", Scandinavian Journal of Statistics 6(2), 1979.
     """
     corrected = np.full(len(values), np.nan)
