@@ -108,7 +108,7 @@ def _chosen(entries: Sequence[_Entry], name: str | None) -> list[_Entry]:
 
 
 def _print(entries: Sequence[_Entry]) -> None:
-    from musicemo.cli._style import plain_table, print_table
+    from musicemo.reporting.terminal import plain_table, print_table
 
     table = plain_table("name", "files", "size")
     table.add_column("made of", no_wrap=True)

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from musicemo.cli._options import AllowDifferentTests, Baselines, ComparedRuns, Output
 from musicemo.cli._output import prints_data
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from musicemo.comparison import Comparison
 
 __all__ = ["add_commands"]
 
@@ -66,12 +61,13 @@ def compare(
     tracks.
     """
     import musicemo
-    from musicemo import comparison
-    from musicemo.cli._output import check_output, emit, emit_json, emit_tables
+    from musicemo.cli._output import check_output, emit, emit_blocks, emit_json
     from musicemo.evaluation import CLASSIFICATION, REGRESSION, EvaluationSettings
+    from musicemo.reporting import latex, markdown, tabular
+    from musicemo.reporting.sections.comparison import comparison_blocks, score_blocks
 
     check_output(output)
-    found = musicemo.compare(
+    comparison = musicemo.compare(
         runs,
         part=part.value,
         baselines=baselines or [],
@@ -80,39 +76,11 @@ def compare(
         allow_different=allow_different_tests,
     )
     if form == Form.json:
-        emit_json(comparison.comparison_json(found), output)
+        emit_json(tabular.comparison_json(comparison), output)
+    elif form == Form.csv:
+        emit(tabular.comparison_csv(comparison), output)
     elif form == Form.table:
-        emit_tables(lambda console: _print(console, found), output)
+        emit_blocks(comparison_blocks(comparison), output)
     else:
-        write = {
-            Form.csv: comparison.comparison_csv,
-            Form.markdown: comparison.comparison_markdown,
-            Form.latex: comparison.comparison_latex,
-        }
-        emit(write[form](found), output)
-
-
-def _print(console: Console, comparison: Comparison) -> None:
-    from rich.markup import escape
-
-    from musicemo.cli._style import plain_table, print_table
-    from musicemo.comparison import notes, tables, verdicts
-
-    for one in comparison.experiments:
-        tracks = max(len(task.ids) for task in one.tasks.values())
-        folds = f", {len(one.folds)} folds" if one.folds else ""
-        seeds = f"{len(one.seeds)} seeds" if len(one.seeds) > 1 else f"seed {one.seeds[0]}"
-        console.print(
-            f"[bold]{escape(one.name)}[/bold]: {seeds}{folds}, {comparison.part} part, {tracks} tracks"
-        )
-    for title, columns, rows in tables(comparison):
-        console.print()
-        table = plain_table(*columns, title=title)
-        if columns[0] == "task":
-            table.columns[1].justify = "left"
-        for row in rows:
-            table.add_row(*row)
-        print_table(console, table)
-    console.print()
-    for text in (*verdicts(comparison), *notes(comparison)):
-        console.print(text, markup=False)
+        render = markdown.render if form == Form.markdown else latex.render
+        emit(render(score_blocks(comparison)), output)

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from musicemo.cli._options import Device, Format, FormatOption, Output, Overrides, TrainedRuns, TrustLocalCode
 from musicemo.cli._output import prints_data
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from musicemo.prediction import RunEvaluation
 
 __all__ = ["add_commands"]
 
@@ -52,36 +47,21 @@ def evaluate(
     The best checkpoint is evaluated. --set dataset.root=FOLDER names other data of the same kind,
     --set dataset.type=NAME and its keys another dataset, --set tasks.TASK.target=NAME what a target is called there.
     """
-    from musicemo.cli._output import check_output, emit, emit_json, emit_tables
+    from musicemo.cli._output import check_output, emit, emit_blocks, emit_json
     from musicemo.prediction import evaluate_run, find_runs
+    from musicemo.reporting.sections.songs import evaluation_blocks
     from musicemo.reporting.tabular import evaluations_csv, evaluations_json
     from musicemo.training import choose_device
 
     check_output(output)
     chosen = part.value if part else None
-    found = [
+    evaluations = [
         evaluate_run(one, overrides=overrides or [], part=chosen)
         for one in find_runs(run, choose_device(device), trust_local_code=trust)
     ]
     if form == Format.json:
-        emit_json(evaluations_json(found), output)
+        emit_json(evaluations_json(evaluations), output)
     elif form == Format.csv:
-        emit(evaluations_csv(found), output)
+        emit(evaluations_csv(evaluations), output)
     else:
-        emit_tables(lambda console: _print(console, found), output)
-
-
-def _print(console: Console, evaluations: list[RunEvaluation]) -> None:
-    from rich.markup import escape
-
-    from musicemo.cli._tables import print_metrics, print_spread
-
-    metrics = []
-    for found in evaluations:
-        metrics.append(found.metrics())
-        where = "every labelled track" if found.part == "all" else f"{found.part} part"
-        directory, dataset = escape(str(found.run.directory)), escape(found.dataset)
-        console.print(f"[bold]{directory}[/bold] on {dataset}: {where}, {found.tracks} tracks")
-        print_metrics(console, metrics[-1])
-    if len(evaluations) > 1:
-        print_spread(console, evaluations[0].run.experiment.name, evaluations[0].part, metrics)
+        emit_blocks(evaluation_blocks(evaluations), output)

@@ -140,7 +140,7 @@ def show(experiment: ExperimentFile, overrides: Overrides = None, only: Only = N
 
 def _list(variants: Sequence[Experiment]) -> None:
     """Print the variants of a matrix with their values."""
-    from musicemo.cli._style import plain_table, print_table
+    from musicemo.reporting.terminal import plain_table, print_table
 
     table = plain_table("experiment")
     for axis in variants[0].variant:

@@ -86,8 +86,8 @@ def extract(
 
 def _print(report: ExtractionReport, out: Path) -> None:
     """Print the report."""
-    from musicemo.cli._style import plain_table
     from musicemo.files import printable
+    from musicemo.reporting.terminal import plain_table
 
     console = terminal.console()
     pace = f" in {report.seconds:.1f} s, {report.done / report.seconds:.1f} a second" if report.done else ""

@@ -6,7 +6,7 @@ import functools
 import io
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from pathlib import Path
 from types import TracebackType
@@ -18,9 +18,9 @@ from musicemo import terminal
 from musicemo.errors import RunError
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from musicemo.reporting.blocks import Block
 
-__all__ = ["Stream", "check_output", "emit", "emit_json", "emit_tables", "prints_data", "say"]
+__all__ = ["Stream", "check_output", "emit", "emit_blocks", "emit_json", "prints_data", "say"]
 
 _P = ParamSpec("_P")
 
@@ -67,14 +67,22 @@ def emit_json(value: Any, output: Path | None = None) -> None:
     emit(json.dumps(value, indent=2, allow_nan=False) + "\n", output)
 
 
-def emit_tables(draw: Callable[[Console], None], output: Path | None) -> None:
-    """Let `draw` print tables."""
+def emit_blocks(blocks: Iterable[Block], output: Path | None = None) -> None:
+    """Write texts and tables."""
+    from musicemo.reporting.terminal import show
+
     if output is None:
-        draw(terminal.console())
-        return
+        show(terminal.console(), blocks)
+    else:
+        emit(_plain(blocks), output)
+
+
+def _plain(blocks: Iterable[Block]) -> str:
+    from musicemo.reporting.terminal import show
+
     text = io.StringIO()
-    draw(terminal.console(file=text, width=_WIDTH))
-    emit(text.getvalue(), output)
+    show(terminal.console(file=text, width=_WIDTH), blocks)
+    return text.getvalue()
 
 
 class Stream:
@@ -89,7 +97,6 @@ class Stream:
     def __init__(self, output: Path | None) -> None:
         self._output = output
         self._file: BinaryIO | None = None
-        self._console: Console | None = None
         self._ending = ""
 
     def __enter__(self) -> Stream:
@@ -127,15 +134,13 @@ class Stream:
         self._write(text + ending)
         self._file.seek(-len(ending.encode(errors="surrogateescape")), io.SEEK_CUR)
 
-    def draw(self, draw: Callable[[Console], None]) -> None:
-        """Let `draw` print tables."""
+    def show(self, blocks: Iterable[Block]) -> None:
+        """Write texts and tables, and an empty line below them."""
         if self._output is None:
-            self._console = self._console or terminal.console()
-            draw(self._console)
-            return
-        text = io.StringIO()
-        draw(terminal.console(file=text, width=_WIDTH))
-        self.write(text.getvalue())
+            emit_blocks(blocks)
+            terminal.console().print()
+        else:
+            self.write(_plain(blocks) + "\n")
 
     def _write(self, text: str) -> None:
         if self._file is None:

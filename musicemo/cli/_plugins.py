@@ -52,7 +52,7 @@ def plugins(
 def _print(found: list[registry.Claim], problems: list[str | None]) -> None:
     from rich.text import Text
 
-    from musicemo.cli._style import plain_table, print_table
+    from musicemo.reporting.terminal import plain_table, print_table
 
     console = terminal.console(soft_wrap=False)
     read = (

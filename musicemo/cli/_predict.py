@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,15 +13,10 @@ from musicemo.cli._options import Device, Format, FormatOption, Output, Sync, Tr
 from musicemo.cli._output import prints_data
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from musicemo.audio import Analysis, Failure
-    from musicemo.prediction import Predictor, SongPrediction, TaskPrediction
+    from musicemo.prediction import Predictor, SongPrediction
 
 __all__ = ["add_commands"]
-
-_CLASSES = 3
-"""Classes in the table; the other formats have them all."""
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -67,6 +61,7 @@ def predict(
     from musicemo.errors import InputError
     from musicemo.prediction import Predictor
     from musicemo.progress import Progress
+    from musicemo.reporting.sections.songs import song_blocks
     from musicemo.reporting.tabular import stream_csv, stream_json
 
     check_output(output)
@@ -94,8 +89,9 @@ def predict(
         with Stream(output) as stream:
             if form == Format.table:
                 for result in results(songs):
-                    with aside():
-                        stream.draw(partial(_print, result=result, runs=len(runs)))
+                    if not isinstance(result, Failure):
+                        with aside():
+                            stream.show(song_blocks(result))
                 return
             for text, ending in (
                 stream_json(runs, results(songs)) if form == Format.json else stream_csv(results(songs))
@@ -190,47 +186,3 @@ def _draw(prediction: SongPrediction, analysis: Analysis, path: Path) -> None:
 
     figure = song_figure(prediction, analysis)
     write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=110))
-
-
-def _print(console: Console, result: SongPrediction | Failure, runs: int) -> None:
-    from rich.markup import escape
-
-    from musicemo.audio import Failure
-    from musicemo.cli._style import plain_table, print_table
-
-    if isinstance(result, Failure):
-        return
-    count = len(result.windows)
-    length = result.windows[0][1] - result.windows[0][0]
-    over = f", {count} windows of about {length:.0f} s" if count > 1 else ""
-    console.print(f"[bold]{escape(str(result.song))}[/bold]: {result.duration:.1f} s{over}")
-    headings = ["± over runs"] * (runs > 1) + ["lowest", "highest"] * (count > 1) + ["range"]
-    emotions = plain_table("emotion", "rating", *headings)
-    classes = plain_table("class", "probability", *headings[:-1])
-    for name, task in result.tasks.items():
-        if task.kind == "regression":
-            low, high = task.range
-            emotions.add_row(name, *_row(task, (), count), f"{low:g} to {high:g}")
-            continue
-        for place in task.value.argsort()[::-1][:_CLASSES]:
-            classes.add_row(f"{name}: {task.classes[place]}", *_row(task, (int(place),), count))
-    for table in (emotions, classes):
-        if table.row_count:
-            print_table(console, table)
-    if beyond := [name for name, task in result.tasks.items() if task.beyond]:
-        console.print(
-            f"Beyond the range of the ratings: {', '.join(beyond)}. A prediction is not cut to it; a run whose "
-            'head has output = "sigmoid" stays inside.',
-            markup=False,
-        )
-    console.print()
-
-
-def _row(task: TaskPrediction, place: tuple[int, ...], windows: int) -> list[str]:
-    row = [f"{task.value[place]:.3f}"]
-    if (deviation := task.deviation) is not None:
-        row.append(f"{deviation[place]:.3f}")
-    if windows > 1:
-        curve = task.curve[:, place[0]] if place else task.curve
-        row += [f"{curve.min():.3f}", f"{curve.max():.3f}"]
-    return row

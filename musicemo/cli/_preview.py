@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from musicemo.cli._style import plain_table, print_table
 from musicemo.components.documentation import summary
 from musicemo.experiment import Component
 from musicemo.progress import duration
+from musicemo.reporting.terminal import plain_table, print_table
 
 if TYPE_CHECKING:
     from musicemo.running.preview import Preview, TaskPreview

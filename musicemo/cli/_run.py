@@ -10,7 +10,7 @@ import typer
 
 from musicemo import terminal
 from musicemo.cli._options import ExperimentFiles, Only, Overrides
-from musicemo.cli._output import emit, say
+from musicemo.cli._output import emit, emit_blocks, say
 from musicemo.errors import InputError, MusicemoError
 
 if TYPE_CHECKING:
@@ -70,9 +70,8 @@ def run(
     Every seed and fold of each, and every variant of a matrix.
     """
     import musicemo
-    from musicemo.cli import _tables
-    from musicemo.cli._replicates import print_replicates
     from musicemo.experiment import load_experiments
+    from musicemo.reporting.sections import outcomes
 
     files = [load_experiments(file, overrides or [], only or []) for file in experiments]
     loaded = [experiment for variants in files for experiment in variants]
@@ -90,11 +89,9 @@ def run(
         observer=_Printer(overfit=bool(overfit_batches)),
         check=False,
     )
-    outcomes = [(experiment.name, results.of(experiment)) for experiment in loaded]
-    if len(loaded) > 1:
-        _tables.print_variants(outcomes)
-    elif len(outcomes[0][1]) > 1:
-        print_replicates(*outcomes[0], loaded[0].evaluation, overfit=bool(overfit_batches))
+    if blocks := outcomes.combined_blocks(loaded, results, overfit=bool(overfit_batches)):
+        emit("\n")
+        emit_blocks(blocks)
     if results.skipped and resume is None:
         emit(f"{results.skipped} of {results.total} runs had been made before; --no-resume makes them again\n")
     if results.in_progress:
@@ -134,7 +131,7 @@ class _Printer:
             emit(f"{self._total} runs, {jobs} at a time\n")
 
     def finished(self, replicate: Replicate, result: Outcome | Failure | InProgress) -> None:
-        from musicemo.cli import _tables
+        from musicemo.reporting.sections.outcomes import run_blocks, run_line
         from musicemo.running.sweep import Failure, InProgress
 
         if isinstance(result, InProgress):
@@ -142,9 +139,10 @@ class _Printer:
         elif isinstance(result, Failure):
             self._report(replicate, result.error)
         elif self._jobs > 1:
-            _tables.print_line(str(replicate), result)
+            emit_blocks([run_line(str(replicate), result)])
         else:
-            _tables.print_outcome(result, overfit=self._overfit)
+            emit("\n")
+            emit_blocks(run_blocks(result, overfit=self._overfit))
 
     def _report(self, replicate: Replicate, error: MusicemoError) -> None:
         """Print an error, once if several replicates have it; that of a single one ends the command."""

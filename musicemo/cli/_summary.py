@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from musicemo import terminal
-from musicemo.cli._style import plain_table, print_table
 from musicemo.data import PARTS, Summary
+from musicemo.reporting.terminal import plain_table, print_table
 
 __all__ = ["print_summary"]
 

@@ -1,7 +1,17 @@
-"""Reports: what a run, its replicates or several experiments did, in one HTML file."""
+"""Results as blocks of text, tables and charts, built once per kind of result and rendered everywhere.
 
-from musicemo.reporting.blocks import Page, render
-from musicemo.reporting.making import make_comparison, make_report, report_finished, write_figures, write_report
+`sections` builds blocks; `terminal`, `html`, `markdown` and `latex` render them; `tabular` writes JSON and CSV.
+"""
+
+from musicemo.reporting.blocks import Page
+from musicemo.reporting.html import render
+from musicemo.reporting.pages import (
+    make_comparison,
+    make_report,
+    report_finished,
+    write_figures,
+    write_report,
+)
 from musicemo.reporting.sections.gradients import cosine_chart
 from musicemo.reporting.sections.tracks import task_figure
 

@@ -1,30 +1,128 @@
-"""A page as plain data: sections of tables, charts and texts; and how it becomes one HTML file."""
+"""Results as plain data: texts, tables and charts, which `terminal`, `html`, `markdown` and `latex` render."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from functools import cache
-from importlib import resources
-from typing import TYPE_CHECKING, Any, get_args
+from dataclasses import dataclass, field, replace
 
-from musicemo.reporting.charts import Chart, legend, to_svg
-from musicemo.terminal import visible
+from musicemo.reporting.charts import Chart
+from musicemo.reporting.words import number
 
-if TYPE_CHECKING:
-    from jinja2 import Template
-
-__all__ = ["Cell", "Charts", "Code", "Facts", "Notice", "Page", "Section", "Table", "Tables", "Text", "render"]
+__all__ = [
+    "Block",
+    "Cell",
+    "Change",
+    "Charts",
+    "Code",
+    "Column",
+    "Facts",
+    "Interval",
+    "Label",
+    "Notice",
+    "Number",
+    "Page",
+    "Section",
+    "Table",
+    "Tables",
+    "Text",
+    "as_cell",
+]
 
 
 @dataclass(frozen=True)
-class Cell:
-    """A table's cell with what stands smaller behind it."""
+class Number:
+    """A table's cell that holds a number: its value, its deviation and its interval stay separate."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    #: Standard deviation; None if there is none to show.
+    deviation: float | None = None
+    #: Format of the value and the deviation.
+    format: str = ".3f"
+    #: Format of the interval's ends.
+    ends: str = ".2f"
+    #: Text behind the value, such as `` %``.
+    unit: str = ""
+    #: Smaller text behind the value.
+    note: str = ""
+    strong: bool = False
+
+    @property
+    def text(self) -> str:
+        """The value, with its deviation if it has one; ``n/a`` if it is not defined."""
+        text = number(self.value, self.format)
+        if self.deviation is not None:
+            text += f" ± {number(self.deviation, self.format.lstrip('+'))}"
+        return text if text == "n/a" else text + self.unit
+
+    @property
+    def interval(self) -> str:
+        """The interval in brackets, empty if it is not defined."""
+        ends = [number(end, self.ends) for end in (self.low, self.high)]
+        return "" if "n/a" in ends else f"[{', '.join(ends)}]"
+
+    @classmethod
+    def share(
+        cls, value: float | None, low: float | None = None, high: float | None = None, *, strong: bool = False
+    ) -> Number:
+        """Return a share in percent."""
+        value, low, high = (None if end is None else 100 * end for end in (value, low, high))
+        return cls(value, low, high, format=".0f", ends=".0f", unit=" %", strong=strong)
+
+
+@dataclass(frozen=True)
+class Change:
+    """A table's cell that holds a number before and after something."""
+
+    before: float | None
+    after: float | None
+
+    note: str = ""
+    interval: str = ""
+    strong: bool = False
+
+    @property
+    def text(self) -> str:
+        """Both numbers."""
+        return f"{number(self.before)} → {number(self.after)}"
+
+
+@dataclass(frozen=True)
+class Label:
+    """A table's cell that holds text."""
 
     text: str
-    more: str = ""
     strong: bool = False
+
+    note: str = ""
+    interval: str = ""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A table's cell that holds an interval without a value."""
+
+    low: float | None
+    high: float | None
+
+    note: str = ""
+    interval: str = ""
+    strong: bool = False
+
+    @property
+    def text(self) -> str:
+        """The interval in brackets."""
+        return Number(None, self.low, self.high).interval or "n/a"
+
+
+Cell = str | Number | Change | Interval | Label
+
+
+def as_cell(cell: Cell) -> Number | Change | Interval | Label:
+    """Return a cell that is a string as a label, and any other as it is."""
+    return Label(cell) if isinstance(cell, str) else cell
 
 
 @dataclass(frozen=True)
@@ -32,6 +130,8 @@ class Text:
     """A paragraph."""
 
     text: str
+    #: Bold text before it.
+    lead: str = ""
 
 
 @dataclass(frozen=True)
@@ -53,15 +153,49 @@ class Facts:
 
 
 @dataclass(frozen=True)
-class Table:
-    """Rows under named columns; the first column names the row, numbers stand to the right."""
+class Column:
+    """A column's heading, and how much of the column a terminal shows."""
 
-    columns: Sequence[str]
-    rows: Sequence[Sequence[str | Cell]]
+    title: str
+    #: A shorter title for the terminal.
+    short: str = ""
+    #: Whether it holds text, which is aligned to the left.
+    text: bool = False
+    #: Whether the terminal, which is narrow, leaves out the intervals.
+    brief: bool = False
+    #: Whether the terminal leaves out the column.
+    detail: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under named columns; the first column names the row.
+
+    A column that is a string holds numbers, the first one text. A first cell that is empty repeats the one above.
+    """
+
+    columns: Sequence[str | Column]
+    rows: Sequence[Sequence[Cell]]
     title: str = ""
     note: str = ""
-    #: Columns of text, which stand to the left.
-    texts: frozenset[int] = frozenset({0})
+    #: Whether the terminal leaves out the table.
+    detail: bool = False
+    #: Number of columns beside the first that the terminal shows side by side; 0 means all.
+    wrap: int = 0
+
+    @property
+    def headings(self) -> list[Column]:
+        """The columns, strings as columns of numbers."""
+        columns = [Column(one) if isinstance(one, str) else one for one in self.columns]
+        return [replace(columns[0], text=True), *columns[1:]]
+
+    def heading(self, place: int, *, narrow: bool = False) -> str:
+        """Return a column's title, with a mark if its numbers have intervals."""
+        column = self.headings[place]
+        cells = [row[place] for row in self.rows]
+        bracketed = any(isinstance(cell, Number) and cell.interval for cell in cells)
+        title = (column.short if narrow else "") or column.title
+        return f"{title} [interval]" if bracketed and not (narrow and column.brief) else title
 
 
 @dataclass(frozen=True)
@@ -93,7 +227,7 @@ Block = Text | Notice | Facts | Table | Tables | Charts | Code
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page with a heading."""
+    """A part of a page with a heading."""
 
     title: str
     blocks: Sequence[Block]
@@ -106,15 +240,15 @@ class Section:
 
 @dataclass(frozen=True)
 class Page:
-    """The page as a whole."""
+    """A page as a whole."""
 
-    #: What kind of page it is.
+    #: The kind of page: a run, a comparison.
     kind: str
     title: str
     description: str
-    #: done, running, failed, interrupted; nothing where there are several.
+    #: done, running, failed, interrupted; empty for several experiments.
     status: str
-    #: What must be seen first: names and values.
+    #: Names and values at the top.
     facts: Sequence[tuple[str, str]]
     notices: Sequence[Notice]
     sections: Sequence[Section]
@@ -127,35 +261,3 @@ class Page:
                 if isinstance(block, Charts):
                     for chart in block.charts:
                         yield f"{section.slug}-{chart.name or chart.title}", chart
-
-
-def render(page: Page) -> str:
-    """Return the page as HTML that stands alone: no script, nothing that is fetched."""
-    return visible(_template().render(page=page, style=_resource("style.css")))
-
-
-def _resource(name: str) -> str:
-    return (resources.files(__package__) / name).read_text(encoding="utf-8")
-
-
-@cache
-def _template() -> Template:
-    import jinja2
-    from markupsafe import Markup
-
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters["svg"] = lambda chart: Markup(to_svg(chart))  # it escapes what it writes
-
-    def keys(chart: Chart) -> list[tuple[Markup, str]]:
-        return [(Markup(drawn), label) for drawn, label in legend(chart)]  # likewise
-
-    environment.filters["legend"] = keys
-    environment.filters["cell"] = lambda value: value if isinstance(value, Cell) else Cell(str(value))
-    environment.tests |= {kind.__name__.lower(): _is(kind) for kind in get_args(Block)}
-    return environment.from_string(_resource("page.html"))
-
-
-def _is(kind: type) -> Any:
-    return lambda block: isinstance(block, kind)

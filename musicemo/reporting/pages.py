@@ -1,22 +1,146 @@
-"""The page of one experiment: a run, or its seeds and folds."""
+"""Pages of a run, of an experiment's replicates and of a comparison, and their files."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from musicemo import __version__
-from musicemo.errors import InputError
+from musicemo.comparison import Comparison, compare, read_experiments
+from musicemo.errors import InputError, RunError
 from musicemo.evaluation import Evaluation
+from musicemo.files import write_atomically, write_text
 from musicemo.reporting.blocks import Block, Charts, Notice, Page, Section, Tables, Text
-from musicemo.reporting.sections import scores, setup, training
+from musicemo.reporting.charts import draw
+from musicemo.reporting.html import render
+from musicemo.reporting.sections import scores, setup, tracks, training
 from musicemo.reporting.sections.analyses import analysis_sections
+from musicemo.reporting.sections.comparison import comparison_facts, comparison_sections
 from musicemo.reporting.sections.gradients import gradient_blocks
 from musicemo.reporting.sections.replicates import replicate_sections
-from musicemo.reporting.sections.selection import extra_sections
-from musicemo.reporting.words import PARTS, plural
-from musicemo.runs import RunRecord
+from musicemo.reporting.sections.selection import selection_section, transfer_section
+from musicemo.reporting.words import SETS, headline_part, plural
+from musicemo.runs import RunRecord, open_replicates
 
-__all__ = ["run_page"]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["make_comparison", "make_report", "report_finished", "run_page", "write_figures", "write_report"]
+
+_FORMATS = ("png", "svg")
+_LONGEST_NAME = 100
+
+
+def make_report(path: Path) -> Page:
+    """Return the report of a run directory, or of an experiment's folder.
+
+    Args:
+        path: ``runs/<name>/<run id>``, or ``runs/<name>``, whose runs are replicates; see
+            `musicemo.runs.open_replicates`.
+
+    Raises:
+        InputError: there is no such run, or it cannot be read.
+    """
+    return run_page(open_replicates(path, unfinished=True))
+
+
+def make_comparison(
+    paths: Sequence[str], *, part: str = "test", baselines: Sequence[str] = (), allow_different: bool = False
+) -> Page:
+    """Return the report of several experiments beside one another.
+
+    Args:
+        paths: Run directories or experiments' folders, each ``PATH`` or ``NAME=PATH``.
+        part: ``train``, ``val`` or ``test``.
+        baselines: see `musicemo.comparison.compare`.
+        allow_different: whether their parts may differ.
+
+    Raises:
+        InputError: See `musicemo.comparison.read_experiments` and `compare`.
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        experiments = read_experiments(paths, part)
+        settings = experiments[0].records[0].evaluation_settings
+        comparison = compare(
+            experiments, baselines=baselines, settings=settings, allow_different=allow_different
+        )
+    return _comparison_page(comparison, [Notice(str(one.message), "warning") for one in caught])
+
+
+def report_finished(directory: Path, results: dict[str, Any], history: Sequence[Mapping[str, float]]) -> Path:
+    """Write `report.html` into the directory of a run that is just being finished; return its path.
+
+    Args:
+        directory: the run directory.
+        results: what its `results.json` is about to hold.
+        history: the epochs' records.
+    """
+    run = RunRecord(directory, results, history)
+    return write_report(run_page([run]), directory / "report.html")
+
+
+def write_report(page: Page, path: Path) -> Path:
+    """Write the page as one HTML file; return its path.
+
+    Raises:
+        RunError: it cannot be written.
+    """
+    write_text(path, render(page))
+    return path
+
+
+def write_figures(page: Page, folder: Path) -> list[Path]:
+    """Write each of the page's charts as PNG and SVG; return their paths.
+
+    Raises:
+        RunError: the folder or a file cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"{folder}: cannot be made: {error.strerror}") from error
+    written: list[Path] = []
+    for name, chart in page.charts():
+        stem = re.sub(r"[^\w.-]+", "-", name).strip("-.")[:_LONGEST_NAME] or "chart"
+        figure = draw(chart)
+        for form in _FORMATS:
+            path = _free(folder, stem, form, written)
+            _save(figure, path, form)
+            written.append(path)
+    return written
+
+
+def _save(figure: Figure, path: Path, form: str) -> None:
+    write_atomically(path, lambda file: figure.savefig(file, format=form, dpi=150))
+
+
+def _free(folder: Path, stem: str, form: str, taken: Sequence[Path]) -> Path:
+    """Return a name that no earlier chart has, also where upper and lower case are the same."""
+    names = {path.name.casefold() for path in taken}
+    number, name = 1, f"{stem}.{form}"
+    while name.casefold() in names:
+        number += 1
+        name = f"{stem}-{number}.{form}"
+    return folder / name
+
+
+def _comparison_page(comparison: Comparison, notices: Sequence[Notice]) -> Page:
+    names = [one.name for one in comparison.experiments]
+    few = len(names) < 4
+    return Page(
+        kind="comparison",
+        title=" · ".join(names) if few else "Comparison",
+        description="" if few else ", ".join(names),
+        status="",
+        facts=comparison_facts(comparison),
+        notices=notices,
+        sections=[section for section in comparison_sections(comparison) if section.blocks],
+        footer=[f"Made by musicemo {__version__}"],
+    )
 
 
 def run_page(runs: Sequence[RunRecord]) -> Page:
@@ -32,7 +156,8 @@ def run_page(runs: Sequence[RunRecord]) -> Page:
         _training(runs),
         _weighting(runs),
         _gradients(runs),
-        *extra_sections(first),
+        selection_section(first.results),
+        transfer_section(first.results),
         *([_others(first)] if len(runs) == 1 else []),
         setup.setup(runs),
         setup.environment(runs),
@@ -54,46 +179,43 @@ def run_page(runs: Sequence[RunRecord]) -> Page:
 
 def _results(runs: Sequence[RunRecord], notices: list[Notice]) -> list[Section]:
     done = [run for run in runs if run.metrics]
-    part = scores.headline_part(done[0].metrics) if done else ""
+    part = headline_part(done[0].metrics) if done else ""
     if not part:
         return []
     if part != "test":
         notices.append(
-            Notice(f"There is no test part: these are the metrics of the {PARTS[part]} part.", "warning")
+            Notice(f"The run has no test set: these are the metrics of the {SETS[part]}.", "warning")
         )
     if len(done) > 1:
         return replicate_sections(done, part, notices)
     run = done[0]
     metrics = run.metrics[part]
     confidence = (run.experiment.get("evaluation") or {}).get("confidence", 0.95)
-    tracks = max((found.get("tracks", 0) for found in metrics.values()), default=0)
+    count = max((task.get("tracks", 0) for task in metrics.values()), default=0)
     lead = Text(
-        f"The best epoch's weights on the {PARTS[part]} part, {plural(tracks, 'track')}; in brackets, "
-        f"{confidence:.0%} bootstrap intervals over its tracks."
+        f"The best epoch's weights on the {SETS[part]}, {plural(count, 'track')}. Brackets show "
+        f"{100 * confidence:g} % bootstrap intervals over the tracks."
     )
-    found = [Section("Results", [lead, scores.forests(metrics), *scores.metrics_tables(metrics)])]
+    sections = [Section("Results", [lead, scores.forests(metrics), *scores.metric_tables(metrics)])]
     evaluation = _evaluation(run, part, notices)
-    if charts := scores.predictions(evaluation, "regression", metrics, run.tasks):
-        note = (
-            "Dots are tracks; on the dashed line, predicted and true ratings are equal. Rings mark the worst."
-        )
-        found.append(Section("Predicted against true", [Charts(charts, note=note)]))
-    confusions = scores.predictions(evaluation, "classification", metrics, run.tasks)
-    classes = list(scores.classes(metrics))
-    blocks: list[Block] = [Charts(confusions, note=scores.CONFUSION)] if confusions else []
-    found.append(Section("Classes", [*blocks, *([Tables(classes)] if classes else [])]))
-    return [*found, scores.worst_tracks(evaluation), *analysis_sections(run.results, part)]
+    if charts := tracks.prediction_charts(evaluation, "regression", metrics, run.tasks):
+        sections.append(Section("Predicted against true", [Charts(charts, note=tracks.DOTS)]))
+    confusions = tracks.prediction_charts(evaluation, "classification", metrics, run.tasks)
+    classes = list(scores.class_tables(metrics))
+    blocks: list[Block] = [Charts(confusions, note=tracks.CONFUSION)] if confusions else []
+    sections.append(Section("Classes", [*blocks, *([Tables(classes)] if classes else [])]))
+    return [*sections, tracks.worst_tracks(evaluation), *analysis_sections(run.results, part)]
 
 
 def _others(run: RunRecord) -> Section:
-    part = scores.headline_part(run.metrics)
+    part = headline_part(run.metrics)
     tables = [
         table
         for other in ("val", "train")
         if other in run.metrics and other != part
-        for table in scores.metrics_tables(run.metrics[other], f"{PARTS[other].capitalize()} part")
+        for table in scores.metric_tables(run.metrics[other], SETS[other].capitalize())
     ]
-    return Section("Other parts", tables)
+    return Section("Other sets", tables)
 
 
 def _evaluation(run: RunRecord, part: str, notices: list[Notice]) -> Evaluation:
@@ -105,20 +227,20 @@ def _evaluation(run: RunRecord, part: str, notices: list[Notice]) -> Evaluation:
 
 
 def _training(runs: Sequence[RunRecord]) -> Section:
-    known = [run for run in runs if run.history]
+    begun = [run for run in runs if run.history]
     tasks = {name: task for run in runs[:1] for name, task in run.tasks.items()}
     groups = [
-        Charts(training.losses(known, tasks), "Loss"),
-        Charts(training.scores(known, tasks), "Score"),
-        Charts(training.optimization(known), "Optimization"),
+        Charts(training.losses(begun, tasks), "Loss"),
+        Charts(training.scores(begun, tasks), "Score"),
+        Charts(training.optimization(begun), "Optimization"),
     ]
     return Section("Training", [group for group in groups if group.charts])
 
 
 def _weighting(runs: Sequence[RunRecord]) -> Section:
     tasks = list(runs[0].tasks)
-    known = [run for run in runs if run.history]
-    charts = list(training.weights(known, tasks)) if len(tasks) > 1 else []
+    begun = [run for run in runs if run.history]
+    charts = list(training.weights(begun, tasks)) if len(tasks) > 1 else []
     return Section("Weights of the tasks", [Charts(charts)] if charts else [])
 
 

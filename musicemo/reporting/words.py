@@ -1,43 +1,43 @@
-"""Names and numbers as a reader wants them."""
+"""Names and numbers in results: one spelling for each."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from musicemo.reporting.blocks import Cell
+from musicemo.evaluation import TITLES
 
-__all__ = ["PARTS", "interval", "measured", "number", "plural", "scale"]
+__all__ = ["SETS", "SHORT", "headline_part", "listed", "number", "plural", "scale"]
 
-PARTS = {"train": "training", "val": "validation", "test": "test"}
+#: The parts of a split.
+SETS = {"train": "training set", "val": "validation set", "test": "test set", "all": "all labelled tracks"}
 
-
-def number(value: float | None, digits: int = 3) -> str:
-    """Return a number with so many digits behind the point; what is not defined is said to be so."""
-    if value is None or not math.isfinite(value):
-        return "n/a"
-    return f"{value:.{digits}f}".replace("-", "−")
+#: Each metric in a narrow column.
+SHORT = {**TITLES, "spearman": "Spearman", "pearson": "Pearson"}
 
 
-def interval(low: float | None, high: float | None) -> str:
-    """Return an interval; nothing where there is none."""
-    known = low is not None and high is not None and math.isfinite(low) and math.isfinite(high)
-    return f"[{number(low, 2)}, {number(high, 2)}]" if known else ""
-
-
-def measured(metric: Mapping[str, Any] | None, *, strong: bool = False) -> Cell:
-    """Return a metric of `results.json`, its interval behind it."""
-    found = metric or {}
-    return Cell(number(found.get("value")), interval(found.get("low"), found.get("high")), strong)
-
-
-def scale(task: Mapping[str, Any]) -> str:
-    """Return what a task's ratings are measured in: ``1 to 9``."""
-    bounds = task.get("range")
-    return f"{bounds[0]:g} to {bounds[1]:g}" if bounds else ""
+def number(value: float | None, form: str = ".3f") -> str:
+    """Return a number as text; ``n/a`` if it is not defined."""
+    return "n/a" if value is None or not math.isfinite(value) else f"{value:{form}}"
 
 
 def plural(count: int, noun: str) -> str:
     """Return ``1 track``, ``2 tracks``."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+    return f"{count:,} {noun}{'' if count == 1 else 'es' if noun.endswith('ch') else 's'}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return ``a``, ``a and b``, ``a, b and c``."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def scale(task: Mapping[str, Any]) -> str:
+    """Return the scale of a task's ratings: ``1 to 9``."""
+    bounds = task.get("range")
+    return f"{bounds[0]:g} to {bounds[1]:g}" if bounds else ""
+
+
+def headline_part(metrics: Mapping[str, Any]) -> str:
+    """Return the part by which results are judged: test, else validation, else training; empty without metrics."""
+    return next((part for part in ("test", "val", "train") if metrics.get(part)), "")

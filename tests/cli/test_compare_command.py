@@ -22,7 +22,7 @@ def test_a_table(command, folder):
     finished = command("compare", "runs/poor", "runs/good", folder=folder)
     assert (finished.code, finished.err) == (0, "")
     lines = finished.out.splitlines()
-    assert lines[:2] == ["poor: 3 seeds, test part, 60 tracks", "good: 3 seeds, test part, 60 tracks"]
+    assert lines[:2] == ["poor: 3 seeds, test set, 60 tracks", "good: 3 seeds, test set, 60 tracks"]
     assert any(line.startswith("mean of 2") for line in lines)
     assert any(line.startswith("good is better on valence") for line in lines)
 

@@ -17,7 +17,7 @@ def test_a_table(command, trained):
     finished = command("evaluate", trained.first)
     assert (finished.code, finished.err) == (0, "")
     lines = finished.out.splitlines()
-    assert lines[0] == f"{trained.first} on clips: test part, 8 tracks"
+    assert lines[0] == f"{trained.first} on clips: test set, 8 tracks"
     row = next(line for line in lines if line.startswith("valence"))
     value = results(trained.first)["metrics"]["test"]["valence"]["spearman"]["value"]
     assert row.split()[1] == f"{value:.3f}"
@@ -36,7 +36,7 @@ def test_json_has_the_runs_results(command, trained, part):
 
 def test_replicates_have_mean_and_deviation(command, trained):
     finished = command("evaluate", trained.replicates)
-    assert "songs: mean ± standard deviation over 2 runs, test part" in finished.out
+    assert "songs: mean ± standard deviation over 2 runs, test set" in finished.out
 
 
 def test_csv_in_a_file(command, trained, tmp_path):
@@ -50,7 +50,7 @@ def test_another_dataset(trained):
     overrides = ["--set", "dataset.first=100", "--set", 'dataset.targets="valence"']
     finished = trained.run("evaluate", trained.first, *overrides)
     assert finished.code == 0
-    assert "on clips: every labelled track, 40 tracks" in finished.out
+    assert "on clips: all labelled tracks, 40 tracks" in finished.out
     assert finished.err.startswith("warning: task 'genre' is left out: the dataset declares no target 'genre'")
 
 

@@ -15,9 +15,10 @@ import soundfile
 from rich.console import Console
 from signals import RATE, song
 
-from musicemo.cli._predict import _print
 from musicemo.errors import InputError
 from musicemo.prediction import SongPrediction, TaskPrediction
+from musicemo.reporting.sections.songs import song_blocks
+from musicemo.reporting.terminal import show
 
 
 @pytest.fixture
@@ -56,10 +57,10 @@ def test_ratings_beyond_the_range_are_told(capsys):
         return SongPrediction("song.wav", 3.0, np.array([[0.0, 3.0]]), tasks)
 
     console = Console(width=80, soft_wrap=True)
-    _print(console, predicted(9.4), 1)
-    assert "Beyond the range of the ratings: valence. A prediction is not cut to it" in capsys.readouterr().out
-    _print(console, predicted(9.0), 1)
-    assert "Beyond" not in capsys.readouterr().out
+    show(console, song_blocks(predicted(9.4)))
+    assert "Outside the range of the ratings: valence. Predictions are not clipped" in capsys.readouterr().out
+    show(console, song_blocks(predicted(9.0)))
+    assert "Outside" not in capsys.readouterr().out
 
 
 def test_json_of_replicates_and_a_folder(command, trained, music):

@@ -91,7 +91,7 @@ def test_overrides_are_toml_or_text(launcher, small, tmp_path):
     found = [path.relative_to(tmp_path / "runs") for path in directories(tmp_path)]
     assert [str(path)[:7] for path in found] == ["renamed"] * 2
     assert [path.name[-5:] for path in found] == ["seed4", "seed6"]
-    assert "renamed: mean ± standard deviation over 2 seeds, test part" in finished.out
+    assert "renamed: mean ± standard deviation over 2 seeds, test set" in finished.out
     assert re.search(r"^valence +-?\d\.\d{3} ± \d\.\d{3}", finished.out, re.MULTILINE)
     text = (directories(tmp_path)[0] / "experiment.toml").read_text()
     assert 'optimizer = {type = "sgd", lr = 0.001' in text
@@ -303,9 +303,9 @@ def test_a_terminal_has_a_live_display_and_the_final_table(launcher, small, tmp_
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
     assert "3/3" in plain
     assert "best epoch so far: " in plain
-    assert "test part with the best epoch's weights" in plain
+    assert "test set with the best epoch's weights" in plain
     assert "Run directory: runs/small/" in plain
-    table = plain[plain.index("test part with") :].replace("\r", "").splitlines()
+    table = plain[plain.index("test set with") :].replace("\r", "").splitlines()
     assert all(len(line) <= 80 for line in table[1:5])
 
 

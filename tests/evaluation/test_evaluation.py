@@ -118,7 +118,7 @@ def test_figures_are_drawn(task, tmp_path):
     figure = task_figure("mood", "test", task)
     figure.savefig(tmp_path / "figure.png", dpi=40)
     (axes, *_) = figure.axes
-    assert axes.get_title().startswith(f"mood\ntest part, {len(task.target)} tracks, ")
+    assert axes.get_title().startswith(f"mood\ntest set, {len(task.target)} track")
     if task.kind == "regression":
         assert (axes.get_xlabel(), axes.get_ylabel()) == ("true mood", "predicted mood")
         assert axes.get_xlim() == axes.get_ylim()

@@ -6,16 +6,18 @@ import re
 import pytest
 from recorded import SETTINGS, classification, write_experiment, write_run
 
-from musicemo.comparison import (
-    compare,
-    comparison_csv,
-    comparison_json,
-    comparison_latex,
-    comparison_markdown,
-    notes,
-    read_replicates,
-    verdicts,
-)
+from musicemo.comparison import compare, read_replicates
+from musicemo.reporting import latex, markdown
+from musicemo.reporting.sections.comparison import notes, score_blocks, verdicts
+from musicemo.reporting.tabular import comparison_csv, comparison_json
+
+
+def comparison_markdown(comparison):
+    return markdown.render(score_blocks(comparison))
+
+
+def comparison_latex(comparison):
+    return latex.render(score_blocks(comparison))
 
 
 @pytest.fixture
@@ -75,7 +77,7 @@ def test_sentences(found):
     better, open_ = verdicts(found)
     assert re.fullmatch(r"good is better on valence \(\+0\.\d{3}, p < 0\.001\) than poor_one\.", better)
     assert open_ == (
-        "No difference between good and poor_one could be shown on energy; that does not say that there is none."
+        "No significant difference between good and poor_one on energy. A difference may still exist."
     )
     (note,) = notes(found)
     assert "corrected for 2 tests (Holm)" in note
@@ -83,7 +85,7 @@ def test_sentences(found):
 
 def test_sentences_of_what_cannot_be_tested(undefined):
     (only,) = verdicts(undefined)
-    assert only.startswith("No difference between b and a could be shown on genre")
+    assert only.startswith("No significant difference between b and a on genre")
     assert notes(undefined)[1].startswith("a and b have one seed")
     assert comparison_json(undefined)["rows"][0]["scores"][1]["difference"]["p"] is None
 

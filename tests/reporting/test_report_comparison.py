@@ -4,9 +4,10 @@ import pytest
 from reading_html import Reader
 from recorded_runs import TOML, evaluation, write_run
 
-from musicemo.comparison import compare, notes, read_experiments, verdicts
+from musicemo.comparison import compare, read_experiments
 from musicemo.errors import InputError
 from musicemo.reporting import make_comparison, render, write_figures
+from musicemo.reporting.sections.comparison import notes, verdicts
 
 OTHER = TOML.replace('[dataset]\ntype = "memory"', '[dataset]\ntype = "memory"\ntracks = 7')
 
@@ -45,7 +46,7 @@ def test_what_differs_are_the_keys_of_the_files_that_are_no_replicates_own(given
     page = make_comparison(given)
     (section,) = (one for one in page.sections if one.title == "What differs")
     (table,) = section.blocks
-    assert table.columns == ["key", "plain", "other", "<b>alone</b>"]
+    assert [column.title for column in table.columns] == ["key", "plain", "other", "<b>alone</b>"]
     assert table.rows == [["dataset.tracks", "", "7", ""]]
 
 
@@ -61,7 +62,7 @@ def test_an_experiment_has_one_colour_everywhere(given):
 
 def test_a_baseline_may_be_named(given):
     text = Reader(render(make_comparison(given, baselines=["other"]))).text
-    assert "less that of other" in text
+    assert "minus that of other" in text
     with pytest.raises(InputError, match="no experiment of this name is compared"):
         make_comparison(given, baselines=["othr"])
 

@@ -38,7 +38,7 @@ def test_a_finished_run_has_every_section_that_it_has_something_for(directory):
         "Worst predicted tracks",
         "Training",
         "Weights of the tasks",
-        "Other parts",
+        "Other sets",
         "Experiment",
         "Environment",
     ]
@@ -75,7 +75,7 @@ def test_metrics_are_those_of_the_run(directory):
     assert "12,345" in page.text
     assert "1 min 02 s" in page.text
     for part, number in {"training": 24, "validation": 9, "test": 12}.items():
-        assert re.search(rf"{part}\s*{number}", page.text)
+        assert re.search(rf"{part} set\s*{number}", page.text)
 
 
 def test_the_worst_predicted_tracks_are_named_worst_first(directory):
@@ -159,7 +159,7 @@ def test_a_run_that_is_not_finished_is_shown_as_far_as_it_got(tmp_path, status):
     expected = {
         "failed": "the run failed: a loss is <nan>",
         "interrupted": "the run was interrupted; musicemo run --resume continues it",
-        "killed": "the run was interrupted: its process ended without recording why; musicemo run --resume continues",
+        "killed": "the run was interrupted: its process ended without recording a reason; musicemo run --resume",
         "running": "the run is not finished (status: running)",
     }[status]
     assert expected in page.text
@@ -175,7 +175,7 @@ def test_a_run_that_failed_before_its_first_epoch(tmp_path):
 def test_no_test_part_is_said(tmp_path):
     parts = {"train": evaluation(12, prefix="train"), "val": evaluation(9, prefix="val")}
     page = read(write_run(tmp_path / "runs" / "written", parts=parts))
-    assert "There is no test part: these are the metrics of the validation part." in page.text
+    assert "The run has no test set: these are the metrics of the validation set." in page.text
     assert headings(page)[0] == "Results"
 
 
@@ -190,7 +190,7 @@ def test_missing_and_damaged_files_are_said(directory):
         "predictions.csv: cannot be read",
     ):
         assert text in page.text
-    assert headings(page) == ["Results", "Classes", "Other parts", "Experiment", "Environment"]
+    assert headings(page) == ["Results", "Classes", "Other sets", "Experiment", "Environment"]
 
 
 def test_results_of_an_earlier_version_or_with_next_to_nothing_in_them(directory):
@@ -206,7 +206,7 @@ def test_warnings_and_a_check_by_heart_are_said(directory):
     change(directory, warnings=["the loss of task 'valence' is negative"], overfit_batches=2)
     page = read(directory)
     assert "the loss of task 'valence' is negative" in page.text
-    assert "a check whether 2 batches can be learnt by heart" in page.text
+    assert "a check that the network can memorize 2 batches" in page.text
 
 
 def test_metrics_that_are_not_defined(directory):
@@ -241,7 +241,7 @@ def test_gradient_conflict_is_shown_where_it_was_recorded(directory):
     change(directory, gradients=gradients)
     page = read(directory)
     assert "Gradient conflict" in headings(page)
-    assert "25%" in page.text
+    assert "25 %" in page.text
     assert "40 steps" in page.text
     assert page.text.count("−0.50") == 2
     assert "valence · genre" in page.text

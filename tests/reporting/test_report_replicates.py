@@ -48,7 +48,7 @@ def test_metrics_are_those_of_a_comparison_of_the_one_experiment(seeds):
     text = Reader(render(make_report(seeds))).text
     (score,) = row.scores
     assert f"{score.mean:.3f} ± {score.deviation:.3f}" in text
-    assert "Means and standard deviations over 3 seeds on the test part, 12 tracks" in text
+    assert "Mean ± standard deviation over 3 seeds, test set, 12 tracks." in text
     for seed in range(3):
         assert re.search(rf"seed {seed}{score.values[seed]:.3f}", text)
 
@@ -61,7 +61,7 @@ def test_ratings_are_means_over_the_seeds_and_classes_are_counted_once_a_seed(se
     np.testing.assert_allclose(sorted(dots.y), sorted(np.mean(every, axis=0)))
     confusion, tables = section(page, "Classes").blocks
     assert sum(int(text or 0) for row in confusion.charts[0].marks[0].texts for text in row) == 36
-    assert "Every track is counted once a seed, 3 times." in confusion.note
+    assert "Each track is counted once per seed, 3 times." in confusion.note
     assert [row[-1] for row in tables.tables[0].rows] == ["12", "12", "12"]
 
 
@@ -74,10 +74,10 @@ def test_curves_have_a_line_a_run(seeds):
 
 def test_folds_are_scored_as_one(folds):
     text = Reader(render(make_report(folds))).text
-    assert "The test parts of 3 folds together, 33 tracks" in text
-    assert "One seed: nothing is said of what another one would change." in text
+    assert "Seed 0, 3 folds combined, test set, 33 tracks." in text
+    assert "With one seed, the variation between seeds is unknown." in text
     assert "seed 0, fold 2" in text
-    assert re.search(r"fold 2, test\s*12", text)
+    assert re.search(r"fold 2, test set\s*12", text)
 
 
 def test_runs_that_cannot_be_taken_together_are_shown_one_by_one(seeds):
@@ -86,7 +86,7 @@ def test_runs_that_cannot_be_taken_together_are_shown_one_by_one(seeds):
     results["split"]["test"] = "f" * 64
     path.write_text(json.dumps(results))
     page = make_report(seeds)
-    assert "The runs cannot be taken together: " in page.notices[0].text
+    assert "The runs cannot be combined: " in page.notices[0].text
     assert section(page, "Results").blocks[0].title == "Each run's leading metrics"
 
 

@@ -11,11 +11,13 @@ import torch
 from harness import CPU, only_run, results_of, run_all, train
 from torch import nn
 
-from musicemo.cli._tables import print_outcome
 from musicemo.contracts import Target, Track
 from musicemo.data import Task
 from musicemo.hookspecs import hookimpl
 from musicemo.prediction import TrainedRun
+from musicemo.reporting.sections.outcomes import run_blocks
+from musicemo.reporting.terminal import show
+from musicemo.terminal import console
 from musicemo.training import Objective, Stopping, Term, describe_selection, load_checkpoint
 from musicemo.training.criteria import mean_improvement, mean_predictor_losses
 from musicemo.training.settings import EarlyStoppingSettings
@@ -220,9 +222,9 @@ def test_what_is_never_defined_is_told(tmp_path):
 
 
 def printed(capsys, outcome):
-    print_outcome(outcome, overfit=False)
+    show(console(), run_blocks(outcome, overfit=False))
     text = capsys.readouterr().out
-    return text[text.index("Validation part, by what") :].splitlines()
+    return text[text.index("Validation scores at the best epoch") :].splitlines()
 
 
 def test_what_each_choice_costs_is_printed(tmp_path, capsys):
@@ -231,7 +233,7 @@ def test_what_each_choice_costs_is_printed(tmp_path, capsys):
     assert "valence Spearman" in header
     assert "genre accuracy" in header
     assert [row.split("  ")[0] for row in rows[:4]] == [
-        *("val/mean_rank (chosen)", "val/loss", "val/mean_improvement", "each task's own loss")
+        *("val/mean_rank (used)", "val/loss", "val/mean_improvement", "each task's own loss")
     ]
     assert rows[3].split()[-1] == "0.0%"
 
@@ -253,5 +255,5 @@ def test_with_many_tasks_the_costs_alone_are_printed(fakes, tmp_path, capsys):
     _, header, first, *_ = printed(capsys, outcome)
     assert header.split("  ")[0] == "best epoch by"
     assert "t0" not in header
-    assert first.startswith("val/loss (chosen)")
+    assert first.startswith("val/loss (used)")
     assert "at most" in first

@@ -1,4 +1,4 @@
-"""What results say beside the metrics: noise ceilings, scores within genres, calibration."""
+"""Analyses beside the metrics: noise ceilings, scores within genres, calibration."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from musicemo.evaluation import CALIBRATED, LEADING, TITLES
-from musicemo.reporting.blocks import Block, Cell, Section, Table, Text
-from musicemo.reporting.words import measured, number, plural
+from musicemo.reporting.blocks import Block, Cell, Change, Column, Number, Section, Table, Text
+from musicemo.reporting.sections.scores import measured
+from musicemo.reporting.words import plural
 
 __all__ = ["analysis_sections"]
 
@@ -15,92 +16,102 @@ _RHO = TITLES[LEADING[0]]
 
 
 def analysis_sections(results: Mapping[str, Any], part: str) -> Iterator[Section]:
-    """Yield a section for each of `musicemo.running.analyses.analyse_evaluations` that there is.
+    """Yield a section for each of `musicemo.running.analyses.analyse_evaluations` that was made.
 
     Args:
-        results: what `results.json` has, or `musicemo.comparison.analyse_replicates` returns.
-        part: of the tracks.
+        results: The content of `results.json`, or the return value of `musicemo.comparison.analyse_replicates`.
+        part: ``train``, ``val`` or ``test``.
     """
-    if found := _told(results, "reliability"):
-        yield Section("Noise ceiling", list(_ceilings(found, part)))
-    if found := _told(results, "controlled"):
-        yield Section(f"Beyond the {found['by']}", list(_controlled(found, part)))
-    if found := _told(results, "calibration"):
-        yield Section("Calibration", list(_calibration(found, part)))
+    if reliability := _table(results, "reliability"):
+        yield Section("Noise ceiling", list(_ceilings(reliability, part)))
+    if controlled := _table(results, "controlled"):
+        yield Section(f"Beyond the {controlled['by']}", list(_controlled(controlled, part)))
+    if calibration := _table(results, "calibration"):
+        yield Section("Calibration", list(_calibration(calibration, part)))
 
 
-def _told(results: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    found = results.get(name)
-    return found if isinstance(found, Mapping) else {}
+def _table(results: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = results.get(name)
+    return value if isinstance(value, Mapping) else {}
 
 
 def _ceilings(tasks: Mapping[str, Any], part: str) -> Iterator[Block]:
-    rows: list[list[str | Cell]] = []
-    for name, found in tasks.items():
-        rho = found["spearman"]
-        raters = found.get("raters")
-        share = rho.get("reached", {}).get(part, {})
-        rows.append(
-            [
-                name,
-                str(found["tracks"]),
-                f"{raters['min']:g} to {raters['max']:g}" if raters else "",
-                measured(rho["reliability"]),
-                number(rho["ceiling"]),
-                Cell(_percent(share.get("value")), _percents(share), strong=True),
-            ]
-        )
-    note = (
-        "Reliability is what another panel of as many listeners would agree by (Spearman-Brown, over split halves); "
-        f"its root is the ceiling: {_RHO} of predictions that know what everybody thinks."
-    )
-    columns = ["task", "tracks", "listeners a track", "reliability", "ceiling", "share reached"]
-    yield Table(columns, rows, note=note)
-
-
-def _percent(share: float | None) -> str:
-    return "n/a" if share is None else f"{share:.0%}"
-
-
-def _percents(share: Mapping[str, float | None]) -> str:
-    low, high = share.get("low"), share.get("high")
-    return "" if low is None or high is None else f"[{low:.0%}, {high:.0%}]"
-
-
-def _controlled(found: Mapping[str, Any], part: str) -> Iterator[Block]:
-    by = found["by"]
-    tasks = found["parts"].get(part, {})
-    if not tasks:
-        return
-    scores = ("spearman", "group_alone", "gain", "within", "partial")
-    rows = [[name, *(measured(task[score]) for score in scores)] for name, task in tasks.items()]
-    note = (
-        f"“{by} alone” predicts the mean rating of the {by} in the training part, and the gain is the model's score "
-        f"less that. A model that only hears the {by} has nothing within one."
-    )
-    yield Table(["task", _RHO, f"{by} alone", "gain", f"within {by}", "partial"], rows, note=note)
-    sizes = {name: group["tracks"] for task in tasks.values() for name, group in task["groups"].items()}
-    columns = [f"{name}, {plural(count, 'track')}" for name, count in sizes.items()]
-    own = [
-        [name, *(number(task["groups"].get(group, {}).get("spearman")) for group in sizes)]
-        for name, task in tasks.items()
-    ]
-    yield Table(["task", *columns], own, title=f"{_RHO} within each {by}")
-
-
-def _calibration(found: Mapping[str, Any], part: str) -> Iterator[Block]:
-    rows: list[list[str | Cell]] = []
-    for name, task in found["tasks"].items():
-        if part in task.get("parts", {}):
-            changes = (task["parts"][part].get(metric, {}) for metric in CALIBRATED)
+    rows: list[list[Cell]] = []
+    for name, task in tasks.items():
+        rho = task["spearman"]
+        if part in rho.get("reached", {}):
+            raters = task.get("raters")
+            listeners = f"{raters['min']:g} to {raters['max']:g}" if raters else ""
+            reached = rho["reached"][part]
+            share = Number.share(reached.get("value"), reached.get("low"), reached.get("high"), strong=True)
+            reliability = measured(rho["reliability"])
             rows.append(
-                [name, *(f"{number(one.get('before'))} → {number(one.get('after'))}" for one in changes)]
+                [name, str(task.get("tracks", "")), listeners, reliability, Number(rho["ceiling"]), share]
             )
+    columns: list[str | Column] = [
+        "task",
+        Column("tracks", detail=True),
+        Column("listeners per track", detail=True),
+        "reliability",
+        "ceiling",
+        Column("share reached", brief=True),
+    ]
     note = (
-        f"Predictions brought to the ratings' scale by a map ({found['method']}) fitted on the validation part."
+        "The reliability is the agreement with another panel of as many listeners (Spearman-Brown, over split halves). "
+        f"Its square root is the ceiling: {_RHO} of predictions that equal the mean opinion of all listeners."
     )
     if rows:
-        yield Table(["task", *(TITLES[metric] for metric in CALIBRATED)], rows, note=note)
-    for name, task in found["tasks"].items():
+        yield Table(columns, rows, f"Noise ceiling of {_RHO}", note)
+
+
+def _controlled(controlled: Mapping[str, Any], part: str) -> Iterator[Block]:
+    by = controlled["by"]
+    tasks = controlled["parts"].get(part, {})
+    if not tasks:
+        return
+    columns: list[str | Column] = [
+        "task",
+        Column(_RHO, brief=True),
+        Column(f"{by} only", brief=True),
+        "gain",
+        f"within {by}",
+        Column("partial", detail=True),
+    ]
+    scores = ("spearman", "group_alone", "gain", "within", "partial")
+    rows: list[list[Cell]] = [
+        [name, *(measured(task.get(score)) for score in scores)] for name, task in tasks.items()
+    ]
+    note = (
+        f"“{by} only” predicts the mean rating of the {by} in the training set. The gain is the model's score minus "
+        f"that. A model that only recognizes the {by} scores 0 within each {by}."
+    )
+    yield Table(columns, rows, f"{_RHO} compared with predicting from the {by} only", note)
+    unproven = [name for name, task in tasks.items() if not (task["within"]["low"] or 0) > 0]
+    if unproven:
+        yield Text(
+            f"No significant rank correlation within a {by}: {', '.join(unproven)}. The model may only recognize "
+            f"the {by}."
+        )
+    sizes = {name: group["tracks"] for task in tasks.values() for name, group in task.get("groups", {}).items()}
+    if sizes:
+        groups: list[list[Cell]] = [
+            [name, *(Number(task.get("groups", {}).get(group, {}).get("spearman")) for group in sizes)]
+            for name, task in tasks.items()
+        ]
+        columns = ["task", *(Column(f"{name}, {plural(count, 'track')}") for name, count in sizes.items())]
+        yield Table(columns, groups, title=f"{_RHO} within each {by}", detail=True)
+
+
+def _calibration(calibration: Mapping[str, Any], part: str) -> Iterator[Block]:
+    rows: list[list[Cell]] = []
+    for name, task in calibration["tasks"].items():
+        if part in task.get("parts", {}):
+            changes = (task["parts"][part].get(metric, {}) for metric in CALIBRATED)
+            rows.append([name, *(Change(one.get("before"), one.get("after")) for one in changes)])
+    title = f"Calibration: {calibration['method']}, fitted on the validation set"
+    note = "Metrics of the predictions before and after a map to the scale of the ratings."
+    if rows:
+        yield Table(["task", *(TITLES[metric] for metric in CALIBRATED)], rows, title, note)
+    for name, task in calibration["tasks"].items():
         if "skipped" in task:
             yield Text(f"{name} is not calibrated: {task['skipped']}.")

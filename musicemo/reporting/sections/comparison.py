@@ -1,4 +1,4 @@
-"""The page of several experiments beside one another."""
+"""A comparison of experiments: scores, tested differences, conclusions, and what differs in the experiments."""
 
 from __future__ import annotations
 
@@ -6,70 +6,200 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from musicemo import __version__
-from musicemo.comparison import Comparison, Row, Score, notes, tables, verdicts
+from musicemo.comparison import Comparison, Difference, Row, Score
 from musicemo.evaluation import LEADING, TITLES, finite
 from musicemo.progress import duration
-from musicemo.reporting.blocks import Block, Cell, Charts, Notice, Page, Section, Table, Text
+from musicemo.reporting.blocks import Block, Cell, Charts, Column, Notice, Number, Section, Table, Text
 from musicemo.reporting.charts import Axis, Chart, Intervals, Line, Mark, Rule, categories, spanning
 from musicemo.reporting.charts.chart import COLOURS
 from musicemo.reporting.sections import scores
-from musicemo.reporting.words import PARTS, plural
+from musicemo.reporting.sections.replicates import score_number, set_of
+from musicemo.reporting.words import SETS, listed, plural
 from musicemo.runs import RunRecord
 
-__all__ = ["comparison_page"]
+__all__ = ["comparison_blocks", "comparison_facts", "comparison_sections", "notes", "score_blocks", "verdicts"]
 
+#: Keys of the experiments' files that are not listed as differences.
 _IGNORED = ("name", "description", "seed", "seeds", "split.fold")
-"""Keys in which experiments differ that are to be compared."""
 
+#: Maximum number of characters of a value that is listed as a difference.
 _LONG = 60
 
 
-def comparison_page(comparison: Comparison, told: Sequence[Notice] = ()) -> Page:
-    """Return the page of a comparison.
+def comparison_blocks(comparison: Comparison) -> list[Block]:
+    """Return the compared experiments, the tables and the conclusions, without charts."""
+    experiments = [
+        Text(
+            f": {plural(len(one.seeds), 'seed') if len(one.seeds) > 1 else f'seed {one.seeds[0]}'}, {set_of(one)}",
+            lead=one.name,
+        )
+        for one in comparison.experiments
+    ]
+    return [*experiments, *score_blocks(comparison)]
 
-    Args:
-        comparison: see `musicemo.comparison.compare`.
-        told: what must not be overlooked.
-    """
-    experiments = comparison.experiments
-    runs = {one.name: one.records for one in experiments}
-    sections = [
-        Section("Verdict", _verdict(comparison)),
-        Section("Scores", list(_scores(comparison))),
+
+def score_blocks(comparison: Comparison) -> list[Block]:
+    """Return the tables and the conclusions."""
+    return [*score_tables(comparison), *_conclusions(comparison)]
+
+
+def comparison_sections(comparison: Comparison) -> list[Section]:
+    """Return the sections of a comparison's page."""
+    runs = {one.name: one.records for one in comparison.experiments}
+    return [
+        Section("Verdict", _conclusions(comparison)),
+        Section("Scores", [_forests(comparison), *score_tables(comparison)]),
         Section("Differences", _differences(comparison)),
         Section("Training", _training(runs)),
         Section("What differs", _settings(runs)),
         Section("Experiments", [_experiments(runs)]),
     ]
+
+
+def comparison_facts(comparison: Comparison) -> list[tuple[str, str]]:
+    """Return the facts at the top of a comparison's page."""
+    experiments = comparison.experiments
     tracks = max((len(task.ids) for one in experiments for task in one.tasks.values()), default=0)
-    facts = [
+    return [
         ("experiments", str(len(experiments))),
-        ("runs", str(sum(len(found) for found in runs.values()))),
-        ("part", PARTS[comparison.part]),
+        ("runs", str(sum(len(one.records) for one in experiments))),
+        ("evaluated on", SETS[comparison.part]),
         ("tracks", str(tracks)),
-        ("confidence", f"{comparison.settings.confidence:.0%}"),
+        ("confidence", f"{100 * comparison.settings.confidence:g} %"),
     ]
-    return Page(
-        kind="comparison",
-        title=" · ".join(one.name for one in experiments) if len(experiments) < 4 else "Comparison",
-        description="" if len(experiments) < 4 else ", ".join(one.name for one in experiments),
-        status="",
-        facts=facts,
-        notices=list(told),
-        sections=[section for section in sections if section.blocks],
-        footer=[f"Made by musicemo {__version__}"],
+
+
+def score_tables(comparison: Comparison) -> Iterator[Table]:
+    """Yield a table for each metric, and one of the relative improvements."""
+    several = any(len(row.scores) > 1 for row in comparison.rows)
+    columns: list[str | Column] = ["task", Column("experiment", text=True), "mean ± deviation"]
+    columns += ["difference", "p"] if several else []
+    for metric in dict.fromkeys(row.metric for row in comparison.rows):
+        rows = [row for row in (*comparison.rows, *comparison.averages) if row.metric == metric]
+        direction = "higher" if rows[0].higher_is_better else "lower"
+        lines = [line for row in rows for line in _lines(row, several=several)]
+        yield Table(columns, lines, f"{TITLES[metric]} ({direction} is better)")
+    if comparison.improvements:
+        improvements: list[list[Cell]] = [
+            [
+                one.experiment,
+                Number(100 * one.value, 100 * one.low, 100 * one.high, format="+.1f", ends="+.1f", unit=" %"),
+                str(len(one.tasks)),
+            ]
+            for one in comparison.improvements
+        ]
+        yield Table(["experiment", "Δm", "tasks"], improvements, "Relative improvement Δm over the baselines")
+
+
+def _lines(row: Row, *, several: bool) -> Iterator[list[Cell]]:
+    for place, score in enumerate(row.scores):
+        line: list[Cell] = ["" if place else _title(row), score.experiment, score_number(score, strong=True)]
+        difference = score.difference
+        if several and difference:
+            line.append(Number(difference.value, difference.low, difference.high, format="+.3f", ends="+.2f"))
+            line.append("<0.001" if difference.corrected < 0.001 else Number(difference.corrected))
+        elif several:
+            line += ["baseline" if row.baseline == score.experiment else "", ""]
+        yield line
+
+
+def _conclusions(comparison: Comparison) -> list[Block]:
+    return [
+        *(Notice(text) for text in verdicts(comparison)),
+        *(Text(text) for text in notes(comparison)),
+    ]
+
+
+def verdicts(comparison: Comparison) -> list[str]:
+    """Return the conclusions on each experiment that was tested against a baseline, on the leading metrics.
+
+    No sentence claims more than was tested.
+    """
+    sentences: list[str] = []
+    for experiment in comparison.experiments:
+        tested = list(_tested(experiment.name, comparison))
+        if tested:
+            sentences += _of(experiment.name, tested, 1 - comparison.settings.confidence)
+    return sentences
+
+
+def _tested(name: str, comparison: Comparison) -> Iterator[tuple[Row, Difference]]:
+    for row in comparison.rows:
+        for score in row.scores:
+            if score.experiment == name and score.difference and row.metric in LEADING:
+                yield row, score.difference
+
+
+def _of(name: str, tested: Sequence[tuple[Row, Difference]], level: float) -> Iterator[str]:
+    better: list[str] = []
+    worse: list[str] = []
+    open_: list[str] = []
+    for row, difference in tested:
+        if not difference.corrected < level:  # NaN too
+            open_.append(row.task)
+            continue
+        side = better if (difference.value > 0) == row.higher_is_better else worse
+        side.append(f"{row.task} ({difference.value:+.3f}, {_p(difference.corrected)})")
+    baselines = list(dict.fromkeys(difference.baseline for _, difference in tested))
+    against = f"{'its baselines ' if len(baselines) > 1 else ''}{listed(baselines)}"
+    results = [f"{word} on {listed(tasks)}" for word, tasks in (("better", better), ("worse", worse)) if tasks]
+    if results:
+        yield f"{name} is {' and '.join(results)} than {against}."
+    if open_:
+        what = "any task" if len(open_) == len(tested) and len(open_) > 1 else listed(open_)
+        yield f"No significant difference between {name} and {against} on {what}. A difference may still exist."
+
+
+def notes(comparison: Comparison) -> list[str]:
+    """Return sentences on how to read the numbers."""
+    sentences = []
+    confidence = f"{100 * comparison.settings.confidence:g} %"
+    tests = [
+        score for row in comparison.rows if row.metric in LEADING for score in row.scores if score.difference
+    ]
+    if tests:
+        sentences.append(
+            f"A difference is the mean over seeds minus the baseline's, with its {confidence} interval over tracks and "
+            f"seeds. The p-values are two-sided and corrected for {len(tests)} tests (Holm)."
+            if len(tests) > 1
+            else f"The difference is the mean over seeds minus the baseline's, with its {confidence} interval over "
+            "tracks and seeds. The p-value is two-sided."
+        )
+    single = [one.name for one in comparison.experiments if len(one.replicates) == 1]
+    if single:
+        verb = "have" if len(single) > 1 else "has"
+        sentences.append(
+            f"{listed(single)} {verb} one seed: intervals and tests hold for these trained networks and do not include "
+            "the variation between seeds."
+        )
+    unpaired = sorted(
+        {
+            score.experiment
+            for row in comparison.rows
+            for score in row.scores
+            if score.difference and not score.difference.paired
+        }
     )
+    if unpaired:
+        sentences.append(
+            f"{listed(unpaired)}: tested on other tracks than the baseline. A difference may be caused by the tracks."
+        )
+    for improvement in comparison.improvements:
+        if improvement.left_out:
+            sentences.append(
+                f"Δm of {improvement.experiment} excludes {listed(improvement.left_out)}, where the baseline is not "
+                "above 0."
+            )
+    return sentences
 
 
-def _verdict(comparison: Comparison) -> list[Block]:
-    said = [Notice(text) for text in verdicts(comparison)]
-    return [*said, *(Text(text) for text in notes(comparison))]
+def _p(value: float) -> str:
+    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}" if math.isfinite(value) else "p is not defined"
 
 
-def _scores(comparison: Comparison) -> Iterator[Block]:
+def _forests(comparison: Comparison) -> Charts:
     charts = []
-    colours = {one.name: number for number, one in enumerate(comparison.experiments)}
+    colours = {one.name: place for place, one in enumerate(comparison.experiments)}
     for row in (*comparison.rows, *comparison.averages):
         if row.metric in LEADING:
             rows = {one.experiment: {row.metric: _ends(one)} for one in row.scores}
@@ -83,36 +213,22 @@ def _scores(comparison: Comparison) -> Iterator[Block]:
                     rows, row.metric, each, title=_title(row), notes=[TITLES[row.metric]], colours=colours
                 )
             )
-    some = any(len(score.values) > 1 or score.folds for row in comparison.rows for score in row.scores)
-    yield Charts(charts, note="Small dots are single seeds, or folds of one seed." if some else "")
-    for title, columns, lines in tables(comparison):
-        by_task = columns[0] == "task"
-        cells = [
-            [_cell(text, strong=by_task and place == 2) for place, text in enumerate(line)] for line in lines
-        ]
-        yield Table(columns, cells, title, texts=frozenset({0, 1} if by_task else {0}))
+    several = any(len(score.values) > 1 or score.folds for row in comparison.rows for score in row.scores)
+    return Charts(charts, note="Small dots are single seeds, or folds of one seed." if several else "")
 
 
 def _title(row: Row) -> str:
-    return row.task or f"mean of {len(row.tasks)} tasks"
+    return row.task or f"mean of {len(row.tasks)}"
 
 
 def _ends(score: Score) -> dict[str, float | None]:
     return {"value": finite(score.mean), "low": finite(score.low), "high": finite(score.high)}
 
 
-def _cell(text: str, *, strong: bool) -> str | Cell:
-    """Put an interval below its value, and write minus signs where there are numbers."""
-    value, bracket, rest = text.partition("[")
-    if not bracket or not rest.endswith("]"):
-        return text
-    return Cell(value.strip().replace("-", "−"), f"{bracket}{rest}".replace("-", "−"), strong)
-
-
 def _differences(comparison: Comparison) -> list[Block]:
     """Return each experiment's differences from the baselines, and its relative improvement."""
     charts = []
-    for number, one in enumerate(comparison.experiments):
+    for place, one in enumerate(comparison.experiments):
         for metric in LEADING:
             rows = [
                 (_title(row), score.difference)
@@ -124,9 +240,9 @@ def _differences(comparison: Comparison) -> list[Block]:
                 against = dict.fromkeys(difference.baseline for _, difference in rows)
                 numbers = [[d.value, d.low, d.high] for _, d in rows]
                 title = one.name
-                note = f"{TITLES[metric]} less that of {', '.join(against)}"
+                note = f"{TITLES[metric]} minus that of {', '.join(against)}"
                 charts.append(
-                    _around_zero(title, note, [name for name, _ in rows], numbers, [number] * len(rows))
+                    _around_zero(title, note, [name for name, _ in rows], numbers, [place] * len(rows))
                 )
     order = [one.name for one in comparison.experiments]
     improvements = [one for one in comparison.improvements if math.isfinite(one.value)]
@@ -142,7 +258,7 @@ def _differences(comparison: Comparison) -> list[Block]:
 def _around_zero(
     title: str, note: str, names: Sequence[str], numbers: Sequence[Sequence[float]], colours: Sequence[int]
 ) -> Chart:
-    value, low, high = ([finite(number) for number in column] for column in zip(*numbers, strict=True))
+    value, low, high = ([finite(end) for end in column] for column in zip(*numbers, strict=True))
     axis = spanning([0.0, *value, *low, *high])
     count = len(names)
     return Chart(
@@ -165,34 +281,34 @@ def _around_zero(
 
 
 def _training(runs: Mapping[str, Sequence[RunRecord]]) -> list[Block]:
-    """Return each task's leading metric on the validation part, a colour an experiment."""
-    tasks = {name: task for found in runs.values() for run in found for name, task in run.tasks.items()}
+    """Return each task's leading metric on the validation set, one color per experiment."""
+    tasks = {name: task for records in runs.values() for run in records for name, task in run.tasks.items()}
     charts = []
-    for task, told in tasks.items():
-        metric = scores.leading(str(told["kind"]))
+    for task, table in tasks.items():
+        metric = scores.leading(str(table["kind"]))
         key = f"val/{task}/{metric}"
         marks: list[Mark] = []
         values: list[float | None] = []
         last = 1
-        for number, (name, found) in enumerate(runs.items()):
-            for run in found:
+        for place, (name, records) in enumerate(runs.items()):
+            for run in records:
                 line = [record.get(key) for record in run.history]
                 if any(value is not None for value in line):
                     epochs = [record["epoch"] for record in run.history]
-                    dashed = number // COLOURS % 2 == 1
-                    marks.append(Line(epochs, line, name, number % COLOURS, dashed, faint=len(found) > 1))
+                    dashed = place // COLOURS % 2 == 1
+                    marks.append(Line(epochs, line, name, place % COLOURS, dashed, faint=len(records) > 1))
                     values += line
                     last = max(last, *epochs)
         if marks:
-            description = f"{TITLES[metric]} of {task} on the validation part over the epochs"
+            description = f"{TITLES[metric]} of {task} on the validation set over the epochs"
             y = spanning(values, TITLES[metric])
             charts.append(Chart(task, Axis(1, max(last, 2), "epoch", whole=True), y, marks, description))
-    return [Charts(charts, "Validation part over the epochs")] if charts else []
+    return [Charts(charts, "Validation set over the epochs")] if charts else []
 
 
 def _settings(runs: Mapping[str, Sequence[RunRecord]]) -> list[Block]:
     """Return the keys of the experiments' files in which they differ."""
-    flat = {name: dict(_flat(found[0].experiment)) for name, found in runs.items()}
+    flat = {name: dict(_flat(records[0].experiment)) for name, records in runs.items()}
     keys = dict.fromkeys(key for table in flat.values() for key in table)
     rows = []
     for key in keys:
@@ -201,8 +317,8 @@ def _settings(runs: Mapping[str, Sequence[RunRecord]]) -> list[Block]:
             rows.append(
                 [key, *(value if len(value) <= _LONG else f"{value[: _LONG - 1]}…" for value in values)]
             )
-    columns = ["key", *flat]
-    return [Table(columns, rows, texts=frozenset(range(len(columns))))] if rows else []
+    columns = [Column(name, text=True) for name in ("key", *flat)]
+    return [Table(columns, rows)] if rows else []
 
 
 def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -217,18 +333,25 @@ def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str
 
 def _experiments(runs: Mapping[str, Sequence[RunRecord]]) -> Block:
     rows = []
-    for name, found in runs.items():
-        seconds = sum((run.results.get("durations") or {}).get("training") or 0 for run in found)
-        parameters = found[0].results.get("parameters")
+    for name, records in runs.items():
+        seconds = sum((run.results.get("durations") or {}).get("training") or 0 for run in records)
+        parameters = records[0].results.get("parameters")
         rows.append(
             [
                 name,
-                str(found[0].experiment.get("description") or ""),
-                plural(len(found), "run"),
+                str(records[0].experiment.get("description") or ""),
+                plural(len(records), "run"),
                 "" if parameters is None else f"{parameters:,}",
                 duration(seconds),
-                str(found[0].directory.parent if len(found) > 1 else found[0].directory),
+                str(records[0].directory.parent if len(records) > 1 else records[0].directory),
             ]
         )
-    columns = ["experiment", "what", "runs", "parameters", "training", "where"]
-    return Table(columns, rows, texts=frozenset({0, 1, 5}))
+    columns: list[str | Column] = [
+        "experiment",
+        Column("description", text=True),
+        "runs",
+        "parameters",
+        "training",
+        Column("directory", text=True),
+    ]
+    return Table(columns, rows)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from musicemo.reporting.blocks import Block, Charts, Facts
+from musicemo.reporting.blocks import Block, Charts, Facts, Number
 from musicemo.reporting.charts import Axis, Cells, Chart, categories
 from musicemo.reporting.sections.training import curves
 from musicemo.reporting.words import number, plural
@@ -22,7 +22,7 @@ _COLUMNS = 60
 
 
 def gradient_blocks(runs: Sequence[RunRecord], tasks: Sequence[str]) -> list[Block]:
-    """Return what was recorded of the gradients' agreement; nothing where nothing was."""
+    """Return the recorded agreement of the tasks' gradients, nothing if none was recorded."""
     found = [run for run in runs if run.results.get("gradients") or _pairs(run.history)]
     if not found:
         return []
@@ -35,8 +35,8 @@ def gradient_blocks(runs: Sequence[RunRecord], tasks: Sequence[str]) -> list[Blo
     blocks += [
         Charts(
             charts,
-            note="The cosine between two tasks' gradients in the parameters that they share, the mean over the steps "
-            "that were measured: 1 where both pull the same way, negative where they conflict.",
+            note="Cosine between two tasks' gradients with respect to the shared parameters, averaged over the "
+            "measured steps: 1 if both point in the same direction, negative if they conflict.",
         ),
         Charts([chart for chart in lines if chart.marks]),
     ]
@@ -47,7 +47,7 @@ def _facts(summaries: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
     shares = [found["conflict"] for found in summaries if found.get("conflict") is not None]
     rows = []
     if shares:
-        rows.append(("steps with a conflict", f"{sum(shares) / len(shares):.0%}"))
+        rows.append(("steps with a conflict", Number.share(sum(shares) / len(shares)).text))
     if steps := sum(found.get("steps", 0) for found in summaries):
         rows.append(("measured", plural(steps, "step")))
     norms = {task: found for summary in summaries[:1] for task, found in (summary.get("norms") or {}).items()}
@@ -63,7 +63,8 @@ def _matrices(summaries: Sequence[Mapping[str, Any]], tasks: Sequence[str]) -> l
         if not tables:
             continue
         values = np.array([[_mean(tables, a, b) for b in tasks] for a in tasks])
-        texts = [["" if math.isnan(value) else number(value, 2) for value in row] for row in values.tolist()]
+        shown = [[number(value, ".2f").replace("-", "−") for value in row] for row in values.tolist()]
+        texts = [["" if text == "n/a" else text for text in row] for row in shown]
         charts.append(
             Chart(
                 title=title,

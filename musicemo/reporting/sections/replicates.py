@@ -1,17 +1,18 @@
-"""What several seeds and folds of one experiment came to together."""
+"""Results of several seeds and folds of one experiment, combined."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from musicemo.comparison import Replicates, Row, analyse_replicates, compare, read_replicates
+from musicemo.comparison import Replicates, Row, Score, analyse_replicates, compare, read_replicates
 from musicemo.errors import InputError
 from musicemo.evaluation import (
     CLASSIFICATION,
+    LEADING,
     REGRESSION,
     TITLES,
     Evaluation,
@@ -19,71 +20,113 @@ from musicemo.evaluation import (
     TaskEvaluation,
     finite,
 )
-from musicemo.reporting.blocks import Block, Cell, Charts, Notice, Section, Table, Tables, Text
-from musicemo.reporting.sections import scores
+from musicemo.reporting.blocks import (
+    Block,
+    Cell,
+    Charts,
+    Column,
+    Interval,
+    Notice,
+    Number,
+    Section,
+    Table,
+    Tables,
+    Text,
+)
+from musicemo.reporting.sections import scores, tracks
 from musicemo.reporting.sections.analyses import analysis_sections
-from musicemo.reporting.words import PARTS, interval, number, plural
+from musicemo.reporting.words import SETS, SHORT, plural
 from musicemo.runs import RunRecord
 
-__all__ = ["replicate_sections"]
+__all__ = ["replicate_blocks", "replicate_sections", "score_number", "set_of"]
+
+
+def replicate_blocks(experiment: Replicates, settings: EvaluationSettings) -> list[Block]:
+    """Return the results of an experiment's finished replicates as tables."""
+    rows = _rows(experiment, settings)
+    analyses = analysis_sections(analyse_replicates(experiment, rows, settings), experiment.part)
+    return [
+        Text(f": {_described(experiment)}", lead=experiment.name),
+        *_tables(experiment, rows),
+        *(block for section in analyses for block in section.blocks),
+    ]
 
 
 def replicate_sections(runs: Sequence[RunRecord], part: str, notices: list[Notice]) -> list[Section]:
     """Return the sections on the results of finished replicates.
 
     Args:
-        runs: the finished runs.
-        part: of the tracks.
-        notices: where to say why there is nothing to say.
+        runs: The finished runs.
+        part: ``train``, ``val`` or ``test``.
+        notices: The page's notices, to which the reason is added if the runs cannot be combined.
     """
     try:
         settings = runs[0].evaluation_settings
-        found = read_replicates(runs, part)
-        rows = compare([found], metrics=(*REGRESSION, *CLASSIFICATION), settings=settings).rows
+        experiment = read_replicates(runs, part)
+        rows = _rows(experiment, settings)
     except InputError as error:
-        notices.append(Notice(f"The runs cannot be taken together: {error}", "warning"))
+        notices.append(Notice(f"The runs cannot be combined: {error}", "warning"))
         return [Section("Results", [_each_run(runs, part)])]
-    blocks: list[Block] = [Text(_introduction(found, part, settings)), _forests(rows), *_tables(rows)]
+    blocks: list[Block] = [
+        Text(_introduction(experiment, settings)),
+        _forests(rows),
+        *_tables(experiment, rows),
+    ]
     sections = [Section("Results", [*blocks, _each_run(runs, part)])]
-    several = len(found.replicates) > 1
-    combined = _combined(found)
-    if charts := scores.predictions(combined, "regression", {}, runs[0].tasks):
-        mean = f" Predictions are means over {len(found.replicates)} seeds." if several else ""
-        sections.append(Section("Predicted against true", [Charts(charts, note=scores.DOTS + mean)]))
-    pooled = _pooled(found)
-    if charts := scores.predictions(pooled, "classification", {}, runs[0].tasks):
-        counted = f" Every track is counted once a seed, {len(found.replicates)} times." if several else ""
+    several = len(experiment.replicates) > 1
+    combined = _combined(experiment)
+    if charts := tracks.prediction_charts(combined, "regression", {}, runs[0].tasks):
+        mean = f" Predictions are means over {len(experiment.replicates)} seeds." if several else ""
+        sections.append(Section("Predicted against true", [Charts(charts, note=tracks.DOTS + mean)]))
+    pooled = _pooled(experiment)
+    if charts := tracks.prediction_charts(pooled, "classification", {}, runs[0].tasks):
+        counted = (
+            f" Each track is counted once per seed, {len(experiment.replicates)} times." if several else ""
+        )
         metrics = {name: task.metrics() for name, task in pooled.tasks.items() if task.kind == "classification"}
-        tables = list(scores.classes(metrics))
-        sections.append(Section("Classes", [Charts(charts, note=scores.CONFUSION + counted), Tables(tables)]))
-    analyses = analysis_sections(analyse_replicates(found, rows, settings), part)
-    return [*sections, scores.worst_tracks(combined), *analyses]
+        tables = list(scores.class_tables(metrics))
+        sections.append(Section("Classes", [Charts(charts, note=tracks.CONFUSION + counted), Tables(tables)]))
+    analyses = analysis_sections(analyse_replicates(experiment, rows, settings), part)
+    return [*sections, tracks.worst_tracks(combined), *analyses]
 
 
-def _introduction(found: Replicates, part: str, settings: EvaluationSettings) -> str:
-    tracks = max((len(task.ids) for task in found.tasks.values()), default=0)
-    seeds = len(found.replicates)
-    what = f"{PARTS[part]} part, {plural(tracks, 'track')}"
-    if found.folds:
-        what = f"{PARTS[part]} parts of {plural(len(found.folds), 'fold')} together, {plural(tracks, 'track')}"
-    if seeds == 1:
-        return f"The {what}; in brackets, {settings.confidence:.0%} intervals for other tracks. One seed: {_ONE_SEED}"
+def _rows(experiment: Replicates, settings: EvaluationSettings) -> list[Row]:
+    """Return every metric of every task, and the leading ones' means over the tasks."""
+    comparison = compare([experiment], metrics=(*REGRESSION, *CLASSIFICATION), settings=settings)
+    return [*comparison.rows, *comparison.averages]
+
+
+def set_of(experiment: Replicates) -> str:
+    """Return the set on which an experiment is evaluated, with its size: ``test set, 48 tracks``."""
+    count = max((len(task.ids) for task in experiment.tasks.values()), default=0)
+    folds = f"{plural(len(experiment.folds), 'fold')} combined, " if experiment.folds else ""
+    return f"{folds}{SETS[experiment.part]}, {plural(count, 'track')}"
+
+
+def _described(experiment: Replicates) -> str:
+    seeds = len(experiment.seeds)
+    over = f"mean ± standard deviation over {seeds} seeds" if seeds > 1 else f"seed {experiment.seeds[0]}"
+    return f"{over}, {set_of(experiment)}"
+
+
+def _introduction(experiment: Replicates, settings: EvaluationSettings) -> str:
+    text = _described(experiment)
+    confidence = f"{settings.confidence:.0%}".replace("%", " %")
+    if len(experiment.seeds) > 1:
+        return f"{text[0].upper()}{text[1:]}. Brackets show {confidence} intervals over tracks and seeds."
     return (
-        f"Means and standard deviations over {seeds} seeds on the {what}; in brackets, {settings.confidence:.0%} "
-        "intervals for other tracks and other seeds."
+        f"{text[0].upper()}{text[1:]}. Brackets show {confidence} intervals over tracks. With one seed, the variation "
+        "between seeds is unknown."
     )
-
-
-_ONE_SEED = "nothing is said of what another one would change."
 
 
 def _forests(rows: Sequence[Row]) -> Charts:
     charts = []
-    for metric in (REGRESSION[0], CLASSIFICATION[0]):
+    for metric in LEADING:
         values: dict[str, dict[str, Any]] = {}
         each: dict[str, Sequence[float]] = {}
         for row in rows:
-            if row.metric == metric:
+            if row.metric == metric and row.task:
                 (score,) = row.scores
                 ends = {"value": score.mean, "low": score.low, "high": score.high}
                 values[row.task] = {metric: {name: finite(end) for name, end in ends.items()}}
@@ -93,58 +136,77 @@ def _forests(rows: Sequence[Row]) -> Charts:
     return Charts(charts)
 
 
-def _tables(rows: Sequence[Row]) -> list[Table]:
-    tables = []
+def score_number(score: Score, *, strong: bool = False) -> Number:
+    """Return a mean over seeds with its interval, and its deviation if there are several seeds."""
+    deviation = score.deviation if len(score.values) > 1 else None
+    return Number(score.mean, score.low, score.high, deviation, strong=strong)
+
+
+def _tables(experiment: Replicates, rows: Sequence[Row]) -> Iterator[Table]:
+    """Yield the leading metrics with every kind of interval, then the other metrics."""
+    for metric in LEADING:
+        some = [row for row in rows if row.metric == metric]
+        if some:
+            yield _leading(experiment, metric, some)
+    by_place = {(row.task, row.metric): row.scores[0] for row in rows}
     for names in (REGRESSION, CLASSIFICATION):
-        by_task: dict[str, dict[str, Row]] = {}
-        for row in rows:
-            if row.metric in names:
-                by_task.setdefault(row.task, {})[row.metric] = row
-        if by_task:
-            lines: list[list[str | Cell]] = [
-                [
-                    task,
-                    *(_cell(found.get(name), strong=name == names[0]) for name in names),
-                    str(found[names[0]].scores[0].tracks),
-                ]
-                for task, found in by_task.items()
+        tasks = dict.fromkeys(row.task for row in rows if row.metric == names[1] and row.task)
+        lines: list[list[Cell]] = [
+            [
+                task,
+                *(score_number(by_place[task, name]) for name in names[1:]),
+                str(by_place[task, names[0]].tracks),
             ]
-            tables.append(Table(["task", *(TITLES[name] for name in names), "tracks"], lines))
-    return tables
+            for task in tasks
+        ]
+        if lines:
+            yield Table(["task", *scores.metric_columns(names[1:]), "tracks"], lines, "Other metrics", wrap=3)
 
 
-def _cell(row: Row | None, *, strong: bool) -> Cell:
-    if row is None:
-        return Cell("")
-    (score,) = row.scores
-    deviation = f" ± {number(score.deviation)}" if len(score.values) > 1 else ""
-    return Cell(f"{number(score.mean)}{deviation}", interval(score.low, score.high), strong)
+def _leading(experiment: Replicates, metric: str, rows: Sequence[Row]) -> Table:
+    seeds, folds = len(experiment.seeds) > 1, len(experiment.folds) > 1
+    columns: list[str | Column] = ["task", Column(TITLES[metric], SHORT[metric])]
+    columns += ["for other seeds", "other seeds and tracks"] if seeds else ["for other tracks"]
+    columns += ["fold by fold"] if folds else []
+    lines: list[list[Cell]] = []
+    for row in rows:
+        (score,) = row.scores
+        cells: list[Cell] = [
+            row.task or f"mean of {len(row.tasks)}",
+            replace(score_number(score, strong=True), low=None, high=None),
+        ]
+        if seeds:
+            cells.append(Interval(score.seeds_low, score.seeds_high))
+        cells.append(Interval(score.low, score.high))
+        if folds:
+            every = [finite(fold) for fold in score.folds]
+            cells.append(Number(None) if None in every else scores.mean(every))
+        lines.append(cells)
+    return Table(columns, lines)
 
 
 def _each_run(runs: Sequence[RunRecord], part: str) -> Table:
     """Return every run's leading metrics."""
     tasks = list(runs[0].tasks)
     folds = any(run.results.get("fold") is not None for run in runs)
-    rows: list[list[str | Cell]] = []
+    rows: list[list[Cell]] = []
     for run in runs:
         label = f"seed {run.results.get('seed')}" + (f", fold {run.results.get('fold')}" if folds else "")
-        found = run.metrics.get(part) or {}
-        cells = [_leading(found.get(task) or {}, run.tasks.get(task) or {}) for task in tasks]
+        metrics = run.metrics.get(part) or {}
+        cells = [_leading_metric(metrics.get(task) or {}, run.tasks.get(task) or {}) for task in tasks]
         rows.append([label, *cells, str(run.results.get("best_epoch", ""))])
-    title = "Each run's leading metrics"
-    return Table(["run", *tasks, "best epoch"], rows, title)
+    return Table(["run", *tasks, "best epoch"], rows, "Each run's leading metrics")
 
 
-def _leading(metrics: Mapping[str, Any], task: Mapping[str, Any]) -> str:
-    found = metrics.get(scores.leading(str(task.get("kind", "regression")))) or {}
-    return number(found.get("value"))
+def _leading_metric(metrics: Mapping[str, Any], task: Mapping[str, Any]) -> Number:
+    return Number((metrics.get(scores.leading(str(task.get("kind", "regression")))) or {}).get("value"))
 
 
-def _combined(found: Replicates) -> Evaluation:
-    """Return one prediction a track: the mean over the seeds of a rating, the commonest of the classes."""
+def _combined(experiment: Replicates) -> Evaluation:
+    """Return one prediction per track: the mean rating over the seeds, or the most frequent class."""
     tasks = {}
-    for name, first in found.tasks.items():
-        every = np.stack([one.evaluation.tasks[name].prediction for one in found.replicates])
+    for name, first in experiment.tasks.items():
+        every = np.stack([one.evaluation.tasks[name].prediction for one in experiment.replicates])
         if first.kind == "regression":
             prediction = every.mean(axis=0)
         else:
@@ -154,11 +216,11 @@ def _combined(found: Replicates) -> Evaluation:
     return Evaluation(tasks)
 
 
-def _pooled(found: Replicates) -> Evaluation:
-    """Return every seed's predictions, one after another."""
+def _pooled(experiment: Replicates) -> Evaluation:
+    """Return the predictions of all seeds, concatenated."""
     tasks = {}
-    for name, first in found.tasks.items():
-        every = [one.evaluation.tasks[name] for one in found.replicates]
+    for name, first in experiment.tasks.items():
+        every = [one.evaluation.tasks[name] for one in experiment.replicates]
         tasks[name] = TaskEvaluation(
             first.kind,
             [track for one in every for track in one.ids],

@@ -1,67 +1,102 @@
-"""Tables and charts of one run's metrics and predictions on its parts."""
+"""Scores of runs: metrics with intervals, class by class, and their means over several runs."""
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
-from musicemo.evaluation import (
-    CLASSIFICATION,
-    REGRESSION,
-    TITLES,
-    Evaluation,
-    TaskEvaluation,
-)
-from musicemo.reporting.blocks import Block, Cell, Charts, Section, Table, Tables
+from musicemo.evaluation import CLASSIFICATION, REGRESSION, TITLES
+from musicemo.reporting.blocks import Block, Cell, Charts, Column, Number, Table, Text
 from musicemo.reporting.charts import MUTED, Axis, Chart, Intervals, Points, Rule, categories, spanning
-from musicemo.reporting.sections.tracks import task_chart, worst
-from musicemo.reporting.words import measured, number, plural, scale
+from musicemo.reporting.words import SETS, SHORT, number, plural
 
 __all__ = [
-    "CONFUSION",
-    "DOTS",
-    "classes",
+    "class_tables",
     "forest",
     "forests",
-    "headline_part",
     "leading",
-    "metrics_tables",
-    "predictions",
+    "mean",
+    "measured",
+    "metric_columns",
+    "metric_tables",
     "rows_aspect",
-    "worst_tracks",
+    "spread_blocks",
 ]
 
-_WORST = 5
-"""Tracks that the table of the worst predicted ones has for each rating."""
 
-DOTS = "Dots are tracks; on the dashed line, predicted and true ratings are equal. Rings mark the worst."
-CONFUSION = "Rows are true classes, columns predicted ones; the colour is the share of the true class."
-
-_PAIRS = 8
-"""Pairs of classes that are listed of those that were mixed up, and tracks of each."""
+def leading(kind: str) -> str:
+    """Return the leading metric of a kind of task."""
+    return (REGRESSION if kind == "regression" else CLASSIFICATION)[0]
 
 
-def headline_part(metrics: Mapping[str, Any]) -> str:
-    """Return the part that counts: test, or what there is of validation and training."""
-    return next((part for part in ("test", "val", "train") if metrics.get(part)), "")
+def measured(metric: Mapping[str, Any] | None, *, strong: bool = False) -> Number:
+    """Return a metric of `results.json` with its interval."""
+    metric = metric or {}
+    return Number(metric.get("value"), metric.get("low"), metric.get("high"), strong=strong)
 
 
-def metrics_tables(metrics: Mapping[str, Mapping[str, Any]], title: str = "") -> Iterator[Table]:
+def mean(values: Sequence[float | None]) -> Number:
+    """Return the mean of the values that are defined, with their standard deviation if there are several."""
+    defined = [value for value in values if value is not None]
+    deviation = statistics.stdev(defined) if len(defined) > 1 else None
+    return Number(statistics.mean(defined) if defined else None, deviation=deviation)
+
+
+def metric_columns(names: Sequence[str]) -> list[Column]:
+    """Return a column for each metric. A terminal has room for one interval: the leading metric's."""
+    leaders = (REGRESSION[0], CLASSIFICATION[0])
+    return [Column(TITLES[name], SHORT[name], brief=name not in leaders) for name in names]
+
+
+def metric_tables(metrics: Mapping[str, Mapping[str, Any]], title: str = "") -> Iterator[Table]:
     """Yield a table for each kind of task: every metric with its interval."""
     for names in (REGRESSION, CLASSIFICATION):
-        tasks = {task: found for task, found in metrics.items() if names[0] in found}
-        if tasks:
-            rows: list[list[str | Cell]] = [
-                [
-                    task,
-                    *(measured(found.get(name), strong=name == names[0]) for name in names),
-                    str(found.get("tracks", "")),
-                ]
-                for task, found in tasks.items()
+        rows: list[list[Cell]] = [
+            [
+                task,
+                *(measured(scores.get(name), strong=name == names[0]) for name in names),
+                str(scores.get("tracks", "")),
             ]
-            yield Table(["task", *(TITLES[name] for name in names), "tracks"], rows, title)
+            for task, scores in metrics.items()
+            if names[0] in scores
+        ]
+        if rows:
+            yield Table(["task", *metric_columns(names), "tracks"], rows, title)
+
+
+def class_tables(metrics: Mapping[str, Mapping[str, Any]]) -> Iterator[Table]:
+    """Yield the scores of each class of every classification."""
+    for task, scores in metrics.items():
+        if classes := scores.get("per_class"):
+            rows: list[list[Cell]] = [
+                [
+                    name,
+                    *(Number(of_class[key]) for key in ("precision", "recall", "f1")),
+                    str(of_class["support"]),
+                ]
+                for name, of_class in classes.items()
+            ]
+            yield Table(["class", "precision", "recall", "F1", "support"], rows, f"Classes of {task}")
+
+
+def spread_blocks(name: str, part: str, runs: Sequence[Mapping[str, Mapping[str, Any]]]) -> Iterator[Block]:
+    """Yield every metric's mean and standard deviation over some runs.
+
+    Args:
+        name: The experiment's name.
+        part: The set on which the runs were evaluated.
+        runs: Each run's metrics: task -> metric -> ``value``.
+    """
+    yield Text(f": mean ± standard deviation over {plural(len(runs), 'run')}, {SETS[part]}", lead=name)
+    for names in (REGRESSION, CLASSIFICATION):
+        rows: list[list[Cell]] = [
+            [task, *(mean([run[task][name]["value"] for run in runs]) for name in names)]
+            for task in runs[0]
+            if names[0] in runs[0][task]
+        ]
+        if rows:
+            yield Table(["task", *metric_columns(names)], rows, wrap=3)
 
 
 def forest(
@@ -77,15 +112,15 @@ def forest(
 
     Args:
         rows: name -> metric -> ``value``, ``low`` and ``high``.
-        metric: which one.
-        each: name -> the values that it is the mean of.
-        title: of the chart; the metric's name where absent.
-        notes: what stands behind the title.
-        colours: name -> the number of its colour.
+        metric: The metric to show.
+        each: name -> the values of which it is the mean.
+        title: Title of the chart; by default the metric.
+        notes: Small text behind the title.
+        colours: name -> number of its colour.
     """
     dots = [(one, place) for place, name in enumerate(rows) for one in (each or {}).get(name, ())]
-    known = [rows[name].get(metric) or {} for name in rows]
-    value, low, high = ([found.get(end) for found in known] for end in ("value", "low", "high"))
+    scores = [rows[name].get(metric) or {} for name in rows]
+    value, low, high = ([one.get(end) for one in scores] for end in ("value", "low", "high"))
     ends = [end for end in [*value, *low, *high, *(one for one, _ in dots)] if end is not None]
     is_share = metric in CLASSIFICATION
     least = min([0.0, *ends])
@@ -124,81 +159,7 @@ def forests(metrics: Mapping[str, Mapping[str, Any]]) -> Charts:
     """Return a forest plot for the leading metric of each kind of task."""
     charts = []
     for names in (REGRESSION, CLASSIFICATION):
-        rows = {task: found for task, found in metrics.items() if names[0] in found}
+        rows = {task: scores for task, scores in metrics.items() if names[0] in scores}
         if rows:
             charts.append(forest(rows, names[0]))
     return Charts(charts)
-
-
-def predictions(
-    evaluation: Evaluation, kind: str, metrics: Mapping[str, Any], tasks: Mapping[str, Mapping[str, Any]]
-) -> list[Chart]:
-    """Return predicted against true ratings, or confusion matrices, of the tasks of a kind."""
-    metric = leading(kind)
-    charts = []
-    for name, task in evaluation.tasks.items():
-        if task.kind == kind and len(task.target):
-            value = (metrics.get(name) or {}).get(metric)
-            notes = [f"{TITLES[metric].split()[-1]} {number(value.get('value'))}"] if value else []
-            rings = min(_WORST, len(task.target) // 4)
-            charts.append(task_chart(name, task, unit=scale(tasks.get(name, {})), rings=rings, notes=notes))
-    return charts
-
-
-def classes(metrics: Mapping[str, Mapping[str, Any]]) -> Iterator[Table]:
-    """Yield the scores of each class of every classification."""
-    for task, found in metrics.items():
-        if table := found.get("per_class"):
-            rows: list[list[str | Cell]] = [
-                [
-                    name,
-                    *(number(scores[key]) for key in ("precision", "recall", "f1")),
-                    str(scores["support"]),
-                ]
-                for name, scores in table.items()
-            ]
-            yield Table(["class", "precision", "recall", "F1", "support"], rows, f"Classes of {task}")
-
-
-def worst_tracks(evaluation: Evaluation) -> Section:
-    """Return the section on the tracks that were predicted worst."""
-    ratings = [
-        _worst_ratings(name, task)
-        for name, task in evaluation.tasks.items()
-        if task.kind == "regression" and len(task.target)
-    ]
-    confused: list[Block] = [
-        _confused(name, task)
-        for name, task in evaluation.tasks.items()
-        if task.kind == "classification" and (task.target != task.prediction).any()
-    ]
-    return Section("Worst predicted tracks", [*([Tables(ratings)] if ratings else []), *confused])
-
-
-def _worst_ratings(name: str, task: TaskEvaluation) -> Table:
-    rows: list[list[str | Cell]] = []
-    for place in worst(task, _WORST).tolist():
-        true, predicted = float(task.target[place]), float(task.prediction[place])
-        error = Cell(f"{predicted - true:+.3f}".replace("-", "−"), strong=True)
-        rows.append([task.ids[place], number(true), number(predicted), error])
-    return Table(["track", "true", "predicted", "error"], rows, name)
-
-
-def _confused(name: str, task: TaskEvaluation) -> Table:
-    """Return the tracks that were taken for another class, by how often those two were mixed up."""
-    wrong: list[int] = np.flatnonzero(task.target != task.prediction).tolist()
-    pairs: dict[tuple[int, int], list[str]] = {}
-    for place in wrong:
-        pairs.setdefault((int(task.target[place]), int(task.prediction[place])), []).append(task.ids[place])
-    ordered = sorted(pairs.items(), key=lambda item: -len(item[1]))
-    rows = []
-    for (true, predicted), ids in ordered[:_PAIRS]:
-        shown = ", ".join(ids[:_PAIRS]) + (f" and {len(ids) - _PAIRS} more" if len(ids) > _PAIRS else "")
-        rows.append([task.classes[true], task.classes[predicted], str(len(ids)), shown])
-    title = f"{name}: {plural(len(wrong), 'track')} of {len(task.target)} in another class"
-    return Table(["true", "predicted as", "tracks", "which"], rows, title, texts=frozenset({0, 1, 3}))
-
-
-def leading(kind: str) -> str:
-    """Return the leading metric of a kind of task."""
-    return (REGRESSION if kind == "regression" else CLASSIFICATION)[0]

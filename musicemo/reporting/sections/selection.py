@@ -1,51 +1,88 @@
-"""What only some runs have: how the epoch was chosen, where weights came from."""
+"""The choice of the epoch, and the source of transferred weights."""
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from musicemo.reporting.blocks import Block, Cell, Code, Facts, Section, Table
-from musicemo.reporting.words import number, plural
-from musicemo.runs import RunRecord
+from musicemo.reporting.blocks import Block, Cell, Code, Column, Facts, Label, Number, Section, Table
+from musicemo.reporting.words import SHORT, plural
 
-__all__ = ["extra_sections"]
+__all__ = ["selection_section", "transfer_section"]
 
+#: Maximum number of tasks with a column of their own on a terminal.
+_TASKS = 4
 
-def extra_sections(run: RunRecord) -> Iterator[Section]:
-    """Yield the sections of what `results.json` has beside the metrics."""
-    if isinstance(found := run.results.get("selection"), Mapping) and found.get("criteria"):
-        yield Section("Choice of the epoch", [_selection(found)])
-    if isinstance(found := run.results.get("transfer"), Mapping) and found:
-        yield Section("Transfer", _transfer(found))
+#: Criteria that are compared with the one that was used.
+_CRITERIA = ("val/loss", "val/mean_rank", "val/mean_improvement")
 
 
-def _selection(found: Mapping[str, Any]) -> Table:
-    """Return what each criterion would have chosen."""
-    tasks = list(found.get("metrics") or {})
-    rows: list[list[str | Cell]] = []
-    for name, criterion in found["criteria"].items():
+def selection_section(results: Mapping[str, Any]) -> Section:
+    """Return the section on the epochs that each criterion selects."""
+    selection = results.get("selection")
+    if not isinstance(selection, Mapping) or not selection.get("criteria"):
+        return Section("Choice of the epoch", [])
+    return Section("Choice of the epoch", list(_selection(selection)))
+
+
+def _selection(selection: Mapping[str, Any]) -> Iterator[Block]:
+    criteria: Mapping[str, Mapping[str, Any]] = selection["criteria"]
+    metrics: Mapping[str, str] = selection.get("metrics") or {}
+    monitor = selection.get("monitor", "unknown")
+    rows: list[list[Cell]] = []
+    for name in dict.fromkeys([monitor, *_CRITERIA]):
+        if name in criteria:
+            tasks = criteria[name].get("tasks") or {}
+            excess = [task["excess"] for task in tasks.values() if task.get("excess") is not None]
+            cost = f"{statistics.mean(excess):.1%}, at most {max(excess):.1%}" if excess else "n/a"
+            scores = [Number((tasks.get(task) or {}).get("val")) for task in metrics]
+            used = " (used)" if name == monitor else ""
+            rows.append(
+                [Label(name + used, strong=bool(used)), str(criteria[name].get("epoch", "")), *scores, cost]
+            )
+    lowest = {task: criteria[name] for task in metrics if (name := f"val/{task}/loss") in criteria}
+    if lowest:
+        epochs = sorted(criterion["epoch"] for criterion in lowest.values())
+        between = f"{epochs[0]} to {epochs[-1]}" if epochs[0] < epochs[-1] else str(epochs[0])
+        scores = [
+            Number(((lowest.get(task, {}).get("tasks") or {}).get(task) or {}).get("val")) for task in metrics
+        ]
+        rows.append(["each task's own loss", between, *scores, "0.0%"])
+    columns = [
+        Column("best epoch by"),
+        Column("epoch"),
+        *(Column(f"{task} {SHORT[metric]}", detail=len(metrics) > _TASKS) for task, metric in metrics.items()),
+        Column("loss above lowest"),
+    ]
+    yield Table(columns, rows, "Validation scores at the best epoch of each criterion")
+    details: list[list[Cell]] = []
+    for name, criterion in criteria.items():
         of_tasks = criterion.get("tasks") or {}
-        values = [_chosen(of_tasks.get(task) or {}) for task in tasks]
-        rows.append([Cell(name, strong=name == found.get("monitor")), str(criterion.get("epoch", "")), *values])
+        cells = [_score(of_tasks.get(task) or {}) for task in metrics]
+        details.append([Label(name, strong=name == monitor), str(criterion.get("epoch", "")), *cells])
     note = (
-        "Scores on the validation part at the epoch that each criterion would have chosen; below them, how far the "
-        f"task's loss is above its own lowest. {found.get('monitor', 'An unknown one')} chose."
+        "Scores on the validation set at the best epoch of each criterion. The smaller number is the task's loss "
+        f"relative to its lowest value. The run used {monitor}."
     )
-    return Table(["criterion", "epoch", *tasks], rows, note=note)
+    yield Table(["criterion", "epoch", *metrics], details, "Every criterion", note, detail=True)
 
 
-def _chosen(found: Mapping[str, Any]) -> Cell:
-    excess = found.get("excess")
-    return Cell(number(found.get("val")), "" if excess is None else f"+{excess:.1%}")
+def _score(task: Mapping[str, Any]) -> Number:
+    excess = task.get("excess")
+    return Number(task.get("val"), note="" if excess is None else f"+{excess:.1%}")
 
 
-def _transfer(found: Mapping[str, Any]) -> list[Block]:
-    rows = [("from", str(found.get("from", "unknown")))]
+def transfer_section(results: Mapping[str, Any]) -> Section:
+    """Return the section on the run whose weights were loaded."""
+    transfer = results.get("transfer")
+    if not isinstance(transfer, Mapping) or not transfer:
+        return Section("Transfer", [])
+    rows = [("from", str(transfer.get("from", "unknown")))]
     blocks: list[Block] = []
-    for key, title in (("loaded", "loaded"), ("new", "left new"), ("frozen", "frozen")):
-        names: Sequence[Any] = found.get(key) or ()
+    for key, title in (("loaded", "loaded"), ("new", "newly initialized"), ("frozen", "frozen")):
+        names: Sequence[Any] = transfer.get(key) or ()
         rows.append((title, plural(len(names), "tensor")))
         if names:
             blocks.append(Code(f"Parameters {title}", "\n".join(map(str, names))))
-    return [Facts(rows), *blocks]
+    return Section("Transfer", [Facts(rows), *blocks])

@@ -1,4 +1,4 @@
-"""What was run, on what, and where: sections that a run has however it ended."""
+"""The experiment, its data and its environment: sections of every run, however it ended."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from datetime import UTC
 from typing import Any
 
 from musicemo.progress import duration
-from musicemo.reporting.blocks import Block, Code, Facts, Notice, Section, Table
-from musicemo.reporting.words import PARTS, plural, scale
+from musicemo.reporting.blocks import Block, Code, Column, Facts, Notice, Section, Table
+from musicemo.reporting.words import SETS, plural, scale
 from musicemo.runs import RunRecord
 
 __all__ = ["environment", "headline", "notices", "setup"]
 
 
 def headline(runs: Sequence[RunRecord]) -> list[tuple[str, str]]:
-    """Return what must be seen first."""
+    """Return the facts at the top of the page."""
     first = runs[0]
     results = first.results
     facts = []
@@ -42,30 +42,31 @@ def headline(runs: Sequence[RunRecord]) -> list[tuple[str, str]]:
     seconds = [(run.results.get("durations") or {}).get("training") for run in runs]
     known = [value for value in seconds if value is not None]
     if known:
-        facts.append(("training took", duration(sum(known))))
+        facts.append(("training time", duration(sum(known))))
     if device := first.environment.get("device"):
         facts.append(("device", str(device)))
     return facts
 
 
 def notices(runs: Sequence[RunRecord]) -> Iterator[Notice]:
-    """Yield what went wrong, and what the runs warned of."""
+    """Yield the errors and warnings of the runs."""
     for run in runs:
         of = f"{run.directory.name}: " if len(runs) > 1 else ""
         error = str(run.results.get("error") or "")
         if run.status == "failed":
-            yield Notice(f"{of}the run failed: {error or 'it did not say why'}", "error", _traceback(run))
+            yield Notice(f"{of}the run failed: {error or 'no reason was recorded'}", "error", _traceback(run))
         elif run.status.startswith("interrupted"):
-            how = ": its process ended without recording why" if run.status != "interrupted" else ""
+            how = ": its process ended without recording a reason" if run.status != "interrupted" else ""
             yield Notice(f"{of}the run was interrupted{how}; musicemo run --resume continues it", "warning")
         elif run.status != "done":
             yield Notice(
-                f"{of}the run is not finished (status: {run.status}); this is how far it had got", "warning"
+                f"{of}the run is not finished (status: {run.status}); this page shows the results so far",
+                "warning",
             )
         if overfit := run.results.get("overfit_batches"):
             yield Notice(
-                f"{of}a check whether {plural(overfit, 'batch').replace('batchs', 'batches')} can be learnt by heart: "
-                "training and evaluation saw the same tracks",
+                f"{of}a check that the network can memorize {plural(overfit, 'batch')}: training and evaluation used "
+                "the same tracks",
                 "warning",
             )
         for problem in run.problems:
@@ -98,10 +99,10 @@ def setup(runs: Sequence[RunRecord]) -> Section:
     if run.tasks:
         tasks = [[name, *_task(name, task, found)] for name, task in run.tasks.items()]
         columns = ["task", "kind", "target", "scale or classes", "loss"]
-        blocks.append(Table(columns, tasks, texts=frozenset(range(5))))
+        blocks.append(Table([Column(name, text=True) for name in columns], tasks))
     blocks += _split(runs)
     if run.toml:
-        blocks.append(Code("The resolved experiment: musicemo run on this file repeats the run", run.toml))
+        blocks.append(Code("The resolved experiment: `musicemo run` with this file repeats the run", run.toml))
     return Section("Experiment", blocks)
 
 
@@ -116,7 +117,7 @@ def _choices(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "split", str(split.get("method", ""))
     yield "optimizer", _listed(training.get("optimizer") or {})
     yield "batch size", str(training.get("batch_size", ""))
-    yield "epochs, at most", str(training.get("epochs", ""))
+    yield "maximum epochs", str(training.get("epochs", ""))
     stopping = training.get("early_stopping") or {}
     yield "best epoch by", str(stopping.get("monitor", ""))
 
@@ -147,26 +148,25 @@ def _split(runs: Sequence[RunRecord]) -> Iterator[Block]:
     rows: list[list[str]] = []
     for fold, run in sorted(known.items(), key=lambda item: -1 if item[0] is None else item[0]):
         hashes = run.split.get("hash") or {}
-        for part, name in PARTS.items():
+        for part, name in SETS.items():
             if part in run.split:
                 label = name if fold is None else f"fold {fold}, {name}"
                 rows.append([label, str(len(run.split[part])), str(hashes.get(part, ""))[:12]])
     if rows:
         method = (runs[0].experiment.get("split") or {}).get("method", "")
         title = f"Split: {method}" if method else "Split"
-        note = "Hashes are of the parts' track ids: runs with the same ones were split alike."
-        yield Table(["part", "tracks", "hash"], rows, title, note)
+        note = "A hash is of a set's track ids: runs with equal hashes have the same split."
+        yield Table(["set", "tracks", "hash"], rows, title, note)
 
 
 def environment(runs: Sequence[RunRecord]) -> Section:
-    """Return the section on the runs' directories and what they ran on."""
+    """Return the section on the run directories, versions and devices."""
     found: Mapping[str, Any] = next((run.environment for run in runs if run.environment), {})
     facts = Facts([(name, shown) for name, value in found.items() if (shown := _plain(value))])
     runs_table = Table(
-        ["run", "seed", "fold", "status", "epochs", "best", "training"],
+        ["run", "seed", "fold", Column("status", text=True), "epochs", "best", "training"],
         [_row(run) for run in runs],
         "Run directories",
-        texts=frozenset({0, 3}),
     )
     return Section("Environment", [runs_table, facts])
 

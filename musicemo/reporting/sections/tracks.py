@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from musicemo.evaluation import TaskEvaluation
+from musicemo.evaluation import TITLES, Evaluation, TaskEvaluation
+from musicemo.reporting.blocks import Block, Cell, Column, Number, Section, Table, Tables
 from musicemo.reporting.charts import MUTED, Cells, Chart, Line, Mark, Points, categories, draw, spanning
+from musicemo.reporting.sections.scores import leading
+from musicemo.reporting.words import SETS, number, plural, scale
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["task_chart", "task_figure", "worst"]
+__all__ = ["CONFUSION", "DOTS", "prediction_charts", "task_chart", "task_figure", "worst", "worst_tracks"]
 
 _DOTS = 400
 """Tracks that are drawn as dots; of more, the density is."""
@@ -25,12 +28,20 @@ _TITLED = 150
 
 _BINS = 30
 
+_WORST = 5
+"""Tracks that the table of the worst predicted ones has for each rating."""
+
+DOTS = "Dots are tracks; on the dashed line, predicted and true ratings are equal. Rings mark the worst."
+CONFUSION = "Rows are true classes, columns predicted ones; the colour is the share of the true class."
+
+_PAIRS = 8
+"""Pairs of classes that are listed of those that were mixed up, and tracks of each."""
+
 
 def task_figure(name: str, part: str, task: TaskEvaluation) -> Figure:
     """Return `task_chart`, drawn by matplotlib, with the leading metric."""
-    metric = {"spearman": "Spearman's ρ", "accuracy": "accuracy"}[task.names[0]]
-    score = f"{metric} {task.metrics()[task.names[0]]:.3f}"
-    return draw(task_chart(name, task, notes=[f"{part} part", f"{len(task.target)} tracks", score]))
+    score = f"{TITLES[task.names[0]]} {number(task.metric(task.names[0]))}"
+    return draw(task_chart(name, task, notes=[SETS[part], plural(len(task.target), "track"), score]))
 
 
 def task_chart(
@@ -113,3 +124,63 @@ def _confusion(name: str, task: TaskEvaluation, notes: Sequence[str]) -> Chart:
         description=", ".join([f"Confusion matrix of {name}, {len(task.target)} tracks", *notes]),
         notes=notes,
     )
+
+
+def prediction_charts(
+    evaluation: Evaluation, kind: str, metrics: Mapping[str, Any], tasks: Mapping[str, Mapping[str, Any]]
+) -> list[Chart]:
+    """Return predicted against true ratings, or confusion matrices, of the tasks of a kind."""
+    metric = leading(kind)
+    charts = []
+    for name, task in evaluation.tasks.items():
+        if task.kind == kind and len(task.target):
+            value = (metrics.get(name) or {}).get(metric)
+            notes = [f"{TITLES[metric].split()[-1]} {number(value.get('value'))}"] if value else []
+            rings = min(_WORST, len(task.target) // 4)
+            charts.append(task_chart(name, task, unit=scale(tasks.get(name, {})), rings=rings, notes=notes))
+    return charts
+
+
+def worst_tracks(evaluation: Evaluation) -> Section:
+    """Return the section on the tracks that were predicted worst."""
+    ratings = [
+        _worst_ratings(name, task)
+        for name, task in evaluation.tasks.items()
+        if task.kind == "regression" and len(task.target)
+    ]
+    confused: list[Block] = [
+        _confused(name, task)
+        for name, task in evaluation.tasks.items()
+        if task.kind == "classification" and (task.target != task.prediction).any()
+    ]
+    return Section("Worst predicted tracks", [*([Tables(ratings)] if ratings else []), *confused])
+
+
+def _worst_ratings(name: str, task: TaskEvaluation) -> Table:
+    rows: list[list[Cell]] = []
+    for place in worst(task, _WORST).tolist():
+        true, predicted = float(task.target[place]), float(task.prediction[place])
+        error = Number(predicted - true, format="+.3f", strong=True)
+        rows.append([task.ids[place], Number(true), Number(predicted), error])
+    return Table(["track", "true", "predicted", "error"], rows, name)
+
+
+def _confused(name: str, task: TaskEvaluation) -> Table:
+    """Return the tracks that were taken for another class, by how often those two were mixed up."""
+    wrong: list[int] = np.flatnonzero(task.target != task.prediction).tolist()
+    pairs: dict[tuple[int, int], list[str]] = {}
+    for place in wrong:
+        pairs.setdefault((int(task.target[place]), int(task.prediction[place])), []).append(task.ids[place])
+    ordered = sorted(pairs.items(), key=lambda item: -len(item[1]))
+    rows = []
+    for (true, predicted), ids in ordered[:_PAIRS]:
+        shown = ", ".join(ids[:_PAIRS]) + (f" and {len(ids) - _PAIRS} more" if len(ids) > _PAIRS else "")
+        rows.append([task.classes[true], task.classes[predicted], str(len(ids)), shown])
+    title = f"{name}: {plural(len(wrong), 'track')} of {len(task.target)} in another class"
+    columns: list[str | Column] = [
+        "true",
+        Column("predicted as", text=True),
+        "tracks",
+        Column("which", text=True),
+    ]
+    return Table(columns, rows, title)

@@ -1,4 +1,4 @@
-"""Charts of what a run recorded over its epochs."""
+"""Charts of the quantities recorded over the epochs."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def optimization(runs: Sequence[RunRecord]) -> list[Chart]:
 
 
 def weights(runs: Sequence[RunRecord], tasks: Sequence[str]) -> Iterator[Chart]:
-    """Yield a chart for everything that the weighting recorded of each task: its weight, and the state behind it."""
+    """Yield a chart for each quantity that the weighting recorded per task, the weight first."""
     recorded = {key: None for run in runs for record in run.history[:1] for key in record}
     found: dict[str, dict[str, str]] = {}
     for key in recorded:
@@ -67,11 +67,11 @@ def curves(
     """Return the lines of some recorded quantities.
 
     Args:
-        runs: replicates; of several each has a thin line.
-        keys: recorded quantity -> the name of its line.
-        title: of the chart.
-        label: of the vertical axis.
-        log: whether it may be logarithmic.
+        runs: Replicates; several have one thin line each.
+        keys: recorded quantity -> name of its line.
+        title: Title of the chart.
+        label: Label of the vertical axis.
+        log: Whether the vertical axis may be logarithmic.
     """
     styles = {
         key: (name, number % COLOURS, number // COLOURS % 2 == 1)

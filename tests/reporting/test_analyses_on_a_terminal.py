@@ -7,7 +7,8 @@ import io
 import pytest
 from rich.console import Console
 
-from musicemo.cli._analyses import print_analyses
+from musicemo.reporting.sections.analyses import analysis_sections
+from musicemo.reporting.terminal import show
 
 INTERVAL = {"value": 0.5, "low": 0.31, "high": 0.66}
 RELIABILITY = {
@@ -42,29 +43,30 @@ CALIBRATION = {
 
 def printed(results, part="test") -> str:
     text = io.StringIO()
-    print_analyses(Console(file=text, width=100), results, part)
+    blocks = [block for section in analysis_sections(results, part) for block in section.blocks]
+    show(Console(file=text, width=100), blocks)
     return text.getvalue()
 
 
 def test_ceilings():
     lines = printed({"reliability": RELIABILITY}).splitlines()
-    assert lines[1] == "Noise ceiling of Spearman's ρ"
-    assert lines[3].split() == ["calmness", "0.500", "[0.31,", "0.66]", "0.707", "81", "%"]
-    assert lines[4].split()[-2:] == ["n/a", "n/a"]
+    assert lines[0] == "Noise ceiling of Spearman's ρ"
+    assert lines[2].split() == ["calmness", "0.500", "[0.31,", "0.66]", "0.707", "81", "%"]
+    assert lines[3].split()[-2:] == ["n/a", "n/a"]
 
 
 def test_scores_within_genres_and_who_is_caught():
     text = printed({"controlled": CONTROLLED})
-    assert "Spearman's ρ beside what the genre alone tells" in text
+    assert "Spearman's ρ compared with predicting from the genre only" in text
     assert text.splitlines()[-1] == (
-        "Within a genre, no rank correlation could be shown of power: hearing the genre may be all."
+        "No significant rank correlation within a genre: power. The model may only recognize the genre."
     )
 
 
 def test_calibration_and_what_is_not_calibrated():
     text = printed({"calibration": CALIBRATION})
     assert "calmness  0.250 → 0.125" in text
-    assert text.splitlines()[-1] == "power is not calibrated: there is no validation part"
+    assert text.splitlines()[-1] == "power is not calibrated: there is no validation part."
 
 
 @pytest.mark.parametrize(

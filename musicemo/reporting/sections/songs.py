@@ -1,0 +1,74 @@
+"""Predictions of a song, and evaluations of trained runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from musicemo.reporting.blocks import Block, Cell, Number, Table, Text
+from musicemo.reporting.sections import scores
+from musicemo.reporting.words import SETS, plural
+
+if TYPE_CHECKING:
+    from musicemo.prediction import RunEvaluation, SongPrediction, TaskPrediction
+
+__all__ = ["evaluation_blocks", "song_blocks"]
+
+#: Number of classes in the table; the other formats have all of them.
+_CLASSES = 3
+
+
+def song_blocks(prediction: SongPrediction) -> list[Block]:
+    """Return a song's ratings and its most probable classes."""
+    count = len(prediction.windows)
+    length = prediction.windows[0][1] - prediction.windows[0][0]
+    over = f", {count} windows of about {length:.0f} s" if count > 1 else ""
+    several = any(task.deviation is not None for task in prediction.tasks.values())
+    columns = ["± over runs"] * several + ["lowest", "highest"] * (count > 1)
+    ratings: list[list[Cell]] = []
+    classes: list[list[Cell]] = []
+    for name, task in prediction.tasks.items():
+        if task.kind == "regression":
+            low, high = task.range
+            ratings.append([name, *_numbers(task, (), count), f"{low:g} to {high:g}"])
+            continue
+        for place in task.value.argsort()[::-1][:_CLASSES]:
+            classes.append([f"{name}: {task.classes[place]}", *_numbers(task, (int(place),), count)])
+    blocks: list[Block] = [Text(f": {prediction.duration:.1f} s{over}", lead=str(prediction.song))]
+    if ratings:
+        blocks.append(Table(["emotion", "rating", *columns, "range"], ratings))
+    if classes:
+        blocks.append(Table(["class", "probability", *columns], classes))
+    if beyond := [name for name, task in prediction.tasks.items() if task.beyond]:
+        blocks.append(
+            Text(
+                f"Outside the range of the ratings: {', '.join(beyond)}. Predictions are not clipped; those of a run "
+                'whose head has output = "sigmoid" stay inside.'
+            )
+        )
+    return blocks
+
+
+def _numbers(task: TaskPrediction, place: tuple[int, ...], windows: int) -> list[Cell]:
+    """Return the value, its deviation over the runs, and its extremes over the windows."""
+    numbers = [float(task.value[place])]
+    if (deviation := task.deviation) is not None:
+        numbers.append(float(deviation[place]))
+    if windows > 1:
+        curve = task.curve[:, place[0]] if place else task.curve
+        numbers += [float(curve.min()), float(curve.max())]
+    return [Number(number) for number in numbers]
+
+
+def evaluation_blocks(evaluations: Sequence[RunEvaluation]) -> list[Block]:
+    """Return the metrics of each evaluated run, then their means and standard deviations."""
+    blocks: list[Block] = []
+    metrics = []
+    for one in evaluations:
+        metrics.append(one.metrics())
+        text = f" on {one.dataset}: {SETS[one.part]}, {plural(one.tracks, 'track')}"
+        blocks.append(Text(text, lead=str(one.run.directory)))
+        blocks += [*scores.metric_tables(metrics[-1]), *scores.class_tables(metrics[-1])]
+    if len(evaluations) > 1:
+        blocks += scores.spread_blocks(evaluations[0].run.experiment.name, evaluations[0].part, metrics)
+    return blocks
