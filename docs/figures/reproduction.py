@@ -46,11 +46,11 @@ class Runs:
         return [run for run in found if run.status == "done"]
 
     def metric(self, name: str, task: str, metric: str) -> list[float]:
-        """Return a metric on the test part, of every seed."""
+        """Return a metric on the test set, of every seed."""
         return [run.metrics["test"][task][metric]["value"] or 0.0 for run in self.of(name)]
 
     def pairs(self, name: str, task: str) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
-        """Return targets and predictions on the test part, of every seed, tracks in one order."""
+        """Return targets and predictions on the test set, of every seed, tracks in one order."""
         found = []
         for run in self.of(name):
             evaluation = run.evaluations["test"].tasks[task]
