@@ -1,4 +1,4 @@
-"""Batches: padded to their longest track, in an order that seed and epoch alone decide."""
+"""Batches, padded to their longest track, in an order that depends only on seed and epoch."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _POOL = 50
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Some tracks, padded with zeros."""
+    """Several tracks, padded with zeros."""
 
     #: `[batch, time, feature]`, float32.
     x: Tensor
@@ -29,7 +29,7 @@ class Batch:
     lengths: Tensor
     #: `[batch, tasks]`, float32: [0, 1], a class index, or NaN where missing.
     targets: Tensor
-    #: Where each track stands in the experiment's tracks.
+    #: Index of each track among the experiment's tracks.
     indices: NDArray[np.intp]
 
     def to(self, device: torch.device) -> Batch:
@@ -38,16 +38,16 @@ class Batch:
 
 
 class Batches:
-    """The batches of a part.
+    """The batches of a set.
 
     Args:
-        features: every track's features.
+        features: features of all tracks.
         targets: `[tracks, tasks]`.
-        indices: the part's tracks.
-        batch_size: tracks a batch; the last may have fewer.
-        seed: with the epoch, decides the order; None keeps the tracks' order.
-        bucket: put tracks of similar length together, to pad less.
-        proportions: draw the tracks of several datasets in these, instead of each track once an epoch.
+        indices: the set's tracks.
+        batch_size: tracks per batch; the last batch can have fewer.
+        seed: with the epoch, determines the order; None keeps the order of the tracks.
+        bucket: whether to combine tracks of similar length, to reduce padding.
+        proportions: draws the tracks of several datasets in proportions, instead of each track once per epoch.
 
     Attributes:
         join_single: whether a last batch of one track is joined to the batch before it.
@@ -82,7 +82,7 @@ class Batches:
         return min(map(len, self._cut(self.indices, self._size)), default=0)
 
     def tracks(self) -> Iterator[Tensor]:
-        """Yield the features of the part's tracks, each `[time, feature]`, in their own order."""
+        """Yield the features of the set's tracks, each `[time, feature]`, in the order of the set."""
         return (torch.from_numpy(features) for features in self._features.select(self.indices))
 
     @property
@@ -91,7 +91,7 @@ class Batches:
         return self._targets[torch.from_numpy(self.indices)]
 
     def epoch(self, epoch: int = 0) -> Iterator[Batch]:
-        """Yield the batches of an epoch; epoch 0 has each track once, whatever the proportions."""
+        """Yield the batches of an epoch. Epoch 0 has each track once, regardless of the proportions."""
         return (self._pad(indices) for indices in self.order(epoch))
 
     def order(self, epoch: int = 0) -> list[NDArray[np.intp]]:
@@ -130,16 +130,16 @@ Indices = NDArray[np.intp]
 
 
 class Proportions:
-    """Draws as many tracks an epoch as there are, of each dataset in its proportion.
+    """Draws the tracks of an epoch, with a proportion for each dataset.
 
-    Of the n tracks of a training part, dataset d gives n * p[d] / sum(p), rounded, spread evenly over the epoch: every
-    batch has the proportions, to within a track or two. A dataset's tracks are drawn in random order, and none comes
-    again before all the others of its dataset have come: over a training, each is drawn equally often, give or take
-    one. What an epoch draws depends on seed and epoch alone.
+    Of the n tracks of a training set, dataset d contributes n * p[d] / sum(p), rounded, spread evenly over the
+    epoch: every batch has the proportions, within a track or two. A dataset's tracks are drawn in random order,
+    and none is drawn again before all others of its dataset: over a training, all are drawn equally often,
+    within one. The draw of an epoch depends only on seed and epoch.
 
     Args:
         datasets: the training tracks of each dataset.
-        proportions: p, of each dataset.
+        proportions: the proportion p of each dataset.
     """
 
     def __init__(self, datasets: Sequence[Indices], proportions: Sequence[float]) -> None:
@@ -150,7 +150,7 @@ class Proportions:
         self.counts: list[int] = np.diff(np.round(edges).astype(int), prepend=0).tolist()
 
     def draw(self, seed: int, epoch: int) -> Indices:
-        """Return the tracks of an epoch, which is counted from 1, in order."""
+        """Return the tracks of an epoch in order. Epochs are counted from 1."""
         random = np.random.default_rng([seed, epoch])
         drawn, places = [], []
         for number, (indices, count) in enumerate(zip(self._datasets, self.counts, strict=True)):
@@ -161,7 +161,7 @@ class Proportions:
 
 
 def _dealt(indices: Indices, start: int, count: int, seed: int, dataset: int) -> Indices:
-    """Return a piece of an endless row of shuffled decks: every deck holds each index once."""
+    """Return a part of an endless sequence of shuffled permutations, each of which has every index once."""
     if not count:
         return indices[:0]
     first, last = start // len(indices), (start + count - 1) // len(indices)

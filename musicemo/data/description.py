@@ -1,4 +1,4 @@
-"""What a trained network expects and predicts, as a checkpoint carries it."""
+"""Description of the inputs and outputs of a trained network, as stored in a checkpoint."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ __all__ = ["Description", "describe"]
 
 @dataclass(frozen=True)
 class Description:
-    """With the experiment, all that a prediction needs to know; the dataset need not be there."""
+    """Everything that a prediction needs in addition to the experiment. The dataset is not needed."""
 
     tasks: Sequence[Task]
     input_size: int
     #: Rows of a feature array that are used, see `normalize_rows`.
     rows: slice
-    #: What a column of the features is, and what they were made with; None where the dataset does not say.
+    #: Kind of the feature columns, and recipe of the features; None if the dataset does not have them.
     sync: Literal["beat", "frame"] | None
     recipe: Recipe | None
-    #: Columns of the training tracks: the fewest, the median, the most.
+    #: Number of columns of the training tracks: minimum, median, maximum.
     lengths: tuple[int, int, int]
 
     def to_state(self) -> dict[str, Any]:
-        """Return it as text, numbers, lists and dictionaries."""
+        """Return the description as text, numbers, lists and dictionaries."""
         return {
             "tasks": [
                 {
@@ -56,10 +56,10 @@ class Description:
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Description:
-        """Return what `to_state` was called on.
+        """Return the description from the form of `to_state`.
 
         Raises:
-            InputError: it is not what `to_state` returns.
+            InputError: the state does not have this form.
         """
         try:
             tasks = [
@@ -86,7 +86,7 @@ class Description:
 
 
 def describe(tracks: Tracks, split: Split, features: Features) -> Description:
-    """Describe what is trained on the training part of some tracks."""
+    """Return the description for the training set of some tracks."""
     lengths = features.lengths[split.parts["train"]]
     return Description(
         tasks=tracks.tasks,

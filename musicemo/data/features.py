@@ -1,4 +1,4 @@
-"""Feature arrays of tracks: checked, scaled, in memory where they fit and memory-mapped where not."""
+"""Feature arrays of tracks: checked, scaled, in memory if they fit, otherwise memory-mapped."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class Features:
     """The features of a sequence of tracks, each `[time, feature]` in float32.
 
     Args:
-        tracks: where the features are.
-        rows: which rows of them to read.
-        cache: ``memory`` keeps every track's features once read, scaled; ``disk`` reads them each time, through
-            a memory map; ``auto`` is memory where that takes at most half of what is free.
+        tracks: the tracks.
+        rows: the feature rows to read.
+        cache: ``memory`` keeps the scaled features of every track after the first access; ``disk`` reads them each time
+            through a memory map; ``auto`` is ``memory`` if that takes at most half of the free memory.
 
     Raises:
-        InputError: an array that cannot be read, or whose shape is not `[rows, frames]`.
+        InputError: an array cannot be read, or its shape is not `[rows, frames]`.
     """
 
     def __init__(self, tracks: Sequence[Track], rows: slice, cache: str = "auto") -> None:
@@ -55,7 +55,7 @@ class Features:
         return len(self._tracks)
 
     def scale(self, scaling: Scaling) -> None:
-        """Scale whatever is read from now on; once only."""
+        """Set the scaling of all features that are read from now on. Call it only once."""
         self._scaling = scaling
         if self._kept is not None:
             self._kept = [None if kept is None else scaling(kept) for kept in self._kept]
@@ -64,7 +64,7 @@ class Features:
         """Return one track's features, scaled.
 
         Raises:
-            InputError: the array holds a value that is not finite, or cannot be read.
+            InputError: the array has a value that is not finite, or cannot be read.
         """
         if self._kept is not None and (kept := self._kept[index]) is not None:
             return kept
@@ -76,7 +76,7 @@ class Features:
         return features
 
     def check(self, indices: NDArray[np.intp]) -> None:
-        """Read some tracks' features, to know before training that all can be read and are finite."""
+        """Read the features of some tracks, to check before training that all can be read and are finite."""
         for index in indices:
             self[int(index)]
 
@@ -100,10 +100,10 @@ class Features:
 def normalize_rows(rows: slice, tracks: Sequence[Track]) -> slice:
     """Return the slice of feature rows as non-negative numbers, with a step only if it is not 1.
 
-    ``slice(None)`` and ``slice(-12, None)`` depend on the height of the arrays, which the first track's gives.
+    ``slice(None)`` and ``slice(-12, None)`` depend on the number of rows, which is taken from the first track.
 
     Raises:
-        InputError: It is not a slice of whole numbers with a positive step, or it selects no row.
+        InputError: The slice does not have whole numbers and a positive step, or it selects no row.
     """
     try:
         start, stop, step = (
@@ -143,12 +143,12 @@ def rows_numbers(rows: slice) -> list[int]:
 
 
 def rows_text(rows: slice) -> str:
-    """Return normalized rows as messages name them."""
+    """Return normalized rows as text for messages."""
     return f"{rows.start} to {rows.stop}" + ("" if rows.step is None else f" in steps of {rows.step}")
 
 
 def _free_memory() -> int:
-    """Return the memory, in bytes, that is free; where the system does not tell, what the machine has."""
+    """Return the free memory in bytes; if the system does not report it, the memory of the machine."""
     name = "SC_AVPHYS_PAGES" if "SC_AVPHYS_PAGES" in os.sysconf_names else "SC_PHYS_PAGES"
     return os.sysconf(name) * os.sysconf("SC_PAGE_SIZE")
 
@@ -174,7 +174,7 @@ def _unreadable(track: Track, error: OSError | ValueError) -> InputError:
 
 
 def _layout(track: Track) -> tuple[int, int]:
-    """Return the shape of a track's array; of a file, only the header is read."""
+    """Return the shape of a track's array. Of a file, only the header is read."""
     array = track.features
     if isinstance(array, Path):
         try:
@@ -207,7 +207,7 @@ def _shape(track: Track, rows: slice) -> tuple[int, int]:
 
 
 def _check_heights(tracks: Sequence[Track], shapes: Sequence[tuple[int, int]]) -> None:
-    """Raise an `InputError` if arrays differ in height, or lie on their side for certain."""
+    """Raise an `InputError` if arrays differ in their number of rows, or are certainly transposed."""
     turned = check_orientation(shapes)
     if turned and turned.certain:
         raise InputError(f"{_where(tracks[0])} has shape {list(shapes[0])}: {turned.message}")

@@ -1,4 +1,4 @@
-"""The identity of the data that a run is trained on: checksums of every track's labels and features."""
+"""The identity of a run's data: checksums of every track's labels and features."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _FILES: dict[Path, tuple[tuple[int, ...], int]] = {}
 
 @dataclass(frozen=True)
 class DataIdentity:
-    """Checksums of the labels and features of some tracks; where the files are does not matter."""
+    """Checksums of the labels and features of some tracks, independent of the location of the files."""
 
     #: SHA-256 of the tasks and the rows that are used, of every track's labels, and of every track's features.
     tasks: str
@@ -38,7 +38,7 @@ class DataIdentity:
     tracks: Mapping[str, tuple[str, str]]
 
     def to_json(self, ids: Sequence[str]) -> dict[str, str]:
-        """Return the tracks' checksums, eight characters a track in the order of `ids`."""
+        """Return the tracks' checksums, eight characters per track, in the order of `ids`."""
         every = [self.tracks[name] for name in ids]
         return {"labels": "".join(one for one, _ in every), "features": "".join(one for _, one in every)}
 
@@ -46,12 +46,12 @@ class DataIdentity:
 def identify_data(tracks: Tracks, others: Sequence[str] = ()) -> DataIdentity:
     """Return the identity of an experiment's tracks.
 
-    Labels are the targets of the tasks and of `others`, the listeners' ratings, the group and the official part.
-    A feature file counts with all its bytes, an array in memory with the rows that are used.
+    Labels are the targets of the tasks and of `others`, the listeners' ratings, the group and the official split. The
+    checksum of a feature file covers all its bytes, that of an array in memory the selected rows.
 
     Args:
         tracks: the tracks.
-        others: targets of the dataset that decide the results too, without being tasks.
+        others: targets of the dataset that are not tasks but affect the results.
     """
     columns = {name: tracks.column(name) for name in others}
     every: dict[str, tuple[str, str]] = {}

@@ -1,4 +1,4 @@
-"""Several datasets as one: tracks under qualified ids, targets under the tasks' names and in one unit."""
+"""Several datasets as one: tracks with qualified ids, targets with the names of the tasks and in one unit."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class DatasetSplitSettings(Settings):
     """Number of bins of the ratings."""
 
     def over(self, settings: SplitSettings) -> SplitSettings:
-        """Return the settings of ``[split]`` with what is given here in their place."""
+        """Return the settings of ``[split]``, with the values that are set here replaced."""
         return SplitSettings.model_validate({**settings.model_dump(), **self.model_dump(exclude_none=True)})
 
 
@@ -53,20 +53,19 @@ class JoiningSettings(Settings):
 
 
 class Joined:
-    """Several datasets as one that declares the tasks' targets, each under the name of its task.
+    """Several datasets as one dataset that declares the tasks' targets, each with the name of its task.
 
-    A track's id is ``dataset/id``. A task's targets are those that `TaskSettings.target` names, or that bear its
-    name; for the tracks of a dataset without it, they are missing. Ratings go from the range that their dataset
-    declares to that of the task: the common range of the datasets, or `TaskSettings.range`, or [0, 1]. Classes are
-    those of all the datasets together.
+    A track's id is ``dataset/id``. A task's targets are those in `TaskSettings.target`, or those with the
+    task's name. For the tracks of a dataset without such a target, it is missing. Ratings are rescaled from the
+    range of their dataset to that of the task: the common range of the datasets, or `TaskSettings.range`, or
+    [0, 1]. Classes are those of all datasets.
 
     Args:
         datasets: name -> dataset.
         tasks: name -> settings.
 
     Raises:
-        InputError: the datasets' feature rows, columns or recipes differ. What is wrong with a task is told by
-            `check`.
+        InputError: the datasets differ in feature rows, columns or recipes. `check` reports problems of tasks.
     """
 
     def __init__(self, datasets: Mapping[str, Dataset], tasks: Mapping[str, TaskSettings]) -> None:
@@ -91,15 +90,15 @@ class Joined:
                 self._problems[name] = error.problems
 
     def check(self, task: str) -> None:
-        """Raise an `InputError` if a task's targets do not exist or do not go together."""
+        """Raise an `InputError` if a task's targets do not exist or do not match each other."""
         if task in self._problems:
             raise InputError(*self._problems[task])
 
     def tracks(self) -> Iterator[Track]:
-        """Yield the tracks of the first dataset, then those of the next.
+        """Yield the tracks of the first dataset, followed by those of the next.
 
         Raises:
-            InputError: ratings that are outside the range of their dataset, targets that are not declared.
+            InputError: a rating is outside the range of its dataset, or a target is not declared.
         """
         problems: list[str] = []
         for name, dataset in self._datasets.items():
@@ -148,10 +147,10 @@ class Joined:
         return common
 
     def _common(self, what: str, of: Callable[[Dataset], Any], *, missing: object = ...) -> Any:
-        """Return what every dataset has in common.
+        """Return the value that all datasets have in common.
 
         Raises:
-            InputError: two of them differ; both are named.
+            InputError: two datasets differ; both are named.
         """
         values = {name: of(dataset) for name, dataset in self._datasets.items()}
         defined = {name: value for name, value in values.items() if value is not missing} or values
@@ -165,14 +164,14 @@ class Joined:
         return defined[first]
 
     def _common_recipe(self) -> Recipe | None:
-        """Return the datasets' recipe, whose excerpts may differ."""
+        """Return the datasets' common recipe; the excerpts can differ."""
         recipes = [getattr(dataset, "recipe", None) for dataset in self._datasets.values()]
         common = self._common("recipes", lambda dataset: (getattr(dataset, "recipe", None) or Recipe()).whole)
         return recipes[0] if len(set(recipes)) == 1 else common
 
 
 def _rows(dataset: Dataset) -> slice:
-    """Return a dataset's rows, normalized; its first track is read only if they depend on the arrays' height."""
+    """Return a dataset's rows, normalized. Its first track is read only if they depend on the height of the arrays."""
     rows = normalize_rows(dataset.rows, ())
     if rows.stop is None or min(rows.start or 0, rows.stop) < 0:
         return normalize_rows(rows, list(islice(dataset.tracks(), 1)))
@@ -191,7 +190,7 @@ def _stretched(share: float, ends: tuple[float, float]) -> float:
 
 
 def _moved(values: Sequence[float], old: tuple[float, float], new: tuple[float, float]) -> Sequence[float]:
-    """Return single listeners' ratings in another range; they may lie beyond it."""
+    """Return single listeners' ratings rescaled to another range, which they can exceed."""
     if old == new:
         return values
     return [_stretched((value - old[0]) / (old[1] - old[0]), new) for value in values]
@@ -201,7 +200,7 @@ def _find_targets(name: str, settings: TaskSettings, datasets: Mapping[str, Data
     """Return a task's target in every dataset that has it.
 
     Raises:
-        InputError: no dataset has one, or not the one that `settings` name.
+        InputError: no dataset has the target, or a dataset lacks the one that `settings` name.
     """
     declared = {
         dataset: {target.name: target for target in member.targets} for dataset, member in datasets.items()
@@ -238,10 +237,10 @@ def _find_targets(name: str, settings: TaskSettings, datasets: Mapping[str, Data
 
 
 def _common_target(name: str, settings: TaskSettings, members: Mapping[str, Target]) -> Target:
-    """Return a task's target in all the datasets, given that in each.
+    """Return a task's target for all datasets, from the target in each dataset.
 
     Raises:
-        InputError: they are of different kinds, or `settings` give classes a range.
+        InputError: the targets are of different kinds, or `settings` give classes a range.
     """
     kinds = {target.kind for target in members.values()}
     if len(kinds) > 1:
@@ -264,13 +263,13 @@ def split_joined(
     grouped: Mapping[str, bool],
     tracks: Tracks,
 ) -> Split:
-    """Split every dataset by itself, and put the parts together.
+    """Split every dataset separately, and combine the sets.
 
-    A group (an artist, an album) is the same in every dataset that has one of its name: where a dataset is split by
-    groups, those that an earlier dataset has stand where they stand there.
+    A group (an artist, an album) is identified by its name in all datasets. If a dataset is split by groups, a
+    group that an earlier dataset has stays in the set to which that dataset assigned it.
 
     Args:
-        split_one: splits some tracks of a dataset, given its name and their indices.
+        split_one: splits some tracks of a dataset, from its name and their indices.
         grouped: dataset -> whether it is split by groups.
         tracks: the tracks.
     """

@@ -1,4 +1,4 @@
-"""Feature scaling, fitted on the training part alone."""
+"""Feature scaling, fitted on the training set only."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ class Scaling:
 
 
 def fit_scaling(method: str, tracks: Iterable[NDArray[np.float32]], size: int) -> Scaling:
-    """Fit a scaling to the training part's tracks, each `[time, feature]`, in one pass and float64.
+    """Fit a scaling to the training set's tracks, each `[time, feature]`, in one pass and float64.
 
-    A row that never changes is shifted and not stretched.
+    A constant row is shifted and not scaled.
     """
     if method == "none":
         return Scaling(np.zeros(size, np.float32), np.ones(size, np.float32))

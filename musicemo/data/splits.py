@@ -1,4 +1,4 @@
-"""Splits: which track trains, validates and tests; seeded, and identified by a hash."""
+"""Splits into training, validation and test sets, determined by a seed and identified by a hash."""
 
 from __future__ import annotations
 
@@ -61,13 +61,13 @@ class SplitSettings(Settings):
 
     @property
     def by_groups(self) -> bool:
-        """Whether no group stands on two sides."""
+        """Whether every group is in one set."""
         return self.method == "grouped" or (self.method == "kfold" and self.grouped)
 
 
 @dataclass(frozen=True)
 class Split:
-    """Track indices of each part: ``train``, ``val`` and ``test``; validation or test may be empty."""
+    """Track indices of each set: ``train``, ``val`` and ``test``. The validation or test set may be empty."""
 
     parts: Mapping[str, Indices]
     ids: Sequence[str]
@@ -81,17 +81,17 @@ class Split:
             raise InputError("the training part is empty")
 
     def track_ids(self, part: str) -> list[str]:
-        """Return the ids of a part's tracks."""
+        """Return the ids of a set's tracks."""
         return [self.ids[index] for index in self.parts[part]]
 
     @property
     def hashes(self) -> dict[str, str]:
-        """SHA-256 of each part's sorted ids, and of all parts together."""
+        """SHA-256 of each set's sorted ids, and of all sets together."""
         found = {part: _hash(sorted(self.track_ids(part))) for part in PARTS}
         return {**found, "all": _hash([found[part] for part in PARTS])}
 
     def to_json(self) -> dict[str, object]:
-        """Return what `split.json` holds."""
+        """Return the content of `split.json`."""
         return {"hash": self.hashes, **{part: self.track_ids(part) for part in PARTS}}
 
 
@@ -111,14 +111,15 @@ def make_split(
 
     Args:
         settings: the method and its shares.
-        ids: a unique id per track.
-        strata: per track, the class or bin to stratify by.
-        groups: per track, its artist or album.
-        official: per track, the part that the dataset's authors chose.
-        fold: which fold is the test part, for k-fold; the settings' own, or the first, where absent.
+        ids: unique id of each track.
+        strata: class or bin of each track, for stratification.
+        groups: artist or album of each track.
+        official: set of each track in the official split.
+        fold: fold that is the test set, for k-fold; by default that of the settings, or the first.
 
     Raises:
-        InputError: a part that must not be empty is, a stratum too small, groups or official parts missing.
+        InputError: a set that must not be empty is empty, a stratum is too small, or groups or official sets are
+            missing.
     """
     everyone = np.arange(len(ids))
     if settings.by_groups and (
@@ -194,7 +195,7 @@ def _fold(
 def _cut(
     settings: SplitSettings, tracks: Indices, share: float, strata: Indices, groups: Indices, part: str
 ) -> tuple[Indices, Indices]:
-    """Cut a share off the tracks: stratified, or by groups, or at random."""
+    """Separate a share of the tracks: stratified, by groups, or at random."""
     if share == 0:
         return tracks, tracks[:0]
     grouped = settings.by_groups
@@ -230,7 +231,7 @@ def _cut(
 def _shuffle(count: int, share: float, random: np.random.RandomState) -> tuple[Indices, Indices]:
     """Return a random order of `count` pieces, cut before its share, as `sklearn.model_selection.ShuffleSplit` does.
 
-    This and `_shuffle_strata` are written here, since every run needs them and scikit-learn takes a second to import.
+    This function and `_shuffle_strata` replace scikit-learn, whose import takes a second, because every run needs them.
     """
     order = random.permutation(count)
     size = math.ceil(count * share)
@@ -238,7 +239,7 @@ def _shuffle(count: int, share: float, random: np.random.RandomState) -> tuple[I
 
 
 def _shuffle_strata(strata: Indices, share: float, random: np.random.RandomState) -> tuple[Indices, Indices]:
-    """Return places outside and inside a share of each stratum, as `sklearn.model_selection.StratifiedShuffleSplit`."""
+    """Return indices outside and inside a share of each stratum, as scikit-learn's `StratifiedShuffleSplit` does."""
     _, codes, counts = np.unique(strata, return_inverse=True, return_counts=True)
     size = math.ceil(len(strata) * share)
     outside = _allot(counts, len(strata) - size, random)
@@ -253,7 +254,7 @@ def _shuffle_strata(strata: Indices, share: float, random: np.random.RandomState
 
 
 def _allot(counts: Indices, total: int, random: np.random.RandomState) -> Indices:
-    """Return how many of each stratum make up a total in equal shares; the largest remainders are rounded up."""
+    """Return the number of tracks per stratum for a total in equal shares; the largest remainders are rounded up."""
     exact = counts / counts.sum() * total
     allotted = np.floor(exact)
     missing = int(total - allotted.sum())
@@ -269,7 +270,7 @@ def _allot(counts: Indices, total: int, random: np.random.RandomState) -> Indice
 
 
 def strata(values: NDArray[np.float64], *, regression: bool, bins: int) -> Indices:
-    """Return every track's stratum: its class, or the quantile bin of its rating; missing ones share one."""
+    """Return every track's stratum: its class, or the quantile bin of its rating. Missing targets share one stratum."""
     present = np.isfinite(values)
     codes = np.full(len(values), _MISSING, dtype=np.intp)
     if regression and present.any():

@@ -1,4 +1,4 @@
-"""What a dataset looks like before anybody trains on it."""
+"""Summary of a dataset and its split."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["Summary", "find_equal", "find_leaks", "summarize"]
 
 @dataclass(frozen=True)
 class Summary:
-    """Counts and distributions; everything is plain, so that it can be written as JSON."""
+    """Counts and distributions, as plain values for JSON."""
 
     tracks: int
     unlabelled: int
@@ -38,7 +38,7 @@ class Summary:
     classes: Mapping[str, Mapping[str, Mapping[str, int]]]
     #: Classification task -> class of the dataset -> its tracks, and what it becomes (None: dropped).
     merged: Mapping[str, Mapping[str, Mapping[str, Any]]]
-    #: Sentences on what stands on two sides of the split.
+    #: Sentences about leaks between the sets.
     leaks: Sequence[str]
 
 
@@ -47,8 +47,8 @@ def summarize(tracks: Tracks, split: Split, features: Features) -> Summary:
 
     Args:
         tracks: the tracks.
-        split: their parts.
-        features: their features, not scaled; every one is read once, to find equal ones.
+        split: their sets.
+        features: their unscaled features. Each is read once, to detect equal ones.
     """
     lengths = {part: features.lengths[split.parts[part]] for part in PARTS if len(split.parts[part])}
     ratings: dict[str, Any] = {}
@@ -100,7 +100,7 @@ def _distribution(values: np.ndarray[Any, np.dtype[np.float64]]) -> dict[str, fl
 
 
 def find_leaks(tracks: Sequence[Track], split: Split, features: Features) -> list[str]:
-    """Return sentences on groups that stand in several parts, and on tracks with equal features in several parts."""
+    """Return sentences about groups, and about tracks with equal features, in several sets."""
     part_of = _part_of(split)
     groups: dict[str, set[str]] = defaultdict(set)
     for index, part in part_of.items():
@@ -116,7 +116,7 @@ def find_leaks(tracks: Sequence[Track], split: Split, features: Features) -> lis
 
 
 def find_equal(tracks: Sequence[Track], split: Split, features: Features) -> list[str]:
-    """Return a sentence for every clip that stands in several parts, told by its features; all are read."""
+    """Return a sentence for every clip that occurs in several sets, recognized by its features; all are read."""
     part_of = _part_of(split)
     contents: dict[bytes, list[int]] = defaultdict(list)
     for index in part_of:
@@ -130,5 +130,5 @@ def find_equal(tracks: Sequence[Track], split: Split, features: Features) -> lis
 
 
 def _part_of(split: Split) -> dict[int, str]:
-    """Return the part of every track, in the tracks' order."""
+    """Return the set of every track, in the order of the tracks."""
     return dict(sorted((int(index), part) for part in PARTS for index in split.parts[part]))

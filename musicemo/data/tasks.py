@@ -1,4 +1,4 @@
-"""Tasks: what an experiment wants predicted, in the units of the network and of the people who rated."""
+"""Tasks: the targets of an experiment, in the units of the network and of the dataset."""
 
 from __future__ import annotations
 
@@ -54,13 +54,13 @@ class TaskSettings(Settings):
         return ends
 
     def under(self, name: str) -> TaskSettings:
-        """Return the settings for joined datasets, whose target for a task bears the task's name."""
+        """Return the settings for joined datasets, whose target for a task has the task's name."""
         return self.model_copy(update={"target": name, "range": None})
 
 
 @dataclass(frozen=True)
 class Task:
-    """A target as the network sees it: [0, 1] for regression, a class index for classification."""
+    """A target in the network's units: [0, 1] for regression, a class index for classification."""
 
     name: str
     target: str
@@ -73,14 +73,14 @@ class Task:
 
     @property
     def outcome(self) -> Target:
-        """What is to be predicted, in the network's units: ratings in [0, 1], or the classes of the logits."""
+        """The target in the network's units: ratings in [0, 1], or the classes of the logits."""
         return Target(self.name, self.kind, classes=self.classes)
 
     def encode(self, track: Track) -> float:
-        """Return the track's target in the network's units; NaN where it is missing or dropped.
+        """Return the track's target in the network's units; NaN if it is missing or dropped.
 
         Raises:
-            InputError: a rating outside its range or not finite, a class that the dataset did not declare.
+            InputError: a rating is outside its range or not finite, or a class is not declared by the dataset.
         """
         value = track.targets.get(self.target)
         if value is None:
@@ -129,12 +129,12 @@ class Task:
                 )
 
     def to_json(self) -> dict[str, Any]:
-        """Return what `results.json` says of the task: its kind, and its range in its own units or its classes."""
+        """Return the task as in `results.json`: its kind, and its range in the dataset's units or its classes."""
         known = {"classes": list(self.classes)} if self.classes else {"range": list(self.range)}
         return {"kind": self.kind, "target": self.target, **known}
 
     def restricted(self, labels: Iterable[float | str | None]) -> Task:
-        """Return the task with the classes that occur among a dataset's labels; a regression as it is.
+        """Return the task with the classes that occur among a dataset's labels; a regression is unchanged.
 
         Raises:
             InputError: fewer than two classes occur.
@@ -149,16 +149,16 @@ class Task:
         return replace(self, classes=classes)
 
     def decode(self, values: ArrayLike) -> NDArray[np.float64]:
-        """Return values of [0, 1] in the target's own units."""
+        """Return values in [0, 1] in the dataset's units."""
         low, high = self.range
         return np.asarray(values, dtype=np.float64) * (high - low) + low
 
 
 def make_task(name: str, settings: TaskSettings, targets: Sequence[Target]) -> Task:
-    """Match a task with the target that the dataset declares.
+    """Return the task for a target of the dataset.
 
     Raises:
-        InputError: no such target, classes that do not exist, `classes` of a regression.
+        InputError: the target or a class does not exist, or a regression has `classes`.
     """
     for key in ("target", "range"):
         if not isinstance(getattr(settings, key), str | None):

@@ -1,4 +1,4 @@
-"""The tracks of an experiment: those of the dataset that have a label for at least one task, checked."""
+"""The tracks of an experiment: the checked tracks of the dataset that have a label for at least one task."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ class Tracks:
     rows: slice
     #: Tracks of the dataset that have no label for any task.
     unlabelled: Sequence[Track] = ()
-    #: What a column of the features is, and what they were made with, where the dataset says so.
+    #: Kind of the feature columns, and recipe of the features, if the dataset has them.
     sync: Literal["beat", "frame"] | None = None
     recipe: Recipe | None = None
-    #: Everything that the dataset declares, the tasks' targets among it.
+    #: All targets that the dataset declares, including those of the tasks.
     declared: Sequence[Target] = ()
 
     def __len__(self) -> int:
@@ -52,10 +52,10 @@ class Tracks:
         return {name: np.flatnonzero([track.source == name for track in self.tracks]) for name in names if name}
 
     def column(self, name: str) -> tuple[Task, NDArray[np.float64]]:
-        """Return a task and its targets `[tracks]`, or a target of the dataset as a task of that name would have it.
+        """Return a task and its targets `[tracks]`; a target of the dataset is converted to a task of the same name.
 
         Raises:
-            InputError: it is neither.
+            InputError: there is neither a task nor a target of this name.
         """
         for place, task in enumerate(self.tasks):
             if task.name == name:
@@ -64,10 +64,10 @@ class Tracks:
         return task, np.array([task.encode(track) for track in self.tracks])
 
     def labels(self, name: str) -> list[str | None]:
-        """Return each track's class of a task, or of a target of the dataset; None where it is missing.
+        """Return each track's class of a task, or of a target of the dataset; None if it is missing.
 
         Raises:
-            InputError: it is neither, or no classification.
+            InputError: there is neither a task nor a target of this name, or it is not a classification.
         """
         task, values = self.column(name)
         if task.kind != "classification":
@@ -75,7 +75,7 @@ class Tracks:
         return [task.classes[int(value)] if np.isfinite(value) else None for value in values]
 
     def check_trainable(self, parts: Mapping[str, NDArray[np.intp]]) -> None:
-        """Raise an `InputError` if a task has no label to train on, or a class only labels elsewhere."""
+        """Raise an `InputError` if a task has no label in the training set, or a class only in other sets."""
         for column, task in enumerate(self.tasks):
             labels = {part: self.targets[indices, column] for part, indices in parts.items()}
             trained = set(labels["train"][np.isfinite(labels["train"])])
@@ -96,13 +96,13 @@ def collect(dataset: Dataset, tasks: Sequence[Task], *, restrict: bool = True) -
     """Read the dataset's tracks and encode their targets.
 
     Args:
-        dataset: where they are.
-        tasks: what is wanted of them.
-        restrict: leave a class out of its task that no track has.
+        dataset: the dataset.
+        tasks: the tasks.
+        restrict: whether to remove classes without tracks from their task.
 
     Raises:
-        InputError: every track whose id is taken, whose target is out of range or of no known class (the
-            first twenty), a dataset without a labelled track, or whose `sync` or `recipe` is none.
+        InputError: an id is not unique, a target is out of range or has an unknown class (the first twenty are listed),
+            the dataset has no labeled track, or its `sync` or `recipe` is invalid.
     """
     problems = misdeclared(dataset)
     kept: list[Track] = []
@@ -147,12 +147,12 @@ def collect(dataset: Dataset, tasks: Sequence[Task], *, restrict: bool = True) -
 
 
 def first_of(problems: Sequence[str]) -> list[str]:
-    """Return the problems as `summarize_problems` does: three of a kind, twenty in all."""
+    """Return the problems as `summarize_problems` does: three of a kind, at most twenty."""
     return summarize_problems((problem_kind(problem), problem) for problem in problems)
 
 
 def misyielded(tracks: Sequence[Any]) -> list[str]:
-    """Return what is wrong with the make of what a dataset yields as its tracks."""
+    """Return the problem of an object that a dataset yields as a track."""
     if stranger := next((track for track in tracks if not isinstance(track, Track)), None):
         return [f"it yields a {type(stranger).__name__}; a dataset yields musicemo.contracts.Track"]
     return [
@@ -167,7 +167,7 @@ def misyielded(tracks: Sequence[Any]) -> list[str]:
 
 
 def unwritable(track: Track) -> str | None:
-    """Return why a track's id or group cannot be written to a file and read again."""
+    """Return the reason why a track's id or group cannot be written to a file and read again."""
     for name, text in (("id", track.id), ("group", track.group)):
         if name == "group" and (text is None or isinstance(text, int)):
             continue
@@ -181,7 +181,7 @@ def unwritable(track: Track) -> str | None:
 
 
 def misdeclared(dataset: Dataset) -> list[str]:
-    """Return what is wrong with the attributes that a dataset may have."""
+    """Return the problem of a dataset's optional attributes."""
     sync, recipe = getattr(dataset, "sync", None), getattr(dataset, "recipe", None)
     found = [
         f"the dataset's target {target.name!r} contains {name!r}, which is not valid Unicode; rename it"
@@ -197,7 +197,7 @@ def misdeclared(dataset: Dataset) -> list[str]:
 
 
 def _restricted(tasks: Sequence[Task], tracks: Sequence[Track]) -> tuple[list[Task], list[str]]:
-    """Return the tasks with the classes that occur, and what is said of a task that keeps too few of them."""
+    """Return the tasks with the classes that occur, and a message for each task that keeps too few of them."""
     found: list[Task] = []
     problems: list[str] = []
     for task in tasks:
