@@ -3,13 +3,16 @@ PYTHON ?= python3
 BIN = $(VENV)/bin
 INSTALL = $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test faults lint docs bench clean
+.PHONY: demo test test-fast faults lint docs bench clean
 
 demo: $(VENV)/installed ## Train the default experiment on synthesized music.
 	$(BIN)/musicemo run experiments/multitask.toml
 
 test: $(VENV)/installed-test ## Run the tests.
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile # one process per core, each with one thread
+
+test-fast: $(VENV)/installed-test ## Run the fast tests: about a minute on two cores.
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto -m "not slow and not packaging"
 
 faults: $(VENV)/installed-test ## Damage files and interrupt runs, fifty times as often as in the tests: about an hour.
 	OMP_NUM_THREADS=1 MUSICEMO_FAULTS=50 $(BIN)/pytest -n auto --timeout 3600 tests/faults
