@@ -18,6 +18,7 @@ from musicemo.cli._app import make_app
 from musicemo.components import registry
 from musicemo.components.documentation import sections, summary
 from musicemo.contracts import PROVIDED
+from musicemo.data import JoiningSettings
 from musicemo.experiment.json_schema import component_schema, experiment_schema, in_words
 
 Json = dict[str, Any]
@@ -199,7 +200,7 @@ def _experiment_file(schema: Json) -> str:
         table = definitions.get(entry.get("$ref", "").rpartition("/")[2])
         if table and "properties" in table:
             lines += _keys(f"[{name}]", table, definitions)
-    lines += _keys("[[dataset]], additional keys", definitions["JoiningSettings"], definitions)
+    lines += _keys("[[dataset]], additional keys", JoiningSettings.model_json_schema(), definitions)
     lines += _keys("[[dataset]] split", definitions["DatasetSplitSettings"], definitions)
     lines += _keys("[tasks.NAME]", definitions["TaskSettings"], definitions)
     training = definitions["TrainingSettings"]["properties"]

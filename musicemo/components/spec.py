@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, PydanticSchemaGenerationError, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, Field, PydanticSchemaGenerationError, ValidationError, create_model
 from pydantic.errors import PydanticInvalidForJsonSchema
 from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import InitErrorDetails, PydanticSerializationError, to_jsonable_python
@@ -24,6 +24,7 @@ from torch import nn
 
 from musicemo import toml
 from musicemo.components import registry
+from musicemo.components.documentation import parameter_docs, summary
 from musicemo.components.local import LocalCode, told_by_line
 from musicemo.contracts import PROVIDED, Dataset, Weighting
 from musicemo.errors import InputError, MusicemoError, RunError, describe
@@ -35,6 +36,7 @@ __all__ = [
     "check_component",
     "check_declared",
     "check_defaults",
+    "component_table",
     "default_component",
     "existing_keys",
     "location_of",
@@ -125,7 +127,11 @@ def _schema(component: Any, provided: Mapping[str, str]) -> type[BaseModel]:
     name = getattr(component, "__name__", type(component).__name__)
     for key, field in fields.items():
         _check_writable(key, field[0], component)
-    return create_model(name, __config__=config, **fields)
+    for key, text in parameter_docs(component).items():
+        if key in fields:
+            hint, default = fields[key]
+            fields[key] = (Annotated[hint, Field(description=text)], default)
+    return create_model(name, __config__=config, __doc__=summary(component), **fields)
 
 
 def _default(component: Any, parameter: inspect.Parameter) -> Any:
@@ -189,6 +195,34 @@ def table_schema(factory: Any, kind: str) -> type[BaseModel]:
     schema = signature_schema(factory, PROVIDED[kind])
     check_defaults(schema, place)
     return schema
+
+
+def component_table(kind: str, name: str, factory: Any, base: type[BaseModel] | None = None) -> type[BaseModel]:
+    """Return the pydantic model of a component's whole table: ``type``, its parameters and a loss's ``weight``.
+
+    Args:
+        kind: Kind of component.
+        name: Value of ``type``.
+        factory: The class, or a function that returns an instance.
+        base: Model of further keys of the table, which take precedence over parameters.
+
+    Raises:
+        InputError: The signature cannot be read.
+    """
+    parameters = table_schema(factory, kind)
+    more = base.model_fields if base else {}
+    fields: dict[str, Any] = {"type": (Literal[name], ...)}
+    fields |= {
+        key: (field.annotation, field) for key, field in parameters.model_fields.items() if key not in more
+    }
+    if kind == "loss":
+        weight = Field(default=1.0, gt=0, description="Weight of the term in the loss of the task.")
+        fields["weight"] = (float, weight)
+    label = "joined" if base else kind
+    options: dict[str, Any] = {"__base__": base} if base else {"__config__": parameters.model_config}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Field name .* shadows an attribute", UserWarning)
+        return create_model(f"{label}:{name}", **options, __doc__=parameters.__doc__, **fields)
 
 
 def check_defaults(schema: type[BaseModel], place: str) -> None:

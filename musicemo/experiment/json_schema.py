@@ -5,142 +5,119 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Iterator
-from typing import Any
+from typing import Annotated, Any, Union
 
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, create_model
 from pydantic.json_schema import GenerateJsonSchema
+from typing_extensions import TypeAliasType
 
 from musicemo.components import registry
-from musicemo.components.documentation import parameter_docs, summary
-from musicemo.components.spec import table_schema
-from musicemo.contracts import PROVIDED
-from musicemo.data import JoiningSettings
+from musicemo.components.spec import component_table, table_schema
+from musicemo.data import JoiningSettings, TaskSettings
 from musicemo.errors import InputError
-from musicemo.experiment import ExperimentTable
+from musicemo.experiment.schema import ExperimentTable, TargetKind, TaskName
+from musicemo.settings import Settings
 
 __all__ = ["component_schema", "experiment_schema", "in_words"]
 
 Json = dict[str, Any]
 
-_WEIGHT = {
-    "type": "number",
-    "exclusiveMinimum": 0,
-    "default": 1.0,
-    "description": "What the term is multiplied by in the task's loss.",
-}
-_LOCAL = {
-    "properties": {"type": {"type": "string", "pattern": r"\.py:[A-Za-z_][A-Za-z0-9_]*$"}},
-    "required": ["type"],
-    "description": "A class in a file of your own, relative to this one: ./my_model.py:MyModel.",
-}
-_EXTENDS = {
-    "type": "string",
-    "description": "Another experiment file, relative to this one, which this one is laid over.",
-}
-_RULE = {"type": "object", "minProperties": 1}
-_MATRIX = {
-    "type": "object",
-    "description": "Axes, whose every combination is an experiment: a dotted key in quotes with a list of values, "
-    "or a name with a table of variants, each of the keys that it lays over the file.",
-    "properties": {
-        "exclude": {
-            "type": "array",
-            "items": _RULE,
-            "description": "Combinations to leave out: AXIS = VALUE, or a list of values.",
-        },
-        "override": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "properties": {
-                    "where": {**_RULE, "description": "AXIS = VALUE, or a list of values; all must hold."},
-                    "set": {"type": "object", "description": "The keys."},
-                },
-                "required": ["where", "set"],
-                "additionalProperties": False,
-            },
-            "description": "More keys for the combinations that `where` describes.",
-        },
-    },
-    "additionalProperties": {
-        "anyOf": [
-            {"type": "array", "items": {"type": ["string", "number", "boolean"]}, "minItems": 1},
-            {"type": "object", "additionalProperties": {"type": "object"}, "minProperties": 1},
-        ]
-    },
-}
+_Values = Annotated[dict[str, Any], Field(min_length=1)]
+_Axis = (
+    Annotated[list[str | int | float | bool], Field(min_length=1)]
+    | Annotated[dict[str, dict[str, Any]], Field(min_length=1)]
+)
+
+
+class _Local(BaseModel, extra="allow"):
+    """A class in a local file, relative to this one: ``./my_model.py:MyModel``."""
+
+    type: Annotated[str, Field(pattern=r"\.py:[A-Za-z_][A-Za-z0-9_]*$")]
+
+
+class _Untyped(BaseModel):
+    """Keys of a component whose type another file or a variant sets."""
+
+    model_config = ConfigDict(extra="allow", json_schema_extra={"not": {"required": ["type"]}})
+
+
+class _Override(Settings):
+    """Keys for some combinations."""
+
+    where: _Values
+    """Combinations to change: AXIS = VALUE, or a list of values. All must match."""
+    set: dict[str, Any]
+    """Keys and their values."""
+
+
+class _Matrix(Settings):
+    """Axes whose combinations are experiments.
+
+    An axis is a dotted key in quotes with a list of values, or a name with a table of variants, each a table of keys.
+    """
+
+    model_config = ConfigDict(json_schema_extra={"additionalProperties": TypeAdapter(_Axis).json_schema()})
+
+    exclude: list[_Values] = Field(default_factory=list)
+    """Combinations to leave out: AXIS = VALUE, or a list of values."""
+    override: list[_Override] = Field(default_factory=list)
+    """Further keys for the combinations that match `where`."""
+
+
+class _File(ExperimentTable):
+    """An experiment file."""
+
+    extends: str | None = None
+    """Experiment file that this one extends, relative to this one."""
+    matrix: _Matrix | None = None
+    """Axes whose combinations are experiments."""
 
 
 def experiment_schema() -> Json:
-    """Return the schema of an experiment file, the parameters of every installed component included.
+    """Return the schema of an experiment file, including the parameters of every installed component.
 
-    A table of a component is one of those installed, told apart by ``type``. In a file that extends another, what
-    the other has may be absent, and so may, in one with a matrix, what its variants have. A component that cannot be
+    A file that extends another may omit required keys, as may one with a matrix. A component that cannot be
     imported is left out with a warning.
     """
-    schema = ExperimentTable.model_json_schema(schema_generator=_Untitled)
-    definitions, keys = schema["$defs"], schema["properties"]
-    for kind in PROVIDED:
-        definitions |= {f"{kind}:{name}": found for name, found in _components(kind)}
-        chosen = [{"$ref": f"#/$defs/{key}"} for key in definitions if key.startswith(f"{kind}:")]
-        definitions[kind] = {"type": "object", "oneOf": [*chosen, _LOCAL, {"not": {"required": ["type"]}}]}
-    _add_joined(definitions)
-    for kind in ("dataset", "model", "weighting"):
-        keys[kind] = {"$ref": f"#/$defs/{kind}", "description": keys[kind]["description"]}
-    several = {"type": "array", "items": {"$ref": "#/$defs/joined"}, "minItems": 1}
-    keys["dataset"] = {
-        "anyOf": [{"$ref": "#/$defs/dataset"}, several],
-        "description": keys["dataset"]["description"],
+    dataset, model, weighting = (_union(kind, _tables(kind)) for kind in ("dataset", "model", "weighting"))
+    joined = _union("joined", _tables("dataset", JoiningSettings))
+    term = _union("loss", _tables("loss"))
+    loss = _one_or_several(term, term)
+    task_fields: Any = {"loss": (loss | None, TaskSettings.model_fields["loss"])}
+    task = create_model("TaskSettings", __base__=TaskSettings, **task_fields)
+    types = {
+        "dataset": _one_or_several(dataset, joined),
+        "model": model,
+        "losses": dict[TargetKind, loss],  # type: ignore[valid-type]  # made at run time
+        "tasks": dict[TaskName, task],  # type: ignore[valid-type]
+        "weighting": weighting,
     }
-    losses = definitions["TaskSettings"]["properties"]["loss"]
-    terms = {"type": "array", "items": {"$ref": "#/$defs/loss"}, "minItems": 1}
-    losses["anyOf"] = [{"$ref": "#/$defs/loss"}, terms]
-    keys["losses"]["additionalProperties"] = {"anyOf": losses["anyOf"]}
-    keys["extends"] = _EXTENDS
-    keys["matrix"] = _MATRIX
-    required = schema.pop("required")
+    fields: Any = {key: (hint, ExperimentTable.model_fields[key]) for key, hint in types.items()}
+    schema = create_model("Experiment", __base__=_File, __doc__=_File.__doc__, **fields).model_json_schema(
+        schema_generator=_Generator
+    )
+    required = [key for key in schema.pop("required") if key != "name"]
     typed = {kind: {"required": ["type"]} for kind in ("dataset", "model")}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "musicemo experiment",
         **schema,
         "if": {"not": {"anyOf": [{"required": ["extends"]}, {"required": ["matrix"]}]}},
-        "then": {"required": [key for key in required if key != "name"], "properties": typed},
+        "then": {"required": required, "properties": typed},
     }
-
-
-def _add_joined(definitions: dict[str, Json]) -> None:
-    """Define the tables of joined datasets: those of one, and the keys for joining."""
-    joining = JoiningSettings.model_json_schema(schema_generator=_Untitled)
-    definitions |= joining.pop("$defs")
-    definitions["JoiningSettings"] = joining
-    for key in [key for key in definitions if key.startswith("dataset:")]:
-        table = definitions[key]
-        properties = {**table["properties"], **joining["properties"]}
-        definitions[f"joined:{key.partition(':')[2]}"] = {**table, "properties": properties}
-    chosen = [{"$ref": f"#/$defs/{key}"} for key in definitions if key.startswith("joined:")]
-    definitions["joined"] = {"type": "object", "oneOf": [*chosen, _LOCAL, {"not": {"required": ["type"]}}]}
 
 
 def component_schema(kind: str, name: str, component: Any) -> Json:
     """Return the schema of one component's table.
 
     Raises:
-        InputError: its signature cannot be read.
+        InputError: Its signature cannot be read.
     """
-    table = table_schema(component, kind)
-    found = table.model_json_schema(schema_generator=_Untitled)
-    keys = found.setdefault("properties", {})
-    for key, text in parameter_docs(component).items():
-        if key in keys:
-            keys[key]["description"] = text
-    found["properties"] = {"type": {"const": name}, **keys, **({"weight": _WEIGHT} if kind == "loss" else {})}
-    found["required"] = ["type", *found.get("required", ())]
-    found["description"] = summary(component)
-    return found
+    return component_table(kind, name, component).model_json_schema(schema_generator=_Generator)
 
 
 def in_words(schema: Json, definitions: Json) -> str:
-    """Return a JSON Schema in words: ``integer > 0``, ``"l2" or "kl"``, ``array of number, or absent``."""
+    """Return a JSON Schema as text: ``integer > 0``, ``"l2" or "kl"``, ``array of number, or absent``."""
     if "$ref" in schema:
         return in_words(definitions[schema["$ref"].rpartition("/")[2]], definitions)
     if "const" in schema:
@@ -148,10 +125,11 @@ def in_words(schema: Json, definitions: Json) -> str:
     if "enum" in schema:
         return " or ".join(json.dumps(value) for value in schema["enum"])
     if "anyOf" in schema:
-        return " or ".join(
+        branches = [
             "absent" if branch.get("type") == "null" else in_words(branch, definitions)
             for branch in schema["anyOf"]
-        )
+        ]
+        return " or ".join(dict.fromkeys(branches))
     kind = schema.get("type", "anything")
     if isinstance(kind, list):
         return " or ".join(kind)
@@ -166,21 +144,42 @@ def in_words(schema: Json, definitions: Json) -> str:
     return " ".join([kind, *(f"{sign} {schema[name]}" for name, sign in signs.items() if name in schema)])
 
 
-def _components(kind: str) -> Iterator[tuple[str, Json]]:
+def _tables(kind: str, base: type[BaseModel] | None = None) -> list[type[BaseModel]]:
+    """Return the models of the tables of every installed component of a kind that can be imported."""
+    return [component_table(kind, name, component, base) for name, component in _components(kind)]
+
+
+def _components(kind: str) -> Iterator[tuple[str, Any]]:
     for name in sorted({claim.name for claim in registry.claims(kind)}):
         try:
-            yield name, component_schema(kind, name, registry.load(kind, name))
+            component = registry.load(kind, name)
+            table_schema(component, kind)
         except InputError as error:
             warnings.warn(f"{error}; it is left out", stacklevel=3)
+        else:
+            yield name, component
 
 
-class _Untitled(GenerateJsonSchema):
-    """Without a title for every key that only spells the key in another way."""
+def _union(name: str, models: list[type[BaseModel]]) -> Any:
+    """Return a type that is a definition of this name in the JSON Schema: one of the tables."""
+    return TypeAliasType(name, Union[(*models, _Local, _Untyped)])
+
+
+def _one_or_several(one: Any, item: Any) -> Any:
+    """Return the type of a table, or of a list of tables that is not empty."""
+    return one | Annotated[list[item], Field(min_length=1)]
+
+
+class _Generator(GenerateJsonSchema):
+    """A generator that sets no titles and keeps the colon of ``model:cnn`` in names of definitions."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:
         return False
 
+    def normalize_name(self, name: str) -> str:
+        return name if ":" in name else super().normalize_name(name)
+
     def model_schema(self, schema: Any) -> Json:
-        found = super().model_schema(schema)
-        found.pop("title", None)
-        return found
+        table = super().model_schema(schema)
+        table.pop("title", None)
+        return table

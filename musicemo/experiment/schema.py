@@ -12,10 +12,17 @@ from musicemo.evaluation import EvaluationSettings
 from musicemo.settings import Settings
 from musicemo.training import TrainingSettings, TransferSettings
 
-__all__ = ["DEFAULT_LOSSES", "DEFAULT_OPTIMIZER", "DEFAULT_WEIGHTING", "ExperimentTable"]
+__all__ = [
+    "DEFAULT_LOSSES",
+    "DEFAULT_OPTIMIZER",
+    "DEFAULT_WEIGHTING",
+    "ExperimentTable",
+    "TargetKind",
+    "TaskName",
+]
 
 #: The files of a run, such as ``best-<task>.pt``, are called by its tasks; file systems allow 255 bytes.
-_Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=100)]
+TaskName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=100)]
 
 #: What every random number generator takes.
 _Seed = Annotated[int, Field(ge=0, lt=2**32)]
@@ -55,7 +62,7 @@ class ExperimentTable(Settings):
     """Layers between the backbone and the prediction of each task."""
     losses: dict[TargetKind, _Loss] = Field(default_factory=dict)
     """Default loss for each kind of target."""
-    tasks: dict[_Name, TaskSettings] = Field(min_length=1)
+    tasks: dict[TaskName, TaskSettings] = Field(min_length=1)
     """Targets to predict, with a table for each."""
     weighting: dict[str, Any] = Field(default_factory=lambda: dict(DEFAULT_WEIGHTING))
     """Combination of the losses of the tasks into one gradient."""
