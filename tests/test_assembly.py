@@ -13,7 +13,7 @@ from harness import CPU, assemble, load, train
 from musicemo.errors import InputError
 from musicemo.experiment.tracks import read_tracks, split_tracks
 from musicemo.prediction import TrainedRun
-from musicemo.running.assembly import Assembly
+from musicemo.running.prepare import prepare
 from musicemo.training.randomness import seed_everything
 
 pytestmark = pytest.mark.usefixtures("fakes")
@@ -97,7 +97,7 @@ def test_everything_is_on_the_device_before_the_rehearsal(fakes, tmp_path):
     fakes("loss", "strict", Strict)
     experiment = load(tmp_path, "tasks.genre.loss={ type = 'strict', balanced = true }")
     tracks = read_tracks(experiment)
-    made = Assembly(experiment, tracks, split_tracks(experiment, tracks), 0, CPU)
+    made = prepare(experiment, tracks, split_tracks(experiment, tracks), 0, CPU)
     assert {p.device for p in made.network.parameters()} == {CPU}
 
 
@@ -106,7 +106,7 @@ def test_everything_is_on_the_device_before_the_rehearsal(fakes, tmp_path):
 def test_an_experiment_is_assembled_on_the_gpu(tmp_path):
     experiment = load(tmp_path, "tasks.genre.loss={ type = 'cross-entropy', balanced = true }")
     tracks = read_tracks(experiment)
-    made = Assembly(experiment, tracks, split_tracks(experiment, tracks), 0, torch.device("cuda"))
+    made = prepare(experiment, tracks, split_tracks(experiment, tracks), 0, torch.device("cuda"))
     assert made.objective.terms["genre"][0].loss.weights.is_cuda
 
 

@@ -20,8 +20,7 @@ from musicemo.evaluation import Evaluation
 from musicemo.experiment import Experiment, Replicate
 from musicemo.experiment.tracks import split_tracks, warn_of_leaks
 from musicemo.running.analyses import analyse_evaluations
-from musicemo.running.assembly import Assembly
-from musicemo.running.prepare import ExperimentData, RunOptions, TrackReader
+from musicemo.running.prepare import ExperimentData, RunOptions, TrackReader, prepare
 from musicemo.running.transfer import find_source
 from musicemo.runs import (
     Claim,
@@ -37,6 +36,8 @@ from musicemo.runs import (
     recorded,
 )
 from musicemo.training import (
+    Prepared,
+    Recorder,
     Run,
     Stopping,
     Trainer,
@@ -149,7 +150,7 @@ class _Execution:
             if not earlier:
                 self._report_differences(runs / name, identity)
         while True:
-            made = Assembly(
+            prepared = prepare(
                 self.experiment,
                 self.tracks,
                 self.split,
@@ -170,7 +171,8 @@ class _Execution:
                 return Outcome(self.seed, self.fold, claim.directory, claim.results, skipped=True)
             with claim.directory, use_threads(self._threads(claim, resolved)):
                 try:
-                    run, trainer = self._prepare(made, claim.directory, name, resolved, hooks)
+                    run = self._make_run(prepared, claim.directory, name, resolved)
+                    trainer = Trainer(prepared, Recorder(run, hooks))
                 except BaseException:
                     if not claim.earlier:  # so that an interruption leaves nothing that cannot be continued
                         claim.directory.discard()
@@ -192,13 +194,13 @@ class _Execution:
                 }
                 if self.experiment.variant:
                     known["variant"] = dict(self.experiment.variant)
-                if made.transfer:
-                    known["transfer"] = made.transfer
+                if prepared.transfer:
+                    known["transfer"] = prepared.transfer
                 if resumed:
                     known["resumed_after_epoch"] = len(run.history)
                 with recorded(claim, run, hooks, known) as results:
                     self._write_start(claim, run)
-                    warn_of_leaks(self.tracks, self.split, made.features)
+                    warn_of_leaks(self.tracks, self.split, prepared.features)
                     self._train(run, trainer, claim.directory, hooks, results)
                 return Outcome(self.seed, self.fold, claim.directory.path, results)
 
@@ -244,26 +246,18 @@ class _Execution:
         split["data"] = self.data.identity.to_json(ids)
         claim.directory.write_start(run.toml, environment, split, code)
 
-    def _prepare(
-        self, made: Assembly, directory: RunDirectory, name: str, resolved: dict[str, Any], hooks: Hooks
-    ) -> tuple[Run, Trainer]:
-        run = Run(
+    def _make_run(
+        self, prepared: Prepared, directory: RunDirectory, name: str, resolved: dict[str, Any]
+    ) -> Run:
+        return Run(
             directory=directory.path,
             name=name,
             seed=self.seed,
             settings=resolved,
             toml=toml.write(resolved),
-            tracks=self.tracks,
-            split=self.split,
-            features=made.features,
-            network=made.network,
-            weighting=made.weighting,
-            device=self.device,
-            epochs=made.training.epochs,
-            stopping=Stopping(made.training.early_stopping, list(self.experiment.tasks)),
-            transfer=made.transfer,
+            prepared=prepared,
+            stopping=Stopping(prepared.training.early_stopping, list(self.experiment.tasks)),
         )
-        return run, Trainer(run, made.training, made.objective, made.batches, made.scaling, hooks, made.rebuild)
 
     def _source(self, runs: Path) -> Path | None:
         """Return the checkpoint to begin with."""
@@ -283,17 +277,16 @@ class _Execution:
         began = time.monotonic()
         trainer.load_best()
         evaluations: dict[str, Evaluation] = {}
-        for part in (part for part in PARTS if part in trainer.parts):
+        for part in (part for part in PARTS if part in run.prepared.batches):
             evaluations[part] = trainer.evaluate(part)
             hooks("evaluated", run=run, part=part, evaluation=evaluations[part])
         directory.write_predictions(evaluations)
         settings = self.experiment.evaluation
         if not self.options.overfit_batches:
             results |= analyse_evaluations(self.tracks, self.split, evaluations, settings)
-        if len(run.tasks) > 1 and len(run.history) > 1 and "val" in trainer.parts:
+        if len(run.tasks) > 1 and len(run.history) > 1 and "val" in run.prepared.batches:
             results["selection"] = _selection(run, trainer, evaluations)
-        if trainer.conflict:
-            results["gradients"] = trainer.conflict.summary()
+        results |= trainer.fitter.results()
         results |= {
             "status": "done",
             "best_epoch": run.stopping.best_epoch,
@@ -316,7 +309,7 @@ def _warn_of_restart(error: InputError) -> None:
 def _selection(run: Run, trainer: Trainer, evaluations: Mapping[str, Evaluation]) -> dict[str, Any]:
     """Return what other criteria would have chosen; every checkpoint that was kept is tested."""
     tested: dict[int, Evaluation] = {}
-    if "test" in trainer.parts:
+    if "test" in run.prepared.batches:
         tested[run.stopping.best_epoch] = evaluations["test"]
         for task, epoch in run.stopping.task_epochs.items():
             if epoch not in tested:

@@ -2,23 +2,58 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import json
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.nn.parameter import is_lazy
 
-from musicemo.components import local
-from musicemo.contracts import Dataset
-from musicemo.data import DataIdentity, Tracks, collect, identify_data
+from musicemo.components.local import line_of, told_by_line
+from musicemo.contracts import Dataset, Weighting
+from musicemo.data import (
+    Batch,
+    Batches,
+    DataIdentity,
+    Features,
+    Scaling,
+    Split,
+    Tracks,
+    collect,
+    fit_scaling,
+    identify_data,
+)
+from musicemo.errors import InputError, describe
 from musicemo.experiment import Experiment
+from musicemo.experiment.batches import make_batches
 from musicemo.experiment.tracks import match_tasks
+from musicemo.running.transfer import Transfer
 from musicemo.runs import gathered
-from musicemo.training import choose_device
+from musicemo.training import (
+    Network,
+    Objective,
+    Prepared,
+    Term,
+    TrainingSettings,
+    check_monitor,
+    choose_device,
+)
+from musicemo.training.checkpoint import unreadable
+from musicemo.training.precision import autocast
+from musicemo.training.randomness import random_state, restore_random_state, seed_everything
 
-__all__ = ["ExperimentData", "RunOptions", "TrackReader"]
+__all__ = ["ExperimentData", "RunOptions", "TrackReader", "prepare"]
 
 
 @dataclass(frozen=True)
@@ -103,7 +138,7 @@ class TrackReader:
         if key != self._key or self._dataset is None:
             self._read.clear()  # the tracks of two datasets need not fit into memory
             texts: list[str] = []
-            with gathered(texts), local.told_by_line():
+            with gathered(texts), told_by_line():
                 self._dataset = None
                 dataset = experiment.build_dataset()
                 tracks = collect(dataset, match_tasks(experiment, dataset))
@@ -114,3 +149,325 @@ class TrackReader:
             first = next(iter(self._read.values()))
             self._read.setdefault(control, ExperimentData(first.tracks, first.warnings, control))
         return self._read[control]
+
+
+def prepare(
+    experiment: Experiment,
+    tracks: Tracks,
+    split: Split,
+    seed: int,
+    device: torch.device,
+    overfit_batches: int = 0,
+    source: Path | None = None,
+) -> Prepared:
+    """Build everything that one seed and one fold of an experiment is trained with; nothing is written.
+
+    The random number generators of the process are seeded, the features are read, and a small batch is passed through
+    the network and the losses, so that what would fail in training fails here.
+
+    Args:
+        experiment: the experiment.
+        tracks: its tracks.
+        split: their split.
+        seed: seed of the initial weights and the batch order.
+        device: the device to train on.
+        overfit_batches: number of batches to train on, in a fixed order; 0 for the whole training set.
+        source: the checkpoint to begin with, of an experiment with ``[transfer]``.
+
+    Raises:
+        InputError: a component refuses its parameters, features cannot be read, the monitored quantity is not recorded,
+            or the model or a loss fails on the batch.
+    """
+    blaming = experiment.source.blaming
+    seed_everything(seed)
+    features = Features(tracks.tracks, tracks.rows, experiment.training.cache)
+    features.check(np.concatenate(list(split.parts.values())))
+    train = split.parts["train"]
+    transfer, scaling = _begin_transfer(experiment, features, split, source)
+    scaling = scaling or fit_scaling(experiment.scaling.method, features.select(train), features.size)
+    features.scale(scaling)
+
+    def build_network() -> Network:
+        targets = [task.outcome for task in tracks.tasks]
+        backbone = experiment.model.build(input_size=features.size, targets=targets)
+        return Network(backbone, tracks.tasks, experiment.heads).to(device)
+
+    with blaming("model"):
+        network = build_network()
+        some = next(Batches(features, tracks.targets, train[:2], batch_size=2).epoch()).to(device)
+        initialize(network, some)
+        check_storable(network)
+    transferred: dict[str, Any] | None = None
+    if transfer:
+        with blaming("transfer"):
+            transferred = transfer.load(network)
+    in_one_go = network.estimator is not None
+    training = experiment.training
+    if overfit_batches or in_one_go:
+        training = _without_validation(training, fitted=in_one_go)
+    with blaming("weighting"):
+        weighting: Weighting = experiment.weighting.build(tasks=list(experiment.tasks))
+        weighting.to(device)
+        check_storable(weighting)
+    objective = Objective(tracks.tasks, _terms(experiment, tracks, train)).to(device)
+    check_signs(experiment, objective, weighting)
+    with blaming("dataset"):
+        batches = make_batches(features, tracks, split, training, seed, overfit_batches, experiment.proportions)
+    with blaming("training", "early_stopping", "monitor"):
+        check_monitor(training.early_stopping, tracks.tasks, batches)
+    prepared = Prepared(
+        tracks=tracks,
+        split=split,
+        features=features,
+        scaling=scaling,
+        network=network,
+        weighting=weighting,
+        objective=objective,
+        batches=batches,
+        training=training,
+        device=device,
+        rebuild=build_network,
+        transfer=transferred,
+    )
+    if not in_one_go:  # an estimator has no shapes before it is fitted
+        rehearse(experiment, network, objective, some)
+        _rehearse_smallest_batch(experiment, prepared)
+    return prepared
+
+
+def _begin_transfer(
+    experiment: Experiment, features: Features, split: Split, source: Path | None
+) -> tuple[Transfer | None, Scaling | None]:
+    """Read the checkpoint that the experiment begins with; return it, and its scaling if that is to be used."""
+    if not experiment.transfer or not source:
+        return None, None
+    with experiment.source.blaming("transfer", "from"):
+        transfer = Transfer.read(experiment.transfer, source)
+        scaling = transfer.scaling(features.size)
+        transfer.check_leaks(experiment.dataset.to_table(), split)
+    return transfer, scaling
+
+
+def _rehearse_smallest_batch(experiment: Experiment, prepared: Prepared) -> None:
+    """Take the smallest batch of an epoch forward and backward; join a last batch of one track if it fails.
+
+    Raises:
+        InputError: the model or a loss fails.
+    """
+    batches, train = prepared.batches["train"], prepared.split.parts["train"]
+
+    def attempt(size: int) -> None:
+        batch = next(Batches(prepared.features, prepared.tracks.targets, train[:size], batch_size=size).epoch())
+        rehearse_training(
+            experiment,
+            prepared.network,
+            prepared.objective,
+            batch.to(prepared.device),
+            prepared.training.precision,
+        )
+
+    try:
+        attempt(batches.smallest)
+    except InputError as error:
+        if batches.smallest > 1 or len(train) < 2:
+            raise
+        attempt(2)
+        if prepared.training.batch_size == 1 or len(batches) == 1:
+            raise InputError(
+                experiment.source.error(
+                    ("training", "batch_size"),
+                    f"is 1, and the model or a loss fails on a batch of one track; use 2 or more ({error})",
+                )
+            ) from error
+        batches.join_single = True
+        warnings.warn(
+            "the model or a loss fails on a batch of one track in training, as batch normalization does: the "
+            "last batch, of one track, is joined to the batch before it",
+            stacklevel=2,
+        )
+
+
+def _without_validation(training: TrainingSettings, *, fitted: bool) -> TrainingSettings:
+    """Train every epoch, of which an estimator has one, whatever the validation part says."""
+    stopping = training.early_stopping.model_copy(
+        update={"monitor": "train/loss", "mode": "min", "patience": False, "per_task": False}
+    )
+    more = {"epochs": 1} if fitted else {}
+    return training.model_copy(update={"early_stopping": stopping, **more})
+
+
+def _terms(experiment: Experiment, tracks: Tracks, train: NDArray[np.intp]) -> dict[str, list[Term]]:
+    """Build each task's loss terms."""
+    found: dict[str, list[Term]] = {}
+    for column, task in enumerate(tracks.tasks):
+        labels = tracks.targets[train, column]
+        counts = {name: int((labels == index).sum()) for index, name in enumerate(task.classes)}
+        chosen = experiment.losses[task.name]
+        with experiment.source.blaming("tasks", task.name, "loss"):
+            found[task.name] = [Term(weight, loss.build(class_counts=counts)) for weight, loss in chosen]
+    return found
+
+
+def check_signs(experiment: Experiment, objective: Objective, weighting: Weighting) -> None:
+    """Refuse losses that may be negative if the weighting is defined for positive ones alone.
+
+    Raises:
+        InputError: with each such loss.
+    """
+    if not weighting.positive_losses:
+        return
+    problems = [
+        experiment.source.error(
+            ("tasks", name, "loss"),
+            f"{type(term.loss).__name__} may be negative here, and the weighting "
+            f"{experiment.weighting.name!r} is defined for positive losses alone; use a term that is never "
+            'negative (such as soft-spearman in its default form), or the weighting "constant"',
+        )
+        for name, terms in objective.terms.items()
+        for term in terms
+        if getattr(term.loss, "may_be_negative", False)
+    ]
+    if problems:
+        raise InputError(*problems)
+
+
+def check_storable(module: nn.Module) -> None:
+    """Refuse a state that a checkpoint cannot give back, such as an extra state with arrays of numpy.
+
+    Raises:
+        InputError: with the name and the type of the value.
+    """
+    if value := unreadable(module.state_dict()):
+        raise InputError(
+            f"its state_dict holds {value}, which a checkpoint cannot give back: use tensors, numbers, text, lists "
+            "and dictionaries"
+        )
+
+
+@torch.no_grad()
+def initialize(network: Network, batch: Batch) -> None:
+    """Give lazy layers, which take their sizes from their first batch, their parameters.
+
+    Raises:
+        InputError: the model fails.
+    """
+    if any(is_lazy(parameter) for parameter in (*network.parameters(), *network.buffers())):
+        _embed(network, batch)
+
+
+@torch.no_grad()
+def rehearse(experiment: Experiment, network: Network, objective: Objective, batch: Batch) -> None:
+    """Take a small batch through the network and the losses, to see that shapes are what they should be.
+
+    Nothing of it is left: the network is a copy, and random numbers go on as before.
+
+    Raises:
+        InputError: the model or a loss fails, or padding changes an embedding.
+    """
+    with _without_trace(network, objective) as (copied, losses):
+        with experiment.source.blaming("model"):
+            embedding = _embed(copied, batch)
+            _check_padding(copied, batch, embedding)
+        predictions = {name: head(embedding) for name, head in copied.heads.items()}
+        _losses(experiment, losses, predictions, batch)
+
+
+def rehearse_training(
+    experiment: Experiment, network: Network, objective: Objective, batch: Batch, precision: str
+) -> None:
+    """Take a batch forward and backward as in training, in the run's precision; nothing of it is left.
+
+    Raises:
+        InputError: the model or a loss fails, or the losses of a single track are not finite.
+    """
+    size = len(batch.x)
+    with _without_trace(network, objective) as (copied, measure):
+        copied.train()
+        with experiment.source.blaming("model"):
+            try:
+                with autocast(batch.x.device, precision):
+                    _, predictions = copied(batch.x, batch.lengths)
+            except Exception as error:  # a stranger's model may raise anything
+                raise InputError(
+                    f"fails in training, in {precision}, on a batch of shape {list(batch.x.shape)}: "
+                    f"{describe(error, where=line_of(error))}"
+                ) from error
+        predictions = {name: prediction.float() for name, prediction in predictions.items()}
+        losses = list(_losses(experiment, measure, predictions, batch).values())
+        if size == 1 and not all(bool(loss.isfinite()) for loss in losses):
+            raise InputError(experiment.source.error(("tasks",), "a loss of a single track is not finite"))
+        if not (losses := [loss for loss in losses if loss.requires_grad]):
+            return
+        with experiment.source.blaming("model"):
+            try:
+                torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+            except Exception as error:  # likewise
+                raise InputError(
+                    f"its backward pass fails in {precision}: {describe(error, where=line_of(error))}"
+                ) from error
+
+
+@contextmanager
+def _without_trace(network: Network, objective: Objective) -> Iterator[tuple[Network, Objective]]:
+    """Yield copies of the network and the losses, and let random numbers go on as before.
+
+    Those that cannot be copied are yielded themselves; the network's buffers are kept and its gradients removed.
+    """
+    before = random_state()
+    buffers = [(buffer, buffer.clone()) for buffer in network.buffers()]
+    try:
+        copies = copy.deepcopy((network, objective))
+    except Exception:  # a stranger's model may hold what cannot be copied, such as a file
+        copies = network, objective
+    try:
+        yield copies
+    finally:
+        restore_random_state(before)
+        network.zero_grad()
+        with torch.no_grad():
+            for buffer, kept in buffers:
+                buffer.copy_(kept)
+
+
+def _losses(
+    experiment: Experiment, objective: Objective, predictions: Mapping[str, torch.Tensor], batch: Batch
+) -> dict[str, torch.Tensor]:
+    with experiment.source.blaming("tasks"):
+        try:
+            return objective(predictions, batch.targets)  # type: ignore[no-any-return]  # torch's calls are untyped
+        except InputError:
+            raise
+        except Exception as error:  # a stranger's loss may raise anything
+            raise InputError(
+                f"a loss fails on {len(batch.x)} track{'s' * (len(batch.x) > 1)}: "
+                f"{describe(error, where=line_of(error))}"
+            ) from error
+
+
+def _check_padding(network: Network, batch: Batch, embedding: torch.Tensor) -> None:
+    longer = torch.nn.functional.pad(batch.x, (0, 0, 0, max(8, batch.x.shape[1] // 4)))
+    found = _embed(network, dataclasses.replace(batch, x=longer))
+    apart = float((found - embedding).abs().max())
+    if apart > 1e-3 * max(float(embedding.abs().max()), 1.0):
+        raise InputError(
+            f"padding changes its embedding, by {apart:.2g}: what lies beyond a track's length must be left out, "
+            "or a track's prediction depends on the others in its batch"
+        )
+
+
+def _embed(network: Network, batch: Batch) -> torch.Tensor:
+    network.eval()
+    expected = [len(batch.x), network.backbone.embedding_size]
+    try:
+        embedding = network.backbone(batch.x, batch.lengths)
+    except Exception as error:  # a stranger's model may raise anything
+        hint = "; it is called with x and lengths" if isinstance(error, TypeError) else ""
+        raise InputError(
+            f"fails on a batch of shape {list(batch.x.shape)}: {describe(error, where=line_of(error))}{hint}"
+        ) from error
+    if not isinstance(embedding, torch.Tensor) or list(embedding.shape) != expected:
+        found = list(embedding.shape) if isinstance(embedding, torch.Tensor) else type(embedding).__name__
+        raise InputError(f"the embedding has shape {found}, where {expected} is expected")
+    if not embedding.is_floating_point():
+        raise InputError(f"the embedding is of type {embedding.dtype}; it must be floating point")
+    return embedding.float()

@@ -11,16 +11,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from musicemo.components.hooks import Hooks
-from musicemo.data import PARTS, Split, Task, Tracks
+from musicemo.data import PARTS, Task, Tracks
 from musicemo.errors import InputError
 from musicemo.experiment import Experiment
 from musicemo.experiment.tracks import read_tracks, split_tracks, warn_of_leaks
-from musicemo.running.assembly import Assembly
-from musicemo.running.prepare import RunOptions, TrackReader
+from musicemo.running.prepare import RunOptions, TrackReader, prepare
 from musicemo.running.transfer import find_source
-from musicemo.training import Run, Stopping, Trainer, use_threads
+from musicemo.training import Prepared, Stopping, use_threads
+from musicemo.training.fitters import make_fitter
 from musicemo.training.randomness import random_state, restore_random_state
+from musicemo.training.scoring import Scorer
 
 __all__ = ["Preview", "TaskPreview", "check_experiment", "check_experiments", "check_source"]
 
@@ -150,20 +150,20 @@ def check_experiment(
     before = random_state()
     try:
         with use_threads(experiment.threads):
-            made = Assembly(experiment, tracks, split, first.seed, chosen, options.overfit_batches)
-            warn_of_leaks(tracks, split, made.features)
-            step = _time_step(experiment, tracks, split, made, chosen, steps) if steps else None
+            prepared = prepare(experiment, tracks, split, first.seed, chosen, options.overfit_batches)
+            warn_of_leaks(tracks, split, prepared.features)
+            step = _time_step(prepared, steps) if steps else None
     finally:
         restore_random_state(before)
-    backbone = sum(one.numel() for one in made.network.backbone.parameters() if one.requires_grad)
+    backbone = sum(one.numel() for one in prepared.network.backbone.parameters() if one.requires_grad)
     return Preview(
         experiment=experiment,
         device=torch.cuda.get_device_name(chosen) if chosen.type == "cuda" else chosen.type,
         tracks={part: len(split.parts[part]) for part in PARTS},
-        batches={part: len(batches) for part, batches in made.batches.items()},
+        batches={part: len(batches) for part, batches in prepared.batches.items()},
         unlabelled=len(tracks.unlabelled),
         tasks=[_task(experiment, tracks, column) for column in range(len(tracks.tasks))],
-        parameters=made.network.parameter_count,
+        parameters=prepared.network.parameter_count,
         backbone=backbone,
         step=step,
     )
@@ -178,26 +178,8 @@ def _task(experiment: Experiment, tracks: Tracks, column: int) -> TaskPreview:
     return TaskPreview(task, len(known), {name: counts[name] for name in task.classes}, losses)
 
 
-def _time_step(
-    experiment: Experiment, tracks: Tracks, split: Split, made: Assembly, device: torch.device, steps: int
-) -> float | None:
-    if made.network.estimator:
-        return None  # it is fitted at once
-    run = Run(
-        directory=Path(),
-        name=experiment.name,
-        seed=experiment.seeds[0],
-        settings={},
-        toml="",
-        tracks=tracks,
-        split=split,
-        features=made.features,
-        network=made.network,
-        weighting=made.weighting,
-        device=device,
-        epochs=made.training.epochs,
-        stopping=Stopping(made.training.early_stopping, list(experiment.tasks)),
-    )
-    trainer = Trainer(run, made.training, made.objective, made.batches, made.scaling, Hooks())
-    first, *others = trainer.time_steps(steps + 1)
-    return statistics.median(others or [first])
+def _time_step(prepared: Prepared, steps: int) -> float | None:
+    """Return the median seconds of a step without the first; None for a model that is fitted in one go."""
+    mode = Stopping(prepared.training.early_stopping).mode
+    seconds = make_fitter(prepared, Scorer(prepared), mode).time_steps(steps + 1)
+    return statistics.median(seconds[1:] or seconds) if seconds else None

@@ -1,12 +1,12 @@
 """The network, the loop, and what a run needs to be repeated."""
 
 from musicemo.training.checkpoint import content_hash, load_checkpoint
-from musicemo.training.loop import Trainer
+from musicemo.training.loop import Recorder, Trainer
 from musicemo.training.network import Network
 from musicemo.training.objective import Objective, Term
 from musicemo.training.optimization import choose_device, use_threads
 from musicemo.training.resuming import check_resumable, has_checkpoint
-from musicemo.training.run import Run
+from musicemo.training.run import Prepared, Run
 from musicemo.training.selection import describe_selection
 from musicemo.training.settings import TrainingSettings, TransferSettings
 from musicemo.training.stopping import Stopping, check_monitor
@@ -14,6 +14,8 @@ from musicemo.training.stopping import Stopping, check_monitor
 __all__ = [
     "Network",
     "Objective",
+    "Prepared",
+    "Recorder",
     "Run",
     "Stopping",
     "Term",

@@ -5,30 +5,25 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol
 
 import torch
 
-from musicemo.contracts import Estimator
-from musicemo.data import Batches, Scaling, describe
+from musicemo.data import describe
 from musicemo.errors import InputError, RunError
 from musicemo.evaluation import Evaluation
 from musicemo.training.checkpoint import load_checkpoint, plain, save_checkpoint, unreadable
-from musicemo.training.conflict import GradientConflict
+from musicemo.training.fitters import make_fitter
 from musicemo.training.history import append_history, write_history
-from musicemo.training.network import Network
-from musicemo.training.objective import Objective
 from musicemo.training.randomness import random_state, restore_random_state
 from musicemo.training.resuming import NO_RESUME, Resumable, complete_best, resumable
-from musicemo.training.run import Run
-from musicemo.training.scoring import Collected, Scorer
-from musicemo.training.settings import TrainingSettings
-from musicemo.training.step import OptimizationStep
+from musicemo.training.run import Prepared, Run
+from musicemo.training.scoring import Scorer
 
-__all__ = ["Trainer"]
+__all__ = ["Recorder", "Trainer"]
 
 #: Tracks on which a network that was built anew is compared with the trained one, and how far they may be apart.
 _COMPARED, _APART = 4, 1e-4
@@ -38,45 +33,73 @@ class _Hooks(Protocol):
     def __call__(self, hook: str, **arguments: Any) -> None: ...
 
 
-class Trainer:
-    """Fits a run's network, recording each epoch and keeping its checkpoints.
+class Recorder:
+    """Records a training: its history and checkpoints in the run directory, and every event in the lifecycle hooks.
 
     Args:
         run: the run; its history grows.
-        settings: the table ``[training]``.
-        objective: each task's loss.
-        parts: the batches of ``train``, and of ``val`` and ``test`` where they are not empty.
-        scaling: the features' scaling, which a checkpoint carries.
         hooks: called with a hook's name and arguments.
-        rebuild: builds the network anew, to see that a checkpoint holds all of it; None leaves that out.
     """
 
-    def __init__(
-        self,
-        run: Run,
-        settings: TrainingSettings,
-        objective: Objective,
-        parts: Mapping[str, Batches],
-        scaling: Scaling,
-        hooks: _Hooks,
-        rebuild: Callable[[], Network] | None = None,
-    ) -> None:
-        self.run = run
-        self.settings = settings
-        self.parts = parts
-        self._objective = objective.to(run.device)
-        self._scaling = scaling
+    def __init__(self, run: Run, hooks: _Hooks) -> None:
+        self._run = run
         self._hooks = hooks
-        self._rebuild = rebuild
+        self.directory = run.directory
+        self.checkpoints = run.directory / "checkpoints"
+        self.stopping = run.stopping
+        self.history: Sequence[Mapping[str, float]] = run.history
+
+    def start(self) -> None:
+        """Write the epochs before a resumption to `history.jsonl`."""
+        write_history(self.directory / "history.jsonl", self.history)
+
+    def restore(self, history: Sequence[Mapping[str, float]]) -> None:
+        """Continue a history."""
+        self._run.history[:] = [MappingProxyType(dict(record)) for record in history]
+
+    def epoch_started(self, epoch: int) -> None:
+        """Call the hook."""
+        self._hooks("epoch_started", run=self._run, epoch=epoch)
+
+    def batch_finished(self, epoch: int, batch: int, losses: Mapping[str, float]) -> None:
+        """Call the hook."""
+        self._hooks("batch_finished", run=self._run, epoch=epoch, batch=batch, losses=losses)
+
+    def add(self, record: Mapping[str, float]) -> None:
+        """Add an epoch to the history, in memory."""
+        self._run.history.append(MappingProxyType(dict(record)))
+
+    def write(self, state: dict[str, Any], *, best: bool, best_of: Sequence[str]) -> None:
+        """Write the last epoch to `history.jsonl`, and its checkpoints.
+
+        Args:
+            state: the content of a checkpoint.
+            best: whether the epoch is the best so far.
+            best_of: tasks of which it is the best so far.
+        """
+        append_history(self.directory / "history.jsonl", self.history[-1])
+        save_checkpoint(self.checkpoints, state, best=best, best_of=best_of)
+
+    def epoch_finished(self) -> None:
+        """Call the hook."""
+        self._hooks("epoch_finished", run=self._run, record=dict(self.history[-1]))
+
+
+class Trainer:
+    """Fits a network, recording each epoch and keeping its checkpoints.
+
+    Args:
+        prepared: what is trained.
+        recorder: records the epochs.
+    """
+
+    def __init__(self, prepared: Prepared, recorder: Recorder) -> None:
+        self._prepared = prepared
+        self._recorder = recorder
+        self._scorer = Scorer(prepared)
+        self.fitter = make_fitter(prepared, self._scorer, recorder.stopping.mode)
         self._compared = False
-        #: An estimator has none: it is fitted at once, without an optimizer.
-        self._step = None if run.network.estimator else OptimizationStep(run, settings, self._objective)
-        self._scorer = Scorer(run, self._objective, parts, settings.precision)
-        watched = settings.gradient_diagnostics
-        #: What the tasks' gradients do to one another, if that is measured.
-        self.conflict = GradientConflict([task.name for task in run.tasks], watched.every) if watched else None
         self._random: dict[str, Any] | None = None
-        self._folder = run.directory / "checkpoints"
         self._started = time.monotonic()
 
     def resume(self) -> None:
@@ -86,7 +109,7 @@ class Trainer:
             InputError: neither can be continued from; the network and the history are not to be used then.
         """
         problems: list[str] = []
-        for found in resumable(self.run.directory, problems):
+        for found in resumable(self._recorder.directory, problems):
             try:
                 self._restore(found)
             except torch.OutOfMemoryError:
@@ -110,20 +133,17 @@ class Trainer:
         raise InputError(*dict.fromkeys(problems), NO_RESUME)
 
     def _restore(self, found: Resumable) -> None:
-        state, run = found.state, self.run
-        run.network.load(state["network"], str(found.path))
-        run.weighting.load_state_dict(state["weighting"])
-        if self._step:
-            self._step.load_state_dict(state)
-        run.stopping.load_state_dict(state["stopping"])
-        if self.conflict:
-            self.conflict.load_state_dict(state["conflict"])
+        state = found.state
+        self._prepared.network.load(state["network"], str(found.path))
+        self._prepared.weighting.load_state_dict(state["weighting"])
+        self.fitter.load_state_dict(state)
+        self._recorder.stopping.load_state_dict(state["stopping"])
         restore_random_state(state["random"])
         self._random = state["random"]
         self._started = time.monotonic() - state["seconds"]
         if threads := state.get("threads"):  # sums over other numbers of threads differ in the last digits
             torch.set_num_threads(threads)
-        run.history[:] = [MappingProxyType(record) for record in found.history]
+        self._recorder.restore(found.history)
 
     @property
     def seconds(self) -> float:
@@ -138,56 +158,32 @@ class Trainer:
         """
         if self._random:  # only now, since a plugin may draw random numbers when the run starts
             restore_random_state(self._random)
-        lines = self.run.directory / "history.jsonl"
-        write_history(lines, self.run.history)
-        first = len(self.run.history) + 1
-        for epoch in range(first, self.settings.epochs + 1):
-            if first > 1 and self.run.stopping.stop(epoch - 1):
+        recorder, stopping = self._recorder, self._recorder.stopping
+        recorder.start()
+        first = len(recorder.history) + 1
+        for epoch in range(first, self._prepared.training.epochs + 1):
+            if first > 1 and stopping.stop(epoch - 1):
                 break
-            self._hooks("epoch_started", run=self.run, epoch=epoch)
-            trained = (
-                self._fit(self.run.network.estimator) if self.run.network.estimator else self._train(epoch)
-            )
-            scores = {**trained, **self._scorer.validate()}
-            record = {"epoch": epoch, **{name: float(value) for name, value in scores.items()}}
-            self.run.history.append(MappingProxyType(record))
-            best, best_of = self.run.stopping.take(self.run.history)
-            if self._step:
-                self._step.epoch_finished()
-            append_history(lines, record)
+            recorder.epoch_started(epoch)
+            scores = {**self.fitter.fit(epoch, recorder.batch_finished), **self._scorer.validate()}
+            recorder.add({"epoch": epoch, **{name: float(value) for name, value in scores.items()}})
+            best, best_of = stopping.take(recorder.history)
+            self.fitter.epoch_finished(stopping.followed)
             state = self._state()
-            save_checkpoint(self._folder, state, best=best, best_of=best_of)
+            recorder.write(state, best=best, best_of=best_of)
             if epoch == first:  # not only when the training is over
                 self._check_first(state)
-            self._hooks("epoch_finished", run=self.run, record=dict(record))
-            if self.run.stopping.stop(epoch):
+            recorder.epoch_finished()
+            if stopping.stop(epoch):
                 break
-        if not math.isfinite(self.run.stopping.best_value):
+        if not math.isfinite(stopping.best_value):
             warnings.warn(
-                f"{self.run.stopping.monitor} was not defined in any epoch: the first counts as the best",
-                stacklevel=2,
+                f"{stopping.monitor} was not defined in any epoch: the first counts as the best", stacklevel=2
             )
 
     def evaluate(self, part: str) -> Evaluation:
         """Evaluate the network, as it is now, on a part."""
         return self._scorer.evaluate(part)
-
-    def time_steps(self, steps: int) -> list[float]:
-        """Take up to so many optimization steps of the first epoch, and return the seconds of each.
-
-        Nothing is recorded, no hook is called, and the network is not what it was.
-        """
-        assert self._step is not None
-        self.run.network.train()
-        seconds: list[float] = []
-        began = time.monotonic()
-        for number, batch in enumerate(self.parts["train"].epoch(1), start=1):
-            self._step(batch, Collected(), f"step {number}")
-            seconds.append(time.monotonic() - began)
-            if number == steps:
-                break
-            began = time.monotonic()
-        return seconds
 
     def load_best(self, task: str | None = None) -> None:
         """Give the network the weights of the best epoch, or of a task's own best, where those are kept.
@@ -196,9 +192,9 @@ class Trainer:
             InputError: the checkpoint is missing or damaged.
             RunError: the network predicts otherwise than a new one with these weights.
         """
-        path = self._folder / ("best.pt" if task is None else f"best-{task}.pt")
+        path = self._recorder.checkpoints / ("best.pt" if task is None else f"best-{task}.pt")
         state = load_checkpoint(path)
-        self.run.network.load(state.get("network", {}), str(path))
+        self._prepared.network.load(state.get("network", {}), str(path))
         if task is None and not self._compared:
             self._compare_with_new(path, state)
             self._compared = True
@@ -209,7 +205,7 @@ class Trainer:
         Raises:
             RunError: the checkpoint cannot be read, or does not hold all of the network.
         """
-        path = self._folder / "last.pt"
+        path = self._recorder.checkpoints / "last.pt"
         try:
             written = load_checkpoint(path)
         except InputError as error:
@@ -228,20 +224,20 @@ class Trainer:
         Raises:
             RunError: their predictions differ: something that was learned is not in the checkpoint.
         """
-        if self._rebuild is None:
-            return
-        run, before = self.run, random_state()
+        prepared, before = self._prepared, random_state()
         advice = "register what it learns as parameters or buffers, so that a checkpoint holds it"
         try:
-            new = self._rebuild()
+            new = prepared.rebuild()
             new.load(state["network"], str(path))
-            batch = next(self.parts["val" if "val" in self.parts else "train"].epoch()).to(run.device)
+            batch = next(prepared.batches["val" if "val" in prepared.batches else "train"].epoch()).to(
+                prepared.device
+            )
             x, lengths, targets = (part[:_COMPARED] for part in (batch.x, batch.lengths, batch.targets))
             predictions = []
-            for network in (run.network, new):
+            for network in (prepared.network, new):
                 restore_random_state(before)
                 network.eval()
-                predictions.append(network(x, lengths, network.known_labels(targets, run.tasks))[1])
+                predictions.append(network(x, lengths, network.known_labels(targets, prepared.tasks))[1])
         except InputError as error:
             raise RunError(
                 f"a new network cannot take the weights of the trained one: {error}; {advice}"
@@ -259,67 +255,20 @@ class Trainer:
                     f"predicts {name!r} otherwise, by {apart:.2g}; {advice}"
                 )
 
-    def _train(self, epoch: int) -> dict[str, float]:
-        step = self._step
-        assert step is not None
-        self.run.network.train()
-        self.run.weighting.trace.clear()
-        collected = Collected()
-        totals = [0.0, 0.0]
-        batches = self.parts["train"]
-        for number, batch in enumerate(batches.epoch(epoch), start=1):
-            due = self.conflict is not None and self.conflict.due((epoch - 1) * len(batches) + number - 1)
-            where = f"epoch {epoch}, batch {number}"
-            taken = step(batch, collected, where, self.conflict if due else None)
-            totals[0] += taken.objective / len(batches)
-            totals[1] += taken.gradient_norm / len(batches)
-            self._hooks("batch_finished", run=self.run, epoch=epoch, batch=number, losses=taken.losses)
-        predictions, targets, _ = collected.finish()
-        record = self._scorer.score("train", predictions, targets)
-        self.run.weighting.epoch_finished(
-            {
-                task.name: record[f"train/{task.name}/loss"]
-                for task in self.run.tasks
-                if f"train/{task.name}/loss" in record
-            }
-        )
-        diagnostics = self._objective.diagnostics(predictions, targets)
-        record |= {"train/objective": totals[0], "train/gradient_norm": totals[1]}
-        record["learning_rate"] = step.learning_rate
-        with torch.no_grad():
-            record |= {name: float(value) for name, value in self.run.weighting.scalars().items()}
-        record |= self.conflict.finish_epoch() if self.conflict else {}
-        return record | {f"train/{name}": value for name, value in diagnostics.items()}
-
-    def _fit(self, estimator: Estimator) -> dict[str, float]:
-        """Fit an estimator to the training part, and score it there."""
-        part = self.parts["train"]
-        estimator.fit(
-            part.tracks(),
-            {task.name: part.targets[:, column] for column, task in enumerate(self.run.tasks)},
-        )
-        estimator.to(self.run.device)
-        predictions, targets, _ = self._scorer.predict("train")
-        for name, prediction in predictions.items():
-            if not prediction.isfinite().all():
-                raise RunError(f"the fitted model's predictions of task {name!r} are not finite")
-        return self._scorer.score("train", predictions, targets)
-
     def _state(self) -> dict[str, Any]:
-        run = self.run
+        prepared, recorder = self._prepared, self._recorder
         return {
-            "epoch": len(run.history),
-            "description": plain(describe(run.tracks, run.split, run.features).to_state()),
-            "network": run.network.state_dict(),
-            "weighting": run.weighting.state_dict(),
-            **(self._step.state_dict() if self._step else {}),
-            "stopping": plain(self.run.stopping.state_dict()),
+            "epoch": len(recorder.history),
+            "description": plain(describe(prepared.tracks, prepared.split, prepared.features).to_state()),
+            "network": prepared.network.state_dict(),
+            "weighting": prepared.weighting.state_dict(),
+            **self.fitter.state_dict(),
+            "stopping": plain(recorder.stopping.state_dict()),
             "random": random_state(),
             "scaling": {
-                "offset": torch.from_numpy(self._scaling.offset),
-                "scale": torch.from_numpy(self._scaling.scale),
+                "offset": torch.from_numpy(prepared.scaling.offset),
+                "scale": torch.from_numpy(prepared.scaling.scale),
             },
-            **({"conflict": self.conflict.state_dict()} if self.conflict else {}),
             "threads": torch.get_num_threads(),
             "seconds": self.seconds,
         }

@@ -1,8 +1,8 @@
-"""What a run is, as lifecycle hooks see it."""
+"""One training: what it works with, and the run that lifecycle hooks see."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,41 @@ from typing import Any
 import torch
 
 from musicemo.contracts import Weighting
-from musicemo.data import Features, Split, Task, Tracks
+from musicemo.data import Batches, Features, Scaling, Split, Task, Tracks
 from musicemo.training.network import Network
+from musicemo.training.objective import Objective
+from musicemo.training.settings import TrainingSettings
 from musicemo.training.stopping import Stopping
 
-__all__ = ["Run"]
+__all__ = ["Prepared", "Run"]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Everything that one seed and one fold of an experiment is trained with."""
+
+    tracks: Tracks
+    split: Split
+    features: Features
+    #: Scaling of the features, which a checkpoint carries.
+    scaling: Scaling
+    network: Network
+    weighting: Weighting
+    #: Loss of each task.
+    objective: Objective
+    #: Batches of ``train``, and of ``val`` and ``test`` if they are not empty.
+    batches: Mapping[str, Batches]
+    training: TrainingSettings
+    device: torch.device
+    #: Build the network again, with other initial weights; it draws random numbers.
+    rebuild: Callable[[], Network]
+    #: What was taken from an earlier run: ``from``, and the names of what was ``loaded``, is ``new`` and ``frozen``.
+    transfer: Mapping[str, Any] | None = None
+
+    @property
+    def tasks(self) -> Sequence[Task]:
+        """The tasks, in the experiment's order."""
+        return self.tracks.tasks
 
 
 @dataclass(frozen=True)
@@ -27,24 +57,56 @@ class Run:
     #: The resolved experiment, as nested tables and as TOML.
     settings: Mapping[str, Any]
     toml: str
-    tracks: Tracks
-    split: Split
-    features: Features
-    network: Network
-    weighting: Weighting
-    device: torch.device
-    epochs: int
-    #: Which epoch was best so far, and by what.
+    prepared: Prepared
+    #: Best epoch so far, and the monitored quantity.
     stopping: Stopping
-    #: What was taken from an earlier run: ``from``, and the names of what was ``loaded``, is ``new`` and ``frozen``.
-    transfer: Mapping[str, Any] | None = None
     #: The record of every finished epoch, those before a resumption included. The trainer writes it: read only.
     history: list[Mapping[str, float]] = field(default_factory=list)
 
     @property
+    def tracks(self) -> Tracks:
+        """The tracks."""
+        return self.prepared.tracks
+
+    @property
+    def split(self) -> Split:
+        """The training, validation and test set."""
+        return self.prepared.split
+
+    @property
+    def features(self) -> Features:
+        """The features of every track, scaled."""
+        return self.prepared.features
+
+    @property
+    def network(self) -> Network:
+        """The network."""
+        return self.prepared.network
+
+    @property
+    def weighting(self) -> Weighting:
+        """The weighting of the tasks."""
+        return self.prepared.weighting
+
+    @property
+    def device(self) -> torch.device:
+        """The device that the network is on."""
+        return self.prepared.device
+
+    @property
+    def epochs(self) -> int:
+        """Maximum number of epochs."""
+        return self.prepared.training.epochs
+
+    @property
+    def transfer(self) -> Mapping[str, Any] | None:
+        """What was taken from an earlier run; see `Prepared.transfer`."""
+        return self.prepared.transfer
+
+    @property
     def tasks(self) -> Sequence[Task]:
         """The tasks, in the experiment's order."""
-        return self.tracks.tasks
+        return self.prepared.tasks
 
     @property
     def label(self) -> str:

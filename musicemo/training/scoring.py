@@ -13,9 +13,8 @@ from musicemo.data import Batches, Task
 from musicemo.evaluation import Evaluation, TaskEvaluation
 from musicemo.training.criteria import MEAN_IMPROVEMENT, mean_improvement, mean_predictor_losses
 from musicemo.training.network import Network
-from musicemo.training.objective import Objective
 from musicemo.training.precision import autocast
-from musicemo.training.run import Run
+from musicemo.training.run import Prepared
 
 __all__ = ["Collected", "Scorer", "collect_predictions", "to_evaluation"]
 
@@ -104,37 +103,37 @@ class Scorer:
     """Predicts the parts of a run, and scores what was predicted.
 
     Args:
-        run: the run.
-        objective: each task's loss.
-        parts: the batches of each part.
-        precision: of the forward pass, as in the table ``[training]``.
+        prepared: what is trained.
     """
 
-    def __init__(self, run: Run, objective: Objective, parts: Mapping[str, Batches], precision: str) -> None:
-        self._run = run
-        self._objective = objective
-        self._parts = parts
-        self._precision = precision
+    def __init__(self, prepared: Prepared) -> None:
+        self._prepared = prepared
         self._reference: dict[str, float] | None = None
 
     def predict(self, part: str) -> tuple[dict[str, Tensor], Tensor, NDArray[np.intp]]:
         """Return task -> predictions, targets `[tracks, tasks]` and track indices of a part."""
-        run = self._run
-        return collect_predictions(run.network, self._parts[part], run.tasks, run.device, self._precision)
+        prepared = self._prepared
+        return collect_predictions(
+            prepared.network,
+            prepared.batches[part],
+            prepared.tasks,
+            prepared.device,
+            prepared.training.precision,
+        )
 
     def evaluate(self, part: str) -> Evaluation:
         """Evaluate the network on a part."""
         predictions, targets, indices = self.predict(part)
-        ids = self._run.tracks.ids
-        return to_evaluation(predictions, targets, [ids[index] for index in indices], self._run.tasks)
+        ids = self._prepared.tracks.ids
+        return to_evaluation(predictions, targets, [ids[index] for index in indices], self._prepared.tasks)
 
     @torch.no_grad()
     def score(self, part: str, predictions: Mapping[str, Tensor], targets: Tensor) -> dict[str, float]:
         """Return a part's losses, computed on the part as a whole, and its metrics."""
-        on_device = {name: prediction.to(self._run.device) for name, prediction in predictions.items()}
-        losses = {name: float(loss) for name, loss in self._objective(on_device, targets).items()}
+        on_device = {name: prediction.to(self._prepared.device) for name, prediction in predictions.items()}
+        losses = {name: float(loss) for name, loss in self._prepared.objective(on_device, targets).items()}
         record = {f"{part}/loss": sum(losses.values())}
-        evaluation = to_evaluation(predictions, targets, [""] * len(targets), self._run.tasks)
+        evaluation = to_evaluation(predictions, targets, [""] * len(targets), self._prepared.tasks)
         for name, task in evaluation.tasks.items():
             if name in losses:
                 record[f"{part}/{name}/loss"] = losses[name]
@@ -144,14 +143,16 @@ class Scorer:
 
     def validate(self) -> dict[str, float]:
         """Return the scores of the validation part, with several tasks their mean improvement too; else nothing."""
-        if "val" not in self._parts:
+        if "val" not in self._prepared.batches:
             return {}
-        run = self._run
+        prepared = self._prepared
         predictions, targets, _ = self.predict("val")
         record = self.score("val", predictions, targets)
-        if len(run.tasks) > 1:
+        if len(prepared.tasks) > 1:
             if self._reference is None:
-                labels = run.tracks.targets[run.split.parts["train"]]
-                self._reference = mean_predictor_losses(self._objective, labels, targets, run.device)
+                labels = prepared.tracks.targets[prepared.split.parts["train"]]
+                self._reference = mean_predictor_losses(
+                    self._prepared.objective, labels, targets, prepared.device
+                )
             record[MEAN_IMPROVEMENT] = mean_improvement(record, self._reference)
         return record

@@ -15,13 +15,11 @@ from musicemo.contracts import Step
 from musicemo.data import Batch
 from musicemo.errors import RunError
 from musicemo.training.conflict import GradientConflict
-from musicemo.training.objective import Objective
 from musicemo.training.optimization import Schedule, make_optimizer, trainable
 from musicemo.training.precision import autocast
 from musicemo.training.randomness import Repetition
-from musicemo.training.run import Run
+from musicemo.training.run import Prepared
 from musicemo.training.scoring import Collected
-from musicemo.training.settings import TrainingSettings
 
 __all__ = ["OptimizationStep", "Taken"]
 
@@ -41,20 +39,20 @@ class OptimizationStep:
     """Takes a batch forward and, by way of the losses and the weighting, backward, and steps with the optimizer.
 
     Args:
-        run: whose network and weighting are trained.
-        settings: the table ``[training]``.
-        objective: each task's loss.
+        prepared: whose network and weighting are trained.
+        mode: ``min`` or ``max``, the better value of the quantity that a learning-rate schedule follows.
     """
 
-    def __init__(self, run: Run, settings: TrainingSettings, objective: Objective) -> None:
-        self._run = run
+    def __init__(self, prepared: Prepared, mode: str) -> None:
+        settings = prepared.training
+        self._prepared = prepared
         self._settings = settings
-        self._objective = objective
-        self._optimizer = make_optimizer(settings.optimizer, run.network, run.weighting)
-        self._schedule = Schedule(settings.schedule, self._optimizer, settings.epochs, run.stopping.mode)
-        self._scaler = torch.amp.GradScaler(run.device.type, enabled=settings.precision == "float16")
-        self._shared = trainable(run.network.backbone)
-        self._heads = {name: trainable(head) for name, head in run.network.heads.items()}
+        self._objective = prepared.objective
+        self._optimizer = make_optimizer(settings.optimizer, prepared.network, prepared.weighting)
+        self._schedule = Schedule(settings.schedule, self._optimizer, settings.epochs, mode)
+        self._scaler = torch.amp.GradScaler(prepared.device.type, enabled=settings.precision == "float16")
+        self._shared = trainable(prepared.network.backbone)
+        self._heads = {name: trainable(head) for name, head in prepared.network.heads.items()}
 
     def __call__(
         self, batch: Batch, collected: Collected, where: str, conflict: GradientConflict | None = None
@@ -70,8 +68,10 @@ class OptimizationStep:
         Raises:
             RunError: a loss or gradient that is not finite.
         """
-        run = self._run
-        again = Repetition(run.network, run.device) if run.weighting.remeasures else nullcontext()
+        prepared = self._prepared
+        again = (
+            Repetition(prepared.network, prepared.device) if prepared.weighting.remeasures else nullcontext()
+        )
         embedding, predictions, losses = self._forward(batch)
         values = dict(zip(losses, torch.stack(list(losses.values())).tolist(), strict=True))
         for name, value in values.items():
@@ -89,9 +89,9 @@ class OptimizationStep:
         self._scaler.step(self._optimizer)
         self._scaler.update()
         with torch.no_grad(), again:
-            if run.weighting.remeasures:
+            if prepared.weighting.remeasures:
                 *_, losses = self._forward(batch)
-            run.weighting.step_finished({name: loss.detach() for name, loss in losses.items()})
+            prepared.weighting.step_finished({name: loss.detach() for name, loss in losses.items()})
         collected.add(predictions, batch.targets, batch.indices)
         return Taken(values, float(objective.detach()), norm)
 
@@ -101,9 +101,9 @@ class OptimizationStep:
         rate: float = self._optimizer.param_groups[0]["lr"]
         return rate
 
-    def epoch_finished(self) -> None:
-        """Go on to the learning rate of the next epoch."""
-        self._schedule.step(self._run.stopping.followed)
+    def epoch_finished(self, followed: float) -> None:
+        """Set the learning rate of the next epoch; a schedule may follow the value of the monitored quantity."""
+        self._schedule.step(followed)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the states of the optimizer, of its schedule and of mixed precision's scale."""
@@ -121,9 +121,9 @@ class OptimizationStep:
 
     def _forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
         """Return the embedding, the predictions and the losses of a batch."""
-        run, device = self._run, self._run.device
+        prepared, device = self._prepared, self._prepared.device
         with autocast(device, self._settings.precision):
-            embedding, predictions = run.network(batch.x.to(device), batch.lengths.to(device))
+            embedding, predictions = prepared.network(batch.x.to(device), batch.lengths.to(device))
         predictions = {name: prediction.float() for name, prediction in predictions.items()}
         return embedding, predictions, self._objective(predictions, batch.targets)
 
@@ -132,11 +132,11 @@ class OptimizationStep:
     ) -> Tensor:
         """Take the weighting's backward pass and return its objective, which must be finite."""
         try:
-            objective = self._run.weighting.backward(losses, step)
+            objective = self._prepared.weighting.backward(losses, step)
         except RunError as error:
             raise RunError(f"{where}: {error}; losses: {_listed(values)}") from error
         if not objective.detach().isfinite().all():
-            name = type(self._run.weighting).__name__
+            name = type(self._prepared.weighting).__name__
             raise RunError(
                 f"{where}: the objective of weighting {name} is {float(objective.detach())} "
                 f"(losses: {_listed(values)})"
@@ -145,21 +145,21 @@ class OptimizationStep:
 
     def _gradient_norm(self, where: str, losses: Mapping[str, float]) -> float:
         """Return the norm of the network's gradients, after clipping them if that is asked for."""
-        gradients = [p.grad for p in self._run.network.parameters() if p.grad is not None]
+        gradients = [p.grad for p in self._prepared.network.parameters() if p.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients)
         value = float(norm)
         if not math.isfinite(value) and not self._scaler.is_enabled():  # float16 skips such a step by design
             raise RunError(f"{where}: a gradient is not finite (losses: {_listed(losses)})")
         limit = self._settings.clip_gradient_norm
         if limit is not None and math.isfinite(value):
-            torch.nn.utils.clip_grads_with_norm_(self._run.network.parameters(), limit, norm)
+            torch.nn.utils.clip_grads_with_norm_(self._prepared.network.parameters(), limit, norm)
         return value
 
     def _check_weighting(self, where: str, losses: Mapping[str, float]) -> None:
         """Refuse gradients of the weighting's own parameters that are not finite, and name the tasks."""
         if self._scaler.is_enabled():
             return
-        weighting = self._run.weighting
+        weighting = self._prepared.weighting
         for name, parameter in weighting.named_parameters():
             if parameter.grad is None or parameter.grad.isfinite().all():
                 continue

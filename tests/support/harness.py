@@ -15,9 +15,9 @@ from musicemo.components.hooks import Hooks
 from musicemo.experiment import Experiment, load_experiment
 from musicemo.experiment.tracks import read_tracks, split_tracks
 from musicemo.hookspecs import hookimpl
-from musicemo.running.assembly import Assembly
 from musicemo.running.execute import Outcome, run_experiment
-from musicemo.running.prepare import RunOptions
+from musicemo.running.prepare import RunOptions, prepare
+from musicemo.training import Prepared
 
 CPU = torch.device("cpu")
 
@@ -99,13 +99,13 @@ def load(folder: Path, *overrides: str, text: str = fakes.EXPERIMENT) -> Experim
     return load_experiment(path, ["evaluation.resamples=100", *overrides])
 
 
-def assemble(folder: Path, *overrides: str, text: str = fakes.EXPERIMENT, overfit_batches: int = 0) -> Assembly:
+def assemble(folder: Path, *overrides: str, text: str = fakes.EXPERIMENT, overfit_batches: int = 0) -> Prepared:
     """Return what the experiment trains."""
     experiment = load(folder, *overrides, text=text)
     tracks = read_tracks(experiment)
     experiment = experiment.completed(tracks.tasks)
     split = split_tracks(experiment, tracks)
-    return Assembly(experiment, tracks, split, experiment.seeds[0], CPU, overfit_batches)
+    return prepare(experiment, tracks, split, experiment.seeds[0], CPU, overfit_batches)
 
 
 def hooks_of(*plugins: object) -> Hooks:

@@ -22,7 +22,7 @@ from musicemo.experiment import load_experiment
 from musicemo.experiment.tracks import read_tracks, split_tracks
 from musicemo.hookspecs import hookimpl
 from musicemo.prediction import TrainedRun, evaluate_run
-from musicemo.running.assembly import Assembly
+from musicemo.running.prepare import prepare
 
 pytestmark = pytest.mark.usefixtures("fakes")
 
@@ -361,7 +361,7 @@ def test_a_proportion_of_a_dataset_that_trains_nothing(tmp_path):
     songs, moods = tracks.sources.values()
     split = Split({"train": songs, "val": moods[:9], "test": moods[9:]}, tracks.ids)
     with pytest.raises(InputError, match="dataset: 'moods' has a proportion and no track in the training part"):
-        Assembly(experiment.completed(tracks.tasks), tracks, split, 0, CPU)
+        prepare(experiment.completed(tracks.tasks), tracks, split, 0, CPU)
 
 
 def test_an_override_names_a_table_of_an_array_by_number_name_or_type(tmp_path):

@@ -1,5 +1,0 @@
-"""Everything that one replicate of an experiment is trained with."""
-
-from musicemo.running.assembly.assembly import Assembly
-
-__all__ = ["Assembly"]

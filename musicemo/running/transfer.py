@@ -1,0 +1,263 @@
+"""Transfer: which checkpoint a run begins with, what it takes over from it, and test tracks that would leak."""
+
+from __future__ import annotations
+
+import itertools
+import tomllib
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from musicemo.components.local import unplaced
+from musicemo.data import JoiningSettings, Scaling, Split
+from musicemo.errors import InputError, nearest
+from musicemo.files import expanded, read_json
+from musicemo.runs import RunRecord, earlier_runs, open_run
+from musicemo.training import Network, TransferSettings, load_checkpoint
+from musicemo.training.checkpoint import read_scaling
+
+__all__ = ["Transfer", "find_leaks", "find_source"]
+
+
+def find_source(
+    source: str, folder: Path, runs: Path, seed: int | None = None, fold: int | None = None
+) -> Path:
+    """Return the checkpoint that ``transfer.from`` names.
+
+    A run directory stands for its best checkpoint. An experiment's folder, or its name in `runs`, stands for its
+    latest finished run of the same seed and fold, or of the same fold, or its latest finished one. A name without a
+    folder is looked for in `runs` first, anything else in `folder`; a folder that holds no run is passed over.
+
+    Args:
+        source: what is named.
+        folder: what a relative path is relative to.
+        runs: the folder of run directories.
+        seed: of the run that is to begin with it.
+        fold: likewise.
+
+    Raises:
+        InputError: there is no such run, or none that is finished.
+    """
+    places = [folder / expanded(source), runs / source]
+    if Path(source).name == source:
+        places.reverse()
+    path = next((place for place in places if place.is_file() or _runs_in(place)), None)
+    if path is None:
+        known = sorted({found.parent.parent.name for found in runs.glob("*/*/results.json")})
+        looked = " and ".join(
+            f"{place} (which holds no run)" if place.is_dir() else str(place) for place in places
+        )
+        raise InputError(
+            f"there is no run, experiment or checkpoint {source!r}{nearest(source, known)} "
+            f"(looked for {looked}; experiments in {runs}: {', '.join(known) or 'none'})"
+        )
+    if path.is_file():
+        return path.resolve()
+    records = [open_run(path)] if (path / "results.json").exists() else earlier_runs(path)
+    finished = [
+        record for record in records if record.status == "done" and not record.results.get("overfit_batches")
+    ]
+    if not finished:
+        raise InputError(f"{path}: none of its {len(_runs_in(path))} runs is finished; musicemo run makes one")
+
+    def fit(record: RunRecord) -> tuple[bool, bool]:
+        same_fold = record.fold == fold
+        return same_fold, same_fold and record.seed == seed
+
+    latest = max(finished, key=lambda record: (*fit(record), record.order))
+    return (latest.directory / "checkpoints" / "best.pt").resolve()
+
+
+def _runs_in(path: Path) -> list[Path]:
+    """Return a run directory, or those in an experiment's folder."""
+    if (path / "results.json").exists():
+        return [path]
+    return sorted(found.parent for found in path.glob("*/results.json"))
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """A checkpoint to begin with."""
+
+    settings: TransferSettings
+    checkpoint: Path
+    state: Mapping[str, Any]
+
+    @classmethod
+    def read(cls, settings: TransferSettings, checkpoint: Path) -> Transfer:
+        """Read the checkpoint.
+
+        Raises:
+            InputError: it is none.
+        """
+        return cls(settings, checkpoint, load_checkpoint(checkpoint))
+
+    @property
+    def run(self) -> Path | None:
+        """The run directory that the checkpoint is of, where it is in one."""
+        return run_of(self.checkpoint)
+
+    def scaling(self, size: int) -> Scaling | None:
+        """Return the source's scaling of features, if that is to be used.
+
+        Args:
+            size: how many rows the features have.
+
+        Raises:
+            InputError: the source's features have another number of rows.
+        """
+        if self.settings.scaling == "own":
+            return None
+        try:
+            scaling = read_scaling(self.state)
+        except InputError as error:
+            raise InputError(f"{self.checkpoint}: {error}") from error
+        if len(scaling.offset) != size:
+            raise InputError(
+                f"{self.checkpoint}: its features have {len(scaling.offset)} rows, and these {size}; choose the same "
+                'features, or scaling = "own"'
+            )
+        return scaling
+
+    def load(self, network: Network) -> dict[str, Any]:
+        """Load what fits into a network and freeze what is to be frozen; return what `results.json` says of it.
+
+        Raises:
+            InputError: nothing fits, a frozen parameter is new, or nothing is left to train.
+        """
+        loaded, new = network.take(self.state.get("network", {}))
+        if not {name for name, _ in network.named_parameters()} & set(loaded):
+            raise InputError(f"{self.checkpoint}: none of its weights fits this network by name and shape")
+        frozen = network.freeze(self.settings.freeze)
+        if unlearnt := [name for name in frozen if name in new]:
+            raise InputError(
+                f"{unlearnt[0]} is to be frozen and has no weights in {self.checkpoint}: it would stay random"
+            )
+        if not any(parameter.requires_grad for parameter in network.parameters()):
+            raise InputError("everything is frozen: nothing is left to train")
+        return {"from": str(self.run or self.checkpoint), "loaded": loaded, "new": new, "frozen": frozen}
+
+    def check_leaks(self, dataset: Any, split: Split) -> None:
+        """Refuse test tracks that the source was trained on, or warn of them; warn of what cannot be told.
+
+        Args:
+            dataset: the table of the dataset, or of several.
+            split: their parts.
+
+        Raises:
+            InputError: there are some.
+        """
+        leaks, doubts = find_leaks(self.checkpoint, dataset, split.track_ids("test"))
+        if leaks and self.settings.leaks == "refuse":
+            raise InputError(*(f'{leak}, or leaks = "warn"' for leak in leaks))
+        for text in (*leaks, *doubts):
+            warnings.warn(text, stacklevel=2)
+
+
+#: Keys of a dataset that say what is made of its tracks, and where that is kept, and not which tracks there are.
+_OF_FEATURES = ("features", "sync", "cache", "on_error")
+
+_UNKNOWN = "cannot tell whether test tracks are among those that {} was trained or stopped on: "
+
+
+@dataclass(frozen=True)
+class _Tracks:
+    """Tracks of one dataset, by their ids there."""
+
+    type: str
+    parameters: Mapping[str, Any]
+    ids: Sequence[str]
+
+
+def find_leaks(checkpoint: Path, dataset: Any, tested: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Look for tracks that a checkpoint was trained or stopped on, in its run and in those that it began with.
+
+    Tracks are the same where dataset and id are, alone or joined with others. A dataset of another type is taken for
+    other music.
+
+    Args:
+        checkpoint: whose run is looked at.
+        dataset: the table of the tested dataset, or of several.
+        tested: ids of tracks.
+
+    Returns:
+        Sentences on what was found, and on what cannot be told and why.
+    """
+    leaks: list[str] = []
+    doubts: list[str] = []
+    ours = list(_by_dataset(dataset, tested))
+    looked_at: set[Path] = set()
+    place: Path | None = checkpoint
+    while place is not None:
+        run = run_of(place)
+        if run is None:
+            doubts.append(f"{_UNKNOWN.format(place)}it is in no run directory")
+            break
+        if run in looked_at:
+            break
+        looked_at.add(run)
+        try:
+            experiment = tomllib.loads((run / "experiment.toml").read_text(encoding="utf-8"))
+            parts = read_json(run / "split.json")
+            theirs = list(_by_dataset(experiment["dataset"], [*parts["train"], *parts["val"]]))
+            place = _source(experiment, run)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            doubts.append(f"{_UNKNOWN.format(run)}it cannot be read: {type(error).__name__}: {error}")
+            break
+        for common, kind, differing in _shared(ours, theirs):
+            count = f"{len(common)} of {len(tested)}"
+            if differing:
+                doubts.append(
+                    f"{_UNKNOWN.format(run)}{count} have ids of such tracks, {common[0]!r} first, and the datasets, "
+                    f"both of type {kind!r}, differ in {', '.join(differing)}"
+                )
+            else:
+                leaks.append(
+                    f"{count} test tracks are among those that {run} was trained or stopped on, {common[0]!r} first: "
+                    "give both experiments the same [split]"
+                )
+    return leaks, doubts
+
+
+def _shared(ours: Sequence[_Tracks], theirs: Sequence[_Tracks]) -> Iterator[tuple[list[str], str, list[str]]]:
+    """Yield ids that are in both, the type of their datasets, and the parameters in which these differ."""
+    for own, other in itertools.product(ours, theirs):
+        known = set(other.ids)
+        common = [name for name in own.ids if name in known] if own.type == other.type else []
+        if common:
+            pairs = (
+                (key, own.parameters.get(key), other.parameters.get(key))
+                for key in {**own.parameters, **other.parameters}
+            )
+            yield common, own.type, sorted(key for key, one, another in pairs if one != another)
+
+
+def run_of(checkpoint: Path) -> Path | None:
+    """Return the run directory that a checkpoint is of, where it is in one."""
+    found = checkpoint.parent.parent
+    return found if (found / "split.json").is_file() else None
+
+
+def _source(experiment: Mapping[str, Any], run: Path) -> Path | None:
+    """Return the checkpoint that a run began with; beside the run where both were moved since."""
+    if "transfer" not in experiment:
+        return None
+    written = Path(experiment["transfer"]["from"])
+    moved = run.parent.parent.joinpath(*written.parts[-4:])
+    return moved if run_of(written) is None and run_of(moved) else written
+
+
+def _by_dataset(dataset: Any, ids: Iterable[str]) -> Iterator[_Tracks]:
+    """Yield the tracks of a dataset's table, or of each of several, whose names stand before their tracks' ids.
+
+    A type from a file of the user's own is called by it: a run has a copy, which stands elsewhere.
+    """
+    several = isinstance(dataset, list)
+    core = {"type", *_OF_FEATURES, *(JoiningSettings.model_fields if several else ())}
+    for table in dataset if several else [dataset]:
+        prefix = f"{table['name']}/" if several else ""
+        own = [name.removeprefix(prefix) for name in ids if name.startswith(prefix)]
+        parameters = {name: value for name, value in table.items() if name not in core}
+        yield _Tracks(unplaced(table["type"]), parameters, own)

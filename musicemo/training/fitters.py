@@ -1,0 +1,190 @@
+"""The two ways to fit a network: by gradients, epoch after epoch, and in one go."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import torch
+
+from musicemo.contracts import Estimator
+from musicemo.errors import RunError
+from musicemo.training.conflict import GradientConflict
+from musicemo.training.run import Prepared
+from musicemo.training.scoring import Collected, Scorer
+from musicemo.training.step import OptimizationStep
+
+__all__ = ["Fitter", "GradientFitter", "OneShotFitter", "make_fitter"]
+
+#: Called with an epoch, a batch and the losses of its tasks, after each optimizer step.
+BatchFinished = Callable[[int, int, Mapping[str, float]], None]
+
+
+class Fitter(Protocol):
+    """Fits the network of a run."""
+
+    def fit(self, epoch: int, batch_finished: BatchFinished) -> dict[str, float]:
+        """Fit the network to the training set for an epoch; return the scores on it.
+
+        Raises:
+            RunError: a loss, a gradient or a prediction is not finite.
+        """
+
+    def epoch_finished(self, followed: float) -> None:
+        """Prepare for the next epoch, once the value that a learning-rate schedule may follow is known."""
+
+    def time_steps(self, steps: int) -> list[float]:
+        """Take up to `steps` optimizer steps of the first epoch and return the seconds of each.
+
+        The network is changed by it, and nothing is recorded. One that takes no steps returns nothing.
+        """
+
+    def results(self) -> dict[str, Any]:
+        """Return what `results.json` records of the fitting."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint holds beside the network and the weighting."""
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from a checkpoint, whose other keys are ignored."""
+
+
+def make_fitter(prepared: Prepared, scorer: Scorer, mode: str) -> Fitter:
+    """Return the fitter of a network.
+
+    Args:
+        prepared: what is trained.
+        scorer: scores the training set.
+        mode: ``min`` or ``max``, the better value of the quantity that a learning-rate schedule follows.
+    """
+    if prepared.network.estimator:
+        return OneShotFitter(prepared, scorer, prepared.network.estimator)
+    return GradientFitter(prepared, scorer, mode)
+
+
+class GradientFitter:
+    """Fits a network by gradients: an optimizer step for each batch.
+
+    Args:
+        prepared: what is trained.
+        scorer: scores the training set.
+        mode: see `make_fitter`.
+    """
+
+    def __init__(self, prepared: Prepared, scorer: Scorer, mode: str) -> None:
+        self._prepared = prepared
+        self._scorer = scorer
+        self._step = OptimizationStep(prepared, mode)
+        watched = prepared.training.gradient_diagnostics
+        names = [task.name for task in prepared.tasks]
+        self._conflict = GradientConflict(names, watched.every) if watched else None
+
+    def fit(self, epoch: int, batch_finished: BatchFinished) -> dict[str, float]:
+        """Take a step for each batch of the epoch; return the scores, averaged diagnostics and the learning rate."""
+        prepared, conflict = self._prepared, self._conflict
+        prepared.network.train()
+        prepared.weighting.trace.clear()
+        collected = Collected()
+        totals = [0.0, 0.0]
+        batches = prepared.batches["train"]
+        for number, batch in enumerate(batches.epoch(epoch), start=1):
+            due = conflict is not None and conflict.due((epoch - 1) * len(batches) + number - 1)
+            where = f"epoch {epoch}, batch {number}"
+            taken = self._step(batch, collected, where, conflict if due else None)
+            totals[0] += taken.objective / len(batches)
+            totals[1] += taken.gradient_norm / len(batches)
+            batch_finished(epoch, number, taken.losses)
+        predictions, targets, _ = collected.finish()
+        record = self._scorer.score("train", predictions, targets)
+        prepared.weighting.epoch_finished(
+            {
+                task.name: record[f"train/{task.name}/loss"]
+                for task in prepared.tasks
+                if f"train/{task.name}/loss" in record
+            }
+        )
+        diagnostics = prepared.objective.diagnostics(predictions, targets)
+        record |= {"train/objective": totals[0], "train/gradient_norm": totals[1]}
+        record["learning_rate"] = self._step.learning_rate
+        with torch.no_grad():
+            record |= {name: float(value) for name, value in prepared.weighting.scalars().items()}
+        record |= conflict.finish_epoch() if conflict else {}
+        return record | {f"train/{name}": value for name, value in diagnostics.items()}
+
+    def epoch_finished(self, followed: float) -> None:
+        """Set the learning rate of the next epoch."""
+        self._step.epoch_finished(followed)
+
+    def time_steps(self, steps: int) -> list[float]:
+        """Take up to `steps` optimizer steps of the first epoch and return the seconds of each."""
+        self._prepared.network.train()
+        seconds: list[float] = []
+        began = time.monotonic()
+        for number, batch in enumerate(self._prepared.batches["train"].epoch(1), start=1):
+            self._step(batch, Collected(), f"step {number}")
+            seconds.append(time.monotonic() - began)
+            if number == steps:
+                break
+            began = time.monotonic()
+        return seconds
+
+    def results(self) -> dict[str, Any]:
+        """Return the conflicts of the tasks' gradients, if they are measured."""
+        return {"gradients": self._conflict.summary()} if self._conflict else {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the states of the optimizer, its schedule, mixed precision's scale, and the conflicts so far."""
+        conflict = {"conflict": self._conflict.state_dict()} if self._conflict else {}
+        return self._step.state_dict() | conflict
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from a checkpoint."""
+        self._step.load_state_dict(state)
+        if self._conflict:
+            self._conflict.load_state_dict(state["conflict"])
+
+
+class OneShotFitter:
+    """Fits an estimator to the training set in one go, without an optimizer.
+
+    Args:
+        prepared: what is trained; its network has the estimator as its backbone.
+        scorer: scores the training set.
+        estimator: the backbone.
+    """
+
+    def __init__(self, prepared: Prepared, scorer: Scorer, estimator: Estimator) -> None:
+        self._prepared = prepared
+        self._scorer = scorer
+        self._estimator = estimator
+
+    def fit(self, epoch: int, batch_finished: BatchFinished) -> dict[str, float]:
+        """Fit the estimator; return the scores on the training set."""
+        train = self._prepared.batches["train"]
+        targets = {task.name: train.targets[:, column] for column, task in enumerate(self._prepared.tasks)}
+        self._estimator.fit(train.tracks(), targets)
+        self._estimator.to(self._prepared.device)
+        predictions, known, _ = self._scorer.predict("train")
+        for name, prediction in predictions.items():
+            if not prediction.isfinite().all():
+                raise RunError(f"the fitted model's predictions of task {name!r} are not finite")
+        return self._scorer.score("train", predictions, known)
+
+    def epoch_finished(self, followed: float) -> None:
+        """Do nothing: there is one epoch."""
+
+    def time_steps(self, steps: int) -> list[float]:
+        """Return nothing: there are no steps."""
+        return []
+
+    def results(self) -> dict[str, Any]:
+        """Return nothing."""
+        return {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return nothing: the network holds all that is learned."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Do nothing."""
