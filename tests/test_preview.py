@@ -60,14 +60,14 @@ def test_a_dry_run_says_what_would_be_run(experiment_file, monkeypatch):
     monkeypatch.chdir(experiment_file.parent)
     text = dry_run(experiment_file, "--set", "seeds=[0, 1, 2]", "--jobs", "1")
     lines = text.splitlines()
-    assert lines[0].split() == ["experiment", "runs", "part", "tracks", "batches"]
+    assert lines[0].split() == ["experiment", "runs", "set", "tracks", "batches"]
     assert [line.split() for line in lines[1:4]] == [
         ["small", "3", "train", "36", "3"],
         ["val", "12", "1"],
         ["test", "12", "1"],
     ]
     assert "small: 1,208 parameters on cpu; a step takes" in text
-    assert "3 epochs at most" in text
+    assert "at most 3 epochs" in text
     assert "3 runs: about" in text
     assert lines[-1] == "Nothing was trained or written."
     assert [path.name for path in experiment_file.parent.iterdir()] == ["small.toml"]

@@ -12,8 +12,7 @@ from typing import Annotated
 
 import typer
 
-from musicemo import terminal
-from musicemo.cli._output import emit
+from musicemo.cli._output import emit, emit_blocks
 from musicemo.errors import InputError, RunError, nearest
 from musicemo.files import read_json
 
@@ -108,16 +107,12 @@ def _chosen(entries: Sequence[_Entry], name: str | None) -> list[_Entry]:
 
 
 def _print(entries: Sequence[_Entry]) -> None:
-    from musicemo.reporting.terminal import plain_table, print_table
+    from musicemo.reporting.blocks import Column, Table
 
-    table = plain_table("name", "files", "size")
-    table.add_column("made of", no_wrap=True)
-    for entry in entries:
-        table.add_row(entry.name, str(entry.files), _readable(entry.size), entry.source)
+    rows = [[entry.name, str(entry.files), _readable(entry.size), entry.source] for entry in entries]
     if len(entries) > 1:
-        table.add_row("all", str(sum(entry.files for entry in entries)), _readable(_total(entries)), "")
-    if entries:
-        print_table(terminal.console(soft_wrap=False), table)
+        rows.append(["all", str(sum(entry.files for entry in entries)), _readable(_total(entries)), ""])
+    emit_blocks([Table(["name", "files", "size", Column("source", text=True)], rows)])
 
 
 def _remove(entry: _Entry) -> None:

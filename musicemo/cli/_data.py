@@ -10,7 +10,7 @@ import typer
 
 from musicemo.cli._completion import complete_component, complete_experiment
 from musicemo.cli._options import AsJson, Only, Overrides
-from musicemo.cli._output import emit, emit_json, prints_data
+from musicemo.cli._output import emit, emit_blocks, emit_json, prints_data
 
 __all__ = ["add_commands"]
 
@@ -49,10 +49,10 @@ def data(
     if cite:
         _cite(experiment, overrides or [], only or [])
         return
-    from musicemo.cli import _summary
     from musicemo.data import Features, summarize
     from musicemo.experiment import load_experiment
     from musicemo.experiment.tracks import read_tracks, split_tracks
+    from musicemo.reporting.sections.data import data_blocks
 
     loaded = load_experiment(experiment, overrides or [], only or [])
     tracks = read_tracks(loaded)
@@ -61,7 +61,7 @@ def data(
     if as_json:
         emit_json(dataclasses.asdict(summary))
     else:
-        _summary.print_summary(loaded.dataset.name, loaded.split.method, summary)
+        emit_blocks(data_blocks(loaded.dataset.name, loaded.split.method, summary))
 
 
 def _cite(experiment: Path, overrides: list[str], only: list[str]) -> None:

@@ -10,7 +10,7 @@ import typer
 
 from musicemo import terminal
 from musicemo.cli._options import ExperimentFile, ExperimentFiles, Only, Output, Overrides
-from musicemo.cli._output import emit
+from musicemo.cli._output import emit, emit_blocks
 from musicemo.errors import InputError
 
 if TYPE_CHECKING:
@@ -63,9 +63,9 @@ def validate(
             continue
         console.print(_valid(experiment, preview), markup=False)
         if preview is not None and len(experiments) == len(loaded) == 1:
-            from musicemo.cli._preview import print_explanation
+            from musicemo.reporting.sections.preview import explanation_blocks
 
-            print_explanation(console, preview)
+            emit_blocks(explanation_blocks(preview))
         if preview is None and experiment.transfer is not None:
             from musicemo.running.preview import check_source
 
@@ -140,19 +140,16 @@ def show(experiment: ExperimentFile, overrides: Overrides = None, only: Only = N
 
 def _list(variants: Sequence[Experiment]) -> None:
     """Print the variants of a matrix with their values."""
-    from musicemo.reporting.terminal import plain_table, print_table
+    from musicemo.reporting.blocks import Column, Table, Text
 
-    table = plain_table("experiment")
-    for axis in variants[0].variant:
-        table.add_column(axis)
-    table.add_column("runs", justify="right")
-    for variant in variants:
-        values = (str(value) for value in variant.variant.values())
-        table.add_row(variant.name, *values, str(len(variant.replicates())))
-    console = terminal.console()
-    print_table(console, table)
+    columns = [Column(name, text=True) for name in ("experiment", *variants[0].variant)]
+    rows = [
+        [variant.name, *map(str, variant.variant.values()), str(len(variant.replicates()))]
+        for variant in variants
+    ]
     axes = " ".join(f"--only {axis}=VALUE" for axis in variants[0].variant)
-    console.print(f"\n{len(variants)} variants; {axes} shows one with its keys", markup=False)
+    text = f"{len(variants)} variants; {axes} shows one with its keys"
+    emit_blocks([Table([*columns, "runs"], rows), Text(""), Text(text)])
 
 
 def schema(output: Output = None) -> None:

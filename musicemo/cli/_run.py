@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from musicemo import terminal
 from musicemo.cli._options import ExperimentFiles, Only, Overrides
 from musicemo.cli._output import emit, emit_blocks, say
 from musicemo.errors import InputError, MusicemoError
@@ -102,7 +101,7 @@ def run(
 def _preview(
     experiments: Sequence[Experiment], runs: Path, device: str | None, overfit_batches: int, jobs: int | None
 ) -> None:
-    from musicemo.cli._preview import print_dry_run
+    from musicemo.reporting.sections.preview import dry_run_blocks
     from musicemo.running.prepare import RunOptions
     from musicemo.running.preview import check_experiments
     from musicemo.running.sweep import Sweep
@@ -114,7 +113,7 @@ def _preview(
         if isinstance(checked, InputError):
             raise checked
         previews.append(checked)
-    print_dry_run(terminal.console(), previews, sweep.jobs)
+    emit_blocks(dry_run_blocks(previews, sweep.jobs))
 
 
 class _Printer:

@@ -38,7 +38,7 @@ def call(*arguments: str) -> list[str]:
 def test_lists_what_is_there_with_sizes(cache):
     assert call() == [
         str(cache),
-        "name files size made of",
+        "name files size source",
         f"emotify/a-{KEY} 2 2.1 kB {SOURCE}",
         f"emotify/b-{KEY} 2 32 B",
         f"synth/{KEY} 1 5.0 MB",
@@ -47,7 +47,7 @@ def test_lists_what_is_there_with_sizes(cache):
 
 
 def test_lists_one_dataset(cache):
-    assert call("synth") == [str(cache), "name files size made of", f"synth/{KEY} 1 5.0 MB"]
+    assert call("synth") == [str(cache), "name files size source", f"synth/{KEY} 1 5.0 MB"]
 
 
 def test_prints_the_path_alone(cache):

@@ -1,28 +1,27 @@
-"""What experiments would do, as text: ``musicemo validate`` and ``musicemo run --dry-run``."""
+"""Plans of experiments: `musicemo validate` and `musicemo run --dry-run`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
 from musicemo.components.documentation import summary
 from musicemo.experiment import Component
 from musicemo.progress import duration
-from musicemo.reporting.terminal import plain_table, print_table
+from musicemo.reporting.blocks import Block, Cell, Column, Table, Text
+from musicemo.reporting.words import plural
 
 if TYPE_CHECKING:
     from musicemo.running.preview import Preview, TaskPreview
 
-__all__ = ["print_dry_run", "print_explanation"]
+__all__ = ["dry_run_blocks", "explanation_blocks"]
 
 #: Classes of a task that are listed.
 _CLASSES = 12
 
 
-def print_explanation(console: Console, preview: Preview) -> None:
-    """Print what each component of an experiment is, and what each task would learn."""
+def explanation_blocks(preview: Preview) -> list[Block]:
+    """Return a line on each component of an experiment and on each task."""
     experiment = preview.experiment
     dataset = experiment.dataset
     datasets = [dataset] if isinstance(dataset, Component) else [one.component for one in dataset.members]
@@ -30,7 +29,7 @@ def print_explanation(console: Console, preview: Preview) -> None:
         *(("dataset", *_described(one)) for one in datasets),
         ("model", *_described(experiment.model)),
         ("weighting", *_described(experiment.weighting)),
-        *(("task", found.task.name, "; ".join(_learns(found))) for found in preview.tasks),
+        *(("task", one.task.name, "; ".join(_learns(one))) for one in preview.tasks),
     ]
     split = experiment.split
     sizes = ", ".join(f"{count} {part}" for part, count in preview.tracks.items())
@@ -40,9 +39,8 @@ def print_explanation(console: Console, preview: Preview) -> None:
     rows.append(
         ("network", f"{preview.parameters:,}", f"parameters: backbone {preview.backbone:,}, heads {heads:,}")
     )
-    wide = [max(len(row[column]) for row in rows) for column in (0, 1)]
-    for what, name, told in rows:
-        console.print(f"  {what:<{wide[0]}}  {name:<{wide[1]}}  {told}".rstrip(), markup=False)
+    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
+    return [Text(f"  {kind:<{widths[0]}}  {name:<{widths[1]}}  {text}".rstrip()) for kind, name, text in rows]
 
 
 def _described(component: Component) -> tuple[str, str]:
@@ -50,7 +48,7 @@ def _described(component: Component) -> tuple[str, str]:
 
 
 def _learns(preview: TaskPreview) -> Iterator[str]:
-    """Yield what is to be said of a task."""
+    """Yield the targets, the merged classes and the loss of a task."""
     task = preview.task
     if task.kind == "regression":
         low, high = task.range
@@ -68,41 +66,41 @@ def _learns(preview: TaskPreview) -> Iterator[str]:
     yield "loss " + " + ".join(name if weight == 1 else f"{weight:g} {name}" for weight, name in preview.losses)
 
 
-def print_dry_run(console: Console, previews: Sequence[Preview], jobs: int) -> None:
-    """Print what a run would do: runs, tracks, batches, parameters, and how long it would take."""
-    table = plain_table("experiment", "runs", "part", "tracks", "batches")
+def dry_run_blocks(previews: Sequence[Preview], jobs: int) -> Iterator[Block]:
+    """Yield the runs, tracks, batches and parameters of experiments, and an estimate of the time."""
+    rows: list[list[Cell]] = []
     for preview in previews:
-        count = str(len(preview.experiment.replicates()))
         names = [preview.experiment.name, *[""] * len(preview.tracks)]
         for name, (part, tracks) in zip(names, preview.tracks.items(), strict=False):
-            table.add_row(name, count if name else "", part, str(tracks), str(preview.batches.get(part, 0)))
-    print_table(console, table)
-    console.print()
+            count = str(len(preview.experiment.replicates())) if name else ""
+            rows.append([name, count, part, str(tracks), str(preview.batches.get(part, 0))])
+    yield Table(["experiment", "runs", Column("set", text=True), "tracks", "batches"], rows)
+    yield Text("")
     for preview in previews:
-        console.print(f"{preview.experiment.name}: {'; '.join(_effort(preview))}", markup=False)
+        yield Text(f"{preview.experiment.name}: {'; '.join(_effort(preview))}")
     runs = sum(len(preview.experiment.replicates()) for preview in previews)
     times = [
         preview.run * len(preview.experiment.replicates()) for preview in previews if preview.run is not None
     ]
     if times:
         beside = f", {jobs} at a time" if jobs > 1 else ""
-        console.print(
-            f"{runs} run{'s' * (runs > 1)}{beside}: about {duration(sum(times) / jobs)}", style="bold"
+        yield Text("", lead=f"{plural(runs, 'run')}{beside}: about {duration(sum(times) / jobs)}")
+        yield Text(
+            "The estimate is for the steps if no run stops early, without the time to evaluate and to record."
         )
-        console.print("That is of steps if none stops early; evaluating and recording come on top.")
-    console.print("Nothing was trained or written.")
+    yield Text("Nothing was trained or written.")
 
 
 def _effort(preview: Preview) -> Iterator[str]:
     yield f"{preview.parameters:,} parameters on {preview.device}"
     if preview.step is None:
-        yield "is fitted at once"
+        yield "fitted in one go"
         return
     assert preview.epoch is not None
     assert preview.run is not None
     epochs = preview.experiment.training.epochs
     yield f"a step takes {1000 * preview.step:.0f} ms, an epoch about {_short(preview.epoch)}"
-    yield f"{epochs} epochs at most, about {duration(preview.run)}"
+    yield f"at most {epochs} epochs, about {duration(preview.run)}"
 
 
 def _short(seconds: float) -> str:

@@ -1,0 +1,67 @@
+"""A dataset and its split."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from musicemo.data import PARTS, Summary
+from musicemo.reporting.blocks import Block, Cell, Column, Notice, Table, Text
+
+__all__ = ["data_blocks"]
+
+
+def data_blocks(dataset: str, method: str, summary: Summary) -> Iterator[Block]:
+    """Yield the sizes of the sets, the ratings and classes in each, and suspected leaks."""
+    yield Text(
+        f": {summary.tracks} labelled tracks, {summary.unlabelled} without a label for any task, "
+        f"{summary.feature_rows} feature rows",
+        lead=dataset,
+    )
+    rows: list[list[Cell]] = []
+    for part, count in summary.parts.items():
+        lengths = [f"{frames:g}" for frames in summary.frames.get(part, ())]
+        rows.append([part, str(count), *(lengths or [""] * 3)])
+    columns = ["set", "tracks", "shortest", "median", "longest (frames)"]
+    yield Table(columns, rows, f"Split: {method}, hash {summary.split_hash[:12]}")
+    if summary.datasets:
+        rows = [[name, *(str(counts[part]) for part in PARTS)] for name, counts in summary.datasets.items()]
+        yield Table(["dataset", *PARTS], rows, "Labelled tracks of each dataset")
+    for task, ratings in summary.ratings.items():
+        yield _ratings(task, ratings)
+    for task, classes in summary.classes.items():
+        if any(old["becomes"] != name for name, old in summary.merged[task].items()):
+            yield _merging(task, summary)
+        yield _classes(task, classes)
+    for leak in summary.leaks:
+        yield Notice(f"suspected leak: {leak}", "warning")
+    if not summary.leaks:
+        yield Notice("No suspected leak: no group and no equal features in more than one set.")
+
+
+def _ratings(task: str, ratings: Mapping[str, Mapping[str, float]]) -> Table:
+    names = ("count", "missing", "min", "q1", "median", "q3", "max", "mean")
+    rows = [
+        [part, *(f"{of_set[name]:.4g}" if name in of_set else "" for name in names)]
+        for part, of_set in ratings.items()
+    ]
+    return Table(["set", *names], rows, f"{task}: ratings in their own units")
+
+
+def _merging(task: str, summary: Summary) -> Table:
+    rows = [
+        [name, str(old["tracks"]), "dropped" if old["becomes"] is None else str(old["becomes"])]
+        for name, old in summary.merged[task].items()
+    ]
+    return Table(["class", "tracks", "becomes"], rows, f"{task}: classes before merging")
+
+
+def _classes(task: str, classes: Mapping[str, Mapping[str, int]]) -> Table:
+    totals = {name: sum(counts.values()) for name, counts in classes.items()}
+    most = max(*totals.values(), 1)
+    rows = [
+        [name, *(str(counts[part]) for part in PARTS), str(totals[name]), "█" * round(20 * totals[name] / most)]
+        for name, counts in classes.items()
+        if name != "missing" or totals[name]
+    ]
+    columns: list[str | Column] = ["class", *PARTS, "all", Column("", text=True)]
+    return Table(columns, rows, f"{task}: tracks of each class")
