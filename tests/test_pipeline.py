@@ -335,15 +335,15 @@ class NoLengths(fakes_module.MeanModel):
 @pytest.mark.parametrize(
     ("kind", "component", "message"),
     [
-        ("model", NoModule, "model: model 'odd': is a NoModule; a model is an nn.Module"),
+        ("model", NoModule, "model: model 'odd': is a NoModule, but a model must be an nn.Module"),
         (
             "model",
             NoLengths,
             "takes 2 positional arguments but 3 were given .*; it is called with x and lengths",
         ),
-        ("weighting", NoModule, "weighting.*: is a .*; a weighting is a musicemo.contracts.Weighting"),
+        ("weighting", NoModule, "weighting.*: is a .*, but a weighting must be a musicemo.contracts.Weighting"),
         ("weighting", NoSuper, "weighting 'odd': its constructor does not call super\\(\\).__init__ first"),
-        ("dataset", NoModule, "dataset.*: is a .*; a dataset has targets, rows and tracks()"),
+        ("dataset", NoModule, "dataset.*: is a .*, but a dataset must have targets, rows and tracks()"),
     ],
 )
 def test_a_component_of_another_make_is_refused(kind, component, message, fakes, tmp_path):

@@ -34,7 +34,7 @@ def test_a_project_is_whole(kind, tmp_path):
         path for path in folder.rglob("*") if path.is_file() and "$" in _text(path) and path.suffix != ".md"
     ]
     if kind != "hooks":
-        with pytest.raises(InputError, match=f"no {kind} is called 'my-own-2'") as caught:
+        with pytest.raises(InputError, match=f"no {kind} has the name 'my-own-2'") as caught:
             load_experiment(folder / "example.toml")
         assert len(set(caught.value.problems)) <= 2, "all else in the example is valid"
 

@@ -239,7 +239,7 @@ class _Lines:
             others = ", ".join(target.name for target in proposal.others)
             self._comment(f"Could be learnt too, in a table [tasks.NAME]: {others}.")
         for note in proposal.notes:
-            self._comment(f"Left out: {note}.")
+            self._comment(f"Ignored: {note}.")
         for name, value in tables.items():
             self._table(f"dataset.{name}", comment=proposal.comments.get(name, ""))
             for key, inner in value.items():

@@ -50,8 +50,8 @@ _INTERRUPTED = 130
 _RECORDING = ("run", "extract")
 
 _REPORT = (
-    "\nUnexpected error. Please report the traceback above with the output of musicemo environment, "
-    "unless it comes from code of yours."
+    "\nUnexpected error. Please report the traceback above with the output of `musicemo environment`, "
+    "unless the error comes from your own code."
 )
 
 _EPILOG = "Start with: musicemo run experiments/multitask.toml"
@@ -67,7 +67,7 @@ def make_app() -> typer.Typer:
     """Return the application with the built-in commands."""
     app = typer.Typer(
         name="musicemo",
-        help="Experiments in music emotion recognition that can be believed, compared and repeated.",
+        help="Train, evaluate and compare models for music emotion recognition.",
         epilog=_EPILOG,
         no_args_is_help=True,
         rich_markup_mode=None,  # importing what draws its boxes takes longer than all the rest
@@ -78,12 +78,13 @@ def make_app() -> typer.Typer:
     @app.callback()
     def root(
         version: Annotated[
-            bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+            bool,
+            typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit."),
         ] = False,
         without: Annotated[
             list[str] | None,
             typer.Option(
-                metavar="NAME", help="Leave a component, a plugin or a package out; of every command."
+                metavar="NAME", help="Ignore a component, plugin or package. Works with every command."
             ),
         ] = None,
     ) -> None:
@@ -183,7 +184,7 @@ def _print_help(app: typer.Typer, arguments: Sequence[str]) -> bool:
 
 
 def _add_plugins_commands(app: typer.Typer, hooks: Hooks) -> None:
-    """Let plugins add commands. One whose name is taken, or that cannot be read, is left out with a warning."""
+    """Add the commands of plugins. Ignore a command whose name is taken or that cannot be read, and warn."""
     before: dict[str, Any] = vars(app).copy()
     entries: dict[str, list[Any]] = {
         "registered_commands": [*app.registered_commands],
@@ -211,9 +212,9 @@ def _claim(entry: Any, kind: str, plugin: str, owners: dict[str, str]) -> str:
     try:
         names = _names(part)
     except Exception as error:  # typer reads the signature of the plugin's function
-        return f"one of its commands is left out: {type(error).__name__}: {error}"
+        return f"one of its commands is ignored: {type(error).__name__}: {error}"
     if taken := [name for name in names if name in owners]:
-        return f"its command {taken[0]!r} is left out, since {owners[taken[0]]} has a command of this name"
+        return f"its command {taken[0]!r} is ignored because {owners[taken[0]]} has a command of this name"
     owners.update(dict.fromkeys(names, f"plugin {plugin!r}"))
     return ""
 
@@ -245,12 +246,12 @@ def take_without(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
         elif equals or waiting:
             names += (value if equals else waiting.pop(0)).split(",")
         else:
-            raise InputError("--without: needs the name of a component, a plugin or a package")
+            raise InputError("--without: needs the name of a component, plugin or package")
     return names, rest
 
 
 def _thread_failed(failure: threading.ExceptHookArgs) -> None:
-    """Say in a line what Python says in a traceback: TensorBoard writes in a thread, and disks are sometimes full."""
+    """Report an error of a thread in one line instead of a traceback, for example TensorBoard's on a full disk."""
     say("warning", "yellow", f"a thread failed: {failure.exc_type.__name__}: {failure.exc_value}")
 
 
@@ -260,7 +261,7 @@ def _check_folder() -> None:
         Path.cwd()
     except OSError as error:
         raise InputError(
-            f"the working directory: {error.strerror}; change to one that exists (cd DIRECTORY)"
+            f"the working directory: {error.strerror}. Change to a directory that exists (cd DIRECTORY)"
         ) from None
 
 
@@ -273,9 +274,9 @@ def _command() -> str:
 
 def _interrupted() -> int:
     hints = {
-        "extract": "the same command goes on where it stopped",
-        "predict": "the output has the songs that were predicted before",
-        "run": "musicemo run with --resume goes on where a run stopped",
+        "extract": "run the same command again to continue",
+        "predict": "the output contains the songs that were predicted before",
+        "run": "run `musicemo run` with --resume to continue",
     }
-    say("interrupted", "yellow", hints.get(_command(), "nothing was left half-written"))
+    say("interrupted", "yellow", hints.get(_command(), "no file was left incomplete"))
     return _INTERRUPTED

@@ -18,14 +18,14 @@ from musicemo.files import read_json
 
 __all__ = ["add_commands"]
 
-#: What is made in the cache has a folder of its own, `<dataset>/<name>-<16 hexadecimal digits>` or the digits alone.
+#: Names of folders in the cache: `<dataset>/<name>-<16 hexadecimal digits>` or only the digits.
 _OWN = re.compile(r"(.+-)?[0-9a-f]{16}")
 _KILO = 1000.0
 
 
 @dataclass(frozen=True)
 class _Entry:
-    """A folder in the cache; `source` is what it was made of, where it says so."""
+    """A folder in the cache. `source` is the file or folder that its features were computed from, if recorded."""
 
     name: str
     folder: Path
@@ -42,16 +42,15 @@ def add_commands(app: typer.Typer) -> None:
 def cache(
     name: Annotated[
         str | None,
-        typer.Argument(
-            metavar="NAME", show_default=False, help="Only this: a dataset, or a folder as it is listed."
-        ),
+        typer.Argument(metavar="NAME", show_default=False, help="Dataset or listed folder. Default: all."),
     ] = None,
-    clear: Annotated[bool, typer.Option("--clear", help="Name what is there, and remove it.")] = False,
-    path: Annotated[bool, typer.Option("--path", help="Print where the cache is, and nothing else.")] = False,
+    clear: Annotated[bool, typer.Option("--clear", help="List the cached features and delete them.")] = False,
+    path: Annotated[bool, typer.Option("--path", help="Print only the path of the cache.")] = False,
 ) -> None:
-    """Show or clear the features that datasets have made.
+    """List or delete the cached features of datasets.
 
-    They are made again when they are needed. The environment variable MUSICEMO_CACHE moves the cache.
+    Deleted features are computed again when they are needed. The environment variable MUSICEMO_CACHE sets the folder of
+    the cache.
     """
     from musicemo.audio import cache_folder
 
@@ -60,7 +59,7 @@ def cache(
         emit(f"{top}\n")
         return
     entries = _chosen(_entries(top), name)
-    emit(f"{top}{'' if top.is_dir() else ' (nothing is there yet)'}\n")
+    emit(f"{top}{'' if top.is_dir() else ' (empty)'}\n")
     _print(entries)
     if clear:
         for entry in entries:
@@ -69,7 +68,7 @@ def cache(
 
 
 def _entries(top: Path) -> list[_Entry]:
-    """Return what musicemo has made; anything else in the folder is not looked at, nor ever removed."""
+    """Return the folders that musicemo created. Any other folder is neither listed nor removed."""
     return [
         _entry(folder)
         for parent in sorted(_folders(top))
@@ -102,7 +101,7 @@ def _chosen(entries: Sequence[_Entry], name: str | None) -> list[_Entry]:
     if not chosen:
         known = sorted({part for entry in entries for part in (entry.name, entry.folder.parent.name)})
         listed = ", ".join(known) or "nothing"
-        raise InputError(f"the cache has no {name!r}{nearest(name, known)} (it has: {listed})")
+        raise InputError(f"the cache contains no {name!r}{nearest(name, known)} (contents: {listed})")
     return chosen
 
 

@@ -14,7 +14,7 @@ __all__ = ["add_commands"]
 
 
 class Form(StrEnum):
-    """How a comparison is printed."""
+    """Output format of a comparison."""
 
     table = "table"
     csv = "csv"
@@ -40,25 +40,25 @@ def add_commands(app: typer.Typer) -> None:
 def compare(
     runs: ComparedRuns,
     baselines: Baselines = None,
-    part: Annotated[Part, typer.Option(help="Tracks to compare on.")] = Part.test,
+    part: Annotated[Part, typer.Option(help="Set of tracks to compare on.")] = Part.test,
     metrics: Annotated[
-        bool, typer.Option("--metrics", help="Every metric, not the leading one alone.")
+        bool, typer.Option("--metrics", help="Show every metric, not only the main one.")
     ] = False,
     allow_different_tests: AllowDifferentTests = False,
     confidence: Annotated[
-        float, typer.Option(metavar="SHARE", min=0.5, max=0.9999, help="Of the intervals.")
+        float, typer.Option(metavar="SHARE", min=0.5, max=0.9999, help="Confidence level of the intervals.")
     ] = 0.95,
     resamples: Annotated[
-        int, typer.Option(metavar="N", min=100, help="Bootstrap resamples of the tracks.")
+        int, typer.Option(metavar="N", min=100, help="Number of bootstrap resamples of the tracks.")
     ] = 1000,
-    form: Annotated[Form, typer.Option("--format", help="How to print it.")] = Form.table,
+    form: Annotated[Form, typer.Option("--format", help="Output format.")] = Form.table,
     output: Output = None,
 ) -> None:
     """Compare experiments by paired tests.
 
-    Means over seeds, differences and tests. A task's baseline is the first experiment that has it: single-task
-    experiments before a multitask one are its baselines together. Experiments must have been tested on the same
-    tracks.
+    Print means over seeds, differences with confidence intervals, and p-values of paired tests. The baseline of a task
+    is the first experiment that has the task, so a multitask experiment can be compared with several single-task
+    experiments listed before it. All experiments must have the same test tracks.
     """
     import musicemo
     from musicemo.cli._output import check_output, emit, emit_blocks, emit_json

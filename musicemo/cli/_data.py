@@ -32,19 +32,18 @@ def data(
             metavar="EXPERIMENT",
             show_default=False,
             autocompletion=_experiment_or_dataset,
-            help="The experiment's TOML file; for --cite also a dataset.",
+            help="TOML file of the experiment. With --cite also the name of a dataset.",
         ),
     ],
     overrides: Overrides = None,
     only: Only = None,
     as_json: AsJson = False,
-    cite: Annotated[
-        bool, typer.Option("--cite", help="Print what to cite for the data, and their licence, instead.")
-    ] = False,
+    cite: Annotated[bool, typer.Option("--cite", help="Print the citation and license of the data.")] = False,
 ) -> None:
-    """Look at an experiment's data and its split.
+    """Summarize an experiment's data and split.
 
-    Tracks, parts, classes before and after merging, ratings, lengths, missing targets, suspected leaks.
+    Print the number of tracks in each set, classes before and after merging, rating statistics, track lengths, missing
+    targets and suspected leaks.
     """
     if cite:
         _cite(experiment, overrides or [], only or [])
@@ -65,7 +64,7 @@ def data(
 
 
 def _cite(experiment: Path, overrides: list[str], only: list[str]) -> None:
-    """Print citation and licence of an experiment's datasets, or of the dataset of that name."""
+    """Print citation and license of an experiment's datasets, or of the dataset with this name."""
     from musicemo.components import registry
 
     if experiment.suffix == ".toml" or experiment.is_file():
@@ -79,6 +78,6 @@ def _cite(experiment: Path, overrides: list[str], only: list[str]) -> None:
         factories = {str(experiment): registry.load("dataset", str(experiment))}
     for name, factory in factories.items():
         citation, licence = (getattr(factory, attribute, None) for attribute in ("citation", "licence"))
-        emit(f"{citation or f'The dataset {name!r} names nothing to cite; cite those who made your data.'}\n")
+        emit(f"{citation or f'The dataset {name!r} has no citation. Cite the authors of your data.'}\n")
         if licence:
-            emit(f"Licence: {licence}\n")
+            emit(f"License: {licence}\n")

@@ -15,7 +15,7 @@ from musicemo.components import registry
 
 __all__ = ["add_commands"]
 
-#: What changes how musicemo behaves or how fast it is.
+#: Environment variables that change the behavior or the speed of musicemo.
 _VARIABLES = ("MUSICEMO_", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
 
 
@@ -29,10 +29,10 @@ def environment(
     as_json: AsJson = False,
     output: Output = None,
 ) -> None:
-    """Describe this installation, to paste into a bug report.
+    """Describe this installation for a bug report.
 
-    Versions, machine, device, threads, installed plugins, and components that cannot be imported. No file's name
-    but those of the interpreter and the cache is in it.
+    Print versions, machine, device, threads, installed plugins, and components that cannot be imported. The only paths
+    in the output are those of the interpreter and the cache.
     """
     from musicemo.cli._output import check_output, emit, emit_json
 
@@ -63,7 +63,7 @@ def _describe() -> dict[str, Any]:
 
 
 def _broken() -> list[str]:
-    """Return what is wrong with each component and plugin that cannot be had."""
+    """Return the problem of each component and plugin that cannot be used."""
     from musicemo.components.documentation import problem_of
 
     found = [claim for kind in registry.GROUPS for claim in registry.claims(kind, disabled=True)]

@@ -33,7 +33,7 @@ def evaluate(
     part: Annotated[
         Part | None,
         typer.Option(
-            help="Tracks to evaluate on: test, or where --set names another dataset, all with a label."
+            help="Tracks to evaluate on. Default: test, or all labeled tracks if --set names another dataset."
         ),
     ] = None,
     overrides: Overrides = None,
@@ -44,8 +44,9 @@ def evaluate(
 ) -> None:
     """Evaluate a trained run again, or on another dataset.
 
-    The best checkpoint is evaluated. --set dataset.root=FOLDER names other data of the same kind,
-    --set dataset.type=NAME and its keys another dataset, --set tasks.TASK.target=NAME what a target is called there.
+    The best checkpoint is evaluated. To evaluate on other data, use --set dataset.root=FOLDER for a folder of the same
+    dataset type, --set dataset.type=NAME with the keys of that type for another dataset, and
+    --set tasks.TASK.target=NAME if a target has another name there.
     """
     from musicemo.cli._output import check_output, emit, emit_blocks, emit_json
     from musicemo.prediction import evaluate_run, find_runs

@@ -33,16 +33,16 @@ def validate(
     overrides: Overrides = None,
     only: Only = None,
     data: Annotated[
-        bool, typer.Option("--data/--no-data", help="Whether to read the dataset and make the split too.")
+        bool, typer.Option("--data/--no-data", help="Read the dataset and compute the split.")
     ] = True,
     runs: Annotated[
-        Path, typer.Option(metavar="DIR", help="Where the runs are that experiments begin with.")
+        Path, typer.Option(metavar="DIR", help="Folder with the source runs of [transfer].")
     ] = Path("runs"),
 ) -> None:
     """Check experiments and their data without training.
 
-    For a single experiment it explains each part and what each task would learn. With --no-data no code of an
-    experiment is executed: the keys of a class in a file are compared with its source.
+    A single experiment is explained part by part. With --no-data, no code of the experiment is executed, and the keys of
+    a component in a local file are checked against its source code.
     """
     from musicemo.cli._output import say
     from musicemo.experiment import load_experiments
@@ -91,7 +91,7 @@ def _valid(experiment: Experiment, preview: Preview | None) -> str:
         tail = f"; tracks: {sizes}; {preview.parameters:,} parameters"
     if experiment.code:
         files = ", ".join(dict.fromkeys(_shown(code.path) for code in experiment.code))
-        tail += f"; runs code from {files}" + (", which was not executed" if preview is None else "")
+        tail += f"; runs code from {files}" + (" (not executed)" if preview is None else "")
     if unchecked := experiment.unchecked:
         tail += f"; the keys of {', '.join(unchecked)} were not checked"
     count = len(experiment.replicates())
@@ -110,8 +110,9 @@ def _shown(path: Path) -> str:
 def show(experiment: ExperimentFile, overrides: Overrides = None, only: Only = None) -> None:
     """Print an experiment with its defaults filled in.
 
-    For a file with a matrix, print its variants. A comment at each value says where it came from: a line of a file,
-    --set, or the default. No code of the experiment is executed: the keys of a class in a file are as written.
+    For a file with a matrix, print the list of variants. A comment at each value names its origin: a line of a file,
+    --set, or the default. No code of the experiment is executed, so components in local files are printed without
+    defaults.
     """
     from rich.syntax import Syntax
 
@@ -128,7 +129,7 @@ def show(experiment: ExperimentFile, overrides: Overrides = None, only: Only = N
         say(
             "note",
             "cyan",
-            f"{files} was not executed: the keys of its components are shown as they are written",
+            f"{files} was not executed: its components are shown without defaults",
         )
     text = toml.write(first.resolved(), first.source)
     console = terminal.console()
@@ -155,8 +156,8 @@ def _list(variants: Sequence[Experiment]) -> None:
 def schema(output: Output = None) -> None:
     """Print the JSON Schema of experiment files, for editors.
 
-    It has the parameters of every component that is installed. An editor that knows TOML completes and checks a
-    file whose first line is "#:schema FILE".
+    The schema contains the parameters of every installed component. An editor with TOML support completes and checks an
+    experiment file whose first line is "#:schema FILE".
     """
     from musicemo.cli._output import check_output, emit_json
     from musicemo.experiment.json_schema import experiment_schema

@@ -19,28 +19,34 @@ def add_commands(app: typer.Typer) -> None:
 
 def export(
     run: TrainedRuns,
-    model: Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="The file to write.", show_default=False)],
+    model: Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="Output file.", show_default=False)],
     check: Annotated[
         list[Path] | None,
-        typer.Option(metavar="SONG", help="Compare with torch on this song, instead of the run's dataset."),
+        typer.Option(
+            metavar="SONG",
+            help="Song to compare ONNX with torch on. Can be repeated. Default: clips of the run's dataset.",
+        ),
     ] = None,
     trust: TrustLocalCode = False,
 ) -> None:
-    """Export a run's network as an ONNX file, compared with torch.
+    """Export a run's network as ONNX, and check it.
 
-    The graph takes features that are not scaled and gives ratings in their own units and probabilities; its metadata
-    say how to make the features. Needs pip install 'musicemo[onnx]'.
+    The graph takes unscaled features. It returns ratings in their original units and class probabilities. Its metadata
+    describe how to compute the features. The outputs are compared with those of torch. Requires
+    pip install 'musicemo[onnx]'.
     """
     from musicemo.cli._output import emit
     from musicemo.errors import InputError
     from musicemo.prediction import Predictor, export_onnx, find_runs
 
     if model.suffix.lower() != ".onnx":
-        raise InputError(f"{model}: the file's name must end with .onnx")
+        raise InputError(f"{model}: the file name must end with .onnx")
     runs = find_runs(run, trust_local_code=trust)
     if len(runs) > 1:
         listed = ", ".join(str(one.directory) for one in runs)
-        raise InputError(f"{run}: has {len(runs)} runs, and a file has room for one; name one of {listed}")
+        raise InputError(
+            f"{run}: contains {len(runs)} runs, but an ONNX file holds only one. Name one of {listed}"
+        )
     clips: list[Any] = []
     if check:
         predictor = Predictor(runs, sync=runs[0].description.sync or "beat")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["add_commands"]
 
 _SHOWN = 20
-"""Failures in the table; the file has them all."""
+"""Maximum number of failures in the table. The file lists all of them."""
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -27,33 +27,34 @@ def add_commands(app: typer.Typer) -> None:
 
 def extract(
     sources: Annotated[
-        list[Path], typer.Argument(metavar="SOURCE...", help="Songs, folders, or patterns.", show_default=False)
+        list[Path],
+        typer.Argument(metavar="SOURCE...", help="Audio files, folders or glob patterns.", show_default=False),
     ],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to write to.", show_default=False)],
-    sample_rate: Annotated[int, typer.Option(metavar="HZ", help="Rate to resample to.")] = 22050,
-    hop: Annotated[int, typer.Option(metavar="SAMPLES", help="Between two frames.")] = 512,
-    n_fft: Annotated[int, typer.Option("--n-fft", metavar="SAMPLES", help="Of a window.")] = 2048,
-    mels: Annotated[int, typer.Option(metavar="N", help="Bands of the mel spectrogram.")] = 128,
-    offset: Annotated[float, typer.Option(metavar="SECONDS", help="Where the excerpt begins.")] = 0.0,
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Output folder.", show_default=False)],
+    sample_rate: Annotated[int, typer.Option(metavar="HZ", help="Sample rate in Hz.")] = 22050,
+    hop: Annotated[int, typer.Option(metavar="SAMPLES", help="Samples between successive frames.")] = 512,
+    n_fft: Annotated[int, typer.Option("--n-fft", metavar="SAMPLES", help="FFT window length.")] = 2048,
+    mels: Annotated[int, typer.Option(metavar="N", help="Number of mel bands.")] = 128,
+    offset: Annotated[float, typer.Option(metavar="SECONDS", help="Start of the excerpt.")] = 0.0,
     duration: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="Length of the excerpt; all of the song otherwise.")
+        float | None, typer.Option(metavar="SECONDS", help="Length of the excerpt. Default: the whole song.")
     ] = None,
     jobs: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Processes; one for each core otherwise.")
+        int | None, typer.Option(min=1, metavar="N", help="Number of processes. Default: one per core.")
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first song that fails.")] = False,
     pack: Annotated[
         list[Sync] | None,
         typer.Option(
-            help="Pack these features of all songs into one file too, OUT/beat.pack or OUT/frame.pack."
+            help="Also pack these features of all songs into one file, OUT/beat.pack or OUT/frame.pack."
         ),
     ] = None,
 ) -> None:
     """Extract the features of songs.
 
-    Mel spectrogram and chromagram, frame-wise and beat-synchronous. Each song gets a feature file under OUT, at the
-    same place as in its folder. A feature file is kept if it is undamaged and was made from the same song with the same
-    parameters. OUT/failures.csv lists the songs that failed, with the reason.
+    The features are a mel spectrogram and a chromagram, frame-wise and beat-synchronous. Each song gets a feature file
+    under OUT, at the same relative path as in its folder. An existing feature file is kept if it is intact and was
+    computed from the same song with the same parameters. OUT/failures.csv lists the songs that failed, with the reason.
     """
     from musicemo.audio import Pack, Recipe, find_songs, read_array
     from musicemo.audio import extract as extract_songs
@@ -62,7 +63,7 @@ def extract(
 
     recipe = Recipe(sample_rate, hop, n_fft, mels, offset, duration)
     if out.exists() and not out.is_dir():
-        raise InputError(f"{out}: is a file; the last argument is the folder to write to")
+        raise InputError(f"{out}: is a file. The last argument must be the output folder")
     songs = find_songs(sources, out)
     with Progress("Extracting", "songs") as bar:
         try:
@@ -90,15 +91,18 @@ def _print(report: ExtractionReport, out: Path) -> None:
     from musicemo.reporting.terminal import plain_table
 
     console = terminal.console()
-    pace = f" in {report.seconds:.1f} s, {report.done / report.seconds:.1f} a second" if report.done else ""
-    text = f"{out}: {report.done} songs extracted{pace}; {report.skipped} were there; {len(report.failures)} failed"
+    pace = f" in {report.seconds:.1f} s, {report.done / report.seconds:.1f} per second" if report.done else ""
+    text = f"{out}: {report.done} songs extracted{pace}; {report.skipped} existed before; {len(report.failures)} failed"
     console.print(text, markup=False)
     if not report.failures:
         return
     table = plain_table("song")
-    table.add_column("why it failed")
+    table.add_column("reason")
     for failure in report.failures[:_SHOWN]:
         table.add_row(printable(failure.path), printable(failure.reason))
     console.print(table)
     more = len(report.failures) - _SHOWN
-    console.print(f"{f'and {more} more; ' if more > 0 else ''}all in {out / 'failures.csv'}", markup=False)
+    console.print(
+        f"{f'and {more} more; ' if more > 0 else ''}all failures are listed in {out / 'failures.csv'}",
+        markup=False,
+    )

@@ -32,8 +32,8 @@ def init(
         typer.Argument(
             metavar="DATA",
             show_default=False,
-            help="A table (.csv, .tsv) with a row a track, a folder with one, a folder of songs in folders by class, "
-            "or the folder of a dataset that musicemo knows.",
+            help="Table (.csv, .tsv) with one row per track, a folder containing one, a folder with a subfolder of "
+            "songs per class, or the folder of a supported dataset.",
         ),
     ],
     output: Annotated[
@@ -41,7 +41,7 @@ def init(
         typer.Option(
             metavar="FILE",
             show_default=False,
-            help="The experiment to write; by default the data's name with .toml, here.",
+            help="Experiment file to write. Default: NAME.toml in the working directory, after the data's name.",
         ),
     ] = None,
     task: Annotated[
@@ -49,7 +49,7 @@ def init(
         typer.Option(
             metavar="NAME",
             show_default=False,
-            help="Learn this; give it as often as you like. By default all that looks like it can be learnt.",
+            help="Target to predict. Can be repeated. Default: every column that looks like a target.",
         ),
     ] = None,
     dataset: Annotated[
@@ -58,13 +58,14 @@ def init(
             metavar="NAME",
             show_default=False,
             autocompletion=_datasets,
-            help="Read the data with this dataset, instead of finding out which.",
+            help="Dataset type to read the data with. Default: detected.",
         ),
     ] = None,
 ) -> None:
-    """Write an experiment for your own data, after looking at it.
+    """Write an experiment file for your own data.
 
-    What it found out, and what it left out and why, is in the file's comments. Nothing is ever overwritten.
+    The data are inspected first. Comments in the file explain what was detected, and what was ignored and why. Existing
+    files are never overwritten.
     """
     from musicemo.authoring.draft import draft_experiment
     from musicemo.errors import InputError
@@ -72,10 +73,12 @@ def init(
 
     file = output or Path(f"{data.resolve().stem}.toml")
     if not file.parent.is_dir():
-        raise InputError(f"{file}: there is no folder {file.parent}")
+        raise InputError(f"{file}: the folder {file.parent} does not exist")
     draft = draft_experiment(data, file, dataset=dataset, targets=task or [])
     if taken := [path for path in (file, *draft.files) if path.exists()]:
-        raise InputError(f"{taken[0]}: is there already, and is not overwritten; name another with --output")
+        raise InputError(
+            f"{taken[0]}: already exists and is not overwritten. Use --output to write another file"
+        )
     written: list[Path] = []
     try:
         for path, text in {**draft.files, file: draft.text}.items():
@@ -97,11 +100,11 @@ def _write(path: Path, text: str) -> None:
     try:
         write_text(path, text)
     except RunError as error:
-        raise InputError(f"{error}. Name a file in another folder with --output") from error
+        raise InputError(f"{error}. Use --output to write to another folder") from error
     except UnicodeEncodeError as error:
         lines = text[: error.end].rpartition("\n")[2]
         raise InputError(
-            f"{path}: cannot be written, since a name is not valid UTF-8: {lines!r}. Rename the file or folder"
+            f"{path}: cannot be written because a name is not valid UTF-8: {lines!r}. Rename the file or folder"
         ) from error
 
 
@@ -112,10 +115,10 @@ def _print(file: Path, draft: Draft) -> None:
     lines = [
         f"{file}: {', '.join(draft.tasks)} from {sum(draft.parts.values())} tracks, read by {draft.dataset}",
         f"Split: {draft.method}: {sizes}",
-        *([f"Could be learnt too, with --task: {', '.join(draft.others)}"] if draft.others else []),
-        *(f"Left out: {note}" for note in draft.notes),
-        *(f"Wrote {path} too, which names the files" for path in draft.files),
-        "Look it over, and then:",
+        *([f"Other possible targets, with --task: {', '.join(draft.others)}"] if draft.others else []),
+        *(f"Ignored: {note}" for note in draft.notes),
+        *(f"Also wrote {path} with the list of files" for path in draft.files),
+        "Next, check the file and run:",
         f"  musicemo validate {file}",
         f"  musicemo run {file}",
     ]

@@ -30,7 +30,7 @@ __all__ = [
 
 
 class Format(StrEnum):
-    """How results are printed."""
+    """Output format of results."""
 
     table = "table"
     json = "json"
@@ -38,7 +38,7 @@ class Format(StrEnum):
 
 
 class Sync(StrEnum):
-    """What a column of the features is."""
+    """Time grid of the features."""
 
     beat = "beat"
     frame = "frame"
@@ -46,7 +46,7 @@ class Sync(StrEnum):
 
 _FILE = {"metavar": "EXPERIMENT", "show_default": False, "autocompletion": complete_experiment}
 
-ExperimentFile = Annotated[Path, typer.Argument(help="The experiment's TOML file.", **_FILE)]
+ExperimentFile = Annotated[Path, typer.Argument(help="TOML file of the experiment.", **_FILE)]
 ExperimentFiles = Annotated[list[Path], typer.Argument(help="TOML files of experiments.", **_FILE)]
 Overrides = Annotated[
     list[str] | None,
@@ -54,7 +54,7 @@ Overrides = Annotated[
         "--set",
         metavar="KEY=VALUE",
         autocompletion=complete_override,
-        help="Override a key of the file; the value is TOML, or plain text. Give it as often as you like.",
+        help="Override a key of the experiment. The value is TOML or plain text. Can be repeated.",
     ),
 ]
 Only = Annotated[
@@ -62,7 +62,7 @@ Only = Annotated[
     typer.Option(
         "--only",
         metavar="AXIS=VALUE",
-        help="Of a file with a matrix: the variants with that value. Several of one axis are alternatives.",
+        help="Select the variants of a matrix with this value. Repeat for more axes, or for more values of one axis.",
         show_default=False,
     ),
 ]
@@ -71,7 +71,7 @@ TrainedRuns = Annotated[
     typer.Argument(
         metavar="RUN",
         autocompletion=complete_run,
-        help="A run directory, or an experiment's folder in runs: its finished runs are replicates.",
+        help="Run directory, or an experiment's folder in runs to use all of its finished runs.",
         show_default=False,
     ),
 ]
@@ -79,7 +79,7 @@ ComparedRuns = Annotated[
     list[str],
     typer.Argument(
         metavar="[NAME=]RUN...",
-        help="Experiments' folders in runs, all of whose seeds and folds count, or run directories.",
+        help="Experiments' folders in runs (all seeds and folds), or run directories.",
         show_default=False,
     ),
 ]
@@ -88,24 +88,24 @@ Baselines = Annotated[
     typer.Option(
         "--baseline",
         metavar="NAME",
-        help="Compare with this one; may be given several times. Otherwise with the first that has the task.",
+        help="Baseline experiment. Can be repeated. Default: the first experiment that has the task.",
         show_default=False,
     ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 AllowDifferentTests = Annotated[
-    bool, typer.Option("--allow-different-tests", help="Compare runs that were tested on other tracks, too.")
+    bool, typer.Option("--allow-different-tests", help="Also compare runs with different test tracks.")
 ]
-FormatOption = Annotated[Format, typer.Option("--format", help="How to print it.")]
+FormatOption = Annotated[Format, typer.Option("--format", help="Output format.")]
 Output = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", help="Write to a file instead of standard output.", show_default=False),
+    typer.Option(metavar="FILE", help="Output file. Default: standard output.", show_default=False),
 ]
-Device = Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda or mps.")]
+Device = Annotated[str, typer.Option(metavar="NAME", help="Device: auto, cpu, cuda, cuda:N or mps.")]
 TrustLocalCode = Annotated[
     bool,
     typer.Option(
-        "--trust-local-code", help="Execute the code that the run keeps in its folder code: read it first."
+        "--trust-local-code", help="Execute the code in the run's `code` folder. Read that code first."
     ),
 ]

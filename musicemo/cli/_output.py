@@ -36,7 +36,7 @@ def check_output(output: Path | None) -> None:
     from musicemo.errors import InputError
 
     if output is not None and (output.is_dir() or not output.parent.is_dir()):
-        what = "is a folder" if output.is_dir() else f"there is no folder {output.parent}"
+        what = "is a folder" if output.is_dir() else f"the folder {output.parent} does not exist"
         raise InputError(f"--output {output}: {what}")
 
 

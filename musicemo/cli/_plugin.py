@@ -12,7 +12,7 @@ __all__ = ["add_commands"]
 
 
 class Kind(StrEnum):
-    """What can be made."""
+    """Kind of plugin to write."""
 
     model = "model"
     dataset = "dataset"
@@ -23,20 +23,26 @@ class Kind(StrEnum):
 
 def add_commands(app: typer.Typer) -> None:
     """Add ``plugin new``."""
-    group = typer.Typer(help="Begin a component of your own.", no_args_is_help=True)
+    group = typer.Typer(help="Create your own component.", no_args_is_help=True)
     group.callback()(lambda: None)
     group.command()(new)
     app.add_typer(group, name="plugin")
 
 
 def new(
-    name: Annotated[str, typer.Argument(help="What experiments will call it: my-crnn.", show_default=False)],
-    kind: Annotated[Kind, typer.Option(help="What it is.", show_default=False)],
-    output: Annotated[Path, typer.Option(metavar="DIR", help="Where the project's folder is made.")] = Path(),
+    name: Annotated[
+        str,
+        typer.Argument(help="Name of the component in experiments, for example my-crnn.", show_default=False),
+    ],
+    kind: Annotated[Kind, typer.Option(help="Kind of component.", show_default=False)],
+    output: Annotated[Path, typer.Option(metavar="DIR", help="Folder to create the project in.")] = Path(),
 ) -> None:
-    """Write a project for a component: installable, tested, with an example that runs."""
+    """Create an installable project for a component.
+
+    The project contains tests and an example experiment.
+    """
     from musicemo.authoring.plugin import new_plugin
     from musicemo.cli._output import emit
 
     folder = new_plugin(name, kind.value, output)
-    emit(f"{folder}: written; next:\n  cd {folder}\n  pip install --editable '.[test]'\n  pytest\n")
+    emit(f"Created {folder}. Next:\n  cd {folder}\n  pip install --editable '.[test]'\n  pytest\n")

@@ -29,12 +29,15 @@ def plugins(
     context: typer.Context,
     as_json: AsJson = False,
     check: Annotated[
-        bool, typer.Option("--check", help="Import each, to find those that are broken; exit with 2 if any is.")
+        bool,
+        typer.Option(
+            "--check", help="Import each component to find broken ones. Exit with 2 if there are any."
+        ),
     ] = False,
 ) -> None:
     """List the installed components and plugins.
 
-    Nothing is imported, so that what is found wrong is what can be told from files and metadata; --check tells all.
+    Problems are found from files and metadata without importing anything. Use --check to find all problems.
     """
     if context.invoked_subcommand:
         return
@@ -57,12 +60,12 @@ def _print(found: list[registry.Claim], problems: list[str | None]) -> None:
     console = terminal.console(soft_wrap=False)
     read = (
         console.is_terminal
-    )  # by somebody: what `plugins show` says is left out, and a sentence fits its column
+    )  # a person reads: columns that `plugins show` prints are omitted, and a sentence fits its column
     names = ("kind", "name", "distribution", "version", *(() if read else ("defined",)))
     table = plain_table(names[0])
     for column in names[1:]:
         table.add_column(column, no_wrap=True)
-    table.add_column("what it is", no_wrap=not read)
+    table.add_column("description", no_wrap=not read)
     for claim, problem in zip(found, problems, strict=True):
         row = row_of(claim)
         state = Text(problem, style="red") if problem else row["summary"]

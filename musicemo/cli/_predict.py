@@ -29,32 +29,35 @@ def predict(
     run: TrainedRuns,
     songs: Annotated[
         list[str],
-        typer.Argument(metavar="SONG...", help="Audio files, folders or patterns.", show_default=False),
+        typer.Argument(metavar="SONG...", help="Audio files, folders or glob patterns.", show_default=False),
     ],
     form: FormatOption = Format.table,
     output: Output = None,
     sync: Annotated[
-        Sync | None, typer.Option(help="What the run's features are, if its dataset does not say so.")
+        Sync | None, typer.Option(help="Time grid of the run's features, if its dataset does not record it.")
     ] = None,
     window: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="Length of a window; as in training otherwise.")
+        float | None,
+        typer.Option(metavar="SECONDS", help="Window length. Default: the clip length in training."),
     ] = None,
     hop: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="From window to window; half of one otherwise.")
+        float | None, typer.Option(metavar="SECONDS", help="Step between windows. Default: half of a window.")
     ] = None,
     plot: Annotated[
         Path | None,
-        typer.Option(metavar="PNG|DIR", help="Draw each song: a .png for one song, a folder for several."),
+        typer.Option(
+            metavar="PNG|DIR", help="Draw a figure per song: a .png file for one song, a folder for several."
+        ),
     ] = None,
     device: Device = "auto",
     trust: TrustLocalCode = False,
 ) -> None:
     """Predict genre and emotions of songs.
 
-    With several runs of an experiment: the mean, and the standard deviation over the runs. A song that is longer than
-    those that were trained on is predicted in overlapping windows, of which the mean is taken. Each song is written
-    when it is predicted. A song that fails, for whatever reason, is reported, and the others are predicted; the exit
-    code is 2 then.
+    Several runs of an experiment give the mean and the standard deviation over the runs. A song longer than the clips
+    in training is predicted in overlapping windows, and the predictions are averaged. Each prediction is written as
+    soon as it is computed. If a song fails, the error is reported, the other songs are predicted, and the exit code
+    is 2.
     """
     from musicemo.audio import Failure
     from musicemo.cli._output import Stream, check_output, say
@@ -135,7 +138,7 @@ def _predict(
         try:
             _draw(prediction, analysis, picture)
         except Exception as error:
-            problems.append(f"{song}: the picture cannot be drawn: {error}")
+            problems.append(f"{song}: the figure cannot be drawn: {error}")
     return prediction
 
 
@@ -148,7 +151,7 @@ def _find(sources: Sequence[str]) -> list[Path]:
     for source in sources:
         found = songs_in(source)
         if not found and Path(source).is_dir():
-            raise InputError(f"{source}: there is no song in this folder")
+            raise InputError(f"{source}: this folder contains no songs")
         songs.update(dict.fromkeys(found or [Path(source)]))
     return list(songs)
 
@@ -161,11 +164,11 @@ def _pictures(plot: Path | None, songs: Sequence[Path]) -> dict[Path, Path]:
         return {}
     single = plot.suffix.lower() == ".png" and not plot.is_dir()
     if single and len(songs) > 1:
-        raise InputError(f"--plot {plot}: is one picture, and there are {len(songs)} songs; name a folder")
+        raise InputError(f"--plot {plot}: must be a folder to draw {len(songs)} songs, not a single file")
     try:
         (plot.parent if single else plot).mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"--plot {plot}: the folder cannot be made: {error.strerror}") from error
+        raise InputError(f"--plot {plot}: the folder cannot be created: {error.strerror}") from error
     if single:
         return {songs[0]: plot}
     pictures: dict[Path, Path] = {}

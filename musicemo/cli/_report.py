@@ -23,21 +23,23 @@ def report(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="The HTML file; otherwise report.html in RUN, or in this folder if there are several.",
+            help="HTML file. Default: report.html in RUN, or in the working directory for several runs.",
             show_default=False,
         ),
     ] = None,
     figures: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Write each chart as PNG and SVG, too.", show_default=False),
+        typer.Option(
+            metavar="DIR", help="Also write each chart as PNG and SVG to this folder.", show_default=False
+        ),
     ] = None,
     baselines: Baselines = None,
     allow_different_tests: AllowDifferentTests = False,
 ) -> None:
-    """Show a run, or compare several, on one page.
+    """Write an HTML report of one run, or comparing several.
 
-    One HTML file that stands alone: results with intervals, predictions, curves, weights, the experiment, its data and
-    where it ran. A single run that failed or is under way is shown as far as it got.
+    The page is one self-contained HTML file with results and confidence intervals, predictions, learning curves, task
+    weights, the experiment, its data and its environment. It also shows a run that failed or is still in progress.
     """
     from musicemo.cli._output import check_output, emit
     from musicemo.reporting import make_comparison, make_report, write_figures, write_report

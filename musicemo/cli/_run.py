@@ -33,40 +33,37 @@ def run(
     experiments: ExperimentFiles,
     overrides: Overrides = None,
     only: Only = None,
-    runs: Annotated[Path, typer.Option(metavar="DIR", help="Where run directories are written.")] = Path(
-        "runs"
-    ),
+    runs: Annotated[Path, typer.Option(metavar="DIR", help="Folder of run directories.")] = Path("runs"),
     jobs: Annotated[
         int | None,
-        typer.Option(
-            min=1, metavar="N", help="Runs at a time, where there are several; by default a core each."
-        ),
+        typer.Option(min=1, metavar="N", help="Number of runs to train in parallel. Default: one per core."),
     ] = None,
     resume: Annotated[
         bool | None,
         typer.Option(
             "--resume/--no-resume",
-            help="Continue the latest run of the same experiment, and leave finished ones; a matrix does by default.",
+            help="Continue unfinished runs and skip finished ones. On by default for a matrix.",
             show_default=False,
         ),
     ] = None,
     device: Annotated[
-        str | None, typer.Option(metavar="NAME", help="auto, cpu, cuda or mps, instead of training.device.")
+        str | None,
+        typer.Option(metavar="NAME", help="Device: auto, cpu, cuda, cuda:N or mps. Overrides training.device."),
     ] = None,
     overfit_batches: Annotated[
         int,
-        typer.Option(min=0, metavar="N", help="Sanity check: train on N batches and see them learnt by heart."),
+        typer.Option(min=0, metavar="N", help="Sanity check: overfit N training batches."),
     ] = 0,
     dry_run: Annotated[
         bool,
         typer.Option(
-            "--dry-run", help="Only say what would be run, and from a few steps how long it would take."
+            "--dry-run", help="List the runs and estimate their duration from a few steps, without training."
         ),
     ] = False,
 ) -> None:
     """Train, evaluate and record experiments.
 
-    Every seed and fold of each, and every variant of a matrix.
+    Every seed, every fold and every variant of a matrix is one run, written to its own run directory.
     """
     import musicemo
     from musicemo.experiment import load_experiments

@@ -27,7 +27,7 @@ def show(
     name: Annotated[
         str,
         typer.Argument(
-            help="Of a component or plugin, or the place of one in a file: FILE.py:NAME, which is executed.",
+            help="Component or plugin, or a component in a file as FILE.py:NAME. The file is executed.",
             show_default=False,
             autocompletion=complete_component,
         ),
@@ -36,12 +36,12 @@ def show(
         str | None,
         typer.Option(
             metavar="KIND",
-            help=f"{', '.join(registry.GROUPS)}; if several have the name, or a file does not tell.",
+            help=f"Kind of component, if the name is ambiguous: {', '.join(registry.GROUPS)}.",
         ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print a component's parameters, as a table to paste into an experiment file."""
+    """Print a component's parameters as a TOML table."""
     if kind is not None and kind not in registry.GROUPS:
         raise InputError(f"--kind {kind}: must be one of {', '.join(registry.GROUPS)}")
     from musicemo.components.local import is_local
@@ -71,10 +71,10 @@ def _find_local(name: str, kind: str | None) -> tuple[dict[str, Any], Any]:
     component = code.load()
     found = kind or _kind_of(component)
     if found is None:
-        raise InputError(f"{name}: which kind of component it is does not show; say it with --kind")
+        raise InputError(f"{name}: the kind of component is unknown. Specify it with --kind")
     if found == "plugin":
         raise InputError(
-            f"{name}: hooks are installed, in a package with an entry point; a file cannot bring them"
+            f"{name}: a plugin with hooks must be installed as a package with an entry point, not loaded from a file"
         )
     check_component(found, name, component)
     definition = definition_in(code.path, code.attribute)
@@ -107,10 +107,12 @@ def _find(name: str, kind: str | None) -> registry.Claim:
     found = [claim for claim in everyone if claim.name == name]
     if not found:
         names = sorted({claim.name for claim in everyone})
-        raise InputError(f"nothing is called {name!r}{nearest(name, names)} (musicemo plugins lists all)")
+        raise InputError(
+            f"no component or plugin has the name {name!r}{nearest(name, names)} (`musicemo plugins` lists all)"
+        )
     kinds = list(dict.fromkeys(claim.kind for claim in found))
     if len(kinds) > 1:
-        raise InputError(f"{name!r} is the name of a {' and of a '.join(kinds)}; say which with --kind")
+        raise InputError(f"{name!r} is the name of a {' and of a '.join(kinds)}. Specify one with --kind")
     return found[0]
 
 

@@ -16,7 +16,7 @@ from musicemo.cli._output import emit
 
 __all__ = ["add_commands"]
 
-#: What its writer calls its files.
+#: Pattern of event files.
 _EVENTS = "events.out.tfevents.*"
 
 
@@ -31,7 +31,7 @@ def tensorboard(
         typer.Argument(
             metavar="RUNS",
             autocompletion=complete_run,
-            help="The folder of runs, an experiment's folder in it, or one run.",
+            help="Folder of runs, an experiment's folder in it, or a run directory.",
         ),
     ] = Path("runs"),
     port: Annotated[
@@ -40,23 +40,21 @@ def tensorboard(
             min=0,
             max=65535,
             show_default=False,
-            help="The port; 0 for any that is free. By default 6006, or the first free one after it.",
+            help="Port to serve on, or 0 for any free port. Default: the first free port from 6006.",
         ),
     ] = None,
     host: Annotated[
-        str, typer.Option(help="The address to serve on; 0.0.0.0 shows it to other machines.")
+        str, typer.Option(help="Address to serve on. Use 0.0.0.0 to allow other machines.")
     ] = "localhost",
-    browser: Annotated[
-        bool, typer.Option("--browser/--no-browser", help="Whether to open it in a browser.")
-    ] = True,
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open a browser.")] = True,
 ) -> None:
-    """Look at runs in TensorBoard, those under way too.
+    """Show finished and running runs in TensorBoard.
 
-    It reads the folder anew every five seconds, and ends with Ctrl+C.
+    The folder is read again every five seconds. Press Ctrl+C to stop.
     """
     _check(runs)
     url = _serve(runs, host, port)
-    emit(f"TensorBoard shows {runs} at {url} (Ctrl+C ends it)\n")
+    emit(f"TensorBoard shows {runs} at {url} (press Ctrl+C to stop)\n")
     if browser and sys.stdout.isatty():
         typer.launch(url)
     try:
@@ -68,11 +66,11 @@ def tensorboard(
 def _check(runs: Path) -> None:
     from musicemo.errors import InputError
 
-    start = "musicemo run EXPERIMENT leaves runs behind, in the folder runs unless --runs names another"
+    start = "`musicemo run EXPERIMENT` writes runs to the folder `runs`, or to the folder of --runs"
     if not runs.is_dir():
-        raise InputError(f"{runs}: {'is a file' if runs.exists() else 'there is no such folder'}; {start}")
+        raise InputError(f"{runs}: {'is a file' if runs.exists() else 'the folder does not exist'}. {start}")
     if next(runs.rglob(_EVENTS), None) is None:
-        raise InputError(f"{runs}: there is no run in it that TensorBoard can read ({_EVENTS}); {start}")
+        raise InputError(f"{runs}: contains no run that TensorBoard can read ({_EVENTS}). {start}")
 
 
 def _serve(runs: Path, host: str, port: int | None) -> str:
@@ -85,7 +83,9 @@ def _serve(runs: Path, host: str, port: int | None) -> str:
     options = ["--logdir", str(runs), "--host", host, "--reload_interval", "5", "--window_title", "musicemo"]
     server.configure(argv=["tensorboard", *options, *(["--port", str(port)] if port is not None else [])])
     try:
-        with contextlib.redirect_stderr(io.StringIO()):  # which way of reading files it takes is its own affair
+        with contextlib.redirect_stderr(io.StringIO()):  # it reports how it reads files
             return server.launch()  # type: ignore[no-any-return]  # untyped in tensorboard
     except program.TensorBoardServerException as error:
-        raise InputError(f"TensorBoard cannot be served: {error.msg}; --port 0 takes any free port") from error
+        raise InputError(
+            f"TensorBoard cannot be served: {error.msg}. Use --port 0 for any free port"
+        ) from error

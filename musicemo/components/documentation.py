@@ -219,11 +219,11 @@ def row_of(claim: Claim) -> dict[str, Any]:
 def problem_of(claim: Claim, *, check: bool) -> str | None:
     """Return why a component or plugin cannot be loaded, or None; `check` loads it to find out."""
     if claim.disabled:
-        return "is left out, by --without or MUSICEMO_DISABLE_PLUGINS"
+        return "is ignored, by --without or MUSICEMO_DISABLE_PLUGINS"
     if len({str(other) for other in claims(claim.kind) if other.name == claim.name}) > 1:
-        return "is claimed by another distribution too"
+        return "is also provided by another distribution"
     if claim.incompatible:
-        return f"works with {claim.incompatible} only"
+        return f"requires {claim.incompatible}"
     problem = find_definition(claim.entry_point.value).problem
     if problem or not check:
         return problem or None

@@ -62,7 +62,7 @@ class Hooks:
             ):
                 self.manager.unregister(name=name)
                 raise InputError(
-                    f"plugin {name!r}: {caller.name} is a hook wrapper, which musicemo does not call"
+                    f"plugin {name!r}: {caller.name} is a hook wrapper, which musicemo does not support"
                 )
 
     def __call__(self, hook: str, **arguments: Any) -> None:
@@ -83,7 +83,7 @@ class Hooks:
                     raise
                 self.manager.unregister(implementation.plugin)
                 warnings.warn(
-                    f"plugin {implementation.plugin_name!r} failed in {hook} and is left out from now on: {error}",
+                    f"plugin {implementation.plugin_name!r} failed in {hook} and is ignored from now on: {error}",
                     stacklevel=3,
                 )
             yield implementation.plugin_name
@@ -148,13 +148,13 @@ def _settle(table: dict[str, Any], old: Mapping[str, Any], plain: Callable[[Any]
             table[key] = value
         elif key not in table or not _same(table[key], value):
             table[key] = value
-            yield f"{key!r} is musicemo's and was restored; add keys with other names"
+            yield f"{key!r} is a key of musicemo and was restored. Add keys with other names"
     for key in [key for key in table if key not in old]:
         value = table.pop(key)
         if not isinstance(key, str) or not key or visible(key) != key:
             yield f"{key!r} was not recorded: a key must be text without control characters"
         elif key in hookspecs.RESERVED and plain is _to_json:
-            yield f"{key!r} was not recorded: the name is musicemo's; use another"
+            yield f"{key!r} was not recorded: musicemo uses this name. Use another name"
         else:
             try:
                 table[key] = plain(value)
@@ -215,5 +215,5 @@ def load_hooks() -> Hooks:
             hooks.register(claim.load(), f"{claim.name} of {claim.distribution}")
         except MusicemoError as error:
             reason = str(error).removeprefix(f"plugin '{claim.name} of {claim.distribution}': ")
-            warnings.warn(f"plugin {claim.name!r} of {claim} is left out: {reason}", stacklevel=2)
+            warnings.warn(f"plugin {claim.name!r} of {claim} is ignored: {reason}", stacklevel=2)
     return hooks

@@ -90,7 +90,7 @@ class LocalCode:
             read[path] = content
         found = cls(path, attribute, content)
         if not found.sha256.startswith(_recorded(path)):
-            raise InputError(f"{path}: is not what the run executed: it was changed since")
+            raise InputError(f"{path}: has changed since the run executed it")
         return found
 
     def __str__(self) -> str:
@@ -132,7 +132,7 @@ class LocalCode:
         component = getattr(module, self.attribute)
         if not callable(component):
             raise InputError(
-                f"{self.path}: {self.attribute!r} is a {type(component).__name__}, no class or function"
+                f"{self.path}: {self.attribute!r} is a {type(component).__name__}, not a class or function"
             )
         return component
 
@@ -165,7 +165,7 @@ def _execute(path: Path, content: bytes) -> ModuleType:
     except (Exception, SystemExit) as error:  # a user's file may raise anything
         where = line_of(error) or str(path)
         del sys.modules[module.__name__]
-        hint = "; only what is installed can be imported" if isinstance(error, ModuleNotFoundError) else ""
+        hint = ". Only installed packages can be imported" if isinstance(error, ModuleNotFoundError) else ""
         raise InputError(f"{where}: {type(error).__name__}: {error}{hint}") from error
     return module
 

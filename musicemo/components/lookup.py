@@ -322,9 +322,7 @@ class Components:
             anchored = (self._source.origin(key).folder / _expanded(path)).resolve()
             str(anchored).encode()
         except UnicodeError as error:
-            problem = (
-                f"{str(anchored)!r} is not UTF-8 text, as a run's experiment.toml must be; rename the folder"
-            )
+            problem = f"{str(anchored)!r} is not valid UTF-8, so it cannot be recorded. Rename the folder"
             raise _BadPathError(self._source.error(key, problem)) from error
         except (OSError, RuntimeError, ValueError) as error:
             problem = f"{str(path)!r} cannot be a path: {error}"
@@ -346,4 +344,4 @@ def _expanded(path: Path) -> Path:
 def _filled_in(kind: str, details: ErrorDetails) -> str:
     """Return a hint if the name of a missing parameter resembles one that the core provides."""
     near = nearest(str(details["loc"][-1]), PROVIDED[kind]) if details["type"] == "missing" else ""
-    return near and f"{near} That is filled in by musicemo"
+    return near and f"{near} musicemo fills in this parameter"

@@ -75,8 +75,9 @@ class Claim:
         """
         if self.incompatible:
             raise InputError(
-                f"{self.kind} {self.name!r} of {self} works with {self.incompatible}, and this is musicemo "
-                f"{__version__}; pip install --upgrade {self.distribution} may find a version that does with it"
+                f"{self.kind} {self.name!r} of {self} requires {self.incompatible}, but musicemo {__version__} "
+                "is installed. "
+                f"Try pip install --upgrade {self.distribution}"
             )
         try:
             with loading():
@@ -184,7 +185,7 @@ def _distributions() -> dict[str, list[importlib.metadata.EntryPoint]]:
         except Exception as error:
             place = getattr(distribution, "_path", "a distribution without a path")
             warnings.warn(
-                f"{place}: the metadata cannot be read, and the distribution is ignored: "
+                f"{place}: the metadata cannot be read, so the distribution is ignored: "
                 f"{type(error).__name__}: {error}",
                 stacklevel=2,
             )
@@ -238,18 +239,18 @@ def load(kind: str, name: str) -> Any:
     if not claimants:
         if left_out := [claim for claim in claims(kind, disabled=True) if claim.name == name]:
             raise InputError(
-                f"{kind} {name!r} of {left_out[0]} is left out, by --without or {_DISABLE}={os.environ[_DISABLE]}"
+                f"{kind} {name!r} of {left_out[0]} is ignored, by --without or {_DISABLE}={os.environ[_DISABLE]}"
             )
         choices = sorted({claim.name for claim in everyone})
         listed = ", ".join(choices) or "none installed"
         raise InputError(
-            f"no {kind} is called {name!r}{nearest(name, choices)} (installed: {listed}); one of a package of its own "
-            "comes with pip install PACKAGE"
+            f"no {kind} has the name {name!r}{nearest(name, choices)} (installed: {listed}). If another package "
+            "provides it, install that package with pip"
         )
     if len(claimants) > 1:
         both = " and ".join(str(claim) for claim in claimants)
         raise InputError(
-            f"{kind} {name!r} is claimed more than once, by {both}; uninstall all but one, or leave one out with "
+            f"{kind} {name!r} is provided more than once, by {both}. Uninstall all but one, or ignore one with "
             "--without DISTRIBUTION"
         )
     return claimants[0].load()

@@ -59,10 +59,10 @@ _KINDS = ("regression", "classification")
 
 #: Kind of component -> required base class, and the sentence of the error message.
 _BASES: dict[str, tuple[type, str]] = {
-    "dataset": (Dataset, "a dataset has targets, rows and tracks()"),
-    "model": (nn.Module, "a model is an nn.Module"),
-    "loss": (nn.Module, "a loss is an nn.Module"),
-    "weighting": (Weighting, "a weighting is a musicemo.contracts.Weighting"),
+    "dataset": (Dataset, "a dataset must have targets, rows and tracks()"),
+    "model": (nn.Module, "a model must be an nn.Module"),
+    "loss": (nn.Module, "a loss must be an nn.Module"),
+    "weighting": (Weighting, "a weighting must be a musicemo.contracts.Weighting"),
 }
 
 _TYPES = (
@@ -480,7 +480,7 @@ class Component:
             ) from error
         base, requirement = _BASES[self.kind]
         if not isinstance(instance, base):
-            raise InputError(f"{self.kind} {self.name!r}: is a {type(instance).__name__}; {requirement}")
+            raise InputError(f"{self.kind} {self.name!r}: is a {type(instance).__name__}, but {requirement}")
         if isinstance(instance, nn.Module) and "_modules" not in vars(instance):
             raise InputError(f"{self.kind} {self.name!r}: its constructor does not call super().__init__ first")
         return instance

@@ -69,7 +69,7 @@ def export_onnx(run: TrainedRun, path: Path, clips: Sequence[NDArray[np.float32]
             f"export needs onnx and onnxruntime: pip install 'musicemo[onnx]' ({error})"
         ) from error
     if not path.parent.is_dir():
-        raise InputError(f"{path}: there is no folder {path.parent}")
+        raise InputError(f"{path}: the folder {path.parent} does not exist")
     clips = list(clips) or _dataset_clips(run)
     run = dataclasses.replace(run, network=run.network.cpu(), device=torch.device("cpu"))
     outputs = {task.name: task.name + "_" * (task.name in _INPUTS) for task in run.description.tasks}

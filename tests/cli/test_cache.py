@@ -76,7 +76,7 @@ def test_clears_what_it_names_and_nothing_else(cache, name, left):
 
 def test_an_unknown_name_is_an_error_that_lists_the_known(cache):
     with pytest.raises(
-        InputError, match=r"the cache has no 'emotfy'; did you mean 'emotify'\? \(it has: emotify, "
+        InputError, match=r"the cache contains no 'emotfy'; did you mean 'emotify'\? \(contents: emotify, "
     ):
         call("--clear", "emotfy")
     assert (cache / "emotify").is_dir()
@@ -84,5 +84,5 @@ def test_an_unknown_name_is_an_error_that_lists_the_known(cache):
 
 def test_no_cache_yet(tmp_path, monkeypatch):
     monkeypatch.setenv("MUSICEMO_CACHE", str(tmp_path / "none"))
-    assert call() == [f"{tmp_path}/none (nothing is there yet)"]
+    assert call() == [f"{tmp_path}/none (empty)"]
     assert call("--clear")[-1] == "Removed 0 folders, 0 B."

@@ -23,7 +23,7 @@ def cite(what: str | Path) -> str:
 def test_a_dataset_of_others_has_a_citation_and_a_licence(name):
     text = cite(name)
     assert registry.load("dataset", name).citation in text
-    assert "\nLicence: " in text
+    assert "\nLicense: " in text
     assert any(f" {year}" in text for year in range(2013, 2020)) or name == "mirdata"
 
 
@@ -41,9 +41,9 @@ def test_an_experiments_several_datasets_are_cited_once_each(tmp_path):
 
 
 def test_a_dataset_without_a_citation():
-    assert cite("table") == "The dataset 'table' names nothing to cite; cite those who made your data.\n"
+    assert cite("table") == "The dataset 'table' has no citation. Cite the authors of your data.\n"
 
 
 def test_an_unknown_name():
-    with pytest.raises(InputError, match="no dataset is called 'emotfy'; did you mean 'emotify'"):
+    with pytest.raises(InputError, match="no dataset has the name 'emotfy'; did you mean 'emotify'"):
         cite("emotfy")

@@ -60,7 +60,7 @@ def test_names_are_given_or_made_of_paths(command, folder):
         (["runs"], "it holds those of elsewhere, good, poor"),
         (["runs/poor", "--part", "val"], "has no val part"),
         (["runs/poor", "runs/good", "--baseline", "goof"], "did you mean 'good'"),
-        (["runs/poor", "--output", "nowhere/out.csv"], "there is no folder nowhere"),
+        (["runs/poor", "--output", "nowhere/out.csv"], "the folder nowhere does not exist"),
         (["runs/poor", "--confidence", "2"], "confidence"),
     ],
 )

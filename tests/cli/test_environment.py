@@ -38,4 +38,4 @@ def test_it_can_be_written_to_a_file(command, tmp_path):
     assert "device" in (tmp_path / "report.txt").read_text()
     finished = command("environment", "--output", tmp_path / "no" / "report.txt")
     assert finished.code == 2
-    assert "there is no folder" in finished.err
+    assert "does not exist" in finished.err

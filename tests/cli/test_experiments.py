@@ -129,15 +129,17 @@ def test_the_variants_of_a_matrix_are_listed(experiment_file):
         [
             "4",
             "variants;",
+            "add",
             "--only",
             "classes=VALUE",
             "--only",
             "loss=VALUE",
-            "shows",
-            "one",
-            "with",
-            "its",
+            "to",
+            "show",
+            "the",
             "keys",
+            "of",
+            "one",
         ],
     ]
     text = call("show", experiment_file, "--only", "classes=3", "--only", "loss=mse")

@@ -32,9 +32,9 @@ def test_songs_to_compare_with(command, trained, tmp_path):
 @pytest.mark.parametrize(
     ("run", "model", "message"),
     [
-        ("runs/songs", "model.onnx", "has 2 runs, and a file has room for one; name one of"),
-        ("FIRST", "model.pt", "model.pt: the file's name must end with .onnx"),
-        ("FIRST", "nowhere/model.onnx", "there is no folder nowhere"),
+        ("runs/songs", "model.onnx", "contains 2 runs, but an ONNX file holds only one. Name one of"),
+        ("FIRST", "model.pt", "model.pt: the file name must end with .onnx"),
+        ("FIRST", "nowhere/model.onnx", "the folder nowhere does not exist"),
         ("runs/none", "model.onnx", "there is no such run directory"),
     ],
 )

@@ -90,7 +90,10 @@ def test_nothing_to_be_had_is_a_failure(musicemo, music):
             ["nowhere", "music/*.ogg", "out"],
             "error: nowhere: there is no such file or folder\nerror: music/*.ogg",
         ),
-        (["music", "music/rock/1.wav"], "error: music/rock/1.wav: is a file; the last argument is the folder"),
+        (
+            ["music", "music/rock/1.wav"],
+            "error: music/rock/1.wav: is a file. The last argument must be the output folder",
+        ),
         (["music", "out", "--hop", "5000"], "error: recipe.hop is 5000; it must be at most half of n_fft"),
         (["music", "out", "--jobs", "0"], "Invalid value for '--jobs'"),
         (["music", "out", "--pack", "bars"], "Invalid value for '--pack'"),
@@ -118,4 +121,4 @@ def test_an_interruption_can_be_gone_on_from(music, tmp_path):
     program.send_signal(signal.SIGINT)
     _, err = program.communicate(timeout=120)
     assert program.returncode == 130
-    assert err.endswith("interrupted: the same command goes on where it stopped\n")
+    assert err.endswith("interrupted: run the same command again to continue\n")

@@ -151,7 +151,7 @@ def test_a_run_of_them_is_kept_with_their_code(launcher, folder):
     kept.write_text(kept.read_text() + "\n")
     changed = launcher.run("evaluate", run, "--trust-local-code", folder=folder)
     assert changed.code == 2
-    assert "is not what the run executed: it was changed since" in changed.err
+    assert "has changed since the run executed it" in changed.err
 
 
 def test_all_of_a_kept_files_hash_is_checked(folder):
@@ -168,7 +168,7 @@ def test_all_of_a_kept_files_hash_is_checked(folder):
     recorded.write_text(json.dumps({"code": {f"code/{path.name}": {"sha256": digest}}}))
     assert LocalCode.find(name, folder, {}).sha256 == digest
     recorded.write_text(json.dumps({"code": {f"code/{path.name}": {"sha256": digest[:8] + 56 * "0"}}}))
-    with pytest.raises(InputError, match="is not what the run executed: it was changed since"):
+    with pytest.raises(InputError, match="has changed since the run executed it"):
         LocalCode.find(name, folder, {})
 
 
@@ -253,7 +253,7 @@ def test_showing_and_checking_an_experiment_executes_none_of_its_code(small, fol
     assert shown["model"] == {"type": code, "depth": 2, "width": 3, "file": str(folder / "a" / "b")}
     line = in_process("validate", "--no-data", file).stdout
     assert "valid: ./my_model.py:MyModel on memory" in line
-    assert "my_model.py, which was not executed\n" in line
+    assert "my_model.py (not executed)\n" in line
     file.write_text(text.replace('MyModel"', 'MyModel"\nwidht = 3'))
     for command in (["show"], ["validate", "--no-data"]):
         with pytest.raises(InputError) as caught:
@@ -339,7 +339,7 @@ def test_it_is_named_in_the_experiment_alone(small, fakes):
         ("./my_model.py:My-Model", "must have the form FILE.py:NAME"),
         ("./absent.py:MyModel", "there is no file"),
         ("./my_model.py:MyMode", "has no 'MyMode'; did you mean 'MyModel'? (it defines: MyModel, helper)"),
-        ("./my_model.py:SIZE", "'SIZE' is a int, no class or function"),
+        ("./my_model.py:SIZE", "'SIZE' is a int, not a class or function"),
     ],
 )
 def test_names_that_lead_nowhere(small, fakes, name, words):
@@ -366,7 +366,7 @@ def test_names_that_lead_nowhere(small, fakes, name, words):
         ("import torch\nclass MyModel(\n", "my_model.py:2: SyntaxError: "),
         (
             "import no_such\n",
-            "my_model.py:1: ModuleNotFoundError: No module named 'no_such'; only what is installed",
+            "my_model.py:1: ModuleNotFoundError: No module named 'no_such'. Only installed packages",
         ),
         ("raise SystemExit('no')\n", "my_model.py:1: SystemExit: no"),
     ],

@@ -55,7 +55,7 @@ def test_every_component_is_a_row():
 @pytest.mark.usefixtures("fakes")
 def test_the_table_says_the_same():
     header, *lines = call().splitlines()
-    assert header.split() == ["kind", "name", "distribution", "version", "defined", "what", "it", "is"]
+    assert header.split() == ["kind", "name", "distribution", "version", "defined", "description"]
     for line, row in zip(lines, json.loads(call("--json")), strict=True):
         names = ("kind", "name", "distribution", "version", "defined")
         assert line.split()[:5] == [row[name] for name in names]
@@ -72,8 +72,8 @@ def test_in_a_terminal_a_sentence_stays_in_its_column(install):
         return re.sub(r"\x1b\[[\d;]*m", "", found.stdout).splitlines()
 
     header, *lines = lines_of(80)
-    assert header.split() == ["kind", "name", "distribution", "version", "what", "it", "is"]
-    place = header.index("what")
+    assert header.split() == ["kind", "name", "distribution", "version", "description"]
+    place = header.index("description")
     assert len(lines) > 1
     assert all(len(line) <= 80 and line[:place].strip() in ("", lines[0][:place].strip()) for line in lines)
     assert "talkative" in "".join(lines_of(20))
@@ -90,7 +90,7 @@ def test_both_claimants_of_a_name_are_listed(install):
     install("loss", "mse", "b:B", distribution="two", version="2")
     rows = json.loads(call("--json"))
     assert [row["distribution"] for row in rows] == ["one", "two"]
-    assert {row["problem"] for row in rows} == {"is claimed by another distribution too"}
+    assert {row["problem"] for row in rows} == {"is also provided by another distribution"}
 
 
 def test_long_names_are_not_cut(install):
@@ -168,12 +168,12 @@ def test_checking_tells_of_a_loss_that_does_not_say_what_it_is_for(install):
 
 def test_what_is_left_out_cannot_be_had(fakes, monkeypatch):
     monkeypatch.setenv("MUSICEMO_DISABLE_PLUGINS", "learned, mse")
-    with pytest.raises(InputError, match=r"weighting 'learned' of fake 1\.0 .* is left out, by --without or"):
+    with pytest.raises(InputError, match=r"weighting 'learned' of fake 1\.0 .* is ignored, by --without or"):
         registry.load("weighting", "learned")
-    with pytest.raises(InputError, match=r"no weighting is called 'learnt'.*\(installed: constant, sum\)"):
+    with pytest.raises(InputError, match=r"no weighting has the name 'learnt'.*\(installed: constant, sum\)"):
         registry.load("weighting", "learnt")
     problems = {row["name"]: row["problem"] for row in json.loads(call("--json"))}
-    assert problems["learned"] == "is left out, by --without or MUSICEMO_DISABLE_PLUGINS"
+    assert problems["learned"] == "is ignored, by --without or MUSICEMO_DISABLE_PLUGINS"
     assert problems["sum"] is None
 
 
@@ -185,7 +185,7 @@ def test_a_distribution_is_left_out_by_its_name(install, monkeypatch):
     with registry.without(["other-things"]):
         assert [name for name, _ in load_hooks().manager.list_name_plugin()] == ["progress of one"]
         assert registry.load("loss", "mse") is fakes_module.SquaredError
-    with pytest.raises(InputError, match="claimed more than once"):
+    with pytest.raises(InputError, match="provided more than once"):
         registry.load("loss", "mse")
 
 
@@ -193,7 +193,7 @@ def test_without_stands_anywhere(command, trained):
     """The plugin that is left out is one that the run would have called."""
     said = command("plugins", "--json", "--without", "progress,means", "--without=tensorboard")
     rows = json.loads(said.out)
-    assert {row["name"] for row in rows if (row["problem"] or "").startswith("is left out")} == {
+    assert {row["name"] for row in rows if (row["problem"] or "").startswith("is ignored")} == {
         *("progress", "means", "tensorboard")
     }
     assert command("--without", "means", "plugins", "show", "means").code == 2
@@ -226,12 +226,12 @@ def test_versions_that_it_does_not_work_with(install):
     with pytest.raises(InputError) as caught:
         registry.load("loss", "mse")
     assert str(caught.value) == (
-        "loss 'mse' of sonatina 2.1 (fakes:SquaredError) works with musicemo<8,>=7, and this is musicemo "
-        f"{__version__}; pip install --upgrade sonatina may find a version that does with it"
+        "loss 'mse' of sonatina 2.1 (fakes:SquaredError) requires musicemo<8,>=7, but musicemo "
+        f"{__version__} is installed. Try pip install --upgrade sonatina"
     )
-    with pytest.warns(UserWarning, match="'recorder' .* is left out: .* works with musicemo<8,>=7"):
+    with pytest.warns(UserWarning, match="'recorder' .* is ignored: .* requires musicemo<8,>=7"):
         assert not load_hooks().manager.get_plugins()
-    assert "works with musicemo<8,>=7 only" in call()
+    assert "requires musicemo<8,>=7" in call()
 
 
 # A table to paste.
@@ -347,10 +347,10 @@ def test_which_kind_a_class_is_shows(mine, name, kind):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["mine.py:Undecided"], "say it with --kind"),
+        (["mine.py:Undecided"], "Specify it with --kind"),
         (["mine.py:Mine", "--kind", "loss"], "declares no kind"),
         (["mine.py:Untyped"], r"'width' of /.*/mine\.py:Untyped needs a type"),
-        (["mine.py:Watcher"], "hooks are installed"),
+        (["mine.py:Watcher"], "must be installed as a package"),
         (["mine.py:Mime"], "has no 'Mime'; did you mean 'Mine'"),
         (["yours.py:Mine"], "there is no file"),
         (["mine.py:Mine", "--kind", "modle"], "--kind modle: must be one of"),
@@ -364,10 +364,10 @@ def test_a_file_that_cannot_be_shown(mine, arguments, words):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("cmn",), "nothing is called 'cmn'; did you mean 'cnn'?"),
+        (("cmn",), "no component or plugin has the name 'cmn'; did you mean 'cnn'?"),
         (("cnn", "--kind", "models"), "--kind models: must be one of dataset, model"),
-        (("cnn", "--kind", "loss"), "nothing is called 'cnn'"),
-        (("pearson",), "'pearson' is the name of a loss and of a weighting; say which with --kind"),
+        (("cnn", "--kind", "loss"), "no component or plugin has the name 'cnn'"),
+        (("pearson",), "'pearson' is the name of a loss and of a weighting. Specify one with --kind"),
     ],
 )
 def test_names_that_cannot_be_shown(fakes_beside, arguments, words):
@@ -431,10 +431,10 @@ def test_a_plugin_cannot_take_a_commands_name(command, fakes_beside):
         ("greedy of first", "greedy", "plugin 'later of second'"),
     ):
         assert (
-            f"plugin '{plugin}': its command '{name}' is left out, since {owner} has a command of this name"
+            f"plugin '{plugin}': its command '{name}' is ignored because {owner} has a command of this name"
             in warned
         )
-    assert any("plugin 'unreadable of third': one of its commands is left out: " in line for line in warned)
+    assert any("plugin 'unreadable of third': one of its commands is ignored: " in line for line in warned)
     assert command("greedy").out == "mine\n"
     assert command("run", "absent.toml").code == 2
     assert command("--version").out == f"musicemo {__version__}\n"
@@ -449,7 +449,7 @@ def test_a_plugin_cannot_end_a_command_that_is_not_its_own(error, command, fakes
     finished = command("plugins", "--json")
     assert finished.code == 0
     assert json.loads(finished.out)
-    assert "plugin 'ending of strange' failed in commands and is left out" in finished.err
+    assert "plugin 'ending of strange' failed in commands and is ignored" in finished.err
 
 
 def test_what_components_print_is_not_in_the_json(command, fakes_beside, tmp_path, monkeypatch):

@@ -200,7 +200,7 @@ def test_a_picture_that_cannot_be_drawn_leaves_the_prediction(command, trained, 
     (tmp_path / "plots" / "2.png").mkdir(parents=True)
     finished = command("predict", trained.first, folder, "--plot", tmp_path / "plots", "--format", "json")
     assert finished.code == 2
-    assert f"error: {folder / '2.wav'}: the picture cannot be drawn: " in finished.err
+    assert f"error: {folder / '2.wav'}: the figure cannot be drawn: " in finished.err
     assert ["tasks" in song for song in json.loads(finished.out)["songs"]] == [True] * 3
     assert (tmp_path / "plots" / "3.png").is_file()
 
@@ -295,11 +295,14 @@ def test_a_dataset_that_does_not_say_its_sync(command, trained, music, tmp_path)
         (["runs/songs", "SONG", "--window", "-1"], "--window -1: must be above 0 seconds"),
         (["runs/songs", "SONG", "--hop", "1"], "give --window too"),
         (["runs/songs", "SONG", "--sync", "frame"], "was trained on beat-wise features"),
-        (["runs/songs", "SONG", "--output", "nowhere/x.csv"], "there is no folder nowhere"),
+        (["runs/songs", "SONG", "--output", "nowhere/x.csv"], "the folder nowhere does not exist"),
         (["runs/songs", "SONG", "--output", "runs"], "--output runs: is a folder"),
-        (["runs/songs", "SONG", "songs.toml", "--plot", "x.png"], "is one picture, and there are 2 songs"),
-        (["runs/songs", "SONG", "--plot", "songs.toml"], "--plot songs.toml: the folder cannot be made"),
-        (["runs/songs", "runs"], "runs: there is no song in this folder"),
+        (
+            ["runs/songs", "SONG", "songs.toml", "--plot", "x.png"],
+            "must be a folder to draw 2 songs, not a single file",
+        ),
+        (["runs/songs", "SONG", "--plot", "songs.toml"], "--plot songs.toml: the folder cannot be created"),
+        (["runs/songs", "runs"], "runs: this folder contains no songs"),
         (["runs/songs", "SONG", "--device", "tpu"], "no 'tpu' device"),
     ],
 )

@@ -43,7 +43,7 @@ def test_another_file_and_figures(command, trained, tmp_path):
         (["runs"], "error: runs: is not a run directory; it holds those of songs"),
         (
             ["runs/songs", "--output", "none/page.html"],
-            "error: --output none/page.html: there is no folder none",
+            "error: --output none/page.html: the folder none does not exist",
         ),
     ],
 )

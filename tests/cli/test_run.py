@@ -104,7 +104,7 @@ def test_overrides_are_toml_or_text(launcher, small, tmp_path):
         (["missing.toml"], "error: missing.toml: cannot be read: No such file or directory"),
         (["small.toml", "--device", "gpu"], "this machine has no 'gpu' device (available: auto, cpu"),
         (["small.toml", "--set", "training.epoch=3"], "unknown key; did you mean 'epochs'?"),
-        (["small.toml", "--set", "model.type='men'"], "no model is called 'men'; did you mean 'mean'?"),
+        (["small.toml", "--set", "model.type='men'"], "no model has the name 'men'; did you mean 'mean'?"),
         (
             ["small.toml", "--set", "training.epochs='3'"],
             "training.epochs: input should be a valid integer, not '3'",
@@ -241,7 +241,7 @@ def test_a_strangers_hook_that_raises_is_left_out_and_the_run_goes_on(launcher, 
     finished = run(launcher, tmp_path, "small.toml", path=stranger(("plugin", "hook", "stranger:Hook")))
     assert finished.code == 0
     (line,) = finished.err.splitlines()
-    assert line.startswith("warning: plugin 'hook of stranger' failed in epoch_finished and is left out")
+    assert line.startswith("warning: plugin 'hook of stranger' failed in epoch_finished and is ignored")
     assert re.search(r"ValueError: a stranger's bug \(.*stranger\.py:\d+\)$", line)
     (directory,) = directories(tmp_path)
     assert status(directory) == "done"
@@ -269,7 +269,7 @@ def test_a_plugin_that_cannot_be_loaded_is_warned_of_once(value, message, launch
     finished = run(launcher, tmp_path, "small.toml", *ONE, path=path)
     assert finished.code == 0
     (line,) = finished.err.splitlines()
-    assert line.startswith(f"warning: plugin 'hook' of stranger 2.5 ({value}) is left out: ")
+    assert line.startswith(f"warning: plugin 'hook' of stranger 2.5 ({value}) is ignored: ")
     assert message.partition(":")[2] in line
 
 

@@ -101,7 +101,7 @@ def test_what_is_done_is_left_alone(swept, launcher):
     finished = run(launcher, folder, "--jobs", "2", "--only", "epochs=2")
     assert finished.code == 0
     assert finished.out.count("done before") == 2
-    assert "2 of 2 runs had been made before; --no-resume makes them again" in finished.out
+    assert "2 of 2 runs were finished before. Use --no-resume to train them again." in finished.out
     after = {
         path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file() and path.suffix != ".toml"
     }
@@ -162,7 +162,7 @@ def test_an_interruption_ends_every_run_and_leaves_them_to_be_continued(launcher
     os.kill(process.pid, signal.SIGINT)
     finished = process.wait()
     assert finished.code == 130
-    assert "interrupted: musicemo run with --resume goes on where a run stopped" in finished.err
+    assert "interrupted: run `musicemo run` with --resume to continue" in finished.err
     statuses = [results(path)["status"] for path in found(tmp_path).values()]
     assert statuses == ["interrupted", "interrupted"]
 

@@ -53,7 +53,7 @@ def test_a_port_that_is_taken_is_the_users(launcher, run, tmp_path):
 def test_a_folder_without_runs_says_where_they_come_from(command, tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").touch()
-    for name, why in {"nowhere": "no such folder", "empty": "no run in it", "file": "is a file"}.items():
+    for name, why in {"nowhere": "does not exist", "empty": "contains no run", "file": "is a file"}.items():
         finished = command("tensorboard", tmp_path / name)
         assert finished.code == 2
         assert why in finished.err

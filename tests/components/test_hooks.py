@@ -311,12 +311,12 @@ def test_nothing_of_a_plugin_reaches_the_files_unchecked(tmp_path, fakes, one_th
     for words in (
         "plugin 'plugin 1': the record: 'text' was not recorded: it must be a number (it is of type str)",
         "plugin 'plugin 1': the record: 'array' was not recorded: it must be a number (it is of type ndarray)",
-        "plugin 'plugin 1': the record: 'train/loss' is musicemo's and was restored; add keys with other names",
-        "plugin 'plugin 1': the record: 'val/loss' is musicemo's and was restored; add keys with other names",
+        "plugin 'plugin 1': the record: 'train/loss' is a key of musicemo and was restored. Add keys with other names",
+        "plugin 'plugin 1': the record: 'val/loss' is a key of musicemo and was restored. Add keys with other names",
         "plugin 'plugin 1': the results: 'object' was not recorded: JSON has no value for the type object",
-        "plugin 'plugin 1': the results: 'transfer' was not recorded: the name is musicemo's; use another",
-        "plugin 'plugin 1': the results: 'metrics' is musicemo's and was restored; add keys with other names",
-        "plugin 'plugin 1': the results: 'status' is musicemo's and was restored; add keys with other names",
+        "plugin 'plugin 1': the results: 'transfer' was not recorded: musicemo uses this name. Use another name",
+        "plugin 'plugin 1': the results: 'metrics' is a key of musicemo and was restored. Add keys with other names",
+        "plugin 'plugin 1': the results: 'status' is a key of musicemo and was restored. Add keys with other names",
     ):
         assert words in said
     assert all("was not recorded: a key must be text" in words for words in said if "lost" in words)

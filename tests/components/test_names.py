@@ -15,22 +15,22 @@ def test_an_unknown_name_is_answered_with_choices_and_the_nearest(fakes):
     with pytest.raises(InputError) as caught:
         registry.load("weighting", "learnt")
     assert str(caught.value) == (
-        "no weighting is called 'learnt'; did you mean 'learned'? (installed: constant, learned, sum); one of a "
-        "package of its own comes with pip install PACKAGE"
+        "no weighting has the name 'learnt'; did you mean 'learned'? (installed: constant, learned, sum). If "
+        "another package provides it, install that package with pip"
     )
     with pytest.raises(InputError) as caught:
         registry.load("model", "transformer")
-    assert str(caught.value).startswith("no model is called 'transformer' (installed: means); ")
+    assert str(caught.value).startswith("no model has the name 'transformer' (installed: means). ")
 
 
 def test_nothing_installed(install):
-    with pytest.raises(InputError, match=r"no model is called 'cnn' \(installed: none installed\)"):
+    with pytest.raises(InputError, match=r"no model has the name 'cnn' \(installed: none installed\)"):
         registry.load("model", "cnn")
 
 
 def test_a_name_belongs_to_its_kind(fakes):
     assert registry.load("model", "means") is components.MeanModel
-    with pytest.raises(InputError, match="no loss is called 'means'"):
+    with pytest.raises(InputError, match="no loss has the name 'means'"):
         registry.load("loss", "means")
 
 
@@ -40,8 +40,8 @@ def test_a_duplicate_names_both_claimants(install):
     with pytest.raises(InputError) as caught:
         registry.load("model", "means")
     assert str(caught.value) == (
-        "model 'means' is claimed more than once, by first-package 1.0 (fakes:MeanModel) and "
-        "second-package 2.1 (other.place:Model); uninstall all but one, or leave one out with --without DISTRIBUTION"
+        "model 'means' is provided more than once, by first-package 1.0 (fakes:MeanModel) and "
+        "second-package 2.1 (other.place:Model). Uninstall all but one, or ignore one with --without DISTRIBUTION"
     )
     assert [(claim.name, claim.distribution) for claim in registry.claims("model")] == [
         ("means", "first-package"),

@@ -71,7 +71,7 @@ def test_a_parameter_that_seems_meant_to_be_filled_in(write, fakes):
 
     fakes("model", "odd", model)
     assert [problem.partition("model.")[2] for problem in problems(write(), "model={type='odd'}")] == [
-        "input_dim: is required; did you mean 'input_size'? That is filled in by musicemo",
+        "input_dim: is required; did you mean 'input_size'? musicemo fills in this parameter",
         "depth: is required",
     ]
 
@@ -491,7 +491,7 @@ def test_a_path_that_is_not_utf8_is_an_error(write, fakes, tmp_path, monkeypatch
     except (OSError, UnicodeError):
         pytest.skip("this file system has names in Unicode only")
     (folder / "e.toml").write_text(EXPERIMENT.replace('"memory"', '"files"\nroot = "data"'))
-    with pytest.raises(InputError, match=r"is not UTF-8 text, as a run's experiment\.toml must be") as caught:
+    with pytest.raises(InputError, match=r"is not valid UTF-8, so it cannot be recorded") as caught:
         load_experiment(folder / "e.toml")
     assert ":6: dataset.root: " in str(caught.value)
     (folder / "e.toml").write_text(EXPERIMENT)

@@ -178,7 +178,7 @@ def test_errors_of_variants_name_the_line_of_the_matrix_and_are_told_once(write)
     line = path.read_text().splitlines().index('"dataset.classes" = [2, 30]') + 1
     unknown, large = problems(path)
     assert unknown.startswith(
-        f"e.toml:{line + 6}: tasks.valence.loss[0].type: no loss is called 'msee'; did you mean"
+        f"e.toml:{line + 6}: tasks.valence.loss[0].type: no loss has the name 'msee'; did you mean"
     )
     assert large == (
         f"e.toml:{line}: dataset.classes: input should be less than or equal to 6, not 30 (variants "
@@ -448,7 +448,7 @@ def test_losses_by_kind(write):
         ),
         (
             "losses.regression=[{ type = 'mes' }]",
-            "losses.regression[0].type: no loss is called 'mes'; did you mean",
+            "losses.regression[0].type: no loss has the name 'mes'; did you mean",
         ),
         ("losses.ranking.type=mse", "losses.ranking: input should be 'regression' or 'classification'"),
         ("losses=3", "losses: must be a table, not 3"),

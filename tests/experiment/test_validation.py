@@ -79,17 +79,18 @@ clases = {}
             "e.toml:7: dataset.trakcs: unknown key; did you mean 'tracks'? "
             "(allowed: classes, missing, nan_track, seed, tracks, type)",
             "e.toml:8: dataset.missing: input should be less than or equal to 1, not 2",
-            "e.toml:11: model.type: no model is called 'men'; did you mean 'means'? (installed: means); one of a "
-            "package of its own comes with pip install PACKAGE",
+            "e.toml:11: model.type: no model has the name 'men'; did you mean 'means'? (installed: means). If "
+            "another package "
+            "provides it, install that package with pip",
             "e.toml:14: split.method: input should be 'official', 'random', 'stratified', 'grouped' or 'kfold', "
             "not 'strat'",
             "e.toml:18: weighting.power: unknown key (allowed: type)",
             "e.toml:21: training.epochs: input should be a valid integer, not '3'",
             "e.toml:22: training.optimizer.learning_rate: unknown key (allowed: betas, lr, type, weight_decay)",
             "e.toml:25: tasks.valence.loss[0].weight: must be a finite number above 0, not -1",
-            "e.toml:25: tasks.valence.loss[1].type: no loss is called 'squared-eror'; did you mean 'squared-error'? "
-            "(installed: cross-entropy, mse, squared-error); one of a package of its own comes with pip install "
-            "PACKAGE",
+            "e.toml:25: tasks.valence.loss[1].type: no loss has the name 'squared-eror'; did you mean 'squared-error'? "
+            "(installed: cross-entropy, mse, squared-error). If another package "
+            "provides it, install that package with pip",
             "e.toml:31: tasks.genre.clases: unknown key; did you mean 'classes'? "
             "(allowed: classes, head, loss, range, target)",
         ]

@@ -141,5 +141,5 @@ def test_a_checkpoint_of_another_network_is_told(components, copied):
 def test_a_model_that_is_not_installed_is_told(components, copied):
     path = copied / "experiment.toml"
     path.write_text(path.read_text().replace('type = "means"', 'type = "gone"'))
-    with pytest.raises(InputError, match=r"experiment\.toml:\d+: model\.type: no model is called 'gone'"):
+    with pytest.raises(InputError, match=r"experiment\.toml:\d+: model\.type: no model has the name 'gone'"):
         TrainedRun.load(copied)

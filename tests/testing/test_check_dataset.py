@@ -123,7 +123,7 @@ def test_an_installed_one_is_looked_up(fakes):
 @pytest.mark.parametrize(
     ("dataset", "clause", "words"),
     [
-        (object, "construction", "a dataset has targets, rows and tracks()"),
+        (object, "construction", "a dataset must have targets, rows and tracks()"),
         (object(), "targets", "lacks one of targets, rows and tracks()"),
         (Undeclared, "targets", "declares no target"),
         (Endless, "targets", "a range is finite"),

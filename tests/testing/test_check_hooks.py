@@ -86,7 +86,7 @@ def test_a_heavy_import_is_told(tmp_path, monkeypatch):
 
 
 def test_a_name_is_looked_up(fakes_beside):
-    with pytest.raises(InputError, match="no plugin is called 'progres'; did you mean 'progress'"):
+    with pytest.raises(InputError, match="no plugin has the name 'progres'; did you mean 'progress'"):
         check_hooks("progres")
 
 

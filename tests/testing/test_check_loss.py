@@ -112,7 +112,7 @@ def test_a_loss_that_holds_its_contract_passes(loss):
         (
             NoKind,
             "kind",
-            "declares no kind: its class has to say which targets it is for, with the attribute kind =",
+            "declares no kind: its class must declare the kind of target with the attribute kind =",
         ),
         (NoModule, "construction", "nn.Module"),
         (NotReduced, "scalar", "a loss returns a scalar"),

@@ -146,7 +146,7 @@ def test_a_model_that_holds_its_contract_passes(parameters):
 @pytest.mark.parametrize(
     ("model", "clause", "words"),
     [
-        (NoModule, "construction", "a model is an nn.Module"),
+        (NoModule, "construction", "a model must be an nn.Module"),
         (NoSize, "construction", "embedding_size is None"),
         (WrongSize, "shape", "here [4, 9]"),
         (Raises, "shape", "RuntimeError: no idea"),
@@ -190,7 +190,7 @@ def test_parameters_that_do_not_fit():
 
 def test_a_name_is_looked_up(fakes):
     check_model("means")
-    with pytest.raises(InputError, match="no model is called 'maen'; did you mean 'means'"):
+    with pytest.raises(InputError, match="no model has the name 'maen'; did you mean 'means'"):
         check_model("maen")
 
 

@@ -307,7 +307,7 @@ def test_a_clip_in_two_datasets_and_on_two_sides_is_told(tmp_path):
             "dataset.moods.split.metod='a'",
             "dataset[1].split.metod: unknown key; did you mean 'method'? (allowed: b",
         ),
-        ("dataset.moods.type='mods'", "dataset[1].type: no dataset is called 'mods'; did you mean 'moods'?"),
+        ("dataset.moods.type='mods'", "dataset[1].type: no dataset has the name 'mods'; did you mean 'moods'?"),
         ("dataset=[]", "dataset: must be a table, or several as [[dataset]]"),
         ("dataset=[1]", "dataset: must be a table, or several as [[dataset]]"),
         ("dataset.moos.tracks=1", "dataset: has no 'moos'; did you mean 'moods'? (0 or songs, 1 or moods)"),
