@@ -1,4 +1,4 @@
-"""A first experiment on a table or folder of music: the text that ``musicemo init`` writes."""
+"""A first experiment on a table or folder of songs: the text that ``musicemo init`` writes."""
 
 from __future__ import annotations
 
@@ -23,29 +23,29 @@ __all__ = ["Draft", "draft_experiment"]
 
 _WIDTH = 110
 
-#: A class of fewer tracks is not in every part, and is dropped.
+#: Minimum number of tracks of a class. Smaller classes would be missing in some set and are dropped.
 _FEWEST_OF_A_CLASS = 5
 
-#: The fewest tracks to train on for a batch of that many.
+#: Minimum number of training tracks -> batch size.
 _BATCHES = {256: 32, 64: 16, 0: 8}
-#: Below this many tracks to train on, an epoch is short and its validation shaky: wait longer for a better one.
+#: With fewer training tracks than this, epochs are short and validation is noisy, so patience is larger.
 _FEW = 200
 
 _METHODS = {
-    "official": "the parts that the data come with",
-    "grouped": "no artist, album or other group is on two sides",
-    "stratified": "every part has the same share of classes or ratings",
-    "random": "a draw: too few tracks to do better",
+    "official": "the split that the data define",
+    "grouped": "each artist, album or other group is in only one set",
+    "stratified": "every set has the same distribution of classes or ratings",
+    "random": "too few tracks for another method",
 }
 
-#: With fewer tracks than this no part is worth having.
+#: Minimum number of tracks for a split into three sets.
 _FEWEST_TRACKS = 12
 _FEWEST_GROUPS = 5
 
 
 @dataclass(frozen=True)
 class Draft:
-    """An experiment that is not written yet."""
+    """The text of an experiment file, and a summary of its data."""
 
     dataset: str
     text: str
@@ -53,9 +53,9 @@ class Draft:
     method: str
     #: Part -> tracks.
     parts: Mapping[str, int]
-    #: What was left out, and why.
+    #: Ignored columns, with the reason.
     notes: Sequence[str]
-    #: What could be learnt too.
+    #: Other possible targets.
     others: Sequence[str]
     #: Files that the dataset needs beside the experiment: path -> text.
     files: Mapping[Path, str]
@@ -81,7 +81,7 @@ def draft_experiment(
     proposal = _restrict(path, proposal, targets)
     if len(proposal.tracks) < _FEWEST_TRACKS:
         raise InputError(
-            f"{path}: has {len(proposal.tracks)} tracks, and {_FEWEST_TRACKS} are the least to split"
+            f"{path}: has {len(proposal.tracks)} tracks, but a split needs at least {_FEWEST_TRACKS}"
         )
     dropped = _rare_classes(proposal)
     tracks = _collected(proposal, dropped)
@@ -117,21 +117,19 @@ def _choose(path: Path, dataset: str | None) -> tuple[str, Proposal]:
             if dataset or not str(error).startswith(f"dataset {name!r}"):
                 reasons += error.problems
     if dataset and not asked:
-        raise InputError(
-            f"dataset {dataset!r} cannot say what it would make of a path; write its table by hand"
-        )
+        raise InputError(f"dataset {dataset!r} does not support `musicemo init`. Write its table by hand")
     certain = [name for name in proposals if not proposals[name].general]
     if len(certain) > 1:
-        raise InputError(f"{path}: may be of {' or '.join(certain)}; choose with --dataset")
+        raise InputError(f"{path}: could be {' or '.join(certain)}. Choose one with --dataset")
     if certain or proposals:
         name = next(iter(certain or proposals))
         return name, proposals[name]
     raise InputError(
         *reasons
         or [
-            f"{path}: no dataset knows what this is. musicemo learns from a table (.csv, .tsv) with a row a track, a "
-            "column of audio or .npy files and a column or more to learn; from folders of songs, one a class; and "
-            f"from the folders of the datasets {', '.join(names)}"
+            f"{path}: is not data of a supported kind. musicemo reads a table (.csv, .tsv) with one row per track, a "
+            "column of audio or .npy files and at least one target column; a folder with a subfolder of songs per "
+            f"class; and the folders of the datasets {', '.join(names)}"
         ]
     )
 
@@ -144,15 +142,13 @@ def _restrict(path: Path, proposal: Proposal, wanted: Sequence[str]) -> Proposal
         if name not in available:
             why = "".join(f"; {note}" for note in proposal.notes if repr(name) in note)
             listed = ", ".join(available)
-            raise InputError(
-                f"{path}: there is no {name!r} to learn{nearest(name, available)} (there is: {listed}){why}"
-            )
+            raise InputError(f"{path}: no target {name!r}{nearest(name, available)} (targets: {listed}){why}")
     wanted_targets = [available.pop(name) for name in dict.fromkeys(wanted)]
     return replace(proposal, targets=wanted_targets, others=list(available.values()))
 
 
 def _rare_classes(proposal: Proposal) -> dict[str, list[str]]:
-    """Return target -> classes of too few tracks."""
+    """Return target -> classes with too few tracks."""
     rare_classes = {}
     for target in proposal.targets:
         counts = Counter(track.targets.get(target.name) for track in proposal.tracks)
@@ -178,7 +174,7 @@ def _collected(proposal: Proposal, dropped: Mapping[str, Sequence[str]]) -> Trac
 
 
 def _split(path: Path, proposal: Proposal, tracks: Tracks) -> tuple[str, Split]:
-    """Return the first method that the tracks allow, the one that says most about new tracks first."""
+    """Return the first feasible split method, from the strictest test of generalization to the weakest."""
     groups = [track.group for track in tracks.tracks]
     official = {track.part for track in tracks.tracks}
     methods = ["stratified", "random"]
@@ -225,8 +221,10 @@ class _Lines:
     ) -> None:
         """Write all; see `Draft` for what is what."""
         self._comment(f"{', '.join(target.name for target in proposal.targets)} from {self._relative(path)}.")
-        self._comment("What each key means, and every other: musicemo show, and docs/experiments.md.")
-        self._key("seed", 0, "of the initial weights and the batches; seeds = [0, 1, 2] makes three runs")
+        self._comment("All keys and their meaning: `musicemo show` and docs/experiments.md.")
+        self._key(
+            "seed", 0, "seed of the initial weights and the batch order; seeds = [0, 1, 2] trains three runs"
+        )
         self._table("dataset")
         self._key("type", dataset, "")
         tables = {}
@@ -237,7 +235,7 @@ class _Lines:
                 self._key(name, value, proposal.comments.get(name, ""))
         if proposal.others:
             others = ", ".join(target.name for target in proposal.others)
-            self._comment(f"Could be learnt too, in a table [tasks.NAME]: {others}.")
+            self._comment(f"Other possible targets, each in a table [tasks.NAME]: {others}.")
         for note in proposal.notes:
             self._comment(f"Ignored: {note}.")
         for name, value in tables.items():
@@ -248,34 +246,36 @@ class _Lines:
         self._table("split")
         self._key("method", method, f"{_METHODS[method]}: {sizes}")
         self._table("model")
-        self._key("type", "cnn", "musicemo plugins lists what else is installed")
+        self._key("type", "cnn", "`musicemo plugins` lists the installed models")
         for target in proposal.targets:
             self._table(f"tasks.{target.name}")
             if target.kind == "regression":
                 terms = [{"type": "mse"}, {"type": "soft-spearman", "weight": 0.1}]
-                self._key("loss", terms, "the error, and the order of the tracks")
+                self._key("loss", terms, "squared error and rank correlation")
             else:
                 self._key("loss", {"type": "cross-entropy", "class_weights": "balanced"}, "")
             if rare := dropped.get(target.name):
                 self._key(
                     "classes",
                     dict.fromkeys(rare, False),
-                    f'dropped, with fewer than {_FEWEST_OF_A_CLASS} tracks; or merge one: Rare = "Common"',
+                    f'classes with fewer than {_FEWEST_OF_A_CLASS} tracks are dropped; to merge one instead: Rare = "Common"',
                 )
         if len(proposal.targets) > 1:
             self._table("weighting")
-            self._key("type", "uncertainty", "the tasks' weights are learned")
+            self._key("type", "uncertainty", "learned task weights")
         self._training(parts["train"])
 
     def _training(self, tracks: int) -> None:
         self._table("training")
-        self._key("epochs", 100, "at the most")
+        self._key("epochs", 100, "maximum")
         size = next(size for fewest, size in _BATCHES.items() if tracks >= fewest)
-        self._key("batch_size", size, f"{-(-tracks // size)} batches an epoch")
+        self._key("batch_size", size, f"{-(-tracks // size)} batches per epoch")
         self._key("optimizer", {"type": "adam", "lr": 0.001, "weight_decay": 1e-6}, "")
         patience = 20 if tracks < _FEW else 10
         self._key(
-            "early_stopping", {"monitor": "val/loss", "patience": patience}, "the best epoch is what counts"
+            "early_stopping",
+            {"monitor": "val/loss", "patience": patience},
+            "the weights of the best epoch are kept",
         )
 
     def _table(self, name: str, comment: str = "") -> None:

@@ -82,7 +82,7 @@ def extract(
             packed = Pack.build(out / f"{sync.value}.pack", bar.watch(features, len(files)))
         emit(f"{packed.path}: {len(packed)} songs, {packed.path.stat().st_size / 1e6:.1f} MB\n")
     if not files:
-        raise RunError(f"none of {len(songs)} songs could be analysed")
+        raise RunError(f"none of {len(songs)} songs could be analyzed")
 
 
 def _print(report: ExtractionReport, out: Path) -> None:

@@ -39,7 +39,7 @@ def check_orientation(shapes: Sequence[tuple[int, int]]) -> Orientation | None:
     if len(shapes) < 2:
         return None
     height, width = max(heights), max(widths)
-    fix = "arrays are [rows, frames]; save each with numpy.save(path, array.T)"
+    fix = "Arrays must be [rows, frames]. Save each with numpy.save(path, array.T)"
     if len(heights) > 1:
         common = set.intersection(*map(set, shapes)) - {1}
         if not common:
@@ -47,19 +47,19 @@ def check_orientation(shapes: Sequence[tuple[int, int]]) -> Orientation | None:
         rows = max(common)
         turned = sum(shape[0] != rows for shape in shapes)
         which = "every array has" if turned == len(shapes) else f"{turned} of {len(shapes)} arrays have"
-        return Orientation(f"{which} {rows} columns, so they may be transposed; {fix}", certain=False)
+        return Orientation(f"{which} {rows} columns, so they may be transposed. {fix}", certain=False)
     if len(widths) > 1 or width == 1 or height in _HEIGHTS:
         return None
     every = f"every array has {height} row{'s' * (height > 1)} and {width} columns"
     if height == 1:
         return Orientation(
-            f"{every}: one feature over time. If it is one vector a track, save it as [{width}, 1] with "
+            f"{every}: one feature over time. If it is one vector per track, save it as [{width}, 1] with "
             "numpy.save(path, array.T)",
             certain=False,
         )
     if height > width or width == max(_HEIGHTS):
         certain = height > width == max(_HEIGHTS)
-        return Orientation(f"{every}: they {'are' if certain else 'may be'} transposed; {fix}", certain)
+        return Orientation(f"{every}: they {'are' if certain else 'may be'} transposed. {fix}", certain)
     return None
 
 

@@ -79,7 +79,7 @@ def test_nothing_to_be_had_is_a_failure(musicemo, music):
     code, out, err = musicemo("extract", "music/pop/[b]2.mp3", "out", "--jobs", 1, "--pack", "frame")
     assert code == 1
     assert "out: 0 songs extracted; 0 were there; 1 failed" in out
-    assert err.endswith("error: none of 1 songs could be analysed\n")
+    assert err.endswith("error: none of 1 songs could be analyzed\n")
 
 
 @pytest.mark.parametrize(

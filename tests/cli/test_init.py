@@ -87,7 +87,9 @@ def test_what_is_written_validates_and_says_what_is_next(folder):
     assert found["split"] == {"method": "grouped"}
     assert set(found["tasks"]) == {"valence", "genre"}
     assert found["weighting"] == {"type": "uncertainty"}
-    assert "guessed, put the true ones: valence has values 1.5 to 8.75" in (folder / "songs.toml").read_text()
+    assert (
+        "replace them by the true ones: valence has values 1.5 to 8.75" in (folder / "songs.toml").read_text()
+    )
     checked = check_experiment(load_experiment(folder / "songs.toml"))
     assert sum(checked.tracks.values()) == COUNT
     sizes = ", ".join(f"{count} {part}" for part, count in checked.tracks.items())
@@ -152,23 +154,23 @@ def test_the_scale_is_the_narrowest_common_one(make, scale, folder):
 @pytest.mark.parametrize(
     ("name", "make", "why"),
     [
-        ("loudness", lambda n: 3, "is the same for every track"),
+        ("loudness", lambda n: 3, "has the same value for every track"),
         ("loudness", lambda n: "", "is empty"),
-        ("number", lambda n: n, "counts the tracks"),
+        ("number", lambda n: n, "numbers the tracks"),
         ("", lambda n: n, None),
-        ("Unnamed: 0", lambda n: n / 2, "counts the tracks"),
-        ("listener_id", lambda n: n % 7, "names the tracks"),
-        ("year", lambda n: 1960 + n % 30, "is a catalogue's"),
-        ("valence_std", lambda n: n % 9 / 9, "how raters disagreed"),
-        ("review", lambda n: f"text {n}", "is another for every track"),
-        ("review", lambda n: f"text {n // 2}", "too many to be classes"),
+        ("Unnamed: 0", lambda n: n / 2, "numbers the tracks"),
+        ("listener_id", lambda n: n % 7, "identifies the tracks"),
+        ("year", lambda n: 1960 + n % 30, "is metadata"),
+        ("valence_std", lambda n: n % 9 / 9, "the disagreement of raters"),
+        ("review", lambda n: f"text {n}", "has a different value for every track"),
+        ("review", lambda n: f"text {n // 2}", "too many for classes"),
         ("quality", lambda n: "1_0" if n % 9 == 0 else n / 40, "cells that are not numbers ('1_0')"),
         ("quality", lambda n: f"1.{100 + n},5", "numbers that have a thousands separator ('1.100,5'"),
         ("quality", lambda n: f"{n},5", "numbers that have a decimal comma ('0,5'"),
         ("quality", lambda n: "3,5" if n == 7 else n / 40, "cells that have a decimal comma ('3,5')"),
-        ("album", lambda n: f"album {n % 9}", "names artists"),
-        ("url", lambda n: ("a.org", "b.org")[n % 2], "is a catalogue's"),
-        ("mood text", lambda n: ("la " * 30, "da " * 30)[n % 2], "is free text"),
+        ("album", lambda n: f"album {n % 9}", "contains names of artists"),
+        ("url", lambda n: ("a.org", "b.org")[n % 2], "is metadata"),
+        ("mood text", lambda n: ("la " * 30, "da " * 30)[n % 2], "contains free text"),
     ],
 )
 def test_what_cannot_be_learnt_is_left_out_with_the_reason(name, make, why, folder):
@@ -239,7 +241,7 @@ def test_tasks_are_chosen(folder):
     found = written("grit.toml")
     assert list(found["tasks"]) == ["grit"]
     assert "weighting" not in found
-    with pytest.raises(InputError, match="no 'valnce' to learn; did you mean 'valence'"):
+    with pytest.raises(InputError, match="no target 'valnce'; did you mean 'valence'"):
         call(path, "--task", "valnce", "--output", "none.toml")
 
 
@@ -253,19 +255,19 @@ def test_many_numbers_are_features_and_those_called_as_an_emotion_are_learnt(fol
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ({"valence": rating}, "no column names audio or feature files.*columns: valence"),
+        ({"valence": rating}, "no column names audio or feature files.*Columns: valence"),
         (
             {"features": lambda n: f"{n}.mp3", "valence": rating},
-            "'features' names files that are not there.*'0.mp3'",
+            "'features' names files that do not exist.*'0.mp3'",
         ),
         (
             {"features": lambda n: file(n // 2), "valence": rating},
-            "no column is different for every row.*2 rows.*listener",
+            "no column has a distinct value in every row.*2 rows.*listener",
         ),
-        ({"features": file}, "no column can be learnt from"),
+        ({"features": file}, "no column can be a target"),
         (
             {"features": file, "review": lambda n: f"text {n}"},
-            "no column can be learnt from.*'review' is another",
+            "no column can be a target.*'review' has a different value",
         ),
     ],
 )
@@ -276,7 +278,7 @@ def test_tables_that_cannot_be_used_say_what_would_help(columns, message, folder
 
 
 def test_a_few_tracks_are_too_few(folder):
-    with pytest.raises(InputError, match="has 9 tracks, and 12 are the least"):
+    with pytest.raises(InputError, match="has 9 tracks, but a split needs at least 12"):
         call(table(folder, rows=9, features=file, valence=rating))
     call(table(folder, rows=12, features=file, valence=rating))
     checked = check_experiment(load_experiment(folder / "songs.toml"))
@@ -355,7 +357,9 @@ def test_a_table_of_many_columns_is_read_and_reported_in_short(folder):
     rows = [["features", "valence", *names], *([file(n), rating(n), *["7"] * len(names)] for n in range(12))]
     (folder / "wide.csv").write_text("\n".join(map(",".join, rows)))
     text = call("wide.csv")
-    assert "Ignored: 10000 columns ('x0', 'x1', 'x2' and others): each is the same for every track" in text
+    assert (
+        "Ignored: 10000 columns ('x0', 'x1', 'x2' and others): each has the same value for every track" in text
+    )
     assert len(text) < 2000
     with pytest.raises(InputError) as caught:
         call("wide.csv", "--task", "nothing", "--output", "other.toml")
@@ -381,7 +385,7 @@ def test_no_table_at_all(folder):
     with pytest.raises(InputError, match="there is no such file"):
         call("absent.csv")
     (folder / "notes.txt").write_text("hello")
-    with pytest.raises(InputError, match="no dataset knows what this is"):
+    with pytest.raises(InputError, match="is not data of a supported kind"):
         call("notes.txt")
     (folder / "header.csv").write_text("features,valence\n")
     with pytest.raises(InputError, match="has no track"):
@@ -392,7 +396,7 @@ def test_no_table_at_all(folder):
     (folder / "latin.csv").write_bytes("features,stimmung\nx,fröhlich\n".encode("latin-1"))
     with pytest.raises(InputError, match="is not UTF-8"):
         call("latin.csv")
-    with pytest.raises(InputError, match="'synth' cannot say"):
+    with pytest.raises(InputError, match="'synth' does not support"):
         call("notes.txt", "--dataset", "synth")
 
 
@@ -440,7 +444,7 @@ def test_songs_that_are_not_there_are_skipped(folder):
     assert found["dataset"]["audio"] == "file"
     assert found["dataset"]["sync"] == "beat"
     assert found["dataset"]["on_error"] == "skip"
-    assert "4 of 40 files are not there" in (folder / "songs.toml").read_text()
+    assert "4 of 40 files do not exist" in (folder / "songs.toml").read_text()
 
 
 def test_a_plugins_dataset_may_know_its_own_folder(fakes, folder):
@@ -469,7 +473,7 @@ def test_a_plugins_dataset_may_know_its_own_folder(fakes, folder):
     assert found["split"]["method"] == "official"
     assert list(found["tasks"]) == ["valence"]
     fakes("dataset", "other", Other)
-    with pytest.raises(InputError, match="may be of known or other; choose with --dataset"):
+    with pytest.raises(InputError, match=r"could be known or other\. Choose one with --dataset"):
         call(folder, "--output", "more.toml")
     call(folder, "--output", "more.toml", "--dataset", "other")
     assert written("more.toml")["dataset"]["type"] == "other"

@@ -171,7 +171,7 @@ def test_load_hooks_warns_of_what_cannot_be_loaded_and_goes_on(install):
     install("plugin", "needy", NeedsArguments)
     install("plugin", "misspelt", Misspelt)
     install("plugin", "wrong", WrongArguments)
-    with pytest.warns(UserWarning, match="is left out") as caught:
+    with pytest.warns(UserWarning, match="is ignored") as caught:
         hooks = load_hooks()
     said = [str(warning.message) for warning in caught]
     assert len(said) == 4
@@ -380,7 +380,7 @@ def test_a_plugin_that_ends_the_program_when_it_is_loaded_is_reported(name, inst
     install("plugin", "good", Recorder)
     install("plugin", "ending", f"ending_{name}:Plugin", "strange", "2.0")
     with pytest.warns(
-        UserWarning, match=rf"plugin 'ending' of strange 2\.0 \(ending_{name}:Plugin\) is left out"
+        UserWarning, match=rf"plugin 'ending' of strange 2\.0 \(ending_{name}:Plugin\) is ignored"
     ):
         hooks = load_hooks()
     assert [name for name, _ in hooks.manager.list_name_plugin()] == ["good of fake"]

@@ -315,7 +315,7 @@ def test_arrays_that_lie_on_their_side():
         Features(of_shapes((30, 13), (30, 13)), ALL)
     with pytest.warns(UserWarning, match=r"every array has 86 rows and 140 columns: they may be transposed"):
         Features(of_shapes((86, 140), (86, 140)), ALL)
-    with pytest.warns(UserWarning, match=r"one vector a track, save it as \[140, 1\]"):
+    with pytest.warns(UserWarning, match=r"one vector per track, save it as \[140, 1\]"):
         Features(of_shapes((1, 140), (1, 140)), ALL)
     for shapes in (((768, 1),) * 2, ((30, 13), (30, 14)), ((140, 30),) * 2, ((13, 30),) * 2):
         assert Features(of_shapes(*shapes), ALL).size == shapes[0][0]

@@ -38,16 +38,16 @@ def array_shape(path: Path, rows: int | None = None) -> tuple[int, int]:
     shape, dtype = header.shape, header.dtype
     if dtype.hasobject:
         raise InputError(
-            f"{path}: holds pickled Python objects, which are never loaded because loading them can run any "
-            "program; save a plain floating-point array with numpy.save(..., allow_pickle=False)"
+            f"{path}: contains pickled Python objects, which are not loaded because that can execute arbitrary code. "
+            "Save a plain floating-point array with numpy.save(..., allow_pickle=False)"
         )
     if dtype.kind != "f":
-        raise InputError(f"{path}: holds values of type {dtype}, expected floating-point numbers")
+        raise InputError(f"{path}: contains values of type {dtype}, expected floating-point numbers")
     wanted = f"[{rows if rows is not None else 'rows'}, frames]"
     if len(shape) != 2:
         hint = ""
         if len(shape) == 1:
-            hint = f"; if it is one vector a track, save it as [{shape[0]}, 1] with array[:, None]"
+            hint = f". If it is one vector per track, save it as [{shape[0]}, 1] with array[:, None]"
         elif len(shape) == 3 and 1 in shape:
             hint = "; numpy.squeeze removes the axis of length 1"
         raise InputError(f"{path}: has shape {list(shape)}, expected {wanted}{hint}")
@@ -57,5 +57,5 @@ def array_shape(path: Path, rows: int | None = None) -> tuple[int, int]:
     if 0 in shape:
         raise InputError(f"{path}: is empty, with shape {list(shape)}")
     if stored < header.nbytes:
-        raise InputError(f"{path}: is cut off, {stored} of {header.nbytes} bytes are there")
+        raise InputError(f"{path}: is truncated: {stored} of {header.nbytes} bytes are present")
     return shape[0], shape[1]

@@ -48,7 +48,7 @@ def parse_number(text: str, low: float = -math.inf, high: float = math.inf, deci
     plain = text
     if decimal == ",":
         if "." in text and _NUMBER.fullmatch(text):
-            raise ValueError(f"{text!r} has a decimal point, and decimal is ','")
+            raise ValueError(f"{text!r} has a decimal point, but decimal is ','")
         plain = text.replace(",", ".", 1)
     elif "." not in text and _NUMBER.fullmatch(text.replace(",", ".", 1)) and "," in text:
         raise ValueError(f"{text!r} has a decimal comma")

@@ -14,7 +14,7 @@ from musicemo_builtin.datasets._cells import is_missing, parse_number
 
 __all__ = ["Guess", "decimal_of", "guess_column", "is_group", "is_id", "is_part", "number", "target_name"]
 
-#: What columns are called that say which track it is, who made it, and which part it is in.
+#: Column names of track ids, groups (artists, albums) and official splits.
 _IDS = re.compile(
     r"(.*[ _-])?(id|uid|uuid|key|name|title|track|song|clip|file|filename|path|audio|index|nr|no)"
 )
@@ -24,27 +24,27 @@ _GROUPS = re.compile(
 _PARTS = re.compile(r"(data[ _-]?)?(split|part|subset|set|fold|partition)")
 _PART_NAMES = {"train", "val", "validation", "test"}
 
-#: What catalogues and programs say of a track, which nobody rated.
+#: Column names of metadata, which are not ratings.
 _CATALOGUE = re.compile(
     r"(.*[ _-])?(year|date|duration|length|seconds|bpm|tempo|key|bitrate|sample[ _-]?rate|channels|size|offset|start"
     r"|end|count|n|num|number|raters|votes|listens|favorites|popularity|lat|latitude|long|longitude|zip|url|link|license"
     r"|licence|comments?|notes?|lyrics|tags)"
 )
-#: Of ratings: how far raters disagreed, which is learnt only on purpose.
+#: Column names of the spread of ratings, which are targets only on request.
 _SPREAD = re.compile(r"(.*[ _(-])?(std|sd|stdev|stddev|deviation|var|variance|sem|stderr|min|max)\)?")
 
 #: A number with thousands separators, as in 1.234,5, 1,234.5, 1 234 or 1'234.
 _SEPARATED = re.compile(r"[+-]?[0-9]{1,3}(?:[.,'\u2019\s][0-9]{3})*(?:[.,][0-9]+)?")
-#: Scales that ratings are commonly given on.
+#: Common rating scales.
 _SCALES = ((0, 1), (-1, 1), (1, 5), (0, 5), (1, 7), (1, 9), (1, 10), (0, 10), (-10, 10), (0, 100), (-100, 100))
 
-#: Cells of a column that decide on the decimal separator.
+#: Number of cells per column that decide on the decimal separator.
 _SAMPLE = 200
-#: A class of fewer tracks than this is not worth having; two classes at least are.
+#: Minimum number of tracks of a class. At least two classes must have that many.
 _FEWEST = 5
-#: More classes than this is a text.
+#: Maximum number of classes. A column with more distinct values is text.
 _MOST_CLASSES = 50
-#: A column of names that are classes has this many tracks of a class.
+#: Minimum average number of tracks per class.
 _TRACKS_A_CLASS = 4
 
 
@@ -60,17 +60,17 @@ class Guess:
 
 
 def is_id(name: str) -> bool:
-    """Tell whether a column is called as one that names tracks."""
+    """Return whether a column name is one of track ids."""
     return bool(_IDS.fullmatch(_plain(name)))
 
 
 def is_group(name: str) -> bool:
-    """Tell whether a column is called as one that names artists, albums and the like."""
+    """Return whether a column name is one of artists, albums or other groups."""
     return bool(_GROUPS.fullmatch(_plain(name)))
 
 
 def is_part(name: str, cells: Sequence[str]) -> bool:
-    """Tell whether a column is an official split, train and test at least."""
+    """Return whether a column is an official split with at least train and test."""
     found = {cell for cell in cells if not is_missing(cell)}
     return bool(_PARTS.fullmatch(_plain(name))) and {"train", "test"} <= found <= _PART_NAMES
 
@@ -82,11 +82,11 @@ def target_name(column: str) -> str:
 
 
 def guess_column(name: str, cells: Sequence[str], decimal: str = ".") -> Guess:
-    """Return what a column may be a target of; cells are text, those of `is_missing` are left out."""
+    """Return the kind of target that a column can be. Cells that `is_missing` recognizes are ignored."""
     known = [cell for cell in cells if not is_missing(cell)]
     different = set(known)
     if len(different) < 2:
-        return Guess(None, "is the same for every track" if different else "is empty")
+        return Guess(None, "has the same value for every track" if different else "is empty")
     numbers = [value for cell in known if (value := number(cell, decimal)) is not None]
     if len(numbers) == len(known):
         return _of_numbers(name, known, numbers)
@@ -94,29 +94,31 @@ def guess_column(name: str, cells: Sequence[str], decimal: str = ".") -> Guess:
     if len(numbers) > len(known) / 2:
         what = ", ".join(repr(cell) for cell in others[:3])
         hint = _separators(others, decimal) or "are not numbers"
-        return Guess(None, f"has numbers, and cells that {hint} ({what}): mend them to have it learnt")
+        return Guess(
+            None, f"contains numbers and cells that {hint} ({what}): correct them to use it as a target"
+        )
     if hint := _separators(known, decimal):
         what = ", ".join(repr(cell) for cell in others[:3])
-        return Guess(None, f"has numbers that {hint} ({what}): mend them to have it learnt")
+        return Guess(None, f"contains numbers that {hint} ({what}): correct them to use it as a target")
     return _of_text(name, known)
 
 
 def _separators(cells: Sequence[str], decimal: str) -> str:
-    """Return what is wrong with numbers whose separators are not the table's; nothing if they are not numbers."""
+    """Return the problem of numbers with unexpected separators, or "" if the cells are not numbers."""
     if all(number(cell, "." if decimal == "," else ",") is not None for cell in cells):
         return f"have a decimal {'comma' if decimal == '.' else 'point'}"
     return "have a thousands separator" if all(map(_SEPARATED.fullmatch, cells)) else ""
 
 
 def decimal_of(columns: Iterable[Sequence[str]]) -> str:
-    """Return the decimal separator of a table: a comma if it makes numbers of more cells than a point does."""
+    """Return the decimal separator of a table: a comma if more cells are numbers with it than with a point."""
     cells = [cell for column in columns for cell in column[:_SAMPLE] if "," in cell or "." in cell]
     points, commas = (sum(number(cell, decimal) is not None for cell in cells) for decimal in (".", ","))
     return "," if commas > points else "."
 
 
 def number(cell: str, decimal: str = ".") -> float | None:
-    """Return the number that a cell spells; None if it spells none."""
+    """Return the number in a cell, or None if the cell is not a number."""
     try:
         return parse_number(cell, decimal=decimal)
     except ValueError:
@@ -127,13 +129,13 @@ def _of_numbers(name: str, cells: list[str], numbers: list[float]) -> Guess:
     plain = _plain(name)
     whole = all(value.is_integer() for value in numbers)
     if not plain or plain.startswith("unnamed") or (whole and _counts(numbers)):
-        return Guess(None, "counts the tracks")
+        return Guess(None, "numbers the tracks")
     if is_id(name):
-        return Guess(None, "names the tracks")
+        return Guess(None, "identifies the tracks")
     if _CATALOGUE.fullmatch(plain):
-        return Guess(None, "is a catalogue's, and no rating")
+        return Guess(None, "is metadata, not a rating")
     if _SPREAD.fullmatch(plain):
-        return Guess(None, "says how raters disagreed")
+        return Guess(None, "measures the disagreement of raters")
     low, high = min(numbers), max(numbers)
     if len(set(numbers)) == 2 and whole:
         return Guess("classification", f"{' or '.join(sorted(set(cells)))}", classes=dict(Counter(cells)))
@@ -143,22 +145,20 @@ def _of_numbers(name: str, cells: list[str], numbers: list[float]) -> Guess:
 
 def _of_text(name: str, cells: list[str]) -> Guess:
     if _CATALOGUE.fullmatch(_plain(name)):
-        return Guess(None, "is a catalogue's, and no rating")
+        return Guess(None, "is metadata, not a rating")
     classes = Counter(cells)
     if len(classes) == len(cells):
-        return Guess(None, "is another for every track")
+        return Guess(None, "has a different value for every track")
     kept = [count for count in classes.values() if count >= _FEWEST]
     if len(classes) > _MOST_CLASSES or len(cells) < _TRACKS_A_CLASS * len(classes) or len(kept) < 2:
-        return Guess(
-            None, f"has {len(classes)} different texts for {len(cells)} tracks: too many to be classes"
-        )
+        return Guess(None, f"has {len(classes)} distinct values for {len(cells)} tracks, too many for classes")
     if max(map(len, classes)) > 60:
-        return Guess(None, "is free text")
+        return Guess(None, "contains free text")
     return Guess("classification", classes=dict(classes))
 
 
 def _scale(low: float, high: float) -> tuple[float, float]:
-    """Return the narrowest common scale that holds the values, or one that does in round numbers."""
+    """Return the narrowest common scale that contains the values, or a range of round numbers."""
     fitting = [scale for scale in _SCALES if scale[0] <= low and high <= scale[1]]
     if fitting:
         return min(fitting, key=lambda scale: scale[1] - scale[0])
@@ -167,11 +167,11 @@ def _scale(low: float, high: float) -> tuple[float, float]:
 
 
 def _counts(numbers: list[float]) -> bool:
-    """Tell whether whole numbers are those of a count: one more in each row, or each once without a gap."""
+    """Return whether whole numbers are a row count: strictly increasing, or each once without gaps."""
     rising = all(first < second for first, second in itertools.pairwise(numbers))
     return rising or (len(set(numbers)) == len(numbers) == max(numbers) - min(numbers) + 1)
 
 
 def _plain(name: str) -> str:
-    """Return a name in lower case, its words apart: ``trackId`` is track_id."""
+    """Return a name in lower case with separated words: ``trackId`` becomes track_id."""
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name.strip()).casefold()

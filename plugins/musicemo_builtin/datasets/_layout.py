@@ -28,12 +28,12 @@ class Layout:
     @property
     def advice(self) -> str:
         """Advice about missing files."""
-        return f"{self.name} is at {self.home}; unpacked, its folder is to look like\n{self.folder}"
+        return f"{self.name} is available at {self.home}. Its unpacked folder must contain\n{self.folder}"
 
     def check(self, root: Path) -> None:
         """Raise an `InputError` unless the folder is there."""
         if not root.is_dir():
-            raise InputError(f"{root}: no such folder; {self.advice}")
+            raise InputError(f"{root}: no such folder. {self.advice}")
 
     def fits(self, root: Path, *names: str) -> bool:
         """Return whether a folder has all these files and folders, at any depth."""
@@ -59,10 +59,10 @@ class Layout:
         self.check(root)
         paths = [root / name] if (root / name).exists() else self.candidates(root, name)
         if not paths:
-            raise InputError(f"{root}: there is no {name} in it; {self.advice}")
+            raise InputError(f"{root}: does not contain {name}. {self.advice}")
         if len(paths) > 1:
             places = ", ".join(str(path) for path in paths)
-            raise InputError(f"{root}: there is more than one {name} in it ({places}); name a folder with one")
+            raise InputError(f"{root}: contains more than one {name} ({places}). Give a folder with only one")
         return paths[0]
 
     def find_any(self, root: Path, *names: str) -> Path:
@@ -75,7 +75,7 @@ class Layout:
         for name in names:
             if (path := inside(root, name)).exists():
                 return path
-        raise InputError(f"{root}: there is no {' and no '.join(names)} in it; {self.advice}")
+        raise InputError(f"{root}: does not contain {' or '.join(names)}. {self.advice}")
 
 
 def inside(folder: Path, name: str) -> Path:

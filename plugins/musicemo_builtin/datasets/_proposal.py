@@ -32,19 +32,19 @@ __all__ = ["propose_table"]
 
 _TABLES = (".csv", ".tsv")
 _SUFFIXES = (*AUDIO_SUFFIXES, ".npy")
-#: Of a table's rows, those whose file is looked for to tell which column names files.
+#: Number of rows whose files are looked up to detect the column of files.
 _SAMPLE = 50
-#: Of those, the share that must be there.
+#: Minimum share of these files that must exist.
 _THERE = 0.5
-#: How many folders deep files are looked for.
+#: Maximum depth of folders to look for files in.
 _DEPTH = 2
-#: More columns than this are not declared: they are features that somebody computed.
+#: Maximum number of targets. A table with more numeric columns usually contains features.
 _MOST_TARGETS = 24
-#: Columns with one reason that are listed by name.
+#: Maximum number of columns listed by name for one reason.
 _LISTED = 3
-#: Names of a header in a message.
+#: Maximum number of column names in a message.
 _SHOWN = 30
-#: What columns are called that are learnt, where others could be too.
+#: Column names of preferred targets.
 _TELLING = re.compile(
     "valence|arousal|energy|danceability|dominance|tension|happ|sad|ang(er|ry)|fear|tender|calm|power|joy|surprise"
     "|nostalgia|solemn|amaze|pleas|activation|mood|genre|style|quadrant|emotion"
@@ -52,10 +52,10 @@ _TELLING = re.compile(
 
 
 def propose_table(path: Path) -> Proposal | None:
-    """Return the proposal for a table, for the one in a folder, or for a folder of songs in folders by class.
+    """Return the proposal for a table, for the table in a folder, or for a folder with a subfolder of songs per class.
 
     Raises:
-        InputError: There is a table, and it cannot be used; with the reason, and what would help.
+        InputError: There is a table but it cannot be used. The message gives the reason and a fix.
     """
     if path.is_file():
         return _of_table(path) if path.suffix.lower() in _TABLES else None
@@ -71,7 +71,7 @@ def propose_table(path: Path) -> Proposal | None:
             reasons += error.problems
     if len(found) > 1:
         names = ", ".join(table.name for table in tables)
-        raise InputError(f"{path}: has more than one table ({names}); name the one to learn from")
+        raise InputError(f"{path}: contains more than one table ({names}). Give the path of one of them")
     if found:
         return found[0]
     by_class = _by_class(path)
@@ -82,7 +82,7 @@ def propose_table(path: Path) -> Proposal | None:
 
 @dataclass
 class _Columns:
-    """A table's cells by column, and what was found out about them."""
+    """A table's cells by column, its decimal separator, and the ignored columns with the reasons."""
 
     path: Path
     cells: dict[str, list[str]]
@@ -98,10 +98,10 @@ def _of_table(path: Path) -> Proposal:
     (_, header), *rows = read_rows(path)
     usable = [cells for _, cells in rows if len(cells) == len(header)]
     if not usable:
-        raise InputError(f"{path}: has no track; expected a header, then a row a track")
+        raise InputError(f"{path}: has no tracks (expected a header, then one row per track)")
     columns = _Columns(path, {name: [row[at] for row in usable] for at, name in enumerate(header) if name})
     for name in [name for name, count in Counter(header).items() if count > 1 and name]:
-        columns.left_out[name] = "is the name of more than one column"
+        columns.left_out[name] = "appears more than once in the header"
         del columns.cells[name]
     columns.decimal = decimal_of(columns.cells.values())
     file, root = _file_column(columns)
@@ -112,10 +112,10 @@ def _of_table(path: Path) -> Proposal:
     audio = not _common_suffix(columns.cells[file]).endswith(".npy")
     names = {column: target_name(column) for column in guesses}
     parameters: dict[str, Any] = {"path": path, "id": identity, ("audio" if audio else "file"): file}
-    comments = {"id": f"{len(set(columns.cells[identity]))} different ones"}
+    comments = {"id": f"{len(set(columns.cells[identity]))} distinct values"}
     if root != path.parent:
         parameters["root"] = root
-        comments["root"] = "what the files are relative to"
+        comments["root"] = "folder that the file paths are relative to"
     used = [columns.cells[name] for name in (*guesses, group, part) if name]
     if markers := Counter(cell for cells in used for cell in cells if cell and is_missing(cell)):
         parameters["missing"] = sorted(markers)
@@ -123,13 +123,15 @@ def _of_table(path: Path) -> Proposal:
         comments["missing"] = f"cells that mark a missing value: {listed}"
     if columns.decimal == "," and any(guess.kind == "regression" for guess in guesses.values()):
         parameters["decimal"] = ","
-        comments["decimal"] = "the ratings have a decimal comma"
+        comments["decimal"] = "decimal separator of the ratings"
     ranges = {names[column]: guess for column, guess in guesses.items() if guess.kind == "regression"}
     classes = [names[column] for column, guess in guesses.items() if guess.kind == "classification"]
     if ranges:
         parameters["regression"] = {name: [*guess.range] for name, guess in ranges.items()}
         told = "; ".join(f"{name} has {guess.why}" for name, guess in ranges.items())
-        comments["regression"] = f"the scales' ends are guessed, put the true ones: {told}"
+        comments["regression"] = (
+            f"the ends of the rating scales are guesses, replace them by the true ones: {told}"
+        )
     if classes:
         parameters["classification"] = classes
     if renamed := {name: column for column, name in names.items() if name != column}:
@@ -138,9 +140,9 @@ def _of_table(path: Path) -> Proposal:
         if column:
             parameters[role] = column
             comments[role] = (
-                f"{len(set(columns.cells[column]) - {''})} of them: none is on two sides of a grouped split"
+                f"{len(set(columns.cells[column]) - {''})} distinct values; a grouped split puts each in only one set"
                 if role == "group"
-                else "the split that the table has"
+                else "official split of the table"
             )
     if audio:
         parameters["sync"] = "beat"
@@ -150,7 +152,9 @@ def _of_table(path: Path) -> Proposal:
     tracks = list(_tracks(columns, root, file, identity, group, part, guesses))
     if audio and (absent := [track for track in tracks if not Path(str(track.features)).is_file()]):
         parameters["on_error"] = "skip"
-        comments["on_error"] = f"{len(absent)} of {len(tracks)} files are not there, {absent[0].features} first"
+        comments["on_error"] = (
+            f"{len(absent)} of {len(tracks)} files do not exist, for example {absent[0].features}"
+        )
         missing = {track.id for track in absent}
         tracks = [track for track in tracks if track.id not in missing]
     return Proposal(
@@ -165,7 +169,7 @@ def _of_table(path: Path) -> Proposal:
 
 
 def _notes(left_out: dict[str, str]) -> list[str]:
-    """Return a sentence for each column that is left out, and one for all that have the same reason."""
+    """Return a sentence for each ignored column, or one for many columns with the same reason."""
     names: dict[str, list[str]] = defaultdict(list)
     for name, why in left_out.items():
         names[why].append(name)
@@ -193,20 +197,21 @@ def _file_column(columns: _Columns) -> tuple[str, Path]:
         name, cells = next(iter(named.items()))
         missing = next(cell for cell in cells if not is_missing(cell))
         raise InputError(
-            f"{columns.path}: column {name!r} names files that are not there, such as {missing!r}, looked for in "
-            f"{folder} and the folders in it; paths are relative to the table"
+            f"{columns.path}: column {name!r} names files that do not exist, for example {missing!r} (searched "
+            f"{folder} and its subfolders). Paths are relative to the table"
         )
     names = list(columns.cells)
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     listed = ", ".join(names[:_SHOWN]) + more
     raise InputError(
-        f"{columns.path}: no column names audio or feature files ({kinds}); columns: {listed}. Add one with the path "
+        f"{columns.path}: no column names audio or feature files ({kinds}). Columns: {listed}. Add a column "
+        "with the path "
         "of each track's file, relative to the table"
     )
 
 
 def _common_suffix(cells: Sequence[str]) -> str:
-    """Return the ending of the files that a column names; nothing where it does not name files."""
+    """Return the suffix of the files that a column names, or "" if it does not name files."""
     endings: set[str] = set()
     for cell in cells:
         if not is_missing(cell):
@@ -233,8 +238,9 @@ def _id_column(columns: _Columns, file: str) -> str:
         cells = columns.cells[file]
         twice, rows = Counter(cells).most_common(1)[0]
         raise InputError(
-            f"{columns.path}: no column is different for every row; {twice!r} has {rows} rows. There is to be one row "
-            "a track: where it is one a listener, write their mean into a table of tracks"
+            f"{columns.path}: no column has a distinct value in every row; {twice!r} has {rows} rows. The "
+            "table must have one "
+            "row per track. If it has one row per listener, write the mean ratings into a table of tracks"
         )
     return next((name for name in unique if is_id(name)), file if file in unique else unique[0])
 
@@ -244,7 +250,7 @@ def _first(columns: _Columns, suits: Any) -> str | None:
 
 
 def _targets(columns: _Columns, taken: set[str | None]) -> dict[str, Guess]:
-    """Return the columns that can be learnt, those that are called as an emotion first."""
+    """Return the columns that can be targets, those with the name of an emotion first."""
     found: dict[str, Guess] = {}
     for name, cells in columns.cells.items():
         if name in taken:
@@ -253,22 +259,22 @@ def _targets(columns: _Columns, taken: set[str | None]) -> dict[str, Guess]:
         if guess.kind is None:
             columns.left_out[name] = guess.why
         elif is_group(name):
-            columns.left_out[name] = "names artists or the like"
+            columns.left_out[name] = "contains names of artists or other groups"
         else:
             found[name] = guess
     if not found:
-        reasons = "".join(f"\n  {note}" for note in _notes(columns.left_out)) or " it has no other"
-        raise InputError(f"{columns.path}: no column can be learnt from:{reasons}")
+        reasons = "".join(f"\n  {note}" for note in _notes(columns.left_out)) or " there is no other column"
+        raise InputError(f"{columns.path}: no column can be a target:{reasons}")
     telling = [name for name in found if _TELLING.search(name.casefold())]
     order = [*telling, *(name for name in found if name not in telling)]
     for name in order[_MOST_TARGETS:]:
-        columns.left_out[name] = f"is one of {len(order)} that could be learnt"
+        columns.left_out[name] = f"is one of {len(order)} possible targets"
     found = {name: found[name] for name in order[:_MOST_TARGETS]}
     names: dict[str, str] = {}
     for name in list(found):
         other = names.setdefault(target_name(name), name)
         if other != name:
-            columns.left_out[name] = f"would be called as {other!r} is"
+            columns.left_out[name] = f"would have the same task name as {other!r}"
             del found[name]
     return found
 
@@ -310,7 +316,7 @@ def _target(name: str, guess: Guess) -> Target:
 
 
 def _by_class(folder: Path) -> Proposal | None:
-    """Return the proposal for songs that lie in folders by class: a table of them is to be written."""
+    """Return the proposal for a folder with a subfolder of songs per class. It includes a table of the songs to write."""
     songs = {
         path.relative_to(folder).as_posix(): path.parent.name
         for path in sorted(folder.glob("*/*"))
@@ -328,7 +334,7 @@ def _by_class(folder: Path) -> Proposal | None:
         {**parameters, "root": folder, "classification": ["class"]},
         [Track(song, folder / song, {"class": _known(name)}) for song, name in songs.items()],
         [_target("class", guess)],
-        comments={"classification": f"the folders of {folder}"},
+        comments={"classification": f"subfolders of {folder}"},
         files={table: csv_text([("file", "class"), *songs.items()])},
         general=True,
     )

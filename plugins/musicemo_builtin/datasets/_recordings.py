@@ -49,8 +49,8 @@ _PLAIN = re.compile(r"[a-z0-9_-][a-z0-9_.-]*")
 _WORTH_STARTING = 6
 _NAMED = 3
 #: What an experiment that is written for somebody says of the parameter.
-SYNC_COMMENT = "beat: a column of the features a beat | frame: a column each 23 ms"
-_HINT = 'on_error = "skip" leaves out what is named here'
+SYNC_COMMENT = "time grid of the features: beat (one step per beat) or frame (one step every 23 ms)"
+_HINT = 'on_error = "skip" ignores these tracks'
 
 
 class Recordings:
@@ -109,9 +109,9 @@ class Recordings:
         """
         advice = advice and f"; {advice}"
         if not self._tracks and self._missing:
-            raise InputError(f"{self._missing[0]}, nor is any of the other tracks there{advice}")
+            raise InputError(f"{self._missing[0]}, and the files of all other tracks are missing too{advice}")
         if self._missing and self._on_error == "raise":
-            problems.add(f"{self._source}: {_count(self._missing)} without a file; {_HINT}")
+            problems.add(f"{self._source}: {_count(self._missing)} without a file. {_HINT}")
             for message in self._missing:
                 problems.add(message)
         problems.raise_if_any()
@@ -155,7 +155,7 @@ class Recordings:
                             pack = self._pack(pack, sources, added)
             except RunError as error:
                 raise RunError(
-                    f"{error}; name another folder with dataset.cache or the environment variable MUSICEMO_CACHE"
+                    f"{error}. Set another folder with dataset.cache or the environment variable MUSICEMO_CACHE"
                 ) from error
         for track in self._tracks:
             if track.id not in failed:
@@ -204,7 +204,7 @@ class Recordings:
         about = {"source": str(self._source), "recipe": dataclasses.asdict(self.recipe)}
         write_json(self.folder / "about.json", about)
         songs = {track.id: (Path(str(track.features)), self._file(track.id)) for track in stale}
-        with Progress(f"Analysing songs into {self.folder}", "songs") as progress:
+        with Progress(f"Extracting features into {self.folder}", "songs") as progress:
             report = extract(
                 songs.values(),
                 self.recipe,
@@ -215,15 +215,15 @@ class Recordings:
         failed = {name: source for name, (source, _) in songs.items() if source in reasons}
         messages = [f"track {name!r}: {source}: {reasons[source]}" for name, source in failed.items()]
         if len(messages) == len(self._tracks):
-            raise InputError(f"none of the {len(messages)} songs can be analysed; {messages[0]}")
+            raise InputError(f"none of the {len(messages)} songs can be analyzed: {messages[0]}")
         if messages and self._on_error == "raise":
             problems = Problems()
-            problems.add(f"{self._source}: {_count(messages)} that cannot be analysed; {_HINT}")
+            problems.add(f"{self._source}: {_count(messages)} that cannot be analyzed. {_HINT}")
             for message in messages:
                 problems.add(message)
             problems.raise_if_any()
         if messages:
-            self._warn("that cannot be analysed", messages)
+            self._warn("that cannot be analyzed", messages)
         return set(failed)
 
     def _pack(self, old: Pack | None, kept: dict[str, Source], added: Sequence[Track]) -> Pack:
@@ -240,7 +240,7 @@ class Recordings:
                 path = Path(str(track.features))
                 source = info.source.renewed(path) if info.source else None
                 if source is None or info.fingerprint != self.recipe.fingerprint:
-                    raise RunError(f"track {track.id!r}: {path} has changed while it was analysed; try again")
+                    raise RunError(f"track {track.id!r}: {path} changed during the analysis. Try again")
                 sources[track.id] = source
                 yield track.id, array
 
@@ -256,10 +256,10 @@ class Recordings:
         return self.folder / "songs" / f"{_safe(name)}.npz"
 
     def _warn(self, what: str, messages: Sequence[str]) -> None:
-        """Say which tracks are left out, the first few with the reason."""
+        """Warn about ignored tracks, with the reason of the first few."""
         shown = "; ".join(messages[:_NAMED])
         more = f"; and {len(messages) - _NAMED} more" if len(messages) > _NAMED else ""
-        warnings.warn(f"{self._source}: {_count(messages)} {what} left out: {shown}{more}", stacklevel=3)
+        warnings.warn(f"{self._source}: {_count(messages)} {what} ignored: {shown}{more}", stacklevel=3)
 
 
 def _is_at(source: Source, path: Path) -> bool:

@@ -52,7 +52,7 @@ def read_rows(path: Path, delimiter: str | None = None, *, strict: bool = True) 
     lines = list(io.StringIO(_decoded(path, strict=strict), newline=""))
     first = next((place for place, line in enumerate(lines) if line.strip()), None)
     if first is None:
-        raise InputError(f"{path}: is empty, expected a header and one row a track")
+        raise InputError(f"{path}: is empty (expected a header and one row per track)")
     if delimiter is None:
         if named := _SEP.fullmatch(lines[first]):
             delimiter, first = named[1], first + 1
@@ -72,7 +72,7 @@ def read_rows(path: Path, delimiter: str | None = None, *, strict: bool = True) 
     except csv.Error as error:
         raise InputError(f"{path}:{start}: malformed row ({error})") from None
     if not rows:
-        raise InputError(f"{path}: is empty, expected a header and one row a track")
+        raise InputError(f"{path}: is empty (expected a header and one row per track)")
     return [(line, _trimmed(cells, rows[0][1])) for line, cells in rows]
 
 

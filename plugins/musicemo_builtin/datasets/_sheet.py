@@ -59,7 +59,7 @@ class Row:
         try:
             return parse_number(cell, low, high, self.decimal or ".")
         except ValueError as error:
-            hint = '; decimal = "," reads it' if self.decimal and "decimal comma" in str(error) else ""
+            hint = '. Set decimal = "," to read it' if self.decimal and "decimal comma" in str(error) else ""
             self.blame(column, f"{error}{hint}")
             return None
 
@@ -74,7 +74,7 @@ class Row:
 
     def part(self, column: str, names: Mapping[str, Part] = PARTS) -> Part | None:
         """Return the set of the official split that a cell names."""
-        cell = self.one_of(column, names, "is no part; parts are")
+        cell = self.one_of(column, names, "is not a set of a split; allowed:")
         return names[cell] if cell is not None else None
 
     def blame(self, column: str, message: str, kind: str | None = None) -> None:
@@ -118,7 +118,7 @@ class Sheet:
                     f"the header has {_listed(header)}{nearest(column, set(header) - {column})}"
                 )
         if not rows:
-            problems.add(f"{path}: has a header and no track")
+            problems.add(f"{path}: has a header but no tracks")
         problems.raise_if_any()
         self.path, self.header = path, header
         self._rows, self._problems = rows, problems
@@ -142,10 +142,10 @@ class Sheet:
         for row in self:
             name = row.cells[column]
             if not name:
-                self._problems.add(f"{row.where}: column {column!r} is empty, every track needs an id")
+                self._problems.add(f"{row.where}: column {column!r} is empty, but every track needs an id")
             elif name in places:
                 line = places[name].rpartition(":")[2]
-                self._problems.add(f"{row.where}: track {name!r} is in line {line} already")
+                self._problems.add(f"{row.where}: track {name!r} is already in line {line}")
             elif not name.isprintable() and (strange := [char for char in name if category(char) == "Cc"]):
                 row.blame(column, f"{name!r} contains the control character {strange[0]!r}")
             places.setdefault(name, row.where)

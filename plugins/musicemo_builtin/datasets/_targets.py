@@ -18,7 +18,7 @@ def check_ranges(
         InputError: A range is empty.
     """
     wrong = [
-        f"{dataset}: regression.{name} = [{low:g}, {high:g}]: the lowest value is to be below the highest"
+        f"{dataset}: regression.{name} = [{low:g}, {high:g}]: the lowest value must be below the highest"
         for name, (low, high) in regression.items()
         if not low < high
     ]
@@ -40,14 +40,14 @@ def check_names(
     """
     names = [*regression, *classification]
     wrong = [
-        f"{dataset}: {name!r} is under both regression and classification"
+        f"{dataset}: {name!r} must not be in both regression and classification"
         for name in regression.keys() & classification
     ]
     wrong += [
-        f"{dataset}: columns.{name}: there is no target {name!r}{nearest(name, names)}"
+        f"{dataset}: columns.{name}: {name!r} is not a target{nearest(name, names)}"
         for name in (columns or {}).keys() - set(names)
     ]
     if not names:
-        wrong.append(f"{dataset}: name at least one target, under regression or classification")
+        wrong.append(f"{dataset}: at least one target is required in regression or classification")
     if wrong:
         raise InputError(*sorted(wrong))

@@ -121,22 +121,22 @@ def _read(path: Path, problems: Problems) -> list[_Song]:
             continue
         song = songs.setdefault(f"{song.genre}/{song.number}.", song)
         for name in EMOTIONS:
-            answer = row.one_of(name, ("0", "1"), "is no answer; answers are")
+            answer = row.one_of(name, ("0", "1"), "is not an answer; allowed:")
             if answer is not None:
                 song.answers[name].append(float(answer))
             elif not row.cells[name]:
-                row.blame(name, "is empty; an answer is 0 or 1")
+                row.blame(name, "is empty, but must be 0 or 1")
     return [songs[name] for name in sorted(songs)]
 
 
 def _song(row: Row) -> _Song | None:
-    genre = row.one_of("genre", GENRES, "is no genre of Emotify, which has")
+    genre = row.one_of("genre", GENRES, "is not a genre of Emotify; allowed:")
     if genre is None:
         return None
     low = _OFFSETS[genre] + 1
     cell = row.cells["track id"]
     number = int(cell) - _OFFSETS[genre] if cell.isascii() and cell.isdecimal() else 0
     if not 1 <= number <= _PER_GENRE:
-        row.blame("track id", f"{row.cells['track id']!r} is no song of {genre}, which has {low} to {low + 99}")
+        row.blame("track id", f"{row.cells['track id']!r} is not a song of {genre} ({low} to {low + 99})")
         return None
     return _Song(row, genre, number)

@@ -105,7 +105,7 @@ class Fma(Preset):
         }
         genres = set(GENRES)
         for row in _rows(metadata, 2, _TRACK_COLUMNS, problems):
-            if row.one_of("subset", _SUBSETS, "is no subset; subsets are") not in smaller:
+            if row.one_of("subset", _SUBSETS, "is not a subset; allowed:") not in smaller:
                 continue
             number, genre = row.cells["track_id"], row.text("genre")
             genres.update([genre] if genre else [])
@@ -149,7 +149,7 @@ def _rows(path: Path, levels: int, columns: dict[str, str], problems: Problems) 
     if missing:
         raise InputError(
             *(
-                f"{path}:1: the {levels} rows of the header name no column ({', '.join(name.split('/'))})"
+                f"{path}:1: the {levels} rows of the header do not contain the column ({', '.join(name.split('/'))})"
                 for name in missing
             )
         )
@@ -162,9 +162,9 @@ def _rows(path: Path, levels: int, columns: dict[str, str], problems: Problems) 
         if len(cells) != len(names):
             problems.add(f"{where}: malformed row, expected {len(names)} cells, got {len(cells)}")
         elif not (cells[0].isascii() and cells[0].isdecimal()):
-            problems.add(f"{where}: column 'track_id': {cells[0]!r} is no track's number")
+            problems.add(f"{where}: column 'track_id': {cells[0]!r} is not a track number")
         elif cells[0] in seen:
-            problems.add(f"{where}: track {cells[0]} is there twice")
+            problems.add(f"{where}: track {cells[0]} is a duplicate")
         else:
             seen.add(cells[0])
             chosen = {use: cells[place].strip() for use, place in places.items()}

@@ -35,7 +35,7 @@ _FOLDERS: dict[_Layout, str] = {"genre": "fma_genre_spectrograms", "emotion": "m
 _BEAT = "_beat"
 _HEADERS: dict[_Layout, list[str]] = {"genre": ["Id", "Genre"], "emotion": ["Id", *EMOTIONS]}
 _DELIMITERS: dict[_Layout, str] = {"genre": "\t", "emotion": ","}
-_LAYOUT = """expected a folder with
+_LAYOUT = """Expected a folder with
   train/ID.fused.full.npy   arrays [140, frames]
   train_labels.txt          'Id<TAB>Genre' or 'Id,valence,energy,danceability'
   test/ID.fused.full.npy    the same for the test part
@@ -88,7 +88,7 @@ class Lab:
     ) -> None:
         if layout is not None:
             if sync is None:
-                raise InputError("`layout` needs `sync`: the study has a folder for each")
+                raise InputError("`layout` requires `sync`, because the study has one folder for each")
             root = root / (_FOLDERS[layout] + _BEAT * (sync == "beat"))
         self.root = root
         self.features = features
@@ -96,13 +96,13 @@ class Lab:
         self.rows = FEATURE_ROWS[features]
         self._problems = Problems()
         if not root.is_dir():
-            raise InputError(f"{root}: no such folder; {_LAYOUT}")
+            raise InputError(f"{root}: no such folder. {_LAYOUT}")
         if not (root / "train_labels.txt").is_file():
-            raise InputError(f"{root}: has no train_labels.txt{_better(root)}; {_LAYOUT}")
+            raise InputError(f"{root}: does not contain train_labels.txt{_better(root)}. {_LAYOUT}")
         self.layout: _Layout = _layout(root / "train_labels.txt")
         if layout not in (None, self.layout):
             raise InputError(
-                f"{root / 'train_labels.txt'}:1: holds {self.layout} labels, where {layout} ones are asked for"
+                f"{root / 'train_labels.txt'}:1: contains {self.layout} labels, but layout is {layout}"
             )
         self._classes = set(GENRES)
         train = self._part("train")
@@ -137,12 +137,12 @@ class Lab:
         folder = self.root / part
         labels = self.root / f"{part}_labels.txt"
         if not folder.is_dir() and (part == "train" or labels.is_file()):
-            self._problems.add(f"{folder}: no such folder, though {labels.name} is there")
+            self._problems.add(f"{folder}: no such folder, but {labels.name} exists")
             return []
         names = [path.name for path in folder.glob(f"*{_SUFFIX}") if not is_companion(path.name)]
         clips = sorted((name[: -len(_SUFFIX)] for name in names), key=_numerically)
         if not clips and folder.is_dir():
-            self._problems.add(f"{folder}: holds no array; each is to be named ID{_SUFFIX}")
+            self._problems.add(f"{folder}: contains no arrays (expected files named ID{_SUFFIX})")
             return []
         targets = self._labels(labels, part, set(clips)) if labels.is_file() else {}
         tracks = []
@@ -159,13 +159,15 @@ class Lab:
         try:
             layout = _layout(path)
             if layout != self.layout:
-                raise InputError(f"{path}:1: holds {layout} labels, train_labels.txt {self.layout} labels")
+                raise InputError(
+                    f"{path}:1: contains {layout} labels, but train_labels.txt contains {self.layout} labels"
+                )
             rows = read_rows(path, _DELIMITERS[layout])[1:]
         except InputError as error:
             self._problems.add(str(error))
             return {}
         if not rows:
-            self._problems.add(f"{path}: has a header and no label")
+            self._problems.add(f"{path}: has a header but no labels")
         labels: dict[str, dict[str, float | str | None]] = {}
         lines: dict[str, int] = {}
         for line, cells in rows:
@@ -174,16 +176,14 @@ class Lab:
             columns = 2 if self.layout == "genre" else 1 + len(EMOTIONS)
             if len(cells) != columns or not clip or not all(cells):
                 found = f"{len(cells)} cell{'s' * (len(cells) != 1)}, {sum(not cell for cell in cells)} empty"
-                self._problems.add(
-                    f"{where}: malformed row, expected {columns} cells that are not empty, got {found}"
-                )
+                self._problems.add(f"{where}: malformed row, expected {columns} non-empty cells, got {found}")
                 continue
             if clip in lines:
-                self._problems.add(f"{where}: track {clip} has a label in line {lines[clip]} already")
+                self._problems.add(f"{where}: track {clip} already has a label in line {lines[clip]}")
                 continue
             lines[clip] = line
             if self.layout == "genre" and is_missing(cells[1]):
-                self._problems.add(f"{where}: track {clip}: {cells[1]!r} marks a missing value; remove the row")
+                self._problems.add(f"{where}: track {clip}: {cells[1]!r} marks a missing value. Remove the row")
                 continue
             if clip not in clips:
                 self._problems.add(f"{where}: track {clip} has no array, {part}/{clip}{_SUFFIX} is missing")
@@ -211,7 +211,7 @@ def _layout(path: Path) -> _Layout:
             return layout
     found = ", ".join(repr(cell) for cell in read_rows(path)[0][1])
     raise InputError(
-        f"{path}:1: the header is to be 'Id<TAB>Genre' or 'Id,valence,energy,danceability', got {found}"
+        f"{path}:1: the header must be 'Id<TAB>Genre' or 'Id,valence,energy,danceability', not {found}"
     )
 
 

@@ -112,7 +112,9 @@ class Mirdata:
             path = attributes.text(audio)
             if path is None:
                 if attributes.has(audio):
-                    self._recordings.leave_out(f"{attributes.where}: {audio} is empty, every track needs audio")
+                    self._recordings.leave_out(
+                        f"{attributes.where}: {audio} is empty, but every track needs audio"
+                    )
                 continue
             track = Track(
                 name,
@@ -122,9 +124,7 @@ class Mirdata:
                 part=_part(attributes.track),
             )
             self._recordings.add(loader, track)
-        self._recordings.check(
-            problems, f"mirdata is to find its files in {source}: {_fetch(loader, data_home)}"
-        )
+        self._recordings.check(problems, f"mirdata expects its files in {source}: {_fetch(loader, data_home)}")
         self.targets = [
             *(Target(name, "regression", range=bounds) for name, bounds in ranges.items()),
             *(
@@ -148,11 +148,11 @@ def _initialize(loader: str, data_home: Path | None, version: str) -> Any:
     try:
         import mirdata
     except ImportError as error:
-        raise ImportError(f"it needs the library mirdata: pip install 'musicemo[mirdata]' ({error})") from error
+        raise ImportError(f"requires the library mirdata: pip install 'musicemo[mirdata]' ({error})") from error
     known = mirdata.list_datasets()
     if loader not in known:
         raise InputError(
-            f"mirdata has no loader {loader!r}{nearest(loader, known)} (it has: {', '.join(known)})"
+            f"mirdata has no loader {loader!r}{nearest(loader, known)} (loaders: {', '.join(known)})"
         )
     home = str(expanded(data_home)) if data_home else None
     try:
@@ -164,12 +164,12 @@ def _initialize(loader: str, data_home: Path | None, version: str) -> Any:
             error.__context__ or ""
         )  # a loader logs its reason and raises a bare ImportError
         raise ImportError(
-            f"mirdata's loader {loader!r} needs a library that is not installed{reason and f' ({reason})'}: "
+            f"mirdata's loader {loader!r} requires a library that is not installed{reason and f' ({reason})'}: "
             f"pip install 'mirdata[{loader}]'"
         ) from error
     except FileNotFoundError as error:
         raise InputError(
-            f"mirdata's index of {loader!r} is not there ({error}): {_fetch(loader, data_home)}"
+            f"mirdata's index of {loader!r} is missing ({error}): {_fetch(loader, data_home)}"
         ) from error
     except (ValueError, AttributeError) as error:
         raise InputError(f"mirdata's loader {loader!r}: {error}") from error
@@ -178,7 +178,8 @@ def _initialize(loader: str, data_home: Path | None, version: str) -> Any:
 
 def _fetch(loader: str, data_home: Path | None) -> str:
     home = f", data_home={str(data_home)!r}" if data_home else ""
-    return f'python -c "import mirdata; mirdata.initialize({loader!r}{home}).download()" fetches what may be'
+    command = f'python -c "import mirdata; mirdata.initialize({loader!r}{home}).download()"'
+    return f"{command} downloads the files that are freely available"
 
 
 def _part(track: Any) -> Part | None:
@@ -234,7 +235,7 @@ class _Attributes:
             return None
         if allowed:
             self._blame(
-                name, f"{text!r} is no class of it, which has {', '.join(allowed)}{nearest(text, allowed)}"
+                name, f"{text!r} is not a class (allowed: {', '.join(allowed)}){nearest(text, allowed)}"
             )
             return None
         return text
@@ -255,7 +256,9 @@ class _Attributes:
             return getattr(self.track, name)
         except AttributeError:
             names = sorted(name for name in dir(self.track) if not name.startswith("_"))
-            self._blame(name, f"is no attribute of it{nearest(name, names)} (it has: {', '.join(names)})")
+            self._blame(
+                name, f"is not an attribute of the track{nearest(name, names)} (attributes: {', '.join(names)})"
+            )
             return None
         except Exception as error:  # a loader reads its files when an attribute is asked for
             self._blame(name, f"cannot be read: {type(error).__name__}: {error}")

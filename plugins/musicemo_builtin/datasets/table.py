@@ -121,23 +121,26 @@ class Table:
         self._columns = {name: (columns or {}).get(name, name) for name in (*self._ranges, *allowed)}
         self._classes = {name: list(classes) for name, classes in allowed.items()}
         self._missing, self._decimal = missing, decimal
-        self._problems = Problems(
-            hint="missing = [...] names the cells that mark a missing value, and no others"
-        )
+        self._problems = Problems(hint="list the cells that mark a missing value with missing = [...]")
         self._arrays: list[tuple[Row, Path, tuple[int, int]]] = []
         self._recordings: Recordings | None = None
         if audio is not None:
             if rows is not None:
-                raise InputError("table: rows is for feature files, and audio names audio files")
+                raise InputError(
+                    "table: rows can be set only for feature files (file), not for audio files (audio)"
+                )
             used = "fused" if features == "all" else features
             self._recordings = Recordings("table", path, used, sync, offset, duration, cache, on_error)
         elif (sync, offset, duration, cache, on_error) != ("beat", 0.0, None, None, "raise"):
             raise InputError(
-                "table: sync, offset, duration, cache and on_error are for audio; name its column with audio"
+                "table: sync, offset, duration, cache and on_error require audio files. Set the column of "
+                "audio files with audio"
             )
         height = FUSED_ROWS if features != "all" else rows
         if rows not in (None, height):
-            raise InputError(f'table: features = "{features}" are rows of {FUSED_ROWS}, and rows is {rows}')
+            raise InputError(
+                f'table: features = "{features}" requires arrays of {FUSED_ROWS} rows, but rows is {rows}'
+            )
         self._tracks = self._read(height)
         if height is None:
             self._check_orientation()
@@ -200,10 +203,10 @@ class Table:
         if is_missing(cell, self._missing) and not path.is_file():
             if self._recordings:
                 self._recordings.leave_out(
-                    f"{row.where}: column {column!r}: is empty, every track needs an audio file"
+                    f"{row.where}: column {column!r}: is empty, but every track needs an audio file"
                 )
             else:
-                row.blame(column, "is empty, every track needs a feature file", "empty")
+                row.blame(column, "is empty, but every track needs a feature file", "empty")
             return None
         if not self._recordings:
             try:
@@ -222,12 +225,12 @@ class Table:
         for row, path, (rows, _) in self._arrays:
             if rows != height:
                 reason = f"; {turned.message}" if turned else ""
-                message = f"{path}: has {rows} rows, the array of line {first} has {height}{reason}"
+                message = f"{path}: has {rows} rows, but the array of line {first} has {height}{reason}"
                 row.blame(self._names["file"], message, "height")
         if turned and len({rows for rows, _ in shapes}) == 1:
             column = self._names["file"]
             message = (
-                f"{self.path}: column {column!r}: {turned.message}. rows = {height} takes them as they are"
+                f"{self.path}: column {column!r}: {turned.message}. Set rows = {height} to use them unchanged"
             )
             if turned.certain:
                 self._problems.add(message)
@@ -239,7 +242,9 @@ class Table:
             return row.number(column, *self._ranges[target])
         allowed = self._classes[target]
         return (
-            row.one_of(column, allowed, f"is no class of {target}, which has") if allowed else row.text(column)
+            row.one_of(column, allowed, f"is not a class of {target}; allowed:")
+            if allowed
+            else row.text(column)
         )
 
     def _found(self, target: str) -> tuple[str, ...]:

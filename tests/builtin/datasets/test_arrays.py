@@ -62,7 +62,7 @@ def test_truncated_array(tmp_path):
     path = tmp_path / "a.npy"
     np.save(path, np.zeros((140, 7), "float32"))
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(InputError, match="is cut off, 3919 of 3920 bytes"):
+    with pytest.raises(InputError, match="is truncated: 3919 of 3920 bytes"):
         array_shape(path, 140)
 
 

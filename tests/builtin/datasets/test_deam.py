@@ -84,7 +84,7 @@ def test_problems_name_file_line_and_column(root):
         deam(root)
     assert list(caught.value.problems) == [
         f"{path}:2: column 'valence_mean': 31 is outside [1, 9]",
-        f"{path}:3: track '2' is in line 2 already",
+        f"{path}:3: track '2' is already in line 2",
         f"{path}:3: column 'valence_mean': 'x' is not a number",
     ]
 
@@ -93,7 +93,7 @@ def test_problems_name_file_line_and_column(root):
 def test_says_what_is_missing_and_where_it_is(root, missing):
     (path,) = root.rglob(missing)
     path.rename(path.with_name("other"))
-    with pytest.raises(InputError, match=f"there is no {missing} in it; DEAM is at https") as caught:
+    with pytest.raises(InputError, match=f"does not contain {missing}. DEAM is available at https") as caught:
         deam(root)
     assert "DEAM_Annotations.zip" in str(caught.value)
 

@@ -69,7 +69,7 @@ def test_problems_name_file_line_and_column(root):
         emomusic(root)
     assert list(caught.value.problems) == [
         f"{ratings}:2: column 'mean_arousal': 0.1 is outside [1, 9]",
-        f"{songs}:3: column 'Mediaeval 2013 set': 'testing' is no part; parts are development, evaluation",
+        f"{songs}:3: column 'Mediaeval 2013 set': 'testing' is not a set of a split; allowed: development, evaluation",
         f"{ratings}:4: column 'song_id': song 7 is not in {songs}",
     ]
 
@@ -78,7 +78,9 @@ def test_problems_name_file_line_and_column(root):
 @pytest.mark.parametrize("missing", ["clips_45seconds", "annotations/songs_info.csv"])
 def test_says_what_is_missing_and_where_it_is(root, missing):
     (root / missing).rename(root / "other")
-    with pytest.raises(InputError, match=r"there is no (clips_45sec|songs_info).*emoMusic is at https"):
+    with pytest.raises(
+        InputError, match=r"does not contain (clips_45sec|songs_info).*emoMusic is available at https"
+    ):
         emomusic(root)
 
 

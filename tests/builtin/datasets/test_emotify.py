@@ -87,10 +87,10 @@ def test_problems_name_file_line_and_column(root):
     problems = list(caught.value.problems)
     for line, column, what in (
         (3, "column 'genre'", "did you mean 'classical'?"),
-        (4, "column 'track id'", "'101' is no song of classical, which has 1 to 100"),
-        (5, "column 'track id'", "'one' is no song"),
-        (6, "column 'amazement'", "'2' is no answer; answers are 0, 1"),
-        (6, "column 'solemnity'", "is empty; an answer is 0 or 1"),
+        (4, "column 'track id'", "'101' is not a song of classical (1 to 100)"),
+        (5, "column 'track id'", "'one' is not a song"),
+        (6, "column 'amazement'", "'2' is not an answer; allowed: 0, 1"),
+        (6, "column 'solemnity'", "is empty, but must be 0 or 1"),
         (7, "malformed row", "expected 17 cells, got 2"),
     ):
         assert any(one.startswith(f"{path}:{line}: {column}") and what in one for one in problems), (
@@ -112,10 +112,10 @@ def test_a_song_without_a_file(root):
 @pytest.mark.parametrize("exists", [True, False])
 def test_says_where_it_is_and_what_it_looks_like(tmp_path, exists):
     root = tmp_path if exists else tmp_path / "none"
-    missing = "there is no annotations.csv and no data.csv in it" if exists else "no such folder"
+    missing = "does not contain annotations.csv or data.csv" if exists else "no such folder"
     with pytest.raises(InputError, match=missing) as caught:
         emotify(root)
-    assert "Emotify is at http" in str(caught.value)
+    assert "Emotify is available at http" in str(caught.value)
     assert "classical/1.mp3" in str(caught.value)
 
 

@@ -72,10 +72,12 @@ def test_subsets_are_nested(root, subset, ids):
 
 
 def test_the_audio_is_that_of_the_subset_or_a_larger_one(root):
-    with pytest.raises(InputError, match=r"no fma_full in it; FMA is at https://github\.com/mdeff/fma"):
+    with pytest.raises(
+        InputError, match=r"does not contain fma_full\. FMA is available at https://github\.com/mdeff/fma"
+    ):
         fma(root, subset="full")
     (root / "fma_large").rename(root / "fma_small")
-    with pytest.raises(InputError, match="no fma_medium and no fma_large and no fma_full"):
+    with pytest.raises(InputError, match="does not contain fma_medium or fma_large or fma_full"):
         fma(root, subset="medium")
     assert len(list(fma(root).tracks())) == 2
 
@@ -103,12 +105,12 @@ def test_problems_name_file_line_and_column(root):
         f"{echonest}:6: column 'acousticness': 3.744077685 is outside [0, 1]".replace(
             "3.744077685", "3.744077685"
         ),
-        f"{tracks}:6: column 'part': 'valid' is no part; parts are training, validation, test; "
+        f"{tracks}:6: column 'part': 'valid' is not a set of a split; allowed: training, validation, test; "
         "did you mean 'validation'?",
-        f"{tracks}:8: column 'track_id': 'x' is no track's number",
-        f"{tracks}:9: track 2 is there twice",
+        f"{tracks}:8: column 'track_id': 'x' is not a track number",
+        f"{tracks}:9: track 2 is a duplicate",
         f"{tracks}:10: malformed row, expected 9 cells, got 2",
-        f"{tracks}:11: column 'subset': 'tiny' is no subset; subsets are small, medium, large, full",
+        f"{tracks}:11: column 'subset': 'tiny' is not a subset; allowed: small, medium, large, full",
     ]
 
 
@@ -116,7 +118,9 @@ def test_a_header_of_another_form(root):
     path = write_text(root / "fma_metadata/tracks.csv", "track_id,title,genre\n2,Food,Hip-Hop\n")
     with pytest.raises(InputError) as caught:
         fma(root)
-    assert caught.value.problems[0] == f"{path}:1: the 2 rows of the header name no column (set, split)"
+    assert (
+        caught.value.problems[0] == f"{path}:1: the 2 rows of the header do not contain the column (set, split)"
+    )
 
 
 @pytest.mark.parametrize(
@@ -132,7 +136,7 @@ def test_files_that_cannot_be_read(root, text, message):
 @pytest.mark.parametrize("missing", ["fma_large", "fma_metadata/tracks.csv", "fma_metadata/echonest.csv"])
 def test_says_what_is_missing_and_where_it_is(root, missing):
     (root / missing).rename(root / "other")
-    with pytest.raises(InputError, match=r"there is no fma_.*FMA is at https") as caught:
+    with pytest.raises(InputError, match=r"does not contain fma_.*FMA is available at https") as caught:
         fma(root)
     assert "fma_metadata.zip" in str(caught.value)
 

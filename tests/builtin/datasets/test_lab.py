@@ -67,12 +67,12 @@ def test_a_folder_is_found_by_its_layout(layout, sync):
 
 
 def test_a_layout_needs_a_sync_and_must_be_the_folders(genre, tmp_path):
-    with pytest.raises(InputError, match="`layout` needs `sync`"):
+    with pytest.raises(InputError, match="`layout` requires `sync`"):
         Lab(root=tmp_path, layout="genre")
     above = tmp_path / "above"
     above.mkdir()
     (above / "multitask_dataset_beat").symlink_to(genre)
-    with pytest.raises(InputError, match="holds genre labels, where emotion ones are asked for"):
+    with pytest.raises(InputError, match="contains genre labels, but layout is emotion"):
         Lab(root=above, layout="emotion", sync="beat")
     with pytest.raises(InputError, match="fma_genre_spectrograms: no such folder"):
         Lab(root=above, layout="genre", sync="frame")
@@ -143,13 +143,13 @@ def test_missing_root_says_what_it_should_look_like(tmp_path):
 
 def test_a_folder_of_such_folders_names_them(genre):
     text = problem(genre.parent)
-    assert "has no train_labels.txt" in text
+    assert "does not contain train_labels.txt" in text
     assert genre.name in text
 
 
 def test_unknown_header(genre):
     (genre / "train_labels.txt").write_text("Id,Genre\n9,Rock\n")
-    assert "train_labels.txt:1: the header is to be" in problem(genre)
+    assert "train_labels.txt:1: the header must be" in problem(genre)
 
 
 def test_empty_label_file(genre):
@@ -159,7 +159,7 @@ def test_empty_label_file(genre):
 
 def test_label_file_with_a_header_only(genre):
     (genre / "test_labels.txt").write_text("Id\tGenre\n")
-    assert "test_labels.txt: has a header and no label" in problem(genre)
+    assert "test_labels.txt: has a header but no labels" in problem(genre)
 
 
 def test_labels_that_are_not_text(genre):
@@ -169,7 +169,9 @@ def test_labels_that_are_not_text(genre):
 
 def test_parts_of_two_layouts(genre):
     (genre / "test_labels.txt").write_text("Id,valence,energy,danceability\n7,0,0,0\n")
-    assert "test_labels.txt:1: holds emotion labels, train_labels.txt genre labels" in problem(genre)
+    assert "test_labels.txt:1: contains emotion labels, but train_labels.txt contains genre labels" in problem(
+        genre
+    )
 
 
 def test_every_problem_is_reported_with_its_line(emotion):
@@ -187,12 +189,12 @@ def test_every_problem_is_reported_with_its_line(emotion):
     lines = problem(emotion).splitlines()
     for where, what in (
         ("train_labels.txt:2: track 1, energy: ", "1.5 is outside [0, 1]"),
-        ("train_labels.txt:3: track 1", "in line 2 already"),
-        ("train_labels.txt:4: malformed row", "expected 4 cells"),
+        ("train_labels.txt:3: track 1", "already has a label in line 2"),
+        ("train_labels.txt:4: malformed row", "expected 4 non-empty cells"),
         ("train_labels.txt:5: track 2, valence: ", "'nan' is not a finite number"),
         ("train_labels.txt:5: track 2, energy: ", "'x' is not a number"),
         ("train_labels.txt:6: track 5 has no array", "train/5.fused.full.npy is missing"),
-        ("train_labels.txt:7: malformed row", "expected 4 cells"),
+        ("train_labels.txt:7: malformed row", "expected 4 non-empty cells"),
         ("train_labels.txt:8: malformed row", "1 empty"),
         ("3.fused.full.npy: has shape [128, 4]", "expected [140, frames]"),
     ):
@@ -224,7 +226,7 @@ def test_files_that_macos_adds_are_no_arrays(genre):
 def test_missing_and_empty_parts(genre):
     for path in (genre / "test").iterdir():
         path.unlink()
-    assert f"{genre / 'test'}: holds no array" in problem(genre)
+    assert f"{genre / 'test'}: contains no arrays" in problem(genre)
     (genre / "test").rmdir()
     assert f"{genre / 'test'}: no such folder" in problem(genre)
     (genre / "test_labels.txt").unlink()

@@ -71,7 +71,7 @@ def test_problems_name_file_line_and_column(root):
 @pytest.mark.parametrize("missing", ["chorus", "metadata.csv", "annotations/static_annotations.csv"])
 def test_says_what_is_missing_and_where_it_is(root, missing):
     (root / "PMEmo2019" / missing).rename(root / "other")
-    with pytest.raises(InputError, match=f"there is no {Path(missing).name} in it; PMEmo is at https"):
+    with pytest.raises(InputError, match=f"does not contain {Path(missing).name}. PMEmo is available at https"):
         pmemo(root)
 
 

@@ -67,7 +67,7 @@ def test_nothing_is_analysed_before_it_is_needed_or_twice(folder, analysed, caps
     assert not (folder / "cache").exists()
     first = [np.array(track.features) for track in dataset.tracks()]
     err = capsys.readouterr().err
-    where = f"Analysing songs into {folder / 'cache' / 'table' / 'songs-'}"
+    where = f"Extracting features into {folder / 'cache' / 'table' / 'songs-'}"
     assert [line.partition(": ")[2].split(" in ")[0] for line in err.splitlines()] == ["3 songs", "3 songs"]
     assert all(line.startswith(where) for line in err.splitlines())
     again = [track.features for track in table(folder).tracks()]
@@ -139,7 +139,7 @@ def test_songs_that_cannot_be_analysed_are_all_named(folder):
     with pytest.raises(InputError) as caught:
         list(table(folder).tracks())
     count, *tracks = caught.value.problems
-    assert count.endswith('2 tracks that cannot be analysed; on_error = "skip" leaves out what is named here')
+    assert count.endswith('2 tracks that cannot be analyzed. on_error = "skip" ignores these tracks')
     assert tracks[0].startswith(f"track 'one': {folder}/audio/one.wav: ")
     assert tracks[1].startswith("track 'Two': ")
     assert "too short" in tracks[1]
@@ -148,7 +148,7 @@ def test_songs_that_cannot_be_analysed_are_all_named(folder):
 def test_songs_that_cannot_be_analysed_are_left_out_with_a_warning(folder, analysed, capsys):
     write_text(folder / "audio" / "one.wav", "no music")
     for said in (": 3 songs\n", ": 1 song\n"):
-        with pytest.warns(UserWarning, match="1 track that cannot be analysed left out: track 'one'"):
+        with pytest.warns(UserWarning, match="1 track that cannot be analyzed ignored: track 'one'"):
             tracks = list(table(folder, on_error="skip").tracks())
         assert [track.id for track in tracks] == ["Two", "rock/3"]
         assert said in capsys.readouterr().err
@@ -160,7 +160,7 @@ def test_songs_that_cannot_be_analysed_are_left_out_with_a_warning(folder, analy
 def test_no_song_that_can_be_analysed(folder):
     for name in SONGS:
         write_text(folder / "audio" / f"{name}.wav", "no music")
-    with pytest.raises(InputError, match="none of the 3 songs can be analysed; track 'one'"):
+    with pytest.raises(InputError, match="none of the 3 songs can be analyzed: track 'one'"):
         list(table(folder, on_error="skip").tracks())
 
 
@@ -169,18 +169,18 @@ def test_songs_that_are_missing(folder):
     with pytest.raises(InputError) as caught:
         table(folder)
     count, track = caught.value.problems
-    assert '1 track without a file; on_error = "skip"' in count
+    assert '1 track without a file. on_error = "skip"' in count
     assert track.startswith(
         f"{folder}/songs.csv:3: column 'song': track 'Two': {folder}/audio/Two.wav: no such"
     )
-    with pytest.warns(UserWarning, match="1 track without a file left out"):
+    with pytest.warns(UserWarning, match="1 track without a file ignored"):
         dataset = table(folder, on_error="skip")
     assert [track.id for track in dataset.tracks()] == ["one", "rock/3"]
 
 
 def test_root_moves_the_songs(folder):
     (folder / "audio").rename(folder / "moved")
-    with pytest.raises(InputError, match="nor is any of the other tracks there"):
+    with pytest.raises(InputError, match="the files of all other tracks are missing too"):
         table(folder, on_error="skip")
     write_text(folder / "songs.csv", (folder / "songs.csv").read_text().replace("audio/", ""))
     assert len(list(table(folder, root=folder / "moved").tracks())) == 3
@@ -189,13 +189,13 @@ def test_root_moves_the_songs(folder):
 def test_an_empty_cell(folder):
     write_text(folder / "songs.csv", (folder / "songs.csv").read_text().replace("audio/one.wav", ""))
     with pytest.raises(
-        InputError, match=r"songs\.csv:2: column 'song': is empty, every track needs an audio file"
+        InputError, match=r"songs\.csv:2: column 'song': is empty, but every track needs an audio file"
     ):
         table(folder)
 
 
 def test_what_is_for_audio_needs_audio(folder):
-    with pytest.raises(InputError, match="are for audio; name its column with audio"):
+    with pytest.raises(InputError, match=r"require audio files\. Set the column of audio files with audio"):
         table(folder, audio=None, file="song")
 
 
@@ -379,7 +379,7 @@ def test_features_that_another_process_replaces_are_not_packed(twins, monkeypatc
 
     real = _recordings.extract
     monkeypatch.setattr(_recordings, "extract", extract)
-    with pytest.raises(RunError, match=r"track '0': .*clean/0\.wav has changed while it was analysed"):
+    with pytest.raises(RunError, match=r"track '0': .*clean/0\.wav changed during the analysis"):
         list(table(twins, root=twins / "clean").tracks())
     monkeypatch.undo()
     assert_right(table(twins, root=twins / "clean").tracks(), twins / "clean")

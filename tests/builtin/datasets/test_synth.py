@@ -190,8 +190,8 @@ def test_making_it_in_parallel_gives_the_same(cache, tmp_path, capfd):
     out, err = capfd.readouterr()
     assert out == ""
     first, *_, last = err.splitlines()  # a slow machine tells how far it is in between
-    assert first == "Making music: 6 clips"
-    assert last.startswith("Making music: 6 clips in ")
+    assert first == "Synthesizing clips: 6 clips"
+    assert last.startswith("Synthesizing clips: 6 clips in ")
 
 
 def test_a_process_that_dies_is_told(tmp_path, monkeypatch):
@@ -200,7 +200,9 @@ def test_a_process_that_dies_is_told(tmp_path, monkeypatch):
         yield Outcome(1, error=WorkerDied("SIGKILL, as when memory runs out"))
 
     monkeypatch.setattr(factory, "run_tasks", die)
-    with pytest.raises(RunError, match=r"the process that made clip 1 died: SIGKILL.*goes on from there"):
+    with pytest.raises(
+        RunError, match=r"the process that synthesized clip 1 died: SIGKILL.*continues from there"
+    ):
         list(Synth(**TINY, cache=tmp_path).tracks())
 
 
@@ -215,7 +217,7 @@ def test_a_full_disk(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(RunError, match=r"cannot be written: No space left on device; name .* MUSICEMO_CACHE"):
+    with pytest.raises(RunError, match=r"cannot be written: No space left on device. Set .* MUSICEMO_CACHE"):
         list(Synth(**TINY, cache=tmp_path).tracks())
     assert contents(tmp_path) == {".lock": b""}
 

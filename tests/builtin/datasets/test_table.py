@@ -100,7 +100,7 @@ def test_declared_classes_keep_their_order_and_catch_misspellings(folder):
     allowed = {"genre": ["Rock", "Jazz", "Blues"]}
     assert Table(path=write(folder), classification=allowed).targets[0].classes == ("Rock", "Jazz", "Blues")
     (found,) = problems(folder, TEXT.replace("Jazz", "Jaz"), classification=allowed)
-    assert "songs.csv:2: column 'genre': 'Jaz' is no class of genre" in found
+    assert "songs.csv:2: column 'genre': 'Jaz' is not a class of genre" in found
     assert "did you mean 'Jazz'?" in found
 
 
@@ -118,11 +118,11 @@ def test_every_problem_is_reported_with_line_and_column(folder):
     )
     found = problems(folder, text, part="split")
     for where, what in (
-        (":6: ", "track 'a1' is in line 2 already"),
+        (":6: ", "track 'a1' is already in line 2"),
         (":7: column 'id'", "is empty"),
         (":8: column 'features'", "is empty"),
         (":9: column 'features'", "none.npy: no such file"),
-        (":10: column 'features'", "has 12 rows, the array of line 2 has 140"),
+        (":10: column 'features'", "has 12 rows, but the array of line 2 has 140"),
         (":11: column 'valence'", "0.5 is outside [1, 9]"),
         (":11: column 'arousal'", "'inf' is not a finite number"),
         (":11: column 'split'", "did you mean 'test'?"),
@@ -164,9 +164,9 @@ def test_missing_table(tmp_path):
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({}, "name at least one target"),
-        ({"regression": {"x": [1, 1]}}, r"regression\.x = \[1, 1\]: the lowest value is to be below"),
-        ({"regression": {"x": [0, 1]}, "classification": ["x"]}, "'x' is under both"),
+        ({}, "at least one target is required"),
+        ({"regression": {"x": [1, 1]}}, r"regression\.x = \[1, 1\]: the lowest value must be below"),
+        ({"regression": {"x": [0, 1]}, "classification": ["x"]}, "'x' must not be in both"),
         ({"regression": {"valence": [0, 1]}, "columns": {"valense": "v"}}, "did you mean 'valence'?"),
     ],
 )
@@ -222,7 +222,7 @@ def test_markers_can_be_named_and_a_class_can_be_called_none(folder):
         ("\u0661\u0662", "it contains '\u0661' (U+0661)"),
         ("\uff15", "it contains '\uff15' (U+FF15)"),
         ("\u22125", "it contains '\u2212' (U+2212)"),
-        ('"5,5"', "'5,5' has a decimal comma; decimal = \",\" reads it"),
+        ('"5,5"', "'5,5' has a decimal comma. Set decimal = \",\" to read it"),
         ('"1,234.5"', "'1,234.5' is not a number"),
         ("5 %", "'5 %' is not a number"),
         ("True", "'True' is not a number"),
@@ -244,11 +244,11 @@ def test_numbers_as_programs_write_them(folder, cell, value):
 def test_decimal_commas(folder):
     text = TEXT.replace('"a,3"', "a3").replace(",", ";").replace("6.5", "6,5").replace("3.25", "3,25")
     (found,) = problems(folder, text)[:1]
-    assert "songs.csv:2: column 'valence': '6,5' has a decimal comma; decimal = \",\" reads it" in found
+    assert "songs.csv:2: column 'valence': '6,5' has a decimal comma. Set decimal = \",\" to read it" in found
     dataset = Table(path=write(folder, text), regression=RANGES, decimal=",")
     assert dict(next(iter(dataset.tracks())).targets) == {"valence": 6.5, "arousal": 3.25}
     (found,) = problems(folder, text.replace("6,5", "6.5"), decimal=",")
-    assert "'6.5' has a decimal point, and decimal is ','" in found
+    assert "'6.5' has a decimal point, but decimal is ','" in found
 
 
 def test_a_systematic_mistake_is_one_message_with_three_examples(folder):
@@ -369,7 +369,7 @@ def test_arrays_that_lie_on_their_side(folder):
     (found,) = problems(folder)
     assert "songs.csv:3: column 'features'" in found
     assert (
-        "has 31 rows, the array of line 2 has 13; 1 of 3 arrays have 13 columns, so they may be transposed"
+        "has 31 rows, but the array of line 2 has 13; 1 of 3 arrays have 13 columns, so they may be transposed"
         in found
     )
     for shape, words in (((30, 13), "may be transposed"), ((1, 140), r"save it as \[140, 1\]")):
@@ -382,7 +382,7 @@ def test_arrays_that_lie_on_their_side(folder):
 
 
 def test_rows_that_contradict_the_features(folder):
-    with pytest.raises(InputError, match=r'features = "mel" are rows of 140, and rows is 12'):
+    with pytest.raises(InputError, match=r'features = "mel" requires arrays of 140 rows, but rows is 12'):
         Table(path=write(folder), regression=RANGES, features="mel", rows=12)
-    with pytest.raises(InputError, match="rows is for feature files"):
+    with pytest.raises(InputError, match="rows can be set only for feature files"):
         Table(path=write(folder), regression=RANGES, audio="features", rows=12)

@@ -18,7 +18,7 @@ __all__ = ["fill"]
 #: Fewer clips than this are made in this process: starting others would take longer.
 _WORTH_STARTING = 6
 
-_HINT = "name another folder with dataset.cache or the environment variable MUSICEMO_CACHE"
+_HINT = "Set another folder with dataset.cache or the environment variable MUSICEMO_CACHE"
 
 
 def fill(store: Store, count: int, workers: int | None = None, sync: Sync | None = None) -> list[Record]:
@@ -41,7 +41,7 @@ def fill(store: Store, count: int, workers: int | None = None, sync: Sync | None
         try:
             store.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise RunError(f"{store.folder}: cannot be created: {error.strerror or error}; {_HINT}") from error
+            raise RunError(f"{store.folder}: cannot be created: {error.strerror or error}. {_HINT}") from error
         with exclusive(store.folder):
             todo = [index for index, record in _read(store, todo, sync).items() if record is None]
             if todo:  # otherwise another process has made them in the meantime
@@ -50,7 +50,7 @@ def fill(store: Store, count: int, workers: int | None = None, sync: Sync | None
         records |= _read(store, missing, sync)
     missing = [index for index, record in records.items() if record is None]
     if missing:
-        raise RunError(f"{store.folder}: clip {missing[0]} was written and cannot be read back")
+        raise RunError(f"{store.folder}: clip {missing[0]} was written but cannot be read back")
     return [record for record in records.values() if record is not None]
 
 
@@ -62,17 +62,19 @@ def _read(store: Store, indices: Iterable[int], sync: Sync | None) -> dict[int, 
 
 def _make(store: Store, todo: Sequence[int], count: int, workers: int | None) -> None:
     title = (
-        "Making music" if len(todo) == count else f"Making music ({count - len(todo)} of {count} were there)"
+        "Synthesizing clips"
+        if len(todo) == count
+        else f"Synthesizing clips ({count - len(todo)} of {count} are cached)"
     )
     outcomes = run_tasks(store.write, todo, workers if len(todo) >= _WORTH_STARTING else 0)
     with closing(outcomes), Progress(title, "clips") as progress:
         for outcome in progress.watch(outcomes, len(todo)):
             if isinstance(outcome.error, WorkerDied):
                 raise RunError(
-                    f"{store.folder}: the process that made clip {outcome.task} died: {outcome.error}; "
-                    "what is done is kept, and the next time goes on from there"
+                    f"{store.folder}: the process that synthesized clip {outcome.task} died: {outcome.error}. "
+                    "Finished clips are kept, and the next attempt continues from there"
                 )
             if isinstance(outcome.error, RunError):
-                raise RunError(f"{outcome.error}; {_HINT}") from outcome.error
+                raise RunError(f"{outcome.error}. {_HINT}") from outcome.error
             if outcome.error is not None:
                 raise outcome.error
