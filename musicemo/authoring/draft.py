@@ -258,7 +258,7 @@ class _Lines:
                 self._key(
                     "classes",
                     dict.fromkeys(rare, False),
-                    f'classes with fewer than {_FEWEST_OF_A_CLASS} tracks are dropped; to merge one instead: Rare = "Common"',
+                    f'classes of fewer than {_FEWEST_OF_A_CLASS} tracks are dropped; to merge one: Rare = "Common"',
                 )
         if len(proposal.targets) > 1:
             self._table("weighting")

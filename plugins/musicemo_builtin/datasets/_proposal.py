@@ -316,7 +316,7 @@ def _target(name: str, guess: Guess) -> Target:
 
 
 def _by_class(folder: Path) -> Proposal | None:
-    """Return the proposal for a folder with a subfolder of songs per class. It includes a table of the songs to write."""
+    """Return the proposal for a folder with a subfolder of songs per class, including a table of the songs."""
     songs = {
         path.relative_to(folder).as_posix(): path.parent.name
         for path in sorted(folder.glob("*/*"))
