@@ -41,8 +41,8 @@ def validate(
 ) -> None:
     """Check experiments and their data without training.
 
-    A single experiment is explained part by part. With --no-data, no code of the experiment is executed, and the keys of
-    a component in a local file are checked against its source code.
+    A single experiment is explained part by part. With --no-data, no code of the experiment is executed, and the keys
+    of a component in a local file are checked against its source code.
     """
     from musicemo.cli._output import say
     from musicemo.experiment import load_experiments
