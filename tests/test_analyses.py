@@ -46,6 +46,7 @@ def test_a_run_says_none_of_it_where_it_does_not_apply(fakes, tmp_path):
     assert not {"reliability", "controlled", "calibration"} & set(results_of(outcome.directory))
 
 
+@pytest.mark.slow
 def test_the_ceiling_and_the_share_of_it(rated, tmp_path):
     found = results(tmp_path)
     table = found["reliability"]["valence"]
@@ -57,6 +58,7 @@ def test_the_ceiling_and_the_share_of_it(rated, tmp_path):
     assert "genre" not in found["reliability"]
 
 
+@pytest.mark.slow
 def test_a_network_that_can_only_hear_the_genre_is_caught(rated, tmp_path):
     found = results(tmp_path, "dataset.deaf=true", "evaluation.control='genre'", "evaluation.resamples=400")
     assert found["controlled"]["by"] == "genre"
@@ -67,6 +69,7 @@ def test_a_network_that_can_only_hear_the_genre_is_caught(rated, tmp_path):
         assert scores[name]["low"] < 0.05, name
 
 
+@pytest.mark.slow
 def test_a_network_that_hears_more_is_not(rated, tmp_path):
     found = results(tmp_path, "evaluation.control='genre'")
     assert found["controlled"]["parts"]["test"]["valence"]["within"]["low"] > 0.3
@@ -79,6 +82,7 @@ def test_what_is_controlled_for_need_be_no_task(rated, tmp_path):
     assert sum(group["tracks"] for group in groups.values()) == 24
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["affine", "isotonic"])
 def test_calibration(rated, tmp_path, method):
     found = results(tmp_path, f"evaluation.calibration='{method}'", "training.epochs=5")

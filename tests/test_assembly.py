@@ -228,6 +228,7 @@ class Lazy(torch.nn.Module):
         return self.norm(self.dense(x.sum(1) / lengths[:, None]))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Lazy modules are a new feature")
 def test_lazy_layers_are_trained_and_loaded_again(fakes, tmp_path):
     fakes("model", "lazy", Lazy)

@@ -31,6 +31,7 @@ def plain(network, task):
     return torch.cat([gradient.flatten() for gradient in shared]), own
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("factor", [1.0, 256.0])
 def test_rows_and_heads_are_those_of_backward_passes_one_by_one(network, factor):
     backbone, unused, heads = network

@@ -12,6 +12,7 @@ import pytest
 from musicemo._jit import compiled
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", [RuntimeError, OSError, PermissionError, ValueError])
 def test_no_directory_for_the_cache(monkeypatch, error):
     real = numba.njit
@@ -41,6 +42,7 @@ def run(code, **environment):
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=kept | environment)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", [b"", b"no pickle", b"\x80\x04."])
 def test_a_damaged_entry_is_compiled_again(tmp_path, damage):
     module = tmp_path / "loop.py"
@@ -56,6 +58,7 @@ def test_a_damaged_entry_is_compiled_again(tmp_path, damage):
     assert (done.stdout, done.returncode) == ("8\n", 0), done.stderr
 
 
+@pytest.mark.slow
 def test_a_read_only_installation_without_a_home(tmp_path):
     (tmp_path / "file").touch()
     nowhere = str(tmp_path / "file" / "below")

@@ -34,6 +34,7 @@ def problems(fakes):
     return lambda text: [error.message for error in validator.iter_errors(tomllib.loads(text))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_every_experiment_fits(path, installed):
     assert not [error.message for error in installed.iter_errors(tomllib.loads(path.read_text()))]

@@ -33,6 +33,7 @@ def same(first, second):
     return all(torch.equal(first[name], second[name]) for name in first) and first.keys() == second.keys()
 
 
+@pytest.mark.slow
 def test_there_is_a_run_for_each_seed_and_fold(tmp_path):
     overrides = ["seeds=[3, 5]", "split.method='kfold'", "split.folds=3", "training.epochs=1"]
     outcomes = run_all(tmp_path, *overrides)
@@ -51,6 +52,7 @@ def test_there_is_a_run_for_each_seed_and_fold(tmp_path):
         assert f"\nfold = {outcome.fold}\n" in text
 
 
+@pytest.mark.slow
 def test_the_same_seed_twice_is_the_same_run_and_another_seed_is_not(tmp_path):
     first, second, other = (
         train(tmp_path, f"seed={seed}", runs=name) for seed, name in ((7, "a"), (7, "b"), (8, "c"))
@@ -63,6 +65,7 @@ def test_the_same_seed_twice_is_the_same_run_and_another_seed_is_not(tmp_path):
         assert (first.run.directory / name).read_bytes() == (second.run.directory / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_what_was_drawn_before_does_not_matter(tmp_path):
     torch.rand(17)
     first = train(tmp_path, runs="a")
@@ -84,6 +87,7 @@ class Changed(fakes_module.MemoryDataset):
             yield Track(track.id, track.features * factor, track.targets, track.group, track.part)
 
 
+@pytest.mark.slow
 def test_scaling_and_training_see_nothing_of_the_test_part(fakes, tmp_path):
     fakes("dataset", "changed", Changed)
     runs = {
@@ -103,6 +107,7 @@ def test_scaling_and_training_see_nothing_of_the_test_part(fakes, tmp_path):
     assert not same(states["train"]["scaling"], states["none"]["scaling"])
 
 
+@pytest.mark.slow
 def test_memory_and_disk_give_the_same_run(fakes, tmp_path):
     class OnDisk(fakes_module.MemoryDataset):
         def tracks(self) -> Iterator[Track]:
@@ -128,6 +133,7 @@ def test_memory_and_disk_give_the_same_run(fakes, tmp_path):
         assert same(recorder.weights[-1], runs[0].weights[-1])
 
 
+@pytest.mark.slow
 def test_overfitting_batches_is_a_sanity_check(tmp_path):
     overrides = [
         "training={ epochs = 60, batch_size = 8, device = 'cpu' }",
@@ -157,6 +163,7 @@ def test_overfitting_more_batches_than_there_are_takes_them_all(tmp_path):
     assert results_of(recorder.run.directory)["metrics"]["train"]["genre"]["tracks"] == 36
 
 
+@pytest.mark.slow
 def test_overfitting_and_training_are_no_resumption_of_each_other(tmp_path):
     for batches in (0, 1, 2):
         (outcome,) = run_all(tmp_path, "training.epochs=1", overfit_batches=batches, resume=True)
@@ -311,6 +318,7 @@ class Short(GradientWeighting):
         return gradients[0, :3]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("weighting", "message"),
     [

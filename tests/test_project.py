@@ -54,6 +54,7 @@ def test_every_component_has_a_docstring_and_a_doc_entry(kind, name):
     assert f"`{name}`" in pages
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", sorted(ROOT.glob("experiments/**/*.toml")), ids=lambda path: path.stem)
 def test_every_experiment_validates(path):
     for experiment in load_experiments(path):

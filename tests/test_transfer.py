@@ -75,6 +75,7 @@ def best(directory, name="best"):
     return torch.load(directory / "checkpoints" / f"{name}.pt", weights_only=True)
 
 
+@pytest.mark.slow
 def test_what_fits_is_loaded_and_the_rest_is_new(tmp_path):
     directory = source(tmp_path)
     beginning = Beginning()
@@ -97,6 +98,7 @@ def test_what_fits_is_loaded_and_the_rest_is_new(tmp_path):
         assert torch.equal(beginning.state[name], scratch.state[name])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("freeze", ["['backbone']", "['backbone.dense.*', 'backbone.norm']"])
 def test_what_is_frozen_stays_as_it_was(freeze, tmp_path):
     learnt = best(source(tmp_path))["network"]
@@ -123,12 +125,14 @@ def test_what_is_frozen_stays_as_it_was(freeze, tmp_path):
     assert any(not torch.equal(state["network"][name], beginning.state[name]) for name in state["network"])
 
 
+@pytest.mark.slow
 def test_without_freezing_everything_is_trained(tmp_path):
     learnt = best(source(tmp_path))["network"]
     state = best(go(tmp_path).run.directory, "last")["network"]
     assert not any(torch.equal(state[name], learnt[name]) for name in learnt if name.startswith("backbone"))
 
 
+@pytest.mark.slow
 def test_features_are_scaled_as_for_the_source_or_anew(tmp_path):
     theirs = best(source(tmp_path, "split.test=0.4", "split.seed=0"))["scaling"]
     found = best(go(tmp_path, "transfer.leaks=warn").run.directory)["scaling"]
@@ -137,6 +141,7 @@ def test_features_are_scaled_as_for_the_source_or_anew(tmp_path):
     assert not torch.equal(own["offset"], theirs["offset"])
 
 
+@pytest.mark.slow
 def test_a_resumed_run_is_one_that_was_never_stopped(tmp_path):
     source(tmp_path)
 
@@ -157,6 +162,7 @@ def test_a_resumed_run_is_one_that_was_never_stopped(tmp_path):
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
+@pytest.mark.slow
 def test_a_replicate_begins_with_the_one_of_its_seed(tmp_path):
     for seed in (1, 0, 2):
         source(tmp_path, f"seed={seed}")
@@ -262,6 +268,7 @@ def test_a_source_that_is_no_run_of_weights(tmp_path):
         go(tmp_path)
 
 
+@pytest.mark.slow
 def test_leaks_may_be_warned_of(tmp_path):
     source(tmp_path)
     with pytest.warns(UserWarning, match="test tracks are among those"):
@@ -280,6 +287,7 @@ def doubted(recorder, *parts):
         assert part in found[0]
 
 
+@pytest.mark.slow
 def test_data_of_another_root_may_leak_and_what_bears_other_ids_does_not(tmp_path):
     directory = source(tmp_path, "dataset.seed=5")
     with pytest.warns(UserWarning, match=UNKNOWN):
@@ -309,6 +317,7 @@ def test_a_dataset_joined_with_another_leaks_as_it_does_alone(joined_first, fake
         go(tmp_path, "split.seed=4", text=EMOTION if joined_first else JOINT)
 
 
+@pytest.mark.slow
 def test_a_run_that_began_with_another_is_followed_to_it(tmp_path):
     first = source(tmp_path, "split.seed=4")
     with pytest.warns(UserWarning, match="test tracks are among those"):
@@ -327,6 +336,7 @@ def test_a_run_that_began_with_another_is_followed_to_it(tmp_path):
     doubted(recorder, f"{first}/checkpoints/best.pt was trained", "it is in no run directory")
 
 
+@pytest.mark.slow
 def test_of_a_checkpoint_outside_of_a_run_nothing_can_be_told(tmp_path):
     (tmp_path / "saved").mkdir()
     shutil.copy(source(tmp_path) / "checkpoints" / "best.pt", tmp_path / "saved" / "mine.pt")
@@ -335,6 +345,7 @@ def test_of_a_checkpoint_outside_of_a_run_nothing_can_be_told(tmp_path):
     doubted(recorder, f"{tmp_path}/saved/mine.pt", "it is in no run directory")
 
 
+@pytest.mark.slow
 def test_of_a_run_whose_split_is_damaged_nothing_can_be_told(tmp_path):
     (source(tmp_path) / "split.json").write_text("{}")
     with pytest.warns(UserWarning, match=UNKNOWN):
@@ -357,6 +368,7 @@ def test_a_frozen_batch_normalization_of_the_cnn_keeps_its_statistics():
     assert torch.equal(trained, network(x, torch.full((4,), 9)))
 
 
+@pytest.mark.slow
 def test_the_recorder_is_told(tmp_path):
     source(tmp_path)
     recorder = Recorder()

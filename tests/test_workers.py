@@ -67,6 +67,7 @@ def test_processes_are_kept_and_have_one_thread():
     assert outcome.value == ("1", "1")
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_fails_its_task_alone():
     tasks = ["a", int(signal.SIGKILL), "b", "exit", int(signal.SIGSEGV), "c"]
     outcomes = {outcome.task: outcome for outcome in run_tasks(perish, tasks, 2)}
@@ -110,6 +111,7 @@ def test_a_negative_number_of_jobs():
         list(run_tasks(square, [1], -1))
 
 
+@pytest.mark.slow
 def test_closing_ends_the_processes_at_once(tmp_path):
     first = tmp_path / "pid"
     outcomes = run_tasks(_start_or_dawdle, ["", str(first)], 2)
@@ -125,6 +127,7 @@ def _start_or_dawdle(path):
     return dawdle(path) if path else "started"
 
 
+@pytest.mark.slow
 def test_the_end_waits_for_what_is_unbroken(tmp_path):
     path = tmp_path / "file"
     outcomes = run_tasks(_start_or_write, ["", str(path)], 2)
@@ -138,6 +141,7 @@ def _start_or_write(path):
     return write_slowly(path) if path else "started"
 
 
+@pytest.mark.slow
 def test_what_is_interruptible_is_interrupted_by_the_end_and_waited_for(tmp_path):
     path = tmp_path / "file"
     outcomes = run_tasks(_start_or_be_interrupted, ["", str(path)], 2)
@@ -171,6 +175,7 @@ for outcome in run_tasks(dawdle, [sys.argv[1]], 1):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_processes_end_with_their_parent(tmp_path, how):
     script, pid = tmp_path / "script.py", tmp_path / "pid"

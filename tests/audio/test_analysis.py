@@ -33,6 +33,7 @@ def assert_well_formed(analysis, samples, recipe):
         assert chroma.max() <= 1
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(
     st.integers(2048, 30000),
@@ -54,6 +55,7 @@ def test_every_signal_gives_finite_features(length, kind, gain, seed):
     assert_well_formed(analyse_signal(samples), len(samples), Recipe())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "recipe", [Recipe(hop=256), Recipe(sample_rate=44100), Recipe(n_fft=1024, hop=441, mels=40)], ids=repr
 )
@@ -121,6 +123,7 @@ def test_what_cannot_be_analysed(samples, message):
         analyse_signal(samples)
 
 
+@pytest.mark.slow
 def test_importing_is_light():
     heavy = "librosa", "numba", "scipy", "soundfile", "soxr", "torch"
     command = f"import sys, musicemo.audio; print(sorted(set(sys.modules) & {set(heavy)!r}))"
@@ -128,6 +131,7 @@ def test_importing_is_light():
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.slow
 def test_librosa_is_not_needed(tmp_path):
     soundfile.write(tmp_path / "a.wav", song(1.0), 44100)
     command = (

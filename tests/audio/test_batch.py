@@ -72,6 +72,7 @@ def leftovers(folder):
     return [path.name for path in folder.rglob(".*")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jobs", [0, 1])
 def test_features_are_those_of_analyse(songs, jobs):
     report = extract(songs, RECIPE, jobs=jobs)
@@ -126,6 +127,7 @@ def test_a_changed_song_is_noticed(songs):
     np.testing.assert_array_equal(read_features(songs[first]).frame, analyse(first, RECIPE).frame)
 
 
+@pytest.mark.slow
 def test_another_song_of_the_same_name_size_and_time_is_noticed(songs, tmp_path):
     """As files are that were unpacked from an archive."""
     others = {}
@@ -181,6 +183,7 @@ def test_a_song_that_changes_meanwhile_is_done_again(songs, monkeypatch):
     np.testing.assert_array_equal(read_features(target).frame, analyse(song, RECIPE).frame)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jobs", [0, 1])
 def test_damaged_feature_files_are_made_again(songs, jobs):
     extract(songs, RECIPE, jobs=0)
@@ -199,6 +202,7 @@ def test_damaged_feature_files_are_made_again(songs, jobs):
         assert first.read_bytes() == content
 
 
+@pytest.mark.slow
 def test_features_are_the_same_to_the_bit_in_this_process_and_in_others(tmp_path, monkeypatch):
     """Where BLAS has several threads it may round in another order; that it has not is looked at, too."""
     threads = []
@@ -224,6 +228,7 @@ def test_features_are_the_same_to_the_bit_in_this_process_and_in_others(tmp_path
         assert song.with_suffix(".here").read_bytes() == song.with_suffix(".there").read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jobs", [0, 1])
 def test_bad_songs_do_not_stop_the_others(songs, bad, tmp_path, jobs):
     pairs = {song: tmp_path / "out" / f"{song.name}.npz" for song in [*bad, *songs]}
@@ -237,6 +242,7 @@ def test_bad_songs_do_not_stop_the_others(songs, bad, tmp_path, jobs):
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["0.wav.npz", "1.wav.npz", "2.wav.npz"]
 
 
+@pytest.mark.slow
 def test_failures_are_written_however_it_ends(songs, bad, tmp_path, monkeypatch):
     def failures():
         return [(Path(row["path"]), row["reason"]) for row in read_csv(tmp_path / "sub" / "failures.csv")]
@@ -313,6 +319,7 @@ def test_two_songs_with_one_feature_file(songs, tmp_path):
     assert counts(extract([(first, target), (first, target)], RECIPE, jobs=0)) == (1, 0, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jobs", [0, 1])
 def test_a_folder_that_cannot_be_made_is_nobodys_fault(songs, tmp_path, jobs):
     (tmp_path / "out").write_text("in the way")
@@ -386,6 +393,7 @@ print(extract({song: out / f"{song.stem}.npz" for song in songs.iterdir()}, Reci
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_an_interruption_leaves_whole_files(tmp_path, how):
     songs, out = tmp_path / "songs", tmp_path / "out"

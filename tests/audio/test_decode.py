@@ -33,6 +33,7 @@ def no_ffmpeg(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rate", [22050, 44100, 16000])
 def test_it_is_what_librosa_loads(encoded, rate):
     for excerpt in ({}, {"offset": 0.5, "duration": 0.7}):

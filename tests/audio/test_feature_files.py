@@ -141,6 +141,7 @@ def read_whatever(path):
     return features
 
 
+@pytest.mark.slow
 def test_damage_of_any_kind_is_found_or_harmless(file, analysis):
     """Beside the arrays themselves, a zip archive has fields that say the same twice."""
     content = file.read_bytes()

@@ -18,6 +18,7 @@ def folder(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_table(command, folder):
     finished = command("compare", "runs/poor", "runs/good", folder=folder)
     assert (finished.code, finished.err) == (0, "")
@@ -33,6 +34,7 @@ def test_one_experiment_alone(command, folder):
     assert "baseline" not in finished.out
 
 
+@pytest.mark.slow
 def test_json_csv_and_files(command, folder):
     finished = command("compare", "runs/poor", "runs/good", "--format", "json", folder=folder)
     assert [one["name"] for one in json.loads(finished.out)["experiments"]] == ["poor", "good"]

@@ -47,6 +47,7 @@ def ask(*words: str, shell: str = "bash") -> list[str]:
     return done.stdout.split()
 
 
+@pytest.mark.slow
 def test_commands_and_files_are_completed_in_the_shell(folder):
     assert {"run", "report"} & set(ask("r")) >= {"run"}
     assert ask("run", "exp") == ["experiments/a.toml", "experiments/lab/b.toml"]
@@ -76,6 +77,7 @@ def test_components(fakes):
     assert complete_override("training.") == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_can_be_installed(shell, tmp_path):
     environment = {

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import sys
 
+import pytest
+
 from musicemo import __version__
 
 
+@pytest.mark.slow
 def test_it_has_what_a_bug_report_needs(command, fakes_beside, monkeypatch):
     fakes_beside("model", "rotten", "no_such_module:Rotten", distribution="rotten-models", version="0.3")
     monkeypatch.setenv("MUSICEMO_CACHE", "/somewhere")

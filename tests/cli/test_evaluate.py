@@ -13,6 +13,7 @@ def results(directory):
     return json.loads((directory / "results.json").read_text())
 
 
+@pytest.mark.slow
 def test_a_table(command, trained):
     finished = command("evaluate", trained.first)
     assert (finished.code, finished.err) == (0, "")
@@ -46,6 +47,7 @@ def test_csv_in_a_file(command, trained, tmp_path):
     assert {row["metric"] for row in rows if row["task"] == "genre"} == {"accuracy", "macro_f1", "weighted_f1"}
 
 
+@pytest.mark.slow
 def test_another_dataset(trained):
     overrides = ["--set", "dataset.first=100", "--set", 'dataset.targets="valence"']
     finished = trained.run("evaluate", trained.first, *overrides)

@@ -57,6 +57,7 @@ def test_data_need_not_be_read(experiment_file):
         call("validate", experiment_file, *overrides)
 
 
+@pytest.mark.slow
 def test_several_files_are_validated(experiment_file, tmp_path):
     other = tmp_path / "other.toml"
     other.write_text(fakes_module.EXPERIMENT.replace("epochs = 3", "epochs = 0"))
@@ -109,6 +110,7 @@ def test_a_resolved_experiment_is_coloured_on_a_terminal(experiment_file, monkey
     assert "batch_size" in re.sub(r"\x1b\[[0-9;]*m", "", text)
 
 
+@pytest.mark.slow
 def test_the_schema_is_json(tmp_path):
     assert call("schema", "--output", tmp_path / "schema.json") == ""
     schema = json.loads((tmp_path / "schema.json").read_text())
@@ -178,6 +180,7 @@ def test_a_transfer_from_a_run_that_is_not_there(experiment_file, tmp_path, monk
     assert len(call("validate", experiment_file, later).splitlines()) == 2, "the first will be run before"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [["validate"], ["run", "--dry-run"]])
 def test_a_dataset_is_read_once_for_all_variants_on_it(experiment_file, fakes, command):
     read = []

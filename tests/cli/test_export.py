@@ -12,6 +12,7 @@ pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 
 
+@pytest.mark.slow
 def test_a_file_that_was_compared_with_torch(command, trained, tmp_path):
     finished = command("export", trained.first, tmp_path / "model.onnx")
     assert (finished.code, finished.err) == (0, "")
@@ -22,6 +23,7 @@ def test_a_file_that_was_compared_with_torch(command, trained, tmp_path):
     assert [output.name for output in session.get_outputs()] == ["valence", "genre"]
 
 
+@pytest.mark.slow
 def test_songs_to_compare_with(command, trained, tmp_path):
     soundfile.write(tmp_path / "a.wav", song(12.0, bpm=140), RATE)
     finished = command("export", trained.first, tmp_path / "model.onnx", "--check", tmp_path / "a.wav")

@@ -45,6 +45,7 @@ def music(tmp_path, monkeypatch):
     return tmp_path / "music"
 
 
+@pytest.mark.slow
 def test_songs_are_extracted_packed_and_left_alone(musicemo, music, tmp_path):
     code, out, err = musicemo("extract", "music", "out", "--jobs", 1, "--pack", "beat", "--duration", 0.5)
     assert code == 0
@@ -69,12 +70,14 @@ def test_songs_are_extracted_packed_and_left_alone(musicemo, music, tmp_path):
     assert (tmp_path / "out/failures.csv").read_text() == "path,reason\n"
 
 
+@pytest.mark.slow
 def test_strict_stops_and_fails(musicemo, music):
     code, _, err = musicemo("extract", "music/**/*2.mp3", "out", "--jobs", 1, "--strict")
     assert code == 1
     assert "error: music/pop/[b]2.mp3: is not audio" in err
 
 
+@pytest.mark.slow
 def test_nothing_to_be_had_is_a_failure(musicemo, music):
     code, out, err = musicemo("extract", "music/pop/[b]2.mp3", "out", "--jobs", 1, "--pack", "frame")
     assert code == 1
@@ -108,6 +111,7 @@ def test_wrong_arguments_do_nothing(musicemo, music, tmp_path, arguments, said):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_an_interruption_can_be_gone_on_from(music, tmp_path):
     soundfile.write(music / "0.wav", np.random.default_rng(0).standard_normal(300_000) / 9, 22050)
     for index in range(1, 60):

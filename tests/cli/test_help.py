@@ -79,6 +79,7 @@ def clean() -> dict[str, dict[str, object]]:
     return json.loads(finished.stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", HELP)
 def test_help_mentions_every_option(command, clean):
     code, text, _ = clean[" ".join(command)]

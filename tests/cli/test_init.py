@@ -62,6 +62,7 @@ def written(path="songs.toml"):
     return tomllib.loads(Path(path).read_text())
 
 
+@pytest.mark.slow
 def test_what_is_written_validates_and_says_what_is_next(folder):
     path = table(
         folder,
@@ -352,6 +353,7 @@ def test_missing_markers_are_no_classes_and_no_parts(folder):
     assert experiment.build_dataset().targets[1].classes == ("calm", "wild")
 
 
+@pytest.mark.slow
 def test_a_table_of_many_columns_is_read_and_reported_in_short(folder):
     names = [f"x{n}" for n in range(10_000)]
     rows = [["features", "valence", *names], *([file(n), rating(n), *["7"] * len(names)] for n in range(12))]

@@ -112,6 +112,7 @@ def problem(file, *overrides):
     return str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_run_of_them_is_kept_with_their_code(launcher, folder):
     """Validated, run, repeated from the run directory, and predicted with where that is asked for."""
     said = launcher.run("validate", "experiments/mine.toml", folder=folder)
@@ -172,6 +173,7 @@ def test_all_of_a_kept_files_hash_is_checked(folder):
         LocalCode.find(name, folder, {})
 
 
+@pytest.mark.slow
 def test_a_file_that_is_edited_in_mid_sweep_is_in_no_run(launcher, small, folder):
     """Each process would read it again for each of its runs."""
     code = """
@@ -202,6 +204,7 @@ def test_a_file_that_is_edited_in_mid_sweep_is_in_no_run(launcher, small, folder
     assert kept == [before] * 4
 
 
+@pytest.mark.slow
 def test_resuming_heeds_a_change_of_the_code(launcher, folder):
     launcher.run("run", "experiments/mine.toml", folder=folder)
     launcher.run("run", "experiments/mine.toml", "--resume", folder=folder)
@@ -212,6 +215,7 @@ def test_resuming_heeds_a_change_of_the_code(launcher, folder):
     assert len(list((folder / "runs" / "mine").iterdir())) == 2
 
 
+@pytest.mark.slow
 def test_loading_a_run_executes_nothing_unasked(launcher, small, folder):
     trace = folder / "executed"
     file = small(f"from fakes import MeanModel as MyModel\nopen({str(trace)!r}, 'w').close()\n")
@@ -283,6 +287,7 @@ def run(launcher, small, folder):
     return found
 
 
+@pytest.mark.slow
 def test_trust_is_limited_to_the_code_that_the_run_keeps(run, folder, monkeypatch, fakes_beside):
     """Not to what an experiment names elsewhere: by an absolute path, by .., or through a link."""
     monkeypatch.chdir(folder)
@@ -393,6 +398,7 @@ MISTAKES = """
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("mistake", "line", "code"), [("construction", 10, 2), ("embedding", 14, 2), ("training", 14, 2)]
 )
@@ -404,6 +410,7 @@ def test_errors_in_use_are_told_with_its_line(launcher, small, folder, mistake, 
     assert "Traceback" not in done.err
 
 
+@pytest.mark.slow
 def test_an_error_while_tracks_are_read(launcher, folder):
     path = folder / "code of mine" / "parts.py"
     code = textwrap.dedent(MODULE).replace("    pass\n", "    def tracks(self):\n        return self.absent\n")

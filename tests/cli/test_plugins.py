@@ -237,6 +237,7 @@ def test_versions_that_it_does_not_work_with(install):
 # A table to paste.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "name"), own_components())
 def test_the_table_of_every_built_in_says_its_defaults(kind, name):
     table = tomllib.loads(call("show", name, "--kind", kind))
@@ -452,6 +453,7 @@ def test_a_plugin_cannot_end_a_command_that_is_not_its_own(error, command, fakes
     assert "plugin 'ending of strange' failed in commands and is ignored" in finished.err
 
 
+@pytest.mark.slow
 def test_what_components_print_is_not_in_the_json(command, fakes_beside, tmp_path, monkeypatch):
     fakes_module.write_module(
         tmp_path,

@@ -35,6 +35,7 @@ def columns(line):
     return line.split()
 
 
+@pytest.mark.slow
 def test_a_table(trained, music):
     finished = trained.run("predict", trained.first, music / "short.wav")
     assert (finished.code, finished.err) == (0, "")
@@ -63,6 +64,7 @@ def test_ratings_beyond_the_range_are_told(capsys):
     assert "Outside" not in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_json_of_replicates_and_a_folder(command, trained, music):
     finished = command("predict", trained.replicates, music, "--format", "json")
     assert finished.code == 0
@@ -93,6 +95,7 @@ def test_a_table_in_a_file(command, trained, music, tmp_path):
     assert (tmp_path / "out.txt").read_text() == command(*arguments).out
 
 
+@pytest.mark.slow
 def test_songs_that_fail_are_told_and_the_others_go_on(command, trained, music, tmp_path):
     (music / "text.mp3").write_text("no audio")
     songs = [music / "text.mp3", music / "missing.wav", music / "short.wav"]
@@ -195,6 +198,7 @@ def test_a_file_is_complete_after_each_song(trained, album, command, tmp_path, m
     assert in_one_piece == json.dumps(json.loads(in_one_piece), indent=2) + "\n"
 
 
+@pytest.mark.slow
 def test_a_picture_that_cannot_be_drawn_leaves_the_prediction(command, trained, album, tmp_path):
     folder = album({})
     (tmp_path / "plots" / "2.png").mkdir(parents=True)
@@ -226,6 +230,7 @@ def test_a_song_that_is_given_twice_is_predicted_once(command, trained, music):
     assert [one["song"] for one in json.loads(finished.out)["songs"]] == [str(path)]
 
 
+@pytest.mark.slow
 def test_odd_names(command, trained, music, tmp_path):
     folder = tmp_path / "odd"
     folder.mkdir()
@@ -244,6 +249,7 @@ def test_odd_names(command, trained, music, tmp_path):
     assert len(list((tmp_path / "plots").iterdir())) == 1
 
 
+@pytest.mark.slow
 def test_pictures(command, trained, music, tmp_path):
     finished = command(
         "predict", trained.replicates, music, music / "missing.wav", "--plot", "deep/plots", folder=tmp_path
@@ -256,6 +262,7 @@ def test_pictures(command, trained, music, tmp_path):
     assert (tmp_path / "one.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_songs_of_one_name_have_pictures_of_their_own(command, trained, music, tmp_path):
     shutil.copy(music / "short.wav", music / "inner" / "short.wav")
     assert command("predict", trained.first, music, "--plot", tmp_path / "plots").code == 0
@@ -269,6 +276,7 @@ def test_windows(command, trained, music):
     assert len(json.loads(finished.out)["songs"][0]["windows"]) == 3
 
 
+@pytest.mark.slow
 def test_a_dataset_that_does_not_say_its_sync(command, trained, music, tmp_path):
     made = trained.run(
         "run",

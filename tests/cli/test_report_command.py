@@ -26,6 +26,7 @@ def test_replicates_have_theirs_in_the_experiments_folder(command, copied):
     assert (finished.code, finished.out, finished.err) == (0, f"{copied / 'report.html'}\n", "")
 
 
+@pytest.mark.slow
 def test_another_file_and_figures(command, trained, tmp_path):
     page, figures = tmp_path / "page.html", tmp_path / "figures"
     finished = command("report", trained.first, "--output", page, "--figures", figures)

@@ -39,6 +39,7 @@ def status(directory):
     return json.loads((directory / "results.json").read_text())["status"]
 
 
+@pytest.mark.slow
 def test_a_run_from_end_to_end(launcher, small, tmp_path):
     finished = run(launcher, tmp_path, "small.toml")
     assert (finished.code, finished.err) == (0, "")
@@ -59,6 +60,7 @@ def test_a_run_from_end_to_end(launcher, small, tmp_path):
     assert max(map(len, lines[5:])) <= 80 + len(str(directory))
 
 
+@pytest.mark.slow
 def test_the_installed_command_does_the_same(small, tmp_path, child_environment):
     command = [sys.executable, "-c", "from musicemo.cli import main; main()", "run", "small.toml", *ONE]
     finished = subprocess.run(
@@ -98,6 +100,7 @@ def test_overrides_are_toml_or_text(launcher, small, tmp_path):
     assert 'method = "random"' in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -127,6 +130,7 @@ def test_wrong_input_is_told_on_stderr_and_nothing_is_written(arguments, message
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.slow
 def test_every_problem_is_told_at_once(launcher, small, tmp_path):
     changes = ["training.epoch=3", "model.typo=1", "dataset.tracks='many'", "split.test=2.0"]
     finished = run(launcher, tmp_path, "small.toml", *(part for one in changes for part in ("--set", one)))
@@ -136,6 +140,7 @@ def test_every_problem_is_told_at_once(launcher, small, tmp_path):
         assert f"--set {change}: {change.partition('=')[0]}: " in finished.err
 
 
+@pytest.mark.slow
 def test_several_files_are_checked_before_the_first_is_run(launcher, small, tmp_path):
     (tmp_path / "wrong.toml").write_text(TEXT.replace("epochs", "epoch"))
     finished = run(launcher, tmp_path, "small.toml", "wrong.toml")
@@ -148,6 +153,7 @@ def test_several_files_are_checked_before_the_first_is_run(launcher, small, tmp_
     assert [path.parent.name for path in directories(tmp_path)] == ["second", "small"]
 
 
+@pytest.mark.slow
 def test_overfitting_is_told_as_what_it_is(launcher, small, tmp_path):
     finished = run(launcher, tmp_path, "small.toml", "--overfit-batches", "1", *ONE)
     assert finished.code == 0
@@ -206,6 +212,7 @@ def stranger(tmp_path):
     return install
 
 
+@pytest.mark.slow
 def test_a_run_that_fails_has_exit_code_1(launcher, small, stranger, tmp_path):
     path = stranger(("loss", "unstable", "stranger:Unstable"), ("weighting", "broken", "stranger:Broken"))
     finished = run(
@@ -223,6 +230,7 @@ def test_a_run_that_fails_has_exit_code_1(launcher, small, stranger, tmp_path):
     assert not (first / "error.txt").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tensorboard", [False, True])
 def test_a_full_disk_has_exit_code_1(tensorboard, launcher, small, tmp_path):
     finished = run(launcher, tmp_path, "small.toml", largest_file=20_000, tensorboard=tensorboard)
@@ -237,6 +245,7 @@ def test_a_full_disk_has_exit_code_1(tensorboard, launcher, small, tmp_path):
     assert list((directory / "checkpoints").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_strangers_hook_that_raises_is_left_out_and_the_run_goes_on(launcher, small, stranger, tmp_path):
     finished = run(launcher, tmp_path, "small.toml", path=stranger(("plugin", "hook", "stranger:Hook")))
     assert finished.code == 0
@@ -249,6 +258,7 @@ def test_a_strangers_hook_that_raises_is_left_out_and_the_run_goes_on(launcher, 
     assert len((directory / "history.jsonl").read_text().splitlines()) == 3
 
 
+@pytest.mark.slow
 def test_a_strangers_command_is_one_of_musicemos(launcher, stranger):
     path = stranger(("plugin", "commands", "stranger:Commands"))
     assert re.search(r"greet +Greet somebody\.", launcher.run("--help", path=path).out)
@@ -256,6 +266,7 @@ def test_a_strangers_command_is_one_of_musicemos(launcher, stranger):
     assert (finished.code, finished.out, finished.err) == (0, "hello, you\n", "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("value", "message"),
     [
@@ -273,6 +284,7 @@ def test_a_plugin_that_cannot_be_loaded_is_warned_of_once(value, message, launch
     assert message.partition(":")[2] in line
 
 
+@pytest.mark.slow
 def test_a_terminal_has_a_live_display_and_the_final_table(launcher, small, tmp_path):
     controller, terminal = pty.openpty()
     written = bytearray()
@@ -309,6 +321,7 @@ def test_a_terminal_has_a_live_display_and_the_final_table(launcher, small, tmp_
     assert all(len(line) <= 80 for line in table[1:5])
 
 
+@pytest.mark.slow
 def test_a_table_of_long_names_is_readable_in_80_columns(launcher, tmp_path):
     name = "perceived-danceability"
     text = TEXT.replace("[tasks.valence]", f'[tasks.{name}]\ntarget = "valence"').replace(
@@ -327,6 +340,7 @@ def test_a_table_of_long_names_is_readable_in_80_columns(launcher, tmp_path):
 # Output is never a reason to lose a run.
 
 
+@pytest.mark.slow
 def test_a_run_succeeds_on_a_full_device(launcher, small, tmp_path):
     finished = run(launcher, tmp_path, "small.toml", *ONE, terminal="/dev/full")
     (directory,) = directories(tmp_path)
@@ -336,6 +350,7 @@ def test_a_run_succeeds_on_a_full_device(launcher, small, tmp_path):
     )  # its text is lost
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_when_its_terminal_is_closed(launcher, small, tmp_path):
     parent, child = pty.openpty()
     process = launcher.start(

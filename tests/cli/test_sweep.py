@@ -130,6 +130,7 @@ def test_a_run_that_dies_leaves_the_others_and_is_continued(swept, launcher, tmp
     assert content(found(tmp_path)[FOUR[3]])[1:] == content(found(folder)[FOUR[3]])[1:]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jobs", ["1", "2"])
 def test_a_failure_is_told_and_the_others_go_on(jobs, launcher, tmp_path):
     text = (

@@ -237,6 +237,7 @@ def test_a_target_that_is_constant_leaves_nothing_defined(tmp_path):
     assert math.isnan(score.difference.corrected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("seeds", "spread"), [(1, 0.0), (4, 0.4)])
 def test_experiments_that_are_equally_good_are_rarely_told_apart(tmp_path, seeds, spread):
     """The share of p-values below 0.1 among 200 pairs whose networks are drawn alike: about a tenth."""

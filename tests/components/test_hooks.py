@@ -261,6 +261,7 @@ def trained_with(folder, *plugins):
     return results, history, load_checkpoint(outcome.directory / "checkpoints" / "last.pt")
 
 
+@pytest.mark.slow
 def test_a_hook_that_changes_the_state_of_the_process_does_not_change_the_run(
     tmp_path, monkeypatch, fakes, one_thread, modes
 ):
@@ -275,6 +276,7 @@ def test_a_hook_that_changes_the_state_of_the_process_does_not_change_the_run(
         assert torch.equal(weights, other["network"][name])
 
 
+@pytest.mark.slow
 def test_nothing_of_a_plugin_reaches_the_files_unchecked(tmp_path, fakes, one_thread):
     def record(run, record):
         record["numpy"] = np.float32(0.5)

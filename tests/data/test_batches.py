@@ -57,6 +57,7 @@ def test_without_a_seed_the_order_is_the_tracks():
     assert flat(made.order(0)) == flat(made.order(7)) == [5, 3, 9]
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=50)
 @given(
     count=st.integers(0, 60),
@@ -93,6 +94,7 @@ def test_the_order_depends_on_seed_and_epoch_alone(bucket):
     assert flat(batches(seed=2, bucket=bucket).order(1)) != first
 
 
+@pytest.mark.slow
 def test_buckets_pad_less():
     plain, bucketed = batches(1000, seed=0), batches(1000, seed=0, bucket=True)
     assert padding(bucketed, 1) < padding(plain, 1) / 4

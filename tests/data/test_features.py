@@ -141,6 +141,7 @@ def test_no_tracks():
     assert (len(features), features.size) == (0, 0)
 
 
+@pytest.mark.slow
 def test_files_are_closed(on_disk, tmp_path):
     features = Features(on_disk(arrays()), ALL, "disk")
     features.check(np.arange(4))

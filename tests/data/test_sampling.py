@@ -21,6 +21,7 @@ def test_an_epoch_is_as_long_as_the_training_part_and_has_the_proportions():
     assert (order < 100).sum() == 75
 
 
+@pytest.mark.slow
 @given(
     sizes=st.lists(st.integers(1, 40), min_size=1, max_size=4),
     weights=st.lists(st.floats(0.01, 100), min_size=4, max_size=4),

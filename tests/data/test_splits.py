@@ -41,6 +41,7 @@ def assert_groups_apart(split: Split, groups) -> None:
     assert len(set.union(*sides)) == sum(len(side) for side in sides)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=80)
 @given(
     method=st.sampled_from(("random", "stratified")),
@@ -67,6 +68,7 @@ def test_parts_are_disjoint_and_cover_everything(method, count, validation, test
     assert again.to_json() == split.to_json()
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=60)
 @given(
     kfold=st.booleans(),
@@ -95,6 +97,7 @@ def test_groups_never_stand_on_two_sides(kfold, sizes, test, seed, classes, fold
     assert len(split.parts["val"])
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=40)
 @given(count=st.integers(10, 100), folds=st.integers(2, 6), seed=st.integers(0, 100), classes=st.integers(1, 5))
 def test_the_test_parts_of_the_folds_partition_the_tracks(count, folds, seed, classes):

@@ -39,6 +39,7 @@ def schema():
     return jsonschema.Draft202012Validator(experiment_schema())
 
 
+@pytest.mark.slow
 @of("toml")
 def test_toml_is_an_experiment_or_a_piece_of_one(block, schema):
     table = tomllib.loads(block.text)
@@ -116,6 +117,7 @@ def test_a_target_that_is_not_declared_is_noticed():
     assert undeclared(joined) == ["deam: valence_mean"]
 
 
+@pytest.mark.slow
 @of("python")
 def test_python_compiles_and_its_imports_are_there(block):
     tree = ast.parse(block.text, str(block))

@@ -22,6 +22,8 @@ from markdown import ROOT, blocks
 
 from musicemo.components import registry
 
+pytestmark = pytest.mark.slow
+
 TUTORIALS = [*sorted((ROOT / "docs" / "tutorials").glob("*.md")), ROOT / "docs" / "plugins.md"]
 
 #: These wait for somebody to look, or change the shell.

@@ -30,6 +30,8 @@ from musicemo.errors import InputError, MusicemoError
 from musicemo.reporting import make_report, render
 from musicemo.training.checkpoint import load_checkpoint, save_checkpoint
 
+pytestmark = pytest.mark.slow
+
 # ---------------------------------------------------------------- binary files
 
 

@@ -11,6 +11,7 @@ from musicemo.errors import InputError
 from musicemo.prediction import TrainedRun, evaluate_run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["train", "val", "test"])
 def test_the_runs_own_part_gives_its_own_results_exactly(run, part):
     assert evaluate_run(run, part=part).metrics() == run.results["metrics"][part]
@@ -21,6 +22,7 @@ def test_without_a_part_it_is_the_test_part(run):
     assert (found.part, found.tracks, found.dataset) == ("test", 8, "clips")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "overrides",
     [

@@ -48,6 +48,7 @@ def padded(found, extra=0, value=0.0):
     return {"features": features, "lengths": np.array([len(clip) for clip in found], np.int64)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
 def test_the_graph_computes_what_torch_does(trained, tmp_path, model):
     run = trained(model, "training.epochs=1")

@@ -29,6 +29,7 @@ def labels(axes):
     return [axis.get_ylabel() for axis in axes]
 
 
+@pytest.mark.slow
 def test_a_long_song_has_spectrogram_curves_and_classes(predict):
     prediction, found = predict(60)
     spectrogram, emotions, classes, *_ = drawn(song_figure(prediction, found))
@@ -41,6 +42,7 @@ def test_a_long_song_has_spectrogram_curves_and_classes(predict):
     assert len(spectrogram.collections[0].get_segments()) == 59
 
 
+@pytest.mark.slow
 def test_a_short_song_has_lines_from_end_to_end_and_bars(predict):
     prediction, found = predict(8)
     _, emotions, classes, *_ = drawn(song_figure(prediction, found))
@@ -52,6 +54,7 @@ def test_a_short_song_has_lines_from_end_to_end_and_bars(predict):
     )
 
 
+@pytest.mark.slow
 def test_emotions_of_one_range_share_a_panel(predict):
     prediction, found = predict(40)
     task = prediction.tasks["valence"]
@@ -60,6 +63,7 @@ def test_emotions_of_one_range_share_a_panel(predict):
     assert labels(panels)[:3] == ["mel band", "rating", "c"]
 
 
+@pytest.mark.slow
 def test_predictions_beyond_the_range_are_seen(predict):
     prediction, found = predict(40)
     task = prediction.tasks["valence"]
@@ -69,6 +73,7 @@ def test_predictions_beyond_the_range_are_seen(predict):
     assert axes.get_ylim()[1] > task.curve.max() + 10
 
 
+@pytest.mark.slow
 def test_many_classes_and_many_emotions_fit(predict):
     prediction, found = predict(40)
     values = np.random.default_rng(0).dirichlet(np.ones(30), size=(1, len(prediction.windows)))
@@ -78,6 +83,7 @@ def test_many_classes_and_many_emotions_fit(predict):
     assert axes[2].get_legend().get_texts()[-1].get_text().startswith("22 others")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["a $x_1$ {b}.mp3", "\udcff.mp3", "folder/" + "long " * 60 + ".mp3", "x\ny.mp3"]
 )
@@ -85,6 +91,7 @@ def test_odd_names_are_drawn(predict, name):
     drawn(song_figure(*predict(8, name)))
 
 
+@pytest.mark.slow
 def test_an_hour_is_drawn_as_well(predict):
     prediction, found = predict(7000)
     assert prediction.duration > 3000

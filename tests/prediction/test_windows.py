@@ -24,6 +24,7 @@ def test_windows_of_columns_overlap_by_half(columns, length, expected):
     assert cut_by_columns(columns, length).tolist() == expected
 
 
+@pytest.mark.slow
 @given(st.integers(1, 300), st.integers(1, 80))
 def test_every_column_is_in_a_window_of_the_length(columns, length):
     windows = cut_by_columns(columns, length)

@@ -91,6 +91,7 @@ def test_what_was_left_out_is_told_on_the_page(given, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_figures_of_a_comparison(given, tmp_path):
     names = {path.name for path in write_figures(make_comparison(given), tmp_path / "figures")}
     assert {"scores-valence-intervals.png", "training-genre.svg"} <= names

@@ -76,6 +76,7 @@ def view(request, browser, report):
     return browser
 
 
+@pytest.mark.slow
 def test_nothing_is_logged_refused_or_fetched(view, report):
     assert view.messages == []
     assert view.requests == [report.resolve().as_uri()]
@@ -152,6 +153,7 @@ def test_nothing_hostile_is_executed(browser, tmp_path):
     assert (browser.messages, len(browser.requests)) == ([], 1)
 
 
+@pytest.mark.slow
 def test_colours_of_figures_in_files_are_those_of_the_light_theme(browser, report):
     from musicemo.reporting.charts.figure import PALETTE
 

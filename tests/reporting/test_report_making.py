@@ -37,6 +37,7 @@ def test_a_run_that_is_being_finished_is_shown_with_what_is_about_to_be_written(
     assert f"{results['metrics']['test']['valence']['spearman']['value']:.3f}" in text
 
 
+@pytest.mark.slow
 def test_figures_are_png_and_svg_of_every_chart(directory, tmp_path):
     page = make_report(directory)
     written = write_figures(page, tmp_path / "new" / "figures")
@@ -60,6 +61,7 @@ def test_a_folder_of_figures_that_cannot_be_made(directory, tmp_path):
         write_figures(make_report(directory), tmp_path / "file" / "figures")
 
 
+@pytest.mark.slow
 def test_names_of_figures_do_not_leave_the_folder(tmp_path):
     directory = write_run(tmp_path / "runs" / "written")
     results = (directory / "results.json").read_text().replace('"valence"', '"../../valence"')
@@ -69,6 +71,7 @@ def test_names_of_figures_do_not_leave_the_folder(tmp_path):
     assert all(path.parent == folder for path in write_figures(make_report(directory), folder))
 
 
+@pytest.mark.slow
 def test_a_report_of_a_finished_run_needs_neither_torch_nor_matplotlib_nor_sklearn(directory):
     code = """if True:
         import sys

@@ -35,6 +35,7 @@ sys.stdin.read()
 """
 
 
+@pytest.mark.slow
 def test_each_run_is_made_by_one_of_several_processes(tmp_path):
     command = [sys.executable, "-c", WORKER, str(tmp_path)]
     workers = [
@@ -67,6 +68,7 @@ class Ending:
             raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("released", [True, False])
 def test_a_run_in_use_is_looked_at_again_when_all_others_are_done(fakes, released, tmp_path):
     with pytest.raises(KeyboardInterrupt):

@@ -149,6 +149,7 @@ def test_a_whole_run_has_no_errors(directory):
     assert open_run(directory).problems == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrong", range(len(WRONG)))
 def test_values_of_other_types_in_results(directory, wrong):
     """Each value of `results.json` in turn; the shapes of the parts are the same, so one is enough."""

@@ -62,6 +62,7 @@ def test_leftovers_of_a_killed_process_are_cleaned(made):
         assert all(path.exists() for path in kept)
 
 
+@pytest.mark.slow
 def test_only_one_process_writes_at_a_time(made):
     with made:
         assert RunDirectory(made.path).in_use

@@ -80,6 +80,7 @@ CHANGES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_finished_run_of_other_data_is_reported_and_not_used(change, data, tmp_path):
     how, message = CHANGES[change]
@@ -101,6 +102,7 @@ def test_a_target_that_nothing_uses_may_change(data, tmp_path):
     assert run(tmp_path).skipped
 
 
+@pytest.mark.slow
 def test_a_target_that_results_are_controlled_for_counts(data, tmp_path):
     overrides = ("evaluation.control='genre'", "tasks={ valence = { loss.type = 'squared-error' } }")
     run(tmp_path, *overrides)
@@ -109,6 +111,7 @@ def test_a_target_that_results_are_controlled_for_counts(data, tmp_path):
         assert not run(tmp_path, *overrides).skipped
 
 
+@pytest.mark.slow
 def test_feature_files_count_by_their_content(data, tmp_path):
     root = tmp_path / "features"
     root.mkdir()
@@ -127,6 +130,7 @@ def test_feature_files_count_by_their_content(data, tmp_path):
         assert not run(tmp_path, override).skipped
 
 
+@pytest.mark.slow
 def test_a_project_that_was_moved_is_the_same(data, tmp_path):
     before, after = tmp_path / "before", tmp_path / "after"
     (before / "data").mkdir(parents=True)
@@ -141,6 +145,7 @@ def test_a_project_that_was_moved_is_the_same(data, tmp_path):
     assert [path.name for path in find_replicates(after / "runs" / "small")] == [first.directory.name]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("override", "message"),
     [
@@ -175,6 +180,7 @@ def test_a_run_of_an_earlier_version_is_not_used(tmp_path):
     assert open_run(first.directory).evaluations
 
 
+@pytest.mark.slow
 def test_what_a_transfer_began_with_counts(tmp_path):
     (source,) = run_all(tmp_path, *QUICK, "name='source'", "split.method='random'")
     overrides = ("transfer.from='source'", "split.method='random'")
@@ -188,6 +194,7 @@ def test_what_a_transfer_began_with_counts(tmp_path):
     assert source.directory.exists()
 
 
+@pytest.mark.slow
 def test_replicates_of_other_data_are_left_out(data, tmp_path):
     overrides = ("dataset.type='changing'", *QUICK)
     run_all(tmp_path, *overrides, "seeds=[0, 1]")
@@ -217,6 +224,7 @@ def interrupted(folder, *overrides):
     return only_run(folder)
 
 
+@pytest.mark.slow
 def test_a_run_that_is_continued_keeps_its_threads(tmp_path):
     import torch
 
@@ -229,6 +237,7 @@ def test_a_run_that_is_continued_keeps_its_threads(tmp_path):
     assert torch.get_num_threads() == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["last.pt and best.pt", "link"])
 def test_a_run_that_cannot_be_continued(damage, tmp_path):
     directory = interrupted(tmp_path)
@@ -256,6 +265,7 @@ def test_a_run_that_cannot_be_continued(damage, tmp_path):
     assert again.skipped
 
 
+@pytest.mark.slow
 def test_a_run_in_use_is_left_to_its_process(tmp_path):
     directory = interrupted(tmp_path)
     with RunDirectory(directory), pytest.raises(RunInUseError, match="it is left to that process"):

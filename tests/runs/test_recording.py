@@ -106,6 +106,7 @@ def test_the_split_is_written_with_its_hash(done):
     assert results_of(directory)["split"] == split["hash"]
 
 
+@pytest.mark.slow
 def test_the_resolved_experiment_is_an_experiment_that_gives_the_same_run(done, tmp_path):
     directory, recorder = done
     path = directory / "experiment.toml"
@@ -297,6 +298,7 @@ def test_a_full_disk_fails_the_run_and_nothing_is_half_written(count, tmp_path, 
     monkeypatch.undo()
 
 
+@pytest.mark.slow
 def test_a_run_on_a_disk_that_was_full_for_a_while_can_be_resumed(tmp_path, monkeypatch):
     whole = train(tmp_path, runs="whole")
     fsync, calls = os.fsync, 0
@@ -327,6 +329,7 @@ class Gambler:
         np.random.random()  # noqa: NPY002  # as an older plugin would
 
 
+@pytest.mark.slow
 def test_a_plugin_that_draws_random_numbers_does_not_change_a_resumed_run(tmp_path):
     whole = train(tmp_path, plugins=[Gambler()], runs="whole")
     with pytest.raises(KeyboardInterrupt):

@@ -49,6 +49,7 @@ MOMENTS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_a_killed_run_ends_the_same_when_resumed(moment, launcher, whole, tmp_path):
     assert run(launcher, tmp_path, moment=moment).code == -signal.SIGKILL

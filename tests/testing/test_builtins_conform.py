@@ -10,6 +10,7 @@ def own(kind):
     return [claim.name for claim in registry.claims(kind) if claim.distribution == "musicemo"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", own("model"))
 def test_models(name):
     check_model(name, input_sizes=[140] if name == "multi-kernel" else [12, 140])

@@ -24,11 +24,13 @@ from musicemo.errors import InputError
 from musicemo.testing import ContractError, check_hooks
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("plugin", [Recorder, Commands])
 def test_a_plugin_that_holds_its_contract_passes(plugin):
     check_hooks(plugin)
 
 
+@pytest.mark.slow
 def test_the_rehearsal_is_two_replicates_one_of_them_interrupted_and_resumed():
     recorder = Recorder()
     check_hooks(recorder)
@@ -39,6 +41,7 @@ def test_the_rehearsal_is_two_replicates_one_of_them_interrupted_and_resumed():
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [claim.name for claim in registry.claims("plugin") if claim.distribution == "musicemo"],
@@ -47,6 +50,7 @@ def test_the_built_ins_pass(name):
     check_hooks(name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("plugin", "clause", "words"),
     [
@@ -68,6 +72,7 @@ def test_each_mistake_breaks_its_clause(plugin, clause, words):
     assert words in caught.value.problems[clause]
 
 
+@pytest.mark.slow
 def test_a_heavy_import_is_told(tmp_path, monkeypatch):
     code = """
         import torch
@@ -96,6 +101,7 @@ def test_the_plugin_of_pytest_imports_nothing_heavy():
     assert done.stdout.strip() == ""
 
 
+@pytest.mark.slow
 def test_the_fixtures_check_and_run(musicemo_check, musicemo_run, tmp_path, fakes, experiment_file):
     musicemo_check("loss", "squared-error")
     with pytest.raises(ContractError):

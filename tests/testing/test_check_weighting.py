@@ -97,11 +97,13 @@ class Nothing:
     pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weighting", [Sum, Learned, Rows])
 def test_passes(weighting):
     check_weighting(weighting)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("weighting", "clause"),
     [

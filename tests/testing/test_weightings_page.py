@@ -11,6 +11,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "weightings.md"
 CODE = re.findall(r"```python\n(.*?class (\w+).*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("code", "name"), CODE, ids=lambda value: value if value.isidentifier() else "")
 def test_what_the_page_shows_holds_the_contract(code, name):
     defined = {}

@@ -77,6 +77,7 @@ def same(first, second):
     return type(first) is type(second) and first == second
 
 
+@pytest.mark.slow
 def test_every_damage_that_changes_the_content_is_refused(tmp_path):
     save_checkpoint(tmp_path, state(), best=False)
     whole, broken = (tmp_path / "last.pt").read_bytes(), tmp_path / "broken.pt"

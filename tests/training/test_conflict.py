@@ -84,6 +84,7 @@ def test_an_overflow_and_a_frozen_backbone_are_left_out():
     assert conflict.summary()["conflict"] is None
 
 
+@pytest.mark.slow
 def test_measuring_changes_nothing(fakes, tmp_path):
     found = []
     for overrides in ([], [ON]):
@@ -117,6 +118,7 @@ def test_off_by_default(fakes, tmp_path):
     assert "gradients" not in results_of(only_run(tmp_path))
 
 
+@pytest.mark.slow
 def test_a_resumed_run_tells_the_same(fakes, tmp_path):
     class Interrupt:
         @hookimpl

@@ -166,6 +166,7 @@ def test_a_run_trains_what_each_dataset_knows(tmp_path):
     assert not re.search(r"^songs/track\d+,test,arousal", text, re.MULTILINE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weighting", ["sum", "learned"])
 def test_batches_of_one_dataset_have_no_label_of_the_others_tasks(weighting, tmp_path):
     """Partial labels throughout: a task is absent from a batch, from a part, or from most of them."""
@@ -178,6 +179,7 @@ def test_batches_of_one_dataset_have_no_label_of_the_others_tasks(weighting, tmp
     assert final < first
 
 
+@pytest.mark.slow
 def test_a_task_that_a_part_has_no_label_of(tmp_path):
     """All of songs trains, so nothing is known of genre elsewhere."""
     recorder = train(
@@ -192,6 +194,7 @@ def test_a_task_that_a_part_has_no_label_of(tmp_path):
     assert (found["tracks"], found["accuracy"]["value"]) == (0, None)
 
 
+@pytest.mark.slow
 def test_two_halves_of_a_dataset_train_as_the_whole(fakes, tmp_path):
     class Half(fakes_module.MemoryDataset):
         def __init__(self, odd: bool = False) -> None:
@@ -210,6 +213,7 @@ def test_two_halves_of_a_dataset_train_as_the_whole(fakes, tmp_path):
     assert all(torch.equal(weight, last[name]) for name, weight in whole.weights[-1].items())
 
 
+@pytest.mark.slow
 def test_proportions_decide_what_is_drawn(tmp_path):
     overrides = ["dataset.songs.proportion=3", "dataset.moods.proportion=1"]
     recorder = train(tmp_path, *overrides, text=TEXT)
@@ -225,6 +229,7 @@ def test_proportions_decide_what_is_drawn(tmp_path):
     assert recorder.run.history != plain.run.history
 
 
+@pytest.mark.slow
 def test_a_joint_run_is_resumed_to_the_bit(tmp_path):
     overrides = ["dataset.songs.proportion=2", "dataset.moods.proportion=1"]
     whole = train(tmp_path, *overrides, text=TEXT, runs="whole")
@@ -245,6 +250,7 @@ def test_a_joint_run_is_resumed_to_the_bit(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_the_recorded_experiment_repeats_the_run(tmp_path):
     first = train(tmp_path, "dataset.songs.split={ method = 'official' }", text=TEXT)
     text = (first.run.directory / "experiment.toml").read_text()
@@ -258,6 +264,7 @@ def test_the_recorded_experiment_repeats_the_run(tmp_path):
     assert again.run.history == first.run.history
 
 
+@pytest.mark.slow
 def test_a_joint_run_is_evaluated_again(tmp_path):
     directory = train(tmp_path, text=TEXT).run.directory
     run = TrainedRun.load(directory)
@@ -266,6 +273,7 @@ def test_a_joint_run_is_evaluated_again(tmp_path):
     assert evaluate_run(run).dataset == "songs + moods"
 
 
+@pytest.mark.slow
 def test_a_joint_run_on_one_of_its_datasets_and_on_another(tmp_path):
     directory = train(tmp_path, text=TEXT).run.directory
     run = TrainedRun.load(directory)

@@ -35,6 +35,7 @@ class Plane:
             yield Track(f"track{index}", features, {"valence": float(np.clip(rating, 0, 1))})
 
 
+@pytest.mark.slow
 def test_the_loop_finds_the_least_squares_solution(fakes, tmp_path):
     fakes("dataset", "plane", Plane)
     overrides = [
@@ -57,6 +58,7 @@ def test_the_loop_finds_the_least_squares_solution(fakes, tmp_path):
     assert recorder.run.history[-1]["train/loss"] == pytest.approx(best, rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bucket", ["false", "true"])
 def test_a_bare_loop_over_the_same_batches_gives_the_same_weights_to_the_bit(bucket, tmp_path):
     overrides = ["weighting.type='learned'", "training.batch_size=10", f"training.bucket={bucket}"]
@@ -128,6 +130,7 @@ class RootMeanSquare(nn.Module):
         return {"tracks": len(prediction)}
 
 
+@pytest.mark.slow
 def test_losses_and_diagnostics_are_those_of_a_whole_part(fakes, tmp_path):
     fakes("loss", "rms", RootMeanSquare)
     recorder = train(tmp_path, "tasks.valence.loss={ type = 'rms' }", "training.batch_size=7")
@@ -158,6 +161,7 @@ class Watching(components.MeanModel):
         return super().forward(x, lengths)
 
 
+@pytest.mark.slow
 def test_the_network_trains_in_training_mode_and_is_evaluated_in_the_other(fakes, tmp_path):
     fakes("model", "watching", Watching)
     Watching.modes.clear()
@@ -168,6 +172,7 @@ def test_the_network_trains_in_training_mode_and_is_evaluated_in_the_other(fakes
     assert Watching.modes == rehearsal + epoch + compared + epoch + compared + parts
 
 
+@pytest.mark.slow
 def test_early_stopping_ends_training_and_best_is_really_the_best(tmp_path):
     # a learning rate that soon overshoots, so that the best epoch is not the last
     overrides = ["training={ epochs = 60, device = 'cpu' }", "training.early_stopping.patience=4"]
@@ -204,6 +209,7 @@ def test_a_checkpoint_holds_all_that_the_rest_of_a_run_depends_on(tmp_path):
     assert len(state["optimizer"]["param_groups"]) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "monitor", ["train/valence/spearman", "weight/genre", "learning_rate", "val/genre/loss"]
 )
@@ -229,6 +235,7 @@ def test_another_misspelt_monitor_is_found_after_an_epoch(tmp_path):
     assert "weights/valence" in results["error"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weighting", ["sum", "learned"])
 def test_missing_targets_are_left_out_even_where_a_batch_has_none_of_a_task(weighting, tmp_path):
     overrides = ["dataset.missing=0.5", "training.batch_size=2", f"weighting.type='{weighting}'"]
@@ -262,6 +269,7 @@ def test_a_task_that_validation_has_no_label_of(fakes, tmp_path):
     assert found["spearman"] == {"value": None, "low": None, "high": None}
 
 
+@pytest.mark.slow
 def test_the_rate_of_each_epoch_is_recorded_and_used(tmp_path):
     schedule = "training.schedule={ type = 'step', every = 1, factor = 0.5 }"
     recorder = train(tmp_path, schedule, "training.epochs=4")

@@ -76,6 +76,7 @@ def test_an_optimizer_is_torchs_own_to_hooks_and_states(table):
     )
 
 
+@pytest.mark.slow
 def test_a_step_does_not_import_the_compiler():
     code = """if True:
         import sys, torch

@@ -51,6 +51,7 @@ def run(folder, *overrides):
     return histories[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OWN)
 def test_every_weighting_trains_on_partial_labels(name, tmp_path):
     try:
@@ -64,6 +65,7 @@ def test_every_weighting_trains_on_partial_labels(name, tmp_path):
         assert all(math.isfinite(record[f"train/{task}/loss"]) for task in ("genre", "valence", "energy"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", REGRESSION)
 def test_every_loss_of_ratings_trains_on_partial_labels(name, tmp_path):
     loss = f"tasks.valence.loss=[{{ type = '{name}' }}, {{ type = 'mse' }}]"

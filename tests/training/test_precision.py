@@ -62,6 +62,7 @@ def test_layers_that_the_device_computes_keep_the_precision(monkeypatch):
     assert outputs.dtype == torch.bfloat16
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["bfloat16", "float16"])
 def test_a_recurrent_model_is_trained_in_half_precision_on_every_processor(name, fakes, tmp_path):
     """Whatever this one can: what it cannot is found by a try, and nothing fails in mid-run."""

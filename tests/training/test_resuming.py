@@ -82,6 +82,7 @@ def flip(path):
     path.write_bytes(content)
 
 
+@pytest.mark.slow
 def test_a_resumed_run_is_the_whole_one_to_the_bit(stopped, whole):
     assert [json.loads(line)["epoch"] for line in (stopped / "history.jsonl").read_text().splitlines()] == [
         *range(1, 5)
@@ -91,6 +92,7 @@ def test_a_resumed_run_is_the_whole_one_to_the_bit(stopped, whole):
     assert_as_whole(stopped, whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", [flip, lambda path: path.unlink(), lambda path: path.write_bytes(b"")])
 def test_without_its_last_checkpoint_a_run_is_resumed_from_the_best_one(damage, stopped, whole):
     damage(stopped / "checkpoints" / "last.pt")
@@ -107,6 +109,7 @@ def missing_key(path):
     torch.save(state, path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", [flip, missing_key])
 def test_nothing_is_trained_if_no_checkpoint_is_left(damage, stopped):
     for name in ("best.pt", "last.pt"):
@@ -135,6 +138,7 @@ def test_a_missing_best_checkpoint_is_reported_before_training(damage, stopped):
     assert len((stopped / "history.jsonl").read_text().splitlines()) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", [flip, lambda path: path.unlink()])
 def test_a_missing_checkpoint_of_a_task_is_trained_again(damage, stopped, whole):
     for path in (stopped / "checkpoints").glob("best-*.pt"):
@@ -146,6 +150,7 @@ def test_a_missing_checkpoint_of_a_task_is_trained_again(damage, stopped, whole)
         assert load_checkpoint(stopped / "checkpoints" / path.name)["epoch"] == load_checkpoint(path)["epoch"]
 
 
+@pytest.mark.slow
 def test_a_best_checkpoint_of_the_last_epoch_is_written_again(tmp_path, whole):
     with pytest.raises(KeyboardInterrupt):
         run_all(tmp_path, *SETTINGS, plugins=[Interrupt(1)])
@@ -156,6 +161,7 @@ def test_a_best_checkpoint_of_the_last_epoch_is_written_again(tmp_path, whole):
     assert_as_whole(directory, whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("left", [("best.pt", "best-genre.pt", "best-valence.pt"), ("best-valence.pt",)])
 def test_an_end_within_the_first_checkpoint_is_not_a_damage(left, tmp_path, whole):
     with pytest.raises(KeyboardInterrupt):
@@ -175,6 +181,7 @@ def test_a_best_checkpoint_of_another_epoch_is_refused(stopped):
         check_resumable(stopped)
 
 
+@pytest.mark.slow
 def test_a_kill_between_history_and_checkpoint_leaves_a_line_to_cut(stopped, whole):
     with (stopped / "history.jsonl").open("a") as file:
         file.write('{"epoch": 5, "val/loss": 0.1}\n{"epoch": 6, "val/')
@@ -182,6 +189,7 @@ def test_a_kill_between_history_and_checkpoint_leaves_a_line_to_cut(stopped, who
     assert_as_whole(stopped, whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -202,12 +210,14 @@ def test_a_damaged_history_is_resumed_from_an_earlier_epoch(change, message, sto
     assert_as_whole(stopped, whole)
 
 
+@pytest.mark.slow
 def test_a_missing_history_is_an_error(stopped):
     (stopped / "history.jsonl").unlink()
     with pytest.raises(InputError, match=r"history\.jsonl: cannot be read: No such file.*\n.*--no-resume"):
         resume(stopped)
 
 
+@pytest.mark.slow
 def test_a_run_of_an_earlier_version_has_its_history_in_the_checkpoint(stopped, whole):
     history = [json.loads(line) for line in (stopped / "history.jsonl").read_text().splitlines()]
     for name in ("best.pt", "last.pt"):
@@ -219,6 +229,7 @@ def test_a_run_of_an_earlier_version_has_its_history_in_the_checkpoint(stopped, 
     assert_as_whole(stopped, whole)
 
 
+@pytest.mark.slow
 def test_a_run_is_resumed_with_its_recorded_number_of_threads(stopped):
     path = stopped / "checkpoints" / "last.pt"
     torch.save(load_checkpoint(path) | {"threads": 2}, path)
@@ -236,6 +247,7 @@ def test_a_run_is_resumed_with_its_recorded_number_of_threads(stopped):
     assert torch.get_num_threads() == 1
 
 
+@pytest.mark.slow
 def test_a_checkpoint_does_not_grow_with_the_epochs(tmp_path):
     sizes = []
 
@@ -258,6 +270,7 @@ class Vandal:
             run.history[-1]["mine"] = 1
 
 
+@pytest.mark.slow
 def test_a_plugin_does_not_change_what_is_recorded(tmp_path):
     run_all(tmp_path, plugins=[Vandal()])
     lines = [json.loads(line) for line in (only_run(tmp_path) / "history.jsonl").read_text().splitlines()]
@@ -335,6 +348,7 @@ class Extra(components.MeanModel):
         return {"steps": self.value}
 
 
+@pytest.mark.slow
 def test_an_extra_state_of_plain_values_is_kept(fakes, tmp_path):
     fakes("model", "extra", Extra)
     whole = train(tmp_path, "model.type='extra'", runs="whole").run
@@ -357,6 +371,7 @@ def test_an_extra_state_that_cannot_be_read_back_is_refused_before_training(fake
         assemble(tmp_path, "model.type='extra'")
 
 
+@pytest.mark.slow
 def test_a_state_that_cannot_be_read_back_after_an_epoch_is_named(fakes, tmp_path):
     class Later(Extra):
         def store(self):

@@ -121,6 +121,7 @@ def test_every_criterion_is_told_with_its_epoch_and_price():
     assert found["criteria"]["val/loss"]["tasks"]["energy"]["val"] is None
 
 
+@pytest.mark.slow
 def test_a_run_says_what_each_criterion_would_choose(tmp_path):
     recorder = train(tmp_path, *THREE)
     history = recorder.run.history
@@ -139,6 +140,7 @@ def test_a_run_says_what_each_criterion_would_choose(tmp_path):
     assert chosen["genre"]["test"] == pytest.approx(metrics["test"]["genre"]["accuracy"]["value"])
 
 
+@pytest.mark.slow
 def test_one_task_or_no_validation_has_nothing_to_choose_from(tmp_path):
     text = fakes_module.EXPERIMENT.replace("[tasks.genre]", "")
     recorder = train(tmp_path, text=text, runs="one")
@@ -149,6 +151,7 @@ def test_one_task_or_no_validation_has_nothing_to_choose_from(tmp_path):
     assert "selection" not in results_of(train(tmp_path, runs="few", overfit_batches=1).run.directory)
 
 
+@pytest.mark.slow
 def test_each_tasks_best_is_kept_and_tested(tmp_path):
     recorder = train(tmp_path, *KEPT)
     folder = recorder.run.directory / "checkpoints"
@@ -174,6 +177,7 @@ def test_each_tasks_best_is_kept_and_tested(tmp_path):
     assert all(torch.equal(loaded.network.state_dict()[name], best[name]) for name in best)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("monitor", ["val/mean_rank", "val/mean_improvement"])
 def test_a_best_epoch_by_several_tasks(monitor, tmp_path):
     recorder = train(tmp_path, *THREE, f"training.early_stopping={{ monitor = '{monitor}', patience = 4 }}")
@@ -198,6 +202,7 @@ class Assassin:
             raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("epoch", [1, 5])
 @pytest.mark.parametrize("monitor", ["val/loss", "val/mean_rank", "val/mean_improvement"])
 def test_a_resumed_run_chooses_the_same(monitor, epoch, tmp_path):
@@ -227,6 +232,7 @@ def printed(capsys, outcome):
     return text[text.index("Validation scores at the best epoch") :].splitlines()
 
 
+@pytest.mark.slow
 def test_what_each_choice_costs_is_printed(tmp_path, capsys):
     (outcome,) = run_all(tmp_path, *THREE, "training.early_stopping.monitor='val/mean_rank'")
     _, header, *rows = printed(capsys, outcome)

@@ -34,6 +34,7 @@ def test_gradients_are_clipped_to_their_norm(limit, fakes, tmp_path):
     assert moved == pytest.approx(0.5 * min(norm, limit), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_bfloat16_computes_in_less_precision_and_keeps_float32_weights(tmp_path):
     half = train(tmp_path, "training.precision='bfloat16'", runs="half")
     full = train(tmp_path, runs="full")
@@ -142,6 +143,7 @@ def test_a_weighting_is_told_of_steps_and_epochs(fakes, tmp_path):
     assert told == [["genre", "valence"], ["genre", "valence"], epoch]
 
 
+@pytest.mark.slow
 def test_a_weighting_may_make_gradients_of_its_own(fakes, tmp_path):
     class PerTask(components.Sum):
         def backward(self, losses, step):

@@ -49,6 +49,7 @@ def deam(root: Path, **parameters) -> Deam:
     return Deam(root=root, cache=root / "cache", **parameters)
 
 
+@pytest.mark.slow
 def test_conforms(root):
     dataset = deam(root)
     tracks = assert_conforms(dataset)

@@ -157,6 +157,7 @@ def test_songs_that_cannot_be_analysed_are_left_out_with_a_warning(folder, analy
     assert len(list(table(folder, on_error="skip").tracks())) == 3
 
 
+@pytest.mark.slow
 def test_no_song_that_can_be_analysed(folder):
     for name in SONGS:
         write_text(folder / "audio" / f"{name}.wav", "no music")
@@ -207,6 +208,7 @@ def test_a_cache_that_cannot_be_written(folder):
         list(table(folder).tracks())
 
 
+@pytest.mark.slow
 def test_many_songs_are_analysed_by_several_processes(tmp_path, monkeypatch):
     monkeypatch.setattr(_recordings, "_WORTH_STARTING", 2)
     write_text(tmp_path / "songs.csv", "id,song,energy\na,a.wav,1\nb,b.wav,2\n")
@@ -235,6 +237,7 @@ def twins(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_another_folder_gives_the_features_of_its_own_songs(twins):
     for root in ("clean", "remix", "clean"):
         assert_right(table(twins, root=twins / root).tracks(), twins / root)

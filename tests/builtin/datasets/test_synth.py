@@ -42,6 +42,7 @@ def times(cache):
     return {path.name: path.stat().st_mtime_ns for path in cache.glob("synth/*/*")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sync", ["beat", "frame"])
 @pytest.mark.parametrize("features", ["mel", "chroma", "fused"])
 def test_conforms(cache, sync, features):
@@ -139,6 +140,7 @@ def test_damaged_features_are_found_when_they_are_asked_for(cache, own_cache):
     assert path.read_bytes() == content
 
 
+@pytest.mark.slow
 def test_features_of_another_seed_are_not_taken(cache, own_cache):
     list(Synth(**TINY, cache=own_cache, seed=5).tracks())
     one, other = (Synth(**TINY, cache=own_cache, seed=seed).store.folder for seed in (0, 5))
@@ -183,6 +185,7 @@ def test_an_interrupted_making_goes_on(cache, tmp_path, monkeypatch):
     assert before.items() <= times(tmp_path).items()
 
 
+@pytest.mark.slow
 def test_making_it_in_parallel_gives_the_same(cache, tmp_path, capfd):
     dataset = Synth(tracks=6, duration=4.0, cache=tmp_path)
     assert len(factory.fill(dataset.store, 6, workers=2)) == 6

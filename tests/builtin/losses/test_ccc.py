@@ -6,6 +6,7 @@ from musicemo_builtin.losses.ccc import CCC
 from musicemo_builtin.losses.pearson import Pearson
 
 
+@pytest.mark.slow
 def test_is_a_loss():
     assert_is_a_loss(CCC())
 

@@ -39,6 +39,7 @@ def test_the_study_s_loss_and_gradient():
         np.testing.assert_allclose(prediction.grad, case["gradient"], rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_a_vanishing_strength_gives_one_minus_rho():
     prediction, target = batch()
     rho = spearmanr(prediction.detach(), target).statistic
@@ -67,6 +68,7 @@ def test_the_right_order_costs_nothing_and_its_reverse_two():
     assert SoftSpearman()(target, target).item() >= 0.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("regularization", ["l2", "kl"])
 def test_gradcheck(form, regularization):

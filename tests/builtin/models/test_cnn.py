@@ -80,6 +80,7 @@ def test_flattened_form_pads_and_crops_to_frames():
     assert torch.equal(model(*padded([short])), model(*padded([filled])))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pooling", [*POOLED, "flatten"])
 @settings(max_examples=12, deadline=None)
 @given(lengths=st.lists(st.integers(1, 40), min_size=1, max_size=5), extra=st.integers(0, 20))

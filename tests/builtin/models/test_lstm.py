@@ -130,6 +130,7 @@ def test_one_step_of_one_track_trains(pooling, bidirectional):
     assert all(p.grad.isfinite().all() for p in model.parameters())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("pooling", "bidirectional"), EVERY)
 def test_gradient(pooling, bidirectional):
     torch.manual_seed(0)

@@ -36,11 +36,13 @@ def predict(model, tracks):
     return model.eval()(*padded(tracks), {})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parameters", [{}, {"regression": {"bands": 1.0}, "gamma": {"bands": 0.5}}])
 def test_it_holds_what_every_estimator_must(parameters):
     check_model("multi-kernel", parameters, input_sizes=[140])
 
 
+@pytest.mark.slow
 def test_it_learns():
     model = MultiKernel(input_size=140, targets=TARGETS)
     model.fit(*songs(60))
@@ -51,6 +53,7 @@ def test_it_learns():
     assert (found["genre"].argmax(1) == targets["genre"]).float().mean() > 0.9
 
 
+@pytest.mark.slow
 def test_predictions_are_those_of_scikit_learn_with_the_same_kernel():
     tracks, targets = songs(45)
     weights = {"statistics": 3.0, "bands": 1.0}
@@ -74,6 +77,7 @@ def test_predictions_are_those_of_scikit_learn_with_the_same_kernel():
     np.testing.assert_allclose(logits, scores, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_a_missing_target_leaves_its_track_to_the_others():
     tracks, targets = songs(30)
     hidden = {**targets, "valence": targets["valence"].clone()}

@@ -45,6 +45,7 @@ def test_elsewhere_there_is_a_plain_line_an_epoch(tmp_path, capsys):
         assert "\x1b" not in line
 
 
+@pytest.mark.slow
 def test_a_log_stays_readable(tmp_path, capsys):
     train(tmp_path, "training.epochs=33", "training.batch_size=64", plugins=[Progress()])
     shown = [int(re.match(r"epoch (\d+)/", line)[1]) for line in capsys.readouterr().out.splitlines()[1:]]
@@ -79,6 +80,7 @@ def test_an_interruption_leaves_the_terminal_as_it_was(screen, tmp_path):
     assert progress._display is None
 
 
+@pytest.mark.slow
 def test_a_resumed_run_says_so(tmp_path, capsys):
     with pytest.raises(KeyboardInterrupt):
         run_all(tmp_path, plugins=[Stop()])

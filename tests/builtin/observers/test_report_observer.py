@@ -7,6 +7,7 @@ from musicemo_builtin.observers.report import Report
 pytestmark = pytest.mark.usefixtures("fakes")
 
 
+@pytest.mark.slow
 def test_a_finished_run_has_a_report(tmp_path):
     train(tmp_path, plugins=[Report()])
     directory = only_run(tmp_path)
@@ -22,6 +23,7 @@ def test_without_a_history_file_the_curves_are_there(tmp_path):
     assert '<section id="training"' in (only_run(tmp_path) / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_every_replicate_has_its_own(tmp_path):
     outcomes = run_all(tmp_path, "seeds=[0, 1]", plugins=[Report()])
     assert all((outcome.directory / "report.html").exists() for outcome in outcomes)

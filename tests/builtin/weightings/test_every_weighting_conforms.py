@@ -11,11 +11,13 @@ NAMES = [claim.name for claim in registry.claims("weighting") if claim.distribut
 NEEDED = {"pcd": {"primary": "energy"}, "nash-mtl": {"optim_niter": 3}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_with_its_defaults(name):
     check_weighting(name, NEEDED.get(name))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "parameters"),
     [

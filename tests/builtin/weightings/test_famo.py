@@ -13,6 +13,7 @@ def given(values, tasks=TASKS):
     return dict(zip(tasks, values, strict=True))
 
 
+@pytest.mark.slow
 def test_on_the_same_batch_it_is_torchjds_step_after_step():
     ours = FAMO(tasks=TASKS, lr=0.1, weight_decay=0.01, compare="same-batch").double()
     theirs = scalarization.FAMO(3, lr=0.1, weight_decay=0.01).double()

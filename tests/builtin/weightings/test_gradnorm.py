@@ -31,6 +31,7 @@ def test_the_weights_slope_is_that_of_the_papers_loss(of):
     torch.testing.assert_close(weighting.weights.grad, weights.grad)
 
 
+@pytest.mark.slow
 @OF
 def test_trained_it_makes_gradients_equally_long(of):
     rows = gradients()[0] * torch.tensor([[0.3], [1.0], [4.0]])

@@ -9,6 +9,7 @@ pytestmark = pytest.mark.filterwarnings(
 )  # torchjd's
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("every", [1, 2])
 def test_is_torchjds_step_after_step(every):
     assert_follows(

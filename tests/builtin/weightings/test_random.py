@@ -14,6 +14,7 @@ def test_is_torchjds():
     assert min(weights) > 0
 
 
+@pytest.mark.slow
 def test_every_step_has_other_weights_and_all_tasks_come_to_the_same():
     drawn = torch.tensor([combined(Random(tasks=TASKS), 1.0, 2.0, 4.0)[1] for _ in range(2000)])
     assert drawn.std(dim=0).min() > 0.1

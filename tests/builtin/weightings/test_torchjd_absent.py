@@ -41,6 +41,7 @@ def test_what_needs_neither_is_made(factory, without):
     factory(tasks=TASKS)
 
 
+@pytest.mark.slow
 def test_importing_the_weightings_imports_neither():
     modules = [
         claim.entry_point.module for claim in registry.claims("weighting") if claim.distribution == "musicemo"

@@ -53,6 +53,7 @@ def components(fakes_beside):
     return fakes_beside
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_trains_records_its_weights_and_resumes_to_the_bit(name, components, tmp_path):
     def folder(part):
@@ -75,6 +76,7 @@ def test_trains_records_its_weights_and_resumes_to_the_bit(name, components, tmp
         assert torch.equal(value, resumed.network.state_dict()[key])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["upgrad", "db-mtl", "gradnorm", "famo"])
 def test_a_recurrent_network_in_less_precision(name, components, tmp_path):
     components("model", "recurrent", LSTM)
@@ -85,6 +87,7 @@ def test_a_recurrent_network_in_less_precision(name, components, tmp_path):
     assert all(torch.tensor(list(record.values())).isfinite().all() for record in run.history)
 
 
+@pytest.mark.slow
 def test_famo_on_the_same_batch_leaves_no_trace_of_the_second_pass(components, tmp_path):
     """With weights that do not learn, the extra pass must change nothing: neither dropout nor statistics."""
 
@@ -111,6 +114,7 @@ def test_famo_on_the_same_batch_leaves_no_trace_of_the_second_pass(components, t
         assert torch.equal(value, found[1].network.state_dict()[key])
 
 
+@pytest.mark.slow
 def test_the_second_pass_sees_the_same_dropout(components, tmp_path):
     """Without a learning rate the losses after the step are those before it, to the bit."""
     seen = []

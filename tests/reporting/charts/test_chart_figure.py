@@ -9,6 +9,7 @@ from some_charts import ALL, FOREST, LINES, MATRIX
 from musicemo.reporting.charts import draw
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize("form", ["png", "svg"])
 def test_every_mark_is_drawn(name, form, tmp_path):
@@ -59,6 +60,7 @@ def test_colours_of_series_differ_for_the_colour_blind():
     assert min(np.linalg.norm(a - b) for a, b in pairwise(seen)) > 0.15
 
 
+@pytest.mark.slow
 def test_no_window_and_no_pyplot():
     code = """if True:
         import sys
