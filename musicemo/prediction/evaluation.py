@@ -30,7 +30,6 @@ from musicemo.evaluation import Evaluation, EvaluationSettings
 from musicemo.experiment import Component, Experiment, load_experiment
 from musicemo.experiment.batches import make_batches
 from musicemo.experiment.tracks import split_tracks
-from musicemo.files import read_json
 from musicemo.prediction.trained import TrainedRun
 from musicemo.training.scoring import collect_predictions, to_evaluation
 
@@ -272,10 +271,7 @@ def _split(experiment: Experiment, tracks: Tracks) -> Split:
 
 def _warn_of_overlap(run: TrainedRun, experiment: Experiment, ids: Sequence[str]) -> None:
     """Warn if tracks have the ids of training tracks of the run."""
-    try:
-        trained = set(_qualified(run.experiment, read_json(run.directory / "split.json")["train"]))
-    except (OSError, ValueError, KeyError, TypeError):
-        return
+    trained = set(_qualified(run.experiment, run.record.split.get("train", [])))
     common = sum(name in trained for name in _qualified(experiment, ids))
     if common:
         warnings.warn(
@@ -290,4 +286,4 @@ def _qualified(experiment: Experiment, ids: Sequence[str]) -> list[tuple[str, st
     if isinstance(experiment.dataset, Component):
         return [(experiment.dataset.name, name) for name in ids]
     types = {name: component.name for name, component in experiment.datasets.items()}
-    return [(types[source], name) for source, _, name in (name.partition("/") for name in ids)]
+    return [(types.get(source, source), name) for source, _, name in (name.partition("/") for name in ids)]

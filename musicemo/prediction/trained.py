@@ -18,8 +18,7 @@ from musicemo.data import Description, Scaling
 from musicemo.errors import InputError
 from musicemo.evaluation import Calibration
 from musicemo.experiment import Experiment, load_experiment
-from musicemo.files import read_json
-from musicemo.runs import find_replicates, open_run
+from musicemo.runs import RunRecord, open_replicates, open_run
 from musicemo.training import Network, load_checkpoint
 from musicemo.training.checkpoint import read_scaling
 
@@ -41,15 +40,16 @@ class TrainedRun:
     device: torch.device
     #: Content of `results.json`.
     results: Mapping[str, Any]
+    record: RunRecord
 
     @classmethod
     def load(
-        cls, directory: Path, device: torch.device | None = None, *, trust_local_code: bool = False
+        cls, run: Path | RunRecord, device: torch.device | None = None, *, trust_local_code: bool = False
     ) -> TrainedRun:
         """Rebuild a run's network. The dataset is not needed.
 
         Args:
-            directory: the run directory.
+            run: the run directory, opened or not.
             device: device of the predictions; None is the CPU.
             trust_local_code: whether to execute the run's copies of local Python files.
 
@@ -57,7 +57,8 @@ class TrainedRun:
             InputError: the directory is not a run directory, the run is not finished, one of its files is damaged, or a
                 component that it needs is not installed.
         """
-        record = open_run(directory)
+        record = run if isinstance(run, RunRecord) else open_run(run)
+        directory = record.directory
         if "calibration" in record.damaged:
             raise InputError(f"{directory / 'results.json'}: {record.damaged['calibration']}")
         status, results = record.status, record.results
@@ -70,7 +71,7 @@ class TrainedRun:
                 directory / "experiment.toml", local_code="kept" if trust_local_code else "refuse"
             )
         except InputError as error:
-            raise InputError(*error.problems, *_not_installed(directory)) from error
+            raise InputError(*error.problems, *_not_installed(record)) from error
         path = directory / "checkpoints" / "best.pt"
         state = load_checkpoint(path)
         try:
@@ -92,7 +93,9 @@ class TrainedRun:
             backbone = experiment.model.build(input_size=description.input_size, targets=targets)
             network = Network(backbone, description.tasks, experiment.heads)
         network.load(state.get("network", {}), str(path))
-        return cls(directory, experiment, description, scaling, network.to(chosen).eval(), chosen, results)
+        return cls(
+            directory, experiment, description, scaling, network.to(chosen).eval(), chosen, results, record
+        )
 
     @cached_property
     def calibrations(self) -> Mapping[str, Calibration]:
@@ -144,15 +147,12 @@ def pad(clips: Sequence[NDArray[np.float32]]) -> tuple[Tensor, Tensor]:
     return x, torch.tensor([len(clip) for clip in clips])
 
 
-def _not_installed(directory: Path) -> list[str]:
-    """Return a message for each package that the run used and that is not installed."""
-    try:
-        plugins = dict(read_json(directory / "environment.json")["plugins"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return []  # then what is wrong with the experiment must do
+def _not_installed(record: RunRecord) -> list[str]:
+    """Return a sentence on each package of the run that is not installed."""
+    plugins = record.environment.get("plugins") or {}
     present = {claim.distribution for kind in registry.GROUPS for claim in registry.claims(kind)}
     return [
-        f"{directory}: the run was made with {name} {version}, which is not there: pip install {name}=={version}"
+        f"{record.directory}: the run was made with {name} {version}, which is not there: pip install {name}=={version}"
         for name, version in plugins.items()
         if name not in present
     ]
@@ -171,7 +171,7 @@ def find_runs(
     """Return the run in a run directory, or the replicates in an experiment's folder.
 
     Args:
-        path: ``runs/<name>/<run id>``, or ``runs/<name>``; see `musicemo.runs.find_replicates`.
+        path: ``runs/<name>/<run id>``, or ``runs/<name>``; see `musicemo.runs.open_replicates`.
         device: device of the predictions; None is the CPU.
         trust_local_code: whether to execute the runs' copies of local Python files; see `TrainedRun.load`.
 
@@ -179,5 +179,5 @@ def find_runs(
         InputError: the run does not exist, is not finished, or cannot be loaded.
     """
     return [
-        TrainedRun.load(found, device, trust_local_code=trust_local_code) for found in find_replicates(path)
+        TrainedRun.load(record, device, trust_local_code=trust_local_code) for record in open_replicates(path)
     ]

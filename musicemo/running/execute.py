@@ -84,8 +84,7 @@ def execute(
     with use_threads(experiment.threads), gathered(warned):
         split = split_tracks(experiment, data.tracks, replicate.fold)
         device = options.choose_device(experiment)
-        execution = _Execution(experiment, data, split, replicate.seed, replicate.fold, device, options, warned)
-        return execution.run(runs, hooks)
+        return _Execution(replicate, experiment, data, split, device, options, warned).run(runs, hooks)
 
 
 def run_experiment(
@@ -107,11 +106,11 @@ def run_experiment(
 class _Execution:
     """One replicate on its way from its split to its results."""
 
+    replicate: Replicate
+    #: The experiment with a loss for each task.
     experiment: Experiment
     data: ExperimentData
     split: Split
-    seed: int
-    fold: int | None
     device: torch.device
     options: RunOptions
     #: Warnings so far.
@@ -120,6 +119,14 @@ class _Execution:
     @property
     def tracks(self) -> Tracks:
         return self.data.tracks
+
+    @property
+    def seed(self) -> int:
+        return self.replicate.seed
+
+    @property
+    def fold(self) -> int | None:
+        return self.replicate.fold
 
     def run(self, runs: Path, hooks: Hooks) -> Outcome:
         name = self.options.run_name(self.experiment)
@@ -188,17 +195,17 @@ class _Execution:
                     damaged.append(claim.directory.path)
                     _warn_of_restart(error)
                     continue
-                known = head | {
+                recorded_first = head | {
                     "tasks": {task.name: task.to_json() for task in self.tracks.tasks},
                     "warnings": self.warnings,
                 }
                 if self.experiment.variant:
-                    known["variant"] = dict(self.experiment.variant)
+                    recorded_first["variant"] = dict(self.experiment.variant)
                 if prepared.transfer:
-                    known["transfer"] = prepared.transfer
+                    recorded_first["transfer"] = prepared.transfer
                 if resumed:
-                    known["resumed_after_epoch"] = len(run.history)
-                with recorded(claim, run, hooks, known) as results:
+                    recorded_first["resumed_after_epoch"] = len(run.history)
+                with recorded(claim, run, hooks, recorded_first) as results:
                     self._write_start(claim, run)
                     warn_of_leaks(self.tracks, self.split, prepared.features)
                     self._train(run, trainer, claim.directory, hooks, results)
@@ -207,16 +214,16 @@ class _Execution:
     def _threads(self, claim: Claim, resolved: dict[str, Any]) -> int:
         """Return how many threads to compute with: as many as a run that is continued began with."""
         threads = int(resolved["training"]["threads"])
-        began = (claim.earlier.experiment.get("training") or {}).get("threads") if claim.earlier else None
-        if not began or began == threads:
+        earlier = (claim.earlier.experiment.get("training") or {}).get("threads") if claim.earlier else None
+        if not earlier or earlier == threads:
             return threads
         if self.experiment.training.threads:
             warnings.warn(
-                f"training.threads is {threads}; the run began with {began} and is continued with {began}",
+                f"training.threads is {threads}; the run began with {earlier} and is continued with {earlier}",
                 stacklevel=2,
             )
-        resolved["training"]["threads"] = began
-        return int(began)
+        resolved["training"]["threads"] = earlier
+        return int(earlier)
 
     def _report_differences(self, folder: Path, identity: RunIdentity) -> None:
         """Warn that an earlier run of the same seed and fold is not continued, and why."""
@@ -295,7 +302,8 @@ class _Execution:
             "parameters": run.network.parameter_count,
             "split": self.split.hashes,
             "metrics": {
-                part: found.to_json(settings, intervals=part != "train") for part, found in evaluations.items()
+                part: evaluation.to_json(settings, intervals=part != "train")
+                for part, evaluation in evaluations.items()
             },
             "durations": {"training": trained, "evaluation": time.monotonic() - began},
         }
