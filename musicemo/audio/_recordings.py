@@ -130,7 +130,7 @@ def _beginnings(file: BinaryIO, magic: bytes, size: int) -> list[int]:
     return [] if header is None else list(_search(file, header, 0, size, 32))
 
 
-def _behind_tags(file: BinaryIO, start: int) -> int:
+def _behind_tags(file: BinaryIO | Part, start: int) -> int:
     """Return the offset behind the ID3 tags at `start`."""
     while True:
         file.seek(start)

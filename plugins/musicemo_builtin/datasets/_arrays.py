@@ -58,4 +58,9 @@ def array_shape(path: Path, rows: int | None = None) -> tuple[int, int]:
         raise InputError(f"{path}: is empty, with shape {list(shape)}")
     if stored < header.nbytes:
         raise InputError(f"{path}: is truncated: {stored} of {header.nbytes} bytes are present")
+    if stored > header.nbytes:
+        raise InputError(
+            f"{path}: {stored - header.nbytes} bytes follow its array; the file must hold one array, as numpy.save "
+            "writes it"
+        )
     return shape[0], shape[1]

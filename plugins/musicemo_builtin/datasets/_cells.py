@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection
+import unicodedata
+from collections.abc import Collection, Iterable
 
-__all__ = ["is_missing", "parse_number"]
+__all__ = ["find_similar", "is_missing", "parse_number"]
 
 #: Cells that spreadsheets, R, pandas, SQL and statistics programs write for a missing value, in lower case.
 _MARKERS = frozenset(
@@ -14,6 +15,7 @@ _MARKERS = frozenset(
         *("", "-", "--", "---", "\N{EN DASH}", "\N{EM DASH}", "\N{MINUS SIGN}", "?", "."),
         *("na", "n/a", "n.a.", "n.a", "nan", "-nan", "+nan", "null", "none", "nat", "undefined"),
         *("<na>", "<nan>", "<null>", "<none>", "(null)", "(none)", "[null]", "\\n"),
+        *("nil", "missing", "<missing>", "(missing)", "(blank)", "not available", "..", "..."),
         *("#n/a", "#na", "#n/a n/a", "#nv", "#value!", "#ref!", "#div/0!", "#num!", "#name?", "#null!"),
         *("1.#ind", "-1.#ind", "1.#qnan", "-1.#qnan"),
     )
@@ -31,6 +33,19 @@ def is_missing(cell: str, markers: Collection[str] | None = None) -> bool:
         markers: Cells that mark a missing value; by default the common ones, in upper or lower case.
     """
     return not cell or (cell.casefold() in _MARKERS if markers is None else cell in markers)
+
+
+def find_similar(labels: Iterable[str]) -> list[tuple[str, ...]]:
+    """Return the groups of labels that differ only in case, spaces, invisible characters or Unicode form.
+
+    Labels that are numbers are compared by their value.
+    """
+    alike: dict[str, set[str]] = {}
+    for label in labels:
+        plain = unicodedata.normalize("NFKC", label).casefold()
+        plain = " ".join("".join(char for char in plain if unicodedata.category(char) != "Cf").split())
+        alike.setdefault(str(float(plain)) if _NUMBER.fullmatch(plain) else plain, set()).add(label)
+    return sorted(tuple(sorted(group)) for group in alike.values() if len(group) > 1)
 
 
 def parse_number(text: str, low: float = -math.inf, high: float = math.inf, decimal: str = ".") -> float:

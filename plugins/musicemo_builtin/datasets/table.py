@@ -13,7 +13,7 @@ from pydantic import Field
 from musicemo.contracts import FEATURE_ROWS, Proposal, Target, Track, check_orientation
 from musicemo.errors import InputError
 from musicemo_builtin.datasets._arrays import FUSED_ROWS, array_shape
-from musicemo_builtin.datasets._cells import is_missing
+from musicemo_builtin.datasets._cells import find_similar, is_missing
 from musicemo_builtin.datasets._problems import Problems
 from musicemo_builtin.datasets._proposal import propose_table
 from musicemo_builtin.datasets._recordings import Duration, Offset, OnError, Recordings, Sync
@@ -147,6 +147,7 @@ class Table:
         if self._recordings:
             self._recordings.check(self._problems)
         self._problems.raise_if_any()
+        self._warn_of_similar_labels()
 
         self.sync = self._recordings.sync if self._recordings else None
         self.recipe = self._recordings.recipe if self._recordings else None
@@ -236,6 +237,24 @@ class Table:
                 self._problems.add(message)
             else:
                 warnings.warn(message, stacklevel=3)
+
+    def _warn_of_similar_labels(self) -> None:
+        """Warn of classes, and of groups, that are probably two spellings of one."""
+        labels = {
+            self._columns[name]: set(self._found(name))
+            for name, classes in self._classes.items()
+            if not classes
+        }
+        if "group" in self._names:
+            labels[self._names["group"]] = {track.group for track in self._tracks if track.group}
+        for column, used in labels.items():
+            if similar := find_similar(used):
+                examples = ", ".join(" and ".join(map(ascii, pair)) for pair in similar[:3])
+                warnings.warn(
+                    f"{self.path}: column {column!r}: spellings of one label count as different labels ({examples}, "
+                    f"{len(similar)} in all). Write each label in one form",
+                    stacklevel=3,
+                )
 
     def _target(self, row: Row, target: str, column: str) -> float | str | None:
         if target in self._ranges:

@@ -71,3 +71,12 @@ def test_missing_file_and_folder(tmp_path):
         array_shape(tmp_path / "a.npy")
     with pytest.raises(InputError, match="cannot be read"):
         array_shape(tmp_path)
+
+
+def test_bytes_behind_the_array(tmp_path):
+    path = tmp_path / "a.npy"
+    with path.open("wb") as file:
+        for _ in range(2):
+            np.save(file, np.zeros((140, 7), "float32"))
+    with pytest.raises(InputError, match=r"a\.npy: 4048 bytes follow its array; the file must hold one array"):
+        array_shape(path, 140)

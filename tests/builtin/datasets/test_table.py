@@ -386,3 +386,20 @@ def test_rows_that_contradict_the_features(folder):
         Table(path=write(folder), regression=RANGES, features="mel", rows=12)
     with pytest.raises(InputError, match="rows can be set only for feature files"):
         Table(path=write(folder), regression=RANGES, audio="features", rows=12)
+
+
+@pytest.mark.parametrize("other", ["rock ", "ROCK", "Ro\u200bck", "\uff32ock"])
+def test_labels_that_look_alike(folder, other):
+    text = TEXT.replace("Jazz", other).replace("Nina", "the  posts")
+    with pytest.warns(UserWarning, match="spellings of one label") as caught:
+        Table(path=write(folder, text), regression=RANGES, classification=["genre"], group="artist")
+    first, second = (str(warning.message) for warning in caught)
+    assert "column 'genre': spellings of one label" in first
+    assert "column 'artist': spellings of one label count as different labels ('The Posts' and" in second
+
+
+def test_classes_that_are_listed_may_look_alike(folder):
+    text = TEXT.replace("Jazz", "rock")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Table(path=write(folder, text), regression=RANGES, classification={"genre": ["Rock", "rock"]})
