@@ -64,7 +64,7 @@ def _describe() -> dict[str, Any]:
 
 def _broken() -> list[str]:
     """Return the problem of each component and plugin that cannot be used."""
-    from musicemo.components.documentation import problem_of
+    from musicemo.components.checks import problem_of
 
     found = [claim for kind in registry.GROUPS for claim in registry.claims(kind, disabled=True)]
     problems = {claim: problem_of(claim, check=True) for claim in found}

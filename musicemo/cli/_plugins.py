@@ -11,7 +11,8 @@ from musicemo.cli._options import AsJson
 from musicemo.cli._output import emit_json, prints_data
 from musicemo.cli._show_plugin import show
 from musicemo.components import registry
-from musicemo.components.documentation import problem_of, row_of
+from musicemo.components.checks import problem_of
+from musicemo.components.documentation import row_of
 from musicemo.errors import InputError
 
 __all__ = ["add_commands"]

@@ -13,7 +13,8 @@ from musicemo.cli._completion import complete_component
 from musicemo.cli._options import AsJson
 from musicemo.cli._output import emit, prints_data
 from musicemo.components import registry
-from musicemo.components.documentation import definition_in, load_claim, row_of
+from musicemo.components.checks import load_claim
+from musicemo.components.documentation import definition_in, row_of
 from musicemo.errors import InputError, nearest
 
 __all__ = ["show"]

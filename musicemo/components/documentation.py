@@ -1,4 +1,4 @@
-"""Documentation of components: docstrings, parameters, places of definition, and whether they can be loaded."""
+"""Documentation of components: docstrings, parameters and places of definition."""
 
 from __future__ import annotations
 
@@ -14,18 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from musicemo.components.registry import Claim, claims, load
-from musicemo.errors import InputError
+from musicemo.components.registry import Claim
 
 __all__ = [
     "Definition",
     "ReadParameter",
     "definition_in",
     "find_definition",
-    "load_claim",
     "paragraphs",
     "parameter_docs",
-    "problem_of",
     "read_parameters",
     "row_of",
     "sections",
@@ -36,50 +33,50 @@ __all__ = [
 _HEADINGS = ("Args", "Attributes", "Raises", "Returns", "Yields")
 _ENTRY = re.compile(r"(\w+)(?: \([^)]*\))?: *(.*)")
 
-#: How many modules a name is followed through that import it from one another.
+#: Maximum number of modules through which an imported name is followed.
 _HOPS = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """A place in a file, and the first sentence of the docstring there."""
+    """The place where a component is defined, and the first sentence of its docstring."""
 
     file: Path | None = None
     line: int = 0
     summary: str = ""
-    #: Why importing it is bound to fail; empty where nothing is known to be wrong.
+    #: Why its import will fail; empty if no problem is known.
     problem: str = ""
 
 
 @functools.cache
 def find_definition(value: str) -> Definition:
-    """Find what ``module:attribute``, or a module, stands for."""
+    """Find the definition of ``module:attribute``, or of a module, in its source. Nothing is imported."""
     module, _, attribute = value.partition(":")
     return _find(module.strip(), attribute.strip().partition(".")[0], _HOPS)
 
 
 def definition_in(file: Path, attribute: str) -> Definition:
-    """Find what a file defines under a name."""
+    """Find the definition of a name in a file."""
     return _look(file, attribute, None, 0)
 
 
 @dataclass(frozen=True, slots=True)
 class ReadParameter:
-    """A parameter of a constructor, as its source has it."""
+    """A parameter of a constructor, read from its source."""
 
     name: str
     annotation: str
     required: bool
-    #: None for one that only an execution would tell.
+    #: None if it is not a literal.
     default: Any = None
 
 
 def read_parameters(content: bytes, attribute: str) -> list[ReadParameter] | None:
-    """Return the parameters of a class or a function from the source of its file, or None if that does not tell.
+    """Return the parameters of a class or a function from the source of its file, or None if they are unclear.
 
     Raises:
-        SyntaxError: the file is not Python.
-        ValueError: likewise.
+        SyntaxError: The file is not Python.
+        ValueError: The file is not Python.
     """
     try:
         tree = ast.parse(content)
@@ -127,7 +124,7 @@ def _literal(node: ast.expr | None) -> Any:
 def _find(module: str, attribute: str, hops: int) -> Definition:
     try:
         spec = _spec(module)
-    except Exception as error:  # a name of any form, and what stands in for modules may raise anything
+    except Exception as error:  # a name of any form; import hooks may raise anything
         return Definition(problem=f"{type(error).__name__}: {error}")
     if spec is None or not spec.origin or not spec.origin.endswith(".py"):
         return Definition()  # compiled, or a folder: there is nothing to read
@@ -166,19 +163,17 @@ def _spec(module: str) -> importlib.machinery.ModuleSpec | None:
     for depth in range(2, len(names) + 1):
         if spec is None or spec.submodule_search_locations is None:
             break
-        found = importlib.machinery.PathFinder.find_spec(
-            ".".join(names[:depth]), list(spec.submodule_search_locations)
-        )
-        if found is None:
+        locations = list(spec.submodule_search_locations)
+        spec = importlib.machinery.PathFinder.find_spec(".".join(names[:depth]), locations)
+        if spec is None:
             raise ModuleNotFoundError(f"No module named {'.'.join(names[:depth])!r}")
-        spec = found
     if spec is None:
         raise ModuleNotFoundError(f"No module named {names[0]!r}")
     return spec
 
 
 def _statements(tree: ast.Module) -> Iterator[ast.stmt]:
-    """Yield what a module does when it is imported, what is tried or done under a condition included."""
+    """Yield the statements that run when a module is imported, including those in ``try`` and ``if``."""
     waiting: list[ast.stmt] = list(tree.body)
     while waiting:
         node = waiting.pop(0)
@@ -214,40 +209,6 @@ def row_of(claim: Claim) -> dict[str, Any]:
         "line": definition.line or None,
         "summary": definition.summary,
     }
-
-
-def problem_of(claim: Claim, *, check: bool) -> str | None:
-    """Return why a component or plugin cannot be loaded, or None; `check` loads it to find out."""
-    if claim.disabled:
-        return "is ignored, by --without or MUSICEMO_DISABLE_PLUGINS"
-    if len({str(other) for other in claims(claim.kind) if other.name == claim.name}) > 1:
-        return "is also provided by another distribution"
-    if claim.incompatible:
-        return f"requires {claim.incompatible}"
-    problem = find_definition(claim.entry_point.value).problem
-    if problem or not check:
-        return problem or None
-    try:
-        load_claim(claim)
-    except InputError as error:
-        return str(error)
-    except Exception as error:  # an object of any kind, where a class is expected
-        return f"{type(error).__name__}: {error}"
-    return None
-
-
-def load_claim(claim: Claim) -> Any:
-    """Import a component and check its signature, or a plugin and check its hooks."""
-    component = load(claim.kind, claim.name)
-    if claim.kind == "plugin":
-        from musicemo.components.hooks import Hooks
-
-        Hooks().register(component, claim.name)
-    else:
-        from musicemo.components.spec import check_component
-
-        check_component(claim.kind, claim.name, component)
-    return component
 
 
 def sections(thing: Any) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The installed lifecycle plugins, and the calling of their hooks."""
+"""The installed lifecycle plugins and calls of their hooks."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from musicemo.terminal import visible
 
 __all__ = ["Hooks", "PluginWarning", "load_hooks"]
 
-#: Levels of tables and lists in a value that a plugin adds to the results.
+#: Maximum nesting of tables and lists in a value that a plugin adds to the results.
 _DEPTH = 20
 
 
 class PluginWarning(UserWarning):
-    """A plugin did what it must not do, and that was undone."""
+    """A plugin made a forbidden change, which was undone."""
 
 
 class Hooks:
-    """The loaded lifecycle plugins, called one by one so that a broken one takes nothing down.
+    """The loaded lifecycle plugins. They are called one by one, so that a broken one does not stop the run.
 
-    A plugin that raises, or tries to exit, is reported and left out from then on; `MusicemoError` and
-    `KeyboardInterrupt` pass, since they are meant for the user. A hook changes neither the working directory nor the
-    random states, and it may add to a record or to the results, but not change what is there.
+    A plugin that raises an exception or exits is reported and removed. `MusicemoError` and `KeyboardInterrupt` are
+    raised. The working directory and the random states are restored after a hook. A hook may add values to a record
+    or to the results, but not change existing ones.
     """
 
     def __init__(self) -> None:
@@ -42,7 +42,11 @@ class Hooks:
         self.manager.add_hookspecs(hookspecs.Hookspecs)
 
     def register(self, plugin: object, name: str) -> None:
-        """Add a plugin; a class is made without arguments; a misspelt hook is an `InputError`."""
+        """Add a plugin. A class is constructed without arguments.
+
+        Raises:
+            InputError: The constructor fails, a hook is unknown or has unknown arguments, or is a wrapper.
+        """
         try:
             with loading():
                 plugin = plugin() if inspect.isclass(plugin) else plugin
@@ -73,7 +77,7 @@ class Hooks:
     def each(self, hook: str, **arguments: Any) -> Iterator[str]:
         """Call a hook of every plugin that implements it, and yield the plugin's name after each call."""
         caller: pluggy.HookCaller = getattr(self.manager.hook, f"musicemo_{hook}")
-        starting = hook == "commands"  # before any command: then nothing that a plugin raises is the user's
+        starting = hook == "commands"  # before any command, errors of plugins must not stop it
         for implementation in reversed(caller.get_hookimpls()):
             try:
                 with loading() if starting else contained():
@@ -90,9 +94,9 @@ class Hooks:
 
     @staticmethod
     def call(implementation: Any, arguments: Mapping[str, Any]) -> None:
-        """Call one plugin's hook; check what it has done to the record and to the results.
+        """Call the hook of one plugin, and check its changes to the record and to the results.
 
-        Losses and evaluations are copies, since nothing may be added to them.
+        It gets copies of losses and evaluations, to which nothing may be added.
         """
         run = arguments.get("run")
         values = {
@@ -114,12 +118,12 @@ class Hooks:
 def _checked(
     plugin: str, tables: list[tuple[Callable[[Any], Any], dict[str, Any], str]], history: list[Any] | None
 ) -> Iterator[None]:
-    """Let a plugin add values that can be recorded to some tables; undo and report every other change.
+    """Let a plugin add recordable values to some tables; undo and report every other change.
 
     Args:
-        plugin: its name.
-        tables: for each what makes an added value plain, the table, and its name.
-        history: the list of records, which keeps its length and order.
+        plugin: Name of the plugin.
+        tables: Function that converts an added value, the table, and its name, for each table.
+        history: List of records, whose length and order are restored.
     """
     before = [{key: _copied(key, value) for key, value in table.items()} for _, table, _ in tables]
     records = list(history) if history is not None else None
@@ -141,7 +145,7 @@ def _copied(key: str, value: Any) -> Any:
 
 
 def _settle(table: dict[str, Any], old: Mapping[str, Any], plain: Callable[[Any], Any]) -> Iterator[str]:
-    """Make what was added to a table plain, and undo every other change; yield the problems."""
+    """Convert the values that were added to a table, undo every other change, and yield the problems."""
     for key, value in old.items():
         if key == "warnings" and isinstance(value, list):
             value[:] = map(str, value)
@@ -158,12 +162,12 @@ def _settle(table: dict[str, Any], old: Mapping[str, Any], plain: Callable[[Any]
         else:
             try:
                 table[key] = plain(value)
-            except Exception as error:  # an object of the plugin's may raise anything
+            except Exception as error:  # an object of the plugin may raise anything
                 yield f"{key!r} was not recorded: {error}"
 
 
 def _to_number(value: Any) -> float:
-    """Return the number that a record can hold."""
+    """Return a value as a number that a record can hold."""
     plain = _to_json(value)
     if plain is None:
         return math.nan
@@ -208,7 +212,7 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def load_hooks() -> Hooks:
-    """Load every plugin of the group `musicemo.plugins`; one that cannot be loaded is warned of."""
+    """Load every plugin of the group `musicemo.plugins`; warn about each that cannot be loaded."""
     hooks = Hooks()
     for claim in claims("plugin"):
         try:

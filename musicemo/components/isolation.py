@@ -1,4 +1,4 @@
-"""Calling the code of a plugin so that it neither ends nor changes what goes on around it."""
+"""Calls of plugin code that keep the program running and its global state unchanged."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ __all__ = ["PluginFailed", "contained", "loading", "undisturbed"]
 
 
 class PluginFailed(Exception):
-    """The code of a plugin raised something; the text says what and where."""
+    """An exception in the code of a plugin, with its type, message and place."""
 
 
 @contextmanager
 def contained() -> Iterator[None]:
-    """Turn whatever is raised inside into `PluginFailed`, an exit included.
+    """Convert every exception, including `SystemExit`, to `PluginFailed`.
 
-    `MusicemoError` and `KeyboardInterrupt` pass, since they are meant for the user.
+    `MusicemoError` and `KeyboardInterrupt` are not converted.
     """
     try:
         yield
@@ -37,10 +37,10 @@ def contained() -> Iterator[None]:
 
 @contextmanager
 def loading() -> Iterator[None]:
-    """Import or construct a component or a plugin.
+    """Contain the import or construction of a component or plugin.
 
-    What it prints is sent to standard error, what it raises becomes `PluginFailed`, and what `undisturbed` names and
-    the handlers of signals stay. A `KeyboardInterrupt` passes if the user interrupted.
+    Its output goes to standard error, its exceptions become `PluginFailed`, and signal handlers and the state that
+    `undisturbed` names are restored. `KeyboardInterrupt` is raised if the user interrupted.
     """
     interruptions: list[int] = []
     with _watched(interruptions), aside(), undisturbed():
@@ -55,10 +55,10 @@ def loading() -> Iterator[None]:
 
 @contextmanager
 def undisturbed(network: Any = None) -> Iterator[None]:
-    """Keep the working directory, the random states, torch's modes and the modes of a network's modules.
+    """Restore the working directory, random states, modes of torch and the modes of a network's modules.
 
     Args:
-        network: a `torch.nn.Module` whose modules stay in training or in evaluation mode.
+        network: A `torch.nn.Module` whose modules keep their training or evaluation mode.
     """
     import random
 
@@ -94,9 +94,9 @@ def undisturbed(network: Any = None) -> Iterator[None]:
 
 @contextmanager
 def _watched(interruptions: list[int]) -> Iterator[None]:
-    """Gather the signals that interrupt, and keep their handlers."""
+    """Append the signals that interrupt to a list, and restore their handlers."""
     if threading.current_thread() is not threading.main_thread():
-        yield  # the main thread alone is interrupted
+        yield  # only the main thread is interrupted
         return
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
@@ -118,7 +118,7 @@ def _watched(interruptions: list[int]) -> Iterator[None]:
 
 
 def _loaded(name: str, attribute: str) -> Any:
-    """Return a module if it has been imported to its end."""
+    """Return a module if its import has finished."""
     module = sys.modules.get(name)
     return module if hasattr(module, attribute) else None
 

@@ -1,4 +1,4 @@
-"""Components from a file of the user's own, which an experiment names: ``type = "./my_model.py:MyModel"``."""
+"""Components in local files that an experiment names: ``type = "./my_model.py:MyModel"``."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ __all__ = [
 #: in the run directory of the experiment file, only ``read`` their source, or ``refuse`` them.
 Policy = Literal["execute", "kept", "read", "refuse"]
 
-#: The folder of a run directory that code is kept in, and what a file in it is called.
+#: File name and folder of code in a run directory.
 _KEPT = re.compile(r"^(?P<stem>.+)-(?P<digits>[0-9a-f]{8})$")
 _FOLDER = "code"
 
 
 def is_local(name: str) -> bool:
-    """Tell the place of a file from a name that is looked up among what is installed."""
+    """Return whether a component's ``type`` is a place in a file instead of a registered name."""
     return "/" in name or "\\" in name or name.partition(":")[0].endswith(".py")
 
 
 def unplaced(name: str) -> str:
-    """Return a component's name; of one in a file without the folder and a run's hash: ``FILE.py:NAME``."""
+    """Return a component's name; for a local one, ``FILE.py:NAME`` without folder and hash."""
     if not is_local(name):
         return name
     file, _, attribute = name.rpartition(":")
@@ -56,7 +56,7 @@ def unplaced(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class LocalCode:
-    """A class, or a function that makes one, in a file; its bytes are what is hashed, executed and kept."""
+    """A class, or a function that returns an instance, in a file. Its bytes are hashed, executed and recorded."""
 
     path: Path
     attribute: str
@@ -64,15 +64,15 @@ class LocalCode:
 
     @classmethod
     def find(cls, name: str, folder: Path, read: dict[Path, bytes] | None = None) -> LocalCode:
-        """Read the file that a name says; nothing is executed.
+        """Read a file of code. Nothing is executed.
 
         Args:
             name: ``FILE.py:NAME``.
-            folder: what a relative file is relative to.
-            read: what files held when they were read, which holds however they were changed since; it grows.
+            folder: Folder of relative files.
+            read: Contents of the files that were read before, which are used again; the file is added to it.
 
         Raises:
-            InputError: the name has another form, the file cannot be read, or a run's copy of it was changed.
+            InputError: The name has another form, the file cannot be read, or the copy in a run was changed.
         """
         file, colon, attribute = name.rpartition(":")
         if not colon or not file.endswith(".py") or not attribute.isidentifier():
@@ -88,10 +88,10 @@ class LocalCode:
             raise InputError(f"{file!r} cannot be a file: {error}") from error
         if read is not None:
             read[path] = content
-        found = cls(path, attribute, content)
-        if not found.sha256.startswith(_recorded(path)):
+        code = cls(path, attribute, content)
+        if not code.sha256.startswith(_recorded(path)):
             raise InputError(f"{path}: has changed since the run executed it")
-        return found
+        return code
 
     def __str__(self) -> str:
         return f"{self.path}:{self.attribute}"
@@ -103,20 +103,20 @@ class LocalCode:
 
     @property
     def kept(self) -> str:
-        """Where a run directory keeps the file: ``code/<name>-<the hash's first digits>.py``."""
+        """The path of the copy in a run directory: ``code/<name>-<first digits of the hash>.py``."""
         digits = self.sha256[:8]
         stem = self.path.stem.removesuffix(f"-{digits}")
         return f"{_FOLDER}/{stem}-{digits}.py"
 
     def is_kept_in(self, run: Path) -> bool:
-        """Tell whether it is a file in the folder of code of a run directory, and no link leads out of there."""
+        """Return whether the file lies in the folder of code of a run directory, links resolved."""
         return self.path.parent == run.resolve() / _FOLDER
 
     def load(self) -> Any:
-        """Execute the file, once a process, and return what it defines under the name.
+        """Execute the file once per process, and return the class or function.
 
         Raises:
-            InputError: the file raises an error, told with its line, or has nothing of that name.
+            InputError: The file raises an exception, which is reported with its line, or does not define the name.
         """
         module = _execute(self.path, self.content)
         if not hasattr(module, self.attribute):
@@ -138,7 +138,7 @@ class LocalCode:
 
 
 def _recorded(path: Path) -> str:
-    """Return the hash of a file that a run directory keeps, or what its name holds of it; nothing of any other file."""
+    """Return the recorded hash of a copy in a run directory, or the digits in its name; empty for other files."""
     named = _KEPT.match(path.stem)
     if path.parent.name != _FOLDER or not named:
         return ""
@@ -162,7 +162,7 @@ def _execute(path: Path, content: bytes) -> ModuleType:
     except SyntaxError as error:
         del sys.modules[module.__name__]
         raise InputError(f"{error.filename}:{error.lineno}: SyntaxError: {error.msg}") from error
-    except (Exception, SystemExit) as error:  # a user's file may raise anything
+    except (Exception, SystemExit) as error:  # a local file may raise anything
         where = line_of(error) or str(path)
         del sys.modules[module.__name__]
         hint = ". Only installed packages can be imported" if isinstance(error, ModuleNotFoundError) else ""
@@ -171,8 +171,8 @@ def _execute(path: Path, content: bytes) -> ModuleType:
 
 
 def kept(value: Any, code: Sequence[LocalCode]) -> Any:
-    """Return nested tables in which components of these files come from where a run directory keeps them."""
-    places = {str(found): f"{found.kept}:{found.attribute}" for found in code}
+    """Return nested tables in which the types of local components are their copies in a run directory."""
+    places = {str(one): f"{one.kept}:{one.attribute}" for one in code}
 
     def moved(value: Any) -> Any:
         if isinstance(value, Mapping):
@@ -186,10 +186,10 @@ def kept(value: Any, code: Sequence[LocalCode]) -> Any:
 
 
 def without_places(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a resolved experiment without the absolute paths in it, so that a moved project is the same.
+    """Return a resolved experiment without absolute paths, so that moving the project does not change it.
 
-    A dataset's paths are left out, since a run is identified by the content of its tracks. Of any other component's,
-    a file counts by its content, and anything else by its name.
+    The paths of a dataset are removed, because the content of its tracks identifies a run. In other components, a
+    file is replaced by its name and hash, and another path by its name.
     """
     kept = _placeless({name: value for name, value in settings.items() if name != "dataset"})
     if "dataset" in settings:
@@ -219,18 +219,18 @@ def _placeless(value: Any) -> Any:
     try:
         with Path(value).open("rb") as file:
             return f"{Path(value).name} {hashlib.file_digest(file, 'sha256').hexdigest()}"
-    except OSError:  # a folder, or something that is not there
+    except OSError:  # a folder, or a path that does not exist
         return Path(value).name
 
 
 def describe(code: Sequence[LocalCode]) -> dict[str, dict[str, str]]:
-    """Return where each file is kept -> where it was, and its hash."""
-    return {found.kept: {"from": str(found.path), "sha256": found.sha256} for found in code}
+    """Return the origin and the hash of each file by the path of its copy."""
+    return {one.kept: {"from": str(one.path), "sha256": one.sha256} for one in code}
 
 
 @contextmanager
 def told_by_line() -> Iterator[None]:
-    """Make an error that comes through a user's own file an `InputError` that names the line; pass any other."""
+    """Convert an exception in a local file to an `InputError` with its line; other exceptions are not changed."""
     try:
         yield
     except MusicemoError:
@@ -242,10 +242,10 @@ def told_by_line() -> Iterator[None]:
 
 
 def line_of(error: BaseException) -> str | None:
-    """Return ``file:line`` of the innermost line of a user's own file that an error came through, if it did."""
+    """Return ``file:line`` of the innermost line of a local file in a traceback, or None."""
     files = {
         module.__file__ for name, module in list(sys.modules.items()) if name.startswith("musicemo_local_")
     }
     frames = traceback.extract_tb(error.__traceback__)
-    found = [f"{frame.filename}:{frame.lineno}" for frame in frames if frame.filename in files]
-    return found[-1] if found else None
+    lines = [f"{frame.filename}:{frame.lineno}" for frame in frames if frame.filename in files]
+    return lines[-1] if lines else None

@@ -37,13 +37,13 @@ _FINDERS = ("_frozen_importlib_external", "importlib._bootstrap_external", "impo
 #: Folders of a distribution's metadata.
 _METADATA = ("*.dist-info", "*.egg-info", "EGG-INFO")
 
-#: The environment variable that names, separated by commas, the components and distributions to be left out.
+#: Environment variable with the names of components and distributions to ignore, separated by commas.
 _DISABLE = "MUSICEMO_DISABLE_PLUGINS"
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """One distribution's claim of a name."""
+    """A component or plugin that a distribution registers under a name."""
 
     kind: str
     name: str
@@ -56,12 +56,12 @@ class Claim:
 
     @property
     def disabled(self) -> bool:
-        """Whether its name, or its distribution's, is to be left out."""
+        """Whether its name or its distribution is ignored: see `without`."""
         return bool({self.name, _normalized(self.distribution)} & _disabled())
 
     @property
     def incompatible(self) -> str:
-        """Which versions of musicemo its distribution requires, if this one is not among them."""
+        """The versions of musicemo that its distribution requires if this one is not among them, else empty."""
         if self.distribution == "musicemo":
             return ""  # it names itself in its optional dependencies, and `packaging` is slow to import
         requires = _described(self.entry_point.dist)[2]
@@ -71,13 +71,12 @@ class Claim:
         """Import the component or plugin.
 
         Raises:
-            InputError: its distribution is for other versions of musicemo, or it cannot be imported.
+            InputError: Its distribution requires another version of musicemo, or it cannot be imported.
         """
         if self.incompatible:
             raise InputError(
                 f"{self.kind} {self.name!r} of {self} requires {self.incompatible}, but musicemo {__version__} "
-                "is installed. "
-                f"Try pip install --upgrade {self.distribution}"
+                f"is installed. Try pip install --upgrade {self.distribution}"
             )
         try:
             with loading():
@@ -96,33 +95,34 @@ def _disabled() -> frozenset[str]:
 
 @functools.cache
 def _other_versions(requirements: Sequence[str]) -> str:
-    """Return the requirement of musicemo that this version does not meet, if there is one."""
+    """Return the requirement of musicemo that this version does not meet, or an empty text."""
     from packaging.requirements import InvalidRequirement, Requirement
 
     for text in requirements:
         try:
-            wanted = Requirement(text)
+            requirement = Requirement(text)
         except InvalidRequirement:
             continue
-        applies = wanted.name == "musicemo" and (wanted.marker is None or wanted.marker.evaluate({"extra": ""}))
-        if applies and not wanted.specifier.contains(__version__, prereleases=True):
-            return f"musicemo{wanted.specifier}"
+        marker = requirement.marker
+        applies = requirement.name == "musicemo" and (marker is None or marker.evaluate({"extra": ""}))
+        if applies and not requirement.specifier.contains(__version__, prereleases=True):
+            return f"musicemo{requirement.specifier}"
     return ""
 
 
 @contextmanager
 def without(names: Sequence[str]) -> Iterator[None]:
-    """Leave components, plugins or whole distributions of these names out, in child processes too.
+    """Ignore components, plugins or whole distributions of these names, also in child processes.
 
     Raises:
-        InputError: nothing that is installed has such a name.
+        InputError: No installed component, plugin or distribution has such a name.
     """
     installed = [claim for kind in GROUPS for claim in claims(kind, disabled=True)]
-    known = {claim.name for claim in installed} | {_normalized(claim.distribution) for claim in installed}
-    if unknown := [name for name in names if _normalized(name) not in known and name not in known]:
+    allowed = {claim.name for claim in installed} | {_normalized(claim.distribution) for claim in installed}
+    if unknown := [name for name in names if _normalized(name) not in allowed and name not in allowed]:
         raise InputError(
             *(
-                f"--without {name}: no component, plugin or package has this name{nearest(name, known)}"
+                f"--without {name}: no component, plugin or package has this name{nearest(name, allowed)}"
                 for name in unknown
             )
         )
@@ -137,12 +137,12 @@ def without(names: Sequence[str]) -> Iterator[None]:
             os.environ[_DISABLE] = before
 
 
-#: Identity of a distribution -> itself, and what `_described` returns: each access to its metadata parses all of them.
+#: Identity of a distribution -> itself and the result of `_described`: each access to its metadata parses all of it.
 _DESCRIBED: dict[int, tuple[object, tuple[str, str, tuple[str, ...]]]] = {}
 
 
 def _described(distribution: Any) -> tuple[str, str, tuple[str, ...]]:
-    """Return the name and the version of an entry point's distribution, and what it requires."""
+    """Return name, version and requirements of the distribution of an entry point."""
     if distribution is None:
         return "unknown", "", ()
     if id(distribution) not in _DESCRIBED:
@@ -157,7 +157,7 @@ def _described(distribution: Any) -> tuple[str, str, tuple[str, ...]]:
 
 @functools.cache
 def entry_points(group: str) -> importlib.metadata.EntryPoints:
-    """Return the installed entry points of a group, read once a process.
+    """Return the installed entry points of a group. They are read once per process.
 
     A distribution whose metadata cannot be read is ignored, with a warning.
     """
@@ -173,7 +173,7 @@ def entry_points(group: str) -> importlib.metadata.EntryPoints:
 
 @functools.cache
 def _distributions() -> dict[str, list[importlib.metadata.EntryPoint]]:
-    """Return the entry points of each distribution whose metadata can be read; the first of a name counts."""
+    """Return the entry points of each distribution with readable metadata; the first of a name counts."""
     import importlib.metadata
 
     points: dict[str, list[importlib.metadata.EntryPoint]] = {}
@@ -212,36 +212,36 @@ def third_party_plugins() -> bool:
 
 
 def claims(kind: str, *, disabled: bool = False) -> list[Claim]:
-    """Return every claim of the kind, sorted by name; nothing is imported.
+    """Return every claim of a kind, sorted by name. Nothing is imported.
 
     Args:
-        kind: of component.
-        disabled: whether to return those too that are to be left out: see `without`.
+        kind: Kind of component.
+        disabled: Whether to include ignored claims: see `without`.
     """
-    everyone = {
+    unique = {
         Claim(kind, point.name, *_described(point.dist)[:2], point) for point in entry_points(GROUPS[kind])
     }
     return sorted(
-        (claim for claim in everyone if disabled or not claim.disabled),
+        (claim for claim in unique if disabled or not claim.disabled),
         key=lambda claim: (claim.name, str(claim)),
     )
 
 
 def load(kind: str, name: str) -> Any:
-    """Import the component of that name.
+    """Import a component or plugin.
 
     Raises:
-        InputError: nobody claims the name, several do, the claimant is for other versions of musicemo, or it cannot
-            be imported.
+        InputError: No distribution or more than one claims the name, it requires another version of musicemo, or
+            it cannot be imported.
     """
-    everyone = claims(kind)
-    claimants = [claim for claim in everyone if claim.name == name]
+    installed = claims(kind)
+    claimants = [claim for claim in installed if claim.name == name]
     if not claimants:
-        if left_out := [claim for claim in claims(kind, disabled=True) if claim.name == name]:
+        if ignored := [claim for claim in claims(kind, disabled=True) if claim.name == name]:
             raise InputError(
-                f"{kind} {name!r} of {left_out[0]} is ignored, by --without or {_DISABLE}={os.environ[_DISABLE]}"
+                f"{kind} {name!r} of {ignored[0]} is ignored, by --without or {_DISABLE}={os.environ[_DISABLE]}"
             )
-        choices = sorted({claim.name for claim in everyone})
+        choices = sorted({claim.name for claim in installed})
         listed = ", ".join(choices) or "none installed"
         raise InputError(
             f"no {kind} has the name {name!r}{nearest(name, choices)} (installed: {listed}). If another package "
