@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from musicemo import terminal
 from musicemo.cli._options import Sync
-from musicemo.cli._output import emit
+from musicemo.cli._output import emit, emit_blocks
 
 if TYPE_CHECKING:
     from musicemo.audio import ExtractionReport
@@ -86,23 +85,18 @@ def extract(
 
 
 def _print(report: ExtractionReport, out: Path) -> None:
-    """Print the report."""
+    """Print the number of songs, and the first failures."""
     from musicemo.files import printable
-    from musicemo.reporting.terminal import plain_table
+    from musicemo.reporting.blocks import Column, Table, Text
 
-    console = terminal.console()
     pace = f" in {report.seconds:.1f} s, {report.done / report.seconds:.1f} per second" if report.done else ""
-    text = f"{out}: {report.done} songs extracted{pace}; {report.skipped} existed before; {len(report.failures)} failed"
-    console.print(text, markup=False)
-    if not report.failures:
-        return
-    table = plain_table("song")
-    table.add_column("reason")
-    for failure in report.failures[:_SHOWN]:
-        table.add_row(printable(failure.path), printable(failure.reason))
-    console.print(table)
-    more = len(report.failures) - _SHOWN
-    console.print(
-        f"{f'and {more} more; ' if more > 0 else ''}all failures are listed in {out / 'failures.csv'}",
-        markup=False,
+    counts = (
+        f"{report.done} songs extracted{pace}; {report.skipped} existed before; {len(report.failures)} failed"
     )
+    emit_blocks([Text(f"{out}: {counts}")])
+    if report.failures:
+        shown = report.failures[:_SHOWN]
+        rows = [[printable(failure.path), printable(failure.reason)] for failure in shown]
+        more = len(report.failures) - _SHOWN
+        text = f"{f'and {more} more; ' if more > 0 else ''}all failures are listed in {out / 'failures.csv'}"
+        emit_blocks([Table(["song", Column("reason", text=True, fold=True)], rows), Text(text)])

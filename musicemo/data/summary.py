@@ -109,7 +109,7 @@ def find_leaks(tracks: Sequence[Track], split: Split, features: Features) -> lis
     found = []
     if crossing := sorted(group for group, parts in groups.items() if len(parts) > 1):
         found.append(
-            f"{len(crossing)} of {len(groups)} groups (artists, albums) stand in more than one part, for example "
+            f"{len(crossing)} of {len(groups)} groups (artists, albums) are in more than one set, for example "
             f'{crossing[0]!r}; method = "grouped" keeps them apart'
         )
     return found + find_equal(tracks, split, features)
@@ -122,7 +122,7 @@ def find_equal(tracks: Sequence[Track], split: Split, features: Features) -> lis
     for index in part_of:
         contents[hashlib.sha256(features[index].tobytes()).digest()].append(index)
     return [
-        "tracks with equal features stand in more than one part: "
+        "tracks with equal features are in more than one set: "
         + ", ".join(f"{tracks[index].id!r} ({part_of[index]})" for index in equal)
         for equal in contents.values()
         if len({part_of[index] for index in equal}) > 1

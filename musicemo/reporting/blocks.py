@@ -165,6 +165,8 @@ class Column:
     brief: bool = False
     #: Whether the terminal leaves out the column.
     detail: bool = False
+    #: Whether the terminal breaks its lines between words.
+    fold: bool = False
 
 
 @dataclass(frozen=True)

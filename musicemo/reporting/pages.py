@@ -16,12 +16,13 @@ from musicemo.files import write_atomically, write_text
 from musicemo.reporting.blocks import Block, Charts, Notice, Page, Section, Tables, Text
 from musicemo.reporting.charts import draw
 from musicemo.reporting.html import render
-from musicemo.reporting.sections import scores, setup, tracks, training
+from musicemo.reporting.sections import scores, setup, tracks
 from musicemo.reporting.sections.analyses import analysis_sections
 from musicemo.reporting.sections.comparison import comparison_facts, comparison_sections
-from musicemo.reporting.sections.gradients import gradient_blocks
+from musicemo.reporting.sections.gradients import gradient_section
 from musicemo.reporting.sections.replicates import replicate_sections
 from musicemo.reporting.sections.selection import selection_section, transfer_section
+from musicemo.reporting.sections.training import training_section, weights_section
 from musicemo.reporting.words import SETS, headline_part, plural
 from musicemo.runs import RunRecord, open_replicates
 
@@ -153,9 +154,9 @@ def run_page(runs: Sequence[RunRecord]) -> Page:
     notices = list(setup.notices(runs))
     sections = [
         *_results(runs, notices),
-        _training(runs),
-        _weighting(runs),
-        _gradients(runs),
+        training_section(runs),
+        weights_section(runs),
+        gradient_section(runs),
         selection_section(first.results),
         transfer_section(first.results),
         *([_others(first)] if len(runs) == 1 else []),
@@ -224,25 +225,3 @@ def _evaluation(run: RunRecord, part: str, notices: list[Notice]) -> Evaluation:
     except InputError as error:
         notices.append(Notice(str(error), "warning"))
         return Evaluation()
-
-
-def _training(runs: Sequence[RunRecord]) -> Section:
-    begun = [run for run in runs if run.history]
-    tasks = {name: task for run in runs[:1] for name, task in run.tasks.items()}
-    groups = [
-        Charts(training.losses(begun, tasks), "Loss"),
-        Charts(training.scores(begun, tasks), "Score"),
-        Charts(training.optimization(begun), "Optimization"),
-    ]
-    return Section("Training", [group for group in groups if group.charts])
-
-
-def _weighting(runs: Sequence[RunRecord]) -> Section:
-    tasks = list(runs[0].tasks)
-    begun = [run for run in runs if run.history]
-    charts = list(training.weights(begun, tasks)) if len(tasks) > 1 else []
-    return Section("Weights of the tasks", [Charts(charts)] if charts else [])
-
-
-def _gradients(runs: Sequence[RunRecord]) -> Section:
-    return Section("Gradient conflict", gradient_blocks(runs, list(runs[0].tasks)))

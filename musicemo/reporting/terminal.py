@@ -66,7 +66,8 @@ def _print_columns(console: Console, block: Table) -> None:
         if start:
             console.print()
         places = [first, *rest[start : start + step]]
-        print_table(console, _table(block, places, "" if start else block.title))
+        fold = any(block.headings[place].fold for place in places)
+        print_table(console, _table(block, places, "" if start else block.title), fold=fold)
 
 
 def _table(block: Table, places: list[int], title: str) -> PlainTable:
@@ -74,7 +75,7 @@ def _table(block: Table, places: list[int], title: str) -> PlainTable:
     table = plain_table(block.heading(places[0], narrow=True), title=title or None)
     for place, column in zip(places[1:], columns[1:], strict=True):
         justify = "left" if column.text else "right"
-        table.add_column(block.heading(place, narrow=True), justify=justify, no_wrap=True)
+        table.add_column(block.heading(place, narrow=True), justify=justify, no_wrap=not column.fold)
     for row in block.rows:
         table.add_row(
             *(_cell(row[place], brief=column.brief) for place, column in zip(places, columns, strict=True))

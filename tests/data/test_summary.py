@@ -82,7 +82,7 @@ def test_an_empty_part():
 def test_groups_in_several_parts_leak():
     found = summary(TRACKS, {"train": [0, 2], "val": [1], "test": [3, 4]})
     assert found.leaks == [
-        "1 of 3 groups (artists, albums) stand in more than one part, for example 'x'; "
+        "1 of 3 groups (artists, albums) are in more than one set, for example 'x'; "
         'method = "grouped" keeps them apart'
     ]
 
@@ -100,7 +100,7 @@ def test_equal_features_in_several_parts_leak():
     ]
     found = summary(tracks, {"train": [0, 2, 3], "val": [1], "test": [4]})
     assert found.leaks == [
-        "tracks with equal features stand in more than one part: 'a' (train), 'b' (val), 'e' (test)"
+        "tracks with equal features are in more than one set: 'a' (train), 'b' (val), 'e' (test)"
     ]
     assert not summary(tracks, {"train": [0, 1, 2, 3, 4], "val": [], "test": []}).leaks
 

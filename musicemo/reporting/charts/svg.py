@@ -2,6 +2,9 @@
 
 Classes: ``axis`` and ``tick`` texts, ``grid`` lines, ``line``, ``dot``, ``ring``, ``whisker``, ``rule``, ``cell``, with
 ``c0`` to ``c7`` and ``muted`` for colours, ``dash``, ``faint``, ``plus`` and ``minus``.
+
+SVG is written here and not by matplotlib: a chart takes 6 kB instead of 118 kB, its colours follow the reader's theme,
+its texts are texts, and a page is made without the second that the import of matplotlib takes.
 """
 
 from __future__ import annotations

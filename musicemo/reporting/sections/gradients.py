@@ -9,28 +9,35 @@ from typing import Any
 
 import numpy as np
 
-from musicemo.reporting.blocks import Block, Charts, Facts, Number
+from musicemo.reporting.blocks import Block, Charts, Facts, Number, Section
 from musicemo.reporting.charts import Axis, Cells, Chart, categories
 from musicemo.reporting.sections.training import curves
 from musicemo.reporting.words import number, plural
 from musicemo.runs import RunRecord
 
-__all__ = ["cosine_chart", "gradient_blocks"]
+__all__ = ["cosine_chart", "gradient_section"]
 
 _COLUMNS = 60
 """Of the heat map over time, at most: of more epochs, each column is the mean of some."""
 
 
-def gradient_blocks(runs: Sequence[RunRecord], tasks: Sequence[str]) -> list[Block]:
-    """Return the recorded agreement of the tasks' gradients, nothing if none was recorded."""
-    found = [run for run in runs if run.results.get("gradients") or _pairs(run.history)]
-    if not found:
+def gradient_section(runs: Sequence[RunRecord]) -> Section:
+    """Return the section on the agreement of the tasks' gradients, which is empty if none was recorded."""
+    return Section("Gradient conflict", _blocks(runs, list(runs[0].tasks)))
+
+
+def _blocks(runs: Sequence[RunRecord], tasks: Sequence[str]) -> list[Block]:
+    recorded = [run for run in runs if run.results.get("gradients") or _pairs(run.history)]
+    if not recorded:
         return []
-    summaries = [run.results["gradients"] for run in found if run.results.get("gradients")]
-    charts = [*_matrices(summaries, tasks), *(heat for run in found for heat in _heat(run, len(found) > 1))]
+    summaries = [run.results["gradients"] for run in recorded if run.results.get("gradients")]
+    charts = [
+        *_matrices(summaries, tasks),
+        *(heat for run in recorded for heat in _heat(run, len(recorded) > 1)),
+    ]
     keys = {f"gradient/{task}/norm": task for task in tasks}
-    lines = [curves(found, keys, "norm of each task's gradient", log=True)]
-    lines.append(curves(found, {"gradient/conflict": ""}, "share of steps in conflict"))
+    lines = [curves(recorded, keys, "norm of each task's gradient", log=True)]
+    lines.append(curves(recorded, {"gradient/conflict": ""}, "share of steps in conflict"))
     blocks: list[Block] = [Facts(_facts(summaries))] if summaries else []
     blocks += [
         Charts(
@@ -44,13 +51,13 @@ def gradient_blocks(runs: Sequence[RunRecord], tasks: Sequence[str]) -> list[Blo
 
 
 def _facts(summaries: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
-    shares = [found["conflict"] for found in summaries if found.get("conflict") is not None]
+    shares = [one["conflict"] for one in summaries if one.get("conflict") is not None]
     rows = []
     if shares:
         rows.append(("steps with a conflict", Number.share(sum(shares) / len(shares)).text))
-    if steps := sum(found.get("steps", 0) for found in summaries):
+    if steps := sum(one.get("steps", 0) for one in summaries):
         rows.append(("measured", plural(steps, "step")))
-    norms = {task: found for summary in summaries[:1] for task, found in (summary.get("norms") or {}).items()}
+    norms = {task: norm for summary in summaries[:1] for task, norm in (summary.get("norms") or {}).items()}
     if norms:
         rows.append(("mean gradient norm", ", ".join(f"{task} {norm:.3g}" for task, norm in norms.items())))
     return rows
@@ -59,7 +66,7 @@ def _facts(summaries: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
 def _matrices(summaries: Sequence[Mapping[str, Any]], tasks: Sequence[str]) -> list[Chart]:
     charts = []
     for key, title, signed in (("cosines", "mean cosine", True), ("conflicts", "share of conflicts", False)):
-        tables = [found[key] for found in summaries if found.get(key)]
+        tables = [one[key] for one in summaries if one.get(key)]
         if not tables:
             continue
         values = np.array([[_mean(tables, a, b) for b in tasks] for a in tasks])

@@ -84,20 +84,20 @@ def _traceback(run: RunRecord) -> str:
 
 
 def _warnings(runs: Sequence[RunRecord]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
+    texts: dict[str, list[str]] = {}
     for run in runs:
         for text in run.results.get("warnings") or ():
-            found.setdefault(str(text), []).append(run.directory.name)
-    return found
+            texts.setdefault(str(text), []).append(run.directory.name)
+    return texts
 
 
 def setup(runs: Sequence[RunRecord]) -> Section:
     """Return the section on the experiment: data, split, tasks, and the file."""
     run = runs[0]
-    found = run.experiment
-    blocks: list[Block] = [Facts(rows)] if (rows := [row for row in _choices(found) if row[1]]) else []
+    experiment = run.experiment
+    blocks: list[Block] = [Facts(rows)] if (rows := [row for row in _choices(experiment) if row[1]]) else []
     if run.tasks:
-        tasks = [[name, *_task(name, task, found)] for name, task in run.tasks.items()]
+        tasks = [[name, *_task(name, task, experiment)] for name, task in run.tasks.items()]
         columns = ["task", "kind", "target", "scale or classes", "loss"]
         blocks.append(Table([Column(name, text=True) for name in columns], tasks))
     blocks += _split(runs)
@@ -106,12 +106,14 @@ def setup(runs: Sequence[RunRecord]) -> Section:
     return Section("Experiment", blocks)
 
 
-def _choices(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    tables = {name: found.get(name) or {} for name in ("dataset", "model", "weighting", "split", "training")}
+def _choices(experiment: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    tables = {
+        name: experiment.get(name) or {} for name in ("dataset", "model", "weighting", "split", "training")
+    }
     for name in ("dataset", "model", "weighting"):
         table = tables[name] if isinstance(tables[name], dict) else {}
         yield name, _listed(table)
-    if (transfer := found.get("transfer")) and isinstance(transfer, dict):
+    if (transfer := experiment.get("transfer")) and isinstance(transfer, dict):
         yield "transfer", _listed(transfer)
     split, training = tables["split"], tables["training"]
     yield "split", str(split.get("method", ""))
@@ -161,8 +163,8 @@ def _split(runs: Sequence[RunRecord]) -> Iterator[Block]:
 
 def environment(runs: Sequence[RunRecord]) -> Section:
     """Return the section on the run directories, versions and devices."""
-    found: Mapping[str, Any] = next((run.environment for run in runs if run.environment), {})
-    facts = Facts([(name, shown) for name, value in found.items() if (shown := _plain(value))])
+    recorded: Mapping[str, Any] = next((run.environment for run in runs if run.environment), {})
+    facts = Facts([(name, shown) for name, value in recorded.items() if (shown := _plain(value))])
     runs_table = Table(
         ["run", "seed", "fold", Column("status", text=True), "epochs", "best", "training"],
         [_row(run) for run in runs],

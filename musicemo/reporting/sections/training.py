@@ -5,27 +5,48 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from musicemo.evaluation import TITLES
+from musicemo.reporting.blocks import Charts, Section
 from musicemo.reporting.charts import Axis, Chart, Line, Mark, Points, Rule, spanning
 from musicemo.reporting.charts.chart import COLOURS
 from musicemo.reporting.sections.scores import leading
 from musicemo.runs import RunRecord
 
-__all__ = ["curves", "losses", "optimization", "scores", "weights"]
+__all__ = ["curves", "training_section", "weights_section"]
 
-_PARTS = {"train": ("training", 1, True), "val": ("validation", 0, False)}
-"""Part -> its name, colour and whether its line is dashed."""
+_SETS = {"train": ("training", 1, True), "val": ("validation", 0, False)}
+"""Set -> its name, color and whether its line is dashed."""
 
 _NOT_WEIGHTS = ("train", "val", "gradient")
 
 
-def losses(runs: Sequence[RunRecord], tasks: Mapping[str, Mapping[str, str]]) -> list[Chart]:
+def training_section(runs: Sequence[RunRecord]) -> Section:
+    """Return the section on losses, scores and optimization over the epochs."""
+    begun = [run for run in runs if run.history]
+    tasks = runs[0].tasks
+    groups = [
+        Charts(_losses(begun, tasks), "Loss"),
+        Charts(_scores(begun, tasks), "Score"),
+        Charts(_optimization(begun), "Optimization"),
+    ]
+    return Section("Training", [group for group in groups if group.charts])
+
+
+def weights_section(runs: Sequence[RunRecord]) -> Section:
+    """Return the section on the weights of the tasks over the epochs."""
+    tasks = list(runs[0].tasks)
+    begun = [run for run in runs if run.history]
+    charts = list(_weights(begun, tasks)) if len(tasks) > 1 else []
+    return Section("Weights of the tasks", [Charts(charts)] if charts else [])
+
+
+def _losses(runs: Sequence[RunRecord], tasks: Mapping[str, Mapping[str, str]]) -> list[Chart]:
     """Return the loss of all tasks, and of each, over the epochs."""
     charts = [] if len(tasks) == 1 else [_parts(runs, "loss", "all tasks", "loss", log=True)]
     charts += [_parts(runs, f"{name}/loss", name, "loss", log=True) for name in tasks]
     return [chart for chart in charts if chart.marks]
 
 
-def scores(runs: Sequence[RunRecord], tasks: Mapping[str, Mapping[str, str]]) -> list[Chart]:
+def _scores(runs: Sequence[RunRecord], tasks: Mapping[str, Mapping[str, str]]) -> list[Chart]:
     """Return each task's leading metric over the epochs."""
     charts = []
     for name, task in tasks.items():
@@ -34,30 +55,30 @@ def scores(runs: Sequence[RunRecord], tasks: Mapping[str, Mapping[str, str]]) ->
     return [chart for chart in charts if chart.marks]
 
 
-def optimization(runs: Sequence[RunRecord]) -> list[Chart]:
+def _optimization(runs: Sequence[RunRecord]) -> list[Chart]:
     """Return the learning rate, where it changes, the objective and the gradients' norm over the epochs."""
     keys = {
         "train/objective": "objective",
         "train/gradient_norm": "gradient norm",
         "learning_rate": "learning rate",
     }
-    found = []
+    charts = []
     for key, title in keys.items():
         values = {record.get(key) for run in runs for record in run.history}
         if values - {None} and (key != "learning_rate" or len(values) > 1):
-            found.append(curves(runs, {key: ""}, title, log=True))
-    return found
+            charts.append(curves(runs, {key: ""}, title, log=True))
+    return charts
 
 
-def weights(runs: Sequence[RunRecord], tasks: Sequence[str]) -> Iterator[Chart]:
+def _weights(runs: Sequence[RunRecord], tasks: Sequence[str]) -> Iterator[Chart]:
     """Yield a chart for each quantity that the weighting recorded per task, the weight first."""
     recorded = {key: None for run in runs for record in run.history[:1] for key in record}
-    found: dict[str, dict[str, str]] = {}
+    quantities: dict[str, dict[str, str]] = {}
     for key in recorded:
         quantity, _, task = key.rpartition("/")
         if quantity and quantity.split("/")[0] not in _NOT_WEIGHTS and task in tasks:
-            found.setdefault(quantity, {})[key] = task
-    for quantity, keys in sorted(found.items(), key=lambda item: item[0] != "weight"):
+            quantities.setdefault(quantity, {})[key] = task
+    for quantity, keys in sorted(quantities.items(), key=lambda item: item[0] != "weight"):
         yield curves(runs, keys, quantity.replace("_", " "), log=quantity == "weight")
 
 
@@ -81,7 +102,7 @@ def curves(
 
 
 def _parts(runs: Sequence[RunRecord], quantity: str, title: str, label: str, *, log: bool = False) -> Chart:
-    styles = {f"{part}/{quantity}": style for part, style in _PARTS.items()}
+    styles = {f"{part}/{quantity}": style for part, style in _SETS.items()}
     return _chart(runs, styles, title, label, log, best=f"val/{quantity}")
 
 
