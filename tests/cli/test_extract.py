@@ -50,7 +50,7 @@ def test_songs_are_extracted_packed_and_left_alone(musicemo, music, tmp_path):
     code, out, err = musicemo("extract", "music", "out", "--jobs", 1, "--pack", "beat", "--duration", 0.5)
     assert code == 0
     assert out.startswith("out: 2 songs extracted in ")
-    assert "0 were there; 1 failed\n" in out
+    assert "0 existed before; 1 failed\n" in out
     assert "music/pop/[b]2.mp3  is not audio" in out
     assert err.startswith("Extracting: 3 songs\n")
     with (tmp_path / "out/failures.csv").open(newline="") as file:
@@ -66,7 +66,7 @@ def test_songs_are_extracted_packed_and_left_alone(musicemo, music, tmp_path):
 
     (music / "pop/[b]2.mp3").unlink()
     code, out, _ = musicemo("extract", "music", "out", "--jobs", 1, "--duration", 0.5)
-    assert (code, out) == (0, "out: 0 songs extracted; 2 were there; 0 failed\n")
+    assert (code, out) == (0, "out: 0 songs extracted; 2 existed before; 0 failed\n")
     assert (tmp_path / "out/failures.csv").read_text() == "path,reason\n"
 
 
@@ -81,7 +81,7 @@ def test_strict_stops_and_fails(musicemo, music):
 def test_nothing_to_be_had_is_a_failure(musicemo, music):
     code, out, err = musicemo("extract", "music/pop/[b]2.mp3", "out", "--jobs", 1, "--pack", "frame")
     assert code == 1
-    assert "out: 0 songs extracted; 0 were there; 1 failed" in out
+    assert "out: 0 songs extracted; 0 existed before; 1 failed" in out
     assert err.endswith("error: none of 1 songs could be analyzed\n")
 
 
