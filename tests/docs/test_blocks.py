@@ -9,7 +9,7 @@ import tomllib
 
 import jsonschema
 import pytest
-from markdown import PAGES, ROOT, blocks
+from documented_blocks import PAGES, ROOT, blocks
 from musicemo_builtin.datasets import deam, emomusic, emotify, fma, lab, pmemo
 from musicemo_builtin.datasets.synth import Synth
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import fakes
 import numpy as np
 import pytest
-from markdown import ROOT, blocks
+from documented_blocks import ROOT, blocks
 
 from musicemo.components import registry
 

@@ -7,6 +7,7 @@ process, its own exit code and streams, its own signals.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import gc
 import importlib.metadata
@@ -136,7 +137,8 @@ class Launcher:
     def _end(self) -> None:
         """End what a test that failed has left under way."""
         if self._under_way is not None:
-            os.kill(self._under_way, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # it has ended, and nobody waited for it
+                os.kill(self._under_way, signal.SIGKILL)
             self.wait()
 
     def _receive(self) -> dict[str, int]:
