@@ -85,7 +85,8 @@ def predict(
         for song in songs:
             result = _predict(predictor, song, pictures.get(song), problems)
             if isinstance(result, Failure):
-                problems.append(f"{song}: {result.reason}")
+                name = str(song).replace("\n", "\\n")  # the message stays on one line
+                problems.append(f"{name}: {result.reason}")
             yield result
 
     def write(songs: Iterable[Path], aside: Callable[[], AbstractContextManager[None]]) -> None:

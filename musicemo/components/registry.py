@@ -132,7 +132,7 @@ def without(names: Sequence[str]) -> Iterator[None]:
         yield
     finally:
         if before is None:
-            del os.environ[_DISABLE]
+            os.environ.pop(_DISABLE, None)  # a plugin may have cleared the environment
         else:
             os.environ[_DISABLE] = before
 

@@ -224,6 +224,11 @@ def test_only_failures(command, trained, tmp_path):
     assert finished.err == f"error: {tmp_path / 'missing.wav'}: there is no such file\n"
 
 
+def test_the_message_of_a_failure_is_one_line(command, trained, tmp_path):
+    finished = command("predict", trained.first, tmp_path / "a\nerror: b.wav")
+    assert finished.err == f"error: {tmp_path}/a\\nerror: b.wav: there is no such file\n"
+
+
 def test_a_song_that_is_given_twice_is_predicted_once(command, trained, music):
     path = music / "short.wav"
     finished = command("predict", trained.first, path, path, f"{music}/*.wav", "--format", "json")

@@ -127,3 +127,9 @@ def test_claims_without_a_distribution(install, monkeypatch):
     point = importlib.metadata.EntryPoint("lonely", "fakes:MeanModel", "musicemo.models")
     monkeypatch.setattr(registry, "entry_points", lambda group: [point])
     assert registry.claims("model")[0].distribution == "unknown"
+
+
+def test_without_in_an_environment_that_is_cleared_meanwhile(monkeypatch):
+    monkeypatch.delenv("MUSICEMO_DISABLE_PLUGINS", raising=False)
+    with registry.without(["progress"]):
+        monkeypatch.delenv("MUSICEMO_DISABLE_PLUGINS")
