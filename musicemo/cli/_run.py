@@ -89,7 +89,9 @@ def run(
         emit("\n")
         emit_blocks(blocks)
     if results.skipped and resume is None:
-        emit(f"{results.skipped} of {results.total} runs had been made before; --no-resume makes them again\n")
+        emit(
+            f"{results.skipped} of {results.total} runs were finished before. Use --no-resume to train them again.\n"
+        )
     if results.in_progress:
         emit(f"{len(results.in_progress)} of {results.total} runs are in progress in other processes\n")
     results.raise_failures()

@@ -391,4 +391,4 @@ def test_a_working_directory_that_was_removed_is_an_error(tmp_path):
         [sys.executable, "-c", code, "plugins"], cwd=folder, capture_output=True, text=True, check=False
     )
     assert (finished.returncode, finished.stdout) == (2, "")
-    assert finished.stderr.startswith("error: the working directory: No such file or directory; change to one")
+    assert finished.stderr.startswith("error: the working directory: No such file or directory. Change to ")
