@@ -88,7 +88,7 @@ def private_folder() -> Path:
     except OSError as error:
         problem = f"{error.filename or 'the folder of temporary files'}: {error.strerror}"
         raise InputError(
-            f"there is no folder for features: the home cannot be written to ({problem}); set MUSICEMO_CACHE=FOLDER"
+            f"the cache has no folder: the home folder cannot be written to ({problem}). Set MUSICEMO_CACHE=FOLDER"
         ) from error
     return folder
 

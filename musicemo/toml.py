@@ -70,9 +70,9 @@ def nested(name: str, value: Any) -> dict[str, Any]:
     try:
         table = tomllib.loads(f"{name} = 0")
     except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{name!r} is no TOML key: {error}") from error
+        raise InputError(f"{name!r} is not a valid TOML key: {error}") from error
     if not _KEY.fullmatch(name):
-        raise InputError(f"{name!r} is no TOML key")
+        raise InputError(f"{name!r} is not a valid TOML key")
     inner = table
     while isinstance(child := next(iter(inner.values())), dict):
         inner = child
@@ -522,7 +522,7 @@ def _chain(file: Path) -> list[tuple[Path, dict[str, Any], dict[Key, int]]]:
         if not _is_file(path):
             raise InputError(f"{origin}: there is no file {path}")
         if path.resolve() in visited:
-            raise InputError(f"{origin}: goes round in a circle: {' <- '.join(map(str, [path, *paths]))}")
+            raise InputError(f"{origin}: extends itself: {' <- '.join(map(str, [path, *paths]))}")
         visited.add(path.resolve())
         paths.insert(0, path)
         chain.insert(0, (path, *_parse(path)))

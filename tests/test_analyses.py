@@ -110,7 +110,7 @@ def test_without_a_validation_part_nothing_is_calibrated(rated, tmp_path):
         ("evaluation.control='gnere'", "evaluation.control: 'gnere' is not a task; did you mean 'genre'?"),
         (
             "evaluation.control='energy'",
-            "evaluation.control: 'energy' is a regression; a classification is needed",
+            "evaluation.control: 'energy' is a regression, but must be a classification",
         ),
         ("evaluation.calibration='linear'", "evaluation.calibration"),
     ],

@@ -35,7 +35,7 @@ def test_the_parts_have_their_batches(tmp_path):
 def test_an_empty_part_has_none(tmp_path):
     made = assemble(tmp_path, "split.validation=0.0", "training.early_stopping.monitor='train/loss'")
     assert list(made.batches) == ["train", "test"]
-    with pytest.raises(InputError, match=r"monitor: is 'val/loss' but the validation part is empty"):
+    with pytest.raises(InputError, match=r"monitor: is 'val/loss' but the validation set is empty"):
         assemble(tmp_path, "split.validation=0.0")
 
 
@@ -148,7 +148,7 @@ class Normalized(fakes_module.MeanModel):
 def test_a_last_batch_of_one_track_is_joined_if_the_model_needs_it(bucket, fakes, tmp_path):
     settings = [f"training.bucket={bucket}", "training.batch_size=5", "model.type='normalized'"]
     fakes("model", "normalized", Normalized)
-    with pytest.warns(UserWarning, match="the last batch, of one track, is joined to the batch before it"):
+    with pytest.warns(UserWarning, match="The last batch, of one track, is merged with the batch before it"):
         made = assemble(tmp_path, *settings)
     sizes = sorted(len(batch) for batch in made.batches["train"].order(1))
     assert sizes == [5] * 6 + [6]
@@ -163,7 +163,7 @@ def test_a_last_batch_of_one_track_is_joined_if_the_model_needs_it(bucket, fakes
 @pytest.mark.filterwarnings("ignore:the model or a loss fails on a batch of one")
 def test_batches_of_one_track_are_refused_if_the_model_needs_more(fakes, tmp_path):
     fakes("model", "normalized", Normalized)
-    with pytest.raises(InputError, match=r"batch_size.*: is 1, and the model .* use 2 or more"):
+    with pytest.raises(InputError, match=r"batch_size.*: is 1, but the model .* Use 2 or more"):
         assemble(tmp_path, "training.batch_size=1", "model.type='normalized'")
 
 

@@ -212,7 +212,7 @@ def test_a_track_cannot_stand_on_two_sides(fakes, tmp_path):
             yield next(super().tracks())
 
     fakes("dataset", "twice", Twice)
-    assert "track 'track000': the dataset has it twice" in refused(tmp_path, "dataset.type='twice'")
+    assert "track 'track000': the id is not unique in the dataset" in refused(tmp_path, "dataset.type='twice'")
 
 
 @pytest.mark.parametrize("part", ["val", "test"])
@@ -225,7 +225,7 @@ def test_a_class_that_nothing_trains(part, fakes, tmp_path):
 
     fakes("dataset", "late", Late)
     message = refused(tmp_path, "dataset.type='late'", "split.method='official'")
-    assert f"class 'metal' is seen only in the {part} part" in message
+    assert f"class 'metal' occurs only in the {part} set" in message
     assert "tasks.genre.classes" in message
 
 
@@ -415,7 +415,7 @@ def test_a_loss_that_does_not_do_what_losses_do(fault, message, fakes, tmp_path)
 
 def test_nothing_to_train_on(tmp_path):
     message = refused(tmp_path, "dataset.tracks=2", "dataset.classes=2", "split.method='random'")
-    assert "too few to take a validation share" in message
+    assert "too few for a validation set" in message
 
 
 def test_an_experiment_is_checked_without_training(tmp_path):

@@ -54,17 +54,17 @@ def test_the_command_says_what_comes_next(tmp_path):
 @pytest.mark.parametrize(
     ("name", "kind", "words"),
     [
-        ("My_CRNN", "model", "hyphens join, the first a letter; 'my-crnn' would do"),
-        ("my--crnn", "model", "'my-crnn' would do"),
-        ("-", "model", "is no name of a component"),
-        ("2nd", "model", "is no name of a component"),
-        ("../up", "model", "'up' would do"),
-        ("crnn.", "model", "'crnn' would do"),
-        ("a" * 61, "model", "has 61 letters"),
-        ("none", "loss", "its class would be called None"),
-        ("cnn", "model", "model 'cnn' is there already, from musicemo"),
-        ("tensorboard", "hooks", "plugin 'tensorboard' is there already"),
-        ("builtin", "model", "a package musicemo_builtin is installed already"),
+        ("My_CRNN", "model", "letter first (for example 'my-crnn')"),
+        ("my--crnn", "model", "(for example 'my-crnn')"),
+        ("-", "model", "is not a valid component name"),
+        ("2nd", "model", "is not a valid component name"),
+        ("../up", "model", "(for example 'up')"),
+        ("crnn.", "model", "(for example 'crnn')"),
+        ("a" * 61, "model", "has 61 characters"),
+        ("none", "loss", "its class would have the name None"),
+        ("cnn", "model", "model 'cnn' already exists, from musicemo"),
+        ("tensorboard", "hooks", "plugin 'tensorboard' already exists"),
+        ("builtin", "model", "a package musicemo_builtin is already installed"),
         ("my-crnn", "models", "--kind models: must be one of model, dataset"),
     ],
 )
@@ -82,14 +82,14 @@ def test_a_name_of_another_kind_is_free(tmp_path):
 def test_nothing_is_overwritten(tmp_path):
     folder = new_plugin("my-crnn", "model", tmp_path)
     (folder / "README.md").write_text("mine")
-    with pytest.raises(InputError, match="is there already; nothing was written"):
+    with pytest.raises(InputError, match=r"already exists\. Nothing was written"):
         new_plugin("my-crnn", "loss", tmp_path)
     assert (folder / "README.md").read_text() == "mine"
     assert [path.name for path in tmp_path.iterdir()] == ["musicemo-my-crnn"]
 
 
 def test_a_folder_that_is_not_there(tmp_path):
-    with pytest.raises(InputError, match="is no folder"):
+    with pytest.raises(InputError, match="is not a folder"):
         new_plugin("my-crnn", "model", tmp_path / "absent")
 
 

@@ -222,11 +222,11 @@ def test_an_experiments_name_is_not_taken_for_a_folder_of_the_same_name(tmp_path
     [
         (
             ["transfer.from=smal"],
-            r"transfer.from: there is no run, experiment or checkpoint 'smal'; did you mean 'small'",
+            r"transfer.from: no run, experiment or checkpoint 'smal'; did you mean 'small'",
         ),
         (
             ["transfer.freeze=['backbon']"],
-            r"transfer: 'backbon' is the name of no parameter; did you mean 'backbone'",
+            r"transfer: 'backbon' matches no parameter; did you mean 'backbone'",
         ),
         (
             ["transfer.freeze=['heads']"],

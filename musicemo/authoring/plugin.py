@@ -45,9 +45,9 @@ def new_plugin(name: str, kind: str, folder: Path) -> Path:
     words = _words(name, kind)
     target = folder / words["distribution"]
     if target.exists():
-        raise InputError(f"{target}: is there already; nothing was written")
+        raise InputError(f"{target}: already exists. Nothing was written")
     if not folder.is_dir():
-        raise InputError(f"--output {folder}: is no folder")
+        raise InputError(f"--output {folder}: is not a folder")
     temporary = None
     try:
         temporary = Path(tempfile.mkdtemp(dir=folder, prefix=f".{words['distribution']}."))
@@ -66,22 +66,23 @@ def _words(name: str, kind: str) -> dict[str, str]:
     """Return what the templates' words stand for, after a look at the name."""
     kebab = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
     if not _NAME.fullmatch(name):
-        hint = f"; {kebab!r} would do" if _NAME.fullmatch(kebab) else ""
+        hint = f" (for example {kebab!r})" if _NAME.fullmatch(kebab) else ""
         raise InputError(
-            f"{name!r} is no name of a component: lower-case letters and digits in words that hyphens join, the first "
-            f"a letter{hint}"
+            f"{name!r} is not a valid component name. Use lower-case letters and digits, with words joined by "
+            "hyphens and a "
+            f"letter first{hint}"
         )
     if len(name) > 60:
-        raise InputError(f"{name!r} has {len(name)} letters; at most 60")
+        raise InputError(f"{name!r} has {len(name)} characters, but at most 60 are allowed")
     class_name = "".join(word.capitalize() for word in name.split("-"))
     package = f"musicemo_{name.replace('-', '_')}"
     if keyword.iskeyword(class_name):
-        raise InputError(f"{name!r}: its class would be called {class_name}, which means something in Python")
+        raise InputError(f"{name!r}: its class would have the name {class_name}, which Python reserves")
     registered = KINDS[kind]
     if claimed := [claim for claim in registry.claims(registered, disabled=True) if claim.name == name]:
-        raise InputError(f"{registered} {name!r} is there already, from {claimed[0]}; choose another name")
+        raise InputError(f"{registered} {name!r} already exists, from {claimed[0]}. Choose another name")
     if importlib.util.find_spec(package) is not None:
-        raise InputError(f"{name!r}: a package {package} is installed already; choose another name")
+        raise InputError(f"{name!r}: a package {package} is already installed. Choose another name")
     return {
         "name": name,
         "kind": kind,

@@ -166,10 +166,12 @@ class _Run:
         path = run.directory
         if run.status != "done":
             raise InputError(
-                f"{path}: the run is not finished, its status is {run.status!r}; musicemo run --resume goes on with it"
+                f"{path}: the run is not finished (status {run.status!r}). Continue it with `musicemo run --resume`"
             )
         if run.results.get("overfit_batches"):
-            raise InputError(f"{path}: was a check whether few tracks can be learnt by heart; train it first")
+            raise InputError(
+                f"{path}: is an --overfit-batches check, not a trained run. Train it without this option first"
+            )
         if not run.metrics.get(part):
             raise InputError(f"{path}: has no {part} part (parts: {', '.join(run.metrics)})")
         if part not in run.evaluations:

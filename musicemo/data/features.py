@@ -122,18 +122,19 @@ def normalize_rows(rows: slice, tracks: Sequence[Track]) -> slice:
         shapes = [_layout(track) for track in tracks[:_SAMPLE]]
         height = shapes[0][0]
         if start < -height:
-            raise InputError(f"{_where(tracks[0])}: has {height} rows; the dataset's rows are {rows!r}")
+            raise InputError(f"{_where(tracks[0])}: has {height} rows, but the dataset's rows are {rows!r}")
         if len({shape[0] for shape in shapes}) == 1 and (turned := check_orientation(shapes)):
             if turned.certain:
                 raise InputError(f"{_where(tracks[0])}: {turned.message}")
             warnings.warn(
-                f"{turned.message}. If they have {height} rows, the dataset declares slice(0, {height}) as its rows",
+                f"{turned.message}. If they do have {height} rows, the dataset must declare slice(0, {height}) "
+                "as its rows",
                 stacklevel=2,
             )
         start, stop, step = slice(start, stop, step).indices(height)
     selected = range(start, stop, step)
     if not selected:
-        raise InputError(f"the dataset's rows are {rows!r}, which select no row")
+        raise InputError(f"the dataset's rows are {rows!r}, but must select at least one row")
     return slice(start, stop) if step == 1 else slice(start, selected[-1] + 1, step)
 
 
@@ -201,7 +202,7 @@ def _shape(track: Track, rows: slice) -> tuple[int, int]:
     height, frames = _layout(track)
     if frames == 0 or rows.stop > height:
         raise InputError(
-            f"{_where(track)}: has shape {[height, frames]}, which lacks rows {rows_text(rows)} or has no frame"
+            f"{_where(track)}: has shape {[height, frames]}, but needs rows {rows_text(rows)} and at least one frame"
         )
     return height, frames
 
@@ -214,6 +215,6 @@ def _check_heights(tracks: Sequence[Track], shapes: Sequence[tuple[int, int]]) -
     for track, (height, _) in zip(tracks, shapes, strict=True):
         if height != shapes[0][0]:
             raise InputError(
-                f"{_where(track)}: has {height} rows where track {tracks[0].id!r} has {shapes[0][0]}"
+                f"{_where(track)}: has {height} rows, but track {tracks[0].id!r} has {shapes[0][0]}"
                 + (f"; {turned.message}" if turned else "")
             )

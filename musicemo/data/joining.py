@@ -212,7 +212,7 @@ def _find_targets(name: str, settings: TaskSettings, datasets: Mapping[str, Data
             every = list(dict.fromkeys(target for targets in declared.values() for target in targets))
             listed = "; ".join(f"{dataset}: {', '.join(targets)}" for dataset, targets in declared.items())
             raise InputError(
-                f"none of the datasets declares a target {wanted!r}{nearest(wanted, every)} (targets of {listed})"
+                f"no dataset declares a target {wanted!r}{nearest(wanted, every)} (targets of {listed})"
             )
         return members
     problems = []

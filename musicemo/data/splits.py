@@ -54,9 +54,9 @@ class SplitSettings(Settings):
     @model_validator(mode="after")
     def _consistent(self) -> SplitSettings:
         if self.method in ("random", "stratified", "grouped") and self.validation + self.test >= 1:
-            raise ValueError("validation and test leave nothing to train on: their sum must be below 1")
+            raise ValueError("validation + test must be below 1, to leave tracks for training")
         if self.fold is not None and self.fold >= self.folds:
-            raise ValueError(f"fold {self.fold} does not exist: {self.folds} folds are counted from 0")
+            raise ValueError(f"fold {self.fold} does not exist: {self.folds} folds are numbered from 0")
         return self
 
     @property
@@ -76,9 +76,11 @@ class Split:
         everything = np.concatenate(list(self.parts.values()))
         unique, counts = np.unique(everything, return_counts=True)
         if len(unique) != len(everything):
-            raise InputError(f"track {self.ids[int(unique[counts > 1][0])]!r} is on two sides of the split")
+            raise InputError(
+                f"track {self.ids[int(unique[counts > 1][0])]!r} is in more than one set of the split"
+            )
         if not len(self.parts["train"]):
-            raise InputError("the training part is empty")
+            raise InputError("the training set is empty")
 
     def track_ids(self, part: str) -> list[str]:
         """Return the ids of a set's tracks."""
@@ -126,7 +128,8 @@ def make_split(
         without := [name for name, group in zip(ids, groups, strict=True) if group is None]
     ):
         raise InputError(
-            f"{len(without)} tracks have no group, {without[0]!r} first; a grouped split needs one each"
+            f"{len(without)} tracks have no group, for example {without[0]!r}, but a grouped split requires "
+            "one for each track"
         )
     group_codes = np.unique([group or "" for group in groups], return_inverse=True)[1]
     val: Indices | None = None
@@ -147,7 +150,7 @@ def make_split(
 def _official(official: Sequence[str | None], ids: Sequence[str]) -> tuple[Indices, Indices, Indices]:
     if without := [name for name, part in zip(ids, official, strict=True) if part not in PARTS]:
         raise InputError(
-            f"{len(without)} tracks are in no official part, {without[0]!r} first; choose another method "
+            f"{len(without)} tracks are not in the official split, for example {without[0]!r}. Choose another method "
             "(random, stratified, grouped, kfold)"
         )
     found = {part: np.flatnonzero([name == part for name in official]) for part in PARTS}
@@ -157,7 +160,7 @@ def _official(official: Sequence[str | None], ids: Sequence[str]) -> tuple[Indic
             + " and ".join(
                 f"{len(found[part])} tracks to {verb}" for part, verb in (("train", "train"), ("test", "test"))
             )
-            + " that have a label; choose another method (random, stratified, grouped, kfold)"
+            + " with a label. Choose another method (random, stratified, grouped, kfold)"
         )
     return found["train"], found["val"], found["test"]
 
@@ -171,14 +174,14 @@ def _fold(
     largest = int(np.bincount(strata).max()) if len(strata) else 0
     if settings.grouped:
         if len(np.unique(groups)) < folds:
-            raise InputError(f"{len(np.unique(groups))} groups cannot be cut into {folds} folds")
+            raise InputError(f"{len(np.unique(groups))} groups cannot be split into {folds} folds")
         splitter = (
             StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
             if largest >= folds
             else GroupKFold(folds, shuffle=True, random_state=seed)
         )
     elif len(tracks) < folds:
-        raise InputError(f"{len(tracks)} tracks cannot be cut into {folds} folds")
+        raise InputError(f"{len(tracks)} tracks cannot be split into {folds} folds")
     elif largest >= folds:
         splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
     else:
@@ -202,7 +205,7 @@ def _cut(
     pieces = len(np.unique(groups[tracks])) if grouped else len(tracks)
     noun = "groups" if grouped else "tracks"
     if not 0 < math.ceil(pieces * share) < pieces:
-        raise InputError(f"{pieces} {noun} are too few to take a {part} share of {share:.0%} from")
+        raise InputError(f"{pieces} {noun} are too few for a {part} set of {share:.0%}")
     random = np.random.RandomState(settings.seed)  # the draws of scikit-learn
     if grouped:
         _, codes = np.unique(groups[tracks], return_inverse=True)
@@ -220,9 +223,9 @@ def _cut(
         size = math.ceil(len(tracks) * share)
         if present.min() < 2 or size < len(present) or len(tracks) - size < len(present):
             raise InputError(
-                f"cannot take a stratified {part} share of {share:.0%} from {len(tracks)} tracks in "
-                f"{len(present)} strata, the smallest of {present.min()}; merge or drop rare classes, use "
-                'fewer bins, or choose method = "random"'
+                f"cannot draw a stratified {part} set of {share:.0%} from {len(tracks)} tracks in "
+                f"{len(present)} strata, the smallest of {present.min()}. Merge or drop rare classes, use "
+                'fewer bins, or set method = "random"'
             )
         rest, cut = _shuffle_strata(strata[tracks], share, random)
     return tracks[rest], tracks[cut]

@@ -110,7 +110,7 @@ def find_leaks(tracks: Sequence[Track], split: Split, features: Features) -> lis
     if crossing := sorted(group for group, parts in groups.items() if len(parts) > 1):
         found.append(
             f"{len(crossing)} of {len(groups)} groups (artists, albums) are in more than one set, for example "
-            f'{crossing[0]!r}; method = "grouped" keeps them apart'
+            f'{crossing[0]!r}; method = "grouped" keeps each in one set'
         )
     return found + find_equal(tracks, split, features)
 

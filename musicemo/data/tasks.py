@@ -89,7 +89,7 @@ class Task:
             if not isinstance(value, str) or value not in self.merged:
                 known = ", ".join(sorted(self.merged))
                 raise InputError(
-                    f"track {track.id!r}: {self.target} is {value!r}, not a class of it (classes: {known})"
+                    f"track {track.id!r}: {self.target} is {value!r}, which is not a class (classes: {known})"
                 )
             name = self.merged[value]
             return math.nan if name is None else float(self.classes.index(name))
@@ -125,7 +125,7 @@ class Task:
             if not low - slack <= rating <= high + slack:
                 raise InputError(
                     f"track {track.id!r}: a listener's rating of {self.target} is {float(rating)!r}, outside "
-                    f"[{low:g}, {high:g}]; leave out the ratings that are missing"
+                    f"[{low:g}, {high:g}]. Omit missing ratings"
                 )
 
     def to_json(self) -> dict[str, Any]:
@@ -162,7 +162,9 @@ def make_task(name: str, settings: TaskSettings, targets: Sequence[Target]) -> T
     """
     for key in ("target", "range"):
         if not isinstance(getattr(settings, key), str | None):
-            raise InputError(f"{key}: is for several datasets, [[dataset]], and there is one, [dataset]")
+            raise InputError(
+                f"{key}: can be set only with several datasets ([[dataset]]), not with one ([dataset])"
+            )
     wanted = str(settings.target or name)
     by_name = {target.name: target for target in targets}
     if wanted not in by_name:
@@ -173,15 +175,16 @@ def make_task(name: str, settings: TaskSettings, targets: Sequence[Target]) -> T
     target = by_name[wanted]
     if target.kind not in ("regression", "classification"):
         raise InputError(
-            f"the dataset declares {wanted!r} as a {target.kind!r}; a target is a regression or a classification"
+            f"the dataset declares {wanted!r} as a {target.kind!r}, but a target must be a regression or a "
+            "classification"
         )
     if target.kind == "regression":
         if settings.classes:
-            raise InputError(f"{wanted!r} is a regression target, so it has no classes to merge or drop")
+            raise InputError(f"{wanted!r} is a regression target, which has no classes to merge or drop")
         low, high = (float(end) for end in target.range)
         if not -math.inf < low < high < math.inf:
             raise InputError(
-                f"the dataset gives {wanted!r} the range [{low:g}, {high:g}], which is empty or endless"
+                f"the dataset declares the range [{low:g}, {high:g}] of {wanted!r}, which is empty or infinite"
             )
         return Task(name, wanted, target.kind, range=(low, high))
     for old in settings.classes:

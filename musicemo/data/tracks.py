@@ -80,15 +80,15 @@ class Tracks:
             labels = {part: self.targets[indices, column] for part, indices in parts.items()}
             trained = set(labels["train"][np.isfinite(labels["train"])])
             if not trained:
-                raise InputError(f"task {task.name!r}: no track of the training part has a label")
+                raise InputError(f"task {task.name!r}: no track of the training set has a label")
             for part in labels if task.kind == "classification" else ():
                 found = labels[part]
                 if unseen := sorted(set(found[np.isfinite(found)]) - trained):
                     index = parts[part][np.flatnonzero(found == unseen[0])[0]]
                     raise InputError(
-                        f"task {task.name!r}: class {task.classes[int(unseen[0])]!r} is seen only in the {part} part "
-                        f"(track {self.tracks[index].id!r}); merge or drop it with tasks.{task.name}.classes, or "
-                        "split otherwise"
+                        f"task {task.name!r}: class {task.classes[int(unseen[0])]!r} occurs only in the {part} set "
+                        f"(track {self.tracks[index].id!r}). Merge or drop it with tasks.{task.name}.classes, or "
+                        "change the split"
                     )
 
 
@@ -116,7 +116,7 @@ def collect(dataset: Dataset, tasks: Sequence[Task], *, restrict: bool = True) -
     tasks, unusable = _restricted(tasks, everyone) if restrict else (tasks, [])
     for track in everyone:
         if track.id in seen:
-            problems.append(f"track {track.id!r}: the dataset has it twice")
+            problems.append(f"track {track.id!r}: the id is not unique in the dataset")
         seen.add(track.id)
         if unknown := sorted(set(track.targets) - declared):
             problems.append(
@@ -154,7 +154,7 @@ def first_of(problems: Sequence[str]) -> list[str]:
 def misyielded(tracks: Sequence[Any]) -> list[str]:
     """Return the problem of an object that a dataset yields as a track."""
     if stranger := next((track for track in tracks if not isinstance(track, Track)), None):
-        return [f"it yields a {type(stranger).__name__}; a dataset yields musicemo.contracts.Track"]
+        return [f"the dataset yields a {type(stranger).__name__}, but must yield musicemo.contracts.Track"]
     return [
         f"track {track.id!r}: its {name} are a {type(value).__name__}; they are a mapping of target names to {what}"
         for track in tracks

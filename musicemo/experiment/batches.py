@@ -54,5 +54,5 @@ def _proportions(tracks: Tracks, train: NDArray[np.intp], proportions: Mapping[s
     own = {name: np.intersect1d(indices, train) for name, indices in tracks.sources.items()}
     for name in proportions:
         if not len(own.get(name, ())):
-            raise InputError(f"{name!r} has a proportion and no track in the training part")
+            raise InputError(f"{name!r} has a proportion but no track in the training set")
     return Proportions([own[name] for name in proportions], list(proportions.values()))

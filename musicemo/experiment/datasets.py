@@ -115,7 +115,10 @@ def find_members(
     for index, name in enumerate(names):
         if name in names[:index]:
             problems.append(
-                source.error(("dataset", index), f"another dataset is called {name!r}, too: give each a name")
+                source.error(
+                    ("dataset", index),
+                    f"another dataset also has the name {name!r}. Give each dataset a different name",
+                )
             )
     given = [member.settings.proportion is not None for member in members]
     if any(given) and not all(given):
@@ -123,7 +126,7 @@ def find_members(
         problems.append(
             source.error(
                 ("dataset", lacking),
-                f"{names[lacking]!r} has no proportion: give it to every dataset, or to none",
+                f"{names[lacking]!r} has no proportion. Set a proportion for every dataset or for none",
             )
         )
     return JointDataset(members)

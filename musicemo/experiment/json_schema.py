@@ -155,7 +155,7 @@ def _components(kind: str) -> Iterator[tuple[str, Any]]:
             component = registry.load(kind, name)
             table_schema(component, kind)
         except InputError as error:
-            warnings.warn(f"{error}; it is left out", stacklevel=3)
+            warnings.warn(f"{error}. It is ignored", stacklevel=3)
         else:
             yield name, component
 

@@ -75,11 +75,11 @@ _TABLE = "matrix"
 _EXCLUDE, _OVERRIDE = "exclude", "override"
 #: Keys that every variant shares, or that the matrix itself decides.
 _FIXED = {
-    "name": "the variants' names follow from the axes",
-    "seed": "replicates are no variants: give seeds = [...] outside of the matrix",
-    "seeds": "replicates are no variants: give seeds = [...] outside of the matrix",
-    "extends": "a file extends another as a whole",
-    _TABLE: "a matrix holds no other",
+    "name": "the names of the variants are derived from the axes",
+    "seed": "replicates are not variants: set seeds = [...] outside of the matrix",
+    "seeds": "replicates are not variants: set seeds = [...] outside of the matrix",
+    "extends": "a file can only be extended as a whole",
+    _TABLE: "a matrix cannot contain another matrix",
 }
 _AXIS = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _UNFIT = re.compile(r"[^A-Za-z0-9._-]+")
@@ -138,9 +138,11 @@ class _Reader:
         if not value:
             self._wrong("has no value", *key)
         if not _AXIS.fullmatch(axis):
-            self._wrong("an axis is called by letters, digits, - and _", *key)
+            self._wrong("the name of an axis must consist of letters, digits, - and _", *key)
         if axis in self._axes:
-            self._wrong(f"there is another axis {axis!r}; write one of them as a table of named variants", *key)
+            self._wrong(
+                f"another axis is also named {axis!r}. Write one of them as a table of named variants", *key
+            )
             return
         self._axes[axis] = {}
         for choice in filter(None, choices):
@@ -153,26 +155,28 @@ class _Reader:
 
     def _listed(self, axis: str, name: str, value: Any, key: toml.Key) -> _Choice | None:
         if not isinstance(value, str | int | float):
-            self._wrong("must be text, a number, true or false; [matrix.NAME] gives names to others", *key)
+            self._wrong("must be text, a number, true or false. Use [matrix.NAME] to name other values", *key)
             return None
         text = _as_written(value)
         label = _UNFIT.sub("-", text if isinstance(value, str) else f"{axis}{text}").strip("-")
         if isinstance(value, str) and any(not char.isprintable() for char in value):
-            self._wrong(f"{value!r} holds control characters; [matrix.NAME] gives names to values", *key)
+            self._wrong(f"{value!r} contains control characters. Use [matrix.NAME] to name values", *key)
         elif not label:
-            self._wrong(f"{value!r} gives no name; [matrix.NAME] gives names to values", *key)
+            self._wrong(f"{value!r} cannot be a name. Use [matrix.NAME] to name values", *key)
         return _Choice(axis, value, label, toml.nested(name, value), key, whole=True)
 
     def _named(self, axis: str, variant: str, table: Any, key: toml.Key) -> _Choice | None:
         if not isinstance(table, dict):
             quoted = f'"{axis}.{variant}" = [...]' if isinstance(table, list) else "{ model.type = ... }"
             hint = (
-                f"; the values of a key are given as {quoted}, with quotes" if isinstance(table, list) else ""
+                f" (write the values of a dotted key as {quoted}, with quotes)"
+                if isinstance(table, list)
+                else ""
             )
             self._wrong(f"must be a table of the keys that it sets{hint}, not {table!r}", *key)
             return None
         if not _AXIS.fullmatch(variant):
-            self._wrong("a variant is called by letters, digits, - and _", *key)
+            self._wrong("the name of a variant must consist of letters, digits, - and _", *key)
         for name in table:
             self._fixed(name, (*key, name))
         return _Choice(axis, variant, variant, table, key, whole=False)
@@ -206,7 +210,9 @@ class _Reader:
                     text = _as_written(one)
                     listed = ", ".join(values)
                     self._wrong(
-                        f"{one!r} is no value of it{nearest(text, values)} (values: {listed})", *key, axis
+                        f"{one!r} is not a value of this axis{nearest(text, values)} (values: {listed})",
+                        *key,
+                        axis,
                     )
         return _Rule(allowed, table, key)
 
@@ -273,7 +279,9 @@ def expand(
     stem = str(written.table.get("name", stem))
     names = Counter("-".join([stem, *(choice.label for choice in choices)]) for choices in combinations)
     if twice := sorted(name for name, uses in names.items() if uses > 1):
-        raise InputError(written.error((_TABLE,), f"more than one variant would be called {', '.join(twice)}"))
+        raise InputError(
+            written.error((_TABLE,), f"more than one variant would have the name {', '.join(twice)}")
+        )
     wanted = _wanted(only, {axis[0].axis: axis for axis in axes}, written)
     combinations = [
         choices
@@ -281,7 +289,7 @@ def expand(
         if all(choice in wanted.get(choice.axis, choices) for choice in choices)
     ]
     if not combinations:
-        raise InputError(f"--only {' --only '.join(only)}: {source.file} has no such variant: it is excluded")
+        raise InputError(f"--only {' --only '.join(only)}: {source.file} excludes this variant")
     base = source.copy()
     base.drop(_TABLE)
     variants: list[toml.Source] = []
@@ -362,9 +370,10 @@ def _rival(override: str, choice: _Choice, axes: Sequence[Sequence[_Choice]], wr
     wanted = asked if asked in values else "VALUE"
     key = choice.key[1]
     return (
-        f"--set {override}: {key} is an axis of the matrix ({written.origin(choice.key)}), and its variants would be "
-        f"called by values that they have not; choose among them with --only {choice.axis}={wanted} (values: "
-        f"{', '.join(values)}), or give others with --set 'matrix.\"{key}\"=[...]'"
+        f"--set {override}: {key} is an axis of the matrix ({written.origin(choice.key)}), so the names of the "
+        "variants "
+        f"would be wrong. Select variants with --only {choice.axis}={wanted} (values: "
+        f"{', '.join(values)}), or set other values with --set 'matrix.\"{key}\"=[...]'"
     )
 
 
@@ -383,9 +392,9 @@ def _wanted(
         if not equals:
             raise InputError(f"{where}must have the form AXIS=VALUE")
         if not axes:
-            raise InputError(f"{where}{written.file} has no matrix to choose from")
+            raise InputError(f"{where}{written.file} has no matrix")
         if axis not in axes:
-            raise InputError(f"{where}there is no axis {axis!r}{nearest(axis, axes)} (axes: {', '.join(axes)})")
+            raise InputError(f"{where}unknown axis {axis!r}{nearest(axis, axes)} (axes: {', '.join(axes)})")
         parsed = toml.parse_value(value)
         matching = [one for one in axes[axis] if value == str(one)] or [
             one for one in axes[axis] if _same_value(parsed, one.value)

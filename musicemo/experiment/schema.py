@@ -86,18 +86,18 @@ class ExperimentTable(Settings):
     @classmethod
     def _printable(cls, text: str) -> str:
         if any(unicodedata.category(char) in ("Cc", "Cs") and char not in "\n\t" for char in text):
-            raise ValueError("must not hold control characters other than line feeds and tabs")
+            raise ValueError("must not contain control characters other than line feeds and tabs")
         return text
 
     @field_validator("seeds")
     @classmethod
     def _each_once(cls, seeds: list[int] | None) -> list[int] | None:
         if seeds and len(set(seeds)) < len(seeds):
-            raise ValueError("each must be given once")
+            raise ValueError("must not contain duplicates")
         return seeds
 
     @model_validator(mode="after")
     def _one_of_seed_and_seeds(self) -> ExperimentTable:
         if self.seed is not None and self.seeds is not None:
-            raise ValueError("give either seed or seeds")
+            raise ValueError("seed and seeds cannot both be set")
         return self

@@ -73,7 +73,7 @@ def match_tasks(experiment: Experiment, dataset: Dataset) -> list[Task]:
         }
         problems += _unknown(experiment, dataset, place, control)
         if kinds.get(control) == "regression":
-            problems.append(source.error(place, f"{control!r} is a regression; a classification is needed"))
+            problems.append(source.error(place, f"{control!r} is a regression, but must be a classification"))
     if problems:
         raise InputError(*problems)
     return tasks

@@ -94,7 +94,7 @@ def evaluate_run(run: TrainedRun, *, overrides: Sequence[str] = (), part: str | 
     metrics = run.results.get("metrics", {})
     if run.results.get("overfit_batches"):
         raise InputError(
-            f"{run.directory}: was a check whether few tracks can be learnt by heart; train it first"
+            f"{run.directory}: is an --overfit-batches check, not a trained run. Train it without this option first"
         )
     experiment = load_experiment(
         run.directory / "experiment.toml", overrides, local_code="kept" if run.experiment.code else "refuse"
@@ -109,8 +109,8 @@ def evaluate_run(run: TrainedRun, *, overrides: Sequence[str] = (), part: str | 
     own = split is not None and split.hashes == run.results.get("split")
     if not other and not own:
         raise InputError(
-            f"{run.directory}: the split is not the one that the run was trained with: the dataset has changed since"
-            " (or --set changed the split); to evaluate other data, name them with --set dataset.KEY=VALUE"
+            f"{run.directory}: the split differs from that of the run, because the dataset has changed since"
+            " (or --set changed the split). To evaluate other data, use --set dataset.KEY=VALUE"
         )
     features = Features(tracks.tracks, tracks.rows, experiment.training.cache)
     features.scale(run.scaling)
@@ -120,7 +120,7 @@ def evaluate_run(run: TrainedRun, *, overrides: Sequence[str] = (), part: str | 
     else:
         every = make_batches(features, tracks, split, experiment.training, run.experiment.seeds[0])
         if part not in every:
-            raise InputError(f"{run.directory}: the {part} part is empty")
+            raise InputError(f"{run.directory}: the {part} set is empty")
         batches = every[part]
     if not own or part == ALL:
         _warn_of_overlap(run, experiment, [ids[index] for index in batches.indices])
@@ -159,7 +159,7 @@ def _compare_with_recorded(
     if differing:
         more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
         warnings.warn(
-            f"{run.directory}: the metrics of the {part} part differ from those in results.json: "
+            f"{run.directory}: the metrics of the {part} set differ from those in results.json: "
             f"{', '.join(differing[:3])}{more}; targets, features or the checkpoint have changed since training",
             stacklevel=3,
         )
@@ -234,8 +234,8 @@ def _warn_of_classes(task: Task, settings: TaskSettings, tracks: Tracks) -> None
     if task.kind == "classification" and unknown:
         listed = ", ".join(f"{name} ({count})" for name, count in sorted(unknown.items()))
         warnings.warn(
-            f"task {task.name!r}: {sum(unknown.values())} tracks of classes that the run does not know are left out: "
-            f"{listed}; tasks.{task.name}.classes merges them",
+            f"task {task.name!r}: {sum(unknown.values())} tracks with classes unknown to the run are ignored: "
+            f"{listed}. Merge these classes with tasks.{task.name}.classes",
             stacklevel=4,
         )
 
@@ -275,8 +275,8 @@ def _warn_of_overlap(run: TrainedRun, experiment: Experiment, ids: Sequence[str]
     common = sum(name in trained for name in _qualified(experiment, ids))
     if common:
         warnings.warn(
-            f"{common} of {len(ids)} tracks have ids of tracks that the run was trained on; if they are the same "
-            "ones, the metrics are too good",
+            f"{common} of {len(ids)} tracks have the ids of training tracks of the run. If they are the same tracks, "
+            "the metrics are optimistic",
             stacklevel=3,
         )
 

@@ -191,7 +191,7 @@ def _dataset_clips(run: TrainedRun) -> list[NDArray[np.float32]]:
     except InputError as error:
         raise InputError(
             *error.problems,
-            "the file is compared with torch on clips of the dataset; name songs instead: --check SONG",
+            "the exported file is compared with torch on clips of the dataset. Use --check SONG to compare on songs",
         ) from error
     some = np.unique(np.linspace(0, len(tracks) - 1, _CLIPS).round().astype(int))
     chosen = [tracks.tracks[index] for index in some]

@@ -132,7 +132,7 @@ class Predictor:
             if seconds is not None and not 0 < seconds < math.inf:
                 raise InputError(f"--{name} {seconds:g}: must be above 0 seconds")
         if hop is not None and window is None:
-            raise InputError(f"--hop {hop:g}: is for windows of a given length; give --window too")
+            raise InputError(f"--hop {hop:g}: requires --window")
         self.runs = runs
         described, directory = runs[0].description, runs[0].directory
         if described.sync is not None and sync not in (None, described.sync):
@@ -140,8 +140,8 @@ class Predictor:
         chosen = described.sync or sync
         if chosen is None:
             raise InputError(
-                f"{directory}: its dataset does not say whether a column of its features is a beat or a frame; "
-                "say it with --sync beat or --sync frame"
+                f"{directory}: the time grid of the run's features is not recorded. "
+                "Specify it with --sync beat or --sync frame"
             )
         self.sync: Sync = chosen
         self.recipe = (described.recipe or Recipe()).whole

@@ -64,7 +64,7 @@ class TrainedRun:
         status, results = record.status, record.results
         if status != "done":
             raise InputError(
-                f"{directory}: the run is not finished, its status is {status!r}; musicemo run --resume goes on with it"
+                f"{directory}: the run is not finished (status {status!r}). Continue it with `musicemo run --resume`"
             )
         try:
             experiment = load_experiment(
@@ -77,7 +77,8 @@ class TrainedRun:
         try:
             if "description" not in state:
                 raise InputError(
-                    "an earlier version of musicemo wrote it, which did not say what it predicts; train again"
+                    "written by an earlier version of musicemo, without a description of the predictions. "
+                    "Train the run again"
                 )
             description = Description.from_state(state["description"])
             scaling = _scaling(state, description)
@@ -152,7 +153,7 @@ def _not_installed(record: RunRecord) -> list[str]:
     plugins = record.environment.get("plugins") or {}
     present = {claim.distribution for kind in registry.GROUPS for claim in registry.claims(kind)}
     return [
-        f"{record.directory}: the run was made with {name} {version}, which is not there: pip install {name}=={version}"
+        f"{record.directory}: the run requires {name} {version}, which is not installed: pip install {name}=={version}"
         for name, version in plugins.items()
         if name not in present
     ]

@@ -50,7 +50,7 @@ def cut_by_seconds(edges: NDArray[np.float64], window: float, hop: float) -> Win
     """
     last = max(edges[-1] - window, 0.0)
     if last / hop > _MOST:
-        raise InputError(f"--hop {hop:g}: the song has more than {_MOST:,} windows; choose a longer hop")
+        raise InputError(f"--hop {hop:g}: the song has more than {_MOST:,} windows. Choose a longer hop")
     begins = np.append(np.arange(0.0, last, hop), last)
     starts = np.searchsorted(edges, begins + _TOLERANCE, side="right") - 1
     stops = np.searchsorted(edges, begins + window - _TOLERANCE, side="left")

@@ -311,7 +311,7 @@ class _Execution:
 
 
 def _warn_of_restart(error: InputError) -> None:
-    warnings.warn(f"{'; '.join(error.problems)}; a new run is started", stacklevel=3)
+    warnings.warn(f"{'; '.join(error.problems)}. A new run is started", stacklevel=3)
 
 
 def _selection(run: Run, trainer: Trainer, evaluations: Mapping[str, Evaluation]) -> dict[str, Any]:

@@ -276,13 +276,13 @@ def _rehearse_smallest_batch(experiment: Experiment, prepared: Prepared) -> None
             raise InputError(
                 experiment.source.error(
                     ("training", "batch_size"),
-                    f"is 1, and the model or a loss fails on a batch of one track; use 2 or more ({error})",
+                    f"is 1, but the model or a loss fails on a batch of one track. Use 2 or more ({error})",
                 )
             ) from error
         batches.join_single = True
         warnings.warn(
-            "the model or a loss fails on a batch of one track in training, as batch normalization does: the "
-            "last batch, of one track, is joined to the batch before it",
+            "the model or a loss fails on a batch of one track in training, as batch normalization does. The "
+            "last batch, of one track, is merged with the batch before it",
             stacklevel=2,
         )
 

@@ -50,7 +50,7 @@ def find_source(
             f"{place} (which holds no run)" if place.is_dir() else str(place) for place in places
         )
         raise InputError(
-            f"there is no run, experiment or checkpoint {source!r}{nearest(source, known)} "
+            f"no run, experiment or checkpoint {source!r}{nearest(source, known)} "
             f"(looked for {looked}; experiments in {runs}: {', '.join(known) or 'none'})"
         )
     if path.is_file():
@@ -136,7 +136,7 @@ class Transfer:
                 f"{unlearnt[0]} is to be frozen and has no weights in {self.checkpoint}: it would stay random"
             )
         if not any(parameter.requires_grad for parameter in network.parameters()):
-            raise InputError("everything is frozen: nothing is left to train")
+            raise InputError("all parameters are frozen, so there is nothing to train")
         return {"from": str(self.run or self.checkpoint), "loaded": loaded, "new": new, "frozen": frozen}
 
     def check_leaks(self, dataset: Any, split: Split) -> None:

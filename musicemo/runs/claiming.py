@@ -32,7 +32,7 @@ class RunInUseError(MusicemoError):
     def __init__(self, record: RunRecord) -> None:
         process = record.results.get("process") or {}
         by = f"process {process['pid']} on {process['host']}" if process else "another process"
-        super().__init__(f"{record.directory}: {by} is training this run; it is left to that process")
+        super().__init__(f"{record.directory}: {by} is training this run, so it is skipped here")
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def earlier_runs(folder: Path) -> list[RunRecord]:
         except FileNotFoundError:
             continue
         except (OSError, InputError) as error:
-            warnings.warn(f"{error}; the run is passed over", stacklevel=2)
+            warnings.warn(f"{error}. The run is ignored", stacklevel=2)
     return sorted(records, key=lambda record: record.order)
 
 

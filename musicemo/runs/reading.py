@@ -228,7 +228,7 @@ class RunRecord:
     def problems(self) -> list[str]:
         """Sentences about missing or damaged files."""
         _ = self.experiment, self.environment, self.split, self.history
-        damaged = (f"results.json: {text}; it is left out" for text in self.damaged.values())
+        damaged = (f"results.json: {text}. It is ignored" for text in self.damaged.values())
         return [*damaged, *self._problems.values()]
 
     def _attempt(self, name: str, read: Callable[[Path], _T], empty: _T) -> _T:

@@ -93,7 +93,7 @@ def unforeseen(error: BaseException, path: Path) -> RunError:
     what = f"{where}: " if where else ""
     what += f"{type(error).__name__}: {error}"
     if isinstance(error, torch.OutOfMemoryError):
-        what += "; try a smaller training.batch_size"
+        what += ". Try a smaller training.batch_size"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, "".join(traceback.format_exception(error)))

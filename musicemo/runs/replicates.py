@@ -23,7 +23,7 @@ def open_runs(folder: Path) -> list[RunRecord]:
         try:
             records.append(open_run(path.parent))
         except InputError as error:
-            warnings.warn(f"{error}; the run is passed over", stacklevel=3)
+            warnings.warn(f"{error}. The run is ignored", stacklevel=3)
     return sorted(records, key=lambda record: record.order)
 
 

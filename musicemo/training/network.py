@@ -137,7 +137,7 @@ class Network(nn.Module):
             if not matching:
                 parts = {".".join(name.split(".")[: count + 1]) for name in names for count in range(4)}
                 raise InputError(
-                    f"{pattern!r} is the name of no parameter{nearest(pattern, parts)} (they begin with "
+                    f"{pattern!r} matches no parameter{nearest(pattern, parts)} (parameters begin with "
                     f"{', '.join(sorted({'.'.join(name.split('.')[:2]) for name in names}))})"
                 )
             found |= dict.fromkeys(matching)

@@ -114,7 +114,7 @@ class Stopping:
         if self.monitor not in recorded:
             names = sorted(set(recorded) - {"epoch"})
             raise InputError(
-                f"training.early_stopping.monitor: nothing called {self.monitor!r} is recorded"
+                f"training.early_stopping.monitor: no quantity {self.monitor!r} is recorded"
                 f"{nearest(self.monitor, names)} (recorded: {', '.join(names)})"
             )
 
@@ -146,15 +146,13 @@ def check_monitor(settings: EarlyStoppingSettings, tasks: Sequence[Task], parts:
     """
     monitor = settings.monitor
     if "val" not in parts and settings.per_task:
-        raise InputError(
-            "per_task keeps the epochs of the least validation losses, but the validation part is empty"
-        )
+        raise InputError("per_task selects epochs by validation loss, but the validation set is empty")
     if not monitor.startswith("val/"):
         return  # the training part records what losses and weightings tell of themselves: known after an epoch
     if "val" not in parts:
         raise InputError(
-            f"is {monitor!r} but the validation part is empty; set split.validation above 0, or monitor a "
-            "quantity of the training part, such as train/loss"
+            f"is {monitor!r} but the validation set is empty. Set split.validation above 0, or monitor a "
+            "quantity of the training set, such as train/loss"
         )
     names = ["val/loss", *([MEAN_RANK, MEAN_IMPROVEMENT] if len(tasks) > 1 else [])]
     for task in tasks:
@@ -162,5 +160,5 @@ def check_monitor(settings: EarlyStoppingSettings, tasks: Sequence[Task], parts:
         names += [f"val/{task.name}/{quantity}" for quantity in ("loss", *metrics)]
     if monitor not in names:
         raise InputError(
-            f"nothing called {monitor!r} is recorded{nearest(monitor, names)} (of val: {', '.join(names)})"
+            f"no quantity {monitor!r} is recorded{nearest(monitor, names)} (of val: {', '.join(names)})"
         )

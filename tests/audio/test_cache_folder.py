@@ -51,7 +51,7 @@ def test_a_home_that_cannot_be_written_to_serves_what_it_has(homeless, tmp_path)
 def test_somebody_elses_folder_is_not_used(homeless, tmp_path):
     folder = cache_folder()
     folder.chmod(0o777)
-    with pytest.raises(InputError, match=r"there is no folder for features: .*set MUSICEMO_CACHE=FOLDER"):
+    with pytest.raises(InputError, match=r"the cache has no folder: .*Set MUSICEMO_CACHE=FOLDER"):
         cache_folder()
     folder.rmdir()
     folder.symlink_to(tmp_path)

@@ -27,7 +27,7 @@ def test_tables_of_parts_ratings_and_classes_fit_80_columns(experiment_file):
     assert "valence: ratings in their own units" in text
     assert "genre: tracks of each class" in text
     assert "suspected leak: " in text
-    assert 'method = "grouped" keeps them apart' in text
+    assert 'method = "grouped" keeps each in one set' in text
     lines = [line for line in text.splitlines() if not line.startswith(("memory:", "suspected leak:"))]
     assert max(len(line.rstrip()) for line in lines) <= 80
 

@@ -62,7 +62,7 @@ def test_another_dataset(trained):
         (["--set", "model.type=cnn"], "model of a trained run cannot be changed"),
         (["--set", "dataset.tracks=0"], "dataset.tracks"),
         (["--part", "tset"], "tset"),
-        (["--set", "split.seed=3"], "the split is not the one that the run was trained with"),
+        (["--set", "split.seed=3"], "the split differs from that of the run"),
     ],
 )
 def test_what_is_wrong_is_told(command, trained, arguments, message):

@@ -169,7 +169,7 @@ def test_a_transfer_from_a_run_that_is_not_there(experiment_file, tmp_path, monk
     later = tmp_path / "later.toml"
     later.write_text(fakes_module.EXPERIMENT.replace('"small"', '"later"') + '[transfer]\nfrom = "small"\n')
     line = len(later.read_text().splitlines())
-    problem = f"{later}:{line}: transfer.from: there is no run, experiment or checkpoint 'small'"
+    problem = f"{later}:{line}: transfer.from: no run, experiment or checkpoint 'small'"
     with pytest.raises(InputError, match=f"^{re.escape(problem)}"):
         call("validate", later)
     with pytest.raises(InputError, match=f"^{re.escape(problem)}"):

@@ -296,7 +296,7 @@ def test_a_dataset_that_does_not_say_its_sync(command, trained, music, tmp_path)
     folder = tmp_path / "runs" / "songs"
     finished = command("predict", folder, music / "short.wav")
     assert (finished.code, finished.out) == (2, "")
-    assert "say it with --sync beat or --sync frame" in finished.err
+    assert "Specify it with --sync beat or --sync frame" in finished.err
     assert command("predict", folder, music / "short.wav", "--sync", "beat").code == 0
 
 
@@ -306,7 +306,7 @@ def test_a_dataset_that_does_not_say_its_sync(command, trained, music, tmp_path)
         (["runs/nowhere", "SONG"], "runs/nowhere: there is no such run directory"),
         (["runs", "SONG"], "runs: is not a run directory; it holds those of songs"),
         (["runs/songs", "SONG", "--window", "-1"], "--window -1: must be above 0 seconds"),
-        (["runs/songs", "SONG", "--hop", "1"], "give --window too"),
+        (["runs/songs", "SONG", "--hop", "1"], "requires --window"),
         (["runs/songs", "SONG", "--sync", "frame"], "was trained on beat-wise features"),
         (["runs/songs", "SONG", "--output", "nowhere/x.csv"], "the folder nowhere does not exist"),
         (["runs/songs", "SONG", "--output", "runs"], "--output runs: is a folder"),
@@ -330,4 +330,4 @@ def test_a_component_that_is_not_installed_is_told(trained, music):
     finished = trained.run("predict", trained.first, music / "short.wav", plugin=False)
     assert finished.code == 2
     assert "experiment.toml:" in finished.err
-    assert "no dataset is called 'clips'" in finished.err
+    assert "no dataset has the name 'clips'" in finished.err

@@ -97,9 +97,9 @@ def test_two_runs_of_one_seed_are_not_one_replicate(fold, told, tmp_path):
 @pytest.mark.parametrize(
     ("how", "message"),
     [
-        ({"status": "failed"}, "its status is 'failed'"),
+        ({"status": "failed"}, "status 'failed'"),
         ({"part": "val"}, r"has no test part \(parts: val\)"),
-        ({"overfit_batches": 1}, "learnt by heart"),
+        ({"overfit_batches": 1}, "not a trained run"),
         ({"split": None}, "results.json: split.test: is missing"),
     ],
 )

@@ -181,10 +181,10 @@ def test_what_is_no_array(features):
 
 def test_rows(on_disk):
     (track,) = on_disk([np.zeros((12, 2), "float32")])
-    assert said(track).startswith(f"track 't0' ({track.features}): has 12 rows where track 'good' has 6; ")
+    assert said(track).startswith(f"track 't0' ({track.features}): has 12 rows, but track 'good' has 6; ")
     found = said(Track("bad", np.zeros((4, 2)), {}), slice(0, 6))
-    assert found == "track 'bad': has shape [4, 2], which lacks rows 0 to 6 or has no frame"
-    assert "slice(8, None, None), which select no row" in said(
+    assert found == "track 'bad': has shape [4, 2], but needs rows 0 to 6 and at least one frame"
+    assert "slice(8, None, None), but must select at least one row" in said(
         Track("bad", np.zeros((4, 2)), {}), slice(8, None)
     )
 
@@ -192,7 +192,7 @@ def test_rows(on_disk):
 @pytest.mark.parametrize("shape", [(6, 0), (0, 3), (0, 0)])
 def test_empty_arrays(on_disk, shape):
     array = np.zeros(shape, "float32")
-    assert "which lacks rows 0 to 6 or has no frame" in said(Track("bad", array, {}))
+    assert "but needs rows 0 to 6 and at least one frame" in said(Track("bad", array, {}))
     (track,) = on_disk([array])
     assert str(track.features) in said(track)
 
@@ -288,7 +288,7 @@ def test_rows_are_normalized(rows, expected):
         (slice(0, 3, 0), "the step must be positive"),
         (slice(0.0, 3.0), "must be a slice of whole numbers"),
         ([0, 2, 4], "must be a slice of whole numbers"),
-        (slice(4, 2), "select no row"),
+        (slice(4, 2), "must select at least one row"),
         (slice(-141, None), "has 140 rows"),
     ],
 )
@@ -306,11 +306,9 @@ def test_arrays_that_lie_on_their_side():
         Features(of_shapes((1292, 140), (1292, 140)), slice(0, 128))
     with pytest.raises(InputError, match=r"1292 rows and 140 columns: they are transposed"):
         normalize_rows(ALL, of_shapes((1292, 140), (1292, 140)))
-    with pytest.raises(InputError, match=r"has 31 rows where track 't0' has 30; every array has 13 columns"):
+    with pytest.raises(InputError, match=r"has 31 rows, but track 't0' has 30; every array has 13 columns"):
         Features(of_shapes((30, 13), (31, 13)), ALL)
-    with pytest.raises(
-        InputError, match=r"has 200 rows where track 't0' has 13; 1 of 3 arrays have 13 columns"
-    ):
+    with pytest.raises(InputError, match=r"has 200 rows, but track 't0' has 13; 1 of 3 arrays have 13 columns"):
         Features(of_shapes((13, 90), (200, 13), (13, 80)), slice(0, 12))
     with pytest.warns(UserWarning, match=r"every array has 30 rows and 13 columns: they may be transposed"):
         Features(of_shapes((30, 13), (30, 13)), ALL)

@@ -129,10 +129,10 @@ def test_problems_of_the_tracks_are_told_in_their_own_units():
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ({}, "none of the datasets declares a target 'task' (targets of a: valence, genre; b: mood)"),
+        ({}, "no dataset declares a target 'task' (targets of a: valence, genre; b: mood)"),
         (
             {"target": "moood"},
-            "none of the datasets declares a target 'moood'; did you mean 'mood'? "
+            "no dataset declares a target 'moood'; did you mean 'mood'? "
             "(targets of a: valence, genre; b: mood)",
         ),
         (

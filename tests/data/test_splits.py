@@ -220,10 +220,10 @@ def test_of_the_memory_dataset():
 @pytest.mark.parametrize(
     ("official", "said"),
     [
-        (["train"] * 4, "the official split has 4 tracks to train and 0 tracks to test that have a label"),
+        (["train"] * 4, "the official split has 4 tracks to train and 0 tracks to test with a label"),
         (["val", "test"] * 2, "the official split has 0 tracks to train and 2 tracks to test"),
-        (["train", "test", None, "test"], "1 tracks are in no official part, 't2' first"),
-        (["train", "test", "validation", "dev"], "2 tracks are in no official part, 't2' first"),
+        (["train", "test", None, "test"], "1 tracks are not in the official split, for example 't2'"),
+        (["train", "test", "validation", "dev"], "2 tracks are not in the official split, for example 't2'"),
     ],
 )
 def test_official_errors(official, said):
@@ -235,17 +235,17 @@ def test_official_errors(official, said):
 @pytest.mark.parametrize(
     ("count", "options", "said"),
     [
-        (1, {"method": "random"}, "1 tracks are too few to take a test share of 20% from"),
+        (1, {"method": "random"}, "1 tracks are too few for a test set of 20%"),
         (
             2,
             {"method": "random", "test": 0.9, "validation": 0},
-            "2 tracks are too few to take a test share of 90%",
+            "2 tracks are too few for a test set of 90%",
         ),
-        (2, {"method": "random"}, "1 tracks are too few to take a validation share of 25%"),
-        (3, {"method": "kfold"}, "3 tracks cannot be cut into 5 folds"),
+        (2, {"method": "random"}, "1 tracks are too few for a validation set of 25%"),
+        (3, {"method": "kfold"}, "3 tracks cannot be split into 5 folds"),
         (0, {"method": "random"}, "0 tracks are too few"),
         (0, {"method": "stratified"}, "0 tracks are too few"),
-        (0, {"method": "kfold"}, "0 tracks cannot be cut"),
+        (0, {"method": "kfold"}, "0 tracks cannot be split"),
     ],
 )
 def test_too_few_tracks(count, options, said):
@@ -259,30 +259,30 @@ def test_too_few_tracks(count, options, said):
         (
             [1] * 20 + [2],
             0.2,
-            "cannot take a stratified test share of 20% from 21 tracks in 2 strata, the smallest of 1",
+            "cannot draw a stratified test set of 20% from 21 tracks in 2 strata, the smallest of 1",
         ),
         ([1, 2, 3] * 3, 0.2, "from 9 tracks in 3 strata, the smallest of 3"),
-        ([1] * 20 + [2, 2], 0.5, "cannot take a stratified validation share of 40% from 11 tracks in 2 strata"),
+        ([1] * 20 + [2, 2], 0.5, "cannot draw a stratified validation set of 40% from 11 tracks in 2 strata"),
     ],
 )
 def test_strata_that_are_too_small(codes, test, said):
     with pytest.raises(InputError, match=said) as caught:
         cut(len(codes), codes, method="stratified", test=test)
-    assert 'choose method = "random"' in str(caught.value)
+    assert 'set method = "random"' in str(caught.value)
 
 
 def test_missing_groups():
     for options in ({"method": "grouped"}, {"method": "kfold", "grouped": True}):
         with pytest.raises(
-            InputError, match=r"2 tracks have no group, 't1' first; a grouped split needs one each"
+            InputError, match=r"2 tracks have no group, for example 't1', but a grouped split requires one"
         ):
             cut(4, groups=["a", None, "b", None], **options)
 
 
 def test_too_few_groups():
-    with pytest.raises(InputError, match="1 groups are too few to take a test share of 20% from"):
+    with pytest.raises(InputError, match="1 groups are too few for a test set of 20%"):
         cut(4, groups=["a"] * 4, method="grouped")
-    with pytest.raises(InputError, match="2 groups cannot be cut into 5 folds"):
+    with pytest.raises(InputError, match="2 groups cannot be split into 5 folds"):
         cut(4, groups=["a", "a", "b", "b"], method="kfold", grouped=True)
 
 
@@ -307,11 +307,11 @@ def test_a_track_on_two_sides_is_an_error():
         return {"train": np.array(train), "val": np.array(val, dtype=int), "test": np.array(test)}
 
     Split(parts([0], [1], [2]), ids(3))
-    with pytest.raises(InputError, match="track 't1' is on two sides of the split"):
+    with pytest.raises(InputError, match="track 't1' is in more than one set of the split"):
         Split(parts([0, 1], [], [1, 2]), ids(3))
-    with pytest.raises(InputError, match="track 't0' is on two sides of the split"):
+    with pytest.raises(InputError, match="track 't0' is in more than one set of the split"):
         Split(parts([0, 0], [], [1, 2]), ids(3))
-    with pytest.raises(InputError, match="the training part is empty"):
+    with pytest.raises(InputError, match="the training set is empty"):
         Split(parts(np.array([], dtype=int), [0], [1, 2]), ids(3))
 
 

@@ -83,7 +83,7 @@ def test_groups_in_several_parts_leak():
     found = summary(TRACKS, {"train": [0, 2], "val": [1], "test": [3, 4]})
     assert found.leaks == [
         "1 of 3 groups (artists, albums) are in more than one set, for example 'x'; "
-        'method = "grouped" keeps them apart'
+        'method = "grouped" keeps each in one set'
     ]
 
 

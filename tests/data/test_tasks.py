@@ -75,13 +75,13 @@ def test_too_few_classes_are_left():
 
 
 def test_a_regression_has_no_classes():
-    with pytest.raises(InputError, match="'valence' is a regression target, so it has no classes"):
+    with pytest.raises(InputError, match="'valence' is a regression target, which has no classes"):
         make_task("valence", TaskSettings(classes={"a": "b"}), TARGETS)
 
 
 @pytest.mark.parametrize("ends", [(1, 1), (2, 1), (0, math.inf), (-math.inf, 0), (math.nan, 1)])
 def test_a_range_that_is_none(ends):
-    with pytest.raises(InputError, match=r"the dataset gives 'valence' the range \["):
+    with pytest.raises(InputError, match=r"the dataset declares the range \["):
         make_task("valence", TaskSettings(), [Target("valence", "regression", range=ends)])
 
 
@@ -133,7 +133,9 @@ def test_ratings_that_are_none(value, said):
 
 @pytest.mark.parametrize("value", ["rock", "", 3, 1.0, math.nan, True, ["Rock"]])
 def test_labels_that_are_none(value):
-    with pytest.raises(InputError, match=r"track 't1': genre is .*, not a class of it \(classes: Jazz, Pop, "):
+    with pytest.raises(
+        InputError, match=r"track 't1': genre is .*, which is not a class \(classes: Jazz, Pop, "
+    ):
         make_task("genre", MERGED, TARGETS).encode(track(genre=value))
 
 
@@ -155,7 +157,7 @@ def test_what_results_say_of_a_task():
 
 
 def test_what_the_dataset_declares_is_checked():
-    with pytest.raises(InputError, match="as a 'regresion'; a target is a regression"):
+    with pytest.raises(InputError, match="as a 'regresion', but a target must be a regression"):
         make_task("mood", TaskSettings(), [Target("mood", "regresion")])
     with pytest.raises(InputError, match="the dataset declares no classes of 'mood'; at least 2"):
         make_task("mood", TaskSettings(), [Target("mood", "classification")])

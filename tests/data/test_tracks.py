@@ -78,7 +78,7 @@ def test_the_memory_dataset():
 
 def test_ids_that_are_taken():
     assert said(track("a", valence=1), track("b", valence=1), track("a", valence=2), names=["valence"]) == (
-        "track 'a': the dataset has it twice",
+        "track 'a': the id is not unique in the dataset",
     )
 
 
@@ -93,15 +93,15 @@ def test_every_problem_is_told():
         track("a", valence=0, genre="rock"), track("b", valence=10, genre="pop"), track("b", genre="folk")
     ) == (
         "track 'a': valence is 0.0, outside [1, 9]",
-        "track 'a': genre is 'rock', not a class of it (classes: folk, jazz, pop)",
+        "track 'a': genre is 'rock', which is not a class (classes: folk, jazz, pop)",
         "track 'b': valence is 10.0, outside [1, 9]",
-        "track 'b': the dataset has it twice",
+        "track 'b': the id is not unique in the dataset",
     )
 
 
 def test_misspelt_classes_are_told_before_it_is_said_that_too_few_occur():
     assert said(track("a", genre="Pop"), track("b", genre="pop"), names=["genre"]) == (
-        "track 'a': genre is 'Pop', not a class of it (classes: folk, jazz, pop)",
+        "track 'a': genre is 'Pop', which is not a class (classes: folk, jazz, pop)",
         "task 'genre': at least 2 classes must have tracks (found: pop)",
     )
 
@@ -140,20 +140,20 @@ def test_every_class_must_be_trained_on():
     with pytest.raises(InputError) as caught:
         check(labels, {"train": [0, 1, 4], "val": [3], "test": [2]})
     assert str(caught.value) == (
-        "task 'genre': class 'jazz' is seen only in the test part (track 't2'); merge or drop it with "
-        "tasks.genre.classes, or split otherwise"
+        "task 'genre': class 'jazz' occurs only in the test set (track 't2'). Merge or drop it with "
+        "tasks.genre.classes, or change the split"
     )
 
 
 def test_every_task_must_have_a_label_to_train_on():
-    with pytest.raises(InputError, match="task 'valence': no track of the training part has a label"):
+    with pytest.raises(InputError, match="task 'valence': no track of the training set has a label"):
         check(["pop", "folk"], {"train": [0, 1], "val": [2], "test": []})
 
 
 @pytest.mark.parametrize(
     ("track", "message"),
     [
-        ({"id": "t0"}, "yields a dict; a dataset yields musicemo.contracts.Track"),
+        ({"id": "t0"}, "yields a dict, but must yield musicemo.contracts.Track"),
         (Track("t0", np.zeros((2, 3)), [1.0]), "track 't0': its targets are a list; they are a mapping"),
         (
             Track("t0", np.zeros((2, 3)), {}, ratings=[1.0]),

@@ -102,7 +102,7 @@ def test_overrides_apply_to_every_variant_and_have_the_last_word(write):
 @pytest.mark.parametrize(
     ("override", "told"),
     [
-        ("weighting.type=learned", "weighting.type is an axis .*; choose among them with --only type=learned "),
+        ("weighting.type=learned", "weighting.type is an axis .*Select variants with --only type=learned "),
         (
             "weighting = { type = 'sum' }",
             r"weighting.type is an axis .* --only type=VALUE \(values: sum, learned\)",
@@ -318,7 +318,7 @@ def test_what_is_chosen(write):
     [
         (
             "clases=3",
-            "--only clases=3: there is no axis 'clases'; did you mean 'classes'? (axes: classes, type, loss)",
+            "--only clases=3: unknown axis 'clases'; did you mean 'classes'? (axes: classes, type, loss)",
         ),
         (
             "type=learnt",
@@ -334,10 +334,10 @@ def test_a_wrong_choice(write, only, expected):
 
 def test_a_choice_without_a_matrix_and_one_that_is_excluded(write):
     (problem,) = problems(write(""), only=["a=b"])
-    assert problem == "--only a=b: e.toml has no matrix to choose from"
+    assert problem == "--only a=b: e.toml has no matrix"
     path = write(MATRIX.replace("[matrix]", "[matrix]\nexclude = [{ classes = 2 , type = 'sum'}]"))
     (problem,) = problems(path, only=["classes=2", "type=sum"])
-    assert problem == "--only classes=2 --only type=sum: e.toml has no such variant: it is excluded"
+    assert problem == "--only classes=2 --only type=sum: e.toml excludes this variant"
 
 
 def test_one_experiment_is_asked_for_and_there_are_several(write):
@@ -357,36 +357,38 @@ def test_one_experiment_is_asked_for_and_there_are_several(write):
         (
             "[matrix]\nsplit.seed = [1, 2]",
             [
-                "matrix.split.seed: must be a table of the keys that it sets; the values of a key are given as "
-                '"split.seed" = [...], with quotes, not [1, 2]'
+                "matrix.split.seed: must be a table of the keys that it sets (write the values of a dotted key as "
+                '"split.seed" = [...], with quotes), not [1, 2]'
             ],
         ),
         ("[matrix]\nmodel.a = 3", ["matrix.model.a: must be a table of the keys that it sets, not 3"]),
         (
             '[matrix]\n"model.a" = [[1]]',
-            ["matrix.model.a[0]: must be text, a number, true or false; [matrix.NAME] gives names to others"],
+            [
+                "matrix.model.a[0]: must be text, a number, true or false. Use [matrix.NAME] to name other values"
+            ],
         ),
         ('[matrix]\n"split.seed" = [1, 1]', ["matrix.split.seed[1]: is given twice"]),
-        ('[matrix]\n"a b" = [1]', ["matrix.a b: 'a b' is no TOML key: "]),
+        ('[matrix]\n"a b" = [1]', ["matrix.a b: 'a b' is not a valid TOML key: "]),
         (
             '[matrix]\n"split.seed" = [1]\n"dataset.seed" = [2]',
-            ["matrix.dataset.seed: there is another axis 'seed'; write one of them"],
+            ["matrix.dataset.seed: another axis is also named 'seed'. Write one of them"],
         ),
         (
             "[matrix]\nseeds = [1, 2]",
-            ["matrix.seeds: cannot be varied: replicates are no variants: give seeds = [...]"],
+            ["matrix.seeds: cannot be varied: replicates are not variants: set seeds = [...]"],
         ),
         (
             "[matrix.a.b]\nname = 'x'",
-            ["matrix.a.b.name: cannot be varied: the variants' names follow from the axes"],
+            ["matrix.a.b.name: cannot be varied: the names of the variants are derived from the axes"],
         ),
-        ("[matrix.'a b'.c]", ["matrix.a b: an axis is called by letters"]),
-        ("[matrix.a.'b.c']", ["matrix.a.b.c: a variant is called by letters"]),
+        ("[matrix.'a b'.c]", ["matrix.a b: the name of an axis must consist of letters"]),
+        ("[matrix.a.'b.c']", ["matrix.a.b.c: the name of a variant must consist of letters"]),
         ("[matrix]\na.b = {}\nexclude = 3", ["matrix.exclude: must be a list of tables, not 3"]),
         ("[matrix]\na.b = {}\nexclude = [{ c = 1 }]", ["matrix.exclude[0].c: there is no such axis (axes: a)"]),
         (
             "[matrix]\na.bee = {}\nexclude = [{ a = 'be' }]",
-            ["matrix.exclude[0].a: 'be' is no value of it; did you mean 'bee'? (values: bee)"],
+            ["matrix.exclude[0].a: 'be' is not a value of this axis; did you mean 'bee'? (values: bee)"],
         ),
         (
             "[matrix]\na.b = {}\noverride = [{ where = { a = 'b' } }]",
@@ -398,7 +400,7 @@ def test_one_experiment_is_asked_for_and_there_are_several(write):
         ),
         (
             "[matrix]\na = { x-y = {}, x = {} }\nb = { z = {}, y-z = {} }",
-            ["matrix: more than one variant would be called small-x-y-z"],
+            ["matrix: more than one variant would have the name small-x-y-z"],
         ),
     ],
 )

@@ -110,7 +110,7 @@ def test_a_package_of_somebody_else(environment, tmp_path):
     evaluated = environment.run(tmp_path, "musicemo", "evaluate", run)
     assert evaluated.returncode == 2
     assert (
-        "the run was made with sonatina 1.2, which is not there: pip install sonatina==1.2" in evaluated.stderr
+        "the run requires sonatina 1.2, which is not installed: pip install sonatina==1.2" in evaluated.stderr
     )
     assert environment.run(tmp_path, "musicemo", "sonata").returncode == 2
 

@@ -47,12 +47,12 @@ def test_a_dataset_that_has_moved_is_the_same_one(run):
 def test_a_dataset_that_has_changed_is_told(components, copied):
     path = copied / "experiment.toml"
     path.write_text(path.read_text().replace("tracks = 40", "tracks = 44"))
-    with pytest.raises(InputError, match="the split is not the one that the run was trained with"):
+    with pytest.raises(InputError, match="the split differs from that of the run"):
         evaluate_run(TrainedRun.load(copied))
 
 
 def test_another_split_is_not_the_runs(run):
-    with pytest.raises(InputError, match="the split is not the one"):
+    with pytest.raises(InputError, match="the split differs from that of the run"):
         evaluate_run(run, overrides=["split.seed=7"])
 
 
@@ -65,18 +65,18 @@ def test_of_another_dataset_it_is_every_labelled_track(run):
 
 
 def test_all_of_the_runs_own_dataset_tells_of_the_tracks_it_was_trained_on(run):
-    with pytest.warns(UserWarning, match="24 of 40 tracks have ids of tracks that the run was trained on"):
+    with pytest.warns(UserWarning, match="24 of 40 tracks have the ids of training tracks of the run"):
         assert evaluate_run(run, part="all").tracks == 40
 
 
 def test_tracks_that_were_trained_on_are_told_of_elsewhere_too(run):
-    with pytest.warns(UserWarning, match="of 50 tracks have ids of tracks that the run was trained on"):
+    with pytest.warns(UserWarning, match="of 50 tracks have the ids of training tracks of the run"):
         evaluate_run(run, overrides=["dataset.tracks=50"])
 
 
 def test_classes_that_the_run_does_not_know_are_left_out(run):
     overrides = ["dataset.first=100", 'dataset.classes=["folk", "techno", "jazz", "polka"]']
-    with pytest.warns(UserWarning, match=r"20 tracks of classes .* left out: polka \(10\), techno \(10\)"):
+    with pytest.warns(UserWarning, match=r"20 tracks with classes .* ignored: polka \(10\), techno \(10\)"):
         found = evaluate_run(run, overrides=overrides).evaluation.tasks
     assert (len(found["genre"].ids), len(found["valence"].ids)) == (20, 40)
     assert found["genre"].classes == ("folk", "jazz", "rock")
@@ -160,7 +160,7 @@ def test_an_unknown_part_is_refused(run):
 def test_an_empty_part_is_refused(trained):
     run = trained("split.test=0.0", 'split.method="random"')
     assert evaluate_run(run).part == "val"
-    with pytest.raises(InputError, match="the test part is empty"):
+    with pytest.raises(InputError, match="the test set is empty"):
         evaluate_run(run, part="test")
 
 
@@ -176,7 +176,7 @@ def test_a_split_by_a_task_that_is_left_out_is_told(trained):
 
 def test_a_sanity_check_has_nothing_to_evaluate(components, tmp_path):
     (outcome,) = harness.run_all(tmp_path, "seed=0", text=clips.TEXT, overfit_batches=1)
-    with pytest.raises(InputError, match="was a check whether few tracks can be learnt by heart"):
+    with pytest.raises(InputError, match="is an --overfit-batches check, not a trained run"):
         evaluate_run(TrainedRun.load(outcome.directory))
 
 

@@ -48,7 +48,7 @@ def test_runs_that_are_not_finished_do_not_count(components, folder):
 
 def test_a_damaged_run_is_passed_over(components, folder):
     (again(folder, "29990101-000000-seed7") / "results.json").write_text("{")
-    with pytest.warns(UserWarning, match="the run is passed over"):
+    with pytest.warns(UserWarning, match="The run is ignored"):
         assert seeds(find_runs(folder)) == [0, 1]
 
 

@@ -54,7 +54,7 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path):
 def test_a_run_must_be_finished(components, copied, status):
     edit(copied, status=status)
     shown = {"running": r"interrupted \(killed\)"}.get(status, status)  # since no process works on it
-    with pytest.raises(InputError, match=f"the run is not finished, its status is '{shown}'"):
+    with pytest.raises(InputError, match=f"the run is not finished .status '{shown}'"):
         TrainedRun.load(copied)
 
 
@@ -86,7 +86,7 @@ def test_a_missing_or_damaged_checkpoint_is_told(components, copied):
 
 def test_a_checkpoint_without_a_description_is_of_an_earlier_version(components, copied):
     checkpoint(copied, description=None)
-    with pytest.raises(InputError, match="an earlier version of musicemo wrote it"):
+    with pytest.raises(InputError, match="written by an earlier version of musicemo"):
         TrainedRun.load(copied)
 
 

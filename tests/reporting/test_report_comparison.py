@@ -79,7 +79,7 @@ def test_parts_that_differ_are_refused_unless_told(given, tmp_path):
 
 def test_a_run_that_is_not_finished_is_refused(given, tmp_path):
     path = write_run(tmp_path / "broken", status="failed")
-    with pytest.raises(InputError, match="the run is not finished, its status is 'failed'"):
+    with pytest.raises(InputError, match=r"the run is not finished \(status 'failed'\)"):
         make_comparison(["plain", str(path)])
 
 

@@ -89,7 +89,7 @@ def test_a_run_in_use_is_looked_at_again_when_all_others_are_done(fakes, release
         assert outcome.results["resumed_after_epoch"] == 1
     else:
         assert isinstance(outcome, InProgress)
-        assert "it is left to that process" in outcome.message
+        assert "it is skipped here" in outcome.message
         held.release()
     assert list(outcomes) == []
 

@@ -257,7 +257,7 @@ def test_a_run_that_cannot_be_continued(damage, tmp_path):
 
     experiment = load(tmp_path)
     experiment.source.variant["axis"] = 1  # a variant is resumed by default
-    with pytest.warns(UserWarning, match="a new run is started"):
+    with pytest.warns(UserWarning, match="A new run is started"):
         (outcome,) = run_experiment(experiment, tmp_path / "runs", hooks_of(), RunOptions())
     assert outcome.directory != directory
     assert outcome.results["status"] == "done"
@@ -268,7 +268,7 @@ def test_a_run_that_cannot_be_continued(damage, tmp_path):
 @pytest.mark.slow
 def test_a_run_in_use_is_left_to_its_process(tmp_path):
     directory = interrupted(tmp_path)
-    with RunDirectory(directory), pytest.raises(RunInUseError, match="it is left to that process"):
+    with RunDirectory(directory), pytest.raises(RunInUseError, match="it is skipped here"):
         run_all(tmp_path, resume=True)
     assert only_run(tmp_path) == directory
     (outcome,) = run_all(tmp_path, resume=True)

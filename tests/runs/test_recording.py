@@ -228,7 +228,7 @@ def test_too_little_memory_is_told_with_what_helps(fakes, tmp_path):
             raise torch.OutOfMemoryError("CUDA out of memory")
 
     fakes("weighting", "hungry", Hungry)
-    with pytest.raises(RunError, match=r"out of memory; try a smaller training\.batch_size"):
+    with pytest.raises(RunError, match=r"out of memory. Try a smaller training\.batch_size"):
         train(tmp_path, "weighting.type='hungry'")
 
 

@@ -188,7 +188,7 @@ def test_a_run_that_another_process_writes_to_is_not_touched(launcher, tmp_path)
     with RunDirectory(held):
         finished = run(launcher, tmp_path, "--resume", text=SEED)
     assert finished.code == 0
-    assert re.search(r"process \d+ on .* is training this run; it is left to that process", finished.err)
+    assert re.search(r"process \d+ on .* is training this run, so it is skipped here", finished.err)
     assert "1 of 1 runs are in progress in other processes" in finished.out
     assert content == {path: path.read_bytes() for path in held.rglob("*") if path.is_file()}
     assert directories(tmp_path) == [held]

@@ -282,10 +282,10 @@ def test_a_joint_run_on_one_of_its_datasets_and_on_another(tmp_path):
         found = evaluate_run(run, overrides=["dataset={ type = 'memory', tracks = 40 }"])
     texts = [str(warning.message) for warning in told]
     assert any("task 'arousal' is left out" in text for text in texts)
-    assert any("24 of 40 tracks have ids of tracks that the run was trained on" in text for text in texts)
+    assert any("24 of 40 tracks have the ids of training tracks of the run" in text for text in texts)
     assert set(found.evaluation.tasks) == {"genre", "valence"}
     assert found.evaluation.tasks["valence"].target.max() > 1, "in the units of that dataset"
-    with pytest.warns(UserWarning, match="60 of 110 tracks have ids"):
+    with pytest.warns(UserWarning, match="60 of 110 tracks have the ids"):
         other = evaluate_run(run, overrides=["dataset.moods.tracks=70"])
     assert (other.part, other.tracks) == ("all", 110)
 
@@ -301,8 +301,11 @@ def test_a_clip_in_two_datasets_and_on_two_sides_is_told(tmp_path):
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("dataset.moods.name='songs'", "another dataset is called 'songs', too: give each a name"),
-        ("dataset.moods.proportion=1", "joint.toml:2: dataset[0]: 'songs' has no proportion: give it to every"),
+        ("dataset.moods.name='songs'", "another dataset also has the name 'songs'. Give each dataset"),
+        (
+            "dataset.moods.proportion=1",
+            "joint.toml:2: dataset[0]: 'songs' has no proportion. Set a proportion for every",
+        ),
         ("dataset.moods.proportion=0", "dataset[1].proportion: input should be greater than 0, not 0"),
         ("dataset.moods.name='a/b'", "dataset[1].name: string should match pattern"),
         ("dataset.moods.traks=1", "dataset[1].traks: unknown key; did you mean 'tracks'? (allowed: name, prop"),
@@ -310,7 +313,7 @@ def test_a_clip_in_two_datasets_and_on_two_sides_is_told(tmp_path):
             "dataset.moods.split.method='kfold'",
             "dataset[1].split.method: input should be 'official', 'random', ",
         ),
-        ("dataset.moods.split.test=0.9", "dataset[1].split: validation and test leave nothing to train on"),
+        ("dataset.moods.split.test=0.9", "dataset[1].split: validation + test must be below 1"),
         (
             "dataset.moods.split.metod='a'",
             "dataset[1].split.metod: unknown key; did you mean 'method'? (allowed: b",
@@ -330,7 +333,7 @@ def test_a_clip_in_two_datasets_and_on_two_sides_is_told(tmp_path):
         ),
         (
             "tasks.tempo={}",
-            "tasks.tempo: none of the datasets declares a target 'tempo' (targets of songs: valence",
+            "tasks.tempo: no dataset declares a target 'tempo' (targets of songs: valence",
         ),
         (
             "tasks.valence.target={ mods = 'pleasure' }",
@@ -356,10 +359,12 @@ def test_what_is_wrong_is_told_with_its_place(override, message, tmp_path):
 
 def test_what_is_for_several_datasets_is_refused_for_one(tmp_path):
     overrides = ["dataset={ type = 'memory' }", "tasks={ valence = { range = [1, 9] } }"]
-    with pytest.raises(InputError, match=r"tasks.valence: range: is for several datasets, \[\[dataset\]\]"):
+    with pytest.raises(
+        InputError, match=r"tasks.valence: range: can be set only with several datasets " r"\(\[\[dataset\]\]"
+    ):
         read_tracks(load(tmp_path, *overrides))
     overrides[1] = "tasks={ valence = { target = { memory = 'valence' } } }"
-    with pytest.raises(InputError, match="target: is for several datasets"):
+    with pytest.raises(InputError, match="target: can be set only with several datasets"):
         read_tracks(load(tmp_path, *overrides))
 
 
@@ -368,7 +373,7 @@ def test_a_proportion_of_a_dataset_that_trains_nothing(tmp_path):
     tracks = read_tracks(experiment)
     songs, moods = tracks.sources.values()
     split = Split({"train": songs, "val": moods[:9], "test": moods[9:]}, tracks.ids)
-    with pytest.raises(InputError, match="dataset: 'moods' has a proportion and no track in the training part"):
+    with pytest.raises(InputError, match="dataset: 'moods' has a proportion but no track in the training set"):
         prepare(experiment.completed(tracks.tasks), tracks, split, 0, CPU)
 
 

@@ -147,7 +147,7 @@ def test_what_will_not_be_recorded_is_refused_before_training(monitor, nearest):
 
 
 def test_the_validation_part_cannot_be_monitored_where_it_is_empty():
-    with pytest.raises(InputError, match=r"the validation part is empty.*train/loss"):
+    with pytest.raises(InputError, match=r"the validation set is empty.*train/loss"):
         check_monitor(settings(monitor="val/loss"), TASKS, ["train", "test"])
     check_monitor(settings(monitor="train/loss"), TASKS, ["train"])
 
@@ -235,7 +235,7 @@ def test_each_task_has_its_own_best():
 def test_what_is_for_several_tasks_or_needs_validation_is_refused():
     check_monitor(settings(monitor="val/mean_rank"), TASKS, ["train", "val"])
     check_monitor(settings(monitor="val/mean_improvement"), TASKS, ["train", "val"])
-    with pytest.raises(InputError, match="nothing called 'val/mean_rank' is recorded"):
+    with pytest.raises(InputError, match="no quantity 'val/mean_rank' is recorded"):
         check_monitor(settings(monitor="val/mean_rank"), TASKS[:1], ["train", "val"])
-    with pytest.raises(InputError, match=r"per_task keeps .* but the validation part is empty"):
+    with pytest.raises(InputError, match=r"per_task selects .* but the validation set is empty"):
         check_monitor(settings(monitor="train/loss", per_task=True), TASKS, ["train", "test"])

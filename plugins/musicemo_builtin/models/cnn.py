@@ -70,9 +70,9 @@ class CNN(nn.Module):
             )
         if (pooling == "flatten") != (frames is not None):
             raise InputError(
-                '`frames` is needed where pooling = "flatten": the steps that every clip is cropped or padded to'
+                '`frames` is required with pooling = "flatten": the number of steps to crop or pad clips to'
                 if frames is None
-                else f'`frames` has a meaning where pooling = "flatten" only; it is {pooling!r}'
+                else f'`frames` can be set only with pooling = "flatten", not {pooling!r}'
             )
         self.pooling = pooling
         self.frames = frames

@@ -39,7 +39,8 @@ class GenreMean(Estimator):
         if by not in choices:
             listed = ", ".join(choices) or "none"
             raise InputError(
-                f"`by` is {by!r}, no classification task{nearest(by, choices)} (classification tasks: {listed})"
+                f"`by` is {by!r}, which is not a classification task{nearest(by, choices)} (classification "
+                f"tasks: {listed})"
             )
         self.given = (by,)
         self._genres = next(len(target.classes) for target in targets if target.name == by)

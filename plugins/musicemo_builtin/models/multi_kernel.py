@@ -84,15 +84,15 @@ class MultiKernel(Estimator):
         super().__init__()
         if input_size != MELS + PITCH_CLASSES:
             raise InputError(
-                f"needs {MELS} rows of a mel spectrogram and {PITCH_CLASSES} of a chromagram, not {input_size} rows; "
-                'say features = "fused" of the dataset'
+                f"needs {MELS} rows of a mel spectrogram and {PITCH_CLASSES} of a chromagram, not {input_size} rows. "
+                'Set features = "fused" in [dataset]'
             )
         for table, named in (("regression", regression), ("classification", classification), ("gamma", gamma)):
             for name in named:
                 if name not in DESCRIPTORS:
                     listed = ", ".join(DESCRIPTORS)
                     raise InputError(
-                        f"`{table}` names no kernel {name!r}{nearest(name, DESCRIPTORS)} (kernels: {listed})"
+                        f"`{table}`: unknown kernel {name!r}{nearest(name, DESCRIPTORS)} (kernels: {listed})"
                     )
         self.targets = tuple(targets)
         self.alpha, self.C = alpha, C
@@ -116,8 +116,8 @@ class MultiKernel(Estimator):
             highest = max(highest, float(track[:, :MELS].max()))
         if highest > 0:
             warnings.warn(
-                f"the mel spectrogram reaches {highest:.3g}, and decibels below the loudest moment are at most 0: the "
-                'features seem to be scaled; say scaling = { method = "none" }',
+                f"the mel spectrogram reaches {highest:.3g}, but decibels relative to the maximum are at most 0. The "
+                'features seem to be scaled. Set scaling = { method = "none" }',
                 stacklevel=2,
             )
         described = {name: _matrix([one[name] for one in found]) for name in self.kernels}

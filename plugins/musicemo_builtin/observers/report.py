@@ -30,4 +30,6 @@ class Report:
             report_finished(run.directory, results, run.history)
         except Exception as error:  # whatever it is, what was trained is worth more
             told = str(error) if isinstance(error, MusicemoError) else f"{type(error).__name__}: {error}"
-            warnings.warn(f"the report could not be made: {told}; musicemo report tries again", stacklevel=2)
+            warnings.warn(
+                f"the report could not be written: {told}. Use `musicemo report` to try again", stacklevel=2
+            )

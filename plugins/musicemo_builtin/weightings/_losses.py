@@ -90,7 +90,7 @@ def by_task(
         if task not in given
     ]
     if sign and not problems and not any(given.values()):
-        problems = [f"{key}: every task has weight 0, so there is nothing to train {listed}"]
+        problems = [f"{key}: at least one task must have a weight above 0 {listed}"]
     if problems:
         raise InputError(*problems)
     return [float(given[task]) for task in tasks]

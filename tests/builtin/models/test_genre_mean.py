@@ -45,7 +45,8 @@ def test_a_genre_without_a_rating_has_the_mean_of_all():
 
 def test_what_it_goes_by_is_a_classification_task():
     with pytest.raises(
-        InputError, match=r"`by` is 'gender', no classification task; did you mean 'genre'\? .*genre"
+        InputError,
+        match=r"`by` is 'gender', which is not a classification task; did you mean 'genre'\? .*genre",
     ):
         GenreMean(targets=TARGETS, by="gender")
     with pytest.raises(InputError, match=r"classification tasks: none"):

@@ -66,5 +66,5 @@ def test_every_problem_is_named():
 
 
 def test_weights_of_zero_throughout_are_an_error():
-    with pytest.raises(InputError, match="nothing to train"):
+    with pytest.raises(InputError, match="must have a weight above 0"):
         Constant(tasks=TASKS, weights=dict.fromkeys(TASKS, 0.0))
