@@ -97,11 +97,11 @@ def test_only_kernels_that_a_task_needs_are_computed():
 
 
 def test_what_it_cannot_use_is_refused():
-    with pytest.raises(InputError, match=r'not 128 rows. Set features = "fused"'):
+    with pytest.raises(InputError, match=r'not 128 rows\. Set features = "fused"'):
         MultiKernel(input_size=128, targets=TARGETS)
-    with pytest.raises(InputError, match=r"`classification` unknown kernel 'tibre'; did you mean 'timbre'\?"):
+    with pytest.raises(InputError, match=r"`classification`: unknown kernel 'tibre'; did you mean 'timbre'\?"):
         MultiKernel(input_size=140, targets=TARGETS, classification={"tibre": 1.0})
-    with pytest.raises(InputError, match=r"`gamma` unknown kernel 'chords'"):
+    with pytest.raises(InputError, match=r"`gamma`: unknown kernel 'chords'"):
         MultiKernel(input_size=140, targets=TARGETS, gamma={"chords": 1.0})
 
 
