@@ -154,7 +154,7 @@ def test_a_last_batch_of_one_track_is_joined_if_the_model_needs_it(bucket, fakes
     assert sizes == [5] * 6 + [6]
     assert len(made.batches["train"]) == 7
     assert sorted(np.concatenate(made.batches["train"].order(2))) == sorted(made.batches["train"].indices)
-    with pytest.warns(UserWarning, match="joined"):
+    with pytest.warns(UserWarning, match="merged with the batch"):
         assert train(tmp_path, *settings, "training.epochs=1").run.history
     other = assemble(tmp_path, "training.batch_size=5")
     assert sorted(len(batch) for batch in other.batches["train"].order(1)) == [1] + [5] * 7
