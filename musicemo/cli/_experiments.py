@@ -149,7 +149,7 @@ def _list(variants: Sequence[Experiment]) -> None:
         for variant in variants
     ]
     axes = " ".join(f"--only {axis}=VALUE" for axis in variants[0].variant)
-    text = f"{len(variants)} variants; {axes} shows one with its keys"
+    text = f"{len(variants)} variants; add {axes} to show the keys of one"
     emit_blocks([Table([*columns, "runs"], rows), Text(""), Text(text)])
 
 
