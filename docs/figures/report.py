@@ -12,7 +12,7 @@ from pathlib import Path
 
 from PIL import Image
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "report"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "support"))
 
 from browser import Browser, find_chromium
 
