@@ -123,7 +123,7 @@ def test_what_musicemo_takes_fits(text, problems):
 
 def test_a_component_that_cannot_be_imported_is_left_out_with_a_warning(fakes):
     fakes("model", "rotten", "no_such_module:Model")
-    with pytest.warns(UserWarning, match="'rotten'.*left out"):
+    with pytest.warns(UserWarning, match="'rotten'.*It is ignored"):
         schema = experiment_schema()
     assert "model:means" in schema["$defs"]
     assert "model:rotten" not in schema["$defs"]

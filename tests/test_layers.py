@@ -26,7 +26,8 @@ SOURCES = {module_name(path): path for path in sorted(ROOT.rglob("*.py"))}
 def test_the_import_contracts_of_pyproject_are_kept():
     """Rooms import only rooms below them, no cycles, not even for types, and what built-ins import of the core."""
     pytest.importorskip("importlinter", reason="needs pip install 'musicemo[lint]'")
-    command = [Path(sys.executable).parent / "lint-imports", "--no-logo", "--no-cache"]
+    run = "import sys; from importlinter.cli import lint_imports_command as run; run()"
+    command = [sys.executable, "-c", run, "--no-logo", "--no-cache"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[1])
     assert done.returncode == 0, done.stdout + done.stderr
 

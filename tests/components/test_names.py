@@ -1,6 +1,7 @@
 """Names, who claims them, and what they stand for."""
 
 import importlib.metadata
+import os
 import subprocess
 import sys
 
@@ -132,4 +133,4 @@ def test_claims_without_a_distribution(install, monkeypatch):
 def test_without_in_an_environment_that_is_cleared_meanwhile(monkeypatch):
     monkeypatch.delenv("MUSICEMO_DISABLE_PLUGINS", raising=False)
     with registry.without(["progress"]):
-        monkeypatch.delenv("MUSICEMO_DISABLE_PLUGINS")
+        del os.environ["MUSICEMO_DISABLE_PLUGINS"]  # monkeypatch would put it back for the tests that follow

@@ -33,7 +33,7 @@ def test_a_wheel_has_the_packages_and_nothing_else(packages):
     own = {name for name in names if ".dist-info/" not in name}
     assert own == sources("musicemo") | sources("plugins/musicemo_builtin")
     assert "musicemo/py.typed" in own
-    assert "musicemo/scaffolding/templates/model.py.template" in own
+    assert "musicemo/authoring/templates/model.py.template" in own
     for line in ("musicemo = musicemo.cli:main", "cnn = musicemo_builtin.models.cnn:CNN", "[pytest11]"):
         assert line in entry_points
 

@@ -82,6 +82,7 @@ def test_a_step_does_not_import_the_compiler():
         import sys, torch
         from torch import nn
         from musicemo.components import registry
+        from musicemo.settings import validate
         from musicemo.training import TrainingSettings
         from musicemo.training.optimization import Schedule, make_optimizer
         before = set(sys.modules)
