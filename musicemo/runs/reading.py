@@ -209,16 +209,6 @@ class RunRecord:
         """The content of `split.json`."""
         return self._attempt("split.json", lambda path: _read_object(path, SplitFile), {})
 
-    def read_split(self) -> Mapping[str, Any]:
-        """Return the content of `split.json`.
-
-        Raises:
-            InputError: the file is missing or damaged.
-        """
-        if not self.split:
-            raise InputError(f"{self.directory}: {self._problems['split.json']}")
-        return self.split
-
     @cached_property
     def history(self) -> Sequence[Mapping[str, Any]]:
         """The content of `history.jsonl`: one record per epoch; undefined values are None."""
