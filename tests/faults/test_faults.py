@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 import torch
 from recorded_runs import write_run
-from resuming import EXPERIMENT, assert_same_run, directories, flat, run
+from resuming import EXPERIMENT, assert_same_run, directories, flat, run, run_whole
 from signals import song
 
 from musicemo import files
@@ -207,11 +207,7 @@ def test_a_damaged_run_directory_is_resumed_or_refused(launcher, whole, tmp_path
 @pytest.fixture(scope="module")
 def whole(launcher, tmp_path_factory) -> Path:
     """Return the directory of a run that nothing interrupted."""
-    folder = tmp_path_factory.mktemp("whole")
-    completed = run(launcher, folder)
-    assert completed.code == 0, completed.err
-    (directory,) = directories(folder)
-    return directory
+    return run_whole(launcher, tmp_path_factory.mktemp("whole"))
 
 
 def test_a_run_that_is_killed_around_any_write(launcher, whole, tmp_path, random, scale):

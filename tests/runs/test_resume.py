@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from resuming import EXPERIMENT, SEED, assert_same_run, directories, kill_at, results, run
+from resuming import EXPERIMENT, SEED, assert_same_run, directories, kill_at, results, run, run_whole
 
 from musicemo.runs import RunDirectory
 
@@ -20,10 +20,7 @@ from musicemo.runs import RunDirectory
 @pytest.fixture(scope="module")
 def whole(launcher, tmp_path_factory) -> Path:
     """Return the directory of a run that nothing interrupted."""
-    folder = tmp_path_factory.mktemp("whole")
-    finished = run(launcher, folder)
-    assert finished.code == 0, finished.err
-    (directory,) = directories(folder)
+    directory = run_whole(launcher, tmp_path_factory.mktemp("whole"))
     found = results(directory)
     assert found["best_epoch"] < found["epochs"] == found["best_epoch"] + 2 < 12
     rates = [

@@ -96,3 +96,11 @@ def assert_same_run(found: Path, expected: Path) -> None:
     assert first == second
     names = {path.name for path in found.rglob("*")}
     assert names == {path.name for path in expected.rglob("*")} | {".lock"}
+
+
+def run_whole(launcher: Launcher, folder: Path) -> Path:
+    """Run the experiment without an interruption; return the run directory."""
+    finished = run(launcher, folder)
+    assert finished.code == 0, finished.err
+    (directory,) = directories(folder)
+    return directory
