@@ -25,6 +25,7 @@ __all__ = ["GROUPS", "Claim", "claims", "entry_points", "load", "third_party_plu
 #: Kind of component -> entry-point group.
 GROUPS = {
     "dataset": "musicemo.datasets",
+    "features": "musicemo.features",
     "model": "musicemo.models",
     "loss": "musicemo.losses",
     "weighting": "musicemo.weightings",

@@ -60,6 +60,10 @@ _KINDS = ("regression", "classification")
 #: Kind of component -> required base class, and the sentence of the error message.
 _BASES: dict[str, tuple[type, str]] = {
     "dataset": (Dataset, "a dataset must have targets, rows and tracks()"),
+    "features": (
+        FeatureExtractor,
+        "a feature extractor must have sample_rate, outputs, fingerprint and extract()",
+    ),
     "model": (nn.Module, "a model must be an nn.Module"),
     "loss": (nn.Module, "a loss must be an nn.Module"),
     "weighting": (Weighting, "a weighting must be a musicemo.contracts.Weighting"),

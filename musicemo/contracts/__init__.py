@@ -1,7 +1,7 @@
-"""Contracts for plugin authors: datasets, models, losses and weightings.
+"""Contracts for plugin authors: datasets, feature extractors, models, losses and weightings.
 
-Write a class and name it in an entry point of its group (`musicemo.datasets`, `musicemo.models`,
-`musicemo.losses`, `musicemo.weightings`). An experiment then uses it with ``type = "its-name"``.
+Write a class and name it in an entry point of its group (`musicemo.datasets`, `musicemo.features`,
+`musicemo.models`, `musicemo.losses`, `musicemo.weightings`). An experiment then uses it with ``type = "its-name"``.
 
 The constructor's signature is the configuration schema. Every parameter is a key of the TOML table. Values are
 validated against the annotation (``Annotated[int, pydantic.Field(gt=0)]`` restricts them), defaults are recorded
@@ -18,6 +18,7 @@ from musicemo.contracts.dataset import (
     Track,
     check_orientation,
 )
+from musicemo.contracts.features import Extraction, FeatureExtractor, Output
 from musicemo.contracts.loss import Loss
 from musicemo.contracts.model import Estimator, Fitted, Model
 from musicemo.contracts.weighting import GradientWeighting, Step, Weighting
@@ -27,11 +28,14 @@ __all__ = [
     "PROVIDED",
     "Dataset",
     "Estimator",
+    "Extraction",
+    "FeatureExtractor",
     "Fitted",
     "GradientWeighting",
     "Loss",
     "Model",
     "Orientation",
+    "Output",
     "Proposal",
     "Step",
     "Target",
@@ -43,6 +47,7 @@ __all__ = [
 #: Constructor parameters that the core passes, by kind of component.
 PROVIDED: dict[str, dict[str, str]] = {
     "dataset": {},
+    "features": {},
     "model": {
         "input_size": "int: number of feature rows",
         "targets": "Sequence[Target]: targets of the tasks; ratings are in [0, 1]",

@@ -1,0 +1,92 @@
+"""The contract of feature extractors: from audio to arrays over time."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Extraction", "FeatureExtractor", "Output"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Output:
+    """One array of an extractor.
+
+    Attributes:
+        values: `[time, rows]`, float32 and finite.
+        edges: `[time + 1]`, in seconds from the start of the samples, ascending: `values[i]` describes the music from
+            `edges[i]` to `edges[i + 1]`. A vector for the whole clip has the edges 0 and the clip's duration.
+    """
+
+    values: NDArray[np.float32]
+    edges: NDArray[np.float64]
+
+    @classmethod
+    def regular(cls, values: NDArray[np.float32], step: float) -> Output:
+        """Return an output with one time step every `step` seconds, from 0."""
+        return cls(values, np.arange(len(values) + 1) * step)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Extraction:
+    """The features of one clip.
+
+    Attributes:
+        outputs: Name -> array, with at least those that were requested.
+        beats: Times of the beats in seconds, ascending, if the extractor tracks them; otherwise None, and the core tracks
+            them when it needs them.
+    """
+
+    outputs: Mapping[str, Output]
+    beats: NDArray[np.float64] | None = None
+
+
+@runtime_checkable
+class FeatureExtractor(Protocol):
+    """Computes features of a clip, in one or several outputs.
+
+    The core decodes the audio, mixes it to mono, resamples it to `sample_rate`, and cuts the excerpt; it pools the
+    outputs onto the time grid of the experiment, caches them, and gives them to the network. So an extractor is only the
+    computation, and is the same in training, in ``musicemo extract`` and in ``musicemo predict``.
+
+    Optional attributes:
+
+    - ``pretrained_on``: the corpora that its weights have seen, such as ``("msd",)``. A dataset that is drawn from one of
+      them causes a warning.
+    - ``neutral``: the names of constructor parameters that do not change the values, such as
+      ``("device", "batch_size")``.
+    - ``device``: the torch device that it computes on. Such an extractor runs in one process; any other runs in one
+      process per core, with one thread.
+    - ``grid``: the time grid if the experiment does not choose one: "frame", the extractor's own time steps, if absent.
+    - ``finish(values: dict[str, NDArray]) -> dict[str, NDArray]``: what is done after pooling, with the arrays
+      `[time, rows]` of a clip, such as the conversion of power to decibels relative to the clip's maximum.
+    """
+
+    #: Sample rate of the samples, in Hz.
+    sample_rate: int
+    #: Name -> number of rows, in the order in which they are concatenated.
+    outputs: Mapping[str, int]
+    #: Text that changes with everything that determines the values, apart from the parameters: the version of the
+    #: computation, the version of a package, the hash of weights.
+    fingerprint: str
+
+    def extract(self, samples: NDArray[np.float32], outputs: Collection[str]) -> Extraction:
+        """Compute the features of a clip.
+
+        The values of a time step must not depend on what follows later than the extractor's window, nor on how time
+        steps are combined in batches. The memory beyond the samples and the result must not grow with the clip: work in
+        windows.
+
+        Args:
+            samples: `[samples]`, mono, from -1 to 1, finite, at least one. The clip can be silent, and shorter than a
+                window of the extractor.
+            outputs: Names of the outputs that are needed; others may be omitted.
+
+        Raises:
+            InputError: The clip has no features, with the reason.
+        """
+        ...
