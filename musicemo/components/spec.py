@@ -26,7 +26,7 @@ from musicemo import toml
 from musicemo.components import registry
 from musicemo.components.documentation import parameter_docs, summary
 from musicemo.components.local import LocalCode, told_by_line
-from musicemo.contracts import PROVIDED, Dataset, Weighting
+from musicemo.contracts import PROVIDED, Dataset, FeatureExtractor, Weighting
 from musicemo.errors import InputError, MusicemoError, RunError, describe
 from musicemo.settings import validate
 

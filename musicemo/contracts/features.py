@@ -37,8 +37,8 @@ class Extraction:
 
     Attributes:
         outputs: Name -> array, with at least those that were requested.
-        beats: Times of the beats in seconds, ascending, if the extractor tracks them; otherwise None, and the core tracks
-            them when it needs them.
+        beats: Times of the beats in seconds, ascending, if the extractor tracks them; otherwise None, and the core
+            tracks them when it needs them.
     """
 
     outputs: Mapping[str, Output]
@@ -49,14 +49,14 @@ class Extraction:
 class FeatureExtractor(Protocol):
     """Computes features of a clip, in one or several outputs.
 
-    The core decodes the audio, mixes it to mono, resamples it to `sample_rate`, and cuts the excerpt; it pools the
-    outputs onto the time grid of the experiment, caches them, and gives them to the network. So an extractor is only the
-    computation, and is the same in training, in ``musicemo extract`` and in ``musicemo predict``.
+    The core decodes the audio, mixes it to mono, resamples it to `sample_rate`, and cuts the excerpt. It pools the
+    outputs onto the time grid of the experiment, caches them, and gives them to the network. An extractor is only the
+    computation; training, ``musicemo extract`` and ``musicemo predict`` use the same one.
 
     Optional attributes:
 
-    - ``pretrained_on``: the corpora that its weights have seen, such as ``("msd",)``. A dataset that is drawn from one of
-      them causes a warning.
+    - ``pretrained_on``: the corpora that its weights have seen, such as ``("msd",)``. A dataset that is drawn from one
+      of them causes a warning.
     - ``neutral``: the names of constructor parameters that do not change the values, such as
       ``("device", "batch_size")``.
     - ``device``: the torch device that it computes on. Such an extractor runs in one process; any other runs in one
