@@ -11,9 +11,18 @@ raised as one `ContractError`, with one sentence per clause.
 
 from musicemo.testing._contract import ContractError
 from musicemo.testing.datasets import check_dataset
+from musicemo.testing.features import check_features
 from musicemo.testing.hooks import check_hooks
 from musicemo.testing.losses import check_loss
 from musicemo.testing.models import check_model
 from musicemo.testing.weightings import check_weighting
 
-__all__ = ["ContractError", "check_dataset", "check_hooks", "check_loss", "check_model", "check_weighting"]
+__all__ = [
+    "ContractError",
+    "check_dataset",
+    "check_features",
+    "check_hooks",
+    "check_loss",
+    "check_model",
+    "check_weighting",
+]
