@@ -23,16 +23,16 @@ from typing import Any  # noqa: E402
 import librosa  # noqa: E402
 import numpy as np  # noqa: E402
 
-from musicemo.audio import Recipe, analyse, load  # noqa: E402
-from musicemo.audio._beats import (  # noqa: E402
+from musicemo.features import Recipe, analyse, load  # noqa: E402
+from musicemo.features.melchroma._beats import (  # noqa: E402
     OnsetStrength,
     synchronise,
     track_beats,
 )
-from musicemo.audio._chroma import BINS_PER_OCTAVE, chromagram  # noqa: E402
-from musicemo.audio._hpss import separate  # noqa: E402
-from musicemo.audio._spectrum import decibels  # noqa: E402
-from musicemo.audio._tuning import estimate_tuning  # noqa: E402
+from musicemo.features.melchroma._chroma import BINS_PER_OCTAVE, chromagram  # noqa: E402
+from musicemo.features.melchroma._hpss import separate  # noqa: E402
+from musicemo.features.melchroma._spectrum import decibels  # noqa: E402
+from musicemo.features.melchroma._tuning import estimate_tuning  # noqa: E402
 
 STAGES = ("decode", "hpss, mel", "beats", "chroma", "median, dB")
 SUFFIXES = {".mp3", ".wav", ".flac", ".ogg"}
@@ -71,7 +71,7 @@ def plain(path: Path, clock: Clock) -> tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 def ours(path: Path, clock: Clock) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Do what `musicemo.audio.analyse` does, stage by stage."""
+    """Do what `musicemo.features.analyse` does, stage by stage."""
     recipe = Recipe()
     samples = clock("decode", load, path, recipe)
     pieces: list[np.ndarray] = []

@@ -55,7 +55,7 @@ def build_files(folder: Path, count: int) -> int:
 
 def build_pack(folder: Path, count: int) -> int:
     """Write a pack; return how many bytes it takes on the disk."""
-    from musicemo.audio import Pack
+    from musicemo.features import Pack
 
     return Pack.build(folder / "features.pack", tracks(count)).path.stat().st_blocks * 512
 
@@ -68,7 +68,7 @@ def open_files(folder: Path, count: int) -> Callable[[int], np.ndarray]:
 
 def open_pack(folder: Path, count: int) -> Callable[[int], np.ndarray]:
     """Return what finds a track in the pack."""
-    from musicemo.audio import Pack
+    from musicemo.features import Pack
 
     pack = Pack(folder / "features.pack")
     return lambda index: pack[f"{index:06d}"]
@@ -105,7 +105,7 @@ def resident() -> tuple[float, float]:
 def measure(store: str, folder: Path, count: int, seed: int) -> dict[str, float]:
     """Measure a store in this process."""
     order = np.random.default_rng(seed).permutation(count)
-    import musicemo.audio  # noqa: F401  # what it takes to be there is not a store's
+    import musicemo.features  # noqa: F401  # what it takes to be there is not a store's
 
     before = resident()
     begin = time.perf_counter()

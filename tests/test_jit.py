@@ -70,8 +70,8 @@ def test_a_read_only_installation_without_a_home(tmp_path):
         caching.InTreeCacheLocator = Nowhere
         caching.CacheImpl._locator_classes = [caching.UserProvidedCacheLocator, Nowhere, caching.UserWideCacheLocator]
         import numpy as np
-        from musicemo.audio._spectrum import decibels
-        from musicemo.audio._median import running_median
+        from musicemo.features.melchroma._spectrum import decibels
+        from musicemo.features.melchroma._median import running_median
         print(running_median(np.eye(3, dtype=np.float32), np.arange(3), 3).sum())
     """
     done = run(code, HOME=nowhere, NUMBA_CACHE_DIR=nowhere, XDG_CACHE_HOME=nowhere)

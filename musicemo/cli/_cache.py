@@ -52,7 +52,7 @@ def cache(
     Deleted features are computed again when they are needed. The environment variable MUSICEMO_CACHE sets the folder of
     the cache.
     """
-    from musicemo.audio import cache_folder
+    from musicemo.features import cache_folder
 
     top = cache_folder()
     if path:

@@ -45,7 +45,7 @@ def environment(
 
 
 def _describe() -> dict[str, Any]:
-    from musicemo.audio import cache_folder
+    from musicemo.features import cache_folder
     from musicemo.runs import describe_environment
     from musicemo.training import choose_device
 

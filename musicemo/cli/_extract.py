@@ -11,7 +11,7 @@ from musicemo.cli._options import Sync
 from musicemo.cli._output import emit, emit_blocks
 
 if TYPE_CHECKING:
-    from musicemo.audio import ExtractionReport
+    from musicemo.features import ExtractionReport
 
 __all__ = ["add_commands"]
 
@@ -55,9 +55,9 @@ def extract(
     under OUT, at the same relative path as in its folder. An existing feature file is kept if it is intact and was
     computed from the same song with the same parameters. OUT/failures.csv lists the songs that failed, with the reason.
     """
-    from musicemo.audio import Pack, Recipe, find_songs, read_array
-    from musicemo.audio import extract as extract_songs
     from musicemo.errors import InputError, RunError
+    from musicemo.features import Pack, Recipe, find_songs, read_array
+    from musicemo.features import extract as extract_songs
     from musicemo.progress import Progress
 
     recipe = Recipe(sample_rate, hop, n_fft, mels, offset, duration)

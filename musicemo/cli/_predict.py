@@ -13,7 +13,7 @@ from musicemo.cli._options import Device, Format, FormatOption, Output, Sync, Tr
 from musicemo.cli._output import prints_data
 
 if TYPE_CHECKING:
-    from musicemo.audio import Analysis, Failure
+    from musicemo.features import Analysis, Failure
     from musicemo.prediction import Predictor, SongPrediction
 
 __all__ = ["add_commands"]
@@ -59,9 +59,9 @@ def predict(
     soon as it is computed. If a song fails, the error is reported, the other songs are predicted, and the exit code
     is 2.
     """
-    from musicemo.audio import Failure
     from musicemo.cli._output import Stream, check_output, say
     from musicemo.errors import InputError
+    from musicemo.features import Failure
     from musicemo.prediction import Predictor
     from musicemo.progress import Progress
     from musicemo.reporting.sections.songs import song_blocks
@@ -145,8 +145,8 @@ def _predict(
 
 def _find(sources: Sequence[str]) -> list[Path]:
     """Return every song once; a file that is missing is a song that will fail."""
-    from musicemo.audio import songs_in
     from musicemo.errors import InputError
+    from musicemo.features import songs_in
 
     songs: dict[Path, None] = {}
     for source in sources:

@@ -102,7 +102,7 @@ class Dataset(Protocol):
     step must be positive.
 
     Two optional attributes allow trained runs to predict audio: ``sync``, whether a column of the features is a
-    "beat" or a "frame" (None if unknown), and ``recipe``, the `musicemo.audio.Recipe` of the features (None for
+    "beat" or a "frame" (None if unknown), and ``recipe``, the `musicemo.features.Recipe` of the features (None for
     the default recipe).
     """
 

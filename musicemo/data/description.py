@@ -9,12 +9,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from musicemo.audio import Recipe
 from musicemo.data.features import Features, rows_numbers
 from musicemo.data.splits import Split
 from musicemo.data.tasks import Task
 from musicemo.data.tracks import Tracks
 from musicemo.errors import InputError
+from musicemo.features import Recipe
 
 __all__ = ["Description", "describe"]
 

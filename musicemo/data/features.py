@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from musicemo.audio import array_header, map_array
 from musicemo.contracts import Track, check_orientation
 from musicemo.data.scaling import Scaling
 from musicemo.errors import InputError
+from musicemo.features import array_header, map_array
 
 __all__ = ["Features", "normalize_rows", "rows_numbers", "rows_text"]
 

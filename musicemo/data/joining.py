@@ -10,13 +10,13 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from musicemo.audio import Recipe
 from musicemo.contracts import Dataset, Target, Track
 from musicemo.data.features import normalize_rows, rows_text
 from musicemo.data.splits import PARTS, Split, SplitSettings
 from musicemo.data.tasks import Task, TaskSettings, make_task
 from musicemo.data.tracks import Tracks, first_of, misdeclared
 from musicemo.errors import InputError, nearest
+from musicemo.features import Recipe
 from musicemo.settings import Settings
 
 __all__ = ["Joined", "JoiningSettings", "split_joined"]

@@ -10,11 +10,11 @@ from unicodedata import category
 import numpy as np
 from numpy.typing import NDArray
 
-from musicemo.audio import Recipe
 from musicemo.contracts import Dataset, Target, Track
 from musicemo.data.features import normalize_rows
 from musicemo.data.tasks import Task, TaskSettings, make_task
 from musicemo.errors import InputError, problem_kind, summarize_problems
+from musicemo.features import Recipe
 
 __all__ = ["Tracks", "collect", "first_of", "misdeclared", "misyielded", "unwritable"]
 
@@ -192,7 +192,7 @@ def misdeclared(dataset: Dataset) -> list[str]:
     if sync not in (None, "beat", "frame"):
         found.append(f"the dataset's sync is {sync!r}; it must be 'beat', 'frame' or None")
     if not isinstance(recipe, Recipe | None):
-        found.append(f"the dataset's recipe is {recipe!r}; it must be a musicemo.audio.Recipe or None")
+        found.append(f"the dataset's recipe is {recipe!r}; it must be a musicemo.features.Recipe or None")
     return found
 
 

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from musicemo import __version__
-from musicemo.audio import Recipe
 from musicemo.data import Features, rows_numbers
 from musicemo.errors import InputError, RunError
 from musicemo.experiment.tracks import read_tracks
+from musicemo.features import Recipe
 from musicemo.files import write_atomically
 from musicemo.prediction.trained import TrainedRun, pad
 

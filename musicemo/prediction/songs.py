@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from musicemo import audio
-from musicemo.audio import Analysis, Failure, Recipe, analyse
+from musicemo import features
 from musicemo.contracts import FEATURE_ROWS
 from musicemo.data import rows_text
 from musicemo.errors import InputError
+from musicemo.features import Analysis, Failure, Recipe, analyse
 from musicemo.prediction.trained import TrainedRun, find_runs
 from musicemo.prediction.windows import column_edges, cut_by_columns, cut_by_seconds
 from musicemo.training import choose_device
@@ -94,7 +94,7 @@ def failure_of(song: str | PathLike[str], error: BaseException) -> Failure:
     """
     if isinstance(error, torch.OutOfMemoryError):
         error = MemoryError()
-    return audio.failure_of(song, error, "predicted")
+    return features.failure_of(song, error, "predicted")
 
 
 class Predictor:

@@ -7,8 +7,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from musicemo.audio import Analysis
 from musicemo.errors import InputError
+from musicemo.features import Analysis
 
 __all__ = ["column_edges", "cut_by_columns", "cut_by_seconds"]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from musicemo.audio import Analysis
+from musicemo.features import Analysis
 from musicemo.prediction import SongPrediction, TaskPrediction
 from musicemo.reporting.charts import drawable, fonts_for
 

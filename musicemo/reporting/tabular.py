@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from musicemo.audio import Failure
 from musicemo.comparison import Comparison, Row
 from musicemo.evaluation import CLASSIFICATION, REGRESSION, finite
+from musicemo.features import Failure
 from musicemo.files import csv_text
 from musicemo.prediction import RunEvaluation, SongPrediction, TaskPrediction, TrainedRun
 from musicemo.reporting.sections.comparison import notes, verdicts

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from musicemo.audio import Recipe
 from musicemo.contracts import Dataset, Target, Track
 from musicemo.data.tracks import misyielded, unwritable
+from musicemo.features import Recipe
 from musicemo.testing._contract import Contract, built, check_pickle, quiet, require
 from musicemo.training.randomness import seed_everything
 
@@ -103,7 +103,7 @@ def _check_declarations(dataset: Any) -> dict[str, Target]:
     require(sync in (None, "beat", "frame"), f"its sync is {sync!r}; it is 'beat', 'frame' or None")
     require(
         recipe is None or isinstance(recipe, Recipe),
-        f"its recipe is {recipe!r}; it is a musicemo.audio.Recipe or None",
+        f"its recipe is {recipe!r}; it is a musicemo.features.Recipe or None",
     )
     return {target.name: target for target in targets}
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from musicemo.audio import Pack, describe, read_features
 from musicemo.cli import main
+from musicemo.features import Pack, describe, read_features
 
 
 @pytest.fixture

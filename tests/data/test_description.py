@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 from fakes import MemoryDataset
 
-from musicemo.audio import Recipe
 from musicemo.data import (
     Description,
     Features,
@@ -14,6 +13,7 @@ from musicemo.data import (
     make_task,
 )
 from musicemo.errors import InputError
+from musicemo.features import Recipe
 
 
 def described(**attributes):

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from musicemo.audio import map_array
 from musicemo.contracts import Track
 from musicemo.data import Features, fit_scaling, normalize_rows
 from musicemo.errors import InputError
+from musicemo.features import map_array
 
 ALL = slice(None)
 

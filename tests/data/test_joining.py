@@ -3,10 +3,10 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from musicemo.audio import Recipe
 from musicemo.contracts import Dataset, Target, Track
 from musicemo.data import Joined, Split, TaskSettings, collect, make_task, split_joined
 from musicemo.errors import InputError
+from musicemo.features import Recipe
 
 FEATURES = np.zeros((2, 3), "float32")
 WIDE = Target("valence", "regression", range=(1, 9))

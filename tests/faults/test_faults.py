@@ -24,9 +24,9 @@ from resuming import EXPERIMENT, assert_same_run, directories, flat, run, run_wh
 from signals import song
 
 from musicemo import files
-from musicemo.audio import Pack, analyse_signal, read_features, write_features
 from musicemo.comparison import compare, read_experiments
 from musicemo.errors import InputError, MusicemoError
+from musicemo.features import Pack, analyse_signal, read_features, write_features
 from musicemo.reporting import make_report, render
 from musicemo.training.checkpoint import load_checkpoint, save_checkpoint
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from clips import analysis
 
-from musicemo.audio import Failure
+from musicemo.features import Failure
 from musicemo.prediction import Predictor, evaluate_run, find_runs
 from musicemo.reporting.tabular import evaluations_csv, evaluations_json, predictions_csv, predictions_json
 

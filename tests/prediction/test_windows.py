@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from signals import song
 
-from musicemo.audio import analyse_signal
+from musicemo.features import analyse_signal
 from musicemo.prediction.windows import column_edges, cut_by_columns, cut_by_seconds
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from musicemo.audio import Analysis, Recipe
 from musicemo.contracts import FEATURE_ROWS, Target, Track
+from musicemo.features import Analysis, Recipe
 
 CLASSES = ("folk", "jazz", "metal", "pop")
 

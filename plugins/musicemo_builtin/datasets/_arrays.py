@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from musicemo.audio import array_header
 from musicemo.errors import InputError
+from musicemo.features import array_header
 
 __all__ = ["FUSED_ROWS", "array_shape"]
 

@@ -26,9 +26,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from musicemo.audio import Pack, Recipe, Source, cache_folder, extract, read_with_info
 from musicemo.contracts import FEATURE_ROWS, Proposal, Target, Track
 from musicemo.errors import InputError, RunError
+from musicemo.features import Pack, Recipe, Source, cache_folder, extract, read_with_info
 from musicemo.files import exclusive, expanded, read_json, write_json
 from musicemo.progress import Progress
 from musicemo.workers import cores
@@ -63,7 +63,7 @@ class Recordings:
         sync: Feature columns: one per beat or one per frame.
         offset: Start of the excerpt, in seconds.
         duration: Length of the excerpt in seconds; by default the rest of the song.
-        cache: Folder of the features; by default `musicemo.audio.cache_folder`.
+        cache: Folder of the features; by default `musicemo.features.cache_folder`.
         on_error: ``raise`` one error that lists all songs that are missing or cannot be analyzed, or ``skip`` them
             with a warning.
     """

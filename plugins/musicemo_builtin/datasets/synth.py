@@ -115,7 +115,7 @@ def render(seed: int, index: int, duration: float = 12.0) -> NDArray[np.float32]
 
 def _folder(cache: Path | None, seed: int, duration: float) -> Path:
     """Return the cache's folder for all that changes the features: another recipe, another folder."""
-    from musicemo.audio import Recipe, cache_folder
+    from musicemo.features import Recipe, cache_folder
 
     made_by = [VERSION, seed, float(duration), Recipe(sample_rate=RATE).fingerprint]
     key = hashlib.sha256(json.dumps(made_by).encode()).hexdigest()[:16]

@@ -15,8 +15,8 @@ from musicemo_builtin.datasets import _recordings
 from musicemo_builtin.datasets.table import Table
 from songs import write_song, write_text
 
-from musicemo.audio import Pack, Recipe, analyse
 from musicemo.errors import InputError, RunError
+from musicemo.features import Pack, Recipe, analyse
 from musicemo.files import exclusive
 
 SONGS = ("one", "Two", "rock/3")

@@ -15,8 +15,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from musicemo.audio import Recipe, analyse_signal
 from musicemo.errors import InputError
+from musicemo.features import Recipe, analyse_signal
 from musicemo.files import read_json, write_bytes, write_json
 from musicemo.workers import one_thread
 from musicemo_builtin.datasets._arrays import FUSED_ROWS, array_shape

@@ -14,10 +14,10 @@ from typing import IO, Any, BinaryIO, Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from musicemo.audio._analysis import Analysis
-from musicemo.audio._npy import ArrayHeader, open_regular, read_header
-from musicemo.audio._recipe import Recipe
 from musicemo.errors import InputError
+from musicemo.features._npy import ArrayHeader, open_regular, read_header
+from musicemo.features._recipe import Recipe
+from musicemo.features.melchroma import Analysis
 from musicemo.files import can_write, expanded, private_folder, write_atomically
 
 __all__ = [

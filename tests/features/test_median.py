@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as nps
 
-from musicemo.audio._median import _network, reflect, running_median
+from musicemo.features.melchroma._median import _network, reflect, running_median
 
 SIZES = st.integers(0, 24).map(lambda half: 2 * half + 1)
 VALUES = st.one_of(

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from musicemo.audio import cache_folder
 from musicemo.errors import InputError
+from musicemo.features import cache_folder
 from musicemo.files import expanded
 
 

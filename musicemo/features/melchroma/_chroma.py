@@ -11,8 +11,8 @@ import soxr
 from numpy.typing import NDArray
 
 from musicemo._jit import compiled
-from musicemo.audio._recipe import CHROMA
-from musicemo.audio._spectrum import BLOCK, frame_count, frames, hann
+from musicemo.features._recipe import CHROMA
+from musicemo.features.melchroma._spectrum import BLOCK, frame_count, frames, hann
 
 __all__ = ["BINS_PER_OCTAVE", "chromagram"]
 

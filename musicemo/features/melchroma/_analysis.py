@@ -8,9 +8,9 @@ from os import PathLike, fspath
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from musicemo.audio._decode import check_level, load
-from musicemo.audio._recipe import Recipe
 from musicemo.errors import InputError
+from musicemo.features._decode import check_level, load
+from musicemo.features._recipe import Recipe
 from musicemo.workers import one_thread
 
 __all__ = ["Analysis", "analyse", "analyse_signal"]
@@ -69,11 +69,11 @@ def analyse_signal(samples: ArrayLike, recipe: Recipe | None = None) -> Analysis
 def _analyse(samples: NDArray[np.float32], recipe: Recipe, name: str) -> Analysis:
     _check(samples, recipe, name)
     # These compile loops and import scipy, which importing this package should not.
-    from musicemo.audio._beats import OnsetStrength, synchronise, track_beats
-    from musicemo.audio._chroma import BINS_PER_OCTAVE, chromagram
-    from musicemo.audio._hpss import separate
-    from musicemo.audio._spectrum import decibels
-    from musicemo.audio._tuning import estimate_tuning
+    from musicemo.features.melchroma._beats import OnsetStrength, synchronise, track_beats
+    from musicemo.features.melchroma._chroma import BINS_PER_OCTAVE, chromagram
+    from musicemo.features.melchroma._hpss import separate
+    from musicemo.features.melchroma._spectrum import decibels
+    from musicemo.features.melchroma._tuning import estimate_tuning
 
     with one_thread():  # so that the same features come out of any number of cores
         onsets = OnsetStrength(len(samples), recipe)

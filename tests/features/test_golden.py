@@ -12,7 +12,7 @@ from references import (
     stored,
 )
 
-from musicemo.audio import analyse
+from musicemo.features import analyse
 
 pytestmark = pytest.mark.skipif(not GOLDEN, reason="the reference features are not here")
 SONGS = [

@@ -9,10 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musicemo._jit import compiled
-from musicemo.audio._median import reflect, running_median
-from musicemo.audio._recipe import Recipe
-from musicemo.audio._spectrum import BLOCK, OverlapAdd, frame_count, mel_filters, mel_power, transform
-from musicemo.audio._tuning import peaks
+from musicemo.features._recipe import Recipe
+from musicemo.features.melchroma._median import reflect, running_median
+from musicemo.features.melchroma._spectrum import (
+    BLOCK,
+    OverlapAdd,
+    frame_count,
+    mel_filters,
+    mel_power,
+    transform,
+)
+from musicemo.features.melchroma._tuning import peaks
 
 __all__ = ["CONTEXT", "Parts", "percussive", "separate"]
 

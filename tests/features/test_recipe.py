@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from musicemo.audio import Recipe
 from musicemo.errors import InputError
+from musicemo.features import Recipe
 
 
 def test_the_default_is_the_study():
@@ -28,7 +28,7 @@ def test_equal_recipes_have_equal_fingerprints():
 
 
 def test_the_fingerprint_is_the_same_in_every_process():
-    command = "from musicemo.audio import Recipe; print(Recipe(mels=64).fingerprint)"
+    command = "from musicemo.features import Recipe; print(Recipe(mels=64).fingerprint)"
     done = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == Recipe(mels=64).fingerprint
 

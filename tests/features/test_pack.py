@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from musicemo.audio import Pack
-from musicemo.audio._pack import _HEADER
 from musicemo.errors import InputError, RunError
+from musicemo.features import Pack
+from musicemo.features._pack import _HEADER
 
 
 def make(count=7, rows=5, seed=0):
@@ -109,7 +109,7 @@ def test_building_takes_arrays_one_by_one(tmp_path):
     code = """if True:
         import resource, sys
         import numpy as np
-        from musicemo.audio import Pack
+        from musicemo.features import Pack
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         items = ((str(i), np.full((140, 7000), i, np.float32)) for i in range(60))  # 235 MB
         Pack.build(sys.argv[1], items)
@@ -173,7 +173,7 @@ def test_a_pack_that_was_cut_off_or_grew(pack):
 
 
 def test_a_pack_of_another_format(pack, monkeypatch, tmp_path):
-    monkeypatch.setattr("musicemo.audio._pack._FORMAT", 2)
+    monkeypatch.setattr("musicemo.features._pack._FORMAT", 2)
     with pytest.raises(InputError, match="is a pack of format 1, this version reads 2"):
         Pack(pack.path)
 
@@ -222,7 +222,7 @@ def test_a_damaged_track_is_refused_when_it_is_asked_for(pack, arrays):
 
 def test_a_track_is_compared_with_its_checksum_once(pack, monkeypatch):
     assert pack.damaged() == []
-    monkeypatch.setattr("musicemo.audio._pack.zlib", None)
+    monkeypatch.setattr("musicemo.features._pack.zlib", None)
     assert pack.damaged() == []
     assert pack["genre/1"].shape[0] == 5
 

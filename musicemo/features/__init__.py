@@ -1,9 +1,8 @@
 """Audio to features: decoding, beats, mel spectrograms and chromagrams, by frame and by beat."""
 
-from musicemo.audio._analysis import Analysis, analyse, analyse_signal
-from musicemo.audio._batch import ExtractionReport, Failure, extract, failure_of
-from musicemo.audio._decode import load
-from musicemo.audio._files import (
+from musicemo.features._batch import ExtractionReport, Failure, extract, failure_of
+from musicemo.features._decode import load
+from musicemo.features._files import (
     FeatureFile,
     FeatureInfo,
     Source,
@@ -15,10 +14,11 @@ from musicemo.audio._files import (
     read_with_info,
     write_features,
 )
-from musicemo.audio._find import find_songs, songs_in
-from musicemo.audio._npy import ArrayHeader, array_header, map_array
-from musicemo.audio._pack import Pack
-from musicemo.audio._recipe import Recipe
+from musicemo.features._find import find_songs, songs_in
+from musicemo.features._npy import ArrayHeader, array_header, map_array
+from musicemo.features._pack import Pack
+from musicemo.features._recipe import Recipe
+from musicemo.features.melchroma import Analysis, analyse, analyse_signal
 
 __all__ = [
     "Analysis",

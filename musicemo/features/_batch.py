@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from musicemo.audio._analysis import analyse
-from musicemo.audio._decode import check_file
-from musicemo.audio._files import FeatureInfo, Source, check_features, write_features
-from musicemo.audio._recipe import Recipe
 from musicemo.errors import InputError, RunError
+from musicemo.features._decode import check_file
+from musicemo.features._files import FeatureInfo, Source, check_features, write_features
+from musicemo.features._recipe import Recipe
+from musicemo.features.melchroma import analyse
 from musicemo.files import csv_text, printable, temporary_prefix, write_text
 from musicemo.workers import WorkerDied, cores, run_tasks, unbroken
 

@@ -16,9 +16,10 @@ import soundfile
 from references import GOLDEN, assert_same_but_for_the_machine, song_of, stored
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from musicemo import audio
-from musicemo.audio import Recipe, _chroma, analyse, describe, extract, read_features
+from musicemo import features as audio
 from musicemo.errors import InputError, RunError
+from musicemo.features import Recipe, analyse, describe, extract, read_features
+from musicemo.features.melchroma import _chroma
 from musicemo.files import read_csv
 
 RECIPE = Recipe(duration=1.0)
@@ -176,7 +177,7 @@ def test_a_song_that_changes_meanwhile_is_done_again(songs, monkeypatch):
         write_song(song, 8)
         return analysis
 
-    monkeypatch.setattr("musicemo.audio._batch.analyse", analyse_and_change)
+    monkeypatch.setattr("musicemo.features._batch.analyse", analyse_and_change)
     extract({song: target}, RECIPE, jobs=0)
     monkeypatch.undo()
     assert counts(extract({song: target}, RECIPE, jobs=0)) == (1, 0, 0)
@@ -266,7 +267,7 @@ def test_failures_are_written_however_it_ends(songs, bad, tmp_path, monkeypatch)
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("musicemo.audio._batch.analyse", interrupt)
+    monkeypatch.setattr("musicemo.features._batch.analyse", interrupt)
     empty, (song, target) = tmp_path / "empty.mp3", next(iter(songs.items()))
     with pytest.raises(KeyboardInterrupt):
         extract([(empty, tmp_path / "empty.npz"), (song, target.with_name("x"))], RECIPE, jobs=0, failures=path)
@@ -298,7 +299,7 @@ def test_reasons_name_no_place_in_memory(songs, monkeypatch):
     def fail(path, recipe):
         raise InputError(f"{path} is not audio: [mp3 @ 0x55e3c5a4f2c0] Header missing, {object()!r}")
 
-    monkeypatch.setattr("musicemo.audio._batch.analyse", fail)
+    monkeypatch.setattr("musicemo.features._batch.analyse", fail)
     (failure, *_) = extract(songs, RECIPE, jobs=0).failures
     assert failure.reason == "is not audio: [mp3] Header missing, <object object>"
 
@@ -345,7 +346,7 @@ def test_an_error_of_any_type_is_that_songs_failure(songs, monkeypatch, error, r
             raise error
         return analyse(path, recipe)
 
-    monkeypatch.setattr("musicemo.audio._batch.analyse", fail)
+    monkeypatch.setattr("musicemo.features._batch.analyse", fail)
     report = extract(songs, RECIPE, jobs=0)
     assert counts(report) == (2, 0, 1)
     assert report.failures[0].path == unlucky
@@ -367,7 +368,7 @@ def test_a_full_disk_stops_all(songs, monkeypatch):
         except OSError as error:
             raise RunError(f"{path}: cannot be written: {error.strerror}") from error
 
-    monkeypatch.setattr("musicemo.audio._batch.write_features", fail)
+    monkeypatch.setattr("musicemo.features._batch.write_features", fail)
     with pytest.raises(RunError, match=r"0\.npz: cannot be written: No space left"):
         extract(songs, RECIPE, jobs=0)
 
@@ -386,7 +387,7 @@ def test_what_killed_processes_left_is_removed(songs):
 SCRIPT = """
 import sys
 from pathlib import Path
-from musicemo.audio import Recipe, extract
+from musicemo.features import Recipe, extract
 
 songs, out = map(Path, sys.argv[1:])
 print(extract({song: out / f"{song.stem}.npz" for song in songs.iterdir()}, Recipe(), jobs=2))

@@ -14,7 +14,8 @@ import pytest
 import signals
 import soundfile
 
-from musicemo.audio import (
+from musicemo.errors import InputError, RunError
+from musicemo.features import (
     Recipe,
     Source,
     analyse_signal,
@@ -24,7 +25,6 @@ from musicemo.audio import (
     read_features,
     write_features,
 )
-from musicemo.errors import InputError, RunError
 
 RECIPE = Recipe(duration=3.0)
 

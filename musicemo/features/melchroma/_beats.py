@@ -10,8 +10,16 @@ import scipy.fft
 from numpy.typing import NDArray
 
 from musicemo._jit import compiled
-from musicemo.audio._recipe import Recipe
-from musicemo.audio._spectrum import BLOCK, decibels, frame_count, hann, mel_filters, mel_power, transform
+from musicemo.features._recipe import Recipe
+from musicemo.features.melchroma._spectrum import (
+    BLOCK,
+    decibels,
+    frame_count,
+    hann,
+    mel_filters,
+    mel_power,
+    transform,
+)
 
 __all__ = ["OnsetStrength", "estimate_tempo", "synchronise", "track_beats"]
 

@@ -9,8 +9,8 @@ import pytest
 import soundfile
 from signals import song
 
-from musicemo.audio import Recipe, _decode, analyse, load
 from musicemo.errors import InputError
+from musicemo.features import Recipe, _decode, analyse, load
 
 RATE = 44100
 

@@ -9,10 +9,10 @@ import pytest
 import soundfile
 from signals import song
 
-from musicemo.audio import Recipe, load
-from musicemo.audio._decode import check_level
-from musicemo.audio._recordings import mpeg_recordings
 from musicemo.errors import InputError
+from musicemo.features import Recipe, load
+from musicemo.features._decode import check_level
+from musicemo.features._recordings import mpeg_recordings
 
 RATE = 44100
 SECONDS = 3.0
@@ -441,7 +441,7 @@ def test_silence_and_constants_are_silent(tmp_path, rate):
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_one_channel_that_is_not_finite(tmp_path, value):
-    from musicemo.audio import analyse
+    from musicemo.features import analyse
 
     samples = stereo(1.0, 22050)
     samples[4000, 1] = value

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from signals import song
 
-from musicemo.audio import Recipe, analyse, analyse_signal
 from musicemo.errors import InputError
+from musicemo.features import Recipe, analyse, analyse_signal
 
 
 def assert_well_formed(analysis, samples, recipe):
@@ -126,7 +126,7 @@ def test_what_cannot_be_analysed(samples, message):
 @pytest.mark.slow
 def test_importing_is_light():
     heavy = "librosa", "numba", "scipy", "soundfile", "soxr", "torch"
-    command = f"import sys, musicemo.audio; print(sorted(set(sys.modules) & {set(heavy)!r}))"
+    command = f"import sys, musicemo.features; print(sorted(set(sys.modules) & {set(heavy)!r}))"
     done = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
@@ -136,7 +136,7 @@ def test_librosa_is_not_needed(tmp_path):
     soundfile.write(tmp_path / "a.wav", song(1.0), 44100)
     command = (
         "import sys; sys.modules['librosa'] = None\n"
-        "from musicemo.audio import analyse\n"
+        "from musicemo.features import analyse\n"
         f"print(analyse({str(tmp_path / 'a.wav')!r}).frame.shape)"
     )
     done = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True)

@@ -17,9 +17,16 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from musicemo.audio._recipe import Recipe
-from musicemo.audio._recordings import TOLERANCE, Part, Recording, find_recordings, mpeg_recordings, wave_tail
 from musicemo.errors import InputError
+from musicemo.features._recipe import Recipe
+from musicemo.features._recordings import (
+    TOLERANCE,
+    Part,
+    Recording,
+    find_recordings,
+    mpeg_recordings,
+    wave_tail,
+)
 
 if TYPE_CHECKING:
     import soundfile
@@ -337,7 +344,7 @@ def _open(name: str, path: Path, recording: Recording) -> _Reader:
 
 
 def _open_ffmpeg(name: str, path: Path, recording: Recording) -> _Reader:
-    from musicemo.audio._ffmpeg import FfmpegReader, find_ffmpeg
+    from musicemo.features._ffmpeg import FfmpegReader, find_ffmpeg
 
     if find_ffmpeg() is None:
         raise InputError(

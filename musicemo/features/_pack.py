@@ -17,8 +17,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from musicemo.audio._npy import open_regular
 from musicemo.errors import InputError
+from musicemo.features._npy import open_regular
 from musicemo.files import write_atomically
 from musicemo.workers import cores
 

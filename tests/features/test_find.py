@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from musicemo.audio import find_songs
 from musicemo.errors import InputError
+from musicemo.features import find_songs
 
 OUT = Path("features")
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from signals import song
 
-from musicemo.audio import Recipe
-from musicemo.audio._beats import (
+from musicemo.features import Recipe
+from musicemo.features.melchroma._beats import (
     OnsetStrength,
     _last_beat,
     _without_weak_ends,
@@ -14,10 +14,17 @@ from musicemo.audio._beats import (
     synchronise,
     track_beats,
 )
-from musicemo.audio._chroma import BINS_PER_OCTAVE, _kernels, chromagram
-from musicemo.audio._hpss import separate
-from musicemo.audio._spectrum import OverlapAdd, decibels, frame_count, hann, mel_filters, transform
-from musicemo.audio._tuning import estimate_tuning
+from musicemo.features.melchroma._chroma import BINS_PER_OCTAVE, _kernels, chromagram
+from musicemo.features.melchroma._hpss import separate
+from musicemo.features.melchroma._spectrum import (
+    OverlapAdd,
+    decibels,
+    frame_count,
+    hann,
+    mel_filters,
+    transform,
+)
+from musicemo.features.melchroma._tuning import estimate_tuning
 
 RECIPES = [
     Recipe(),

@@ -6,7 +6,7 @@ import os
 import numpy as np
 import pytest
 
-from musicemo.audio import array_header, map_array
+from musicemo.features import array_header, map_array
 
 ARRAYS = [
     np.arange(12, dtype="<f4").reshape(3, 4),

@@ -1,0 +1,41 @@
+"""The analysis of audio under its former name; see `musicemo.features`."""
+
+from musicemo.features import (
+    Analysis,
+    FeatureFile,
+    FeatureInfo,
+    Pack,
+    Recipe,
+    Source,
+    analyse,
+    analyse_signal,
+    cache_folder,
+    check_features,
+    describe,
+    extract,
+    find_songs,
+    load,
+    read_array,
+    read_features,
+    write_features,
+)
+
+__all__ = [
+    "Analysis",
+    "FeatureFile",
+    "FeatureInfo",
+    "Pack",
+    "Recipe",
+    "Source",
+    "analyse",
+    "analyse_signal",
+    "cache_folder",
+    "check_features",
+    "describe",
+    "extract",
+    "find_songs",
+    "load",
+    "read_array",
+    "read_features",
+    "write_features",
+]
