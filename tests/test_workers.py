@@ -1,6 +1,7 @@
 """Tasks over processes: outcomes, deaths, ends."""
 
 import functools
+import multiprocessing.spawn
 import os
 import signal
 import subprocess
@@ -14,6 +15,8 @@ from worker_tasks import (
     dawdle,
     fail,
     is_running,
+    leave,
+    meet,
     perish,
     process,
     square,
@@ -64,7 +67,7 @@ def test_processes_are_kept_and_have_one_thread():
     assert 1 <= len(pids) <= 2
     assert os.getpid() not in pids
     (outcome,) = run_tasks(threads, [0], 1)
-    assert outcome.value == ("1", "1")
+    assert set(outcome.value) == {1}
 
 
 @pytest.mark.slow
@@ -95,15 +98,31 @@ def test_a_function_that_cannot_be_sent_starts_nothing(monkeypatch):
         list(run_tasks(lambda task: task, [1], 1))
 
 
-def test_processes_that_cannot_start_are_told():
-    with pytest.raises(RunError, match="could not start: exit code 7"):
-        list(run_tasks(Unreadable(), [1, 2, 3], 2))
+@pytest.mark.parametrize(
+    ("how", "message"), [("exit", "All workers expired"), ("error", "LookupError: .*nowhere")]
+)
+def test_processes_that_cannot_start_are_an_error(how, message):
+    with pytest.raises(RunError, match=f"a worker process ended when it started: {message}"):
+        list(run_tasks(Unreadable(how), [1, 2, 3], 2))
 
 
-def test_a_missing_interpreter_is_told(monkeypatch):
-    monkeypatch.setattr(sys, "executable", "/nowhere/python")
-    with pytest.raises(RunError, match="cannot be started: No such file"):
+def test_a_missing_interpreter_is_an_error(monkeypatch):
+    monkeypatch.setattr(multiprocessing.spawn, "_python_exe", b"/nowhere/python")
+    with pytest.raises(RunError, match="a worker process ended when it started"):
         list(run_tasks(square, [1], 1))
+
+
+@pytest.mark.slow
+def test_an_end_with_the_exit_code_0_fails_the_task():
+    outcomes = {outcome.task: outcome for outcome in run_tasks(leave, [0, None], 1)}
+    assert str(outcomes[0].error) == "exit code 0"
+    assert outcomes[None].value == "stayed"
+
+
+def test_each_process_has_its_environment(tmp_path):
+    environments = [{"PLACE": "here"}, {"PLACE": "there"}]
+    outcomes = list(run_tasks(meet, [str(tmp_path)] * 2, 2, environments=environments))
+    assert sorted(outcome.value for outcome in outcomes) == ["here", "there"]
 
 
 def test_a_negative_number_of_jobs():
@@ -197,7 +216,7 @@ def test_processes_end_with_their_parent(tmp_path, how):
 def test_cores(monkeypatch, tmp_path):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
     quota = tmp_path / "cpu.max"
-    monkeypatch.setattr(workers._run, "Path", lambda _: quota)
+    monkeypatch.setattr(workers, "Path", lambda _: quota)
     assert cores() == 8
     for text, count in (("max 100000", 8), ("250000 100000", 2), ("5000 100000", 1)):
         quota.write_text(text)

@@ -1,5 +1,6 @@
 """Tasks for worker processes, which import them by name."""
 
+import codecs
 import os
 import sys
 import time
@@ -16,7 +17,11 @@ def square(number, power=2):
 
 
 def threads(_):
-    return os.environ["OMP_NUM_THREADS"], os.environ["OPENBLAS_NUM_THREADS"]
+    import numpy as np  # not before the worker has begun
+    from threadpoolctl import threadpool_info
+
+    np.ones((2, 2)) @ np.ones((2, 2))
+    return [library["num_threads"] for library in threadpool_info()]
 
 
 def process(_):
@@ -49,8 +54,24 @@ def fail(how):
 class Unreadable:
     """A function that no other process can load."""
 
+    def __init__(self, how):
+        self.how = how
+
     def __reduce__(self):
-        return os._exit, (7,)
+        return (os._exit, (7,)) if self.how == "exit" else (codecs.lookup, ("nowhere",))
+
+
+def leave(code):
+    if code is not None:
+        os._exit(code)
+    return "stayed"
+
+
+def meet(folder):
+    """Return this worker's place once two workers are there."""
+    Path(folder, os.environ["PLACE"]).touch()
+    wait_for(lambda: len(list(Path(folder).iterdir())) == 2)
+    return os.environ["PLACE"]
 
 
 def dawdle(path):

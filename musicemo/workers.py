@@ -1,0 +1,361 @@
+"""Tasks in several processes, which may die without taking the program along."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import itertools
+import multiprocessing
+import os
+import pickle
+import signal
+import tempfile
+import threading
+import time
+import traceback
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from multiprocessing import popen_spawn_posix, spawn
+from multiprocessing.context import SpawnContext, SpawnProcess
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from pebble import ProcessExpired, ProcessPool
+
+from musicemo.errors import InputError, MusicemoError, RunError
+
+__all__ = ["Outcome", "WorkerDied", "cores", "interruptible", "one_thread", "run_tasks", "unbroken"]
+
+_T = TypeVar("_T")
+_R = TypeVar("_R")
+
+#: Seconds that a worker has to leave sections that are `unbroken` or `interruptible` before it is killed.
+_PATIENCE = 30.0
+#: Seconds for which a worker that ended counts as alive, so that the pool reads its last messages first. It would wait
+#: forever for a task whose worker it buried before it read that the worker had begun the task.
+_LAST_MESSAGES = 0.3
+#: An exit code beyond all others, in place of 0: to the pool, a worker with the exit code 0 had no task.
+_NO_ERROR = 256
+
+#: A worker computes on one core, so its libraries must not start threads for all of them.
+_ONE_THREAD = {
+    f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL", "NUMBA", "VECLIB_MAXIMUM")
+}
+
+
+class WorkerDied(Exception):
+    """The process that worked on a task ended before the task did: it crashed, or was killed for its memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome(Generic[_T, _R]):
+    """The value of a task, or the error that it raised."""
+
+    task: _T
+    value: _R | None = None
+    error: Exception | None = None
+
+
+def run_tasks(
+    function: Callable[[_T], _R],
+    tasks: Iterable[_T],
+    jobs: int | None = None,
+    *,
+    environments: Sequence[Mapping[str, str]] = (),
+) -> Generator[Outcome[_T, _R], None, None]:
+    """Call `function` with every task, and yield the outcomes as they come.
+
+    A task is taken from `tasks` when a process is free: neither tasks nor outcomes pile up. A process that dies fails
+    its task and is replaced. Close the iterator to end early; an interruption does. Processes end with the one that
+    started them, however it ends. They do not import the main program, so scripts need no guard, and notebooks work.
+
+    Args:
+        function: Picklable, from a module; use a `functools.partial` for arguments that all tasks share.
+        tasks: Picklable.
+        jobs: Number of processes; None is one per core, 0 works in this process.
+        environments: Environment variables of each process, one mapping per process.
+
+    Raises:
+        InputError: `jobs` is negative.
+        RunError: A process cannot be started.
+    """
+    if jobs is not None and jobs < 0:
+        raise InputError(f"jobs is {jobs}; it must be 0 or more")
+    if jobs == 0:
+        for task in tasks:
+            yield _attempt(function, task)
+        return
+    program = pickle.dumps(function)
+    left = iter(tasks)
+    waiting = list(itertools.islice(left, jobs or cores()))
+    if not waiting:
+        return
+    futures: dict[Future[bytes], _T] = {}
+    proven = False
+    with tempfile.TemporaryDirectory(prefix="musicemo-workers-") as folder:
+        pool = ProcessPool(
+            len(waiting), initializer=_begin, initargs=(program, folder, environments), context=_Context()
+        )
+        try:
+            while waiting or futures:
+                for task in waiting:
+                    futures[pool.schedule(_work, (task,))] = task
+                ended, _ = wait(futures, return_when=FIRST_COMPLETED)
+                outcomes = [_outcome(future, futures.pop(future), folder) for future in ended]
+                proven = True
+                waiting = list(itertools.islice(left, len(outcomes)))
+                yield from outcomes
+        except (OSError, BrokenProcessPool) as error:
+            lines = filter(None, (_last_line(path) for path in Path(folder).iterdir()))
+            problem = "the worker processes broke down" if proven else "a worker process ended when it started"
+            raise RunError(f"{problem}: {next(lines, str(error))}") from error
+        finally:
+            _end(pool, folder)
+
+
+def cores() -> int:
+    """Return the number of cores that this process may use, by its affinity and its container's quota."""
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with contextlib.suppress(OSError, ValueError):
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        count = min(count, max(1, round(int(quota) / int(period))))
+    return count
+
+
+def _attempt(function: Callable[[_T], _R], task: _T) -> Outcome[_T, _R]:
+    try:
+        return Outcome(task, function(task))
+    except Exception as error:
+        return Outcome(task, error=error)
+
+
+def _outcome(future: Future[bytes], task: _T, folder: str) -> Outcome[_T, Any]:
+    """Return the outcome of a task whose future is done.
+
+    Raises:
+        BrokenProcessPool: The pool has no process any more.
+    """
+    try:
+        value, error = pickle.loads(future.result())  # noqa: S301  # from `_work`
+    except ProcessExpired as expired:
+        return Outcome(task, error=WorkerDied(_cause(expired, folder)))
+    except BrokenProcessPool:
+        raise
+    except Exception as problem:  # the task cannot be pickled, or the value cannot be unpickled
+        return Outcome(task, error=problem)
+    return Outcome(task, value, error)
+
+
+def _cause(expired: ProcessExpired, folder: str) -> str:
+    """Return how a process died: its signal or exit code, and the last line that it wrote."""
+    cause = f"exit code {expired.exitcode % _NO_ERROR}"
+    if expired.exitcode < 0:
+        cause = signal.Signals(-expired.exitcode).name
+    if expired.exitcode == -signal.SIGKILL:
+        cause += ", as when memory runs out"
+    last = _last_line(Path(folder, str(expired.pid)))
+    return f"{cause}: {last}" if last else cause
+
+
+def _last_line(path: Path) -> str:
+    lines = path.read_text(errors="replace").strip().splitlines() if path.exists() else []
+    return lines[-1].strip() if lines else ""
+
+
+def _end(pool: ProcessPool, folder: str) -> None:
+    """End the processes at once, except in sections that are `unbroken` or `interruptible`."""
+    pool.stop()  # type: ignore[no-untyped-call]
+    workers = [one for one in multiprocessing.active_children() if Path(folder, str(one.pid)).exists()]
+    for worker in workers:
+        worker.terminate()
+    end = time.monotonic() + _PATIENCE
+    for worker in workers:
+        worker.join(max(0.0, end - time.monotonic()))
+    pool.join()
+
+
+class _Popen(popen_spawn_posix.Popen):
+    """A start of a process that does not import the main program."""
+
+    def _launch(self, process_obj: Any) -> None:
+        prepare = spawn.get_preparation_data
+
+        def without_main(name: str) -> dict[str, Any]:
+            data = prepare(name)
+            if name is process_obj.name:  # another thread may start processes of its own
+                for key in ("init_main_from_name", "init_main_from_path"):
+                    data.pop(key, None)
+            return data
+
+        with _starting:
+            spawn.get_preparation_data = without_main
+            try:
+                super()._launch(process_obj)  # type: ignore[misc]  # not in the type stubs
+            finally:
+                spawn.get_preparation_data = prepare
+
+
+_starting = threading.Lock()
+
+
+class _Process(SpawnProcess):
+    """A worker as the pool sees it: with an end that it notices."""
+
+    _ended: float | None = None
+
+    @staticmethod
+    def _Popen(process_obj: Any) -> Any:
+        return _Popen(process_obj)
+
+    def is_alive(self) -> bool:
+        if super().is_alive():
+            return True
+        self._ended = self._ended or time.monotonic()
+        return time.monotonic() - self._ended < _LAST_MESSAGES
+
+    @property
+    def exitcode(self) -> int | None:
+        code = super().exitcode
+        return _NO_ERROR if code == 0 else code
+
+
+class _Context(SpawnContext):
+    Process = _Process
+
+
+# Below: in a worker process.
+
+_function: Callable[[Any], Any] | None = None
+
+
+def _begin(program: bytes, folder: str, environments: Sequence[Mapping[str, str]]) -> None:
+    """Prepare a new worker process."""
+    global _function
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    # Decoders and crashing libraries write to standard error, where a progress bar is.
+    messages = os.open(f"{folder}/{os.getpid()}", os.O_CREAT | os.O_WRONLY | os.O_APPEND)
+    os.dup2(messages, 1)
+    os.dup2(messages, 2)
+    threading.Thread(target=_follow_parent, daemon=True).start()
+    # Libraries read these variables when they are imported, which the function does.
+    os.environ.update(_ONE_THREAD | _free(environments, folder))
+    _function = pickle.loads(program)  # noqa: S301  # from `run_tasks`
+
+
+def _free(environments: Sequence[Mapping[str, str]], folder: str) -> dict[str, str]:
+    """Return the environment that no other living process has."""
+    for index, environment in enumerate(environments):
+        lock = os.open(f"{folder}/environment-{index}", os.O_CREAT | os.O_WRONLY)
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # until the process ends
+            return dict(environment)
+        os.close(lock)
+    if environments:
+        raise RunError(f"there are more worker processes than the {len(environments)} environments")
+    return {}
+
+
+def _follow_parent() -> None:
+    """End this process when its parent has ended."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _work(task: Any) -> bytes:
+    """Return the pickled value and error of a task."""
+    assert _function is not None
+    os.ftruncate(2, 0)
+    try:
+        outcome = _attempt(_function, task)
+    except BaseException as error:  # SystemExit, or the interruption of an `interruptible` section
+        os._exit(error.code if isinstance(error, SystemExit) and isinstance(error.code, int) else 1)
+    error = None if outcome.error is None else _portable(outcome.error)
+    try:
+        return pickle.dumps((outcome.value, error))
+    except Exception as problem:
+        return pickle.dumps((None, _portable(problem)))
+
+
+def _portable(error: Exception) -> Exception:
+    """Return an error that can be sent; an unexpected one has a note with its traceback."""
+    if not isinstance(error, MusicemoError):
+        error.add_note("".join(traceback.format_exception(error)).rstrip())
+    try:
+        pickle.loads(pickle.dumps(error))  # noqa: S301  # pickled here
+    except Exception:
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error
+
+
+@contextlib.contextmanager
+def unbroken() -> Iterator[None]:
+    """Postpone the end of a worker process during a section, such as the replacement of a file.
+
+    Call it in the thread that works on the task. It has no effect in other processes than workers.
+    """
+    ends: list[int] = []
+    try:
+        with _when_ended(lambda number, _: ends.append(number)):
+            yield
+    finally:
+        if ends:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """Raise `KeyboardInterrupt` in a section when the worker process is to end, and wait until the section is left.
+
+    Call it in the thread that works on the task. It has no effect in other processes than workers.
+    """
+
+    def interrupt(*_: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough
+        raise KeyboardInterrupt
+
+    with _when_ended(interrupt):
+        yield
+
+
+@contextlib.contextmanager
+def _when_ended(handler: Callable[..., object]) -> Iterator[None]:
+    if _function is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+_lock = threading.Lock()
+_users = 0
+_limits = contextlib.ExitStack()
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Let BLAS work in one thread, in all of the process, until the last of those who asked for it has finished.
+
+    A matrix product that is split over threads is rounded in another order than one that is not, so that its last
+    bits depend on the number of cores. The libraries that are to be limited must have been imported.
+    """
+    global _users
+    from threadpoolctl import threadpool_limits
+
+    with _lock:
+        if not _users:
+            _limits.enter_context(threadpool_limits(limits=1, user_api="blas"))
+        _users += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _users -= 1
+            if not _users:
+                _limits.close()
