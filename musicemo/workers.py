@@ -89,25 +89,24 @@ def run_tasks(
         return
     program = pickle.dumps(function)
     left = iter(tasks)
-    waiting = list(itertools.islice(left, jobs or cores()))
-    if not waiting:
+    first = list(itertools.islice(left, jobs or cores()))
+    if not first:
         return
-    futures: dict[Future[bytes], _T] = {}
     proven = False
     with tempfile.TemporaryDirectory(prefix="musicemo-workers-") as folder:
         pool = ProcessPool(
-            len(waiting), initializer=_begin, initargs=(program, folder, environments), context=_Context()
+            len(first), initializer=_begin, initargs=(program, folder, environments), context=_Context()
         )
         try:
-            while waiting or futures:
-                for task in waiting:
-                    futures[pool.schedule(_work, (task,))] = task
-                ended, _ = wait(futures, return_when=FIRST_COMPLETED)
-                outcomes = [_outcome(future, futures.pop(future), folder) for future in ended]
-                proven = True
-                waiting = list(itertools.islice(left, len(outcomes)))
-                yield from outcomes
-        except (OSError, BrokenProcessPool) as error:
+            futures: dict[Future[bytes], _T] = {pool.schedule(_work, (task,)): task for task in first}
+            while futures:
+                for future in wait(futures, return_when=FIRST_COMPLETED).done:
+                    outcome = _outcome(future, futures.pop(future), folder)
+                    proven = True
+                    for task in itertools.islice(left, 1):
+                        futures[pool.schedule(_work, (task,))] = task
+                    yield outcome
+        except (OSError, RuntimeError) as error:  # of the pool
             lines = filter(None, (_last_line(path) for path in Path(folder).iterdir()))
             problem = "the worker processes broke down" if proven else "a worker process ended when it started"
             raise RunError(f"{problem}: {next(lines, str(error))}") from error
@@ -273,9 +272,8 @@ def _work(task: Any) -> bytes:
         outcome = _attempt(_function, task)
     except BaseException as error:  # SystemExit, or the interruption of an `interruptible` section
         os._exit(error.code if isinstance(error, SystemExit) and isinstance(error.code, int) else 1)
-    error = None if outcome.error is None else _portable(outcome.error)
     try:
-        return pickle.dumps((outcome.value, error))
+        return pickle.dumps((outcome.value, outcome.error and _portable(outcome.error)))
     except Exception as problem:
         return pickle.dumps((None, _portable(problem)))
 
