@@ -41,7 +41,7 @@ def test_installed_entry_points_are_those_of_pyproject():
 
 @pytest.mark.parametrize(("kind", "name"), OWN)
 def test_every_component_has_a_test_file_of_its_own(kind, name):
-    folder = {"plugin": "observers", "loss": "losses"}.get(kind, f"{kind}s")
+    folder = {"plugin": "observers", "loss": "losses", "features": "features"}.get(kind, f"{kind}s")
     slug = name.replace("-", "_")
     assert list((ROOT / "tests/builtin" / folder).glob(f"test_{slug}*.py"))
 
@@ -50,7 +50,9 @@ def test_every_component_has_a_test_file_of_its_own(kind, name):
 def test_every_component_has_a_docstring_and_a_doc_entry(kind, name):
     summary, _, rest = (registry.load(kind, name).__doc__ or "").partition("\n")
     assert summary.endswith((".", ":")) or rest, "needs a summary"
-    pages = "".join((ROOT / "docs" / page).read_text() for page in ("components.md", "datasets.md"))
+    pages = "".join(
+        (ROOT / "docs" / page).read_text() for page in ("components.md", "datasets.md", "features.md")
+    )
     assert f"`{name}`" in pages
 
 

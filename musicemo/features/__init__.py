@@ -18,7 +18,15 @@ from musicemo.features._find import find_songs, songs_in
 from musicemo.features._npy import ArrayHeader, array_header, map_array
 from musicemo.features._pack import Pack
 from musicemo.features._recipe import Recipe
-from musicemo.features.melchroma import Analysis, analyse, analyse_signal
+from musicemo.features.melchroma import (
+    Analysis,
+    analyse,
+    analyse_signal,
+    frame_count,
+    mel_filters,
+    mel_power,
+    transform,
+)
 
 __all__ = [
     "Analysis",
@@ -39,11 +47,15 @@ __all__ = [
     "extract",
     "failure_of",
     "find_songs",
+    "frame_count",
     "load",
     "map_array",
+    "mel_filters",
+    "mel_power",
     "read_array",
     "read_features",
     "read_with_info",
     "songs_in",
+    "transform",
     "write_features",
 ]

@@ -34,6 +34,9 @@ _TIME = 1e-6
 
 _GRIDS = ("frame", "beat", "segment", "track")
 
+_SCALARS: Mapping[Any, Sequence[Any]] = {bool: (True, False), int: (1, 2, 7), float: (0.5, 1.0, 2.0)}
+"""Type of a parameter -> values to try."""
+
 _SLACK = 64 * 2**20
 """Bytes by which the memory may grow beside the samples and the result."""
 
@@ -413,7 +416,7 @@ def _alternatives(component: Component, name: str) -> Iterator[Any]:
         elif isinstance(hint, type) and issubclass(hint, Enum):
             values = [one.value for one in hint]
         else:
-            values = {bool: [True, False], int: [1, 2, 7], float: [0.5, 1.0, 2.0]}.get(hint, [])
+            values = _SCALARS.get(hint, [])
         yield from (value for value in values if value != present)
 
 
@@ -477,10 +480,10 @@ class _Resident:
 def _clips(clip: NDArray[np.float32], rate: int) -> Iterator[tuple[str, NDArray[np.float32]]]:
     """Yield the clips that every extractor can analyze, with what each is."""
     second = np.ones(rate, np.float32)
-    yield "silence", 0 * second
-    yield "a constant signal", second / 2
-    yield "a very quiet clip", 1e-7 * clip[:rate]
-    yield "a very loud clip", np.clip(1e3 * clip[:rate], -1, 1)
+    yield "silence", np.zeros_like(second)
+    yield "a constant signal", second / np.float32(2)
+    yield "a very quiet clip", clip[:rate] / np.float32(1e7)
+    yield "a very loud clip", np.sign(clip[:rate])
     yield "a clip of 10 ms", clip[: max(rate // 100, 2)].copy()
     yield "a clip of one sample", clip[1:2].copy()
 

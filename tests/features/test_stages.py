@@ -101,6 +101,17 @@ def test_mel_filters(mels, rate, size):
         assert not row[stop:].any()
 
 
+@pytest.mark.parametrize("htk", [False, True])
+@pytest.mark.parametrize("equal_area", [False, True])
+@pytest.mark.parametrize(("low", "high"), [(0.0, None), (30.0, 8000.0), (1500.0, 11025.0), (0.0, 900.0)])
+def test_mel_filters_of_other_ranges_and_scales(htk, equal_area, low, high):
+    filters, _ = mel_filters(22050, 4096, 30, low, high, htk=htk, equal_area=equal_area)
+    expected = librosa.filters.mel(
+        sr=22050, n_fft=4096, n_mels=30, fmin=low, fmax=high, htk=htk, norm="slaney" if equal_area else None
+    )
+    np.testing.assert_allclose(filters, expected, rtol=1e-4, atol=1e-6 * expected.max())
+
+
 def test_a_mel_band_between_two_bins_is_empty():
     filters, covered = mel_filters(22050, 256, 200)
     empty = ~filters.any(axis=1)

@@ -160,28 +160,63 @@ def _divide_by_windows(
 
 
 @lru_cache
-def mel_filters(sample_rate: int, size: int, mels: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Build triangular filters of equal area on Slaney's mel scale, from 0 Hz to half the sample rate.
+def mel_filters(
+    sample_rate: int,
+    size: int,
+    mels: int,
+    low: float = 0.0,
+    high: float | None = None,
+    *,
+    htk: bool = False,
+    equal_area: bool = True,
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Build triangular filters that are evenly spaced on a mel scale.
 
-    Filter m rises from mel point m to m + 1 and falls to m + 2; its area is 1 in Hz. The scale and the area
-    are those of M. Slaney, "Auditory Toolbox", Interval Research Technical Report 1998-010.
+    Filter m rises from mel point m to m + 1 and falls to m + 2. Slaney's scale and the area are those of M. Slaney,
+    "Auditory Toolbox", Interval Research Technical Report 1998-010. The scale of HTK is 2595 log10(1 + f / 700).
+
+    Args:
+        sample_rate: Sample rate of the signal, in Hz.
+        size: Samples of a frame.
+        mels: Number of filters.
+        low: Lowest frequency, in Hz.
+        high: Highest frequency, in Hz; None is half the sample rate.
+        htk: Whether to use the mel scale of HTK instead of Slaney's.
+        equal_area: Whether the area of each filter is 1 in Hz; otherwise its maximum is 1.
 
     Returns:
         The filters, `[mels, size / 2 + 1]`, and the bins that each one covers, `[mels, 2]`.
     """
-    top = sample_rate / 2
-    linear = _LINEAR_HZ / _LINEAR_STEP
-    highest = top / _LINEAR_STEP if top < _LINEAR_HZ else linear + np.log(top / _LINEAR_HZ) / _LOG_STEP
-    mel = np.linspace(0.0, highest, mels + 2)
-    points = np.where(mel < linear, mel * _LINEAR_STEP, _LINEAR_HZ * np.exp(_LOG_STEP * (mel - linear)))
+    to_mel, to_hertz = (_to_htk, _from_htk) if htk else (_to_slaney, _from_slaney)
+    top = sample_rate / 2 if high is None else high
+    points = to_hertz(np.linspace(to_mel(low), to_mel(top), mels + 2))
     bins = np.fft.rfftfreq(size, 1 / sample_rate)
-    low, centre, high = points[:-2, None], points[1:-1, None], points[2:, None]
-    triangles = np.maximum(0, np.minimum((bins - low) / (centre - low), (high - bins) / (high - centre)))
-    filters = (triangles * (2.0 / (high - low))).astype(np.float32)
+    low_, centre, high_ = points[:-2, None], points[1:-1, None], points[2:, None]
+    triangles = np.maximum(0, np.minimum((bins - low_) / (centre - low_), (high_ - bins) / (high_ - centre)))
+    filters = (triangles * (2.0 / (high_ - low_)) if equal_area else triangles).astype(np.float32)
     inside = filters > 0
     covered = np.stack([inside.argmax(axis=1), len(bins) - inside[:, ::-1].argmax(axis=1)], axis=1)
     covered[~inside.any(axis=1)] = 0
     return filters, covered
+
+
+def _to_slaney(hertz: float) -> float:
+    if hertz < _LINEAR_HZ:
+        return hertz / _LINEAR_STEP
+    return float(_LINEAR_HZ / _LINEAR_STEP + np.log(hertz / _LINEAR_HZ) / _LOG_STEP)
+
+
+def _from_slaney(mel: NDArray[np.float64]) -> NDArray[np.float64]:
+    linear = _LINEAR_HZ / _LINEAR_STEP
+    return np.where(mel < linear, mel * _LINEAR_STEP, _LINEAR_HZ * np.exp(_LOG_STEP * (mel - linear)))
+
+
+def _to_htk(hertz: float) -> float:
+    return float(2595 * np.log10(1 + hertz / 700))
+
+
+def _from_htk(mel: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(700 * (10 ** (mel / 2595) - 1))
 
 
 def mel_power(
