@@ -1,7 +1,30 @@
-"""Differentiable ranking and correlation on ``[..., n]`` tensors, one row along the last axis."""
+"""Building blocks of losses and models: differentiable ranks and correlations, and modules for padded batches.
+
+Ranks and correlations are of ``[..., n]`` tensors, one row along the last axis. The modules take batches of tracks of
+different lengths and a mask of the valid time steps. Padding does not change their results, as the contract of
+`musicemo.contracts.Model` requires.
+"""
 
 from musicemo.ops._correlation import ccc, pearson, spearman
+from musicemo.ops._masking import AttentionPool, masked_mean, repeat_steps, valid_steps
+from musicemo.ops._normalization import BatchNormReLUMaxPool2d, MaskedBatchNorm2d
 from musicemo.ops._rank import hard_rank, soft_rank, zero_gradient_share
 from musicemo.ops._soft_sort import soft_sort
+from musicemo.ops._weighted_sum import WeightedSum
 
-__all__ = ["ccc", "hard_rank", "pearson", "soft_rank", "soft_sort", "spearman", "zero_gradient_share"]
+__all__ = [
+    "AttentionPool",
+    "BatchNormReLUMaxPool2d",
+    "MaskedBatchNorm2d",
+    "WeightedSum",
+    "ccc",
+    "hard_rank",
+    "masked_mean",
+    "pearson",
+    "repeat_steps",
+    "soft_rank",
+    "soft_sort",
+    "spearman",
+    "valid_steps",
+    "zero_gradient_share",
+]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from musicemo_builtin.models._masking import masked_mean, valid_steps
+from musicemo.ops import masked_mean, valid_steps
 
 __all__ = ["pooled"]
 
@@ -21,7 +21,7 @@ def pooled(x: Tensor, lengths: Tensor) -> Tensor:
         lengths: `[batch]`.
     """
     lengths = lengths.to(x.device)
-    valid = valid_steps(lengths, x.shape[1], x.device)
+    valid = valid_steps(lengths, x.shape[1])
     ordered = x.masked_fill(~valid[:, :, None], torch.inf).sort(1).values
     differences = x[:, 1:] - x[:, :-1]
     return torch.cat(

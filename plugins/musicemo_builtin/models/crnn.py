@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import Field
 from torch import Tensor, nn
 
 from musicemo.errors import InputError
-from musicemo_builtin.models._masking import MaskedBatchNorm2d, valid_steps
+from musicemo.ops import MaskedBatchNorm2d, repeat_steps, valid_steps
 from musicemo_builtin.models.lstm import LSTM
 
 __all__ = ["CRNN"]
@@ -78,16 +79,28 @@ class CRNN(nn.Module):
             dropout=dropout,
             pooling=pooling,
         )
-        self.embedding_size = self.recurrent.embedding_size
+        self.embedding_size = self.sequence_size = self.recurrent.embedding_size
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         """Return the embedding `[batch, embedding_size]` of `x` `[batch, time, feature]`."""
+        embedding: Tensor = self.recurrent(*self._convolve(x, lengths))
+        return embedding
+
+    def sequence(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """Return an embedding per time step, `[batch, time, sequence_size]`: the outputs of the recurrent network.
+
+        Each of its steps stands for as many steps of `x` as the product of `strides`.
+        """
+        h = self.recurrent.sequence(*self._convolve(x, lengths))
+        return repeat_steps(h, math.prod(self.strides), lengths, x.shape[1])
+
+    def _convolve(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the output of the convolutions `[batch, time, feature]`, and its lengths."""
         h, lengths = x.unsqueeze(1), lengths.to(x.device)
         for convolution, normalization, stride in zip(
             self.convolutions, self.normalizations, self.strides, strict=True
         ):
-            h = normalization(convolution(h), valid_steps(lengths, h.shape[2], x.device)).relu()
+            h = normalization(convolution(h), valid_steps(lengths, h.shape[2])).relu()
             h = nn.functional.max_pool2d(h, (stride, 2), ceil_mode=True)
             lengths = (lengths + stride - 1) // stride
-        embedding: Tensor = self.recurrent(self.dropout(h.transpose(1, 2).flatten(2)), lengths)
-        return embedding
+        return self.dropout(h.transpose(1, 2).flatten(2)), lengths

@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from musicemo_builtin.models._masking import masked_mean, valid_steps
+from musicemo.ops import AttentionPool, masked_mean, valid_steps
 
 __all__ = ["LSTM"]
 
@@ -56,19 +56,41 @@ class LSTM(nn.Module):
     ) -> None:
         super().__init__()
         self.pooling = pooling
-        self.embedding_size = hidden * (2 if bidirectional else 1)
+        self.embedding_size = self.sequence_size = hidden * (2 if bidirectional else 1)
         sizes = [input_size] + [self.embedding_size] * (layers - 1)
         self.forwards = nn.ModuleList(nn.LSTM(size, hidden, batch_first=True) for size in sizes)
         self.backwards = nn.ModuleList(
             nn.LSTM(size, hidden, batch_first=True) for size in (sizes if bidirectional else [])
         )
-        self.attention = _Attention(self.embedding_size) if pooling == "attention" else None
+        self.attention = AttentionPool(self.embedding_size) if pooling == "attention" else None
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         """Return the embedding `[batch, embedding_size]` of `x` `[batch, time, feature]`."""
+        outputs, valid = self._read(x, lengths)
+        if self.attention is not None:
+            embedding = self.attention(outputs, valid)
+        elif self.pooling == "mean":
+            embedding = masked_mean(outputs, valid)
+        else:
+            last = (lengths.to(x.device) - 1)[:, None, None].expand(
+                -1, 1, outputs.shape[2]
+            )  # traced: for any batch
+            embedding = outputs.gather(1, last).squeeze(1)
+            if self.backwards:
+                hidden = embedding.shape[1] // 2
+                embedding = torch.cat([embedding[:, :hidden], outputs[:, 0, hidden:]], 1)
+        return self.dropout(embedding)  # type: ignore[no-any-return]  # torch leaves Module calls untyped
+
+    def sequence(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """Return an embedding per time step, h: `[batch, time, sequence_size]`."""
+        outputs, valid = self._read(x, lengths)
+        return self.dropout(outputs.masked_fill(~valid[:, :, None], 0))  # type: ignore[no-any-return]  # likewise
+
+    def _read(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the outputs of the last layer, `[batch, time, embedding]`, and the mask of the valid steps."""
         lengths = lengths.to(x.device)
-        valid = valid_steps(lengths, x.shape[1], x.device)
+        valid = valid_steps(lengths, x.shape[1])
         outputs = x
         for layer, ahead in enumerate(self.forwards):
             x = outputs if layer == 0 else self.dropout(outputs)
@@ -76,17 +98,7 @@ class LSTM(nn.Module):
             if self.backwards:
                 back, _ = self.backwards[layer](_reverse(x, lengths, valid))
                 outputs = torch.cat([outputs, _reverse(back, lengths, valid)], 2)
-        if self.attention is not None:
-            embedding = self.attention(outputs, valid)
-        elif self.pooling == "mean":
-            embedding = masked_mean(outputs, valid)
-        else:
-            last = (lengths - 1)[:, None, None].expand(-1, 1, outputs.shape[2])  # any batch, to a tracer too
-            embedding = outputs.gather(1, last).squeeze(1)
-            if self.backwards:
-                hidden = embedding.shape[1] // 2
-                embedding = torch.cat([embedding[:, :hidden], outputs[:, 0, hidden:]], 1)
-        return self.dropout(embedding)  # type: ignore[no-any-return]  # torch leaves Module calls untyped
+        return outputs, valid
 
 
 def _reverse(x: Tensor, lengths: Tensor, valid: Tensor) -> Tensor:
@@ -94,17 +106,3 @@ def _reverse(x: Tensor, lengths: Tensor, valid: Tensor) -> Tensor:
     steps = torch.arange(x.shape[1], device=x.device)
     index = torch.where(valid, lengths[:, None] - 1 - steps, steps)
     return x.gather(1, index[:, :, None].expand_as(x))
-
-
-class _Attention(nn.Module):
-    """The sum of the valid steps, each weighted by the softmax of its score v . tanh(W h + b)."""
-
-    def __init__(self, size: int) -> None:
-        super().__init__()
-        self.project = nn.Linear(size, size)
-        self.score = nn.Linear(size, 1, bias=False)
-
-    def forward(self, steps: Tensor, valid: Tensor) -> Tensor:
-        scores = self.score(torch.tanh(self.project(steps))).squeeze(2)
-        weights = torch.softmax(scores.masked_fill(~valid, -torch.inf), 1)
-        return torch.einsum("bt,bte->be", weights, steps)

@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from musicemo_builtin.models._masking import MaskedBatchNorm2d, valid_steps
+from musicemo.ops import MaskedBatchNorm2d, valid_steps
 
 __all__ = ["ShortChunkCNN"]
 
@@ -63,7 +63,7 @@ class ShortChunkCNN(nn.Module):
         steps = length.clamp(max=self.chunk)
         h = _pieces(x, track, start, steps, self.chunk).unsqueeze(1)
         for block in self.blocks:
-            h = block(h, valid_steps(steps, h.shape[2], x.device))
+            h = block(h, valid_steps(steps, h.shape[2]))
             steps = (steps + 1) // 2
         summit = h.amax((2, 3))  # what lies beyond a chunk's end is zero, and nothing is less
         each = summit.new_zeros(*used.shape, self.embedding_size).index_put((track, place), summit)

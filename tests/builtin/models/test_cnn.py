@@ -1,3 +1,5 @@
+import copy
+
 import pytest
 import torch
 from backbone_properties import (
@@ -153,6 +155,36 @@ def test_gradient(lengths):
     )
 
 
+@pytest.mark.parametrize("pooling", [{"pooling": "mean"}, {"pooling": "flatten", "frames": 48}])
+def test_a_training_step_with_weights_of_either_sign_is_that_of_the_plain_layers(pooling):
+    torch.manual_seed(3)
+    model = CNN(input_size=52, channels=[3, 5], kernels=[4, 3], **pooling).double()
+    for block in model.blocks:
+        nn.init.normal_(block.normalization.weight)
+        nn.init.normal_(block.normalization.bias)
+    x, lengths = torch.randn(4, 48, 52, dtype=torch.float64), torch.full((4,), 48)
+    plain = copy.deepcopy(model.blocks)
+    h = x.unsqueeze(1)
+    for block in plain:
+        norm = nn.BatchNorm2d(block.normalization.num_features).double()
+        norm.load_state_dict(block.normalization.state_dict())
+        block.normalization = norm
+        pool = nn.MaxPool2d(2, ceil_mode=pooling["pooling"] == "mean")
+        h = pool(norm(block.convolution(block.margin(h))).relu())
+    expected = h.flatten(1) if model.frames else h.mean(2).flatten(1)
+    embedding = model(x, lengths)
+    torch.testing.assert_close(embedding, expected)
+    expected.square().sum().backward()
+    embedding.square().sum().backward()
+    names = [name for name, _ in model.blocks.named_parameters()]
+    for name in names:
+        found, wanted = (blocks.get_parameter(name).grad for blocks in (model.blocks, plain))
+        torch.testing.assert_close(found, wanted, msg=name)
+    for name, buffer in model.blocks.named_buffers():
+        if "running" in name:
+            torch.testing.assert_close(buffer, plain.get_buffer(name), msg=name)
+
+
 def test_dropout_is_off_in_evaluation():
     assert_dropout_off_in_evaluation(
         lambda dropout: CNN(input_size=12, dropout=dropout), tracks_of([30, 20, 8], 12)
@@ -178,3 +210,23 @@ def test_parameters_that_do_not_fit_each_other(parameters, words):
     with pytest.raises(InputError) as caught:
         CNN(input_size=12, **parameters)
     assert all(word in str(caught.value) for word in words), caught.value
+
+
+def test_the_sequence_is_the_last_block_at_each_step():
+    """Its mean over steps of full windows is the embedding, and each output stands for as many steps as were pooled."""
+    torch.manual_seed(0)
+    model = with_statistics(CNN(input_size=12, pooling="mean", **SMALL), 12)
+    x, lengths = padded(tracks_of([24, 16], 12))
+    steps = model.sequence(x, lengths)
+    assert steps.shape == (2, 24, model.sequence_size)
+    assert torch.equal(steps[0, :8], steps[0, :1].expand(8, -1))
+    assert not steps[1, 16:].any()
+    means = torch.stack([track[:length].mean(0) for track, length in zip(steps, lengths, strict=True)])
+    torch.testing.assert_close(means, model(x, lengths))
+
+
+def test_the_flattened_form_has_no_sequence():
+    model = CNN(input_size=20, pooling="flatten", frames=16, channels=[2], kernels=[3])
+    assert not hasattr(model, "sequence_size")
+    with pytest.raises(InputError, match='Use pooling = "mean"'):
+        model.sequence(torch.zeros(1, 16, 20), torch.tensor([16]))

@@ -1,10 +1,11 @@
 import pytest
 import torch
-from musicemo_builtin.models._masking import MaskedBatchNorm2d, masked_mean, valid_steps
 from torch import nn
 
+from musicemo.ops import AttentionPool, MaskedBatchNorm2d, masked_mean, repeat_steps, valid_steps
+
 LENGTHS = torch.tensor([5, 1, 3])
-VALID = valid_steps(LENGTHS, 5, torch.device("cpu"))
+VALID = valid_steps(LENGTHS, 5)
 
 
 def normalizations(dtype=torch.float64):
@@ -35,6 +36,22 @@ def test_masked_mean_of_each_track():
     x = torch.randn(3, 5, 2)
     expected = torch.stack([track[:length].mean(0) for track, length in zip(x, LENGTHS, strict=True)])
     torch.testing.assert_close(masked_mean(x, VALID), expected)
+    torch.testing.assert_close(masked_mean(x), x.mean(1))
+
+
+def test_repeated_steps_undo_pooling():
+    x = torch.arange(1.0, 7).reshape(2, 3)[:, :, None]
+    repeated = repeat_steps(x, 2, torch.tensor([5, 2]), 5).squeeze(2)
+    assert repeated.tolist() == [[1, 1, 2, 2, 3], [4, 4, 0, 0, 0]]
+
+
+def test_attention_is_a_weighted_mean_of_the_valid_steps():
+    torch.manual_seed(0)
+    pool, x = AttentionPool(4).double(), torch.randn(3, 5, 4, dtype=torch.float64)
+    for track, length, pooled in zip(x, LENGTHS, pool(x, VALID), strict=True):
+        scores = torch.tanh(track[:length] @ pool.project.weight.T + pool.project.bias) @ pool.score.weight[0]
+        torch.testing.assert_close(pooled, torch.softmax(scores, 0) @ track[:length])
+    assert torch.autograd.gradcheck(lambda x: pool(x, VALID), x.requires_grad_())
 
 
 @pytest.mark.parametrize("training", [True, False])
