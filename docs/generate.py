@@ -33,7 +33,8 @@ _LEADS = {
 }
 _API = {
     "contracts": "Interfaces of components. [Your own model as a plugin](../tutorials/own-model.md) has an example.",
-    "ops": "Differentiable ranks and correlations. [Soft ranks](../soft-ranks.md) explains them.",
+    "ops": "Building blocks of losses and models. [Soft ranks](../soft-ranks.md) explains the ranks, [Write "
+    "plugins](../plugins.md#a-model) the modules for padded batches.",
     "audio": "Features of songs. [Extract features](../extraction.md) describes the command line and the recipe.",
     "testing": "Tests for plugin authors. [Write plugins](../plugins.md#test-them) has an example.",
     "prediction": "Predict songs, evaluate and export trained runs. [Predict, evaluate and "

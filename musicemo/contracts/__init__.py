@@ -19,6 +19,7 @@ from musicemo.contracts.dataset import (
     check_orientation,
 )
 from musicemo.contracts.features import Extraction, FeatureExtractor, Output
+from musicemo.contracts.gradients import TaskGradients
 from musicemo.contracts.loss import Loss
 from musicemo.contracts.model import Estimator, Fitted, Model
 from musicemo.contracts.weighting import GradientWeighting, Step, Weighting
@@ -39,6 +40,7 @@ __all__ = [
     "Proposal",
     "Step",
     "Target",
+    "TaskGradients",
     "Track",
     "Weighting",
     "check_orientation",
@@ -50,6 +52,7 @@ PROVIDED: dict[str, dict[str, str]] = {
     "features": {},
     "model": {
         "input_size": "int: number of feature rows",
+        "streams": "Mapping[str, slice]: name of a feature stream -> its rows; 'features' if there is one",
         "targets": "Sequence[Target]: targets of the tasks; ratings are in [0, 1]",
     },
     "loss": {"class_counts": "dict[str, int]: class -> number of training tracks, in the order of the logits"},

@@ -17,6 +17,13 @@ class Model(Protocol):
     `x` is zero beyond the length of each track. In evaluation mode, padding must not change an embedding: a track
     has the same embedding alone and in any batch. The core adds one head per task. See `Estimator` for models that
     are not trained by gradients.
+
+    A model that has an embedding per time step has two more attributes, for targets over time:
+
+    - ``sequence_size``: the size of that embedding, an int;
+    - ``sequence(x, lengths)``: returns it for every step of `x`, `[batch, time, sequence_size]`, zero beyond the length
+      of each track. Padding must not change it. A model that pools time repeats an embedding over the steps that it
+      stands for (`musicemo.ops.repeat_steps`).
     """
 
     embedding_size: int

@@ -43,7 +43,8 @@ def check_model(
     finite, equal for single tracks and in a padded batch, in the order of the batch, deterministic in
     evaluation mode, and reproducible with a seed in training. Gradients are finite and reach every parameter.
     The state is saved and restored strictly, without executing code. The model can be pickled, its tensors
-    follow it to a device, and it does not change its input. For an estimator, the same holds for the
+    follow it to a device, and it does not change its input. A `sequence` has one embedding per time step, for which
+    the same holds. For an estimator, the same holds for the
     predictions of every task, after a fit to tracks some of which lack a target.
 
     Args:
@@ -62,7 +63,10 @@ def check_model(
         for size in input_sizes:
 
             def make(seed: int = 0, size: int = size) -> nn.Module:
-                found: nn.Module = built(contract, component, seed, input_size=size, targets=TARGETS)
+                streams = {"features": slice(0, size)}
+                found: nn.Module = built(
+                    contract, component, seed, input_size=size, targets=TARGETS, streams=streams
+                )
                 return found
 
             _check(contract, make, size, lengths)
@@ -94,6 +98,8 @@ def _check(contract: Contract, make: Callable[[int], nn.Module], size: int, leng
             f"here [{len(tracks)}, {width}]",
         )
     _check_evaluation(contract, make, tracks)
+    if hasattr(made, "sequence_size"):
+        _check_sequence(contract, make, tracks)
     _check_training(contract, make, tracks)
     _check_state(contract, make, tracks)
     check_tensors(contract, made)
@@ -140,6 +146,39 @@ def _check_evaluation(contract: Contract, make: Callable[[int], nn.Module], trac
         require(
             found <= _TOLERANCE * max(1.0, float(_embed(model, x, lengths).abs().max())),
             f"tracks in another order have other embeddings, by {found:.2g}; a track gives the same one in any batch",
+        )
+
+
+def _check_sequence(contract: Contract, make: Callable[[int], nn.Module], tracks: Sequence[Tensor]) -> None:
+    model: Any = _trained(make, tracks)
+    x, lengths = _padded([track + 0.5 for track in tracks])
+    with contract.clause("sequence", "embedding the steps of a batch"), torch.no_grad():
+        steps = model.sequence(x, lengths)
+        expected = [*x.shape[:2], model.sequence_size]
+        require(
+            isinstance(steps, Tensor) and list(steps.shape) == expected,
+            f"its sequence has shape {list(getattr(steps, 'shape', ()))}; it must be [batch, time, "
+            f"sequence_size], here {expected}",
+        )
+        require(steps.isfinite().all(), "its sequence is not finite; every finite input has a finite one")
+        together = model.sequence(torch.nn.functional.pad(x, (0, 0, 0, 9)), lengths)
+        for index, length in enumerate(lengths.tolist()):
+            require(
+                not together[index, length:].any(), "its sequence must be zero beyond the length of a track"
+            )
+            alone = model.sequence(x[index : index + 1, :length], lengths[index : index + 1])[0]
+            apart = difference(together[index, :length], alone)
+            require(
+                apart <= _TOLERANCE * max(1.0, float(alone.abs().max())),
+                f"a track of {length} frames has another sequence alone than in a padded batch, by {apart:.2g}; "
+                "padding must not change it in evaluation mode",
+            )
+    with contract.clause("sequence", "training on the sequence of a batch"):
+        given = x.clone().requires_grad_()
+        make(3).train().sequence(given, lengths).square().sum().backward()  # type: ignore[operator]  # has been checked
+        require(
+            given.grad is not None and given.grad.isfinite().all() and given.grad.any(),
+            "its sequence does not depend on the features, or their gradient is not finite",
         )
 
 

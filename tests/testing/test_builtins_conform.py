@@ -16,6 +16,12 @@ def test_models(name):
     check_model(name, input_sizes=[140] if name == "multi-kernel" else [12, 140])
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", own("model"))
+def test_models_take_one_vector_per_track(name):
+    check_model(name, input_sizes=[140 if name == "multi-kernel" else 20], lengths=[1, 1])
+
+
 @pytest.mark.parametrize("name", own("loss"))
 def test_losses(name):
     check_loss(name)

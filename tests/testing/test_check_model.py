@@ -138,9 +138,48 @@ class TypeTaken(MeanModel):
         super().__init__(input_size=input_size)
 
 
+class Steps(MeanModel):
+    def __init__(self, *, input_size: int) -> None:
+        super().__init__(input_size=input_size)
+        self.sequence_size = 8
+
+    def sequence(self, x, lengths):
+        return masked(self.dense(x), lengths)
+
+
+class LooseSteps(Steps):
+    def sequence(self, x, lengths):
+        return self.dense(x)
+
+
+class LeakySteps(Steps):
+    def sequence(self, x, lengths):
+        return masked(self.dense(x - x.mean(1, keepdim=True)), lengths)
+
+
+class PooledSteps(Steps):
+    def sequence(self, x, lengths):
+        return self.dense(x[:, ::2])
+
+
+class DetachedSteps(Steps):
+    def sequence(self, x, lengths):
+        return masked(self.dense(x.detach()), lengths)
+
+
+class NoSteps(MeanModel):
+    def __init__(self, *, input_size: int) -> None:
+        super().__init__(input_size=input_size)
+        self.sequence_size = 8
+
+
 @pytest.mark.parametrize("parameters", [{}, {"hidden": 3}])
 def test_a_model_that_holds_its_contract_passes(parameters):
     check_model(MeanModel, parameters)
+
+
+def test_a_model_with_a_sequence_passes():
+    check_model(Steps)
 
 
 @pytest.mark.parametrize(
@@ -159,6 +198,11 @@ def test_a_model_that_holds_its_contract_passes(parameters):
         (Unused, "gradients", "'spare.weight'"),
         (Detached, "gradients", "needs no gradient"),
         (InfiniteGradient, "gradients", "not finite"),
+        (LooseSteps, "sequence", "zero beyond the length"),
+        (LeakySteps, "sequence", "another sequence alone"),
+        (PooledSteps, "sequence", "here [4, 40, 8]"),
+        (DetachedSteps, "sequence", "does not depend on the features"),
+        (NoSteps, "sequence", "no attribute 'sequence'"),
         (OwnChance, "seed", "differs between two runs"),
         (HiddenState, "state", "in the state_dict"),
         (Plain, "device", "'offset'"),

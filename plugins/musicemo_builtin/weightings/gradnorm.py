@@ -9,8 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from musicemo.contracts import Step, Weighting
-from musicemo.contracts.gradients import TaskGradients
+from musicemo.contracts import Step, TaskGradients, Weighting
 from musicemo_builtin.weightings._losses import check_positive
 
 __all__ = ["GradNorm"]
