@@ -28,7 +28,7 @@ class Output:
     @classmethod
     def regular(cls, values: NDArray[np.float32], step: float) -> Output:
         """Return an output with one time step every `step` seconds, from 0."""
-        return cls(values, np.arange(len(values) + 1) * step)
+        return cls(values, np.arange(len(values) + 1, dtype=np.float64) * step)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,6 +62,7 @@ class FeatureExtractor(Protocol):
     - ``device``: the torch device that it computes on. Such an extractor runs in one process; any other runs in one
       process per core, with one thread.
     - ``grid``: the time grid if the experiment does not choose one: "frame", the extractor's own time steps, if absent.
+    - ``names``: output -> the names of its rows, such as those of acoustic descriptors.
     - ``finish(values: dict[str, NDArray]) -> dict[str, NDArray]``: what is done after pooling, with the arrays
       `[time, rows]` of a clip, such as the conversion of power to decibels relative to the clip's maximum.
     """

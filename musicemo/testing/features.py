@@ -129,6 +129,11 @@ def _check_declared(instance: FeatureExtractor, component: Component) -> None:
             f"neutral names {name!r}, which is not a constructor parameter (parameters: {', '.join(parameters)})",
         )
     _texts(instance, "pretrained_on")
+    for name, labels in getattr(instance, "names", {}).items():
+        require(
+            name in outputs and len(labels) == len(set(labels)) == outputs[name],
+            f"its names of {name!r} are {len(labels)}; each row of an output has a name of its own",
+        )
     grid = getattr(instance, "grid", "frame")
     require(grid in _GRIDS, f"its grid is {grid!r}; it is one of {', '.join(_GRIDS)}")
 

@@ -1,6 +1,6 @@
 """`check_features`: what it lets pass, and which clause each kind of mistake breaks."""
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
 import pytest
@@ -88,6 +88,10 @@ class UnknownNeutral(Levels):
 
 class UnknownGrid(Levels):
     grid = "bar"
+
+
+class TooFewNames(Levels):
+    names: ClassVar = {"level": ["level"], "peaks": ["peak"]}
 
 
 class BareArrays(Levels):
@@ -274,6 +278,7 @@ def test_an_extractor_that_holds_its_contract_passes(extractor):
             "'batch', which is not a constructor parameter (parameters: hop, block)",
         ),
         (UnknownGrid, "declaration", "grid is 'bar'; it is one of frame"),
+        (TooFewNames, "declaration", "its names of 'peaks' are 1"),
         (BareArrays, "shape", "returns a dict; it returns a musicemo.contracts.Extraction"),
         (Double, "shape", "'level' are float64 [80, 1]; they are a float32 array"),
         (Turned, "shape", "here [time, 1]"),
