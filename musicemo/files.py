@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import csv
 import json
+import logging
 import math
 import os
 import re
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -35,6 +35,8 @@ __all__ = [
     "write_json",
     "write_text",
 ]
+
+_log = logging.getLogger(__name__)
 
 #: Spreadsheets execute a cell that begins with one of these, or with its full-width form, as a formula.
 _FORMULA = (*"=+-@\t\r\n", *(chr(ord(sign) + 0xFEE0) for sign in "=+-@"))
@@ -166,7 +168,7 @@ def exclusive(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            warnings.warn(f"{folder}: waiting for another process that works in this folder", stacklevel=3)
+            _log.warning(f"{folder}: waiting for another process that works in this folder")
             fcntl.flock(descriptor, fcntl.LOCK_EX)
     try:
         yield

@@ -17,7 +17,7 @@ from typing import IO, TYPE_CHECKING, Any, TextIO
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["Streams", "aside", "console", "survive_hangup", "visible"]
+__all__ = ["Streams", "aside", "console", "say", "survive_hangup", "visible"]
 
 #: Control characters (C0 but tab and line feed, DEL, C1), line and paragraph separators, marks that reorder text,
 #: code points that are not characters, and surrogates, which no encoding has.
@@ -204,6 +204,13 @@ def aside() -> Iterator[TextIO]:
         results.flush()
         os.dup2(copy, descriptor)
         os.close(copy)
+
+
+def say(what: str, style: str, text: str) -> None:
+    """Print a line on standard error: ``error: TEXT``."""
+    stream = console(stderr=True)
+    stream.print(f"{what}:", style=style, end=" ")
+    stream.print(text, markup=False)
 
 
 def survive_hangup() -> None:

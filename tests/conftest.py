@@ -6,13 +6,14 @@ import collections
 import importlib.metadata
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import fakes as fakes_module
 import pytest
+from complaints import guarded
 
 from musicemo.components import registry
 from musicemo.files import can_write, expanded, private_folder
@@ -27,6 +28,13 @@ if not can_write(expanded("~")):  # processes that are forked would each remove 
 signal.signal(
     signal.SIGINT, signal.default_int_handler
 )  # a shell's background processes, and their children, ignore it
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol() -> Generator[None, object, object]:
+    """Let warnings that musicemo logs be errors, as Python's are."""
+    with guarded():
+        return (yield)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
-
 import fakes as fakes_module
 import numpy as np
 import pytest
 import torch
+from complaints import any_warnings, warns
 from harness import CPU, assemble, load, train
 
 from musicemo.errors import InputError
@@ -148,19 +147,19 @@ class Normalized(fakes_module.MeanModel):
 def test_a_last_batch_of_one_track_is_joined_if_the_model_needs_it(bucket, fakes, tmp_path):
     settings = [f"training.bucket={bucket}", "training.batch_size=5", "model.type='normalized'"]
     fakes("model", "normalized", Normalized)
-    with pytest.warns(UserWarning, match="The last batch, of one track, is merged with the batch before it"):
+    with warns("The last batch, of one track, is merged with the batch before it"):
         made = assemble(tmp_path, *settings)
     sizes = sorted(len(batch) for batch in made.batches["train"].order(1))
     assert sizes == [5] * 6 + [6]
     assert len(made.batches["train"]) == 7
     assert sorted(np.concatenate(made.batches["train"].order(2))) == sorted(made.batches["train"].indices)
-    with pytest.warns(UserWarning, match="merged with the batch"):
+    with warns("merged with the batch"):
         assert train(tmp_path, *settings, "training.epochs=1").run.history
     other = assemble(tmp_path, "training.batch_size=5")
     assert sorted(len(batch) for batch in other.batches["train"].order(1)) == [1] + [5] * 7
 
 
-@pytest.mark.filterwarnings("ignore:the model or a loss fails on a batch of one")
+@any_warnings()
 def test_batches_of_one_track_are_refused_if_the_model_needs_more(fakes, tmp_path):
     fakes("model", "normalized", Normalized)
     with pytest.raises(InputError, match=r"batch_size.*: is 1, but the model .* Use 2 or more"):
@@ -242,6 +241,5 @@ def test_lazy_layers_are_trained_and_loaded_again(fakes, tmp_path):
         "training.epochs=1",
         f"transfer={{ from = '{run.directory}', leaks = 'warn' }}",
     ]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with any_warnings():
         assert "backbone.dense.weight" in train(tmp_path, *overrides, runs="after").run.transfer["loaded"]

@@ -192,10 +192,9 @@ def test_a_file_with_the_longest_name_is_written(tmp_path):
 
 def test_one_process_at_a_time(tmp_path):
     code = """if True:
-        import sys, warnings
+        import sys
         from pathlib import Path
         from musicemo.files import exclusive
-        warnings.simplefilter("ignore")
         print("ready", flush=True)
         with exclusive(Path(sys.argv[1])):
             print((Path(sys.argv[1]) / "done").exists())

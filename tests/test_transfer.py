@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from complaints import warns
 from fakes import EXPERIMENT, MemoryDataset
 from harness import Recorder, load, results_of, run_all, train
 from torch import nn
@@ -271,7 +272,7 @@ def test_a_source_that_is_no_run_of_weights(tmp_path):
 @pytest.mark.slow
 def test_leaks_may_be_warned_of(tmp_path):
     source(tmp_path)
-    with pytest.warns(UserWarning, match="test tracks are among those"):
+    with warns("test tracks are among those"):
         recorder = go(tmp_path, "split.seed=4", "transfer.leaks=warn")
     assert any("test tracks are among those" in text for text in results_of(recorder.run.directory)["warnings"])
 
@@ -290,7 +291,7 @@ def doubted(recorder, *parts):
 @pytest.mark.slow
 def test_data_of_another_root_may_leak_and_what_bears_other_ids_does_not(tmp_path):
     directory = source(tmp_path, "dataset.seed=5")
-    with pytest.warns(UserWarning, match=UNKNOWN):
+    with warns(UNKNOWN):
         recorder = go(tmp_path, "split.seed=4")
     doubted(recorder, str(directory), "have ids of such tracks, 'track", "of type 'memory', differ in seed")
     shutil.rmtree(tmp_path / "runs" / "small")
@@ -320,7 +321,7 @@ def test_a_dataset_joined_with_another_leaks_as_it_does_alone(joined_first, fake
 @pytest.mark.slow
 def test_a_run_that_began_with_another_is_followed_to_it(tmp_path):
     first = source(tmp_path, "split.seed=4")
-    with pytest.warns(UserWarning, match="test tracks are among those"):
+    with warns("test tracks are among those"):
         middle = go(tmp_path, "transfer.leaks=warn").run.directory
     third = EMOTION.replace('"emotion"', '"third"').replace('from = "small"', 'from = "emotion"')
     with pytest.raises(InputError) as caught:
@@ -331,7 +332,7 @@ def test_a_run_that_began_with_another_is_followed_to_it(tmp_path):
     with pytest.raises(InputError, match=f"that {tmp_path}/moved/small/.* was trained or stopped on"):
         go(tmp_path, text=third, runs="moved")
     shutil.rmtree(tmp_path / "moved" / "small")
-    with pytest.warns(UserWarning, match=UNKNOWN):
+    with warns(UNKNOWN):
         recorder = go(tmp_path, text=third, runs="moved")
     doubted(recorder, f"{first}/checkpoints/best.pt was trained", "it is in no run directory")
 
@@ -340,7 +341,7 @@ def test_a_run_that_began_with_another_is_followed_to_it(tmp_path):
 def test_of_a_checkpoint_outside_of_a_run_nothing_can_be_told(tmp_path):
     (tmp_path / "saved").mkdir()
     shutil.copy(source(tmp_path) / "checkpoints" / "best.pt", tmp_path / "saved" / "mine.pt")
-    with pytest.warns(UserWarning, match=UNKNOWN):
+    with warns(UNKNOWN):
         recorder = go(tmp_path, f"transfer.from='{tmp_path}/saved/mine.pt'")
     doubted(recorder, f"{tmp_path}/saved/mine.pt", "it is in no run directory")
 
@@ -348,7 +349,7 @@ def test_of_a_checkpoint_outside_of_a_run_nothing_can_be_told(tmp_path):
 @pytest.mark.slow
 def test_of_a_run_whose_split_is_damaged_nothing_can_be_told(tmp_path):
     (source(tmp_path) / "split.json").write_text("{}")
-    with pytest.warns(UserWarning, match=UNKNOWN):
+    with warns(UNKNOWN):
         recorder = go(tmp_path)
     doubted(recorder, "it cannot be read: KeyError: 'train'")
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import sys
 import threading
 import traceback
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 import typer.main
 
-from musicemo import __version__, terminal
+from musicemo import __version__, messages, terminal
 from musicemo.cli import (
     _cache,
     _compare,
@@ -34,15 +34,17 @@ from musicemo.cli import (
     _run,
     _tensorboard,
 )
-from musicemo.cli._output import say
 from musicemo.components import registry
 from musicemo.errors import InputError, MusicemoError
 from musicemo.files import can_write, expanded, private_folder
+from musicemo.terminal import say
 
 if TYPE_CHECKING:
     from musicemo.components.hooks import Hooks
 
 __all__ = ["main"]
+
+_log = logging.getLogger(__name__)
 
 _INTERRUPTED = 130
 
@@ -113,14 +115,14 @@ def make_app() -> typer.Typer:
 
 def main() -> NoReturn:
     """Run the command line and exit: 0 done, 1 failed, 2 wrong input, 130 interrupted."""
-    warnings.showwarning = lambda message, *_, **__: say("warning", "yellow", str(message))
     threading.excepthook = _thread_failed
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's polite end is an interruption
     if not can_write(expanded("~")):  # otherwise every process makes a list of all fonts, and forgets it
         with contextlib.suppress(InputError):
             os.environ.setdefault("MPLCONFIGDIR", str(private_folder() / "matplotlib"))
     with terminal.Streams() as streams:
-        code = _execute()
+        with messages.shown():
+            code = _execute()
         if (failure := streams.failure) is not None and code == 0:
             say("warning", "yellow", f"output is missing: {failure.strerror or failure}")
             code = 0 if _command() in _RECORDING else 1
@@ -136,8 +138,6 @@ def _execute() -> int | str | None:
         help_last = arguments[-1:] in (["-h"], ["--help"])
         if help_last and not left_out and not registry.third_party_plugins() and _print_help(app, arguments):
             return 0
-        import logging
-
         from musicemo.components.hooks import load_hooks
 
         logging.getLogger("matplotlib").setLevel(logging.ERROR)  # messages about its font cache help nobody
@@ -199,7 +199,7 @@ def _add_plugins_commands(app: typer.Typer, hooks: Hooks) -> None:
                 if not any(entry is one for one in listed):
                     owners = owners or dict.fromkeys(_names(app), "musicemo")
                     if problem := _claim(entry, kind, plugin, owners):
-                        warnings.warn(f"plugin {plugin!r}: {problem}", stacklevel=2)
+                        _log.warning(f"plugin {plugin!r}: {problem}")
                     else:
                         listed.append(entry)
         vars(app).update({kind: [*listed] for kind, listed in entries.items()})

@@ -44,8 +44,8 @@ def validate(
     A single experiment is explained part by part. With --no-data, no code of the experiment is executed, and the keys
     of a component in a local file are checked against its source code.
     """
-    from musicemo.cli._output import say
     from musicemo.experiment import load_experiments
+    from musicemo.terminal import say
 
     console = terminal.console()
     loaded: list[Experiment] = []
@@ -117,8 +117,8 @@ def show(experiment: ExperimentFile, overrides: Overrides = None, only: Only = N
     from rich.syntax import Syntax
 
     from musicemo import toml
-    from musicemo.cli._output import say
     from musicemo.experiment import load_experiments
+    from musicemo.terminal import say
 
     first, *others = load_experiments(experiment, overrides or [], only or [], local_code="read")
     if others:

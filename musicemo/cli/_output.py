@@ -20,7 +20,7 @@ from musicemo.errors import RunError
 if TYPE_CHECKING:
     from musicemo.reporting.blocks import Block
 
-__all__ = ["Stream", "check_output", "emit", "emit_blocks", "emit_json", "prints_data", "say"]
+__all__ = ["Stream", "check_output", "emit", "emit_blocks", "emit_json", "prints_data"]
 
 _P = ParamSpec("_P")
 
@@ -175,10 +175,3 @@ def prints_data(command: Callable[_P, None]) -> Callable[_P, None]:
                 _results.reset(token)
 
     return run
-
-
-def say(what: str, style: str, text: str) -> None:
-    """Print a line on standard error: ``error: TEXT``."""
-    console = terminal.console(stderr=True)
-    console.print(f"{what}:", style=style, end=" ")
-    console.print(text, markup=False)

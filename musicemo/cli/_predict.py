@@ -59,13 +59,14 @@ def predict(
     soon as it is computed. If a song fails, the error is reported, the other songs are predicted, and the exit code
     is 2.
     """
-    from musicemo.cli._output import Stream, check_output, say
+    from musicemo.cli._output import Stream, check_output
     from musicemo.errors import InputError
     from musicemo.features import Failure
     from musicemo.prediction import Predictor
     from musicemo.progress import Progress
     from musicemo.reporting.sections.songs import song_blocks
     from musicemo.reporting.tabular import stream_csv, stream_json
+    from musicemo.terminal import say
 
     check_output(output)
     predictor = Predictor(

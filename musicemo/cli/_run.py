@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from musicemo.cli._options import ExperimentFiles, Only, Overrides
-from musicemo.cli._output import emit, emit_blocks, say
+from musicemo.cli._output import emit, emit_blocks
 from musicemo.errors import InputError, MusicemoError
+from musicemo.terminal import say
 
 if TYPE_CHECKING:
     from musicemo.experiment import Experiment, Replicate

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import warnings
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike, fspath
@@ -17,6 +17,8 @@ from musicemo.evaluation import Evaluation, TaskEvaluation
 from musicemo.runs import RunRecord, open_replicates, open_run
 
 __all__ = ["Replicate", "Replicates", "read_experiments", "read_replicates"]
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -204,12 +206,10 @@ def _complete(
     if not complete:
         raise InputError(f"{where}: no seed has all of the folds {', '.join(map(str, folds))}")
     if lacking := sorted(set(by_seed) - set(complete)):
-        warnings.warn(
-            f"{where}: left out, for folds that are missing: seed {', '.join(map(str, lacking))}", stacklevel=3
-        )
+        _log.warning(f"{where}: left out, for folds that are missing: seed {', '.join(map(str, lacking))}")
     declared = next(iter(complete[min(complete)].values())).declared
     if 1 < len(folds) < declared:
-        warnings.warn(f"{where}: {len(folds)} of {declared} folds", stacklevel=3)
+        _log.warning(f"{where}: {len(folds)} of {declared} folds")
     return complete
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 import inspect
+import logging
 import math
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import PurePath
@@ -19,14 +19,12 @@ from musicemo.components.registry import claims
 from musicemo.errors import InputError, MusicemoError
 from musicemo.terminal import visible
 
-__all__ = ["Hooks", "PluginWarning", "load_hooks"]
+__all__ = ["Hooks", "load_hooks"]
+
+_log = logging.getLogger(__name__)
 
 #: Maximum nesting of tables and lists in a value that a plugin adds to the results.
 _DEPTH = 20
-
-
-class PluginWarning(UserWarning):
-    """A plugin made a forbidden change, which was undone."""
 
 
 class Hooks:
@@ -86,14 +84,12 @@ class Hooks:
                 if isinstance(error, MusicemoError) and not starting:
                     raise
                 self.manager.unregister(implementation.plugin)
-                warnings.warn(
-                    f"plugin {implementation.plugin_name!r} failed in {hook} and is ignored from now on: {error}",
-                    stacklevel=3,
+                _log.warning(
+                    f"plugin {implementation.plugin_name!r} failed in {hook} and is ignored from now on: {error}"
                 )
             yield implementation.plugin_name
 
-    @staticmethod
-    def call(implementation: Any, arguments: Mapping[str, Any]) -> None:
+    def call(self, implementation: Any, arguments: Mapping[str, Any]) -> None:
         """Call the hook of one plugin, and check its changes to the record and to the results.
 
         It gets copies of losses and evaluations, to which nothing may be added.
@@ -110,37 +106,45 @@ class Hooks:
             if name in arguments
         ]
         history = getattr(run, "history", None)
-        with undisturbed(getattr(run, "network", None)), _checked(implementation.plugin_name, tables, history):
-            implementation.function(*(values[name] for name in implementation.argnames))
+        problems: list[str] = []
+        try:
+            with undisturbed(getattr(run, "network", None)), _checked(tables, history, problems):
+                implementation.function(*(values[name] for name in implementation.argnames))
+        finally:
+            for problem in problems:
+                self.complain(f"plugin {implementation.plugin_name!r}: {problem}")
+
+    def complain(self, problem: str) -> None:
+        """Report a forbidden change of a plugin, which was undone."""
+        _log.warning(problem)
 
 
 @contextmanager
 def _checked(
-    plugin: str, tables: list[tuple[Callable[[Any], Any], dict[str, Any], str]], history: list[Any] | None
+    tables: list[tuple[Callable[[Any], Any], dict[str, Any], str]],
+    history: list[Any] | None,
+    problems: list[str],
 ) -> Iterator[None]:
-    """Let a plugin add recordable values to some tables; undo and report every other change.
+    """Let a plugin add recordable values to some tables; undo every other change.
 
     Args:
-        plugin: Name of the plugin.
         tables: Function that converts an added value, the table, and its name, for each table.
         history: List of records, whose length and order are restored.
+        problems: The changes that were undone are added to it.
     """
     before = [{key: _copied(key, value) for key, value in table.items()} for _, table, _ in tables]
     records = list(history) if history is not None else None
     try:
         yield
     finally:
-        problems: list[str] = []
         if history is not None and records is not None:
             history[:] = records
         for (plain, table, name), old in zip(tables, before, strict=True):
             problems += [f"{name}: {problem}" for problem in _settle(table, old, plain)]
-        for problem in problems:
-            warnings.warn(f"plugin {plugin!r}: {problem}", PluginWarning, stacklevel=4)
 
 
 def _copied(key: str, value: Any) -> Any:
-    # Warnings are gathered in the list while a plugin is called.
+    # Warnings are added to the list while a plugin is called.
     return value if key == "warnings" and isinstance(value, list) else copy.deepcopy(value)
 
 
@@ -219,5 +223,5 @@ def load_hooks() -> Hooks:
             hooks.register(claim.load(), f"{claim.name} of {claim.distribution}")
         except MusicemoError as error:
             reason = str(error).removeprefix(f"plugin '{claim.name} of {claim.distribution}': ")
-            warnings.warn(f"plugin {claim.name!r} of {claim} is ignored: {reason}", stacklevel=2)
+            _log.warning(f"plugin {claim.name!r} of {claim} is ignored: {reason}")
     return hooks

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import re
 import sys
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import importlib.metadata
 
 __all__ = ["GROUPS", "Claim", "claims", "entry_points", "load", "third_party_plugins", "without"]
+
+_log = logging.getLogger(__name__)
 
 #: Kind of component -> entry-point group.
 GROUPS = {
@@ -185,10 +187,9 @@ def _distributions() -> dict[str, list[importlib.metadata.EntryPoint]]:
                 points[name] = list(distribution.entry_points)
         except Exception as error:
             place = getattr(distribution, "_path", "a distribution without a path")
-            warnings.warn(
+            _log.warning(
                 f"{place}: the metadata cannot be read, so the distribution is ignored: "
-                f"{type(error).__name__}: {error}",
-                stacklevel=2,
+                f"{type(error).__name__}: {error}"
             )
     return points
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import operator
 import os
-import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -17,6 +17,8 @@ from musicemo.errors import InputError
 from musicemo.features import array_header, map_array
 
 __all__ = ["Features", "normalize_rows", "rows_numbers", "rows_text"]
+
+_log = logging.getLogger(__name__)
 
 Array = NDArray[np.float32]
 
@@ -126,10 +128,9 @@ def normalize_rows(rows: slice, tracks: Sequence[Track]) -> slice:
         if len({shape[0] for shape in shapes}) == 1 and (turned := check_orientation(shapes)):
             if turned.certain:
                 raise InputError(f"{_where(tracks[0])}: {turned.message}")
-            warnings.warn(
+            _log.warning(
                 f"{turned.message}. If they do have {height} rows, the dataset must declare slice(0, {height}) "
-                "as its rows",
-                stacklevel=2,
+                "as its rows"
             )
         start, stop, step = slice(start, stop, step).indices(height)
     selected = range(start, stop, step)

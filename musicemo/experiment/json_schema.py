@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import warnings
+import logging
 from collections.abc import Iterator
 from typing import Annotated, Any, Union
 
@@ -19,6 +19,8 @@ from musicemo.experiment.schema import ExperimentTable, TargetKind, TaskName
 from musicemo.settings import Settings
 
 __all__ = ["component_schema", "experiment_schema", "in_words"]
+
+_log = logging.getLogger(__name__)
 
 Json = dict[str, Any]
 
@@ -155,7 +157,7 @@ def _components(kind: str) -> Iterator[tuple[str, Any]]:
             component = registry.load(kind, name)
             table_schema(component, kind)
         except InputError as error:
-            warnings.warn(f"{error}. It is ignored", stacklevel=3)
+            _log.warning(f"{error}. It is ignored")
         else:
             yield name, component
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
+import logging
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,8 @@ from musicemo.errors import InputError, nearest
 from musicemo.experiment import Experiment
 
 __all__ = ["match_tasks", "read_tracks", "split_tracks", "warn_of_leaks"]
+
+_log = logging.getLogger(__name__)
 
 Indices = NDArray[np.intp]
 
@@ -140,4 +142,4 @@ def warn_of_leaks(tracks: Tracks, split: Split, features: Features) -> None:
     """Say which clips of joined datasets stand on several sides of the split: one clip may be in both."""
     if tracks.sources:
         for leak in find_equal(tracks.tracks, split, features):
-            warnings.warn(f"suspected leak: {leak}", stacklevel=2)
+            _log.warning(f"suspected leak: {leak}")

@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 import fnmatch
+import logging
 import os
 import re
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -16,6 +16,8 @@ from musicemo.errors import InputError
 from musicemo.files import printable, shortened
 
 __all__ = ["find_songs", "songs_in"]
+
+_log = logging.getLogger(__name__)
 
 _SUFFIXES = frozenset(
     {".aac", ".ac3", ".aif", ".aifc", ".aiff", ".ape", ".au", ".caf", ".flac", ".m4a", ".m4b", ".mka", ".mp2"}
@@ -201,5 +203,5 @@ def _entries(folder: str) -> list[os.DirEntry[str]]:
             return sorted(entries, key=lambda entry: entry.name)
     except OSError as error:
         reason = error.strerror or error
-        warnings.warn(f"{printable(folder)}: cannot be read ({reason}); its songs are left out", stacklevel=2)
+        _log.warning(f"{printable(folder)}: cannot be read ({reason}); its songs are left out")
         return []

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 import math
-import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -34,6 +34,8 @@ from musicemo.prediction.trained import TrainedRun
 from musicemo.training.scoring import collect_predictions, to_evaluation
 
 __all__ = ["ALL", "RunEvaluation", "evaluate_run"]
+
+_log = logging.getLogger(__name__)
 
 ALL = "all"
 """All labeled tracks, as a value of `part`."""
@@ -158,10 +160,9 @@ def _compare_with_recorded(
                 differing.append(f"{name} {metric} {value:.4g} (recorded: {before:.4g})")
     if differing:
         more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
-        warnings.warn(
+        _log.warning(
             f"{run.directory}: the metrics of the {part} set differ from those in results.json: "
-            f"{', '.join(differing[:3])}{more}; targets, features or the checkpoint have changed since training",
-            stacklevel=3,
+            f"{', '.join(differing[:3])}{more}; targets, features or the checkpoint have changed since training"
         )
 
 
@@ -183,7 +184,7 @@ def _read(run: TrainedRun, experiment: Experiment) -> Tracks:
         if isinstance(matched, Task):
             tasks.append(matched)
         else:
-            warnings.warn(f"task {task.name!r} is left out: {matched}", stacklevel=4)
+            _log.warning(f"task {task.name!r} is left out: {matched}")
     if not tasks:
         raise InputError(
             f"{experiment.dataset.name}: has no target of the run's tasks "
@@ -208,10 +209,9 @@ def _match(task: Task, settings: TaskSettings, targets: Mapping[str, Target]) ->
     if task.kind == "regression":
         low, high = (float(end) for end in target.range)
         if (low, high) != task.range:
-            warnings.warn(
+            _log.warning(
                 f"task {task.name!r}: its range is [{low:g}, {high:g}] in this dataset and "
-                f"[{task.range[0]:g}, {task.range[1]:g}] in the run's; predictions are stretched to it",
-                stacklevel=5,
+                f"[{task.range[0]:g}, {task.range[1]:g}] in the run's; predictions are stretched to it"
             )
         return replace(task, target=wanted, range=(low, high))
     becomes = {name: settings.classes.get(name, name) or None for name in target.classes}
@@ -233,10 +233,9 @@ def _warn_of_classes(task: Task, settings: TaskSettings, tracks: Tracks) -> None
     }
     if task.kind == "classification" and unknown:
         listed = ", ".join(f"{name} ({count})" for name, count in sorted(unknown.items()))
-        warnings.warn(
+        _log.warning(
             f"task {task.name!r}: {sum(unknown.values())} tracks with classes unknown to the run are ignored: "
-            f"{listed}. Merge these classes with tasks.{task.name}.classes",
-            stacklevel=4,
+            f"{listed}. Merge these classes with tasks.{task.name}.classes"
         )
 
 
@@ -274,10 +273,9 @@ def _warn_of_overlap(run: TrainedRun, experiment: Experiment, ids: Sequence[str]
     trained = set(_qualified(run.experiment, run.record.split.get("train", [])))
     common = sum(name in trained for name in _qualified(experiment, ids))
     if common:
-        warnings.warn(
+        _log.warning(
             f"{common} of {len(ids)} tracks have the ids of training tracks of the run. If they are the same tracks, "
-            "the metrics are optimistic",
-            stacklevel=3,
+            "the metrics are optimistic"
         )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ from musicemo.comparison import Comparison, compare, read_experiments
 from musicemo.errors import InputError, RunError
 from musicemo.evaluation import Evaluation
 from musicemo.files import write_atomically, write_text
+from musicemo.messages import withheld
 from musicemo.reporting.blocks import Block, Charts, Notice, Page, Section, Tables, Text
 from musicemo.reporting.charts import draw
 from musicemo.reporting.html import render
@@ -62,14 +62,13 @@ def make_comparison(
     Raises:
         InputError: See `musicemo.comparison.read_experiments` and `compare`.
     """
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+    with withheld() as messages:
         experiments = read_experiments(paths, part)
         settings = experiments[0].records[0].evaluation_settings
         comparison = compare(
             experiments, baselines=baselines, settings=settings, allow_different=allow_different
         )
-    return _comparison_page(comparison, [Notice(str(one.message), "warning") for one in caught])
+    return _comparison_page(comparison, [Notice(text, "warning") for text in messages.texts])
 
 
 def report_finished(directory: Path, results: dict[str, Any], history: Sequence[Mapping[str, float]]) -> Path:

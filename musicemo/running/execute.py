@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import time
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from musicemo.errors import InputError
 from musicemo.evaluation import Evaluation
 from musicemo.experiment import Experiment, Replicate
 from musicemo.experiment.tracks import split_tracks, warn_of_leaks
+from musicemo.messages import Collector, collected
 from musicemo.running.analyses import analyse_evaluations
 from musicemo.running.prepare import ExperimentData, RunOptions, TrackReader, prepare
 from musicemo.running.transfer import find_source
@@ -32,7 +33,6 @@ from musicemo.runs import (
     describe_environment,
     earlier_runs,
     find_run,
-    gathered,
     recorded,
 )
 from musicemo.training import (
@@ -48,6 +48,8 @@ from musicemo.training import (
 )
 
 __all__ = ["Outcome", "execute", "run_experiment"]
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -79,12 +81,11 @@ def execute(
         RunInUseError: another process is training the run that would be continued.
         RunError: the run failed; its directory records why.
     """
-    warned = list(data.warnings)
     experiment = replicate.experiment.completed(data.tracks.tasks)
-    with use_threads(experiment.threads), gathered(warned):
+    with use_threads(experiment.threads), collected(data.warnings) as messages:
         split = split_tracks(experiment, data.tracks, replicate.fold)
         device = options.choose_device(experiment)
-        return _Execution(replicate, experiment, data, split, device, options, warned).run(runs, hooks)
+        return _Execution(replicate, experiment, data, split, device, options, messages).run(runs, hooks)
 
 
 def run_experiment(
@@ -113,8 +114,7 @@ class _Execution:
     split: Split
     device: torch.device
     options: RunOptions
-    #: Warnings so far.
-    warnings: Sequence[str]
+    messages: Collector
 
     @property
     def tracks(self) -> Tracks:
@@ -195,17 +195,14 @@ class _Execution:
                     damaged.append(claim.directory.path)
                     _warn_of_restart(error)
                     continue
-                recorded_first = head | {
-                    "tasks": {task.name: task.to_json() for task in self.tracks.tasks},
-                    "warnings": self.warnings,
-                }
+                recorded_first = head | {"tasks": {task.name: task.to_json() for task in self.tracks.tasks}}
                 if self.experiment.variant:
                     recorded_first["variant"] = dict(self.experiment.variant)
                 if prepared.transfer:
                     recorded_first["transfer"] = prepared.transfer
                 if resumed:
                     recorded_first["resumed_after_epoch"] = len(run.history)
-                with recorded(claim, run, hooks, recorded_first) as results:
+                with recorded(claim, run, hooks, recorded_first, self.messages) as results:
                     self._write_start(claim, run)
                     warn_of_leaks(self.tracks, self.split, prepared.features)
                     self._train(run, trainer, claim.directory, hooks, results)
@@ -218,9 +215,8 @@ class _Execution:
         if not earlier or earlier == threads:
             return threads
         if self.experiment.training.threads:
-            warnings.warn(
-                f"training.threads is {threads}; the run began with {earlier} and is continued with {earlier}",
-                stacklevel=2,
+            _log.warning(
+                f"training.threads is {threads}; the run began with {earlier} and is continued with {earlier}"
             )
         resolved["training"]["threads"] = earlier
         return int(earlier)
@@ -238,9 +234,7 @@ class _Execution:
         last = earlier[-1]
         verb = "used" if last.status == "done" else "continued"
         reasons = "; ".join(identity.differences(last)) or "it differs from this one"
-        warnings.warn(
-            f"the earlier run of this seed is not {verb}: {reasons}. A new run is started", stacklevel=2
-        )
+        _log.warning(f"the earlier run of this seed is not {verb}: {reasons}. A new run is started")
 
     def _write_start(self, claim: Claim, run: Run) -> None:
         code = self.experiment.code
@@ -311,7 +305,7 @@ class _Execution:
 
 
 def _warn_of_restart(error: InputError) -> None:
-    warnings.warn(f"{'; '.join(error.problems)}. A new run is started", stacklevel=3)
+    _log.warning(f"{'; '.join(error.problems)}. A new run is started")
 
 
 def _selection(run: Run, trainer: Trainer, evaluations: Mapping[str, Evaluation]) -> dict[str, Any]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
+import logging
 import sys
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -38,8 +38,8 @@ from musicemo.errors import InputError, describe
 from musicemo.experiment import Experiment
 from musicemo.experiment.batches import make_batches
 from musicemo.experiment.tracks import match_tasks
+from musicemo.messages import collected
 from musicemo.running.transfer import Transfer
-from musicemo.runs import gathered
 from musicemo.training import (
     Network,
     Objective,
@@ -54,6 +54,8 @@ from musicemo.training.precision import autocast
 from musicemo.training.randomness import random_state, restore_random_state, seed_everything
 
 __all__ = ["ExperimentData", "RunOptions", "TrackReader", "prepare"]
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -137,13 +139,12 @@ class TrackReader:
         key, control = self.key(experiment), experiment.evaluation.control
         if key != self._key or self._dataset is None:
             self._read.clear()  # the tracks of two datasets need not fit into memory
-            texts: list[str] = []
-            with gathered(texts), told_by_line():
+            with collected() as messages, told_by_line():
                 self._dataset = None
                 dataset = experiment.build_dataset()
                 tracks = collect(dataset, match_tasks(experiment, dataset))
             self._key, self._dataset = key, dataset
-            self._read[control] = ExperimentData(tracks, texts, control)
+            self._read[control] = ExperimentData(tracks, tuple(messages.texts), control)
         else:
             match_tasks(experiment, self._dataset)
             first = next(iter(self._read.values()))
@@ -280,10 +281,9 @@ def _rehearse_smallest_batch(experiment: Experiment, prepared: Prepared) -> None
                 )
             ) from error
         batches.join_single = True
-        warnings.warn(
+        _log.warning(
             "the model or a loss fails on a batch of one track in training, as batch normalization does. The "
-            "last batch, of one track, is merged with the batch before it",
-            stacklevel=2,
+            "last batch, of one track, is merged with the batch before it"
         )
 
 

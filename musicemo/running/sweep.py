@@ -7,8 +7,8 @@ import functools
 import hashlib
 import itertools
 import json
+import logging
 import traceback
-import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
@@ -17,7 +17,7 @@ from typing import Any, ParamSpec, Protocol, TypeVar
 
 import torch
 
-from musicemo import workers
+from musicemo import messages, workers
 from musicemo.components.hooks import Hooks, load_hooks
 from musicemo.errors import InputError, MusicemoError, RunError
 from musicemo.experiment import Experiment, Replicate, load_experiments
@@ -26,7 +26,7 @@ from musicemo.files import expanded
 from musicemo.progress import Progress
 from musicemo.running.execute import Outcome, execute
 from musicemo.running.prepare import ExperimentData, RunOptions, TrackReader
-from musicemo.runs import RunInUseError, gathered, record_death, unforeseen
+from musicemo.runs import RunInUseError, record_death, unforeseen
 
 __all__ = ["Failure", "InProgress", "Observer", "Sweep", "SweepResults", "run"]
 
@@ -173,7 +173,7 @@ def run(
     if observer:
         observer.started(sweep.replicates, sweep.jobs)
     several_at_a_time = Progress("Running", "runs") if sweep.jobs > 1 else contextlib.nullcontext()
-    with several_at_a_time as bar:
+    with messages.shown(default=True), several_at_a_time as bar:
         if bar:
             bar.update(0, results.total)
         for replicate, result in sweep.run(Path(runs), load_hooks() if hooks is None else hooks):
@@ -211,8 +211,6 @@ class Sweep:
         self._experiments = experiments
         self._options = options
         self._reader = TrackReader()
-        #: Warnings that were shown: one that all runs have is shown once.
-        self._shown: set[str] = set()
         self.jobs = min(self._jobs() if jobs is None else jobs, len(self.replicates))
 
     def _jobs(self) -> int:
@@ -259,15 +257,14 @@ class Sweep:
         for replicate in replicates:
             experiment = replicate.experiment
             folder = runs / experiment.name
-            with gathered([], self._shown):
-                if data is None or of is not experiment:
-                    data, of = None, experiment
-                    data = attempt(folder, self._read, experiment)
-                result = (
-                    attempt(folder, execute, replicate, data, runs, hooks, self._options)
-                    if isinstance(data, ExperimentData)
-                    else data
-                )
+            if data is None or of is not experiment:
+                data, of = None, experiment
+                data = attempt(folder, self._read, experiment)
+            result = (
+                attempt(folder, execute, replicate, data, runs, hooks, self._options)
+                if isinstance(data, ExperimentData)
+                else data
+            )
             yield replicate, result
 
     def _read(self, experiment: Experiment) -> ExperimentData:
@@ -289,13 +286,13 @@ class Sweep:
         ):
             replicate = replicates[done.task[0]]
             if done.value is not None:
-                result, texts = done.value
-                self._warn(replicate, texts)
+                result, records = done.value
+                messages.replay(records, str(replicate))
                 yield replicate, result
             elif isinstance(done.error, workers.WorkerDied):
                 text = f"its process died: {done.error}"
                 folder = runs / self._options.run_name(replicate.experiment)
-                with contextlib.suppress(MusicemoError), warnings.catch_warnings(action="ignore"):
+                with contextlib.suppress(MusicemoError), messages.muted():
                     record_death(folder, replicate.seed, replicate.fold, text)
                 yield replicate, Failure(RunError(text))
             elif done.error is not None:  # such as an outcome that cannot be sent
@@ -307,15 +304,8 @@ class Sweep:
             json.dumps(one.dataset.to_table(), sort_keys=True, default=str): one for one in self._experiments
         }
         for experiment in tables.values():
-            with gathered([], self._shown), contextlib.suppress(Exception, SystemExit):  # which its runs tell
+            with contextlib.suppress(Exception, SystemExit):  # its runs report errors
                 read_tracks(experiment)
-
-    def _warn(self, replicate: Replicate, texts: Sequence[str]) -> None:
-        """Warn of what another process was warned of, and no other run before."""
-        for text in texts:
-            if text not in self._shown:
-                self._shown.add(text)
-                warnings.warn(f"{replicate}: {text}", stacklevel=2)
 
     def _waits(self, replicates: Sequence[Replicate], runs: Path) -> Iterator[int]:
         """Yield the replicates that wait for all before them, one of which they begin with."""
@@ -338,7 +328,7 @@ def _sources(experiment: Experiment, runs: Path) -> set[Path]:
 
 def execute_in_worker(
     task: tuple[int, Replicate], *, runs: Path, options: RunOptions, threads: int
-) -> tuple[Outcome | Failure | InProgress, list[str]]:
+) -> tuple[Outcome | Failure | InProgress, list[logging.LogRecord]]:
     """Execute a replicate in a process of its own.
 
     Args:
@@ -348,19 +338,18 @@ def execute_in_worker(
         threads: threads of the parent process.
 
     Returns:
-        The result and the warnings.
+        The result and the log records of the warnings.
     """
     torch.set_num_threads(threads)
     replicate = task[1]
     hooks = _installed_hooks()
-    texts: list[str] = []
 
     def work() -> Outcome:
         options.choose_device(replicate.experiment)
         return execute(replicate, _READER.read(replicate.experiment), runs, hooks, options)
 
-    with workers.interruptible(), gathered(texts):
-        return attempt(runs / replicate.source.table["name"], work), texts
+    with workers.interruptible(), messages.withheld() as collector:
+        return attempt(runs / replicate.source.table["name"], work), collector.records
 
 
 @functools.cache

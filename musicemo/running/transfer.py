@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import tomllib
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,8 @@ from musicemo.training import Network, TransferSettings, load_checkpoint
 from musicemo.training.checkpoint import read_scaling
 
 __all__ = ["Transfer", "find_leaks", "find_source"]
+
+_log = logging.getLogger(__name__)
 
 
 def find_source(
@@ -153,7 +155,7 @@ class Transfer:
         if leaks and self.settings.leaks == "refuse":
             raise InputError(*(f'{leak}, or leaks = "warn"' for leak in leaks))
         for text in (*leaks, *doubts):
-            warnings.warn(text, stacklevel=2)
+            _log.warning(text)
 
 
 #: Keys of a dataset that say what is made of its tracks, and where that is kept, and not which tracks there are.

@@ -5,7 +5,7 @@ from musicemo.runs.directory import LinkedRunError, RunDirectory
 from musicemo.runs.environment import describe_environment
 from musicemo.runs.identity import RunIdentity
 from musicemo.runs.reading import RunRecord, open_run
-from musicemo.runs.recording import gathered, recorded, unforeseen
+from musicemo.runs.recording import recorded, unforeseen
 from musicemo.runs.replicates import find_replicates, open_replicates, open_runs
 
 __all__ = [
@@ -20,7 +20,6 @@ __all__ = [
     "earlier_runs",
     "find_replicates",
     "find_run",
-    "gathered",
     "open_replicates",
     "open_run",
     "open_runs",

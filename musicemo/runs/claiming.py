@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
-import warnings
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,6 +16,8 @@ from musicemo.runs.directory import RunDirectory, exclusive, remove_abandoned
 from musicemo.runs.reading import INTERRUPTED, RunRecord, open_run
 
 __all__ = ["Claim", "RunInUseError", "claim_run", "earlier_runs", "find_run", "record_death"]
+
+_log = logging.getLogger(__name__)
 
 #: Keys of `results.json` by which a run is found.
 _HEAD = ("status", "name", "seed", "fold", "fingerprint", "identity", "started", "process", "overfit_batches")
@@ -68,7 +70,7 @@ def earlier_runs(folder: Path) -> list[RunRecord]:
         except FileNotFoundError:
             continue
         except (OSError, InputError) as error:
-            warnings.warn(f"{error}. The run is ignored", stacklevel=2)
+            _log.warning(f"{error}. The run is ignored")
     return sorted(records, key=lambda record: record.order)
 
 
@@ -89,7 +91,7 @@ def find_run(folder: Path, fingerprint: str, excluded: Collection[Path] = ()) ->
             whole = open_run(record.directory)
             if any(whole.metrics.get(part) for part in _PARTS):
                 return whole
-            warnings.warn(f"{record.directory / 'results.json'}: metrics: is missing or empty", stacklevel=2)
+            _log.warning(f"{record.directory / 'results.json'}: metrics: is missing or empty")
     unfinished = [record for record in reversed(same) if record.status != "done"]
     for record in unfinished:
         if record.in_use:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import warnings
+import logging
 from pathlib import Path
 
 from musicemo.errors import InputError
@@ -11,6 +11,8 @@ from musicemo.runs.identity import decisive_settings, same_data
 from musicemo.runs.reading import RunRecord, open_run
 
 __all__ = ["find_replicates", "open_replicates", "open_runs"]
+
+_log = logging.getLogger(__name__)
 
 
 def open_runs(folder: Path) -> list[RunRecord]:
@@ -23,7 +25,7 @@ def open_runs(folder: Path) -> list[RunRecord]:
         try:
             records.append(open_run(path.parent))
         except InputError as error:
-            warnings.warn(f"{error}. The run is ignored", stacklevel=3)
+            _log.warning(f"{error}. The run is ignored")
     return sorted(records, key=lambda record: record.order)
 
 
@@ -70,10 +72,9 @@ def open_replicates(path: Path, *, unfinished: bool = False) -> list[RunRecord]:
         if record.status == "done" or key not in replicates or replicates[key].status != "done":
             replicates[key] = record
     if others:
-        warnings.warn(
+        _log.warning(
             f"{path}: {others} finished run{'s' if others > 1 else ''} of another version of the experiment or of "
-            f"other data left out; the latest one is {eligible[-1].directory.name}",
-            stacklevel=2,
+            f"other data left out; the latest one is {eligible[-1].directory.name}"
         )
     return [replicates[key] for key in sorted(replicates)]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from inspect import Parameter, signature
@@ -185,11 +184,3 @@ def difference(left: Tensor, right: Tensor) -> float:
 
 def _alike(left: Tensor, right: Tensor) -> Tensor:
     return (left == right) | (left.isnan() & right.isnan())
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Suppress the warnings of a component."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield

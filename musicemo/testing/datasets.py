@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from musicemo.contracts import Dataset, Target, Track
 from musicemo.data.tracks import misyielded, unwritable
 from musicemo.features import Recipe
-from musicemo.testing._contract import Contract, built, check_pickle, quiet, require
+from musicemo.messages import muted
+from musicemo.testing._contract import Contract, built, check_pickle, require
 from musicemo.training.randomness import seed_everything
 
 __all__ = ["check_dataset"]
@@ -39,7 +40,7 @@ def check_dataset(dataset: Any, parameters: Mapping[str, Any] | None = None) -> 
     __tracebackhide__ = True
     made_already = not (isinstance(dataset, str) or inspect.isclass(dataset) or inspect.isroutine(dataset))
     tracks: list[Track] = []
-    with Contract("dataset", dataset, parameters) as contract, quiet():
+    with Contract("dataset", dataset, parameters) as contract, muted():
         if made_already:
             made = dataset
         else:

@@ -18,7 +18,8 @@ from pydantic import ValidationError
 from musicemo.components.spec import Component, make_component, signature_schema
 from musicemo.contracts import PROVIDED, Extraction, FeatureExtractor, Output
 from musicemo.errors import MusicemoError
-from musicemo.testing._contract import Contract, built, quiet, require
+from musicemo.messages import muted
+from musicemo.testing._contract import Contract, built, require
 from musicemo.training.randomness import seed_everything
 
 __all__ = ["check_features"]
@@ -79,7 +80,7 @@ def check_features(
     __tracebackhide__ = True
     if seconds is None:
         seconds = max(8.0, 4 * window) if math.isfinite(window) else 8.0
-    with Contract("features", extractor, parameters) as contract, quiet():
+    with Contract("features", extractor, parameters) as contract, muted():
         component = contract.configured()
         with contract.clause("construction", "constructing it", essential=True):
             instance: FeatureExtractor = built(contract, component)

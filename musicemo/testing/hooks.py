@@ -7,15 +7,15 @@ import inspect
 import subprocess
 import sys
 import tempfile
-import warnings
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import typer
 
-from musicemo.components.hooks import Hooks, PluginWarning
+from musicemo.components.hooks import Hooks
 from musicemo.experiment import load_experiment
+from musicemo.messages import muted
 from musicemo.running.execute import run_experiment
 from musicemo.running.prepare import RunOptions
 from musicemo.testing import _rehearsal
@@ -85,12 +85,14 @@ class _Watched(Hooks):
     def __call__(self, hook: str, **arguments: Any) -> None:
         caller = getattr(self.manager.hook, f"musicemo_{hook}")
         for implementation in caller.get_hookimpls():
-            with self._contract.clause(caller.name, "the rehearsal of it"), warnings.catch_warnings():
-                warnings.simplefilter("error", PluginWarning)
+            with self._contract.clause(caller.name, "the rehearsal of it"):
                 self.call(implementation, arguments)
         if self.interrupt and arguments.get("epoch") == 2:
             self.interrupt = False
             raise KeyboardInterrupt
+
+    def complain(self, problem: str) -> None:
+        require(False, problem)
 
 
 def _check_import(plugin: Any) -> None:
@@ -126,8 +128,7 @@ def _check_commands(contract: Contract, hooks: _Watched) -> None:
 
 
 def _rehearse(hooks: _Watched) -> None:
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with tempfile.TemporaryDirectory() as folder, muted():
         file = Path(folder) / "rehearsal.toml"
         file.write_text(_rehearsal.EXPERIMENT, encoding="utf-8")
         experiment = load_experiment(file)

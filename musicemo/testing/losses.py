@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from musicemo.components.spec import check_declared
+from musicemo.messages import muted
 from musicemo.testing._contract import (
     Contract,
     built,
     check_pickle,
     check_tensors,
-    quiet,
     require,
     same,
     told,
@@ -46,7 +46,7 @@ def check_loss(loss: Any, parameters: Mapping[str, Any] | None = None) -> None:
         InputError: no loss of this name is installed.
     """
     __tracebackhide__ = True
-    with Contract("loss", loss, parameters) as contract, quiet():
+    with Contract("loss", loss, parameters) as contract, muted():
         component = contract.configured()
         with contract.clause("kind", "looking at its kind", essential=True), told():
             check_declared("loss", contract.name, contract.given)

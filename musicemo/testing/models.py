@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from musicemo.contracts import Estimator
+from musicemo.messages import muted
 from musicemo.testing._contract import (
     Contract,
     built,
     check_pickle,
     check_tensors,
     difference,
-    quiet,
     require,
     same,
 )
@@ -58,7 +58,7 @@ def check_model(
         InputError: no model of this name is installed.
     """
     __tracebackhide__ = True
-    with Contract("model", model, parameters) as contract, quiet():
+    with Contract("model", model, parameters) as contract, muted():
         component = contract.configured()
         for size in input_sizes:
 

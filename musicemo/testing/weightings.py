@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from musicemo.contracts import Step, Weighting
 from musicemo.errors import InputError
-from musicemo.testing._contract import Contract, built, check_tensors, difference, quiet, require
+from musicemo.messages import muted
+from musicemo.testing._contract import Contract, built, check_tensors, difference, require
 from musicemo.training.randomness import random_state, restore_random_state, seed_everything
 
 __all__ = ["check_weighting"]
@@ -135,7 +136,7 @@ def check_weighting(weighting: Any, parameters: Mapping[str, Any] | None = None)
         InputError: no weighting of this name is installed.
     """
     __tracebackhide__ = True
-    with Contract("weighting", weighting, parameters) as contract, quiet():
+    with Contract("weighting", weighting, parameters) as contract, muted():
         component = contract.configured()
 
         def make(tasks: Sequence[str] = _TASKS) -> Weighting:

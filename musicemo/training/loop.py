@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -24,6 +24,8 @@ from musicemo.training.run import Prepared, Run
 from musicemo.training.scoring import Scorer
 
 __all__ = ["Recorder", "Trainer"]
+
+_log = logging.getLogger(__name__)
 
 #: Tracks on which a network that was built anew is compared with the trained one, and how far they may be apart.
 _COMPARED, _APART = 4, 1e-4
@@ -125,9 +127,8 @@ class Trainer:
                 continue
             complete_best(found)
             if problems:
-                warnings.warn(
-                    f"{'; '.join(problems)}; resumed from {found.path}, after epoch {len(found.history)}",
-                    stacklevel=2,
+                _log.warning(
+                    f"{'; '.join(problems)}; resumed from {found.path}, after epoch {len(found.history)}"
                 )
             return
         raise InputError(*dict.fromkeys(problems), NO_RESUME)
@@ -177,9 +178,7 @@ class Trainer:
             if stopping.stop(epoch):
                 break
         if not math.isfinite(stopping.best_value):
-            warnings.warn(
-                f"{stopping.monitor} was not defined in any epoch: the first counts as the best", stacklevel=2
-            )
+            _log.warning(f"{stopping.monitor} was not defined in any epoch: the first counts as the best")
 
     def evaluate(self, part: str) -> Evaluation:
         """Evaluate the network, as it is now, on a part."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-import warnings
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 __all__ = ["PRECISIONS", "autocast"]
+
+_log = logging.getLogger(__name__)
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -85,10 +87,9 @@ class _InSinglePrecision(TorchFunctionMode):
             return func(*args, **(kwargs or {}))
         if not self._warned:
             self._warned = True
-            warnings.warn(
+            _log.warning(
                 f"recurrent layers are computed in float32: {func.__name__} cannot be computed in {self._precision} "
-                f"on this machine's {self._device}",
-                stacklevel=2,
+                f"on this machine's {self._device}"
             )
         with torch.autocast(self._device, enabled=False):
             return func(*_single(args), **{name: _single(value) for name, value in (kwargs or {}).items()})

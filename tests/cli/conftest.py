@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import sys
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -34,7 +33,6 @@ def command(trained, fakes_beside, monkeypatch, capfd) -> Callable[..., Finished
     from musicemo.cli import main
 
     fakes_beside("dataset", "clips", Clips)
-    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
     monkeypatch.setattr(signal, "signal", lambda *_: None)
 
     def run(*arguments: object, folder: Path = trained.folder) -> Finished:

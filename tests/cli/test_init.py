@@ -6,11 +6,11 @@ import csv
 import errno
 import tempfile
 import tomllib
-import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
+from complaints import any_warnings, warns
 from typer.testing import CliRunner
 
 from musicemo.cli._app import make_app
@@ -374,10 +374,10 @@ def test_folders_whose_names_are_formulas_or_markers(folder):
         place.mkdir(parents=True, exist_ok=True)
         (folder / "features" / f"{number}.npy").rename(place / f"{number}.npy")
         (place / f"._{number}.npy").write_bytes(b"\0\5\x16\7")
-    with pytest.warns(UserWarning, match="column 'class': 10 cells are read as missing values"):
+    with warns("column 'class': 10 cells are read as missing values"):
         call("music")
     assert "'=calm/0.npy,'=calm" in (folder / "music.csv").read_text()
-    with pytest.warns(UserWarning, match="missing values"):
+    with warns("missing values"):
         dataset = load_experiment(folder / "music.toml").build_dataset()
     assert dataset.targets[0].classes == ("-wild", "=calm")
     assert len(list(dataset.tracks())) == 30
@@ -439,8 +439,7 @@ def test_songs_that_are_not_there_are_skipped(folder):
     songs.mkdir()
     for number in range(COUNT - 4):
         (songs / f"{number}.mp3").touch()
-    with warnings.catch_warnings(record=True):
-        warnings.simplefilter("always")
+    with any_warnings():
         call(table(folder, file=lambda n: f"songs/{n}.mp3", tempo__feel=rating, valence=rating))
     found = written()
     assert found["dataset"]["audio"] == "file"

@@ -9,6 +9,7 @@ import tomllib
 
 import fakes as fakes_module
 import pytest
+from complaints import any_warnings, warns
 from musicemo_builtin.observers.progress import Progress
 from torch import nn
 from typer.testing import CliRunner
@@ -229,7 +230,7 @@ def test_versions_that_it_does_not_work_with(install):
         "loss 'mse' of sonatina 2.1 (fakes:SquaredError) requires musicemo<8,>=7, but musicemo "
         f"{__version__} is installed. Try pip install --upgrade sonatina"
     )
-    with pytest.warns(UserWarning, match="'recorder' .* is ignored: .* requires musicemo<8,>=7"):
+    with warns("'recorder' .* is ignored: .* requires musicemo<8,>=7"):
         assert not load_hooks().manager.get_plugins()
     assert "requires musicemo<8,>=7" in call()
 
@@ -416,7 +417,7 @@ class Ending:
         raise self.error
 
 
-@pytest.mark.filterwarnings("always")
+@any_warnings()
 def test_a_plugin_cannot_take_a_commands_name(command, fakes_beside):
     fakes_beside("plugin", "greedy", Greedy, "first")
     fakes_beside("plugin", "later", Greedy, "second")
@@ -441,10 +442,10 @@ def test_a_plugin_cannot_take_a_commands_name(command, fakes_beside):
     assert command("--version").out == f"musicemo {__version__}\n"
 
 
-@pytest.mark.filterwarnings("always")
 @pytest.mark.parametrize(
     "error", [SystemExit(0), KeyboardInterrupt(), InputError("theirs"), ValueError("theirs")], ids=repr
 )
+@any_warnings()
 def test_a_plugin_cannot_end_a_command_that_is_not_its_own(error, command, fakes_beside):
     fakes_beside("plugin", "ending", Ending(error), "strange")
     finished = command("plugins", "--json")
@@ -498,13 +499,13 @@ def test_a_distribution_with_broken_metadata_is_ignored(tmp_path, monkeypatch):
     registry.entry_points.cache_clear()
     registry._distributions.cache_clear()
     try:
-        with pytest.warns(UserWarning, match="the distribution is ignored") as caught:
+        with warns("the distribution is ignored") as caught:
             found = {claim.name: claim for claim in registry.claims("model")}
     finally:
         registry.entry_points.cache_clear()
         registry._distributions.cache_clear()
     assert {"bad_thing", "nameless"} == {
-        re.search(r"(\w+)(-1\.0)?\.dist-info: ", str(warning.message))[1] for warning in caught
+        re.search(r"(\w+)(-1\.0)?\.dist-info: ", warning)[1] for warning in caught
     }
     assert found["odd"].distribution == "good-thing"
     assert found["cnn"].distribution == "musicemo"

@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import threading
-import warnings
 
 import fakes as fakes_module
 import pytest
@@ -163,7 +162,6 @@ def test_overfitting_is_told_as_what_it_is(launcher, small, tmp_path):
 
 
 STRANGER = """
-import warnings
 from torch import nn
 from musicemo.contracts import Weighting
 from musicemo.hookspecs import hookimpl
@@ -370,7 +368,6 @@ def test_a_terminal_that_is_not_utf_8_is_no_reason_to_fail(tmp_path, monkeypatch
     from musicemo.cli import main
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     (tmp_path / "small.toml").write_text(TEXT)
     arguments = "run small.toml --set training.epochs=1 --set seeds=[0,1] --jobs 1 --without tensorboard,report"

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from complaints import warns
 
 from musicemo.contracts import Track
 from musicemo.data import Features, fit_scaling, normalize_rows
@@ -310,11 +311,11 @@ def test_arrays_that_lie_on_their_side():
         Features(of_shapes((30, 13), (31, 13)), ALL)
     with pytest.raises(InputError, match=r"has 200 rows, but track 't0' has 13; 1 of 3 arrays have 13 columns"):
         Features(of_shapes((13, 90), (200, 13), (13, 80)), slice(0, 12))
-    with pytest.warns(UserWarning, match=r"every array has 30 rows and 13 columns: they may be transposed"):
+    with warns(r"every array has 30 rows and 13 columns: they may be transposed"):
         Features(of_shapes((30, 13), (30, 13)), ALL)
-    with pytest.warns(UserWarning, match=r"every array has 86 rows and 140 columns: they may be transposed"):
+    with warns(r"every array has 86 rows and 140 columns: they may be transposed"):
         Features(of_shapes((86, 140), (86, 140)), ALL)
-    with pytest.warns(UserWarning, match=r"one vector per track, save it as \[140, 1\]"):
+    with warns(r"one vector per track, save it as \[140, 1\]"):
         Features(of_shapes((1, 140), (1, 140)), ALL)
     for shapes in (((768, 1),) * 2, ((30, 13), (30, 14)), ((140, 30),) * 2, ((13, 30),) * 2):
         assert Features(of_shapes(*shapes), ALL).size == shapes[0][0]

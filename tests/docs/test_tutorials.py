@@ -12,7 +12,6 @@ import shlex
 import signal
 import sys
 import tomllib
-import warnings
 from pathlib import Path
 
 import fakes
@@ -43,7 +42,6 @@ def reader(tmp_path, cache, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MUSICEMO_CACHE", str(cache))
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
-    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     before = set(sys.modules)
     yield Reader(tmp_path, monkeypatch, capfd)

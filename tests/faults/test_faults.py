@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import shutil
 import signal
-import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from complaints import any_warnings
 from recorded_runs import write_run
 from resuming import EXPERIMENT, assert_same_run, directories, flat, run, run_whole
 from signals import song
@@ -177,8 +177,7 @@ def test_a_damaged_run_directory(read, finished, tmp_path, random, scale):
         folder = tmp_path / "written"
         shutil.copytree(finished, folder)
         what = damage(folder / ("20260102-030405-seed0", "20260102-030406-seed1")[number % 2], random)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with any_warnings():
             try:
                 read(folder)
             except InputError:

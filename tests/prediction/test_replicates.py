@@ -2,6 +2,7 @@ import json
 import shutil
 
 import pytest
+from complaints import warns
 
 from musicemo.errors import InputError
 from musicemo.prediction import find_runs
@@ -48,7 +49,7 @@ def test_runs_that_are_not_finished_do_not_count(components, folder):
 
 def test_a_damaged_run_is_passed_over(components, folder):
     (again(folder, "29990101-000000-seed7") / "results.json").write_text("{")
-    with pytest.warns(UserWarning, match="The run is ignored"):
+    with warns("The run is ignored"):
         assert seeds(find_runs(folder)) == [0, 1]
 
 
@@ -56,7 +57,7 @@ def test_another_version_of_the_experiment_is_left_out(components, folder):
     later = again(folder, "29990101-000000-seed5", seed=5)
     text = (later / "experiment.toml").read_text()
     (later / "experiment.toml").write_text(text.replace("epochs = 2", "epochs = 3"))
-    with pytest.warns(UserWarning, match="2 finished runs of another version of the experiment or"):
+    with warns("2 finished runs of another version of the experiment or"):
         assert seeds(find_runs(folder)) == [5]
 
 

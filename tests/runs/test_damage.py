@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from complaints import any_warnings
 from recorded_runs import write_run
 
 from musicemo.comparison import analyse_replicates, compare, read_replicates
@@ -125,8 +125,7 @@ def read_everything(directory: Path) -> list[str]:
         rows = compare([replicates], settings=EvaluationSettings(resamples=100)).rows
         analyse_replicates(replicates, rows, settings)
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with any_warnings():
         attempt(lambda: find_run(directory.parent, "a"))
         attempt(lambda: render(make_report(directory)))
         attempt(compared)

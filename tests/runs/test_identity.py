@@ -12,6 +12,7 @@ from pathlib import Path
 import fakes as fakes_module
 import numpy as np
 import pytest
+from complaints import warns
 from harness import only_run, results_of, run_all
 
 from musicemo.contracts import Track
@@ -87,9 +88,7 @@ def test_a_finished_run_of_other_data_is_reported_and_not_used(change, data, tmp
     first = run(tmp_path, "split.method='random'")
     assert run(tmp_path, "split.method='random'").skipped
     data(how)
-    with pytest.warns(
-        UserWarning, match=f"earlier run of this seed is not used: it is of other data .*{message}"
-    ):
+    with warns(f"earlier run of this seed is not used: it is of other data .*{message}"):
         second = run(tmp_path, "split.method='random'")
     assert not second.skipped
     assert second.directory != first.directory
@@ -107,7 +106,7 @@ def test_a_target_that_results_are_controlled_for_counts(data, tmp_path):
     overrides = ("evaluation.control='genre'", "tasks={ valence = { loss.type = 'squared-error' } }")
     run(tmp_path, *overrides)
     data(lambda track: one_of(track, targets={**track.targets, "genre": "metal"}))
-    with pytest.warns(UserWarning, match="the labels of 1 of 60 tracks differ"):
+    with warns("the labels of 1 of 60 tracks differ"):
         assert not run(tmp_path, *overrides).skipped
 
 
@@ -126,7 +125,7 @@ def test_feature_files_count_by_their_content(data, tmp_path):
     about = path.stat()
     np.save(path, np.load(path) + np.float32(1))  # of the same size, and of the same time
     os.utime(path, ns=(about.st_atime_ns, about.st_mtime_ns))
-    with pytest.warns(UserWarning, match="the features of 1 of 60 tracks differ: 'track003'"):
+    with warns("the features of 1 of 60 tracks differ: 'track003'"):
         assert not run(tmp_path, override).skipped
 
 
@@ -158,7 +157,7 @@ def test_a_project_that_was_moved_is_the_same(data, tmp_path):
 )
 def test_settings_that_differ_are_named(override, message, tmp_path):
     run_all(tmp_path, *QUICK, resume=True)
-    with pytest.warns(UserWarning, match=f"not used: .*{message}.*A new run is started"):
+    with warns(f"not used: .*{message}.*A new run is started"):
         (outcome,) = run_all(tmp_path, *QUICK, override, resume=True)
     assert not outcome.skipped
 
@@ -174,7 +173,7 @@ def test_a_run_of_an_earlier_version_is_not_used(tmp_path):
     for key in ("identity", "started"):
         del results[key]
     (first.directory / "results.json").write_text(json.dumps(results | {"fingerprint": "0" * 64}))
-    with pytest.warns(UserWarning, match="an earlier version of musicemo, which did not record the identity"):
+    with warns("an earlier version of musicemo, which did not record the identity"):
         (second,) = run_all(tmp_path, *QUICK, resume=True)
     assert not second.skipped
     assert open_run(first.directory).evaluations
@@ -189,7 +188,7 @@ def test_what_a_transfer_began_with_counts(tmp_path):
     run_all(tmp_path, "name='source'", "split.method='random'", "training.epochs=1")  # with the same outcome
     assert run_all(tmp_path, *QUICK, *overrides, resume=True)[0].directory == first.directory
     run_all(tmp_path, "name='source'", "split.method='random'", "training.epochs=2")
-    with pytest.warns(UserWarning, match=r"transfer\.from has other weights"):
+    with warns(r"transfer\.from has other weights"):
         assert not run_all(tmp_path, *QUICK, *overrides, resume=True)[0].skipped
     assert source.directory.exists()
 
@@ -200,9 +199,7 @@ def test_replicates_of_other_data_are_left_out(data, tmp_path):
     run_all(tmp_path, *overrides, "seeds=[0, 1]")
     data(CHANGES["rating"][0])
     run_all(tmp_path, *overrides, "seeds=[0]")
-    with pytest.warns(
-        UserWarning, match="2 finished runs of another version of the experiment or of other data"
-    ):
+    with warns("2 finished runs of another version of the experiment or of other data"):
         (path,) = find_replicates(tmp_path / "runs" / "small")
     assert path.name > min(found.name for found in (tmp_path / "runs" / "small").iterdir())
 
@@ -229,7 +226,7 @@ def test_a_run_that_is_continued_keeps_its_threads(tmp_path):
     import torch
 
     directory = interrupted(tmp_path, "training.threads=2")
-    with pytest.warns(UserWarning, match="training.threads is 1; the run began with 2 and is continued with 2"):
+    with warns("training.threads is 1; the run began with 2 and is continued with 2"):
         (outcome,) = run_all(tmp_path, "training.threads=1", resume=True)
     assert outcome.directory == directory
     assert "threads = 2" in (directory / "experiment.toml").read_text()
@@ -257,7 +254,7 @@ def test_a_run_that_cannot_be_continued(damage, tmp_path):
 
     experiment = load(tmp_path)
     experiment.source.variant["axis"] = 1  # a variant is resumed by default
-    with pytest.warns(UserWarning, match="A new run is started"):
+    with warns("A new run is started"):
         (outcome,) = run_experiment(experiment, tmp_path / "runs", hooks_of(), RunOptions())
     assert outcome.directory != directory
     assert outcome.results["status"] == "done"
@@ -288,5 +285,5 @@ def test_a_file_that_a_component_names_counts_by_its_content(fakes, tmp_path):
     run_all(tmp_path, *QUICK, override)
     assert run_all(tmp_path, *QUICK, override, resume=True)[0].skipped
     path.write_text("2")
-    with pytest.warns(UserWarning, match="a file that a component names has other content"):
+    with warns("a file that a component names has other content"):
         assert not run_all(tmp_path, *QUICK, override, resume=True)[0].skipped

@@ -6,6 +6,7 @@ import csv
 import errno
 import hashlib
 import json
+import logging
 import os
 import tomllib
 import warnings
@@ -14,6 +15,7 @@ import fakes as fakes_module
 import numpy as np
 import pytest
 import torch
+from complaints import warns
 from harness import Recorder, load, only_run, results_of, run_all, train
 from scipy.stats import spearmanr
 
@@ -21,6 +23,7 @@ from musicemo import __version__
 from musicemo.errors import RunError
 from musicemo.experiment import load_experiment
 from musicemo.hookspecs import hookimpl
+from musicemo.messages import shown
 from musicemo.runs import describe_environment
 
 pytestmark = pytest.mark.usefixtures("fakes")
@@ -160,24 +163,22 @@ def test_nothing_is_left_over(done):
 
 
 class Warner:
-    """Warns of one thing in every epoch and of another once."""
+    """Warns of one thing in every epoch and of another once, as libraries do, and as musicemo does."""
 
     @hookimpl
     def musicemo_epoch_finished(self, record):
         warnings.warn("the loss is odd", stacklevel=1)
         if record["epoch"] == 2:
-            warnings.warn("the second epoch", stacklevel=1)
+            logging.getLogger(__name__).warning("%s epoch", "the second")
 
 
 @pytest.mark.filterwarnings("always")
-def test_warnings_are_recorded_and_shown_once(tmp_path):
-    shown = []
-    with warnings.catch_warnings():
-        warnings.showwarning = lambda message, *_, **__: shown.append(str(message))
+def test_warnings_are_recorded_by_each_run_and_shown_once(tmp_path, capsys):
+    with shown():
         run_all(tmp_path, "seeds=[0, 1]", plugins=[Warner()])
     for directory in (tmp_path / "runs" / "small").iterdir():
         assert results_of(directory)["warnings"] == ["the loss is odd", "the second epoch"]
-    assert shown == ["the loss is odd", "the second epoch"] * 2
+    assert capsys.readouterr().err == "warning: the loss is odd\nwarning: the second epoch\n"
 
 
 class Failing:
@@ -192,9 +193,8 @@ class Failing:
             raise self.error
 
 
-@pytest.mark.filterwarnings("always")
 def test_a_plugin_that_fails_is_left_out_and_the_run_goes_on(tmp_path):
-    with pytest.warns(UserWarning, match=r"plugin 'plugin 1' failed in batch_finished.*ValueError: no luck"):
+    with warns(r"plugin 'plugin 1' failed in batch_finished.*ValueError: no luck"):
         recorder = train(tmp_path, plugins=[Failing(ValueError("no luck"))])
     found = results_of(recorder.run.directory)
     assert found["status"] == "done"

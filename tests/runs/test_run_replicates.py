@@ -1,4 +1,5 @@
 import pytest
+from complaints import warns
 from recorded_runs import write_run
 
 from musicemo.errors import InputError
@@ -38,9 +39,7 @@ def test_another_version_of_the_experiment_is_left_out(tmp_path):
     write_run(tmp_path, FIRST, seed=0)
     write_run(tmp_path, SECOND, seed=1, epochs=9)
     write_run(tmp_path, THIRD, seed=2, epochs=9, status="failed")
-    with pytest.warns(
-        UserWarning, match="1 finished run of another version of the experiment or of other data left out"
-    ):
+    with warns("1 finished run of another version of the experiment or of other data left out"):
         assert [path.name for path in find_replicates(tmp_path)] == [SECOND]
 
 

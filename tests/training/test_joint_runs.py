@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import re
 import tomllib
-import warnings
 from collections import Counter
 
 import fakes as fakes_module
 import numpy as np
 import pytest
 import torch
+from complaints import any_warnings, warns
 from harness import CPU, assemble, load, only_run, results_of, run_all, train
 
 from musicemo import toml
@@ -277,23 +277,19 @@ def test_a_joint_run_is_evaluated_again(tmp_path):
 def test_a_joint_run_on_one_of_its_datasets_and_on_another(tmp_path):
     directory = train(tmp_path, text=TEXT).run.directory
     run = TrainedRun.load(directory)
-    with warnings.catch_warnings(record=True) as told:
-        warnings.simplefilter("always")
+    with any_warnings() as texts:
         found = evaluate_run(run, overrides=["dataset={ type = 'memory', tracks = 40 }"])
-    texts = [str(warning.message) for warning in told]
     assert any("task 'arousal' is left out" in text for text in texts)
     assert any("24 of 40 tracks have the ids of training tracks of the run" in text for text in texts)
     assert set(found.evaluation.tasks) == {"genre", "valence"}
     assert found.evaluation.tasks["valence"].target.max() > 1, "in the units of that dataset"
-    with pytest.warns(UserWarning, match="60 of 110 tracks have the ids"):
+    with warns("60 of 110 tracks have the ids"):
         other = evaluate_run(run, overrides=["dataset.moods.tracks=70"])
     assert (other.part, other.tracks) == ("all", 110)
 
 
 def test_a_clip_in_two_datasets_and_on_two_sides_is_told(tmp_path):
-    with pytest.warns(
-        UserWarning, match=r"suspected leak: tracks with equal features.*'songs/track0\d\d'.*moods"
-    ):
+    with warns(r"suspected leak: tracks with equal features.*'songs/track0\d\d'.*moods"):
         train(tmp_path, "dataset.moods.same=true", "training.epochs=1", text=TEXT)
     assert any("suspected leak" in text for text in results_of(only_run(tmp_path))["warnings"])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fakes as components
 import pytest
 import torch
+from complaints import warns
 from harness import CPU, assemble, results_of, train
 from torch import nn
 
@@ -42,7 +43,7 @@ def test_a_layer_that_the_device_cannot_compute_is_computed_in_single(without_ls
     x = torch.randn(2, 5, 4, requires_grad=True)
     with autocast(CPU, "bfloat16"):
         hidden = dense(x)
-        with pytest.warns(UserWarning, match=NOTE):
+        with warns(NOTE):
             outputs, _ = lstm(hidden)
         after = dense(torch.cat([outputs, outputs[..., :1]], 2))
     assert (hidden.dtype, outputs.dtype, after.dtype) == (torch.bfloat16, torch.float32, torch.bfloat16)
@@ -50,7 +51,7 @@ def test_a_layer_that_the_device_cannot_compute_is_computed_in_single(without_ls
     after.float().sum().backward()
     assert x.grad.isfinite().all()
     packed = nn.utils.rnn.pack_padded_sequence(hidden.detach(), [5, 3], batch_first=True)
-    with autocast(CPU, "bfloat16"), pytest.warns(UserWarning, match=NOTE):
+    with autocast(CPU, "bfloat16"), warns(NOTE):
         outputs, _ = lstm(packed)
     assert outputs.data.dtype == torch.float32
 
@@ -69,7 +70,7 @@ def test_a_recurrent_model_is_trained_in_half_precision_on_every_processor(name,
     fakes("model", "recurrent", Recurrent)
     overrides = ["model.type='recurrent'", f"training.precision='{name}'", "training.epochs=1"]
     if unsupported("cpu", getattr(torch, name)):
-        with pytest.warns(UserWarning, match="recurrent layers are computed in float32"):
+        with warns("recurrent layers are computed in float32"):
             run = train(tmp_path, *overrides).run
     else:
         run = train(tmp_path, *overrides).run
@@ -80,7 +81,7 @@ def test_a_recurrent_model_is_trained_in_half_precision_on_every_processor(name,
 def test_the_note_is_in_the_results(fakes, without_lstm, tmp_path):
     fakes("model", "recurrent", Recurrent)
     overrides = ["model.type='recurrent'", "training.precision='bfloat16'", "training.epochs=1"]
-    with pytest.warns(UserWarning, match=NOTE):
+    with warns(NOTE):
         run = train(tmp_path, *overrides).run
     assert NOTE in results_of(run.directory)["warnings"]
 

@@ -9,6 +9,7 @@ import fakes as components
 import numpy as np
 import pytest
 import torch
+from complaints import warns
 from harness import assemble, only_run, results_of, run_all, train
 
 from musicemo.contracts import Target
@@ -97,7 +98,7 @@ def test_a_resumed_run_is_the_whole_one_to_the_bit(stopped, whole):
 def test_without_its_last_checkpoint_a_run_is_resumed_from_the_best_one(damage, stopped, whole):
     damage(stopped / "checkpoints" / "last.pt")
     check_resumable(stopped)
-    with pytest.warns(UserWarning, match=r"last\.pt: .*; resumed from \S+best\.pt, after epoch 1"):
+    with warns(r"last\.pt: .*; resumed from \S+best\.pt, after epoch 1"):
         recorder = resume(stopped)
     assert recorder.calls[1] == ("epoch_started", 2)
     assert_as_whole(stopped, whole)
@@ -143,7 +144,7 @@ def test_a_missing_best_checkpoint_is_reported_before_training(damage, stopped):
 def test_a_missing_checkpoint_of_a_task_is_trained_again(damage, stopped, whole):
     for path in (stopped / "checkpoints").glob("best-*.pt"):
         damage(path)
-    with pytest.warns(UserWarning, match=r"best-\w+\.pt: .*resumed from \S+best\.pt, after epoch 1"):
+    with warns(r"best-\w+\.pt: .*resumed from \S+best\.pt, after epoch 1"):
         resume(stopped)
     assert_as_whole(stopped, whole)
     for path in (whole / "checkpoints").iterdir():
@@ -205,7 +206,7 @@ def test_a_kill_between_history_and_checkpoint_leaves_a_line_to_cut(stopped, who
 def test_a_damaged_history_is_resumed_from_an_earlier_epoch(change, message, stopped, whole):
     path = stopped / "history.jsonl"
     path.write_text("\n".join(change(path.read_text().splitlines())) + "\n")
-    with pytest.warns(UserWarning, match=rf"history\.jsonl: {message}.*resumed from \S+best\.pt"):
+    with warns(rf"history\.jsonl: {message}.*resumed from \S+best\.pt"):
         resume(stopped)
     assert_as_whole(stopped, whole)
 

@@ -8,6 +8,7 @@ import fakes as fakes_module
 import numpy as np
 import pytest
 import torch
+from complaints import warns
 from harness import CPU, only_run, results_of, run_all, train
 from torch import nn
 
@@ -220,7 +221,7 @@ def test_a_resumed_run_chooses_the_same(monitor, epoch, tmp_path):
 
 def test_what_is_never_defined_is_told(tmp_path):
     overrides = ["dataset.tracks=40", "split={ validation = 0.02, method = 'random' }"]  # a single track
-    with pytest.warns(UserWarning, match="val/valence/spearman was not defined in any epoch"):
+    with warns("val/valence/spearman was not defined in any epoch"):
         recorder = train(tmp_path, *overrides, "training.early_stopping.monitor='val/valence/spearman'")
     assert recorder.run.stopping.best_epoch == 1
     assert any("was not defined" in text for text in results_of(recorder.run.directory)["warnings"])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
+import logging
 from collections import defaultdict
 
 from musicemo.errors import InputError, problem_kind, summarize_problems
 
 __all__ = ["Problems"]
+
+_log = logging.getLogger(__name__)
 
 _EXAMPLES = 3
 
@@ -66,5 +68,5 @@ class Problems:
             if len(cells) > 1:
                 count = f"{len(cells)} cells are read as missing values"
             hint = f"; {self._hint}" if self._hint else ""
-            warnings.warn(f"{source}: column {column!r}: {count} ({examples}){hint}", stacklevel=3)
+            _log.warning(f"{source}: column {column!r}: {count} ({examples}){hint}")
         self._missing.clear()

@@ -14,9 +14,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
+import logging
 import os
 import re
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -35,6 +35,8 @@ from musicemo.workers import cores
 from musicemo_builtin.datasets._problems import Problems
 
 __all__ = ["SYNC_COMMENT", "Duration", "Features", "Offset", "OnError", "Recordings", "Sync"]
+
+_log = logging.getLogger(__name__)
 
 Features = Literal["mel", "chroma", "fused"]
 Sync = Literal["beat", "frame"]
@@ -259,7 +261,7 @@ class Recordings:
         """Warn about ignored tracks, with the reason of the first few."""
         shown = "; ".join(messages[:_NAMED])
         more = f"; and {len(messages) - _NAMED} more" if len(messages) > _NAMED else ""
-        warnings.warn(f"{self._source}: {_count(messages)} {what} ignored: {shown}{more}", stacklevel=3)
+        _log.warning(f"{self._source}: {_count(messages)} {what} ignored: {shown}{more}")
 
 
 def _is_at(source: Source, path: Path) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
+import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -21,6 +21,8 @@ from musicemo_builtin.datasets._sheet import Row, Sheet
 from musicemo_builtin.datasets._targets import check_names, check_ranges
 
 __all__ = ["Table"]
+
+_log = logging.getLogger(__name__)
 
 
 class Table:
@@ -236,7 +238,7 @@ class Table:
             if turned.certain:
                 self._problems.add(message)
             else:
-                warnings.warn(message, stacklevel=3)
+                _log.warning(message)
 
     def _warn_of_similar_labels(self) -> None:
         """Warn of classes, and of groups, that are probably two spellings of one."""
@@ -250,10 +252,9 @@ class Table:
         for column, used in labels.items():
             if similar := find_similar(used):
                 examples = ", ".join(" and ".join(map(ascii, pair)) for pair in similar[:3])
-                warnings.warn(
+                _log.warning(
                     f"{self.path}: column {column!r}: spellings of one label count as different labels ({examples}, "
-                    f"{len(similar)} in all). Write each label in one form",
-                    stacklevel=3,
+                    f"{len(similar)} in all). Write each label in one form"
                 )
 
     def _target(self, row: Row, target: str, column: str) -> float | str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Annotated
@@ -20,6 +20,8 @@ from musicemo_builtin.models._kernels import Kernel, NormalKernel, StandardizedK
 from musicemo_builtin.models._svm import class_scores, pairwise, temperature
 
 __all__ = ["MultiKernel"]
+
+_log = logging.getLogger(__name__)
 
 Positive = Annotated[float, Field(gt=0)]
 Weights = Annotated[dict[str, Positive], Field(min_length=1)]
@@ -115,10 +117,9 @@ class MultiKernel(Estimator):
             found.append(describe(track.numpy()))
             highest = max(highest, float(track[:, :MELS].max()))
         if highest > 0:
-            warnings.warn(
+            _log.warning(
                 f"the mel spectrogram reaches {highest:.3g}, but decibels relative to the maximum are at most 0. The "
-                'features seem to be scaled. Set scaling = { method = "none" }',
-                stacklevel=2,
+                'features seem to be scaled. Set scaling = { method = "none" }'
             )
         described = {name: _matrix([one[name] for one in found]) for name in self.kernels}
         for name, kernel in self._each():

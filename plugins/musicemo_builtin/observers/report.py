@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
+import logging
 from typing import TYPE_CHECKING, Any
 
 from musicemo.errors import MusicemoError
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from musicemo.training import Run
 
 __all__ = ["Report"]
+
+_log = logging.getLogger(__name__)
 
 
 class Report:
@@ -30,6 +32,4 @@ class Report:
             report_finished(run.directory, results, run.history)
         except Exception as error:  # whatever it is, what was trained is worth more
             told = str(error) if isinstance(error, MusicemoError) else f"{type(error).__name__}: {error}"
-            warnings.warn(
-                f"the report could not be written: {told}. Use `musicemo report` to try again", stacklevel=2
-            )
+            _log.warning(f"the report could not be written: {told}. Use `musicemo report` to try again")

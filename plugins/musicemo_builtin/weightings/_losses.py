@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Annotated
 
@@ -23,6 +23,8 @@ __all__ = [
     "check_positive",
     "warn_of_negative",
 ]
+
+_log = logging.getLogger(__name__)
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -120,9 +122,7 @@ def warn_of_negative(losses: Mapping[str, Tensor], warned: set[str], why: str) -
     for task, value in zip(losses, values, strict=True):
         if value < 0 and task not in warned:
             warned.add(task)
-            warnings.warn(
+            _log.warning(
                 f"the loss of task {task!r} is negative: {why}. Use terms that are never negative (such as "
-                'soft-spearman in its default form, or pearson), or the weighting "constant"',
-                UserWarning,
-                stacklevel=4,
+                'soft-spearman in its default form, or pearson), or the weighting "constant"'
             )

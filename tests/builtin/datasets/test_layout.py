@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from complaints import warns
 from musicemo_builtin.datasets._layout import Layout, inside, song_file
 from musicemo_builtin.datasets.pmemo import PMEmo
 from songs import write_song, write_text
@@ -24,7 +25,7 @@ def pmemo(folder: Path) -> None:
 
 
 def read(root: Path) -> list[tuple[str, object, object]]:
-    with pytest.warns(UserWarning, match="1 cell is read as a missing value"):
+    with warns("1 cell is read as a missing value"):
         dataset = PMEmo(root=root)
     return [(track.id, track.targets["valence"], track.group) for track in dataset._recordings._tracks]
 

@@ -1,8 +1,8 @@
-import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
+from complaints import any_warnings, warns
 from dataset_conformance import assert_conforms
 from musicemo_builtin.datasets.table import Table
 
@@ -184,8 +184,7 @@ def test_missing_markers_are_missing_values_with_one_warning_a_column(folder, ma
         TEXT.replace("6.5,3.25,Jazz,Nina,train", ",".join([marker] * 5)) + "a4,f/a1.npy,2,2,Jazz,Nina,train\n"
     )
     config = {"regression": RANGES, "classification": ["genre"], "group": "artist", "part": "split"}
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+    with any_warnings() as caught:
         dataset = Table(path=write(folder, text), **config)
     first = next(iter(dataset.tracks()))
     assert (dict(first.targets), first.group, first.part) == (
@@ -195,9 +194,7 @@ def test_missing_markers_are_missing_values_with_one_warning_a_column(folder, ma
     )
     assert dataset.targets[2].classes == ("Jazz", "Rock")
     assert len(caught) == 5
-    assert f"songs.csv: column 'valence': 1 cell is read as a missing value ({marker!r} in line 2)" in str(
-        caught[0].message
-    )
+    assert f"songs.csv: column 'valence': 1 cell is read as a missing value ({marker!r} in line 2)" in caught[0]
 
 
 def test_markers_can_be_named_and_a_class_can_be_called_none(folder):
@@ -374,7 +371,7 @@ def test_arrays_that_lie_on_their_side(folder):
     )
     for shape, words in (((30, 13), "may be transposed"), ((1, 140), r"save it as \[140, 1\]")):
         save(folder, *[shape] * 3)
-        with pytest.warns(UserWarning, match=words):
+        with warns(words):
             Table(path=write(folder), regression=RANGES)
         assert Table(path=write(folder), regression=RANGES, rows=shape[0]).rows == slice(0, shape[0])
     save(folder, *[(140,)] * 3)
@@ -391,15 +388,13 @@ def test_rows_that_contradict_the_features(folder):
 @pytest.mark.parametrize("other", ["rock ", "ROCK", "Ro\u200bck", "\uff32ock"])
 def test_labels_that_look_alike(folder, other):
     text = TEXT.replace("Jazz", other).replace("Nina", "the  posts")
-    with pytest.warns(UserWarning, match="spellings of one label") as caught:
+    with warns("spellings of one label") as caught:
         Table(path=write(folder, text), regression=RANGES, classification=["genre"], group="artist")
-    first, second = (str(warning.message) for warning in caught)
+    first, second = caught
     assert "column 'genre': spellings of one label" in first
     assert "column 'artist': spellings of one label count as different labels ('The Posts' and" in second
 
 
 def test_classes_that_are_listed_may_look_alike(folder):
     text = TEXT.replace("Jazz", "rock")
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        Table(path=write(folder, text), regression=RANGES, classification={"genre": ["Rock", "rock"]})
+    Table(path=write(folder, text), regression=RANGES, classification={"genre": ["Rock", "rock"]})

@@ -1,6 +1,7 @@
 import json
 
 import pytest
+from complaints import warns
 from harness import only_run, run_all, train
 from musicemo_builtin.observers.report import Report
 
@@ -36,9 +37,7 @@ def test_whatever_a_report_fails_of_is_a_warning(tmp_path, monkeypatch):
         raise KeyError("nothing there")
 
     monkeypatch.setattr(report, "report_finished", broken)
-    with pytest.warns(
-        UserWarning, match="could not be written: KeyError: 'nothing there'. Use `musicemo report` to try"
-    ):
+    with warns("could not be written: KeyError: 'nothing there'. Use `musicemo report` to try"):
         train(tmp_path, plugins=[Report()])
     assert json.loads((only_run(tmp_path) / "results.json").read_text())["status"] == "done"
 
@@ -51,8 +50,6 @@ def test_a_report_that_cannot_be_made_is_a_warning(tmp_path, monkeypatch):
         raise RunError("report.html: cannot be written: No space left on device")
 
     monkeypatch.setattr(report, "report_finished", full)
-    with pytest.warns(
-        UserWarning, match=r"could not be written: report.html: .*\. Use `musicemo report` to try again"
-    ):
+    with warns(r"could not be written: report.html: .*\. Use `musicemo report` to try again"):
         train(tmp_path, plugins=[Report()])
     assert json.loads((only_run(tmp_path) / "results.json").read_text())["status"] == "done"
