@@ -23,9 +23,16 @@ from musicemo.experiment.json_schema import component_schema, experiment_schema,
 
 Json = dict[str, Any]
 
-_PLURALS = {"dataset": "datasets", "model": "models", "loss": "losses", "weighting": "weightings"}
+_PLURALS = {
+    "dataset": "datasets",
+    "features": "extractors",
+    "model": "models",
+    "loss": "losses",
+    "weighting": "weightings",
+}
 _LEADS = {
     "dataset": "Values of `[dataset] type`. [Datasets](../datasets.md) describes layouts, sources and licenses.",
+    "features": "Values of `[features] type`. [Features](../features.md) compares them.",
     "model": "Values of `[model] type`. A model maps `x` `[batch, time, feature]` to an embedding, or is fitted in one "
     "go. [Models](../models.md) compares them.",
     "loss": "Values of `type` in a task's `loss`. Each term also has a `weight`.",
@@ -35,7 +42,7 @@ _API = {
     "contracts": "Interfaces of components. [Your own model as a plugin](../tutorials/own-model.md) has an example.",
     "ops": "Building blocks of losses and models. [Soft ranks](../soft-ranks.md) explains the ranks, [Write "
     "plugins](../plugins.md#a-model) the modules for padded batches.",
-    "audio": "Features of songs. [Extract features](../extraction.md) describes the command line and the recipe.",
+    "features": "Features of songs. [Extract features](../extraction.md) describes the command line and the recipe.",
     "testing": "Tests for plugin authors. [Write plugins](../plugins.md#test-them) has an example.",
     "prediction": "Predict songs, evaluate and export trained runs. [Predict, evaluate and "
     "export](../prediction.md) describes the commands.",

@@ -38,7 +38,7 @@ def complete_component(incomplete: str, kind: str = "") -> list[str]:
 
 def complete_override(incomplete: str) -> list[str]:
     """Return what ``--set dataset.type=`` and the like can be; of other keys the shell knows nothing."""
-    kinds = ("dataset", "model", "weighting")
+    kinds = ("dataset", "features", "model", "weighting")
     offers = [f"{kind}.type={claim.name}" for kind in kinds for claim in registry.claims(kind)]
     return sorted({offer for offer in offers if offer.startswith(incomplete)})
 

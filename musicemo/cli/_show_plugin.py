@@ -98,6 +98,8 @@ def _kind_of(component: Any) -> str | None:
         return "plugin"
     if hasattr(component, "tracks"):
         return "dataset"
+    if hasattr(component, "extract"):
+        return "features"
     if not issubclass(component, nn.Module):
         return None
     return "loss" if hasattr(component, "kind") else "model"

@@ -309,6 +309,11 @@ class Songs:
         return []
 
 
+class Levels:
+    def extract(self, samples, outputs):
+        return {}
+
+
 class Undecided:
     pass
 
@@ -341,7 +346,10 @@ def test_a_file_of_ones_own_is_shown(mine):
     assert found["schema"]["properties"]["width"]["default"] == 5
 
 
-@pytest.mark.parametrize(("name", "kind"), [("Mistake", "loss"), ("Sum", "weighting"), ("Songs", "dataset")])
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("Mistake", "loss"), ("Sum", "weighting"), ("Songs", "dataset"), ("Levels", "features")],
+)
 def test_which_kind_a_class_is_shows(mine, name, kind):
     assert json.loads(call("show", f"mine.py:{name}", "--json"))["kind"] == kind
 
@@ -367,7 +375,7 @@ def test_a_file_that_cannot_be_shown(mine, arguments, words):
     ("arguments", "words"),
     [
         (("cmn",), "no component or plugin has the name 'cmn'; did you mean 'cnn'?"),
-        (("cnn", "--kind", "models"), "--kind models: must be one of dataset, model"),
+        (("cnn", "--kind", "models"), "--kind models: must be one of dataset, features, model"),
         (("cnn", "--kind", "loss"), "no component or plugin has the name 'cnn'"),
         (("pearson",), "'pearson' is the name of a loss and of a weighting. Specify one with --kind"),
     ],

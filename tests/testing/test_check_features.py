@@ -64,6 +64,36 @@ class WholeClip(Levels):
         )
 
 
+class Blocks(Levels):
+    """Yields blocks of half a second, so that memory does not grow."""
+
+    gap = 0.0
+
+    def extract(self, samples, outputs):
+        for begin in range(0, len(samples), RATE // 2):
+            block = super().extract(samples[begin : begin + RATE // 2], outputs).outputs
+            shift = begin / RATE * (1 + self.gap)
+            yield Extraction({name: Output(each.values, each.edges + shift) for name, each in block.items()})
+
+
+class Gaps(Blocks):
+    gap = 0.01
+
+
+class Refuses(Levels):
+    """Reports clips that it cannot analyze."""
+
+    def extract(self, samples, outputs):
+        if len(samples) < RATE // 10 or not samples.any():
+            raise InputError("the clip is silent or too short")
+        return super().extract(samples, outputs)
+
+
+class RefusesMusic(Levels):
+    def extract(self, samples, outputs):
+        raise InputError("the clip is too long")
+
+
 class NoExtractor:
     sample_rate = RATE
 
@@ -259,7 +289,7 @@ class NoAnnotation(Levels):
         super().__init__()
 
 
-@pytest.mark.parametrize("extractor", [Levels, Decibels, WholeClip])
+@pytest.mark.parametrize("extractor", [Levels, Decibels, WholeClip, Blocks, Refuses])
 def test_an_extractor_that_holds_its_contract_passes(extractor):
     check_features(extractor, window=0.1)
     check_features(extractor, {"hop": 0.05, "block": 3})
@@ -286,6 +316,8 @@ def test_an_extractor_that_holds_its_contract_passes(extractor):
         (Backwards, "shape", "not ascending times"),
         (OneMissing, "shape", "'peaks', which was requested (returned: level)"),
         (Raises, "shape", "RuntimeError: no idea"),
+        (RefusesMusic, "shape", "analyzing a clip raises InputError: the clip is too long"),
+        (Gaps, "shape", "a block of 'level' does not start where the block before ends"),
         (LateBeats, "shape", "from 0 to the clip's duration of 8 s"),
         (Logarithm, "silence", "'level' has values that are not finite"),
         (DropsRest, "a clip of 10 ms", "at least one time step"),
