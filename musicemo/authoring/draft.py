@@ -184,7 +184,8 @@ def _split(path: Path, proposal: Proposal, tracks: Tracks) -> tuple[str, Split]:
         methods.insert(0, "official")
     first = proposal.targets[0]
     settings = SplitSettings()
-    bins = strata(tracks.targets[:, 0], regression=first.kind == "regression", bins=settings.bins)
+    _, labels = tracks.column(first.name)
+    bins = strata(labels, regression=first.kind == "regression", bins=settings.bins)
     problem = InputError(f"{path}: cannot be split")
     for method in methods:
         try:

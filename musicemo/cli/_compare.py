@@ -62,7 +62,7 @@ def compare(
     """
     import musicemo
     from musicemo.cli._output import check_output, emit, emit_blocks, emit_json
-    from musicemo.evaluation import CLASSIFICATION, REGRESSION, EvaluationSettings
+    from musicemo.evaluation import SCORES, EvaluationSettings
     from musicemo.reporting import latex, markdown, tabular
     from musicemo.reporting.sections.comparison import comparison_blocks, score_blocks
 
@@ -71,7 +71,7 @@ def compare(
         runs,
         part=part.value,
         baselines=baselines or [],
-        metrics=(*REGRESSION, *CLASSIFICATION) if metrics else (),
+        metrics=SCORES if metrics else (),
         settings=EvaluationSettings(confidence=confidence, resamples=resamples),
         allow_different=allow_different_tests,
     )

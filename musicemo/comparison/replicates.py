@@ -9,8 +9,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike, fspath
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from musicemo.errors import InputError
 from musicemo.evaluation import Evaluation, TaskEvaluation
@@ -223,6 +225,8 @@ def _join(parts: Sequence[TaskEvaluation]) -> TaskEvaluation:
     classes = tuple(sorted({name for part in parts for name in part.classes}))
     ids = [name for part in parts for name in part.ids]
     order = np.argsort(np.array(ids, dtype=str), kind="stable")
+    if parts[0].kind == "tags":
+        return _join_tags(parts, classes, [ids[place] for place in order], order)
 
     def column(name: str) -> np.ndarray[tuple[int], np.dtype[np.float64 | np.intp]]:
         found = []
@@ -234,3 +238,26 @@ def _join(parts: Sequence[TaskEvaluation]) -> TaskEvaluation:
 
     sorted_ids = [ids[place] for place in order]
     return TaskEvaluation(parts[0].kind, sorted_ids, column("target"), column("prediction"), classes)
+
+
+def _join_tags(
+    parts: Sequence[TaskEvaluation], tags: Sequence[str], ids: Sequence[str], order: NDArray[np.intp]
+) -> TaskEvaluation:
+    """Return several sets with tags as one; a tag that a set does not have is unknown for its tracks."""
+
+    def joined(values: Sequence[NDArray[Any]], missing: float) -> NDArray[Any]:
+        every = []
+        for part, some in zip(parts, values, strict=True):
+            whole = np.full((len(some), len(tags)), missing, dtype=some.dtype)
+            whole[:, [tags.index(name) for name in part.classes]] = some
+            every.append(whole)
+        return np.asarray(np.concatenate(every)[order])
+
+    return TaskEvaluation(
+        "tags",
+        ids,
+        joined([part.target for part in parts], np.nan),
+        joined([part.prediction for part in parts], False),
+        tags,
+        joined([np.zeros(0) if part.probabilities is None else part.probabilities for part in parts], 0.0),
+    )

@@ -125,6 +125,10 @@ def same_targets(first: TaskEvaluation, second: TaskEvaluation) -> bool:
         return False
     if first.kind == "regression":
         return bool(np.allclose(first.target, second.target, rtol=1e-6, atol=1e-9))
+    if first.kind == "tags":
+        return list(first.classes) == list(second.classes) and np.array_equal(
+            first.target, second.target, equal_nan=True
+        )
     labels = [[task.classes[index] for index in task.target] for task in (first, second)]
     return labels[0] == labels[1]
 

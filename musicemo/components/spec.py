@@ -26,7 +26,7 @@ from musicemo import toml
 from musicemo.components import registry
 from musicemo.components.documentation import parameter_docs, summary
 from musicemo.components.local import LocalCode, told_by_line
-from musicemo.contracts import PROVIDED, Dataset, FeatureExtractor, Weighting
+from musicemo.contracts import PROVIDED, TARGET_KINDS, Dataset, FeatureExtractor, Weighting
 from musicemo.errors import InputError, MusicemoError, RunError, describe
 from musicemo.settings import validate
 
@@ -53,9 +53,6 @@ _PATH_ERRORS = ("path_not_file", "path_not_directory", "path_exists", "parent_do
 
 #: Return the absolute path for a key of the table and the path written there.
 Anchor = Callable[[toml.Key, Path], Path]
-
-#: Kinds of targets that a loss can be for.
-_KINDS = ("regression", "classification")
 
 #: Kind of component -> required base class, and the sentence of the error message.
 _BASES: dict[str, tuple[type, str]] = {
@@ -548,11 +545,11 @@ def check_declared(kind: str, name: str, factory: Any) -> None:
     Raises:
         InputError: The attribute is absent or has another value.
     """
-    if kind == "loss" and (declared := getattr(factory, "kind", None)) not in _KINDS:
+    if kind == "loss" and (declared := getattr(factory, "kind", None)) not in TARGET_KINDS:
         problem = "declares no kind" if declared is None else f"declares the kind {declared!r}"
         raise InputError(
             f"loss {name!r} {problem}: its class must declare the kind of target with the attribute "
-            + " or ".join(f'kind = "{allowed}"' for allowed in _KINDS)
+            + " or ".join(f'kind = "{allowed}"' for allowed in TARGET_KINDS)
         )
 
 

@@ -11,10 +11,13 @@ core passes; they are not keys, and a constructor names those that it needs.
 
 from musicemo.contracts.dataset import (
     FEATURE_ROWS,
+    TARGET_KINDS,
     Dataset,
+    Label,
     Orientation,
     Proposal,
     Target,
+    TargetKind,
     Track,
     check_orientation,
 )
@@ -27,12 +30,14 @@ from musicemo.contracts.weighting import GradientWeighting, Step, Weighting
 __all__ = [
     "FEATURE_ROWS",
     "PROVIDED",
+    "TARGET_KINDS",
     "Dataset",
     "Estimator",
     "Extraction",
     "FeatureExtractor",
     "Fitted",
     "GradientWeighting",
+    "Label",
     "Loss",
     "Model",
     "Orientation",
@@ -40,6 +45,7 @@ __all__ = [
     "Proposal",
     "Step",
     "Target",
+    "TargetKind",
     "TaskGradients",
     "Track",
     "Weighting",
@@ -55,6 +61,10 @@ PROVIDED: dict[str, dict[str, str]] = {
         "streams": "Mapping[str, slice]: name of a feature stream -> its rows; 'features' if there is one",
         "targets": "Sequence[Target]: targets of the tasks; ratings are in [0, 1]",
     },
-    "loss": {"class_counts": "dict[str, int]: class -> number of training tracks, in the order of the logits"},
+    "loss": {
+        "class_counts": "dict[str, int]: class -> number of training tracks, in the order of the logits",
+        "tag_counts": "dict[str, tuple[int, int]]: tag -> number of training tracks with it and of those without it, "
+        "in the order of the logits",
+    },
     "weighting": {"tasks": "Sequence[str]: names of the tasks, in the order of the experiment"},
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -10,7 +10,26 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["FEATURE_ROWS", "Dataset", "Orientation", "Proposal", "Target", "Track", "check_orientation"]
+from musicemo.evaluation import METRICS, TargetKind
+
+__all__ = [
+    "FEATURE_ROWS",
+    "TARGET_KINDS",
+    "Dataset",
+    "Label",
+    "Orientation",
+    "Proposal",
+    "Target",
+    "TargetKind",
+    "Track",
+    "check_orientation",
+]
+
+#: Kinds of targets, each of which has its metrics.
+TARGET_KINDS: tuple[TargetKind, ...] = tuple(METRICS)
+
+#: A rating; a class; or tags, see `Track.targets`.
+Label = float | str | Collection[str] | Mapping[str, bool | None]
 
 #: Rows of a feature array with 140 rows: mel spectrogram in dB, chromagram, or both.
 FEATURE_ROWS = {"mel": slice(0, 128), "chroma": slice(128, 140), "fused": slice(0, 140)}
@@ -68,10 +87,10 @@ class Target:
     """A rating or label that the dataset has for its tracks."""
 
     name: str
-    kind: Literal["regression", "classification"]
+    kind: TargetKind
     #: Regression: lowest and highest possible rating, in the dataset's units.
     range: tuple[float, float] = (0.0, 1.0)
-    #: Classification: all possible classes.
+    #: Classification: all possible classes. Tags: all possible tags.
     classes: tuple[str, ...] = ()
 
 
@@ -82,8 +101,10 @@ class Track:
     id: str
     #: `[rows, frames]`, in memory or as the path of a `.npy` file, which is memory-mapped.
     features: NDArray[np.floating] | Path
-    #: Target name -> rating (float) or class (str). A target that is absent or None is missing.
-    targets: Mapping[str, float | str | None]
+    #: Target name -> rating (float), class (str), or tags. A target that is absent or None is missing. Tags are the
+    #: names of those that apply, in any order: all others do not. If some are unknown: a mapping from tag to whether it
+    #: applies; a tag that is absent or None is unknown.
+    targets: Mapping[str, Label | None]
     #: Artist or album, which a grouped split keeps in one set.
     group: str | None = None
     #: The set of the track in the official split.

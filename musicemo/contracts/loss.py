@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor
+
+from musicemo.contracts.dataset import TargetKind
 
 __all__ = ["Loss"]
 
@@ -14,13 +16,14 @@ class Loss(Protocol):
     """An `nn.Module` that maps a prediction and a target to a scalar, finite for every finite input.
 
     Regression: prediction and target are `[batch]`, the target scaled to [0, 1]. Classification: logits
-    `[batch, classes]` and class indices `[batch]`. Tracks without a target are removed before the call. A loss is
+    `[batch, classes]` and class indices `[batch]`. Tags: logits `[batch, tags]` and targets `[batch, tags]`, 1 if the
+    tag applies, 0 if not, NaN if unknown. Tracks without a target are removed before the call. A loss is
     non-negative unless the class has ``may_be_negative = True``. An optional method ``diagnostics(prediction,
     target) -> dict[str, float]`` is recorded once per epoch. A loss has no trained parameters and is not in a
     checkpoint; use a weighting for trained parameters.
     """
 
-    kind: Literal["regression", "classification"]
+    kind: TargetKind
 
     def __call__(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Return the loss, a scalar."""

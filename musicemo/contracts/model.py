@@ -58,16 +58,17 @@ class Estimator(Fitted):
 
         Args:
             tracks: features of each track, `[time, feature]`, on the CPU, read lazily.
-            targets: task -> `[tracks]`: ratings in [0, 1] or class indices, NaN where missing.
+            targets: task -> `[tracks]`: ratings in [0, 1] or class indices; or `[tracks, tags]`: 1 if the tag applies,
+                otherwise 0. NaN where missing.
         """
         raise NotImplementedError(f"{type(self).__name__} does not override fit")
 
     def forward(self, x: Tensor, lengths: Tensor, labels: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return task -> ratings in [0, 1] `[batch]`, or logits `[batch, classes]`.
+        """Return task -> ratings in [0, 1] `[batch]`, or logits `[batch, classes]` of classes or tags.
 
         Args:
             x: `[batch, time, feature]`, zero beyond the length of each track. Padding must not change a prediction.
             lengths: `[batch]`.
-            labels: task -> `[batch]`, for the tasks in `given`, as in `fit`.
+            labels: task -> `[batch]` or `[batch, tags]`, for the tasks in `given`, as in `fit`.
         """
         raise NotImplementedError(f"{type(self).__name__} does not override forward")

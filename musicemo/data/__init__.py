@@ -8,7 +8,7 @@ from musicemo.data.joining import Joined, JoiningSettings, split_joined
 from musicemo.data.scaling import Scaling, ScalingSettings, fit_scaling
 from musicemo.data.splits import PARTS, Split, SplitSettings, make_split, strata
 from musicemo.data.summary import Summary, find_equal, summarize
-from musicemo.data.tasks import HeadSettings, Task, TaskSettings, make_task
+from musicemo.data.tasks import HeadSettings, Task, TaskSettings, columns, labelled, make_task, tags_of
 from musicemo.data.tracks import Tracks, collect
 
 __all__ = [
@@ -31,10 +31,12 @@ __all__ = [
     "TaskSettings",
     "Tracks",
     "collect",
+    "columns",
     "describe",
     "find_equal",
     "fit_scaling",
     "identify_data",
+    "labelled",
     "make_split",
     "make_task",
     "normalize_rows",
@@ -43,4 +45,5 @@ __all__ = [
     "split_joined",
     "strata",
     "summarize",
+    "tags_of",
 ]

@@ -27,7 +27,7 @@ class Batch:
     x: Tensor
     #: `[batch]`, int64: frames of each track.
     lengths: Tensor
-    #: `[batch, tasks]`, float32: [0, 1], a class index, or NaN where missing.
+    #: `[batch, columns]`, float32, see `Tracks.targets`.
     targets: Tensor
     #: Index of each track among the experiment's tracks.
     indices: NDArray[np.intp]
@@ -42,7 +42,7 @@ class Batches:
 
     Args:
         features: features of all tracks.
-        targets: `[tracks, tasks]`.
+        targets: `[tracks, columns]`.
         indices: the set's tracks.
         batch_size: tracks per batch; the last batch can have fewer.
         seed: with the epoch, determines the order; None keeps the order of the tracks.
@@ -87,7 +87,7 @@ class Batches:
 
     @property
     def targets(self) -> Tensor:
-        """Targets of the part's tracks `[tracks, tasks]`, in the order of `tracks`."""
+        """Targets of the part's tracks `[tracks, columns]`, in the order of `tracks`."""
         return self._targets[torch.from_numpy(self.indices)]
 
     def epoch(self, epoch: int = 0) -> Iterator[Batch]:

@@ -56,7 +56,9 @@ def identify_data(tracks: Tracks, others: Sequence[str] = ()) -> DataIdentity:
     columns = {name: tracks.column(name) for name in others}
     every: dict[str, tuple[str, str]] = {}
     for index, track in enumerate(tracks.tracks):
-        encoded = [*tracks.targets[index].tolist(), *(float(values[index]) for _, values in columns.values())]
+        encoded = tracks.targets[index].tolist()
+        for _, values in columns.values():
+            encoded += np.atleast_1d(values[index]).tolist()
         ratings = {
             task.target: [float(rating) for rating in track.ratings[task.target]]
             for task in tracks.tasks

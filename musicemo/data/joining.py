@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import Annotated, Any, Literal
@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from musicemo.contracts import Dataset, Target, Track
+from musicemo.contracts import Dataset, Label, Target, Track
 from musicemo.data.features import normalize_rows, rows_text
 from musicemo.data.splits import PARTS, Split, SplitSettings
 from musicemo.data.tasks import Task, TaskSettings, make_task
@@ -58,7 +58,7 @@ class Joined:
     A track's id is ``dataset/id``. A task's targets are those in `TaskSettings.target`, or those with the
     task's name. For the tracks of a dataset without such a target, it is missing. Ratings are rescaled from the
     range of their dataset to that of the task: the common range of the datasets, or `TaskSettings.range`, or
-    [0, 1]. Classes are those of all datasets.
+    [0, 1]. Classes and tags are those of all datasets; a tag that a dataset does not declare is unknown for its tracks.
 
     Args:
         datasets: name -> dataset.
@@ -82,7 +82,7 @@ class Joined:
         self.targets: Sequence[Target] = []
         self._problems: dict[str, tuple[str, ...]] = {}
         #: Dataset -> task -> its target there, and what that is as a task of the dataset alone.
-        self._views: dict[str, dict[str, tuple[str, Task | None]]] = {name: {} for name in datasets}
+        self._views: dict[str, dict[str, tuple[Target, Task | None]]] = {name: {} for name in datasets}
         for name, settings in tasks.items():
             try:
                 self.targets = [*self.targets, self._target(name, settings)]
@@ -111,23 +111,26 @@ class Joined:
                         f"track {track.id!r}: has targets that the dataset does not declare: {listed}"
                     )
                 try:
-                    yield self._translated(track, self._views[name])
+                    yield self._translated(track, name)
                 except InputError as error:
                     problems.extend(error.problems)
         if problems:
             raise InputError(*first_of(problems))
 
-    def _translated(self, track: Track, views: Mapping[str, tuple[str, Task | None]]) -> Track:
-        targets: dict[str, float | str | None] = {}
+    def _translated(self, track: Track, name: str) -> Track:
+        views = self._views[name]
+        targets: dict[str, Label | None] = {}
         ratings: dict[str, Sequence[float]] = {}
         for target in self.targets:
             if target.name not in views:
                 continue
             wanted, view = views[target.name]
-            value = track.targets.get(wanted)
-            rated = track.ratings.get(wanted)
+            value = track.targets.get(wanted.name)
+            rated = track.ratings.get(wanted.name)
+            if target.kind == "tags":
+                value = _partly(value, wanted.classes)
             if view is not None and value is not None:
-                share = view.encode(track)
+                (share,) = view.encode(track)
                 if view.range != target.range:
                     value = float(np.clip(_stretched(share, target.range), *target.range))
             targets[target.name] = value
@@ -141,7 +144,7 @@ class Joined:
         for dataset, target in members.items():
             rated = common.kind == "regression"
             self._views[dataset][name] = (
-                target.name,
+                target,
                 make_task(target.name, TaskSettings(), [target]) if rated else None,
             )
         return common
@@ -196,6 +199,13 @@ def _moved(values: Sequence[float], old: tuple[float, float], new: tuple[float, 
     return [_stretched((value - old[0]) / (old[1] - old[0]), new) for value in values]
 
 
+def _partly(value: Label | None, declared: Sequence[str]) -> Label | None:
+    """Return tags as a mapping, in which those that the dataset does not declare are absent: unknown."""
+    if value is None or isinstance(value, str | Mapping) or not isinstance(value, Collection):
+        return value
+    return dict.fromkeys(declared, False) | dict.fromkeys(value, True)
+
+
 def _find_targets(name: str, settings: TaskSettings, datasets: Mapping[str, Dataset]) -> dict[str, Target]:
     """Return a task's target in every dataset that has it.
 
@@ -248,11 +258,13 @@ def _common_target(name: str, settings: TaskSettings, members: Mapping[str, Targ
             f"{target.name!r} of {dataset}: {target.kind}" for dataset, target in members.items()
         )
         raise InputError(f"the datasets' targets are of different kinds ({listed})")
-    if kinds == {"classification"}:
+    (kind,) = kinds
+    if kind != "regression":
         if settings.range is not None:
-            raise InputError("range: is for ratings, and this is a classification")
+            what = "a classification" if kind == "classification" else "a target with tags"
+            raise InputError(f"range: is for ratings, and this is {what}")
         classes = sorted({label for target in members.values() for label in target.classes})
-        return Target(name, "classification", classes=tuple(classes))
+        return Target(name, kind, classes=tuple(classes))
     ranges = {(float(low), float(high)) for low, high in (target.range for target in members.values())}
     common = ranges.pop() if len(ranges) == 1 else (0.0, 1.0)
     return Target(name, "regression", range=settings.range or common)

@@ -114,7 +114,7 @@ def make_split(
     Args:
         settings: the method and its shares.
         ids: unique id of each track.
-        strata: class or bin of each track, for stratification.
+        strata: class or bin of each track, or the tags that it has, for stratification; see `strata`.
         groups: artist or album of each track.
         official: set of each track in the official split.
         fold: fold that is the test set, for k-fold; by default that of the settings, or the first.
@@ -171,17 +171,22 @@ def _fold(
     from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
 
     folds, seed = settings.folds, settings.seed
-    largest = int(np.bincount(strata).max()) if len(strata) else 0
+    tagged = strata.ndim > 1
+    largest = int(np.bincount(strata).max()) if len(strata) and not tagged else 0
+    if settings.grouped and len(np.unique(groups)) < folds:
+        raise InputError(f"{len(np.unique(groups))} groups cannot be split into {folds} folds")
+    if not settings.grouped and len(tracks) < folds:
+        raise InputError(f"{len(tracks)} tracks cannot be split into {folds} folds")
+    if tagged:
+        items = np.unique(groups, return_inverse=True)[1] if settings.grouped else tracks
+        inside = _deal(strata, items, [1 / folds] * folds, np.random.RandomState(seed)) == (fold or 0)
+        return _checked_fold(tracks[~inside], tracks[inside], fold, folds)
     if settings.grouped:
-        if len(np.unique(groups)) < folds:
-            raise InputError(f"{len(np.unique(groups))} groups cannot be split into {folds} folds")
         splitter = (
             StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
             if largest >= folds
             else GroupKFold(folds, shuffle=True, random_state=seed)
         )
-    elif len(tracks) < folds:
-        raise InputError(f"{len(tracks)} tracks cannot be split into {folds} folds")
     elif largest >= folds:
         splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
     else:
@@ -189,7 +194,10 @@ def _fold(
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The least populated class", UserWarning)  # not in every fold, then
         pairs = list(splitter.split(tracks, strata, groups if settings.grouped else None))
-    rest, test = pairs[fold or 0]
+    return _checked_fold(*pairs[fold or 0], fold, folds)
+
+
+def _checked_fold(rest: Indices, test: Indices, fold: int | None, folds: int) -> tuple[Indices, Indices]:
     if not len(test) or not len(rest):
         raise InputError(f"fold {fold or 0} of {folds} is empty: the groups are too few or too unequal")
     return rest, test
@@ -214,6 +222,9 @@ def _cut(
         rest, cut = np.flatnonzero(~inside), np.flatnonzero(inside)
     elif settings.method == "random":
         rest, cut = _shuffle(pieces, share, random)
+    elif strata.ndim > 1:
+        inside = _deal(strata[tracks], np.arange(pieces), [1 - share, share], random) == 1
+        rest, cut = np.flatnonzero(~inside), np.flatnonzero(inside)
     else:
         sizes = np.bincount(strata[tracks])
         if sizes[_MISSING] == 1:  # alone it cannot stand on both sides
@@ -272,8 +283,55 @@ def _allot(counts: Indices, total: int, random: np.random.RandomState) -> Indice
     return np.asarray(allotted, dtype=np.intp)
 
 
+def _deal(labels: Indices, items: Indices, shares: Sequence[float], random: np.random.RandomState) -> Indices:
+    """Deal tracks with several labels to parts by iterative stratification, and return each track's part.
+
+    The rarest label among the tracks that are left is dealt first: each of its items goes to the part that lacks most
+    tracks with this label, and of equal ones to the part that lacks most tracks of any label. Items without a label
+    come last. The sizes of the parts can differ from their shares by a few tracks.
+
+    K. Sechidis, G. Tsoumakas, I. Vlahavas, "On the Stratification of Multi-label Data", ECML PKDD 2011.
+
+    Args:
+        labels: `[tracks, labels]`: 1 if the track has the label, otherwise 0.
+        items: item of each track, counted from 0; the tracks of an item (an artist) stay in the same part.
+        shares: share of each part in the tracks.
+        random: determines the order of items and the part among equal ones.
+    """
+    count = int(items.max()) + 1
+    sizes = np.bincount(items, minlength=count)
+    held = np.zeros((count, labels.shape[1]), dtype=np.intp)
+    np.add.at(held, items, labels)
+    order = random.permutation(count)
+    order = order[np.argsort(-sizes[order], kind="stable")]
+    wanted, room = np.outer(shares, held.sum(axis=0)), np.array(shares) * sizes.sum()
+    parts = np.full(count, -1, dtype=np.intp)
+    left = held.sum(axis=0)
+    while True:
+        rarest = int(np.argmin(np.where(left > 0, left, left.max(initial=0) + 1))) if left.any() else None
+        some = [item for item in order if parts[item] < 0 and (rarest is None or held[item, rarest])]
+        for item in some:
+            lacking = room if rarest is None else wanted[:, rarest]
+            best = np.flatnonzero(lacking == lacking.max())
+            best = best[room[best] == room[best].max()]
+            part = int(best[0] if len(best) == 1 else random.choice(best))
+            parts[item] = part
+            wanted[part] -= held[item]
+            room[part] -= sizes[item]
+            left = left - held[item]
+        if rarest is None:
+            return np.asarray(parts[items])
+
+
 def strata(values: NDArray[np.float64], *, regression: bool, bins: int) -> Indices:
-    """Return every track's stratum: its class, or the quantile bin of its rating. Missing targets share one stratum."""
+    """Return the strata of tracks: `[tracks]`, the class or the quantile bin of the rating, from values `[tracks]`.
+
+    Missing targets share one stratum. From tags `[tracks, tags]`: `[tracks, 1 + tags]`, whether the target is missing,
+    and whether the track has each tag.
+    """
+    if values.ndim > 1:
+        missing = ~np.isfinite(values).any(axis=1)
+        return np.column_stack([missing, values == 1]).astype(np.intp)
     present = np.isfinite(values)
     codes = np.full(len(values), _MISSING, dtype=np.intp)
     if regression and present.any():

@@ -13,6 +13,7 @@ import numpy as np
 from musicemo.contracts import Track
 from musicemo.data.features import Features
 from musicemo.data.splits import PARTS, Split
+from musicemo.data.tasks import Task, columns, labelled, tags_of
 from musicemo.data.tracks import Tracks
 
 __all__ = ["Summary", "find_equal", "find_leaks", "summarize"]
@@ -34,10 +35,12 @@ class Summary:
     feature_rows: int
     #: Regression task -> part -> count, missing, minimum, quartiles and maximum, in its own units.
     ratings: Mapping[str, Mapping[str, Mapping[str, float]]]
-    #: Classification task -> class after merging, or "missing" -> tracks by part.
+    #: Classification or tags -> class or tag after merging, or "missing" -> tracks by part.
     classes: Mapping[str, Mapping[str, Mapping[str, int]]]
-    #: Classification task -> class of the dataset -> its tracks, and what it becomes (None: dropped).
+    #: Classification or tags -> class or tag of the dataset -> its tracks, and what it becomes (None: dropped).
     merged: Mapping[str, Mapping[str, Mapping[str, Any]]]
+    #: The tasks with tags.
+    tagged: Sequence[str]
     #: Sentences about leaks between the sets.
     leaks: Sequence[str]
 
@@ -54,18 +57,24 @@ def summarize(tracks: Tracks, split: Split, features: Features) -> Summary:
     ratings: dict[str, Any] = {}
     classes: dict[str, Any] = {}
     merged: dict[str, Any] = {}
-    for column, task in enumerate(tracks.tasks):
-        values = {part: tracks.targets[split.parts[part], column] for part in PARTS}
+    places = columns(tracks.tasks)
+    for task in tracks.tasks:
+        values = {part: tracks.targets[split.parts[part], places[task.name]] for part in PARTS}
         if task.kind == "regression":
             ratings[task.name] = {part: _distribution(task.decode(found)) for part, found in values.items()}
             continue
         every = [*tracks.tracks, *tracks.unlabelled]
-        before = Counter(track.targets.get(task.target) for track in every)
+        labels = [track.targets.get(task.target) for track in every]
+        before = Counter(
+            name for label in labels for name in (tags_of(label) if task.kind == "tags" else [label])
+        )
+        counts = {part: _count(task, found) for part, found in values.items()}
         classes[task.name] = {
-            name: {part: int((found == index).sum()) for part, found in values.items()}
-            for index, name in enumerate(task.classes)
+            name: {part: counts[part][index] for part in PARTS} for index, name in enumerate(task.classes)
         }
-        classes[task.name] |= {"missing": {part: int(np.isnan(found).sum()) for part, found in values.items()}}
+        classes[task.name] |= {
+            "missing": {part: int((~labelled(found)).sum()) for part, found in values.items()}
+        }
         merged[task.name] = {
             name: {"tracks": before[name], "becomes": task.merged[name]} for name in sorted(task.merged)
         }
@@ -85,8 +94,16 @@ def summarize(tracks: Tracks, split: Split, features: Features) -> Summary:
         ratings=ratings,
         classes=classes,
         merged=merged,
+        tagged=[task.name for task in tracks.tasks if task.kind == "tags"],
         leaks=find_leaks(tracks.tracks, split, features),
     )
+
+
+def _count(task: Task, values: np.ndarray[Any, np.dtype[np.float64]]) -> list[int]:
+    """Return the number of tracks of each class, or with each tag."""
+    if task.kind == "tags":
+        return [int(count) for count in (values == 1).sum(axis=0)]
+    return [int((values == index).sum()) for index in range(len(task.classes))]
 
 
 def _distribution(values: np.ndarray[Any, np.dtype[np.float64]]) -> dict[str, float]:

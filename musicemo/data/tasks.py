@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from numbers import Real
 from typing import Annotated, Any, Literal
 
@@ -12,11 +13,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field, field_validator
 
-from musicemo.contracts import Target, Track
+from musicemo.contracts import TARGET_KINDS, Label, Target, TargetKind, Track
 from musicemo.errors import InputError, nearest
 from musicemo.settings import Settings
 
-__all__ = ["HeadSettings", "Task", "TaskSettings", "make_task"]
+__all__ = ["HeadSettings", "Task", "TaskSettings", "columns", "labelled", "make_task", "tags_of"]
+
+#: Kind of target -> minimum number of classes or tags.
+_FEWEST = {"classification": 2, "tags": 1}
 
 
 class HeadSettings(Settings):
@@ -42,7 +46,9 @@ class TaskSettings(Settings):
     loss: dict[str, Any] | Annotated[list[dict[str, Any]], Field(min_length=1)] | None = None
     """Terms of the loss. Each is a component with its parameters and a ``weight``."""
     classes: dict[str, Annotated[str, Field(min_length=1)] | Literal[False]] = Field(default_factory=dict)
-    """Classification: class -> class that it is merged into, or ``false`` to drop its tracks."""
+    """Classification: class -> class that it is merged into, or ``false`` to drop its tracks. Tags: tag -> tag that it
+    is merged into, or ``false`` to drop it.
+    """
     head: HeadSettings | None = None
     """Head of this task, instead of ``[head]``."""
 
@@ -60,13 +66,13 @@ class TaskSettings(Settings):
 
 @dataclass(frozen=True)
 class Task:
-    """A target in the network's units: [0, 1] for regression, a class index for classification."""
+    """A target in the network's units: [0, 1] for regression, a class index, or 0 and 1 for each tag."""
 
     name: str
     target: str
-    kind: Literal["regression", "classification"]
+    kind: TargetKind
     range: tuple[float, float] = (0.0, 1.0)
-    #: Classes after merging and dropping, in alphabetical order: the order of the logits.
+    #: Classes or tags after merging and dropping, in alphabetical order: the order of the logits.
     classes: tuple[str, ...] = ()
     #: Class of the dataset -> class of the task, or None where it is dropped.
     merged: Mapping[str, str | None] = field(default_factory=dict)
@@ -76,15 +82,61 @@ class Task:
         """The target in the network's units: ratings in [0, 1], or the classes of the logits."""
         return Target(self.name, self.kind, classes=self.classes)
 
-    def encode(self, track: Track) -> float:
-        """Return the track's target in the network's units; NaN if it is missing or dropped.
+    @property
+    def width(self) -> int:
+        """Number of columns of its targets: one for each tag, otherwise one."""
+        return len(self.classes) if self.kind == "tags" else 1
+
+    @cached_property
+    def _sources(self) -> Sequence[Sequence[str]]:
+        """The dataset's tags that become each tag of the task."""
+        return [[old for old, new in self.merged.items() if new == name] for name in self.classes]
+
+    def encode(self, track: Track) -> list[float]:
+        """Return the track's target in the network's units, `[width]`; NaN where it is missing or dropped.
+
+        A tag that several tags are merged into applies if one of them does.
 
         Raises:
-            InputError: a rating is outside its range or not finite, or a class is not declared by the dataset.
+            InputError: a rating is outside its range or not finite, or a class or tag is not declared by the dataset.
         """
         value = track.targets.get(self.target)
         if value is None:
-            return math.nan
+            return [math.nan] * self.width
+        if self.kind == "tags":
+            return self._encode_tags(track, value)
+        return [self._encode_one(track, value)]
+
+    def _encode_tags(self, track: Track, value: Label) -> list[float]:
+        if isinstance(value, str) or not isinstance(value, Collection):
+            raise InputError(
+                f"track {track.id!r}: {self.target} is {value!r}, but must be a list of tags, or a mapping from tag to "
+                "True, False or None"
+            )
+        if unknown := [name for name in value if name not in self.merged]:
+            listed = ", ".join(sorted(self.merged))
+            raise InputError(
+                f"track {track.id!r}: {self.target} has {unknown[0]!r}, which is not a tag"
+                f"{nearest(str(unknown[0]), self.merged)} (tags: {listed})"
+            )
+        if isinstance(value, Mapping):
+            for name, applies in value.items():
+                if not isinstance(applies, bool | np.bool_ | None):
+                    raise InputError(
+                        f"track {track.id!r}: {self.target}: {name} is {applies!r}, but must be True, False or None"
+                    )
+            states: Mapping[str, float] = {
+                name: float(applies) for name, applies in value.items() if applies is not None
+            }
+        else:
+            states = dict.fromkeys(self.merged, 0.0) | dict.fromkeys(value, 1.0)
+        encoded = []
+        for names in self._sources:
+            here = [states.get(name, math.nan) for name in names]
+            encoded.append(1.0 if 1.0 in here else 0.0 if here and not any(map(math.isnan, here)) else math.nan)
+        return encoded
+
+    def _encode_one(self, track: Track, value: Label) -> float:
         if self.kind == "classification":
             if not isinstance(value, str) or value not in self.merged:
                 known = ", ".join(sorted(self.merged))
@@ -133,25 +185,53 @@ class Task:
         known = {"classes": list(self.classes)} if self.classes else {"range": list(self.range)}
         return {"kind": self.kind, "target": self.target, **known}
 
-    def restricted(self, labels: Iterable[float | str | None]) -> Task:
-        """Return the task with the classes that occur among a dataset's labels; a regression is unchanged.
+    def restricted(self, labels: Iterable[Label | None]) -> Task:
+        """Return the task with the classes or tags that occur among a dataset's labels; a regression is unchanged.
 
         Raises:
-            InputError: fewer than two classes occur.
+            InputError: fewer than two classes occur, or no tag.
         """
         if self.kind == "regression":
             return self
-        found = {self.merged.get(str(label)) for label in labels if label is not None}
-        classes = tuple(name for name in self.classes if name in found)
-        if len(classes) < 2:
+        if self.kind == "tags":
+            names = {name for label in labels for name in tags_of(label)}
+        else:
+            names = {str(label) for label in labels if label is not None}
+        occurring = {self.merged.get(name) for name in names}
+        classes = tuple(name for name in self.classes if name in occurring)
+        if len(classes) < _FEWEST[self.kind]:
             listed = ", ".join(classes) or "none"
-            raise InputError(f"task {self.name!r}: at least 2 classes must have tracks (found: {listed})")
+            least = "at least 2 classes" if self.kind == "classification" else "at least 1 tag"
+            raise InputError(f"task {self.name!r}: {least} must have tracks (found: {listed})")
         return replace(self, classes=classes)
 
     def decode(self, values: ArrayLike) -> NDArray[np.float64]:
         """Return values in [0, 1] in the dataset's units."""
         low, high = self.range
         return np.asarray(values, dtype=np.float64) * (high - low) + low
+
+
+def columns(tasks: Sequence[Task]) -> dict[str, int | slice]:
+    """Return task -> its column among the encoded targets of all tasks, or the slice of its columns if it has tags."""
+    places: dict[str, int | slice] = {}
+    start = 0
+    for task in tasks:
+        places[task.name] = slice(start, start + task.width) if task.kind == "tags" else start
+        start += task.width
+    return places
+
+
+def labelled(values: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Return which tracks have a label, from a task's targets `[tracks]` or `[tracks, tags]`."""
+    finite = np.isfinite(values)
+    return finite.any(axis=1) if finite.ndim > 1 else finite
+
+
+def tags_of(label: Label | None) -> list[str]:
+    """Return the tags that apply to a track, from its value of a target with tags."""
+    if label is None or not isinstance(label, Collection):
+        return []
+    return [name for name in label if not isinstance(label, Mapping) or label[name]]
 
 
 def make_task(name: str, settings: TaskSettings, targets: Sequence[Target]) -> Task:
@@ -173,10 +253,10 @@ def make_task(name: str, settings: TaskSettings, targets: Sequence[Target]) -> T
             f"the dataset declares no target {wanted!r}{nearest(wanted, by_name)} (targets: {known})"
         )
     target = by_name[wanted]
-    if target.kind not in ("regression", "classification"):
+    if target.kind not in TARGET_KINDS:
         raise InputError(
-            f"the dataset declares {wanted!r} as a {target.kind!r}, but a target must be a regression or a "
-            "classification"
+            f"the dataset declares {wanted!r} as a {target.kind!r}, but the kind of a target must be one of "
+            f"{', '.join(TARGET_KINDS)}"
         )
     if target.kind == "regression":
         if settings.classes:
@@ -187,19 +267,22 @@ def make_task(name: str, settings: TaskSettings, targets: Sequence[Target]) -> T
                 f"the dataset declares the range [{low:g}, {high:g}] of {wanted!r}, which is empty or infinite"
             )
         return Task(name, wanted, target.kind, range=(low, high))
+    noun, nouns = ("tag", "tags") if target.kind == "tags" else ("class", "classes")
     for old in settings.classes:
         if old not in target.classes:
             listed = ", ".join(sorted(target.classes))
             raise InputError(
-                f"{wanted!r} has no class {old!r}{nearest(old, target.classes)} (classes: {listed})"
+                f"{wanted!r} has no {noun} {old!r}{nearest(old, target.classes)} ({nouns}: {listed})"
             )
     merged = {old: settings.classes.get(old, old) or None for old in target.classes}
     kept = tuple(sorted({new for new in merged.values() if new}))
-    if len(kept) < 2:
+    least = _FEWEST[target.kind]
+    if len(kept) < least:
+        verb = "is" if least == 1 else "are"
         if not target.classes:
-            raise InputError(f"the dataset declares no classes of {wanted!r}; at least 2 are needed")
-        plural = "" if len(kept) == 1 else "es"
+            raise InputError(f"the dataset declares no {nouns} of {wanted!r}; at least {least} {verb} needed")
         raise InputError(
-            f"{wanted!r} keeps {len(kept)} class{plural} after merging and dropping; at least 2 are needed"
+            f"{wanted!r} keeps {len(kept)} {noun if len(kept) == 1 else nouns} after merging and dropping; at least "
+            f"{least} {verb} needed"
         )
     return Task(name, wanted, target.kind, classes=kept, merged=merged)

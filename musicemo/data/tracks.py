@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from musicemo.contracts import Dataset, Target, Track
 from musicemo.data.features import normalize_rows
-from musicemo.data.tasks import Task, TaskSettings, make_task
+from musicemo.data.tasks import Task, TaskSettings, columns, labelled, make_task
 from musicemo.errors import InputError, problem_kind, summarize_problems
 from musicemo.features import Recipe
 
@@ -25,7 +25,7 @@ class Tracks:
 
     tracks: Sequence[Track]
     tasks: Sequence[Task]
-    #: `[tracks, tasks]`: [0, 1] or a class index; NaN where missing.
+    #: `[tracks, columns]`, see `columns`: [0, 1], a class index, or 0 and 1 for each tag; NaN where missing.
     targets: NDArray[np.float64]
     #: Rows of the features that are used, see `normalize_rows`.
     rows: slice
@@ -52,16 +52,17 @@ class Tracks:
         return {name: np.flatnonzero([track.source == name for track in self.tracks]) for name in names if name}
 
     def column(self, name: str) -> tuple[Task, NDArray[np.float64]]:
-        """Return a task and its targets `[tracks]`; a target of the dataset is converted to a task of the same name.
+        """Return a task and its targets `[tracks]` or `[tracks, tags]`; a target of the dataset becomes a task.
 
         Raises:
             InputError: there is neither a task nor a target of this name.
         """
-        for place, task in enumerate(self.tasks):
+        for task in self.tasks:
             if task.name == name:
-                return task, self.targets[:, place]
+                return task, self.targets[:, columns(self.tasks)[name]]
         task = make_task(name, TaskSettings(), self.declared)
-        return task, np.array([task.encode(track) for track in self.tracks])
+        encoded = np.array([task.encode(track) for track in self.tracks])
+        return task, encoded if task.kind == "tags" else encoded[:, 0]
 
     def labels(self, name: str) -> list[str | None]:
         """Return each track's class of a task, or of a target of the dataset; None if it is missing.
@@ -71,16 +72,20 @@ class Tracks:
         """
         task, values = self.column(name)
         if task.kind != "classification":
-            raise InputError(f"{name!r} is a {task.kind}; a classification is needed")
+            raise InputError(f"{name!r} is of the kind {task.kind}; a classification is needed")
         return [task.classes[int(value)] if np.isfinite(value) else None for value in values]
 
     def check_trainable(self, parts: Mapping[str, NDArray[np.intp]]) -> None:
-        """Raise an `InputError` if a task has no label in the training set, or a class only in other sets."""
-        for column, task in enumerate(self.tasks):
-            labels = {part: self.targets[indices, column] for part, indices in parts.items()}
-            trained = set(labels["train"][np.isfinite(labels["train"])])
-            if not trained:
+        """Raise an `InputError` if a task has no label in the training set, or a class or tag only in other sets."""
+        places = columns(self.tasks)
+        for task in self.tasks:
+            labels = {part: self.targets[indices, places[task.name]] for part, indices in parts.items()}
+            if not labelled(labels["train"]).any():
                 raise InputError(f"task {task.name!r}: no track of the training set has a label")
+            if task.kind == "tags":
+                _check_tags(task, labels)
+                continue
+            trained = set(labels["train"][np.isfinite(labels["train"])])
             for part in labels if task.kind == "classification" else ():
                 found = labels[part]
                 if unseen := sorted(set(found[np.isfinite(found)]) - trained):
@@ -114,6 +119,7 @@ def collect(dataset: Dataset, tasks: Sequence[Task], *, restrict: bool = True) -
     if strange := misyielded(everyone) or [text for track in everyone if (text := unwritable(track))]:
         raise InputError(*first_of(strange))
     tasks, unusable = _restricted(tasks, everyone) if restrict else (tasks, [])
+    width = sum(task.width for task in tasks)
     for track in everyone:
         if track.id in seen:
             problems.append(f"track {track.id!r}: the id is not unique in the dataset")
@@ -122,14 +128,14 @@ def collect(dataset: Dataset, tasks: Sequence[Task], *, restrict: bool = True) -
             problems.append(
                 f"track {track.id!r}: has targets that the dataset does not declare: {', '.join(unknown)}"
             )
-        row = []
+        row: list[float] = []
         for task in tasks:
             try:
                 task.check_ratings(track)
-                row.append(task.encode(track))
+                row += task.encode(track)
             except InputError as error:
                 problems.extend(error.problems)
-        if len(row) == len(tasks) and np.isnan(row).all():
+        if len(row) == width and np.isnan(row).all():
             unlabelled.append(track)
         else:
             kept.append(track)
@@ -146,6 +152,22 @@ def collect(dataset: Dataset, tasks: Sequence[Task], *, restrict: bool = True) -
     return Tracks(kept, tasks, targets, rows, unlabelled, sync, recipe, tuple(dataset.targets))
 
 
+def _check_tags(task: Task, labels: Mapping[str, NDArray[np.float64]]) -> None:
+    """Raise an `InputError` if no training track has a tag that tracks of other sets have."""
+    having = {part: (values == 1).any(axis=0) for part, values in labels.items()}
+    problems = [
+        f"{name!r} ({', '.join(part for part in having if having[part][index])})"
+        for index, name in enumerate(task.classes)
+        if not having["train"][index] and any(present[index] for present in having.values())
+    ]
+    if problems:
+        more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
+        raise InputError(
+            f"task {task.name!r}: no track of the training set has the tag {', '.join(problems[:3])}{more}. Merge or "
+            f"drop it with tasks.{task.name}.classes, or stratify the split by {task.name!r}"
+        )
+
+
 def first_of(problems: Sequence[str]) -> list[str]:
     """Return the problems as `summarize_problems` does: three of a kind, at most twenty."""
     return summarize_problems((problem_kind(problem), problem) for problem in problems)
@@ -159,7 +181,7 @@ def misyielded(tracks: Sequence[Any]) -> list[str]:
         f"track {track.id!r}: its {name} are a {type(value).__name__}; they are a mapping of target names to {what}"
         for track in tracks
         for name, value, what in (
-            ("targets", track.targets, "ratings and classes"),
+            ("targets", track.targets, "ratings, classes and tags"),
             ("ratings", track.ratings, "sequences of listeners' ratings"),
         )
         if not isinstance(value, Mapping)

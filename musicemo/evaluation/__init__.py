@@ -6,28 +6,41 @@ from musicemo.evaluation.evaluation import Evaluation, TaskEvaluation, finite
 from musicemo.evaluation.intervals import EvaluationSettings
 from musicemo.evaluation.metrics import (
     CLASSIFICATION,
+    EPOCH_METRICS,
     LEADING,
+    METRICS,
     REGRESSION,
+    SCORES,
+    TAGS,
     TITLES,
+    TargetKind,
     bounds,
     higher_is_better,
     ranks,
 )
 from musicemo.evaluation.reliability import Reliability, rating_reliability
+from musicemo.evaluation.tags import DEFAULT_THRESHOLD, choose_thresholds
 
 __all__ = [
     "CALIBRATED",
     "CLASSIFICATION",
+    "DEFAULT_THRESHOLD",
+    "EPOCH_METRICS",
     "LEADING",
+    "METRICS",
     "REGRESSION",
+    "SCORES",
+    "TAGS",
     "TITLES",
     "Calibration",
     "Evaluation",
     "EvaluationSettings",
     "Reliability",
+    "TargetKind",
     "TaskEvaluation",
     "bounds",
     "calibration_report",
+    "choose_thresholds",
     "controlled_scores",
     "finite",
     "fit_calibration",

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from musicemo.evaluation.intervals import (
     ClassificationResampler,
@@ -19,7 +19,8 @@ from musicemo.evaluation.intervals import (
     draw_counts,
     percentile_intervals,
 )
-from musicemo.evaluation.metrics import CLASSIFICATION, REGRESSION, classification, regression
+from musicemo.evaluation.metrics import METRICS, TargetKind, classification, regression
+from musicemo.evaluation.tags import DEFAULT_THRESHOLD, TagResampler, choose_thresholds, tags
 
 __all__ = ["Evaluation", "TaskEvaluation"]
 
@@ -28,29 +29,53 @@ __all__ = ["Evaluation", "TaskEvaluation"]
 class TaskEvaluation:
     """Predictions and targets of one task on one set, for the tracks with a target."""
 
-    kind: Literal["regression", "classification"]
+    kind: TargetKind
     ids: Sequence[str]
-    #: `[n]`: ratings in the dataset's units, or class indices.
+    #: `[n]`: ratings in the dataset's units, or class indices. Tags: `[n, tags]`, 1, 0, or NaN where unknown.
     target: NDArray[Any]
-    #: Like `target`; for classification, the most probable class.
+    #: Like `target`; for classification, the most probable class; for tags, whether each is predicted.
     prediction: NDArray[Any]
+    #: Classes or tags.
     classes: Sequence[str] = ()
-    #: Classification: `[n, classes]`.
+    #: Classification: `[n, classes]`. Tags: `[n, tags]`.
     probabilities: NDArray[np.float64] | None = None
+
+    @classmethod
+    def of_tags(
+        cls,
+        ids: Sequence[str],
+        target: NDArray[np.floating],
+        probabilities: NDArray[np.float64],
+        classes: Sequence[str],
+        thresholds: ArrayLike = DEFAULT_THRESHOLD,
+    ) -> TaskEvaluation:
+        """Return the evaluation of tags.
+
+        Args:
+            ids: the tracks.
+            target: `[n, tags]`.
+            probabilities: `[n, tags]`.
+            classes: the tags.
+            thresholds: probability from which on a tag is predicted, of all or of each.
+        """
+        decisions = probabilities >= np.asarray(thresholds)
+        return cls("tags", ids, target.astype(np.float64), decisions, classes, probabilities)
 
     @property
     def names(self) -> tuple[str, ...]:
         """The task's metrics, the leading one first."""
-        return REGRESSION if self.kind == "regression" else CLASSIFICATION
+        return METRICS[self.kind]
 
     def metrics(self) -> dict[str, Any]:
-        """Return the metrics; for classification also ``per_class`` and ``confusion_matrix``."""
+        """Return the metrics; for classification also ``per_class`` and ``confusion_matrix``; see `tags` for tags."""
         return dict(self._metrics)
 
     @cached_property
     def _metrics(self) -> dict[str, Any]:
         if self.kind == "regression":
             return {name: float(value) for name, value in regression(self.prediction, self.target).items()}
+        if self.probabilities is not None and self.kind == "tags":
+            return tags(self.probabilities, self.prediction, self.target, self.classes)
         return classification(self.prediction, self.target, self.classes)
 
     def metric(self, name: str) -> float:
@@ -77,9 +102,11 @@ class TaskEvaluation:
         return _resample({"": self}, resamples, names, stream)[""]
 
     @cached_property
-    def _resampler(self) -> RegressionResampler | ClassificationResampler:
+    def _resampler(self) -> RegressionResampler | ClassificationResampler | TagResampler:
         if self.kind == "regression":
             return RegressionResampler(self.prediction, self.target)
+        if self.probabilities is not None and self.kind == "tags":
+            return TagResampler(self.probabilities, self.prediction, self.target)
         return ClassificationResampler(self.prediction, self.target, len(self.classes))
 
     def to_json(self, settings: EvaluationSettings) -> dict[str, Any]:
@@ -106,6 +133,26 @@ class Evaluation:
     _intervals: dict[tuple[int, float], dict[str, dict[str, Interval]]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
+
+    def choose_thresholds(self) -> dict[str, dict[str, float]]:
+        """Return ``task -> tag -> threshold`` for the tasks with tags; see `musicemo.evaluation.tags`."""
+        return {
+            name: dict(
+                zip(task.classes, choose_thresholds(task.probabilities, task.target).tolist(), strict=True)
+            )
+            for name, task in self.tasks.items()
+            if task.kind == "tags" and task.probabilities is not None
+        }
+
+    def decided(self, thresholds: Mapping[str, Mapping[str, float]]) -> Evaluation:
+        """Return the evaluation with other thresholds, ``task -> tag -> threshold``."""
+        decided = {}
+        for name, task in self.tasks.items():
+            if task.kind == "tags" and task.probabilities is not None:
+                limits = np.array([thresholds[name][tag] for tag in task.classes])
+                task = replace(task, prediction=task.probabilities >= limits)
+            decided[name] = task
+        return Evaluation(decided)
 
     def intervals(self, settings: EvaluationSettings) -> Mapping[str, Mapping[str, Interval]]:
         """Return ``task -> metric -> (low, high)``, see `TaskEvaluation.intervals`; computed once."""

@@ -6,17 +6,22 @@ The values equal those of scipy and scikit-learn, whose import would take a seco
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
     "CLASSIFICATION",
+    "EPOCH_METRICS",
     "LEADING",
+    "METRICS",
     "REGRESSION",
+    "SCORES",
+    "TAGS",
     "TITLES",
+    "TargetKind",
     "bounds",
     "classification",
     "higher_is_better",
@@ -28,11 +33,28 @@ __all__ = [
 Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
+#: Kinds of targets: a rating, one class of several, any number of tags at once.
+TargetKind = Literal["regression", "classification", "tags"]
+
 REGRESSION = ("spearman", "pearson", "ccc", "r2", "rmse", "mae")
 CLASSIFICATION = ("accuracy", "macro_f1", "weighted_f1")
+TAGS = ("pr_auc", "roc_auc", "micro_pr_auc", "micro_roc_auc", "macro_f1", "micro_f1")
 
-LEADING = (REGRESSION[0], CLASSIFICATION[0])
+METRICS: Mapping[TargetKind, tuple[str, ...]] = {
+    "regression": REGRESSION,
+    "classification": CLASSIFICATION,
+    "tags": TAGS,
+}
+"""Kind of task -> its metrics."""
+
+EPOCH_METRICS: Mapping[TargetKind, tuple[str, ...]] = {**METRICS, "tags": TAGS[:4]}
+"""Kind of task -> metrics of each epoch. The thresholds of the F1 scores of tags are chosen after training."""
+
+LEADING = tuple(names[0] for names in METRICS.values())
 """The metric by which a task is judged, of each kind."""
+
+SCORES = tuple(dict.fromkeys(name for names in METRICS.values() for name in names))
+"""Every metric of every kind."""
 
 TITLES = {
     "spearman": "Spearman's ρ",
@@ -44,13 +66,18 @@ TITLES = {
     "accuracy": "accuracy",
     "macro_f1": "macro F1",
     "weighted_f1": "weighted F1",
+    "pr_auc": "PR-AUC",
+    "roc_auc": "ROC-AUC",
+    "micro_pr_auc": "micro PR-AUC",
+    "micro_roc_auc": "micro ROC-AUC",
+    "micro_f1": "micro F1",
 }
 """Each metric as it is written."""
 
 
 def higher_is_better(metric: str) -> bool:
     """Return whether higher values of a recorded quantity are better: yes for scores, no for losses and errors."""
-    return metric in (*REGRESSION[:4], *CLASSIFICATION, "mean_improvement")
+    return metric in (*REGRESSION[:4], *CLASSIFICATION, *TAGS, "mean_improvement")
 
 
 def bounds(metric: str) -> tuple[float, float]:

@@ -13,9 +13,10 @@ from typing_extensions import TypeAliasType
 
 from musicemo.components import registry
 from musicemo.components.spec import component_table, table_schema
+from musicemo.contracts import TargetKind
 from musicemo.data import JoiningSettings, TaskSettings
 from musicemo.errors import InputError
-from musicemo.experiment.schema import ExperimentTable, TargetKind, TaskName
+from musicemo.experiment.schema import ExperimentTable, TaskName
 from musicemo.settings import Settings
 
 __all__ = ["component_schema", "experiment_schema", "in_words"]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import unicodedata
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field, field_validator, model_validator
 
+from musicemo.contracts import TargetKind
 from musicemo.data import HeadSettings, ScalingSettings, SplitSettings, TaskSettings
 from musicemo.evaluation import EvaluationSettings
 from musicemo.settings import Settings
@@ -17,7 +18,6 @@ __all__ = [
     "DEFAULT_OPTIMIZER",
     "DEFAULT_WEIGHTING",
     "ExperimentTable",
-    "TargetKind",
     "TaskName",
 ]
 
@@ -27,16 +27,13 @@ TaskName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_leng
 #: What every random number generator takes.
 _Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
-#: What a target can be.
-TargetKind = Literal["regression", "classification"]
-
 #: A loss, or a list of weighted terms.
 _Loss = dict[str, Any] | Annotated[list[dict[str, Any]], Field(min_length=1)]
 
 #: The components of a file that names no weighting, no optimizer, or no loss of a task.
 DEFAULT_WEIGHTING = {"type": "constant"}
 DEFAULT_OPTIMIZER = TrainingSettings().optimizer.type
-DEFAULT_LOSSES = {"regression": "mse", "classification": "cross-entropy"}
+DEFAULT_LOSSES: dict[TargetKind, str] = {"regression": "mse", "classification": "cross-entropy", "tags": "bce"}
 
 
 class ExperimentTable(Settings):

@@ -74,8 +74,9 @@ def match_tasks(experiment: Experiment, dataset: Dataset) -> list[Task]:
             task.name: task.kind for task in tasks
         }
         problems += _unknown(experiment, dataset, place, control)
-        if kinds.get(control) == "regression":
-            problems.append(source.error(place, f"{control!r} is a regression, but must be a classification"))
+        if (kind := kinds.get(control, "classification")) != "classification":
+            what = "has tags" if kind == "tags" else f"is a {kind}"
+            problems.append(source.error(place, f"{control!r} {what}, but must be a classification"))
     if problems:
         raise InputError(*problems)
     return tasks

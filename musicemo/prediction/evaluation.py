@@ -131,6 +131,7 @@ def evaluate_run(run: TrainedRun, *, overrides: Sequence[str] = (), part: str | 
     )
     wanted = {task.name: predictions[task.name] for task in tracks.tasks}
     evaluation = to_evaluation(wanted, targets, [ids[index] for index in found], tracks.tasks)
+    evaluation = evaluation.decided(run.thresholds)
     if own and not any(
         override.partition("=")[0].split(".")[0].strip() != "evaluation" for override in overrides
     ):
@@ -217,12 +218,15 @@ def _match(task: Task, settings: TaskSettings, targets: Mapping[str, Target]) ->
     becomes = {name: settings.classes.get(name, name) or None for name in target.classes}
     merged = {old: new if new in task.classes else None for old, new in becomes.items()}
     if not any(merged.values()):
-        return f"none of its classes is one of the run's (classes: {', '.join(task.classes)})"
+        nouns = "tags" if task.kind == "tags" else "classes"
+        return f"none of its {nouns} is one of the run's ({nouns}: {', '.join(task.classes)})"
     return replace(task, target=wanted, merged=merged)
 
 
 def _warn_of_classes(task: Task, settings: TaskSettings, tracks: Tracks) -> None:
     """Warn of labels that are left out because the run does not have their class."""
+    if task.kind != "classification":
+        return
     labels = Counter(track.targets.get(task.target) for track in (*tracks.tracks, *tracks.unlabelled))
     unknown = {
         str(name): count
@@ -231,7 +235,7 @@ def _warn_of_classes(task: Task, settings: TaskSettings, tracks: Tracks) -> None
         and task.merged.get(str(name), "") is None
         and settings.classes.get(str(name)) is not False
     }
-    if task.kind == "classification" and unknown:
+    if unknown:
         listed = ", ".join(f"{name} ({count})" for name, count in sorted(unknown.items()))
         _log.warning(
             f"task {task.name!r}: {sum(unknown.values())} tracks with classes unknown to the run are ignored: "

@@ -49,8 +49,8 @@ def export_onnx(run: TrainedRun, path: Path, clips: Sequence[NDArray[np.float32]
 
     Inputs are ``features`` `[batch, time, feature]`, float32 and unscaled, and ``lengths`` `[batch]`, int64; values
     beyond a clip's length have no influence. Each task is an output of its name (``features`` and ``lengths`` get a
-    trailing ``_``): ratings in their units `[batch]`, or probabilities `[batch, classes]`. The metadata have the
-    tasks, the recipe and the feature rows as JSON.
+    trailing ``_``): ratings in their units `[batch]`, or probabilities `[batch, classes]` of classes or tags. The
+    metadata have the tasks, the recipe and the feature rows as JSON.
 
     Args:
         run: the run.
@@ -120,9 +120,10 @@ class _Graph(nn.Module):
         for task in self.tasks:
             prediction = predictions[task.name]
             low, high = task.range
-            found.append(
-                prediction * (high - low) + low if task.kind == "regression" else prediction.softmax(1)
-            )
+            if task.kind == "regression":
+                found.append(prediction * (high - low) + low)
+            else:
+                found.append(prediction.sigmoid() if task.kind == "tags" else prediction.softmax(1))
         return tuple(found)
 
 

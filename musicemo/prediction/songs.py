@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 
 from musicemo import features
-from musicemo.contracts import FEATURE_ROWS
-from musicemo.data import rows_text
+from musicemo.contracts import FEATURE_ROWS, TargetKind
+from musicemo.data import Task, rows_text
 from musicemo.errors import InputError
 from musicemo.features import Analysis, Failure, Recipe, analyse
 from musicemo.prediction.trained import TrainedRun, find_runs
@@ -35,17 +35,24 @@ _SILENCE = -80.0
 class TaskPrediction:
     """Prediction of one task for one song."""
 
-    kind: Literal["regression", "classification"]
+    kind: TargetKind
     range: tuple[float, float]
     classes: Sequence[str]
-    #: Ratings in the dataset's units `[runs, windows]`, or probabilities `[runs, windows, classes]`.
+    #: Ratings in the dataset's units `[runs, windows]`, or probabilities `[runs, windows, classes]` of classes or tags.
     values: NDArray[np.float64]
+    #: Tags: `[classes]`, probability from which on a tag is predicted: the mean over the runs.
+    thresholds: NDArray[np.float64] | None = None
 
     @property
     def value(self) -> NDArray[np.float64]:
         """The mean over windows and runs: a scalar, or `[classes]`."""
         mean: NDArray[np.float64] = self.values.mean(axis=(0, 1))
         return mean
+
+    @property
+    def ranked(self) -> list[int]:
+        """The classes or tags, the most probable first."""
+        return [int(place) for place in np.argsort(-self.value, kind="stable")]
 
     @property
     def beyond(self) -> bool:
@@ -182,7 +189,11 @@ class Predictor:
             raise InputError(f"{fspath(song)}: the model cannot take it: {error}") from error
         tasks = {
             task.name: TaskPrediction(
-                task.kind, task.range, task.classes, np.stack([one[task.name] for one in found])
+                task.kind,
+                task.range,
+                task.classes,
+                np.stack([one[task.name] for one in found]),
+                self._thresholds(task) if task.kind == "tags" else None,
             )
             for task in self.runs[0].description.tasks
         }
@@ -190,6 +201,10 @@ class Predictor:
             if not np.isfinite(task.values).all():
                 raise InputError(f"{fspath(song)}: the prediction of {name!r} is not finite")
         return SongPrediction(fspath(song), duration, windows, tasks)
+
+    def _thresholds(self, task: Task) -> NDArray[np.float64]:
+        of_runs = [[run.thresholds[task.name][tag] for tag in task.classes] for run in self.runs]
+        return np.asarray(np.mean(of_runs, axis=0))
 
     def clips(self, analysis: Analysis) -> tuple[Sequence[Array], NDArray[np.float64], float]:
         """Return the windows' features, each `[time, feature]`, the windows `[windows, 2]` and the duration in seconds.

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from musicemo.components import registry
-from musicemo.data import Description, Scaling
+from musicemo.data import Description, Scaling, Task
 from musicemo.errors import InputError
 from musicemo.evaluation import Calibration
 from musicemo.experiment import Experiment, load_experiment
@@ -113,6 +113,27 @@ class TrainedRun:
                 f"{self.directory / 'results.json'}: its calibration is damaged: {error}"
             ) from error
 
+    @property
+    def thresholds(self) -> Mapping[str, Mapping[str, float]]:
+        """Task -> tag -> probability from which on the tag is predicted; empty without tags.
+
+        Raises:
+            InputError: a threshold is missing.
+        """
+        recorded = self.results.get("thresholds") or {}
+        thresholds = {
+            task.name: (recorded.get(task.name) or {}).get("values", {})
+            for task in self.description.tasks
+            if task.kind == "tags"
+        }
+        for task in self.description.tasks:
+            if task.kind == "tags" and (missing := set(task.classes) - set(thresholds[task.name])):
+                raise InputError(
+                    f"{self.directory / 'results.json'}: thresholds.{task.name}: there is no threshold for "
+                    f"{min(missing)!r}"
+                )
+        return thresholds
+
     @torch.no_grad()
     def predict(self, clips: Sequence[NDArray[np.float32]]) -> dict[str, NDArray[np.float64]]:
         """Predict clips.
@@ -121,7 +142,7 @@ class TrainedRun:
             clips: unscaled features, each `[time, feature]`, with the rows of the training data.
 
         Returns:
-            Task -> ratings in their units `[clips]`, or probabilities `[clips, classes]`.
+            Task -> ratings in their units `[clips]`, or probabilities `[clips, classes]` of classes or tags.
         """
         found: dict[str, list[Tensor]] = {task.name: [] for task in self.description.tasks}
         for start in range(0, len(clips), _AT_ONCE):
@@ -129,17 +150,19 @@ class TrainedRun:
             _, predictions = self.network(x.to(self.device), lengths.to(self.device))
             for name, prediction in predictions.items():
                 found[name].append(prediction.double().cpu())
-        return {
-            task.name: task.decode(torch.cat(found[task.name]).numpy())
-            if task.kind == "regression"
-            else torch.cat(found[task.name]).softmax(dim=1).numpy()
-            for task in self.description.tasks
-        }
+        return {task.name: _in_units(task, torch.cat(found[task.name])) for task in self.description.tasks}
 
     def calibrated(self, predictions: Mapping[str, NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:
         """Return the result of `predict` with calibrated ratings, if the run is calibrated."""
         maps = self.calibrations
         return {name: maps[name](values) if name in maps else values for name, values in predictions.items()}
+
+
+def _in_units(task: Task, prediction: Tensor) -> NDArray[np.float64]:
+    if task.kind == "regression":
+        return task.decode(prediction.numpy())
+    probabilities = prediction.sigmoid() if task.kind == "tags" else prediction.softmax(dim=1)
+    return np.asarray(probabilities.numpy())
 
 
 def pad(clips: Sequence[NDArray[np.float32]]) -> tuple[Tensor, Tensor]:

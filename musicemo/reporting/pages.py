@@ -204,6 +204,10 @@ def _results(runs: Sequence[RunRecord], notices: list[Notice]) -> list[Section]:
     classes = list(scores.class_tables(metrics))
     blocks: list[Block] = [Charts(confusions, note=tracks.CONFUSION)] if confusions else []
     sections.append(Section("Classes", [*blocks, *([Tables(classes)] if classes else [])]))
+    charts = tracks.prediction_charts(evaluation, "tags", metrics, run.tasks)
+    tables = list(scores.tag_tables(metrics))
+    blocks = [Charts(charts, note=tracks.TAG_CHART)] if charts else []
+    sections.append(Section("Tags", [*blocks, *([Tables(tables)] if tables else [])]))
     return [*sections, tracks.worst_tracks(evaluation), *analysis_sections(run.results, part)]
 
 

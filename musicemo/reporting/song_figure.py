@@ -29,7 +29,7 @@ _CLASSES = 8
 
 
 def song_figure(prediction: SongPrediction, analysis: Analysis) -> Figure:
-    """Draw a song's mel spectrogram with its beats, its emotions over time, and its classes' probabilities.
+    """Draw a song's mel spectrogram with its beats, its emotions over time, and the probabilities of classes and tags.
 
     Emotions with equal ranges share a panel. Bands are standard deviations over the runs. For a song of one window,
     lines extend over the whole song and classes are bars.
@@ -47,7 +47,7 @@ def _draw(prediction: SongPrediction, analysis: Analysis) -> Figure:
     for name, task in prediction.tasks.items():
         if task.kind == "regression":
             regressions.setdefault(task.range, {})[name] = task
-    classifications = {name: task for name, task in prediction.tasks.items() if task.kind == "classification"}
+    classifications = {name: task for name, task in prediction.tasks.items() if task.kind != "regression"}
     heights = [1.25] + [1.0] * (len(regressions) + len(classifications))
     figure = Figure(figsize=(10, 0.9 + 2.1 * sum(heights)), layout="constrained")
     panels = np.atleast_1d(figure.subplots(len(heights), 1, height_ratios=heights))
@@ -57,7 +57,9 @@ def _draw(prediction: SongPrediction, analysis: Analysis) -> Figure:
         _emotions(next(rest), prediction, bounds, tasks)
     for name, task in classifications.items():
         panel = next(rest)
-        if len(prediction.windows) > 1:
+        if task.kind == "tags" and len(prediction.windows) > 1:
+            _tags_over_time(panel, prediction, name, task)
+        elif len(prediction.windows) > 1:
             _classes_over_time(panel, prediction, name, task)
         else:
             _classes(panel, name, task)
@@ -145,6 +147,15 @@ def _classes_over_time(axes: Axes, prediction: SongPrediction, name: str, task: 
     times = np.concatenate([[prediction.windows[0, 0]], middles, [prediction.windows[-1, 1]]])
     curves = [np.pad(curve, 1, mode="edge") for curve in curves]
     axes.stackplot(times, curves, labels=labels, colors=colours, alpha=0.75, linewidth=0)
+    axes.set(ylim=(0, 1), ylabel=f"{drawable(name)}: probability")
+    _legend(axes)
+    _time(axes, prediction)
+
+
+def _tags_over_time(axes: Axes, prediction: SongPrediction, name: str, task: TaskPrediction) -> None:
+    times = prediction.windows.mean(axis=1)
+    for place in task.ranked[:_CLASSES]:
+        axes.plot(times, task.curve[:, place], label=f"{drawable(task.classes[place])} {task.value[place]:.0%}")
     axes.set(ylim=(0, 1), ylabel=f"{drawable(name)}: probability")
     _legend(axes)
     _time(axes, prediction)

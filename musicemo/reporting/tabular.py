@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musicemo.comparison import Comparison, Row
-from musicemo.evaluation import CLASSIFICATION, REGRESSION, finite
+from musicemo.evaluation import SCORES, finite
 from musicemo.features import Failure
 from musicemo.files import csv_text
 from musicemo.prediction import RunEvaluation, SongPrediction, TaskPrediction, TrainedRun
@@ -69,9 +69,17 @@ def _task_json(task: TaskPrediction) -> dict[str, Any]:
             "deviation": None if deviation is None else float(deviation),
             "curve": task.curve.tolist(),
         }
+    if task.thresholds is not None:
+        value: Any = [
+            task.classes[place] for place in task.ranked if task.value[place] >= task.thresholds[place]
+        ]
+        more = {"thresholds": _by_class(task, task.thresholds)}
+    else:
+        value, more = task.classes[int(task.value.argmax())], {}
     return {
         "kind": task.kind,
-        "value": task.classes[int(task.value.argmax())],
+        "value": value,
+        **more,
         "probabilities": _by_class(task, task.value),
         "deviations": None if deviation is None else _by_class(task, deviation),
         "curves": _by_class(task, task.curve.T),
@@ -138,7 +146,7 @@ def evaluations_csv(evaluations: Sequence[RunEvaluation]) -> str:
     rows: list[Sequence[Any]] = [("run", "dataset", "part", "task", "metric", "value", "low", "high", "tracks")]
     for found in evaluations:
         for task, metrics in found.metrics().items():
-            for name in (*REGRESSION, *CLASSIFICATION):
+            for name in SCORES:
                 if name in metrics:
                     values = (metrics[name][end] for end in ("value", "low", "high"))
                     shown = ("" if value is None else repr(value) for value in values)

@@ -100,8 +100,7 @@ def _controlled(
     parts: dict[str, dict[str, Any]] = {}
     for part in (part for part in _HELD_OUT if part in evaluations):
         for task in _ratings(tracks):
-            column = [other.name for other in tracks.tasks].index(task.name)
-            known = tracks.targets[:, column]
+            _, known = tracks.column(task.name)
             trained = [
                 index for index in split.parts["train"] if labels[index] is not None and known[index] >= 0
             ]

@@ -14,9 +14,9 @@ import torch
 from musicemo import toml
 from musicemo.components import local
 from musicemo.components.hooks import Hooks
-from musicemo.data import PARTS, Split, Tracks
+from musicemo.data import PARTS, Split, Task, Tracks
 from musicemo.errors import InputError
-from musicemo.evaluation import Evaluation
+from musicemo.evaluation import DEFAULT_THRESHOLD, Evaluation
 from musicemo.experiment import Experiment, Replicate
 from musicemo.experiment.tracks import split_tracks, warn_of_leaks
 from musicemo.messages import Collector, collected
@@ -277,10 +277,14 @@ class _Execution:
         trained = trainer.seconds
         began = time.monotonic()
         trainer.load_best()
-        evaluations: dict[str, Evaluation] = {}
-        for part in (part for part in PARTS if part in run.prepared.batches):
-            evaluations[part] = trainer.evaluate(part)
-            hooks("evaluated", run=run, part=part, evaluation=evaluations[part])
+        evaluations = {part: trainer.evaluate(part) for part in PARTS if part in run.prepared.batches}
+        if any(task.kind == "tags" for task in run.tasks):
+            thresholds = _thresholds(run.tasks, evaluations.get("val"))
+            results["thresholds"] = thresholds
+            limits = {name: one["values"] for name, one in thresholds.items()}
+            evaluations = {part: evaluation.decided(limits) for part, evaluation in evaluations.items()}
+        for part, evaluation in evaluations.items():
+            hooks("evaluated", run=run, part=part, evaluation=evaluation)
         directory.write_predictions(evaluations)
         settings = self.experiment.evaluation
         if not self.options.overfit_batches:
@@ -302,6 +306,22 @@ class _Execution:
             "durations": {"training": trained, "evaluation": time.monotonic() - began},
         }
         hooks("run_finished", run=run, results=results)
+
+
+def _thresholds(tasks: Sequence[Task], validation: Evaluation | None) -> dict[str, Any]:
+    """Return task -> ``part`` that the thresholds of its tags were chosen on, and ``values``: tag -> threshold.
+
+    Without a validation set, ``part`` is None and every threshold is 0.5.
+    """
+    chosen = validation.choose_thresholds() if validation else {}
+    return {
+        task.name: {
+            "part": "val" if task.name in chosen else None,
+            "values": chosen.get(task.name) or dict.fromkeys(task.classes, DEFAULT_THRESHOLD),
+        }
+        for task in tasks
+        if task.kind == "tags"
+    }
 
 
 def _warn_of_restart(error: InputError) -> None:

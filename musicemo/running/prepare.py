@@ -31,6 +31,7 @@ from musicemo.data import (
     Split,
     Tracks,
     collect,
+    columns,
     fit_scaling,
     identify_data,
 )
@@ -299,12 +300,20 @@ def _without_validation(training: TrainingSettings, *, fitted: bool) -> Training
 def _terms(experiment: Experiment, tracks: Tracks, train: NDArray[np.intp]) -> dict[str, list[Term]]:
     """Build each task's loss terms."""
     found: dict[str, list[Term]] = {}
-    for column, task in enumerate(tracks.tasks):
-        labels = tracks.targets[train, column]
-        counts = {name: int((labels == index).sum()) for index, name in enumerate(task.classes)}
+    places = columns(tracks.tasks)
+    for task in tracks.tasks:
+        labels = tracks.targets[train, places[task.name]]
+        counts: dict[str, Any] = {"class_counts": {}, "tag_counts": {}}
+        if task.kind == "tags":
+            both = ((labels == value).sum(axis=0).tolist() for value in (1, 0))
+            counts["tag_counts"] = dict(zip(task.classes, zip(*both, strict=True), strict=True))
+        else:
+            counts["class_counts"] = {
+                name: int((labels == index).sum()) for index, name in enumerate(task.classes)
+            }
         chosen = experiment.losses[task.name]
         with experiment.source.blaming("tasks", task.name, "loss"):
-            found[task.name] = [Term(weight, loss.build(class_counts=counts)) for weight, loss in chosen]
+            found[task.name] = [Term(weight, loss.build(**counts)) for weight, loss in chosen]
     return found
 
 

@@ -8,10 +8,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 
-from musicemo.data import PARTS, Task, Tracks
+from musicemo.data import PARTS, Task, Tracks, labelled
 from musicemo.errors import InputError
 from musicemo.experiment import Experiment
 from musicemo.experiment.tracks import read_tracks, split_tracks, warn_of_leaks
@@ -34,7 +33,7 @@ class TaskPreview:
 
     task: Task
     labelled: int
-    #: Class -> tracks, for a classification.
+    #: Class or tag -> tracks.
     classes: Mapping[str, int]
     #: Weight and name of each term of its loss.
     losses: Sequence[tuple[float, str]]
@@ -162,18 +161,20 @@ def check_experiment(
         tracks={part: len(split.parts[part]) for part in PARTS},
         batches={part: len(batches) for part, batches in prepared.batches.items()},
         unlabelled=len(tracks.unlabelled),
-        tasks=[_task(experiment, tracks, column) for column in range(len(tracks.tasks))],
+        tasks=[_task(experiment, tracks, task.name) for task in tracks.tasks],
         parameters=prepared.network.parameter_count,
         backbone=backbone,
         step=step,
     )
 
 
-def _task(experiment: Experiment, tracks: Tracks, column: int) -> TaskPreview:
-    task = tracks.tasks[column]
-    labels = tracks.targets[:, column]
-    known = labels[np.isfinite(labels)]
-    counts = Counter(task.classes[int(label)] for label in known) if task.classes else {}
+def _task(experiment: Experiment, tracks: Tracks, name: str) -> TaskPreview:
+    task, labels = tracks.column(name)
+    known = labels[labelled(labels)]
+    if task.kind == "tags":
+        counts = dict(zip(task.classes, (known == 1).sum(axis=0).tolist(), strict=True))
+    else:
+        counts = Counter(task.classes[int(label)] for label in known) if task.classes else {}
     losses = [(weight, loss.name) for weight, loss in experiment.losses[task.name]]
     return TaskPreview(task, len(known), {name: counts[name] for name in task.classes}, losses)
 

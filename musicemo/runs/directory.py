@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import json
 import os
 import re
 import stat
@@ -186,10 +187,22 @@ class RunDirectory:
         write_json(self.path / "split.json", split)
 
     def write_predictions(self, parts: Mapping[str, Evaluation]) -> None:
-        """Write `predictions.csv`: one line per track, set and task, in the target's units."""
+        """Write `predictions.csv`: one line per track, set and task, in the target's units.
+
+        The cells of tags are JSON objects: tag -> 1 or 0, without unknown ones, and tag -> probability.
+        """
         rows = [["track", "part", "task", "target", "prediction"]]
         for part, evaluation in parts.items():
             for name, task in evaluation.tasks.items():
+                if task.kind == "tags" and task.probabilities is not None:
+                    for track, target, probabilities in zip(
+                        task.ids, task.target, task.probabilities, strict=True
+                    ):
+                        pairs = zip(task.classes, target.tolist(), strict=True)
+                        truth = {tag: int(value) for tag, value in pairs if value == value}
+                        shares = dict(zip(task.classes, probabilities.tolist(), strict=True))
+                        rows.append([track, part, name, json.dumps(truth), json.dumps(shares)])
+                    continue
                 for track, target, prediction in zip(task.ids, task.target, task.prediction, strict=True):
                     shown = [
                         task.classes[value] if task.classes else repr(float(value))

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 
 from musicemo.errors import InputError
-from musicemo.evaluation import CLASSIFICATION, Evaluation, EvaluationSettings, TaskEvaluation
+from musicemo.evaluation import METRICS, Evaluation, EvaluationSettings, TaskEvaluation
 from musicemo.files import read_csv
 from musicemo.runs.directory import RunDirectory
 from musicemo.runs.schema import SECTIONS, Environment, Epoch, ExperimentFile, Results, SplitFile
@@ -238,7 +238,7 @@ class RunRecord:
         tasks: dict[str, dict[str, Any]] = {}  # an earlier version of musicemo did not record them
         for part in self.metrics.values():
             for name, task in part.items():
-                kind = "classification" if CLASSIFICATION[0] in task else "regression"
+                kind = next(kind for kind, names in METRICS.items() if names[0] in task)
                 tasks.setdefault(name, {"kind": kind})
                 if task.get("per_class"):
                     tasks[name].setdefault("classes", list(task["per_class"]))
@@ -252,14 +252,15 @@ class RunRecord:
             InputError: the file is damaged; the message names the line.
         """
         path = self.directory / "predictions.csv"
-        parts: dict[str, dict[str, _Column]] = {}
+        parts: dict[str, dict[str, _Column | _TagColumn]] = {}
         try:
             _open(path, _LARGEST_TABLE).close()
             for number, row in enumerate(read_csv(path), start=2):
                 try:
                     of_part = parts.setdefault(row["part"], {})
                     if row["task"] not in of_part:
-                        of_part[row["task"]] = _Column(row["task"], self.tasks.get(row["task"]))
+                        limits = (self.results.get("thresholds") or {}).get(row["task"])
+                        of_part[row["task"]] = _column(row["task"], self.tasks.get(row["task"]), limits)
                     of_part[row["task"]].add(row["track"], row["target"], row["prediction"])
                 except ValueError as error:
                     raise ValueError(f"line {number}: {error}") from error
@@ -280,12 +281,65 @@ class RunRecord:
         }
 
 
+def _column(
+    name: str, task: Mapping[str, Any] | None, thresholds: Mapping[str, Any] | None
+) -> _Column | _TagColumn:
+    if task is None:
+        raise ValueError(f"{name!r} is not a task of results.json")
+    if task["kind"] != "tags":
+        return _Column(task)
+    tags = tuple(task.get("classes") or ())
+    values = (thresholds or {}).get("values", {})
+    if missing := [tag for tag in tags if tag not in values]:
+        raise ValueError(f"results.json has no threshold of {name!r} for the tag {missing[0]!r}")
+    return _TagColumn(tags, [values[tag] for tag in tags])
+
+
+class _TagColumn:
+    """Predictions of the tags of one task on one set, read line by line."""
+
+    def __init__(self, tags: Sequence[str], thresholds: Sequence[float]) -> None:
+        self._tags, self._thresholds = tags, thresholds
+        self._ids: dict[str, None] = {}
+        self._target: list[list[float]] = []
+        self._prediction: list[list[float]] = []
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def add(self, track: str, target: str, prediction: str) -> None:
+        if track in self._ids:
+            raise ValueError(f"track {track!r} is there twice")
+        self._ids[track] = None
+        truth, probabilities = (self._read(track, cell) for cell in (target, prediction))
+        if not set(truth.values()) <= {0, 1}:
+            raise ValueError(f"the target of track {track!r} has values other than 0 and 1")
+        if len(probabilities) < len(self._tags):
+            raise ValueError(f"track {track!r} does not have a probability of every tag")
+        self._target.append([truth.get(tag, math.nan) for tag in self._tags])
+        self._prediction.append([probabilities[tag] for tag in self._tags])
+
+    def _read(self, track: str, cell: str) -> dict[str, float]:
+        values = _parse(cell)
+        numbers = isinstance(values, dict) and all(
+            isinstance(value, int | float) and not isinstance(value, bool) for value in values.values()
+        )
+        if not numbers or set(values) - set(self._tags):
+            raise ValueError(f"a cell of track {track!r} is not an object of tags and numbers: {cell[:80]}")
+        return dict(values)
+
+    def finish(self) -> TaskEvaluation:
+        shape = len(self._ids), len(self._tags)
+        target, prediction = (
+            np.array(rows, dtype=np.float64).reshape(shape) for rows in (self._target, self._prediction)
+        )
+        return TaskEvaluation.of_tags(tuple(self._ids), target, prediction, self._tags, self._thresholds)
+
+
 class _Column:
     """Predictions of one task on one set, read line by line."""
 
-    def __init__(self, name: str, task: Mapping[str, Any] | None) -> None:
-        if task is None:
-            raise ValueError(f"{name!r} is not a task of results.json")
+    def __init__(self, task: Mapping[str, Any]) -> None:
         self._regression = task["kind"] == "regression"
         self._declared = tuple(task.get("classes") or ())
         self._classes = frozenset(self._declared)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, create_model
 
-from musicemo.evaluation import CLASSIFICATION, REGRESSION
+from musicemo.evaluation import SCORES, TargetKind
 
 __all__ = ["SECTIONS", "Environment", "Epoch", "ExperimentFile", "Results", "SplitFile"]
 
@@ -37,18 +37,35 @@ class _ClassScores(_Shape):
     support: Number
 
 
+class _TagScores(_Shape):
+    pr_auc: Number | None = None
+    roc_auc: Number | None = None
+    f1: Number | None = None
+    precision: Number | None = None
+    recall: Number | None = None
+    support: Count
+    tracks: Count
+
+
+class _Thresholds(_Shape):
+    part: Text | None
+    values: dict[str, Number]
+
+
 _Metrics = create_model(
     "_Metrics",
     __base__=_Shape,
     tracks=(Count, 0),
     per_class=(dict[str, _ClassScores] | None, None),
     confusion_matrix=(list[list[Number]] | None, None),
-    **dict.fromkeys((*REGRESSION, *CLASSIFICATION), (_Ends | None, None)),  # type: ignore[call-overload]
+    per_tag=(dict[str, _TagScores] | None, None),
+    left_out=(list[Text] | None, None),
+    **dict.fromkeys(SCORES, (_Ends | None, None)),  # type: ignore[call-overload]
 )
 
 
 class _Task(_Shape):
-    kind: Literal["regression", "classification"]
+    kind: TargetKind
     target: Text | None = None
     range: tuple[Number, Number] | None = None
     classes: list[Text] | None = None
@@ -79,8 +96,8 @@ class _SelectionScores(_Shape):
 
 
 def _metric(name: str) -> str:
-    if name not in (*REGRESSION, *CLASSIFICATION):
-        raise ValueError(f"must be a metric ({', '.join((*REGRESSION, *CLASSIFICATION))})")
+    if name not in SCORES:
+        raise ValueError(f"must be a metric ({', '.join(SCORES)})")
     return name
 
 
@@ -208,6 +225,7 @@ SECTIONS: Mapping[str, TypeAdapter[Any]] = {
         "variant": dict[str, Any],
         "selection": _Selection,
         "gradients": _Gradients,
+        "thresholds": dict[str, _Thresholds],
         "transfer": _Transfer,
         "reliability": dict[str, _Reliability],
         "controlled": _ControlledParts,

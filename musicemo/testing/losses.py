@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from musicemo.components.spec import check_declared
+from musicemo.contracts import TargetKind
 from musicemo.messages import muted
 from musicemo.testing._contract import (
     Contract,
@@ -26,6 +27,9 @@ __all__ = ["check_loss"]
 
 _COUNTS = {"jazz": 9, "pop": 30, "rock": 1}
 """Classes of a task, and their training tracks."""
+
+_TAG_COUNTS = {"happy": (12, 28), "film": (3, 30), "calm": (1, 39)}
+"""Tags of a task, and the training tracks with and without each."""
 
 
 def check_loss(loss: Any, parameters: Mapping[str, Any] | None = None) -> None:
@@ -52,8 +56,13 @@ def check_loss(loss: Any, parameters: Mapping[str, Any] | None = None) -> None:
             check_declared("loss", contract.name, contract.given)
         kind = contract.given.kind
         with contract.clause("construction", "constructing it", essential=True):
-            made = built(contract, component, class_counts=_COUNTS if kind == "classification" else {})
-        examples = dict(_ratings() if kind == "regression" else _labels())
+            made = built(
+                contract,
+                component,
+                class_counts=_COUNTS if kind == "classification" else {},
+                tag_counts=_TAG_COUNTS if kind == "tags" else {},
+            )
+        examples = dict(_EXAMPLES[kind]())
         _check_values(contract, made, examples)
         _check_repeats(contract, made, *examples["random"])
         with contract.clause("state", "reading its state_dict"):
@@ -174,3 +183,27 @@ def _labels() -> Iterator[tuple[str, tuple[Tensor, Tensor]]]:
         (torch.randn(4, classes, generator=generator), torch.ones(4, dtype=torch.int64)),
     )
     yield "a batch of one", (torch.randn(1, classes, generator=generator), torch.tensor([2]))
+
+
+def _tagged() -> Iterator[tuple[str, tuple[Tensor, Tensor]]]:
+    generator = torch.Generator().manual_seed(0)
+    tags = len(_TAG_COUNTS)
+    target = torch.randint(2, (32, tags), generator=generator).float()
+    partly = target.masked_fill(torch.rand(32, tags, generator=generator) < 0.3, torch.nan)
+    partly[:, 0] = target[:, 0]
+    sure = 40 * (2 * target - 1)
+    yield "random", (torch.randn(32, tags, generator=generator), target)
+    yield "targets that are partly unknown", (torch.randn(32, tags, generator=generator), partly)
+    yield "predictions that are right", (sure, target)
+    yield "predictions that are wrong", (-sure, target)
+    yield "constant predictions", (torch.zeros(32, tags), target)
+    yield "far outliers", (1e4 * torch.randn(32, tags, generator=generator), target)
+    yield "a batch without any tag", (torch.randn(4, tags, generator=generator), torch.zeros(4, tags))
+    yield "a batch of one", (torch.randn(1, tags, generator=generator), torch.tensor([[1.0, 0.0, torch.nan]]))
+
+
+_EXAMPLES: Mapping[TargetKind, Callable[[], Iterator[tuple[str, tuple[Tensor, Tensor]]]]] = {
+    "regression": _ratings,
+    "classification": _labels,
+    "tags": _tagged,
+}

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from musicemo.data import columns, labelled
 from musicemo.evaluation import ranks
 from musicemo.training.objective import Objective
 
@@ -50,19 +51,24 @@ def mean_predictor_losses(
 ) -> dict[str, float]:
     """Return the losses of a predictor that knows the training part's labels and no features.
 
-    It predicts the mean rating, or the classes in their shares.
+    It predicts the mean rating, or the classes or tags in their shares.
 
     Args:
         objective: each task's loss.
-        labels: `[training tracks, tasks]`; NaN where missing.
-        targets: `[tracks, tasks]`, of the part that is predicted.
+        labels: `[training tracks, columns]`; NaN where missing.
+        targets: `[tracks, columns]`, of the part that is predicted.
         device: where the losses are computed.
     """
     predictions = {}
-    for column, task in enumerate(objective.tasks):
-        task_labels = labels[np.isfinite(labels[:, column]), column]
+    places = columns(objective.tasks)
+    for task in objective.tasks:
+        task_labels = labels[:, places[task.name]]
+        task_labels = task_labels[labelled(task_labels)]
         if task.kind == "regression":
             row = torch.tensor(float(task_labels.mean()))
+        elif task.kind == "tags":
+            counts = [np.maximum((task_labels == value).sum(axis=0), 0.5) for value in (1, 0)]
+            row = torch.from_numpy(np.log(counts[0] / counts[1]))
         else:
             counts = np.bincount(task_labels.astype(np.intp), minlength=len(task.classes))
             row = torch.from_numpy(np.maximum(counts, 0.5)).log()  # half a track of a class that has none

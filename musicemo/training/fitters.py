@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import torch
 
 from musicemo.contracts import Estimator
+from musicemo.data import columns
 from musicemo.errors import RunError
 from musicemo.training.conflict import GradientConflict
 from musicemo.training.run import Prepared
@@ -162,7 +163,7 @@ class OneShotFitter:
     def fit(self, epoch: int, batch_finished: BatchFinished) -> dict[str, float]:
         """Fit the estimator; return the scores on the training set."""
         train = self._prepared.batches["train"]
-        targets = {task.name: train.targets[:, column] for column, task in enumerate(self._prepared.tasks)}
+        targets = {name: train.targets[:, place] for name, place in columns(self._prepared.tasks).items()}
         self._estimator.fit(train.tracks(), targets)
         self._estimator.to(self._prepared.device)
         predictions, known, _ = self._scorer.predict("train")

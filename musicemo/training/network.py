@@ -11,14 +11,14 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from musicemo.contracts import Estimator, Fitted
-from musicemo.data import HeadSettings, Task
+from musicemo.data import HeadSettings, Task, columns
 from musicemo.errors import InputError, nearest
 
 __all__ = ["Head", "Network"]
 
 
 class Head(nn.Sequential):
-    """Dense layers from an embedding to ratings `[batch]` or logits `[batch, classes]`."""
+    """Dense layers from an embedding to ratings `[batch]`, or logits `[batch, classes]` of classes or tags."""
 
     def __init__(self, size: int, task: Task, settings: HeadSettings) -> None:
         layers: list[nn.Module] = []
@@ -70,7 +70,7 @@ class Network(nn.Module):
         Args:
             x: features, zero from each track's length on.
             lengths: frames of each track.
-            labels: task -> `[batch]`, of those that an estimator is given; see `known_labels`.
+            labels: task -> `[batch]` or `[batch, tags]`, of those that an estimator is given; see `known_labels`.
 
         Raises:
             InputError: a label that the estimator predicts from is not there.
@@ -86,9 +86,9 @@ class Network(nn.Module):
         return x.new_empty(len(x), 0), self.estimator(x, lengths, labels)
 
     def known_labels(self, targets: Tensor, tasks: Sequence[Task]) -> dict[str, Tensor]:
-        """Return, of `targets` `[batch, tasks]`, those that an estimator is given."""
+        """Return, of `targets` `[batch, columns]`, those that an estimator is given."""
         given = self.estimator.given if self.estimator else ()
-        return {task.name: targets[:, column] for column, task in enumerate(tasks) if task.name in given}
+        return {name: targets[:, place] for name, place in columns(tasks).items() if name in given}
 
     @property
     def estimator(self) -> Estimator | None:

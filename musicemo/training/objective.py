@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from musicemo.data import Task
+from musicemo.data import Task, columns
 from musicemo.errors import InputError
 
 __all__ = ["Objective", "Term"]
@@ -35,8 +35,8 @@ class Objective(nn.Module):
         """Return task -> loss, a scalar, for the tasks that have a target here.
 
         Args:
-            predictions: task -> ratings `[batch]` or logits `[batch, classes]`.
-            targets: `[batch, tasks]`, on the CPU; NaN where missing.
+            predictions: task -> ratings `[batch]`, or logits `[batch, classes]` of classes or tags.
+            targets: `[batch, columns]`, see `musicemo.data.columns`, on the CPU; NaN where missing.
         """
         losses = {}
         for task, prediction, target in self.known(predictions, targets):
@@ -54,9 +54,12 @@ class Objective(nn.Module):
     def known(self, predictions: Mapping[str, Tensor], targets: Tensor) -> list[tuple[Task, Tensor, Tensor]]:
         """Return each task that has a target here, with prediction and target of those tracks."""
         found = []
-        for column, task in enumerate(self.tasks):
-            target, prediction = targets[:, column], predictions[task.name]
+        places = columns(self.tasks)
+        for task in self.tasks:
+            target, prediction = targets[:, places[task.name]], predictions[task.name]
             present = torch.isfinite(target)
+            if task.kind == "tags":
+                present = present.any(dim=1)
             if not present.all():
                 if not present.any():
                     continue

@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from musicemo.data import Batches, Task
-from musicemo.evaluation import Evaluation, TaskEvaluation
+from musicemo.data import Batches, Task, columns, labelled
+from musicemo.evaluation import EPOCH_METRICS, Evaluation, TaskEvaluation
 from musicemo.training.criteria import MEAN_IMPROVEMENT, mean_improvement, mean_predictor_losses
 from musicemo.training.network import Network
 from musicemo.training.precision import autocast
@@ -40,7 +40,7 @@ class Collected:
         self._indices.append(indices)
 
     def finish(self) -> tuple[dict[str, Tensor], Tensor, np.ndarray[tuple[int], np.dtype[np.intp]]]:
-        """Return task -> predictions, targets `[tracks, tasks]` and track indices, ascending, on the CPU."""
+        """Return task -> predictions, targets `[tracks, columns]` and track indices, ascending, on the CPU."""
         indices = np.concatenate(self._indices)
         order = np.argsort(indices, kind="stable")
         place = torch.from_numpy(order)
@@ -77,14 +77,22 @@ def to_evaluation(
 ) -> Evaluation:
     """Bring predictions into the targets' own units and leave out tracks whose target is missing."""
     evaluations = {}
-    for column, task in enumerate(tasks):
-        target = targets[:, column].numpy()
-        present = np.isfinite(target)
+    places = columns(tasks)
+    for task in tasks:
+        target = targets[:, places[task.name]].numpy()
+        present = labelled(target)
         prediction = predictions[task.name].numpy()[present]
         present_ids = [name for name, there in zip(ids, present, strict=True) if there]
         if task.kind == "regression":
             evaluations[task.name] = TaskEvaluation(
                 task.kind, present_ids, task.decode(target[present]), task.decode(prediction)
+            )
+        elif task.kind == "tags":
+            evaluations[task.name] = TaskEvaluation.of_tags(
+                present_ids,
+                target[present],
+                torch.from_numpy(prediction).double().sigmoid().numpy(),
+                task.classes,
             )
         else:
             probabilities = torch.from_numpy(prediction).double().softmax(dim=1).numpy()
@@ -111,7 +119,7 @@ class Scorer:
         self._reference: dict[str, float] | None = None
 
     def predict(self, part: str) -> tuple[dict[str, Tensor], Tensor, NDArray[np.intp]]:
-        """Return task -> predictions, targets `[tracks, tasks]` and track indices of a part."""
+        """Return task -> predictions, targets `[tracks, columns]` and track indices of a part."""
         prepared = self._prepared
         return collect_predictions(
             prepared.network,
@@ -137,8 +145,9 @@ class Scorer:
         for name, task in evaluation.tasks.items():
             if name in losses:
                 record[f"{part}/{name}/loss"] = losses[name]
-                metrics = task.metrics()
-                record |= {f"{part}/{name}/{metric}": metrics[metric] for metric in task.names}
+                record |= {
+                    f"{part}/{name}/{metric}": task.metric(metric) for metric in EPOCH_METRICS[task.kind]
+                }
         return record
 
     def validate(self) -> dict[str, float]:

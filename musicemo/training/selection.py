@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from musicemo.data import Task
-from musicemo.evaluation import CLASSIFICATION, REGRESSION, Evaluation, finite
+from musicemo.evaluation import METRICS, Evaluation, finite
 from musicemo.training.criteria import MEAN_IMPROVEMENT, MEAN_RANK, History, mean_ranks, validation_loss
 from musicemo.training.stopping import Stopping
 
@@ -33,7 +33,7 @@ def describe_selection(
         tested: epoch -> evaluation of the test part.
     """
     names = [task.name for task in tasks]
-    leading = {task.name: (REGRESSION if task.kind == "regression" else CLASSIFICATION)[0] for task in tasks}
+    leading = {task.name: METRICS[task.kind][0] for task in tasks}
     ranks = mean_ranks(history, names)
     epochs = {
         "val/loss": _lowest([record.get("val/loss", math.nan) for record in history]),

@@ -8,7 +8,7 @@ from typing import Any
 
 from musicemo.data import Task
 from musicemo.errors import InputError, nearest
-from musicemo.evaluation import CLASSIFICATION, REGRESSION, higher_is_better
+from musicemo.evaluation import EPOCH_METRICS, higher_is_better
 from musicemo.training.criteria import MEAN_IMPROVEMENT, MEAN_RANK, mean_ranks
 from musicemo.training.settings import EarlyStoppingSettings
 
@@ -156,8 +156,7 @@ def check_monitor(settings: EarlyStoppingSettings, tasks: Sequence[Task], parts:
         )
     names = ["val/loss", *([MEAN_RANK, MEAN_IMPROVEMENT] if len(tasks) > 1 else [])]
     for task in tasks:
-        metrics = REGRESSION if task.kind == "regression" else CLASSIFICATION
-        names += [f"val/{task.name}/{quantity}" for quantity in ("loss", *metrics)]
+        names += [f"val/{task.name}/{quantity}" for quantity in ("loss", *EPOCH_METRICS[task.kind])]
     if monitor not in names:
         raise InputError(
             f"no quantity {monitor!r} is recorded{nearest(monitor, names)} (of val: {', '.join(names)})"

@@ -235,3 +235,21 @@ def test_datasets_of_the_same_artists_alone():
     tracks = read({"valence": {}}, a=Listed([WIDE], a), b=Listed([WIDE], a))
     split = split_joined(halves(tracks), {"a": True, "b": True}, tracks)
     assert split.track_ids("train") == ["a/0", "a/1", "b/0", "b/1"]
+
+
+def test_a_tag_that_a_dataset_does_not_declare_is_unknown_for_its_tracks():
+    tasks = {"mood": {}}
+    a = Listed(
+        [Target("mood", "tags", classes=("film", "sad"))], [track("1", mood=["sad"]), track("2", mood=None)]
+    )
+    b = Listed(
+        [Target("mood", "tags", classes=("happy", "sad"))],
+        [track("1", mood=["happy", "sad"]), track("2", mood={"film": True}), track("3", mood={"happy": True})],
+    )
+    c = Listed([Target("mood", "tags", classes=("film",))], [track("1", mood=["film"])])
+    found = read(tasks, a=a, b=b, c=c)
+    assert found.tasks[0].classes == ("film", "happy", "sad")
+    nan = np.nan
+    rows = [[0, nan, 1], [nan, 1, 1], [1, nan, nan], [nan, 1, nan], [1, nan, nan]]
+    np.testing.assert_array_equal(found.targets, rows)
+    assert [one.id for one in found.unlabelled] == ["a/2"]

@@ -371,3 +371,55 @@ def test_cuts_are_those_of_scikit_learn(seed, count, share):
         rest, cut = next(splitter(1, test_size=share, random_state=seed).split(strata, strata, labels))
         assert split.parts["train"].tolist() == sorted(rest), method
         assert split.parts["test"].tolist() == sorted(cut), method
+
+
+def tagged(count: int, seed: int = 0) -> np.ndarray:
+    """Return 0 and 1 of five tags, the first rare; the last 10 tracks are without a label."""
+    values = (np.random.default_rng(seed).uniform(size=(count, 5)) < [0.05, 0.1, 0.2, 0.3, 0.5]).astype(float)
+    values[-10:] = np.nan
+    return values
+
+
+def test_the_strata_of_tags():
+    nan = np.nan
+    values = np.array([[1.0, 0.0], [nan, 1.0], [nan, nan]])
+    assert strata(values, regression=False, bins=5).tolist() == [[0, 1, 0], [0, 0, 1], [1, 0, 0]]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_iterative_stratification_gives_every_set_its_share_of_each_tag(seed):
+    codes = strata(tagged(400, seed), regression=False, bins=5)
+    split = cut(400, codes, method="stratified", seed=seed)
+    assert_partition(split, 400)
+    for part, share in (("train", 0.6), ("val", 0.2), ("test", 0.2)):
+        assert abs(len(split.parts[part]) - share * 400) < 8
+        assert (np.abs(codes[split.parts[part]].sum(axis=0) - share * codes.sum(axis=0)) <= 2.5).all(), part
+    again = cut(400, codes, method="stratified", seed=seed)
+    assert split.hashes == again.hashes
+    assert split.hashes != cut(400, codes, method="stratified", seed=seed + 9).hashes
+
+
+def test_tags_of_single_tracks_are_dealt_first():
+    """Two tracks have a tag that no other has: each side gets one."""
+    codes = np.zeros((20, 2), dtype=np.intp)
+    codes[:, 0] = 1
+    codes[[3, 4], 1] = 1
+    split = cut(20, codes, method="stratified", validation=0, test=0.5)
+    assert [codes[split.parts[part], 1].sum() for part in ("train", "test")] == [1, 1]
+    assert len(split.parts["test"]) == 10
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_folds_of_tags(grouped):
+    codes = strata(tagged(200), regression=False, bins=5)
+    groups = [f"artist {index // 4}" for index in range(200)]
+    made = [
+        cut(200, codes, groups, fold=fold, method="kfold", folds=4, validation=0.1, grouped=grouped)
+        for fold in range(4)
+    ]
+    assert sorted(np.concatenate([split.parts["test"] for split in made])) == list(range(200))
+    for split in made:
+        assert_partition(split, 200)
+        assert (np.abs(codes[split.parts["test"]].sum(axis=0) - codes.sum(axis=0) / 4) <= 4).all()
+        if grouped:
+            assert_groups_apart(split, groups)

@@ -1,4 +1,5 @@
 import math
+from math import nan
 
 import numpy as np
 import pytest
@@ -6,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from musicemo.contracts import Target, Track
-from musicemo.data import Task, TaskSettings, make_task
+from musicemo.data import Task, TaskSettings, columns, labelled, make_task
 from musicemo.errors import InputError
 
 TARGETS = (
@@ -28,7 +29,7 @@ def test_a_task_takes_the_target_of_its_name():
 def test_a_task_may_have_another_name_than_its_target():
     task = make_task("mood", TaskSettings(target="valence"), TARGETS)
     assert (task.name, task.target) == ("mood", "valence")
-    assert task.encode(track(valence=9, mood=3)) == 1
+    assert task.encode(track(valence=9, mood=3)) == [1]
 
 
 def test_an_unknown_target_is_answered_with_the_nearest():
@@ -47,9 +48,9 @@ def test_classes_are_merged_and_dropped():
     assert task.merged == {
         **{"Rock": "Rock", "Psych-Rock": "Rock", "Pop": "Pop", "Soundtrack": None, "Jazz": "Jazz"}
     }
-    encoded = [task.encode(track(genre=name)) for name in ("Rock", "Psych-Rock", "Pop", "Jazz")]
+    encoded = [task.encode(track(genre=name))[0] for name in ("Rock", "Psych-Rock", "Pop", "Jazz")]
     assert encoded == [2, 2, 1, 0]
-    assert math.isnan(task.encode(track(genre="Soundtrack")))
+    assert math.isnan(*task.encode(track(genre="Soundtrack")))
 
 
 def test_classes_may_be_merged_into_one_of_a_new_name():
@@ -88,7 +89,7 @@ def test_a_range_that_is_none(ends):
 @pytest.mark.parametrize("value", [1, 9, 5.0, np.float32(2.5), np.int64(3)])
 def test_ratings_are_scaled_to_the_unit_interval_and_back(value):
     task = make_task("valence", TaskSettings(), TARGETS)
-    code = task.encode(track(valence=value))
+    (code,) = task.encode(track(valence=value))
     assert type(code) is float
     assert code == pytest.approx((float(value) - 1) / 8)
     assert task.decode(code) == pytest.approx(float(value))
@@ -99,16 +100,16 @@ def test_ratings_are_scaled_to_the_unit_interval_and_back(value):
 def test_encoding_undoes_decoding(low, width, codes):
     task = make_task("v", TaskSettings(), [Target("v", "regression", range=(low, low + width))])
     ratings = np.clip(task.decode(codes), low, low + width)
-    again = [task.encode(track(v=float(rating))) for rating in ratings]
+    again = [task.encode(track(v=float(rating)))[0] for rating in ratings]
     assert np.allclose(again, codes, atol=1e-6)
     assert all(0 <= code <= 1 for code in again)
 
 
 def test_a_missing_target_is_nan():
     task = make_task("valence", TaskSettings(), TARGETS)
-    assert math.isnan(task.encode(track()))
-    assert math.isnan(task.encode(track(valence=None)))
-    assert math.isnan(make_task("genre", MERGED, TARGETS).encode(track(genre=None)))
+    assert math.isnan(*task.encode(track()))
+    assert math.isnan(*task.encode(track(valence=None)))
+    assert math.isnan(*make_task("genre", MERGED, TARGETS).encode(track(genre=None)))
 
 
 @pytest.mark.parametrize(
@@ -157,7 +158,76 @@ def test_what_results_say_of_a_task():
 
 
 def test_what_the_dataset_declares_is_checked():
-    with pytest.raises(InputError, match="as a 'regresion', but a target must be a regression"):
+    with pytest.raises(
+        InputError, match="as a 'regresion', but the kind of a target must be one of regression"
+    ):
         make_task("mood", TaskSettings(), [Target("mood", "regresion")])
     with pytest.raises(InputError, match="the dataset declares no classes of 'mood'; at least 2"):
         make_task("mood", TaskSettings(), [Target("mood", "classification")])
+
+
+MOODS = Target("mood", "tags", classes=("sad", "happy", "film", "movie"))
+
+
+def encoded(value, **classes):
+    return make_task("mood", TaskSettings(classes=classes), [MOODS]).encode(track(mood=value))
+
+
+def test_tags_have_a_column_each_in_alphabetical_order():
+    task = make_task("mood", TaskSettings(), [MOODS])
+    assert (task.classes, task.width) == (("film", "happy", "movie", "sad"), 4)
+    assert encoded(["sad", "film"]) == [1, 0, 0, 1]
+    assert encoded(frozenset()) == [0, 0, 0, 0]
+    assert np.isnan(encoded(None)).all()
+
+
+def test_single_tags_may_be_unknown():
+    assert np.array_equal(
+        encoded({"sad": False, "film": True, "happy": None}), [1, nan, nan, 0], equal_nan=True
+    )
+
+
+def test_a_merged_tag_applies_if_one_of_its_tags_does():
+    merged = {"movie": "film", "happy": False}
+    assert encoded(["movie"], **merged) == [1, 0]
+    assert encoded({"movie": True, "sad": True}, **merged) == [1, 1]
+    assert np.array_equal(encoded({"movie": False, "sad": False}, **merged), [nan, 0], equal_nan=True)
+    assert encoded({"movie": False, "film": False, "sad": False}, **merged) == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("sad", "mood is 'sad', but must be a list of tags"),
+        (3.0, "mood is 3.0, but must be a list of tags"),
+        (
+            ["sad", "hapy"],
+            r"mood has 'hapy', which is not a tag; did you mean 'happy'\? \(tags: film, happy, movie, sad",
+        ),
+        ({"sad": 0.5}, "mood: sad is 0.5, but must be True, False or None"),
+    ],
+)
+def test_a_value_that_is_not_tags(value, message):
+    with pytest.raises(InputError, match=message):
+        encoded(value)
+
+
+def test_tags_without_tracks_are_left_out():
+    task = make_task("mood", TaskSettings(), [MOODS])
+    assert task.restricted([["sad"], None, {"film": True, "happy": False, "movie": None}]).classes == (
+        "film",
+        "sad",
+    )
+    with pytest.raises(InputError, match=r"at least 1 tag must have tracks \(found: none\)"):
+        task.restricted([[], None])
+
+
+def test_the_columns_of_tasks():
+    tasks = [
+        Task("a", "a", "regression"),
+        Task("m", "m", "tags", classes=("x", "y")),
+        Task("b", "b", "regression"),
+    ]
+    assert columns(tasks) == {"a": 0, "m": slice(1, 3), "b": 3}
+    assert labelled(np.array([1.0, nan])).tolist() == [True, False]
+    assert labelled(np.array([[1.0, nan], [nan, nan]])).tolist() == [True, False]

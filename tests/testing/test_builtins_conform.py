@@ -50,6 +50,8 @@ def test_models_with_other_parameters(name, parameters):
         ("soft-spearman", {"form": "study"}),
         ("cross-entropy", {"class_weights": "balanced", "label_smoothing": 0.1}),
         ("cross-entropy", {"class_weights": {"rock": 3.0}}),
+        ("bce", {"positive_weight": "balanced", "label_smoothing": 0.1}),
+        ("focal", {"gamma": 0.5, "alpha": 0.25}),
     ],
 )
 def test_losses_with_other_parameters(name, parameters):

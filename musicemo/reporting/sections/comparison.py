@@ -285,7 +285,7 @@ def _training(runs: Mapping[str, Sequence[RunRecord]]) -> list[Block]:
     tasks = {name: task for records in runs.values() for run in records for name, task in run.tasks.items()}
     charts = []
     for task, table in tasks.items():
-        metric = scores.leading(str(table["kind"]))
+        metric = scores.leading(table["kind"])
         key = f"val/{task}/{metric}"
         marks: list[Mark] = []
         values: list[float | None] = []

@@ -29,9 +29,10 @@ def data_blocks(dataset: str, method: str, summary: Summary) -> Iterator[Block]:
     for task, ratings in summary.ratings.items():
         yield _ratings(task, ratings)
     for task, classes in summary.classes.items():
+        noun = "tag" if task in summary.tagged else "class"
         if any(old["becomes"] != name for name, old in summary.merged[task].items()):
-            yield _merging(task, summary)
-        yield _classes(task, classes)
+            yield _merging(task, summary, noun)
+        yield _classes(task, classes, noun)
     for leak in summary.leaks:
         yield Notice(f"suspected leak: {leak}", "warning")
     if not summary.leaks:
@@ -47,15 +48,17 @@ def _ratings(task: str, ratings: Mapping[str, Mapping[str, float]]) -> Table:
     return Table(["set", *names], rows, f"{task}: ratings in their own units")
 
 
-def _merging(task: str, summary: Summary) -> Table:
+def _merging(task: str, summary: Summary, noun: str) -> Table:
     rows = [
         [name, str(old["tracks"]), "dropped" if old["becomes"] is None else str(old["becomes"])]
         for name, old in summary.merged[task].items()
     ]
-    return Table(["class", "tracks", "becomes"], rows, f"{task}: classes before merging")
+    return Table(
+        [noun, "tracks", "becomes"], rows, f"{task}: {'tags' if noun == 'tag' else 'classes'} before merging"
+    )
 
 
-def _classes(task: str, classes: Mapping[str, Mapping[str, int]]) -> Table:
+def _classes(task: str, classes: Mapping[str, Mapping[str, int]], noun: str) -> Table:
     totals = {name: sum(counts.values()) for name, counts in classes.items()}
     most = max(*totals.values(), 1)
     rows = [
@@ -63,5 +66,5 @@ def _classes(task: str, classes: Mapping[str, Mapping[str, int]]) -> Table:
         for name, counts in classes.items()
         if name != "missing" or totals[name]
     ]
-    columns: list[str | Column] = ["class", *PARTS, "all", Column("", text=True)]
-    return Table(columns, rows, f"{task}: tracks of each class")
+    columns: list[str | Column] = [noun, *PARTS, "all", Column("", text=True)]
+    return Table(columns, rows, f"{task}: tracks {'with each tag' if noun == 'tag' else 'of each class'}")

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from musicemo.comparison import read_replicates
-from musicemo.evaluation import CLASSIFICATION, LEADING, REGRESSION
+from musicemo.evaluation import LEADING, METRICS
 from musicemo.progress import duration
 from musicemo.reporting.blocks import Block, Cell, Column, Facts, Table, Text
 from musicemo.reporting.sections import scores
@@ -48,6 +48,7 @@ def run_blocks(outcome: Outcome, *, overfit: bool) -> list[Block]:
         ),
         *scores.metric_tables(results["metrics"][part]),
         *scores.class_tables(results["metrics"][part]),
+        *scores.tag_tables(results["metrics"][part]),
         *(block for section in sections for block in section.blocks),
     ]
     if overfit:
@@ -115,7 +116,7 @@ def _variants(experiments: Sequence[tuple[str, Sequence[Results]]]) -> list[Bloc
 
 
 def _variant_tables(experiments: Sequence[tuple[str, Sequence[Results]]], part: str) -> Iterator[Table]:
-    for names in (REGRESSION[:_METRICS], CLASSIFICATION[:_METRICS]):
+    for names in (names[:_METRICS] for names in METRICS.values()):
         rows: list[list[Cell]] = []
         for name, runs in experiments:
             metrics = [run["metrics"].get(part, {}) for run in runs]

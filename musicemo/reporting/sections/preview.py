@@ -56,7 +56,8 @@ def _learns(preview: TaskPreview) -> Iterator[str]:
     else:
         shown = [f"{name} {count}" for name, count in list(preview.classes.items())[:_CLASSES]]
         more = f" and {len(preview.classes) - _CLASSES} more" if len(preview.classes) > _CLASSES else ""
-        yield f"{len(preview.classes)} classes: {', '.join(shown)}{more}"
+        nouns = "tags" if task.kind == "tags" else "classes"
+        yield f"{len(preview.classes)} {nouns}: {', '.join(shown)}{more}"
     merged = [f"{old} is {new}" for old, new in task.merged.items() if new is not None and old != new]
     dropped = [old for old, new in task.merged.items() if new is None]
     if merged:

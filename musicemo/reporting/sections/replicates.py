@@ -11,9 +11,9 @@ import numpy as np
 from musicemo.comparison import Replicates, Row, Score, analyse_replicates, compare, read_replicates
 from musicemo.errors import InputError
 from musicemo.evaluation import (
-    CLASSIFICATION,
     LEADING,
-    REGRESSION,
+    METRICS,
+    SCORES,
     TITLES,
     Evaluation,
     EvaluationSettings,
@@ -86,13 +86,18 @@ def replicate_sections(runs: Sequence[RunRecord], part: str, notices: list[Notic
         metrics = {name: task.metrics() for name, task in pooled.tasks.items() if task.kind == "classification"}
         tables = list(scores.class_tables(metrics))
         sections.append(Section("Classes", [Charts(charts, note=tracks.CONFUSION + counted), Tables(tables)]))
+    if charts := tracks.prediction_charts(combined, "tags", {}, runs[0].tasks):
+        mean = f"Of the mean probability over {len(experiment.replicates)} seeds. " if several else ""
+        metrics = {name: task.metrics() for name, task in combined.tasks.items() if task.kind == "tags"}
+        tables = list(scores.tag_tables(metrics))
+        sections.append(Section("Tags", [Charts(charts, note=mean + tracks.TAG_CHART), Tables(tables)]))
     analyses = analysis_sections(analyse_replicates(experiment, rows, settings), part)
     return [*sections, tracks.worst_tracks(combined), *analyses]
 
 
 def _rows(experiment: Replicates, settings: EvaluationSettings) -> list[Row]:
     """Return every metric of every task, and the leading ones' means over the tasks."""
-    comparison = compare([experiment], metrics=(*REGRESSION, *CLASSIFICATION), settings=settings)
+    comparison = compare([experiment], metrics=SCORES, settings=settings)
     return [*comparison.rows, *comparison.averages]
 
 
@@ -149,8 +154,8 @@ def _tables(experiment: Replicates, rows: Sequence[Row]) -> Iterator[Table]:
         if some:
             yield _leading(experiment, metric, some)
     by_place = {(row.task, row.metric): row.scores[0] for row in rows}
-    for names in (REGRESSION, CLASSIFICATION):
-        tasks = dict.fromkeys(row.task for row in rows if row.metric == names[1] and row.task)
+    for names in METRICS.values():
+        tasks = dict.fromkeys(row.task for row in rows if row.metric == names[0] and row.task)
         lines: list[list[Cell]] = [
             [
                 task,
@@ -199,14 +204,17 @@ def _each_run(runs: Sequence[RunRecord], part: str) -> Table:
 
 
 def _leading_metric(metrics: Mapping[str, Any], task: Mapping[str, Any]) -> Number:
-    return Number((metrics.get(scores.leading(str(task.get("kind", "regression")))) or {}).get("value"))
+    return Number((metrics.get(scores.leading(task.get("kind", "regression"))) or {}).get("value"))
 
 
 def _combined(experiment: Replicates) -> Evaluation:
-    """Return one prediction per track: the mean rating over the seeds, or the most frequent class."""
+    """Return one prediction per track: the mean rating or probability over the seeds, or the most frequent class."""
     tasks = {}
     for name, first in experiment.tasks.items():
         every = np.stack([one.evaluation.tasks[name].prediction for one in experiment.replicates])
+        if first.kind == "tags":
+            tasks[name] = _combined_tags([one.evaluation.tasks[name] for one in experiment.replicates])
+            continue
         if first.kind == "regression":
             prediction = every.mean(axis=0)
         else:
@@ -214,6 +222,13 @@ def _combined(experiment: Replicates) -> Evaluation:
             prediction = votes.argmax(axis=-1)
         tasks[name] = replace(first, prediction=prediction)
     return Evaluation(tasks)
+
+
+def _combined_tags(every: Sequence[TaskEvaluation]) -> TaskEvaluation:
+    """Return the mean probability of each tag over the seeds; a tag is predicted if most seeds predict it."""
+    mean = np.mean([one.probabilities for one in every if one.probabilities is not None], axis=0)
+    votes = np.mean([one.prediction for one in every], axis=0)
+    return replace(every[0], probabilities=mean, prediction=votes > 0.5)
 
 
 def _pooled(experiment: Replicates) -> Evaluation:
@@ -227,5 +242,8 @@ def _pooled(experiment: Replicates) -> Evaluation:
             np.concatenate([one.target for one in every]),
             np.concatenate([one.prediction for one in every]),
             first.classes,
+            None
+            if first.probabilities is None
+            else np.concatenate([one.probabilities for one in every if one.probabilities is not None]),
         )
     return Evaluation(tasks)

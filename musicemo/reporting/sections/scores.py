@@ -6,10 +6,13 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from musicemo.evaluation import CLASSIFICATION, REGRESSION, TITLES
+from musicemo.evaluation import CLASSIFICATION, LEADING, METRICS, TAGS, TITLES, TargetKind
 from musicemo.reporting.blocks import Block, Cell, Charts, Column, Number, Table, Text
 from musicemo.reporting.charts import MUTED, Axis, Chart, Intervals, Points, Rule, categories, spanning
 from musicemo.reporting.words import SETS, SHORT, number, plural
+
+#: Tags that are listed by name.
+_LISTED = 5
 
 __all__ = [
     "class_tables",
@@ -22,12 +25,13 @@ __all__ = [
     "metric_tables",
     "rows_aspect",
     "spread_blocks",
+    "tag_tables",
 ]
 
 
-def leading(kind: str) -> str:
+def leading(kind: TargetKind) -> str:
     """Return the leading metric of a kind of task."""
-    return (REGRESSION if kind == "regression" else CLASSIFICATION)[0]
+    return METRICS[kind][0]
 
 
 def measured(metric: Mapping[str, Any] | None, *, strong: bool = False) -> Number:
@@ -45,13 +49,12 @@ def mean(values: Sequence[float | None]) -> Number:
 
 def metric_columns(names: Sequence[str]) -> list[Column]:
     """Return a column for each metric. A terminal has room for one interval: the leading metric's."""
-    leaders = (REGRESSION[0], CLASSIFICATION[0])
-    return [Column(TITLES[name], SHORT[name], brief=name not in leaders) for name in names]
+    return [Column(TITLES[name], SHORT[name], brief=name not in LEADING) for name in names]
 
 
 def metric_tables(metrics: Mapping[str, Mapping[str, Any]], title: str = "") -> Iterator[Table]:
     """Yield a table for each kind of task: every metric with its interval."""
-    for names in (REGRESSION, CLASSIFICATION):
+    for names in METRICS.values():
         rows: list[list[Cell]] = [
             [
                 task,
@@ -80,6 +83,32 @@ def class_tables(metrics: Mapping[str, Mapping[str, Any]]) -> Iterator[Table]:
             yield Table(["class", "precision", "recall", "F1", "support"], rows, f"Classes of {task}")
 
 
+def tag_tables(metrics: Mapping[str, Mapping[str, Any]]) -> Iterator[Table]:
+    """Yield the scores of each tag, those with the most tracks first."""
+    for task, scores in metrics.items():
+        if tags := scores.get("per_tag"):
+            ordered = sorted(tags.items(), key=lambda item: -item[1]["support"])
+            rows: list[list[Cell]] = [
+                [
+                    name,
+                    *(Number(of_tag.get(key)) for key in ("pr_auc", "roc_auc", "precision", "recall", "f1")),
+                    str(of_tag["support"]),
+                    str(of_tag["tracks"]),
+                ]
+                for name, of_tag in ordered
+            ]
+            columns = ["tag", TITLES["pr_auc"], TITLES["roc_auc"], "precision", "recall", "F1", "with", "of"]
+            yield Table(columns, rows, f"Tags of {task}", _left_out(scores.get("left_out") or []))
+
+
+def _left_out(tags: Sequence[str]) -> str:
+    text = "`with` is the number of tracks that have the tag, `of` that of tracks for which this is known."
+    if not tags:
+        return text
+    shown = ", ".join(tags[:_LISTED]) + (f" and {len(tags) - _LISTED} more" if len(tags) > _LISTED else "")
+    return f"{text} The means leave out {plural(len(tags), 'tag')} that all tracks of the set have, or none: {shown}."
+
+
 def spread_blocks(name: str, part: str, runs: Sequence[Mapping[str, Mapping[str, Any]]]) -> Iterator[Block]:
     """Yield every metric's mean and standard deviation over some runs.
 
@@ -89,7 +118,7 @@ def spread_blocks(name: str, part: str, runs: Sequence[Mapping[str, Mapping[str,
         runs: Each run's metrics: task -> metric -> ``value``.
     """
     yield Text(f": mean ± standard deviation over {plural(len(runs), 'run')}, {SETS[part]}", lead=name)
-    for names in (REGRESSION, CLASSIFICATION):
+    for names in METRICS.values():
         rows: list[list[Cell]] = [
             [task, *(mean([run[task][name]["value"] for run in runs]) for name in names)]
             for task in runs[0]
@@ -122,7 +151,7 @@ def forest(
     scores = [rows[name].get(metric) or {} for name in rows]
     value, low, high = ([one.get(end) for one in scores] for end in ("value", "low", "high"))
     ends = [end for end in [*value, *low, *high, *(one for one, _ in dots)] if end is not None]
-    is_share = metric in CLASSIFICATION
+    is_share = metric in (*CLASSIFICATION, *TAGS)
     least = min([0.0, *ends])
     axis = Axis(0, 1, TITLES[metric]) if is_share else spanning([least, 1.0, *ends], TITLES[metric], high=1)
     axis = axis if is_share else Axis(min(axis.low, 0) if least < 0 else 0.0, axis.high, axis.label)
@@ -158,7 +187,7 @@ def rows_aspect(count: int) -> float:
 def forests(metrics: Mapping[str, Mapping[str, Any]]) -> Charts:
     """Return a forest plot for the leading metric of each kind of task."""
     charts = []
-    for names in (REGRESSION, CLASSIFICATION):
+    for names in METRICS.values():
         rows = {task: scores for task, scores in metrics.items() if names[0] in scores}
         if rows:
             charts.append(forest(rows, names[0]))

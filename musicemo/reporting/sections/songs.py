@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from musicemo.reporting.blocks import Block, Cell, Number, Table, Text
+from musicemo.reporting.blocks import Block, Cell, Column, Number, Table, Text
 from musicemo.reporting.sections import scores
 from musicemo.reporting.words import SETS, plural
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 __all__ = ["evaluation_blocks", "song_blocks"]
 
-#: Number of classes in the table; the other formats have all of them.
-_CLASSES = 3
+#: Number of classes, and of tags, in the tables; the other formats have all of them.
+_CLASSES, _TAGS = 3, 8
 
 
 def song_blocks(prediction: SongPrediction) -> list[Block]:
-    """Return a song's ratings and its most probable classes."""
+    """Return a song's ratings, and its most probable classes and tags."""
     count = len(prediction.windows)
     length = prediction.windows[0][1] - prediction.windows[0][0]
     over = f", {count} windows of about {length:.0f} s" if count > 1 else ""
@@ -27,18 +27,36 @@ def song_blocks(prediction: SongPrediction) -> list[Block]:
     columns = ["± over runs"] * several + ["lowest", "highest"] * (count > 1)
     ratings: list[list[Cell]] = []
     classes: list[list[Cell]] = []
+    tags: list[list[Cell]] = []
     for name, task in prediction.tasks.items():
         if task.kind == "regression":
             low, high = task.range
             ratings.append([name, *_numbers(task, (), count), f"{low:g} to {high:g}"])
             continue
-        for place in task.value.argsort()[::-1][:_CLASSES]:
-            classes.append([f"{name}: {task.classes[place]}", *_numbers(task, (int(place),), count)])
+        if task.thresholds is not None:
+            for place in task.ranked[:_TAGS]:
+                limit = float(task.thresholds[place])
+                predicted = "yes" if task.value[place] >= limit else "no"
+                tags.append(
+                    [
+                        f"{name}: {task.classes[place]}",
+                        *_numbers(task, (place,), count),
+                        Number(limit),
+                        predicted,
+                    ]
+                )
+            continue
+        for place in task.ranked[:_CLASSES]:
+            classes.append([f"{name}: {task.classes[place]}", *_numbers(task, (place,), count)])
     blocks: list[Block] = [Text(f": {prediction.duration:.1f} s{over}", lead=str(prediction.song))]
     if ratings:
         blocks.append(Table(["emotion", "rating", *columns, "range"], ratings))
     if classes:
         blocks.append(Table(["class", "probability", *columns], classes))
+    if tags:
+        blocks.append(
+            Table(["tag", "probability", *columns, "threshold", Column("predicted", text=True)], tags)
+        )
     if beyond := [name for name, task in prediction.tasks.items() if task.beyond]:
         blocks.append(
             Text(
@@ -69,6 +87,7 @@ def evaluation_blocks(evaluations: Sequence[RunEvaluation]) -> list[Block]:
         text = f" on {one.dataset}: {SETS[one.part]}, {plural(one.tracks, 'track')}"
         blocks.append(Text(text, lead=str(one.run.directory)))
         blocks += [*scores.metric_tables(metrics[-1]), *scores.class_tables(metrics[-1])]
+        blocks += scores.tag_tables(metrics[-1])
     if len(evaluations) > 1:
         blocks += scores.spread_blocks(evaluations[0].run.experiment.name, evaluations[0].part, metrics)
     return blocks

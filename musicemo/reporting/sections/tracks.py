@@ -9,16 +9,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from musicemo.evaluation import TITLES, Evaluation, TaskEvaluation
+from musicemo.evaluation import TITLES, Evaluation, TargetKind, TaskEvaluation
 from musicemo.reporting.blocks import Block, Cell, Column, Number, Section, Table, Tables
-from musicemo.reporting.charts import MUTED, Cells, Chart, Line, Mark, Points, categories, draw, spanning
-from musicemo.reporting.sections.scores import leading
+from musicemo.reporting.charts import MUTED, Axis, Cells, Chart, Line, Mark, Points, categories, draw, spanning
+from musicemo.reporting.sections.scores import leading, rows_aspect
 from musicemo.reporting.words import SETS, number, plural, scale
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["CONFUSION", "DOTS", "prediction_charts", "task_chart", "task_figure", "worst", "worst_tracks"]
+__all__ = [
+    "CONFUSION",
+    "DOTS",
+    "TAG_CHART",
+    "prediction_charts",
+    "task_chart",
+    "task_figure",
+    "worst",
+    "worst_tracks",
+]
 
 _DOTS = 400
 """Tracks that are drawn as dots; of more, the density is."""
@@ -34,6 +43,13 @@ _WORST = 5
 DOTS = "Dots are tracks; on the dashed line, predicted and true ratings are equal. Rings mark the worst."
 CONFUSION = "Rows are true classes, columns predicted ones; the colour is the share of the true class."
 
+TAG_CHART = (
+    "PR-AUC of each tag, the best first. Rings are the share of tracks with the tag: the PR-AUC of chance."
+)
+
+_TAGS = 40
+"""Tags that are drawn; of more, those with the most tracks."""
+
 _PAIRS = 8
 """Pairs of classes that are listed of those that were mixed up, and tracks of each."""
 
@@ -47,7 +63,7 @@ def task_figure(name: str, part: str, task: TaskEvaluation) -> Figure:
 def task_chart(
     name: str, task: TaskEvaluation, *, unit: str = "", rings: int = 0, notes: Sequence[str] = ()
 ) -> Chart:
-    """Return a chart of predicted against true ratings, or the confusion matrix.
+    """Return a chart of predicted against true ratings, the confusion matrix, or the scores of the tags.
 
     Args:
         name: name of the task.
@@ -58,6 +74,8 @@ def task_chart(
     """
     if task.kind == "regression":
         return _predicted(name, task, unit, rings, notes)
+    if task.kind == "tags":
+        return _tags(name, task, notes)
     return _confusion(name, task, notes)
 
 
@@ -126,10 +144,35 @@ def _confusion(name: str, task: TaskEvaluation, notes: Sequence[str]) -> Chart:
     )
 
 
+def _tags(name: str, task: TaskEvaluation, notes: Sequence[str]) -> Chart:
+    """Draw the average precision of each tag, and that of chance."""
+    per_tag: Mapping[str, Mapping[str, Any]] = task.metrics()["per_tag"]
+    scored = {tag: one for tag, one in per_tag.items() if one["pr_auc"] is not None}
+    most = sorted(scored, key=lambda tag: -scored[tag]["support"])[:_TAGS]
+    ordered = sorted(most, key=lambda tag: -scored[tag]["pr_auc"])
+    places = [float(place) for place in range(len(ordered))]
+    values = [scored[tag]["pr_auc"] for tag in ordered]
+    chance = [scored[tag]["support"] / scored[tag]["tracks"] for tag in ordered]
+    more = [f"{len(most)} tags with the most tracks"] if len(most) < len(scored) else []
+    titles = [
+        f"{tag}: {value:.3f}, chance {by:.3f}" for tag, value, by in zip(ordered, values, chance, strict=True)
+    ]
+    return Chart(
+        title=name,
+        x=Axis(0, 1, TITLES["pr_auc"]),
+        y=categories(ordered),
+        marks=[Points(chance, places, colour=MUTED, ring=True), Points(values, places, titles=titles)],
+        aspect=rows_aspect(len(ordered)),
+        downwards=True,
+        description=", ".join([f"{TITLES['pr_auc']} of each tag of {name}, {len(task.target)} tracks", *notes]),
+        notes=[*notes, *more],
+    )
+
+
 def prediction_charts(
-    evaluation: Evaluation, kind: str, metrics: Mapping[str, Any], tasks: Mapping[str, Mapping[str, Any]]
+    evaluation: Evaluation, kind: TargetKind, metrics: Mapping[str, Any], tasks: Mapping[str, Mapping[str, Any]]
 ) -> list[Chart]:
-    """Return predicted against true ratings, or confusion matrices, of the tasks of a kind."""
+    """Return predicted against true ratings, confusion matrices, or the scores of tags, of the tasks of a kind."""
     metric = leading(kind)
     charts = []
     for name, task in evaluation.tasks.items():

@@ -1,0 +1,37 @@
+"""Shape checks and the masked mean of losses for tags."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from musicemo_builtin.losses._pairs import single
+
+__all__ = ["check_tags", "mean_of_known"]
+
+
+def check_tags(prediction: Tensor, target: Tensor, tags: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return logits in at least float32, targets with 0 for unknown ones, and which are known; all `[batch, tags]`.
+
+    Raises:
+        ValueError: the shapes are not `[batch, tags]`, or no target is known.
+    """
+    if (
+        prediction.shape != target.shape
+        or prediction.dim() != 2
+        or prediction.shape[1] != tags
+        or not len(target)
+    ):
+        raise ValueError(
+            f"prediction {list(prediction.shape)} and target {list(target.shape)} must both be [batch, {tags}], "
+            "batch > 0"
+        )
+    known = target.isfinite()
+    if not known.any():
+        raise ValueError("no tag of the batch is known")
+    prediction = single(prediction)
+    return prediction, target.to(prediction.dtype).nan_to_num(), known
+
+
+def mean_of_known(values: Tensor, known: Tensor) -> Tensor:
+    """Return the mean of the values of known pairs of a track and a tag."""
+    return values.masked_fill(~known, 0).sum() / known.sum()
