@@ -6,7 +6,7 @@ different lengths and a mask of the valid time steps. Padding does not change th
 """
 
 from musicemo.ops._correlation import ccc, pearson, spearman
-from musicemo.ops._masking import AttentionPool, masked_mean, repeat_steps, valid_steps
+from musicemo.ops._masking import AttentionPool, masked_mean, masked_std, repeat_steps, valid_steps
 from musicemo.ops._normalization import BatchNormReLUMaxPool2d, MaskedBatchNorm2d
 from musicemo.ops._rank import hard_rank, soft_rank, zero_gradient_share
 from musicemo.ops._soft_sort import soft_sort
@@ -20,6 +20,7 @@ __all__ = [
     "ccc",
     "hard_rank",
     "masked_mean",
+    "masked_std",
     "pearson",
     "repeat_steps",
     "soft_rank",

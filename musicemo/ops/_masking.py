@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-__all__ = ["AttentionPool", "masked_mean", "repeat_steps", "valid_steps"]
+__all__ = ["AttentionPool", "masked_mean", "masked_std", "repeat_steps", "valid_steps"]
 
 
 def valid_steps(lengths: Tensor, steps: int) -> Tensor:
@@ -30,6 +30,23 @@ def masked_mean(x: Tensor, valid: Tensor | None = None) -> Tensor:
     mask = valid.reshape(valid.shape + (1,) * (x.dim() - 2))
     mean: Tensor = x.masked_fill(~mask, 0).sum(1) / mask.sum(1)
     return mean
+
+
+def masked_std(x: Tensor, valid: Tensor) -> Tensor:
+    """Compute the standard deviation over time: that of each track's valid steps (over their number), `[batch, ...]`.
+
+    Where it is 0, as for a single step, its gradient is 0.
+
+    Args:
+        x: `[batch, time, ...]`.
+        valid: Mask `[batch, time]`. The deviation of a track without valid steps is 0.
+    """
+    mask = valid.reshape(valid.shape + (1,) * (x.dim() - 2))
+    count = mask.sum(1).clamp(min=1)
+    mean = x.masked_fill(~mask, 0).sum(1) / count
+    variance = (x - mean[:, None]).square().masked_fill(~mask, 0).sum(1) / count
+    constant = variance == 0
+    return variance.masked_fill(constant, 1).sqrt().masked_fill(constant, 0)
 
 
 def repeat_steps(x: Tensor, factor: int, lengths: Tensor, steps: int) -> Tensor:

@@ -35,5 +35,5 @@ class WeightedSum(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return `[batch, time, rows]` for layers that are concatenated: `x` `[batch, time, layers * rows]`."""
-        layers = x.unflatten(-1, (len(self.scores), -1))
+        layers = x.reshape(*x.shape[:-1], len(self.scores), -1)
         return torch.einsum("l,...lr->...r", torch.softmax(self.scores, 0).to(x.dtype), layers)

@@ -26,6 +26,9 @@ MODELS = {
     "mean of the targets": 'model={type="mean"}',
     "ridge": 'model={type="ridge"}',
     "svr": 'model={type="svr"}',
+    "mlp": 'model={type="mlp", hidden=[5], pooling="mean-std", norm="batch"}',
+    "transformer": 'model={type="transformer", width=8, heads=2, layers=1, window=3, stride=2}',
+    "transformer cls": 'model={type="transformer", width=8, heads=2, layers=1, pooling="cls"}',
     "lstm attention": 'model={type="lstm", hidden=5, bidirectional=true, pooling="attention"}',
 }
 

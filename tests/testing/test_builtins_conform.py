@@ -32,6 +32,13 @@ def test_losses(name):
     [
         ("cnn", {"pooling": "mean-max", "channels": [3, 5, 6], "kernels": [5, 4, 3], "dropout": 0.2}),
         ("cnn", {"pooling": "flatten", "frames": 30, "channels": [4], "kernels": [5]}),
+        ("mlp", {"pooling": "mean-std", "hidden": [7, 5], "norm": "layer", "activation": "gelu"}),
+        ("mlp", {"pooling": "attention", "hidden": [6], "norm": "batch", "activation": "tanh"}),
+        ("mlp", {"hidden": []}),
+        *(
+            ("transformer", {"width": 8, "heads": 2, "layers": 1, "stride": 2, "window": 5, "pooling": pooling})
+            for pooling in ("mean", "attention", "cls")
+        ),
         *(
             ("lstm", {"layers": 2, "bidirectional": both, "pooling": pooling})
             for pooling in ("last", "mean", "attention")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from musicemo.ops import masked_mean, valid_steps
+from musicemo.ops import masked_mean, masked_std, valid_steps
 
 __all__ = ["pooled"]
 
@@ -27,20 +27,13 @@ def pooled(x: Tensor, lengths: Tensor) -> Tensor:
     return torch.cat(
         [
             masked_mean(x, valid),
-            _deviation(x, valid),
+            masked_std(x, valid),
             _percentile(ordered, lengths, 0.1),
             _percentile(ordered, lengths, 0.9),
-            _deviation(differences, valid[:, 1:]),
+            masked_std(differences, valid[:, 1:]),
         ],
         1,
     )
-
-
-def _deviation(x: Tensor, valid: Tensor) -> Tensor:
-    mask = valid[:, :, None]
-    count = mask.sum(1).clamp(min=1)
-    mean = x.masked_fill(~mask, 0).sum(1) / count
-    return ((x - mean[:, None]).square().masked_fill(~mask, 0).sum(1) / count).sqrt()
 
 
 def _percentile(ordered: Tensor, lengths: Tensor, share: float) -> Tensor:
