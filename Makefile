@@ -49,3 +49,7 @@ $(VENV)/installed: $(VENV)/bin/python pyproject.toml constraints.txt
 $(VENV)/installed-%: $(VENV)/installed
 	$(INSTALL) --editable '.[$*]'
 	@touch $@
+
+$(VENV)/installed-test: $(VENV)/installed plugins/musicemo_musicnn/pyproject.toml
+	$(INSTALL) --editable '.[test]' --editable plugins/musicemo_musicnn
+	@touch $@

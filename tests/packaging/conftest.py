@@ -88,7 +88,7 @@ def packages(tmp_path_factory) -> Packages:
 
 @pytest.fixture(scope="session")
 def environment(packages, tmp_path_factory) -> Environment:
-    """Return an environment that has the wheel which was made of the sdist."""
+    """Return an environment that has the wheel which was made of the sdist, and the further distributions."""
     made = Environment(tmp_path_factory.mktemp("environment"))
-    made.install(packages.from_sdist)
+    made.install(packages.from_sdist, *(file.parent for file in (ROOT / "plugins").glob("*/pyproject.toml")))
     return made

@@ -92,10 +92,8 @@ def test_a_package_of_somebody_else(environment, tmp_path):
     assert ran.returncode == 0, ran.stderr
     (run,) = (tmp_path / "runs" / "sonatina").iterdir()
     assert json.loads((run / "results.json").read_text())["status"] == "done"
-    assert json.loads((run / "environment.json").read_text())["plugins"] == {
-        "musicemo": __version__,
-        "sonatina": "1.2",
-    }
+    recorded = json.loads((run / "environment.json").read_text())["plugins"]
+    assert {"musicemo": __version__, "sonatina": "1.2"}.items() <= recorded.items()
     title, *lines, end = (run / "diary.txt").read_text().splitlines()
     assert (title, len(lines), end) == ("sonatina: tension, mode", 2, "done")
     said = environment.run(tmp_path, "musicemo", "sonata", "--movements", "2")
@@ -113,6 +111,18 @@ def test_a_package_of_somebody_else(environment, tmp_path):
         "the run requires sonatina 1.2, which is not installed: pip install sonatina==1.2" in evaluated.stderr
     )
     assert environment.run(tmp_path, "musicemo", "sonata").returncode == 2
+
+
+def test_a_distribution_beside_musicemo(environment, tmp_path):
+    """Installed with its weights and licences, listed, and found by its name."""
+    listed = environment.run(tmp_path, "musicemo", "plugins", "--json", "--check")
+    assert listed.returncode == 0, listed.stderr
+    (row,) = (row for row in json.loads(listed.stdout) if row["distribution"] == "musicemo-musicnn")
+    assert (row["kind"], row["name"]) == ("features", "musicnn")
+    folder = Path(row["file"]).parent
+    assert folder.is_relative_to(environment.site)
+    assert {path.name for path in (folder / "pretrained").iterdir()} == {"MSD_musicnn.npz", "MTT_musicnn.npz"}
+    assert list(environment.site.glob("musicemo_musicnn-*.dist-info/licenses/LICENSE.weights"))
 
 
 def test_new_plugins_pass_their_own_tests(environment, tmp_path):
