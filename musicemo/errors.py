@@ -92,7 +92,9 @@ def describe(error: BaseException, package: str | None = None, where: str | None
         where: text to use instead of file and line.
     """
     frames = list(traceback.walk_tb(error.__traceback__))
-    own = [one for one in frames if one[0].f_globals.get("__name__", "").partition(".")[0] == package]
-    for frame, line in (own or frames)[-1:]:
+    package_frames = [
+        one for one in frames if one[0].f_globals.get("__name__", "").partition(".")[0] == package
+    ]
+    for frame, line in (package_frames or frames)[-1:]:
         where = where or f"{frame.f_code.co_filename}:{line}"
     return f"{type(error).__name__}: {error}" + (f" ({where})" if where else "")

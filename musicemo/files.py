@@ -84,8 +84,8 @@ def private_folder() -> Path:
         user = os.getuid() if hasattr(os, "getuid") else 0
         folder = Path(tempfile.gettempdir()) / f"musicemo-{user}"
         folder.mkdir(mode=0o700, exist_ok=True)
-        found = folder.lstat()
-        if folder.is_symlink() or (user and found.st_uid != user) or found.st_mode & 0o022:
+        status = folder.lstat()
+        if folder.is_symlink() or (user and status.st_uid != user) or status.st_mode & 0o022:
             raise PermissionError(0, "it belongs to somebody else")
     except OSError as error:
         problem = f"{error.filename or 'the folder of temporary files'}: {error.strerror}"
@@ -144,7 +144,7 @@ def printable(name: str | os.PathLike[str]) -> str:
     Bytes that are not UTF-8 and characters that act on a terminal become escapes such as ``\xe9`` and ``\x1b``. The
     result does not depend on the locale.
     """
-    text = _LONE.sub(lambda found: visible(found[0]), os.fspath(name))
+    text = _LONE.sub(lambda match: visible(match[0]), os.fspath(name))
     try:
         content = os.fsencode(text)
     except UnicodeEncodeError:  # it is no name of a file in this locale

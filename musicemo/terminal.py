@@ -58,7 +58,7 @@ def console(
     environment = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "LINES")}
     if width is None and (columns := os.environ.get("COLUMNS", "")).isdecimal() and int(columns) > 0:
         width = int(columns)
-    made: Console = _console_class()(
+    safe_console: Console = _console_class()(
         stderr=stderr,
         file=file,
         width=width,
@@ -67,7 +67,7 @@ def console(
         highlight=False,
         _environ=environment,
     )
-    return made
+    return safe_console
 
 
 @functools.cache

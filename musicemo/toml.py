@@ -668,7 +668,10 @@ def _comment(source: Source, key: Key) -> str:
             lines.setdefault(origin.file, []).append(origin.line)
         else:
             overrides[str(origin)] = None
-    files = [f"{file}:{min(found)}" + f"-{max(found)}" * (len(set(found)) > 1) for file, found in lines.items()]
+    files = [
+        f"{file}:{min(numbers)}" + f"-{max(numbers)}" * (len(set(numbers)) > 1)
+        for file, numbers in lines.items()
+    ]
     text = ", ".join([*files, *overrides]) or "default"
     return "".join(char if char.isprintable() else " " for char in text)
 

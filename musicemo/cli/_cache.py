@@ -97,12 +97,12 @@ def _chosen(entries: Sequence[_Entry], name: str | None) -> list[_Entry]:
     if name is None:
         return list(entries)
     wanted = name.rstrip("/")
-    chosen = [entry for entry in entries if entry.name == wanted or entry.name.startswith(f"{wanted}/")]
-    if not chosen:
-        known = sorted({part for entry in entries for part in (entry.name, entry.folder.parent.name)})
-        listed = ", ".join(known) or "nothing"
-        raise InputError(f"the cache contains no {name!r}{nearest(name, known)} (contents: {listed})")
-    return chosen
+    matching = [entry for entry in entries if entry.name == wanted or entry.name.startswith(f"{wanted}/")]
+    if not matching:
+        names = sorted({part for entry in entries for part in (entry.name, entry.folder.parent.name)})
+        listed = ", ".join(names) or "nothing"
+        raise InputError(f"the cache contains no {name!r}{nearest(name, names)} (contents: {listed})")
+    return matching
 
 
 def _print(entries: Sequence[_Entry]) -> None:

@@ -21,13 +21,13 @@ def complete_experiment(incomplete: str) -> list[str]:
 
 def complete_run(incomplete: str) -> list[str]:
     """Return experiments' folders in `runs`, and the run directories in one that is named."""
-    found = []
+    names = []
     for folder in _starting(incomplete or "runs/"):
         if any(folder.glob("results.json")) or any(folder.glob("*/results.json")):
-            found.append(str(folder))
+            names.append(str(folder))
             if incomplete.rstrip("/").endswith(folder.name):
-                found += [str(path.parent) for path in sorted(folder.glob("*/results.json"))]
-    return found
+                names += [str(path.parent) for path in sorted(folder.glob("*/results.json"))]
+    return names
 
 
 def complete_component(incomplete: str, kind: str = "") -> list[str]:
@@ -57,10 +57,10 @@ def _starting(incomplete: str) -> list[Path]:
     head, slash, tail = incomplete.rpartition("/")
     folder = expanded(head or slash or ".")
     try:
-        found = [path for path in sorted(folder.iterdir()) if path.name.startswith(tail)]
+        paths = [path for path in sorted(folder.iterdir()) if path.name.startswith(tail)]
     except OSError:
         return []
-    return [path for path in found if tail.startswith(".") or not path.name.startswith(".")]
+    return [path for path in paths if tail.startswith(".") or not path.name.startswith(".")]
 
 
 def _visible(path: Path) -> bool:

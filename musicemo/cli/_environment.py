@@ -37,11 +37,11 @@ def environment(
     from musicemo.cli._output import check_output, emit, emit_json
 
     check_output(output)
-    found = _describe()
+    table = _describe()
     if as_json:
-        emit_json(found, output)
+        emit_json(table, output)
     else:
-        emit("".join(f"{line}\n" for line in _lines(found)), output)
+        emit("".join(f"{line}\n" for line in _lines(table)), output)
 
 
 def _describe() -> dict[str, Any]:
@@ -49,10 +49,10 @@ def _describe() -> dict[str, Any]:
     from musicemo.runs import describe_environment
     from musicemo.training import choose_device
 
-    known = describe_environment(choose_device("auto"))
-    del known["command"]
+    recorded = describe_environment(choose_device("auto"))
+    del recorded["command"]
     return {
-        **known,
+        **recorded,
         "interpreter": sys.executable,
         "cache": str(cache_folder()),
         "variables": {
@@ -66,17 +66,17 @@ def _broken() -> list[str]:
     """Return the problem of each component and plugin that cannot be used."""
     from musicemo.components.checks import problem_of
 
-    found = [claim for kind in registry.GROUPS for claim in registry.claims(kind, disabled=True)]
-    problems = {claim: problem_of(claim, check=True) for claim in found}
+    claims = [claim for kind in registry.GROUPS for claim in registry.claims(kind, disabled=True)]
+    problems = {claim: problem_of(claim, check=True) for claim in claims}
     return [
         f"{claim.kind} {claim.name!r} of {claim}: {problem}" for claim, problem in problems.items() if problem
     ]
 
 
-def _lines(found: Mapping[str, Any]) -> list[str]:
-    width = max(map(len, found)) + 2
+def _lines(table: Mapping[str, Any]) -> list[str]:
+    width = max(map(len, table)) + 2
     lines = []
-    for name, value in found.items():
+    for name, value in table.items():
         if isinstance(value, Mapping):
             value = [f"{key} {inner}" for key, inner in value.items() if inner is not None]
             value = [", ".join(value)] if name != "variables" else value

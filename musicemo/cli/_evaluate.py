@@ -55,9 +55,9 @@ def evaluate(
     from musicemo.training import choose_device
 
     check_output(output)
-    chosen = part.value if part else None
+    name = part.value if part else None
     evaluations = [
-        evaluate_run(one, overrides=overrides or [], part=chosen)
+        evaluate_run(one, overrides=overrides or [], part=name)
         for one in find_runs(run, choose_device(device), trust_local_code=trust)
     ]
     if form == Format.json:

@@ -42,18 +42,18 @@ def plugins(
     """
     if context.invoked_subcommand:
         return
-    found = [claim for kind in registry.GROUPS for claim in registry.claims(kind, disabled=True)]
-    problems = [problem_of(claim, check=check) for claim in found]
+    claims = [claim for kind in registry.GROUPS for claim in registry.claims(kind, disabled=True)]
+    problems = [problem_of(claim, check=check) for claim in claims]
     if as_json:
-        rows = [row_of(claim) | {"problem": problem} for claim, problem in zip(found, problems, strict=True)]
+        rows = [row_of(claim) | {"problem": problem} for claim, problem in zip(claims, problems, strict=True)]
         emit_json(rows)
     else:
-        _print(found, problems)
-    if check and any(problem and not claim.disabled for claim, problem in zip(found, problems, strict=True)):
+        _print(claims, problems)
+    if check and any(problem and not claim.disabled for claim, problem in zip(claims, problems, strict=True)):
         raise typer.Exit(InputError.exit_code)
 
 
-def _print(found: list[registry.Claim], problems: list[str | None]) -> None:
+def _print(claims: list[registry.Claim], problems: list[str | None]) -> None:
     from rich.text import Text
 
     from musicemo.reporting.terminal import plain_table, print_table
@@ -67,7 +67,7 @@ def _print(found: list[registry.Claim], problems: list[str | None]) -> None:
     for column in names[1:]:
         table.add_column(column, no_wrap=True)
     table.add_column("description", no_wrap=not read)
-    for claim, problem in zip(found, problems, strict=True):
+    for claim, problem in zip(claims, problems, strict=True):
         row = row_of(claim)
         state = Text(problem, style="red") if problem else row["summary"]
         table.add_row(*(row[name] for name in names), state)

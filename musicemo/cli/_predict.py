@@ -78,8 +78,8 @@ def predict(
         trust_local_code=trust,
     )
     runs = predictor.runs
-    found = _find(songs)
-    pictures = _pictures(plot, found)
+    paths = _find(songs)
+    pictures = _pictures(plot, paths)
     problems: list[str] = []
 
     def results(songs: Iterable[Path]) -> Iterator[SongPrediction | Failure]:
@@ -105,11 +105,11 @@ def predict(
                     stream.write(text, ending)
 
     try:
-        if len(found) > 1:
+        if len(paths) > 1:
             with Progress("Predicting", "songs") as bar:
-                write(bar.watch(found, len(found)), bar.aside)
+                write(bar.watch(paths, len(paths)), bar.aside)
         else:
-            write(found, nullcontext)
+            write(paths, nullcontext)
     except BaseException:  # the problems so far would be lost
         for problem in problems:
             say("error", "bold red", problem)
@@ -151,10 +151,10 @@ def _find(sources: Sequence[str]) -> list[Path]:
 
     songs: dict[Path, None] = {}
     for source in sources:
-        found = songs_in(source)
-        if not found and Path(source).is_dir():
+        paths = songs_in(source)
+        if not paths and Path(source).is_dir():
             raise InputError(f"{source}: this folder contains no songs")
-        songs.update(dict.fromkeys(found or [Path(source)]))
+        songs.update(dict.fromkeys(paths or [Path(source)]))
     return list(songs)
 
 

@@ -70,16 +70,16 @@ def _find_local(name: str, kind: str | None) -> tuple[dict[str, Any], Any]:
 
     code = LocalCode.find(name, Path.cwd(), {})
     component = code.load()
-    found = kind or _kind_of(component)
-    if found is None:
+    component_kind = kind or _kind_of(component)
+    if component_kind is None:
         raise InputError(f"{name}: the kind of component is unknown. Specify it with --kind")
-    if found == "plugin":
+    if component_kind == "plugin":
         raise InputError(
             f"{name}: a plugin with hooks must be installed as a package with an entry point, not loaded from a file"
         )
-    check_component(found, name, component)
+    check_component(component_kind, name, component)
     definition = definition_in(code.path, code.attribute)
-    row = {"kind": found, "name": name, "distribution": None, "version": None, "defined": str(code)}
+    row = {"kind": component_kind, "name": name, "distribution": None, "version": None, "defined": str(code)}
     place = {"file": str(code.path), "line": definition.line or None}
     return row | place | {"summary": definition.summary}, component
 
@@ -107,16 +107,16 @@ def _kind_of(component: Any) -> str | None:
 
 def _find(name: str, kind: str | None) -> registry.Claim:
     everyone = [claim for one in ([kind] if kind else registry.GROUPS) for claim in registry.claims(one)]
-    found = [claim for claim in everyone if claim.name == name]
-    if not found:
+    claims = [claim for claim in everyone if claim.name == name]
+    if not claims:
         names = sorted({claim.name for claim in everyone})
         raise InputError(
             f"no component or plugin has the name {name!r}{nearest(name, names)} (`musicemo plugins` lists all)"
         )
-    kinds = list(dict.fromkeys(claim.kind for claim in found))
+    kinds = list(dict.fromkeys(claim.kind for claim in claims))
     if len(kinds) > 1:
         raise InputError(f"{name!r} is the name of a {' and of a '.join(kinds)}. Specify one with --kind")
-    return found[0]
+    return claims[0]
 
 
 def _heading(row: dict[str, Any]) -> list[str]:
@@ -139,14 +139,17 @@ def _table(row: dict[str, Any], schema: dict[str, Any]) -> str:
         f"type = {toml.inline(row['name'])}",
     ]
     definitions = schema.get("$defs", {})
-    for key, found in schema["properties"].items():
+    for key, schema_of_key in schema["properties"].items():
         if key == "type":
             continue
-        told = f"{found['description']} " if "description" in found else ""
+        description = f"{schema_of_key['description']} " if "description" in schema_of_key else ""
         lines += textwrap.wrap(
-            f"{told}({in_words(found, definitions)})", 100, initial_indent="# ", subsequent_indent="# "
+            f"{description}({in_words(schema_of_key, definitions)})",
+            100,
+            initial_indent="# ",
+            subsequent_indent="# ",
         )
-        default = found.get("default")
+        default = schema_of_key.get("default")
         if default is None:
             lines.append(f"# {key} = {'# required' if key in schema['required'] else ''}".rstrip())
         else:

@@ -13,7 +13,9 @@ from musicemo.runs import RunRecord
 __all__ = ["analyse_replicates"]
 
 
-def analyse_replicates(found: Replicates, rows: Sequence[Row], settings: EvaluationSettings) -> dict[str, Any]:
+def analyse_replicates(
+    replicates: Replicates, rows: Sequence[Row], settings: EvaluationSettings
+) -> dict[str, Any]:
     """Return the analyses of all seeds and folds combined; see `musicemo.running.analyses.analyse_evaluations`.
 
     ``reliability``: the ceilings are those of the ratings, ``reached`` is the share of them that `rows` have.
@@ -22,21 +24,21 @@ def analyse_replicates(found: Replicates, rows: Sequence[Row], settings: Evaluat
     means over the runs, each of which has a map of its own, so that there is none here.
 
     Args:
-        found: the replicates.
+        replicates: the replicates.
         rows: their metrics, with intervals.
         settings: the experiment's table ``[evaluation]``.
     """
-    runs = found.records
-    of_first_seed = runs[: len(found.replicates[0].records)]
+    runs = replicates.records
+    of_first_seed = runs[: len(replicates.replicates[0].records)]
     every = {
-        "reliability": _reliability(found, runs[0], rows),
-        "controlled": _controlled(found, of_first_seed, settings),
-        "calibration": _calibration(found, runs),
+        "reliability": _reliability(replicates, runs[0], rows),
+        "controlled": _controlled(replicates, of_first_seed, settings),
+        "calibration": _calibration(replicates, runs),
     }
     return {name: value for name, value in every.items() if value}
 
 
-def _reliability(found: Replicates, run: RunRecord, rows: Sequence[Row]) -> dict[str, Any]:
+def _reliability(replicates: Replicates, run: RunRecord, rows: Sequence[Row]) -> dict[str, Any]:
     scores = {(row.task, row.metric): row.scores[0] for row in rows}
     tasks: dict[str, Any] = {}
     for task, reliability in (run.results.get("reliability") or {}).items():
@@ -46,18 +48,20 @@ def _reliability(found: Replicates, run: RunRecord, rows: Sequence[Row]) -> dict
                 ceiling = reliability[metric]["ceiling"]
                 ends = {"value": score.mean, "low": score.low, "high": score.high}
                 reached = {name: finite(end / ceiling) if ceiling else None for name, end in ends.items()}
-                tasks[task][metric] = reliability[metric] | {"reached": {found.part: reached}}
+                tasks[task][metric] = reliability[metric] | {"reached": {replicates.part: reached}}
     return tasks
 
 
-def _controlled(found: Replicates, runs: Sequence[RunRecord], settings: EvaluationSettings) -> dict[str, Any]:
+def _controlled(
+    replicates: Replicates, runs: Sequence[RunRecord], settings: EvaluationSettings
+) -> dict[str, Any]:
     genre = _task_of(runs[0], settings.control)
     if genre is None or any("train" not in run.evaluations for run in runs):
         return {}
     groups: dict[str, str] = {}
     alone: dict[str, dict[str, float]] = {}
     for run in runs:
-        here = _labels(run.evaluations[found.part], genre)
+        here = _labels(run.evaluations[replicates.part], genre)
         trained = _labels(run.evaluations["train"], genre)
         groups |= here
         for name, task in run.evaluations["train"].tasks.items():
@@ -66,14 +70,14 @@ def _controlled(found: Replicates, runs: Sequence[RunRecord], settings: Evaluati
                 train = [(trained[track], float(rating)) for track, rating in ratings if track in trained]
                 alone.setdefault(name, {}).update(group_means(here, train))
     tasks = {}
-    for name in (name for name in alone if name in found.tasks):
-        every = [one.evaluation.tasks[name] for one in found.replicates]
+    for name in (name for name in alone if name in replicates.tasks):
+        every = [one.evaluation.tasks[name] for one in replicates.replicates]
         if (scores := controlled_scores(every, groups, alone[name], settings)) is not None:
             tasks[name] = scores
-    return {"by": settings.control, "parts": {found.part: tasks}} if tasks else {}
+    return {"by": settings.control, "parts": {replicates.part: tasks}} if tasks else {}
 
 
-def _calibration(found: Replicates, runs: Sequence[RunRecord]) -> dict[str, Any]:
+def _calibration(replicates: Replicates, runs: Sequence[RunRecord]) -> dict[str, Any]:
     every = [run.results.get("calibration") or {} for run in runs]
     tasks: dict[str, Any] = {}
     for name in every[0].get("tasks", {}):
@@ -81,19 +85,19 @@ def _calibration(found: Replicates, runs: Sequence[RunRecord]) -> dict[str, Any]
         if skipped := [task["skipped"] for task in of_runs if "skipped" in task]:
             tasks[name] = {"skipped": skipped[0]}
             continue
-        parts = [task.get("parts", {}).get(found.part, {}) for task in of_runs]
+        parts = [task.get("parts", {}).get(replicates.part, {}) for task in of_runs]
         metrics = {
             metric: {end: _mean([part[metric][end] for part in parts]) for end in ("before", "after")}
             for metric in parts[0]
             if all(metric in part for part in parts)
         }
-        tasks[name] = {"parts": {found.part: metrics}}
+        tasks[name] = {"parts": {replicates.part: metrics}}
     return {"method": every[0]["method"], "tasks": tasks} if tasks else {}
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if len(known) == len(values) else None
+    present = [value for value in values if value is not None]
+    return sum(present) / len(present) if len(present) == len(values) else None
 
 
 def _task_of(run: RunRecord, target: str | None) -> str | None:
@@ -104,5 +108,5 @@ def _task_of(run: RunRecord, target: str | None) -> str | None:
 def _labels(evaluation: Evaluation, task: str) -> dict[str, str]:
     if task not in evaluation.tasks:
         return {}
-    found = evaluation.tasks[task]
-    return {track: found.classes[int(place)] for track, place in zip(found.ids, found.target, strict=True)}
+    labels = evaluation.tasks[task]
+    return {track: labels.classes[int(place)] for track, place in zip(labels.ids, labels.target, strict=True)}

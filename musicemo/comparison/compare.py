@@ -60,16 +60,16 @@ def compare(
     if not allow_different:
         _check_parts(experiments)
     sampling = Sampling(by_name, settings)
-    chosen = [name for name in by_name if not baselines or name in baselines]
+    candidates = [name for name in by_name if not baselines or name in baselines]
     wanted = set(metrics)
     rows = []
     for task in dict.fromkeys(task for found in experiments for task in found.tasks):
         having = [name for name in by_name if task in by_name[name].tasks]
-        baseline = next((name for name in chosen if name in having), "")
+        baseline = next((name for name in candidates if name in having), "")
         for place, metric in enumerate(by_name[having[0]].tasks[task].names):
             if place == 0 or metric in wanted:
                 rows.append(_row(sampling, task, [task], metric, having, baseline))
-    averages = list(_averages(sampling, experiments, chosen))
+    averages = list(_averages(sampling, experiments, candidates))
     leading = [row for row in rows if row.metric in LEADING]
     families = [leading, averages]
     families += [[row for row in rows if row.metric == name] for name in wanted - set(LEADING)]
@@ -86,12 +86,12 @@ def compare(
 
 
 def _by_name(experiments: Sequence[Replicates]) -> dict[str, Replicates]:
-    found: dict[str, Replicates] = {}
+    by_name: dict[str, Replicates] = {}
     for one in experiments:
-        if one.name in found:
+        if one.name in by_name:
             raise InputError(f"two experiments are called {one.name!r}; give one of them another name")
-        found[one.name] = one
-    return found
+        by_name[one.name] = one
+    return by_name
 
 
 def _check_parts(experiments: Sequence[Replicates]) -> None:
@@ -105,11 +105,11 @@ def _check_parts(experiments: Sequence[Replicates]) -> None:
         for other in others:
             pair = first.name, other.name
             if first.tested(task) != other.tested(task):
-                told = [_tested(one, task) for one in (first, other)]
+                tested = [_tested(one, task) for one in (first, other)]
                 problems.setdefault(
                     pair,
                     f"{first.name} and {other.name}: their {first.part} parts differ in the tracks of {task!r} "
-                    f"({told[0]}; {told[1]}), so that their metrics cannot be compared; split alike, or allow "
+                    f"({tested[0]}; {tested[1]}), so that their metrics cannot be compared; split alike, or allow "
                     "different tests",
                 )
             elif not same_targets(first.tasks[task], other.tasks[task]):
@@ -135,16 +135,18 @@ def _row(
     for name in having:
         score = sampling.score(name, tasks, metric)
         if baseline and name != baseline:
-            own = {(name, one, metric): share for one in tasks}
-            found = sampling.estimate({**own, **{(baseline, one, metric): -share for one in tasks}})
+            weights = {(name, one, metric): share for one in tasks}
+            estimate = sampling.estimate({**weights, **{(baseline, one, metric): -share for one in tasks}})
             paired = all(sampling.paired(name, baseline, one) for one in tasks)
-            difference = Difference(baseline, found.value, found.low, found.high, found.p, np.nan, paired)
+            difference = Difference(
+                baseline, estimate.value, estimate.low, estimate.high, estimate.p, np.nan, paired
+            )
             score = replace(score, difference=difference)
         scores.append(score)
     return Row(task, tasks, metric, baseline if len(having) > 1 else "", scores)
 
 
-def _averages(sampling: Sampling, experiments: Sequence[Replicates], chosen: Sequence[str]) -> Iterator[Row]:
+def _averages(sampling: Sampling, experiments: Sequence[Replicates], baselines: Sequence[str]) -> Iterator[Row]:
     for metric in LEADING:
         tasks = [
             name
@@ -152,12 +154,12 @@ def _averages(sampling: Sampling, experiments: Sequence[Replicates], chosen: Seq
             if task.names[0] == metric and all(name in other.tasks for other in experiments)
         ]
         if len(tasks) > 1:
-            yield _row(sampling, "", tasks, metric, [one.name for one in experiments], chosen[0])
+            yield _row(sampling, "", tasks, metric, [one.name for one in experiments], baselines[0])
 
 
 def _corrected(families: Sequence[Sequence[Row]]) -> dict[tuple[str, str], Row]:
     """Return every row, by task and metric, with Holm's correction within its family."""
-    found: dict[tuple[str, str], Row] = {}
+    rows_by_metric: dict[tuple[str, str], Row] = {}
     for family in families:
         tested = [score.difference for row in family for score in row.scores if score.difference]
         corrected = iter(holm([difference.p for difference in tested]))
@@ -168,8 +170,8 @@ def _corrected(families: Sequence[Sequence[Row]]) -> dict[tuple[str, str], Row]:
                 else score
                 for score in row.scores
             ]
-            found[row.task, row.metric] = replace(row, scores=scores)
-    return found
+            rows_by_metric[row.task, row.metric] = replace(row, scores=scores)
+    return rows_by_metric
 
 
 def _improvement(sampling: Sampling, name: str, rows: Sequence[Row]) -> Improvement | None:
@@ -189,10 +191,10 @@ def _improvement(sampling: Sampling, name: str, rows: Sequence[Row]) -> Improvem
     value = 0.0
     gradient: dict[Key, float] = {}
     for row in kept:
-        own, base = (mean(one, row.task, row.metric) for one in (name, row.baseline))
+        mean_score, base = (mean(one, row.task, row.metric) for one in (name, row.baseline))
         share = (1 if row.higher_is_better else -1) / base / len(kept)
-        value += share * (own - base)
+        value += share * (mean_score - base)
         gradient[name, row.task, row.metric] = share
-        gradient[row.baseline, row.task, row.metric] = -share * own / base
-    found = sampling.estimate(gradient, value)
-    return Improvement(name, [row.task for row in kept], value, found.low, found.high, left_out)
+        gradient[row.baseline, row.task, row.metric] = -share * mean_score / base
+    estimate = sampling.estimate(gradient, value)
+    return Improvement(name, [row.task for row in kept], value, estimate.low, estimate.high, left_out)

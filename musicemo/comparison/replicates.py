@@ -65,8 +65,8 @@ class Replicates:
 
     def tested(self, task: str) -> list[str]:
         """Return SHA-256 of the ids of the tracks with a label for a task, one per fold, sorted."""
-        found = [evaluation.tasks.get(task) for evaluation in self.replicates[0].folds.values()]
-        ids = [sorted(one.ids) if one else [] for one in found]
+        evaluations = [evaluation.tasks.get(task) for evaluation in self.replicates[0].folds.values()]
+        ids = [sorted(one.ids) if one else [] for one in evaluations]
         return sorted(hashlib.sha256(json.dumps(names).encode()).hexdigest() for names in ids)
 
     @property
@@ -217,8 +217,8 @@ def _complete(
 
 def _joined(evaluations: Sequence[Evaluation]) -> Evaluation:
     """Return several sets as one, with each task's tracks in the order of their ids."""
-    names = [name for name in evaluations[0].tasks if all(name in found.tasks for found in evaluations)]
-    return Evaluation({name: _join([found.tasks[name] for found in evaluations]) for name in names})
+    names = [name for name in evaluations[0].tasks if all(name in fold.tasks for fold in evaluations)]
+    return Evaluation({name: _join([fold.tasks[name] for fold in evaluations]) for name in names})
 
 
 def _join(parts: Sequence[TaskEvaluation]) -> TaskEvaluation:
@@ -229,12 +229,12 @@ def _join(parts: Sequence[TaskEvaluation]) -> TaskEvaluation:
         return _join_tags(parts, classes, [ids[place] for place in order], order)
 
     def column(name: str) -> np.ndarray[tuple[int], np.dtype[np.float64 | np.intp]]:
-        found = []
+        columns = []
         for part in parts:
             places = np.array([classes.index(label) for label in part.classes], dtype=np.intp)
             values = getattr(part, name)
-            found.append(places[values] if classes and len(values) else values)
-        return np.concatenate(found)[order]
+            columns.append(places[values] if classes and len(values) else values)
+        return np.concatenate(columns)[order]
 
     sorted_ids = [ids[place] for place in order]
     return TaskEvaluation(parts[0].kind, sorted_ids, column("target"), column("prediction"), classes)

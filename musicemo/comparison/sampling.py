@@ -41,13 +41,13 @@ class Sampling:
 
     def _resample(self, name: str, task: str, metric: str) -> Floats:
         """Return `[seeds, resamples]`; evaluations with the same targets use the same draws of tracks."""
-        found = [
+        draws = [
             one.evaluation.tasks[task].resampled(self._settings.resamples, [metric], self._streams[name, task])[
                 metric
             ]
             for one in self._experiments[name].replicates
         ]
-        return np.array(found)
+        return np.array(draws)
 
     def paired(self, first: str, second: str, task: str) -> bool:
         """Return whether two experiments are resampled together on a task."""
@@ -135,15 +135,15 @@ def same_targets(first: TaskEvaluation, second: TaskEvaluation) -> bool:
 
 def _streams(experiments: Mapping[str, Replicates]) -> dict[tuple[str, str], int]:
     """Number the different targets of each task. Experiments with the same number are resampled together."""
-    found: dict[tuple[str, str], int] = {}
-    known: dict[str, list[TaskEvaluation]] = {}
+    streams: dict[tuple[str, str], int] = {}
+    by_task: dict[str, list[TaskEvaluation]] = {}
     for name, experiment in experiments.items():
         for task, evaluation in experiment.tasks.items():
-            others = known.setdefault(task, [])
+            others = by_task.setdefault(task, [])
             place = next(
                 (at for at, other in enumerate(others) if same_targets(other, evaluation)), len(others)
             )
             if place == len(others):
                 others.append(evaluation)
-            found[name, task] = place
-    return found
+            streams[name, task] = place
+    return streams

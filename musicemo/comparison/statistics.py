@@ -45,10 +45,10 @@ def of_tracks(resampled: Floats, tracks: int) -> Source:
         resampled: `[resamples]`; NaN are left out.
         tracks: the number of tracks, n.
     """
-    known = resampled[np.isfinite(resampled)]
-    if tracks < 2 or len(known) < 2:
+    defined = resampled[np.isfinite(resampled)]
+    if tracks < 2 or len(defined) < 2:
         return Source(math.nan, math.nan, math.nan)
-    variance = float(known.var(ddof=1)) * tracks / (tracks - 1)
+    variance = float(defined.var(ddof=1)) * tracks / (tracks - 1)
     return Source(variance, variance, tracks - 1)
 
 
@@ -70,8 +70,8 @@ def of_seeds(values: Floats, resampled: Floats) -> Source:
     between = float(np.var(values, ddof=1)) / seeds
     around = resampled - resampled.mean(axis=0)
     within = float(np.nansum(np.nanvar(around, axis=1))) / (seeds - 1) / seeds
-    own = max(between - within, 0.0) if seeds > 2 else between
-    return Source(own, between, seeds - 1) if between > 0 else Source(0.0, 0.0, math.inf)
+    variance = max(between - within, 0.0) if seeds > 2 else between
+    return Source(variance, between, seeds - 1) if between > 0 else Source(0.0, 0.0, math.inf)
 
 
 def estimate(value: float, sources: Sequence[Source], confidence: float) -> Estimate:
@@ -117,8 +117,8 @@ def holm(values: Sequence[float]) -> list[float]:
     Procedure", Scandinavian Journal of Statistics 6(2), 1979.
     """
     corrected = np.full(len(values), np.nan)
-    known = np.flatnonzero(np.isfinite(values))
-    order = known[np.argsort(np.asarray(values, dtype=np.float64)[known], kind="stable")]
+    defined = np.flatnonzero(np.isfinite(values))
+    order = defined[np.argsort(np.asarray(values, dtype=np.float64)[defined], kind="stable")]
     scaled = np.asarray(values, dtype=np.float64)[order] * np.arange(len(order), 0, -1)
     corrected[order] = np.minimum(np.maximum.accumulate(scaled), 1.0)
     return [float(value) for value in corrected]

@@ -302,15 +302,15 @@ class Components:
                     self._source.error((*place, "weight"), f"must be a finite number above 0, not {weight!r}")
                 )
                 continue
-            found = self.find("loss", place, ignore=["weight"])
-            if found and found.factory is None:
-                yield float(weight), found  # it was not executed
-            elif found and kind not in (None, found.factory.kind):
+            component = self.find("loss", place, ignore=["weight"])
+            if component and component.factory is None:
+                yield float(weight), component  # it was not executed
+            elif component and kind not in (None, component.factory.kind):
                 self._problems.append(
-                    self._source.error((*place, "type"), f"{found.name!r} is for {found.factory.kind}")
+                    self._source.error((*place, "type"), f"{component.name!r} is for {component.factory.kind}")
                 )
-            elif found:
-                yield float(weight), found
+            elif component:
+                yield float(weight), component
 
     def _anchored(self, key: toml.Key, path: Path) -> Path:
         """Return the absolute path of a path at a key, relative to the folder of its file.

@@ -206,9 +206,9 @@ def third_party_plugins() -> bool:
         if folder.is_file():  # an archive
             return True
         for file in (file for pattern in _METADATA for file in folder.glob(f"{pattern}/entry_points.txt")):
-            own = _normalized(file.parent.stem.partition("-")[0]) == "musicemo"
+            is_musicemo = _normalized(file.parent.stem.partition("-")[0]) == "musicemo"
             with suppress(OSError):
-                if not own and b"musicemo.plugins" in file.read_bytes():
+                if not is_musicemo and b"musicemo.plugins" in file.read_bytes():
                     return True
     return False
 

@@ -38,8 +38,8 @@ class Fitted(nn.Module):
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *rest: Any) -> None:
         for name, buffer in self._buffers.items():
-            if buffer is not None and isinstance(found := state_dict.get(prefix + name), Tensor):
-                self._buffers[name] = buffer.new_empty(found.shape)
+            if buffer is not None and isinstance(stored := state_dict.get(prefix + name), Tensor):
+                self._buffers[name] = buffer.new_empty(stored.shape)
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
 

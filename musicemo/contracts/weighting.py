@@ -86,12 +86,14 @@ class Weighting(nn.Module):
             self.trace.add(losses, torch.stack(derivatives) / step.scale(torch.ones_like(derivatives[0])))
         return objective
 
-    def _expect(self, method: str, found: object, shape: Sequence[int], what: str) -> None:
+    def _expect(self, method: str, returned: object, shape: Sequence[int], what: str) -> None:
         """Refuse what an overridden method returns, unless it is a tensor of that shape."""
-        if not isinstance(found, Tensor) or tuple(found.shape) != tuple(shape):
-            told = f"shape {list(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
+        if not isinstance(returned, Tensor) or tuple(returned.shape) != tuple(shape):
+            description = (
+                f"shape {list(returned.shape)}" if isinstance(returned, Tensor) else type(returned).__name__
+            )
             raise InputError(
-                f"weighting {type(self).__name__}: {method} returns {told}; it returns {what}, here of shape "
+                f"weighting {type(self).__name__}: {method} returns {description}; it returns {what}, here of shape "
                 f"{list(shape)}"
             )
 
@@ -140,18 +142,20 @@ class GradientWeighting(Weighting):
 
     def backward(self, losses: Mapping[str, Tensor], step: Step) -> Tensor:
         """Accumulate gradients in the parameters' `.grad` and return the losses' sum."""
-        found = step.gradients(losses)
-        if found.rows.numel():
-            low, high = torch.aminmax(found.rows.detach())
+        gradients = step.gradients(losses)
+        if gradients.rows.numel():
+            low, high = torch.aminmax(gradients.rows.detach())
             peak = float(torch.maximum(high, -low))
             usable = 0 < peak < math.inf  # of what is not finite, the sum is not either: the step is not taken
             with torch.no_grad():
-                way = self.aggregate(found.rows, tuple(losses)) if usable else found.rows.sum(dim=0)
-                self._expect("aggregate", way, found.rows.shape[1:], "one gradient")
-                if usable and not way.isfinite().all():
+                direction = (
+                    self.aggregate(gradients.rows, tuple(losses)) if usable else gradients.rows.sum(dim=0)
+                )
+                self._expect("aggregate", direction, gradients.rows.shape[1:], "one gradient")
+                if usable and not direction.isfinite().all():
                     raise RunError(
                         f"weighting {type(self).__name__}: aggregate returns a gradient that is not finite, of "
                         f"gradients that are (tasks: {', '.join(losses)})"
                     )
-                found.accumulate(way)
+                gradients.accumulate(direction)
         return torch.stack(list(losses.values())).sum().detach()

@@ -89,8 +89,8 @@ class Split:
     @property
     def hashes(self) -> dict[str, str]:
         """SHA-256 of each set's sorted ids, and of all sets together."""
-        found = {part: _hash(sorted(self.track_ids(part))) for part in PARTS}
-        return {**found, "all": _hash([found[part] for part in PARTS])}
+        hashes = {part: _hash(sorted(self.track_ids(part))) for part in PARTS}
+        return {**hashes, "all": _hash([hashes[part] for part in PARTS])}
 
     def to_json(self) -> dict[str, object]:
         """Return the content of `split.json`."""
@@ -153,16 +153,16 @@ def _official(official: Sequence[str | None], ids: Sequence[str]) -> tuple[Indic
             f"{len(without)} tracks are not in the official split, for example {without[0]!r}. Choose another method "
             "(random, stratified, grouped, kfold)"
         )
-    found = {part: np.flatnonzero([name == part for name in official]) for part in PARTS}
-    if not len(found["train"]) or not len(found["test"]):
+    parts = {part: np.flatnonzero([name == part for name in official]) for part in PARTS}
+    if not len(parts["train"]) or not len(parts["test"]):
         raise InputError(
             "the official split has "
             + " and ".join(
-                f"{len(found[part])} tracks to {verb}" for part, verb in (("train", "train"), ("test", "test"))
+                f"{len(parts[part])} tracks to {verb}" for part, verb in (("train", "train"), ("test", "test"))
             )
             + " with a label. Choose another method (random, stratified, grouped, kfold)"
         )
-    return found["train"], found["val"], found["test"]
+    return parts["train"], parts["val"], parts["test"]
 
 
 def _fold(

@@ -61,19 +61,21 @@ def summarize(tracks: Tracks, split: Split, features: Features) -> Summary:
     for task in tracks.tasks:
         values = {part: tracks.targets[split.parts[part], places[task.name]] for part in PARTS}
         if task.kind == "regression":
-            ratings[task.name] = {part: _distribution(task.decode(found)) for part, found in values.items()}
+            ratings[task.name] = {
+                part: _distribution(task.decode(values_of_part)) for part, values_of_part in values.items()
+            }
             continue
         every = [*tracks.tracks, *tracks.unlabelled]
         labels = [track.targets.get(task.target) for track in every]
         before = Counter(
             name for label in labels for name in (tags_of(label) if task.kind == "tags" else [label])
         )
-        counts = {part: _count(task, found) for part, found in values.items()}
+        counts = {part: _count(task, values_of_part) for part, values_of_part in values.items()}
         classes[task.name] = {
             name: {part: counts[part][index] for part in PARTS} for index, name in enumerate(task.classes)
         }
         classes[task.name] |= {
-            "missing": {part: int((~labelled(found)).sum()) for part, found in values.items()}
+            "missing": {part: int((~labelled(values_of_part)).sum()) for part, values_of_part in values.items()}
         }
         merged[task.name] = {
             name: {"tracks": before[name], "becomes": task.merged[name]} for name in sorted(task.merged)
@@ -84,11 +86,12 @@ def summarize(tracks: Tracks, split: Split, features: Features) -> Summary:
         parts={part: len(split.parts[part]) for part in PARTS},
         split_hash=split.hashes["all"],
         datasets={
-            name: {part: len(np.intersect1d(own, split.parts[part])) for part in PARTS}
-            for name, own in tracks.sources.items()
+            name: {part: len(np.intersect1d(members, split.parts[part])) for part in PARTS}
+            for name, members in tracks.sources.items()
         },
         frames={
-            part: [float(f(found)) for f in (np.min, np.median, np.max)] for part, found in lengths.items()
+            part: [float(f(values_of_part)) for f in (np.min, np.median, np.max)]
+            for part, values_of_part in lengths.items()
         },
         feature_rows=features.size,
         ratings=ratings,
@@ -107,13 +110,13 @@ def _count(task: Task, values: np.ndarray[Any, np.dtype[np.float64]]) -> list[in
 
 
 def _distribution(values: np.ndarray[Any, np.dtype[np.float64]]) -> dict[str, float]:
-    known = values[np.isfinite(values)]
-    found: dict[str, float] = {"count": len(known), "missing": len(values) - len(known)}
-    if not len(known):
-        return found
+    defined = values[np.isfinite(values)]
+    distribution: dict[str, float] = {"count": len(defined), "missing": len(values) - len(defined)}
+    if not len(defined):
+        return distribution
     names = ("min", "q1", "median", "q3", "max")
-    quantiles = np.quantile(known, np.linspace(0, 1, len(names))).tolist()
-    return found | dict(zip(names, quantiles, strict=True)) | {"mean": float(known.mean())}
+    quantiles = np.quantile(defined, np.linspace(0, 1, len(names))).tolist()
+    return distribution | dict(zip(names, quantiles, strict=True)) | {"mean": float(defined.mean())}
 
 
 def find_leaks(tracks: Sequence[Track], split: Split, features: Features) -> list[str]:
@@ -123,13 +126,13 @@ def find_leaks(tracks: Sequence[Track], split: Split, features: Features) -> lis
     for index, part in part_of.items():
         if (group := tracks[index].group) is not None:
             groups[group].add(part)
-    found = []
+    leaks = []
     if crossing := sorted(group for group, parts in groups.items() if len(parts) > 1):
-        found.append(
+        leaks.append(
             f"{len(crossing)} of {len(groups)} groups (artists, albums) are in more than one set, for example "
             f'{crossing[0]!r}; method = "grouped" keeps each in one set'
         )
-    return found + find_equal(tracks, split, features)
+    return leaks + find_equal(tracks, split, features)
 
 
 def find_equal(tracks: Sequence[Track], split: Split, features: Features) -> list[str]:

@@ -51,8 +51,8 @@ def make_batches(
 
 
 def _proportions(tracks: Tracks, train: NDArray[np.intp], proportions: Mapping[str, float]) -> Proportions:
-    own = {name: np.intersect1d(indices, train) for name, indices in tracks.sources.items()}
+    members = {name: np.intersect1d(indices, train) for name, indices in tracks.sources.items()}
     for name in proportions:
-        if not len(own.get(name, ())):
+        if not len(members.get(name, ())):
             raise InputError(f"{name!r} has a proportion but no track in the training set")
-    return Proportions([own[name] for name in proportions], list(proportions.values()))
+    return Proportions([members[name] for name in proportions], list(proportions.values()))

@@ -68,8 +68,8 @@ class JointDataset:
     def splits(self, settings: SplitSettings) -> dict[str, tuple[toml.Key, SplitSettings]]:
         """Return where each dataset's split is written, and what it is."""
         return {
-            member.name: (("dataset", index, "split"), own.over(settings))
-            if (own := member.settings.split).model_fields_set
+            member.name: (("dataset", index, "split"), split.over(settings))
+            if (split := member.settings.split).model_fields_set
             else (("split",), settings)
             for index, member in enumerate(self.members)
         }
@@ -109,8 +109,8 @@ def find_members(
             ]
             continue
         if component is not None:
-            own = component.code.attribute if component.code else component.name
-            members.append(Member(settings.name or own, component, settings))
+            type_name = component.code.attribute if component.code else component.name
+            members.append(Member(settings.name or type_name, component, settings))
     names = [member.name for member in members]
     for index, name in enumerate(names):
         if name in names[:index]:
@@ -120,9 +120,9 @@ def find_members(
                     f"another dataset also has the name {name!r}. Give each dataset a different name",
                 )
             )
-    given = [member.settings.proportion is not None for member in members]
-    if any(given) and not all(given):
-        lacking = given.index(False)
+    has_proportion = [member.settings.proportion is not None for member in members]
+    if any(has_proportion) and not all(has_proportion):
+        lacking = has_proportion.index(False)
         problems.append(
             source.error(
                 ("dataset", lacking),

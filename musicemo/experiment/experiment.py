@@ -274,8 +274,10 @@ def validate_experiment(source: toml.Source, *, local_code: Policy = "execute") 
     try:
         schema = validate(ExperimentTable, source.table)
     except ValidationError as error:
-        own = ["extends", "matrix"]
-        problems += [describe_problem(source, (), ExperimentTable, details, own) for details in error.errors()]
+        file_keys = ["extends", "matrix"]
+        problems += [
+            describe_problem(source, (), ExperimentTable, details, file_keys) for details in error.errors()
+        ]
     components = Components(source, problems, local_code=local_code)
     dataset: Component | JointDataset | None
     if schema is not None and isinstance(schema.dataset, list):

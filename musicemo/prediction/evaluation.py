@@ -108,8 +108,8 @@ def evaluate_run(run: TrainedRun, *, overrides: Sequence[str] = (), part: str | 
     split = None
     if part != ALL or not other:
         split = _split(experiment, tracks)
-    own = split is not None and split.hashes == run.results.get("split")
-    if not other and not own:
+    same_split = split is not None and split.hashes == run.results.get("split")
+    if not other and not same_split:
         raise InputError(
             f"{run.directory}: the split differs from that of the run, because the dataset has changed since"
             " (or --set changed the split). To evaluate other data, use --set dataset.KEY=VALUE"
@@ -124,15 +124,15 @@ def evaluate_run(run: TrainedRun, *, overrides: Sequence[str] = (), part: str | 
         if part not in every:
             raise InputError(f"{run.directory}: the {part} set is empty")
         batches = every[part]
-    if not own or part == ALL:
+    if not same_split or part == ALL:
         _warn_of_overlap(run, experiment, [ids[index] for index in batches.indices])
-    predictions, targets, found = collect_predictions(
+    predictions, targets, predicted = collect_predictions(
         run.network, batches, tracks.tasks, run.device, experiment.training.precision
     )
     wanted = {task.name: predictions[task.name] for task in tracks.tasks}
-    evaluation = to_evaluation(wanted, targets, [ids[index] for index in found], tracks.tasks)
+    evaluation = to_evaluation(wanted, targets, [ids[index] for index in predicted], tracks.tasks)
     evaluation = evaluation.decided(run.thresholds)
-    if own and not any(
+    if same_split and not any(
         override.partition("=")[0].split(".")[0].strip() != "evaluation" for override in overrides
     ):
         _compare_with_recorded(run, evaluation, metrics.get(part, {}), part)
@@ -140,10 +140,10 @@ def evaluate_run(run: TrainedRun, *, overrides: Sequence[str] = (), part: str | 
         run,
         experiment.dataset.name,
         part,
-        len(found),
+        len(predicted),
         evaluation,
         experiment.evaluation,
-        intervals=not (own and part == "train"),
+        intervals=not (same_split and part == "train"),
     )
 
 
@@ -263,8 +263,8 @@ def _check_features(run: TrainedRun, tracks: Tracks) -> None:
 def _split(experiment: Experiment, tracks: Tracks) -> Split:
     for key, settings in experiment.splits.values():
         stratify = settings.stratify
-        known = [*(task.name for task in tracks.tasks), *(target.name for target in tracks.declared)]
-        if stratify is not None and stratify not in known:
+        names = [*(task.name for task in tracks.tasks), *(target.name for target in tracks.declared)]
+        if stratify is not None and stratify not in names:
             raise InputError(
                 f"the split is stratified by {stratify!r}, which is left out; choose --part {ALL}, or another split "
                 f"with --set {'.'.join(map(str, key))}.stratify=TASK"

@@ -116,15 +116,15 @@ class _Graph(nn.Module):
         beyond = torch.arange(features.shape[1]) >= lengths[:, None]
         x = ((features - self.offset) / self.scale).masked_fill(beyond[:, :, None], 0)
         _, predictions = self.network(x, lengths)
-        found = []
+        outputs = []
         for task in self.tasks:
             prediction = predictions[task.name]
             low, high = task.range
             if task.kind == "regression":
-                found.append(prediction * (high - low) + low)
+                outputs.append(prediction * (high - low) + low)
             else:
-                found.append(prediction.sigmoid() if task.kind == "tags" else prediction.softmax(1))
-        return tuple(found)
+                outputs.append(prediction.sigmoid() if task.kind == "tags" else prediction.softmax(1))
+        return tuple(outputs)
 
 
 def _traced(run: TrainedRun, outputs: Sequence[str], name: str) -> bytes:
@@ -174,10 +174,10 @@ def _difference(
 ) -> float:
     features, lengths = pad(clips)
     names = list(outputs.values())
-    found = session.run(names, {"features": features.numpy(), "lengths": lengths.numpy()})
+    computed = session.run(names, {"features": features.numpy(), "lengths": lengths.numpy()})
     expected = run.predict(clips)
     worst = 0.0
-    for task, output in zip(run.description.tasks, found, strict=True):
+    for task, output in zip(run.description.tasks, computed, strict=True):
         width = task.range[1] - task.range[0] if task.kind == "regression" else 1.0
         if output.shape != expected[task.name].shape:
             return float("inf")
@@ -195,14 +195,14 @@ def _dataset_clips(run: TrainedRun) -> list[NDArray[np.float32]]:
             "the exported file is compared with torch on clips of the dataset. Use --check SONG to compare on songs",
         ) from error
     some = np.unique(np.linspace(0, len(tracks) - 1, _CLIPS).round().astype(int))
-    chosen = [tracks.tracks[index] for index in some]
-    features = Features(chosen, tracks.rows, "disk")
+    clips = [tracks.tracks[index] for index in some]
+    features = Features(clips, tracks.rows, "disk")
     size = run.description.input_size
     if features.size != size:
         raise InputError(
             f"{run.directory}: was trained on {size} feature rows; the dataset has {features.size}"
         )
-    return [features[index] for index in range(len(chosen))]
+    return [features[index] for index in range(len(clips))]
 
 
 def _metadata(run: TrainedRun, outputs: Mapping[str, str]) -> dict[str, Any]:

@@ -88,14 +88,21 @@ class TrainedRun:
             raise InputError(
                 f"{path}: is not of the experiment in {directory / 'experiment.toml'}: the tasks differ"
             )
-        chosen = device or torch.device("cpu")
+        target_device = device or torch.device("cpu")
         with experiment.source.blaming("model"):
             targets = [task.outcome for task in description.tasks]
             backbone = experiment.model.build(input_size=description.input_size, targets=targets)
             network = Network(backbone, description.tasks, experiment.heads)
         network.load(state.get("network", {}), str(path))
         return cls(
-            directory, experiment, description, scaling, network.to(chosen).eval(), chosen, results, record
+            directory,
+            experiment,
+            description,
+            scaling,
+            network.to(target_device).eval(),
+            target_device,
+            results,
+            record,
         )
 
     @cached_property
@@ -144,13 +151,13 @@ class TrainedRun:
         Returns:
             Task -> ratings in their units `[clips]`, or probabilities `[clips, classes]` of classes or tags.
         """
-        found: dict[str, list[Tensor]] = {task.name: [] for task in self.description.tasks}
+        logits: dict[str, list[Tensor]] = {task.name: [] for task in self.description.tasks}
         for start in range(0, len(clips), _AT_ONCE):
             x, lengths = pad([self.scaling(clip) for clip in clips[start : start + _AT_ONCE]])
             _, predictions = self.network(x.to(self.device), lengths.to(self.device))
             for name, prediction in predictions.items():
-                found[name].append(prediction.double().cpu())
-        return {task.name: _in_units(task, torch.cat(found[task.name])) for task in self.description.tasks}
+                logits[name].append(prediction.double().cpu())
+        return {task.name: _in_units(task, torch.cat(logits[task.name])) for task in self.description.tasks}
 
     def calibrated(self, predictions: Mapping[str, NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:
         """Return the result of `predict` with calibrated ratings, if the run is calibrated."""

@@ -130,13 +130,13 @@ def evaluations_json(evaluations: Sequence[RunEvaluation]) -> dict[str, Any]:
         "part": evaluations[0].part,
         "runs": [
             {
-                "run": str(found.run.directory),
-                "seed": found.run.results.get("seed"),
-                "fold": found.run.results.get("fold"),
-                "tracks": found.tracks,
-                "metrics": found.metrics(),
+                "run": str(evaluation.run.directory),
+                "seed": evaluation.run.results.get("seed"),
+                "fold": evaluation.run.results.get("fold"),
+                "tracks": evaluation.tracks,
+                "metrics": evaluation.metrics(),
             }
-            for found in evaluations
+            for evaluation in evaluations
         ],
     }
 
@@ -144,13 +144,13 @@ def evaluations_json(evaluations: Sequence[RunEvaluation]) -> dict[str, Any]:
 def evaluations_csv(evaluations: Sequence[RunEvaluation]) -> str:
     """Return a row for each run, task and metric; undefined values are empty."""
     rows: list[Sequence[Any]] = [("run", "dataset", "part", "task", "metric", "value", "low", "high", "tracks")]
-    for found in evaluations:
-        for task, metrics in found.metrics().items():
+    for evaluation in evaluations:
+        for task, metrics in evaluation.metrics().items():
             for name in SCORES:
                 if name in metrics:
                     values = (metrics[name][end] for end in ("value", "low", "high"))
                     shown = ("" if value is None else repr(value) for value in values)
-                    where = (str(found.run.directory), found.dataset, found.part)
+                    where = (str(evaluation.run.directory), evaluation.dataset, evaluation.part)
                     rows.append((*where, task, name, *shown, metrics["tracks"]))
     return csv_text(rows)
 

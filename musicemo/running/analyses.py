@@ -47,12 +47,12 @@ def analyse_evaluations(
         evaluations: part -> what the model made of it.
         settings: the table ``[evaluation]``.
     """
-    found = {
+    analyses = {
         "reliability": _reliability(tracks, evaluations, settings),
         "controlled": _controlled(tracks, split, evaluations, settings),
         "calibration": _calibration(tracks, evaluations, settings),
     }
-    return {name: value for name, value in found.items() if value}
+    return {name: value for name, value in analyses.items() if value}
 
 
 def _ratings(tracks: Tracks) -> list[Task]:
@@ -62,12 +62,12 @@ def _ratings(tracks: Tracks) -> list[Task]:
 def _reliability(
     tracks: Tracks, evaluations: Mapping[str, Evaluation], settings: EvaluationSettings
 ) -> dict[str, Any]:
-    found = {}
+    tables = {}
     for task in _ratings(tracks):
-        given = [
+        ratings = [
             track.ratings[task.target] for track in tracks.tracks if track.ratings.get(task.target) is not None
         ]
-        reliability = rating_reliability(given, settings)
+        reliability = rating_reliability(ratings, settings)
         if reliability is None:
             continue
         table = reliability.to_json()
@@ -78,8 +78,8 @@ def _reliability(
                 for part in _HELD_OUT
                 if part in evaluations
             }
-        found[task.name] = table
-    return found
+        tables[task.name] = table
+    return tables
 
 
 def _shares(
@@ -100,11 +100,11 @@ def _controlled(
     parts: dict[str, dict[str, Any]] = {}
     for part in (part for part in _HELD_OUT if part in evaluations):
         for task in _ratings(tracks):
-            _, known = tracks.column(task.name)
+            _, values = tracks.column(task.name)
             trained = [
-                index for index in split.parts["train"] if labels[index] is not None and known[index] >= 0
+                index for index in split.parts["train"] if labels[index] is not None and values[index] >= 0
             ]
-            train = [(str(labels[index]), float(task.decode(known[index]))) for index in trained]
+            train = [(str(labels[index]), float(task.decode(values[index]))) for index in trained]
             alone = group_means(groups, train)
             scores = controlled_scores([evaluations[part].tasks[task.name]], groups, alone, settings)
             if scores is not None:

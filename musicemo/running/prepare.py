@@ -299,7 +299,7 @@ def _without_validation(training: TrainingSettings, *, fitted: bool) -> Training
 
 def _terms(experiment: Experiment, tracks: Tracks, train: NDArray[np.intp]) -> dict[str, list[Term]]:
     """Build each task's loss terms."""
-    found: dict[str, list[Term]] = {}
+    terms: dict[str, list[Term]] = {}
     places = columns(tracks.tasks)
     for task in tracks.tasks:
         labels = tracks.targets[train, places[task.name]]
@@ -311,10 +311,10 @@ def _terms(experiment: Experiment, tracks: Tracks, train: NDArray[np.intp]) -> d
             counts["class_counts"] = {
                 name: int((labels == index).sum()) for index, name in enumerate(task.classes)
             }
-        chosen = experiment.losses[task.name]
+        losses = experiment.losses[task.name]
         with experiment.source.blaming("tasks", task.name, "loss"):
-            found[task.name] = [Term(weight, loss.build(**counts)) for weight, loss in chosen]
-    return found
+            terms[task.name] = [Term(weight, loss.build(**counts)) for weight, loss in losses]
+    return terms
 
 
 def check_signs(experiment: Experiment, objective: Objective, weighting: Weighting) -> None:
@@ -455,8 +455,8 @@ def _losses(
 
 def _check_padding(network: Network, batch: Batch, embedding: torch.Tensor) -> None:
     longer = torch.nn.functional.pad(batch.x, (0, 0, 0, max(8, batch.x.shape[1] // 4)))
-    found = _embed(network, dataclasses.replace(batch, x=longer))
-    apart = float((found - embedding).abs().max())
+    padded = _embed(network, dataclasses.replace(batch, x=longer))
+    apart = float((padded - embedding).abs().max())
     if apart > 1e-3 * max(float(embedding.abs().max()), 1.0):
         raise InputError(
             f"padding changes its embedding, by {apart:.2g}: what lies beyond a track's length must be left out, "
@@ -475,8 +475,8 @@ def _embed(network: Network, batch: Batch) -> torch.Tensor:
             f"fails on a batch of shape {list(batch.x.shape)}: {describe(error, where=line_of(error))}{hint}"
         ) from error
     if not isinstance(embedding, torch.Tensor) or list(embedding.shape) != expected:
-        found = list(embedding.shape) if isinstance(embedding, torch.Tensor) else type(embedding).__name__
-        raise InputError(f"the embedding has shape {found}, where {expected} is expected")
+        shape = list(embedding.shape) if isinstance(embedding, torch.Tensor) else type(embedding).__name__
+        raise InputError(f"the embedding has shape {shape}, where {expected} is expected")
     if not embedding.is_floating_point():
         raise InputError(f"the embedding is of type {embedding.dtype}; it must be floating point")
     return embedding.float()

@@ -141,7 +141,7 @@ def check_experiment(
         RunError: what it would say in one of the steps.
     """
     options = options or RunOptions()
-    chosen = options.choose_device(experiment)
+    device = options.choose_device(experiment)
     tracks = read(experiment)
     experiment = experiment.completed(tracks.tasks)
     first = experiment.replicates()[0]
@@ -149,7 +149,7 @@ def check_experiment(
     before = random_state()
     try:
         with use_threads(experiment.threads):
-            prepared = prepare(experiment, tracks, split, first.seed, chosen, options.overfit_batches)
+            prepared = prepare(experiment, tracks, split, first.seed, device, options.overfit_batches)
             warn_of_leaks(tracks, split, prepared.features)
             step = _time_step(prepared, steps) if steps else None
     finally:
@@ -157,7 +157,7 @@ def check_experiment(
     backbone = sum(one.numel() for one in prepared.network.backbone.parameters() if one.requires_grad)
     return Preview(
         experiment=experiment,
-        device=torch.cuda.get_device_name(chosen) if chosen.type == "cuda" else chosen.type,
+        device=torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         tracks={part: len(split.parts[part]) for part in PARTS},
         batches={part: len(batches) for part, batches in prepared.batches.items()},
         unlabelled=len(tracks.unlabelled),
@@ -170,13 +170,13 @@ def check_experiment(
 
 def _task(experiment: Experiment, tracks: Tracks, name: str) -> TaskPreview:
     task, labels = tracks.column(name)
-    known = labels[labelled(labels)]
+    labeled = labels[labelled(labels)]
     if task.kind == "tags":
-        counts = dict(zip(task.classes, (known == 1).sum(axis=0).tolist(), strict=True))
+        counts = dict(zip(task.classes, (labeled == 1).sum(axis=0).tolist(), strict=True))
     else:
-        counts = Counter(task.classes[int(label)] for label in known) if task.classes else {}
+        counts = Counter(task.classes[int(label)] for label in labeled) if task.classes else {}
     losses = [(weight, loss.name) for weight, loss in experiment.losses[task.name]]
-    return TaskPreview(task, len(known), {name: counts[name] for name in task.classes}, losses)
+    return TaskPreview(task, len(labeled), {name: counts[name] for name in task.classes}, losses)
 
 
 def _time_step(prepared: Prepared, steps: int) -> float | None:

@@ -47,13 +47,13 @@ def find_source(
         places.reverse()
     path = next((place for place in places if place.is_file() or _runs_in(place)), None)
     if path is None:
-        known = sorted({found.parent.parent.name for found in runs.glob("*/*/results.json")})
+        names = sorted({results.parent.parent.name for results in runs.glob("*/*/results.json")})
         looked = " and ".join(
             f"{place} (which holds no run)" if place.is_dir() else str(place) for place in places
         )
         raise InputError(
-            f"no run, experiment or checkpoint {source!r}{nearest(source, known)} "
-            f"(looked for {looked}; experiments in {runs}: {', '.join(known) or 'none'})"
+            f"no run, experiment or checkpoint {source!r}{nearest(source, names)} "
+            f"(looked for {looked}; experiments in {runs}: {', '.join(names) or 'none'})"
         )
     if path.is_file():
         return path.resolve()
@@ -76,7 +76,7 @@ def _runs_in(path: Path) -> list[Path]:
     """Return a run directory, or those in an experiment's folder."""
     if (path / "results.json").exists():
         return [path]
-    return sorted(found.parent for found in path.glob("*/results.json"))
+    return sorted(results.parent for results in path.glob("*/results.json"))
 
 
 @dataclass(frozen=True)
@@ -225,21 +225,21 @@ def find_leaks(checkpoint: Path, dataset: Any, tested: Sequence[str]) -> tuple[l
 
 def _shared(ours: Sequence[_Tracks], theirs: Sequence[_Tracks]) -> Iterator[tuple[list[str], str, list[str]]]:
     """Yield ids that are in both, the type of their datasets, and the parameters in which these differ."""
-    for own, other in itertools.product(ours, theirs):
-        known = set(other.ids)
-        common = [name for name in own.ids if name in known] if own.type == other.type else []
+    for mine, other in itertools.product(ours, theirs):
+        trained = set(other.ids)
+        common = [name for name in mine.ids if name in trained] if mine.type == other.type else []
         if common:
             pairs = (
-                (key, own.parameters.get(key), other.parameters.get(key))
-                for key in {**own.parameters, **other.parameters}
+                (key, mine.parameters.get(key), other.parameters.get(key))
+                for key in {**mine.parameters, **other.parameters}
             )
-            yield common, own.type, sorted(key for key, one, another in pairs if one != another)
+            yield common, mine.type, sorted(key for key, one, another in pairs if one != another)
 
 
 def run_of(checkpoint: Path) -> Path | None:
     """Return the run directory that a checkpoint is of, where it is in one."""
-    found = checkpoint.parent.parent
-    return found if (found / "split.json").is_file() else None
+    directory = checkpoint.parent.parent
+    return directory if (directory / "split.json").is_file() else None
 
 
 def _source(experiment: Mapping[str, Any], run: Path) -> Path | None:
@@ -260,6 +260,6 @@ def _by_dataset(dataset: Any, ids: Iterable[str]) -> Iterator[_Tracks]:
     core = {"type", *_OF_FEATURES, *(JoiningSettings.model_fields if several else ())}
     for table in dataset if several else [dataset]:
         prefix = f"{table['name']}/" if several else ""
-        own = [name.removeprefix(prefix) for name in ids if name.startswith(prefix)]
+        members = [name.removeprefix(prefix) for name in ids if name.startswith(prefix)]
         parameters = {name: value for name, value in table.items() if name not in core}
-        yield _Tracks(unplaced(table["type"]), parameters, own)
+        yield _Tracks(unplaced(table["type"]), parameters, members)

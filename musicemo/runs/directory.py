@@ -179,7 +179,7 @@ class RunDirectory:
         code: Sequence[LocalCode] = (),
     ) -> None:
         """Write the files that exist before training, and the local Python files of the experiment."""
-        for name, content in {found.kept: found.content for found in code}.items():
+        for name, content in {one.kept: one.content for one in code}.items():
             (self.path / name).parent.mkdir(exist_ok=True)
             write_bytes(self.path / name, content)
         write_text(self.path / "experiment.toml", toml)

@@ -95,5 +95,5 @@ def _version(record: RunRecord) -> str:
 
 def _inner(path: Path) -> str:
     """Return the names of the experiments' folders in a folder."""
-    names = sorted({found.parent.parent.name for found in path.glob("*/*/results.json")})
+    names = sorted({results.parent.parent.name for results in path.glob("*/*/results.json")})
     return f"; it holds those of {', '.join(names[:10])}{', ...' if len(names) > 10 else ''}" if names else ""

@@ -70,10 +70,14 @@ class Contract:
         InputError: no component of this name is installed.
     """
 
-    def __init__(self, kind: str, given: Any, parameters: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, kind: str, component: Any, parameters: Mapping[str, Any] | None = None) -> None:
         self.kind = kind
-        self.name = given if isinstance(given, str) else getattr(given, "__name__", type(given).__name__)
-        self.given = registry.load(kind, given) if isinstance(given, str) else given
+        self.name = (
+            component
+            if isinstance(component, str)
+            else getattr(component, "__name__", type(component).__name__)
+        )
+        self.given = registry.load(kind, component) if isinstance(component, str) else component
         self.parameters = dict(parameters or {})
         self.problems: dict[str, str] = {}
 
@@ -148,11 +152,11 @@ def built(contract: Contract, component: Component, seed: int = 0, **provided: A
         raise _Broken(f"cannot be constructed with {dict(component.parameters)}: {error}") from error
 
 
-def check_pickle(contract: Contract, made: Any) -> Any:
+def check_pickle(contract: Contract, component: Any) -> Any:
     """Check that an object can be pickled, and return the unpickled object."""
     arrived = None
     with contract.clause("pickle", "pickling it for a worker process"):
-        arrived = pickle.loads(pickle.dumps(made))  # noqa: S301  # our own bytes, made in the same expression
+        arrived = pickle.loads(pickle.dumps(component))  # noqa: S301  # our own bytes, made in the same expression
     return arrived
 
 
@@ -178,8 +182,8 @@ def difference(left: Tensor, right: Tensor) -> float:
     """Return the largest absolute difference of two tensors of one shape; infinity where only one is finite."""
     if left.shape != right.shape:
         return float("inf")
-    found = torch.where(_alike(left, right), 0.0, (left.double() - right.double()).abs())
-    return float(found.nan_to_num(nan=torch.inf).max()) if found.numel() else 0.0
+    differences = torch.where(_alike(left, right), 0.0, (left.double() - right.double()).abs())
+    return float(differences.nan_to_num(nan=torch.inf).max()) if differences.numel() else 0.0
 
 
 def _alike(left: Tensor, right: Tensor) -> Tensor:

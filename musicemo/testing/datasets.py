@@ -42,29 +42,29 @@ def check_dataset(dataset: Any, parameters: Mapping[str, Any] | None = None) -> 
     tracks: list[Track] = []
     with Contract("dataset", dataset, parameters) as contract, muted():
         if made_already:
-            made = dataset
+            constructed = dataset
         else:
             component = contract.configured()
             with contract.clause("construction", "constructing it", essential=True):
-                made = built(contract, component)
+                constructed = built(contract, component)
         with contract.clause("targets", "reading its targets", essential=True):
-            declared = _check_declarations(made)
+            declared = _check_declarations(constructed)
         with contract.clause("tracks", "reading its tracks", essential=True):
-            tracks = list(made.tracks())
+            tracks = list(constructed.tracks())
             require(tracks, "it has no track; a dataset has at least one")
             require(not (strange := misyielded(tracks)), "".join(strange[:1]))
         _check_tracks(contract, declared, tracks)
         with contract.clause("features", "reading the features"):
-            _check_features(tracks, made.rows)
+            _check_features(tracks, constructed.rows)
         with contract.clause("order", "reading the tracks again"):
             seed_everything(1)
-            again = list(made.tracks())
+            again = list(constructed.tracks())
             _require_same(tracks, again, "a second time")
             if not made_already:
                 _require_same(
                     tracks, list(built(contract, component, 2).tracks()), "from another one with another seed"
                 )
-        arrived = check_pickle(contract, made)
+        arrived = check_pickle(contract, constructed)
         if arrived is not None:
             with contract.clause("pickle", "reading the tracks after pickling"):
                 _require_same(tracks, list(arrived.tracks()), "after pickling")
@@ -121,12 +121,12 @@ def _check_tracks(contract: Contract, declared: Mapping[str, Target], tracks: Se
             require(track.id not in seen, f"{track.id!r} is the id of two tracks; ids are unique in a dataset")
             seen.add(track.id)
     with contract.clause("labels", "reading the targets of the tracks"):
-        known = ", ".join(declared)
+        names = ", ".join(declared)
         for track in tracks:
             for name in chain(track.targets, track.ratings):
                 require(
                     name in declared,
-                    f"track {track.id!r} has {name!r}, which is not declared (targets: {known}); every target is",
+                    f"track {track.id!r} has {name!r}, which is not declared (targets: {names}); every target is",
                 )
             for name, value in track.targets.items():
                 if value is not None:
@@ -191,9 +191,9 @@ def _check_features(tracks: Sequence[Track], rows: slice) -> None:
             f"track {track.id!r} has {len(array)} rows where the first has {first}; all have as many, "
             "frames being columns",
         )
-        chosen = np.asarray(array[rows])
+        values = np.asarray(array[rows])
         require(
-            np.isfinite(chosen).all(),
+            np.isfinite(values).all(),
             f"track {track.id!r} has features that are not finite; every value must be",
         )
 

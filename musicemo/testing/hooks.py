@@ -57,12 +57,12 @@ def check_hooks(plugin: Any) -> None:
         with contract.clause("import", "importing its module"):
             _check_import(contract.given)
         with contract.clause("construction", "making it without arguments", essential=True):
-            made = contract.given() if inspect.isclass(contract.given) else contract.given
+            constructed = contract.given() if inspect.isclass(contract.given) else contract.given
         hooks = _Watched(contract)
         with contract.clause("hooks", "registering it", essential=True):
-            hooks.register(made, contract.name)
-            implemented = {caller.name for caller in hooks.manager.get_hookcallers(made) or ()}
-            for name in dir(made):
+            hooks.register(constructed, contract.name)
+            implemented = {caller.name for caller in hooks.manager.get_hookcallers(constructed) or ()}
+            for name in dir(constructed):
                 require(
                     not name.startswith("musicemo_") or name in implemented,
                     f"{name} is not marked @hookimpl and will never be called; mark it, or give it another name",

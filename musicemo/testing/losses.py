@@ -56,39 +56,39 @@ def check_loss(loss: Any, parameters: Mapping[str, Any] | None = None) -> None:
             check_declared("loss", contract.name, contract.given)
         kind = contract.given.kind
         with contract.clause("construction", "constructing it", essential=True):
-            made = built(
+            loss_module = built(
                 contract,
                 component,
                 class_counts=_COUNTS if kind == "classification" else {},
                 tag_counts=_TAG_COUNTS if kind == "tags" else {},
             )
         examples = dict(_EXAMPLES[kind]())
-        _check_values(contract, made, examples)
-        _check_repeats(contract, made, *examples["random"])
+        _check_values(contract, loss_module, examples)
+        _check_repeats(contract, loss_module, *examples["random"])
         with contract.clause("state", "reading its state_dict"):
-            learnt = [name for name, _ in made.named_parameters()]
+            learnt = [name for name, _ in loss_module.named_parameters()]
             require(
                 not learnt,
                 f"it has parameters ({', '.join(learnt)}); a loss is not trained: what learns is a weighting",
             )
-            kept = sorted(made.state_dict())
+            kept = sorted(loss_module.state_dict())
             require(
                 not kept,
                 f"it has {', '.join(kept)} in its state_dict; a loss is in no checkpoint: register its buffers with "
                 "persistent=False",
             )
-        check_pickle(contract, made)
-        check_tensors(contract, made)
+        check_pickle(contract, loss_module)
+        check_tensors(contract, loss_module)
 
 
 def _check_values(contract: Contract, loss: nn.Module, examples: Mapping[str, tuple[Tensor, Tensor]]) -> None:
     with contract.clause("scalar", "computing it", essential=True):
         for name, (prediction, target) in examples.items():
             value = loss(prediction, target)
-            found = list(value.shape) if isinstance(value, Tensor) else type(value).__name__
+            shape = list(value.shape) if isinstance(value, Tensor) else type(value).__name__
             require(
                 isinstance(value, Tensor) and value.dim() == 0 and value.is_floating_point(),
-                f"{name}: it returns {found} for predictions {list(prediction.shape)}; a loss returns a scalar tensor",
+                f"{name}: it returns {shape} for predictions {list(prediction.shape)}; a loss returns a scalar tensor",
             )
     with contract.clause("finite", "computing its gradient"):
         for name, example in examples.items():
@@ -112,10 +112,11 @@ def _check_values(contract: Contract, loss: nn.Module, examples: Mapping[str, tu
     tell: Any = getattr(loss, "diagnostics", None)
     if tell is not None:
         with contract.clause("diagnostics", "asking for its diagnostics"):
-            told = tell(*examples["random"])
+            diagnostics = tell(*examples["random"])
             require(
-                isinstance(told, dict) and all(isinstance(value, float | int) for value in told.values()),
-                f"its diagnostics are {told!r}; they are a dict of names to numbers",
+                isinstance(diagnostics, dict)
+                and all(isinstance(value, float | int) for value in diagnostics.values()),
+                f"its diagnostics are {diagnostics!r}; they are a dict of names to numbers",
             )
 
 
@@ -140,13 +141,13 @@ def _check_repeats(contract: Contract, loss: nn.Module, prediction: Tensor, targ
 
 def _differentiated(loss: nn.Module, prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """Return the loss and its gradient with respect to the prediction."""
-    given = prediction.detach().requires_grad_()
-    value = loss(given, target)
+    leaf = prediction.detach().requires_grad_()
+    value = loss(leaf, target)
     require(
         value.requires_grad,
         "it cannot be differentiated: its value does not depend on the prediction in torch's graph",
     )
-    (gradient,) = torch.autograd.grad(value, given, materialize_grads=True)
+    (gradient,) = torch.autograd.grad(value, leaf, materialize_grads=True)
     return value.detach(), gradient
 
 

@@ -64,10 +64,10 @@ def check_model(
 
             def make(seed: int = 0, size: int = size) -> nn.Module:
                 streams = {"features": slice(0, size)}
-                found: nn.Module = built(
+                backbone: nn.Module = built(
                     contract, component, seed, input_size=size, targets=TARGETS, streams=streams
                 )
-                return found
+                return backbone
 
             _check(contract, make, size, lengths)
 
@@ -75,19 +75,19 @@ def check_model(
 def _check(contract: Contract, make: Callable[[int], nn.Module], size: int, lengths: Sequence[int]) -> None:
     tracks = _tracks(lengths, size)
     with contract.clause("construction", "constructing it", essential=True):
-        made = make(0)
-    if isinstance(made, Estimator):
+        backbone = make(0)
+    if isinstance(backbone, Estimator):
         check_fitted(contract, make, size, lengths)  # type: ignore[arg-type]  # what it makes is an estimator
         return
     with contract.clause("construction", "asking for its embedding's size", essential=True):
-        width = getattr(made, "embedding_size", None)
+        width = getattr(backbone, "embedding_size", None)
         require(
             isinstance(width, int) and not isinstance(width, bool) and width > 0,
             f"its embedding_size is {width!r}; a model has an integer above 0, the size of its embedding",
         )
     x, frames = _padded(tracks)
     with contract.clause("shape", f"embedding a batch of shape {list(x.shape)}", essential=True):
-        embedding = _embed(made.eval(), x, frames)
+        embedding = _embed(backbone.eval(), x, frames)
         require(
             isinstance(embedding, Tensor) and embedding.is_floating_point(),
             f"it returns {type(embedding).__name__}; a model returns one floating-point tensor",
@@ -98,11 +98,11 @@ def _check(contract: Contract, make: Callable[[int], nn.Module], size: int, leng
             f"here [{len(tracks)}, {width}]",
         )
     _check_evaluation(contract, make, tracks)
-    if hasattr(made, "sequence_size"):
+    if hasattr(backbone, "sequence_size"):
         _check_sequence(contract, make, tracks)
     _check_training(contract, make, tracks)
     _check_state(contract, make, tracks)
-    check_tensors(contract, made)
+    check_tensors(contract, backbone)
 
 
 def _check_evaluation(contract: Contract, make: Callable[[int], nn.Module], tracks: Sequence[Tensor]) -> None:
@@ -135,17 +135,17 @@ def _check_evaluation(contract: Contract, make: Callable[[int], nn.Module], trac
         together = _embed(model, torch.nn.functional.pad(x, (0, 0, 0, 9)), lengths)
         for index, track in enumerate(tracks):
             alone = _embed(model, *_padded([track]))[0]
-            found = _apart(contract, together[index], alone)
+            apart = _apart(contract, together[index], alone)
             require(
-                found <= _TOLERANCE * max(1.0, float(alone.abs().max())),
-                f"a track of {len(track)} frames has another embedding alone than in a padded batch, by {found:.2g}; "
+                apart <= _TOLERANCE * max(1.0, float(alone.abs().max())),
+                f"a track of {len(track)} frames has another embedding alone than in a padded batch, by {apart:.2g}; "
                 "padding must not change an embedding in evaluation mode",
             )
     with contract.clause("order", "embedding a batch backwards"):
-        found = _apart(contract, _embed(model, x.flip(0), lengths.flip(0)), _embed(model, x, lengths).flip(0))
+        apart = _apart(contract, _embed(model, x.flip(0), lengths.flip(0)), _embed(model, x, lengths).flip(0))
         require(
-            found <= _TOLERANCE * max(1.0, float(_embed(model, x, lengths).abs().max())),
-            f"tracks in another order have other embeddings, by {found:.2g}; a track gives the same one in any batch",
+            apart <= _TOLERANCE * max(1.0, float(_embed(model, x, lengths).abs().max())),
+            f"tracks in another order have other embeddings, by {apart:.2g}; a track gives the same one in any batch",
         )
 
 
@@ -174,10 +174,10 @@ def _check_sequence(contract: Contract, make: Callable[[int], nn.Module], tracks
                 "padding must not change it in evaluation mode",
             )
     with contract.clause("sequence", "training on the sequence of a batch"):
-        given = x.clone().requires_grad_()
-        make(3).train().sequence(given, lengths).square().sum().backward()  # type: ignore[operator]  # has been checked
+        leaf = x.clone().requires_grad_()
+        make(3).train().sequence(leaf, lengths).square().sum().backward()  # type: ignore[operator]  # has been checked
         require(
-            given.grad is not None and given.grad.isfinite().all() and given.grad.any(),
+            leaf.grad is not None and leaf.grad.isfinite().all() and leaf.grad.any(),
             "its sequence does not depend on the features, or their gradient is not finite",
         )
 
@@ -185,13 +185,13 @@ def _check_sequence(contract: Contract, make: Callable[[int], nn.Module], tracks
 def _check_training(contract: Contract, make: Callable[[int], nn.Module], tracks: Sequence[Tensor]) -> None:
     x, lengths = _padded(tracks)
     results: list[dict[str, Tensor | None]] = []
-    told = "finite" in contract.problems  # what follows from it is no problem of its own
+    reported = "finite" in contract.problems  # what follows from it is no problem of its own
     with contract.clause("gradients", "training on a batch", essential=True):
         for _ in range(2):
             model = make(3).train()
             seed_everything(5)
-            given = x.clone().requires_grad_()
-            embedding = model(given, lengths)
+            leaf = x.clone().requires_grad_()
+            embedding = model(leaf, lengths)
             require(
                 embedding.requires_grad,
                 "its embedding needs no gradient in training, so that nothing can be learnt through it",
@@ -204,11 +204,11 @@ def _check_training(contract: Contract, make: Callable[[int], nn.Module], tracks
             for name, value in results[-1].items():
                 require(value is not None, f"no gradient reaches the parameter {name!r}: is it used?")
                 require(
-                    told or (value is not None and value.isfinite().all()),
+                    reported or (value is not None and value.isfinite().all()),
                     f"{name} is not finite after a step of training; gradients are finite for every finite input",
                 )
             require(
-                given.grad is not None and (told or given.grad.isfinite().all()) and given.grad.any(),
+                leaf.grad is not None and (reported or leaf.grad.isfinite().all()) and leaf.grad.any(),
                 "the embedding does not depend on the features, or their gradient is not finite",
             )
     with contract.clause("seed", "training on a batch twice"):
@@ -245,8 +245,8 @@ def _check_state(contract: Contract, make: Callable[[int], nn.Module], tracks: S
 
 def _apart(contract: Contract, left: Tensor, right: Tensor) -> float:
     """Return the difference of two embeddings; none if one is not finite, which is reported elsewhere."""
-    found = difference(left, right)
-    return 0.0 if math.isinf(found) and "finite" in contract.problems else found
+    distance = difference(left, right)
+    return 0.0 if math.isinf(distance) and "finite" in contract.problems else distance
 
 
 def _trained(make: Callable[[int], nn.Module], tracks: Sequence[Tensor]) -> nn.Module:
@@ -258,8 +258,8 @@ def _trained(make: Callable[[int], nn.Module], tracks: Sequence[Tensor]) -> nn.M
 
 @torch.no_grad()
 def _embed(model: nn.Module, x: Tensor, lengths: Tensor) -> Tensor:
-    found: Tensor = model(x, lengths)
-    return found
+    embedding: Tensor = model(x, lengths)
+    return embedding
 
 
 def _tracks(lengths: Sequence[int], size: int) -> list[Tensor]:

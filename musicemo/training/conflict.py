@@ -50,15 +50,15 @@ class GradientConflict:
         ``gradient/<task>/norm`` and ``gradient/<a>:<b>/cosine`` are means over the steps in which the tasks had a
         gradient; ``gradient/conflict`` is the share of steps with a negative cosine.
         """
-        found = self._epoch
-        self._run = self._run + found
+        totals = self._epoch
+        self._run = self._run + totals
         self._epoch = _Totals(len(self.tasks))
-        if not found.steps:
+        if not totals.steps:
             return {}
-        record = {f"gradient/{task}/norm": norm for task, norm in self._norms(found).items()}
-        for (a, b), (cosine, _) in self._pairs(found).items():
+        record = {f"gradient/{task}/norm": norm for task, norm in self._norms(totals).items()}
+        for (a, b), (cosine, _) in self._pairs(totals).items():
             record[f"gradient/{a}:{b}/cosine"] = cosine
-        return record | {"gradient/conflict": found.conflicting / found.steps}
+        return record | {"gradient/conflict": totals.conflicting / totals.steps}
 
     def summary(self) -> dict[str, Any]:
         """Return what ``results.json`` says of the whole run.
@@ -66,18 +66,18 @@ class GradientConflict:
         ``steps`` were measured, one in ``every``; ``conflict`` is the share of them in which any two tasks conflict,
         ``conflicts[a][b]`` that in which these two do; ``norms[task]`` and ``cosines[a][b]`` are means.
         """
-        found = self._run
+        totals = self._run
         cosines: dict[str, dict[str, float]] = {}
         conflicts: dict[str, dict[str, float]] = {}
-        for (a, b), (cosine, share) in self._pairs(found).items():
+        for (a, b), (cosine, share) in self._pairs(totals).items():
             for one, other in ((a, b), (b, a)):
                 cosines.setdefault(one, {})[other] = cosine
                 conflicts.setdefault(one, {})[other] = share
         return {
             "every": self.every,
-            "steps": found.steps,
-            "conflict": found.conflicting / found.steps if found.steps else None,
-            "norms": self._norms(found),
+            "steps": totals.steps,
+            "conflict": totals.conflicting / totals.steps if totals.steps else None,
+            "norms": self._norms(totals),
             "cosines": cosines,
             "conflicts": conflicts,
         }
@@ -93,23 +93,23 @@ class GradientConflict:
             KeyError: it lacks something.
             ValueError: it is of another number of tasks.
         """
-        found = _Totals(len(self.tasks))
-        for name, empty in vars(found).items():
+        totals = _Totals(len(self.tasks))
+        for name, empty in vars(totals).items():
             if getattr(state[name], "shape", None) != getattr(empty, "shape", None):
                 raise ValueError(f"{name} is not of {len(self.tasks)} tasks")
-            setattr(found, name, state[name])
-        self._run = found
+            setattr(totals, name, state[name])
+        self._run = totals
 
-    def _norms(self, found: _Totals) -> dict[str, float]:
-        totals = zip(self.tasks, found.norms.tolist(), found.present.tolist(), strict=True)
+    def _norms(self, epoch_totals: _Totals) -> dict[str, float]:
+        totals = zip(self.tasks, epoch_totals.norms.tolist(), epoch_totals.present.tolist(), strict=True)
         return {task: norm / steps for task, norm, steps in totals if steps}
 
-    def _pairs(self, found: _Totals) -> dict[tuple[str, str], tuple[float, float]]:
+    def _pairs(self, totals: _Totals) -> dict[tuple[str, str], tuple[float, float]]:
         """Return each pair's mean cosine and share of conflicts."""
         pairs = {}
         for i, j in itertools.combinations(range(len(self.tasks)), 2):
-            if steps := int(found.together[i, j]):
-                values = float(found.cosines[i, j]) / steps, int(found.opposed[i, j]) / steps
+            if steps := int(totals.together[i, j]):
+                values = float(totals.cosines[i, j]) / steps, int(totals.opposed[i, j]) / steps
                 pairs[self.tasks[i], self.tasks[j]] = values
         return pairs
 
@@ -126,22 +126,22 @@ class _Totals:
         self.opposed = torch.zeros(tasks, tasks, dtype=torch.int64)
 
     def __add__(self, other: _Totals) -> _Totals:
-        found = _Totals(len(self.norms))
-        vars(found).update({name: value + vars(other)[name] for name, value in vars(self).items()})
-        return found
+        total = _Totals(len(self.norms))
+        vars(total).update({name: value + vars(other)[name] for name, value in vars(self).items()})
+        return total
 
     def add(self, where: list[int], gramian: Tensor) -> None:
         """Take in the Gramian `[n, n]` of n tasks' gradients; a gradient of zero has a norm and no cosine."""
         norms = gramian.diagonal().sqrt()
         lengths = norms[:, None] * norms[None, :]
-        known = (lengths > 0).fill_diagonal_(False)
-        cosines = torch.where(known, gramian / lengths, 0.0).clamp(-1, 1)
-        opposed = known & (gramian < 0)
+        defined = (lengths > 0).fill_diagonal_(False)
+        cosines = torch.where(defined, gramian / lengths, 0.0).clamp(-1, 1)
+        opposed = defined & (gramian < 0)
         pairs = torch.tensor(where)[:, None], torch.tensor(where)[None, :]
         self.steps += 1
         self.conflicting += int(opposed.any())
         self.norms[where] += norms
         self.present[where] += 1
         self.cosines[pairs] += cosines
-        self.together[pairs] += known
+        self.together[pairs] += defined
         self.opposed[pairs] += opposed

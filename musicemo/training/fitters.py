@@ -166,11 +166,11 @@ class OneShotFitter:
         targets = {name: train.targets[:, place] for name, place in columns(self._prepared.tasks).items()}
         self._estimator.fit(train.tracks(), targets)
         self._estimator.to(self._prepared.device)
-        predictions, known, _ = self._scorer.predict("train")
+        predictions, labels, _ = self._scorer.predict("train")
         for name, prediction in predictions.items():
             if not prediction.isfinite().all():
                 raise RunError(f"the fitted model's predictions of task {name!r} are not finite")
-        return self._scorer.score("train", predictions, known)
+        return self._scorer.score("train", predictions, labels)
 
     def epoch_finished(self, followed: float) -> None:
         """Do nothing: there is one epoch."""

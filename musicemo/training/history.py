@@ -73,14 +73,14 @@ def check_history(records: Any, epochs: int, path: Path) -> list[dict[str, float
     Raises:
         InputError: they are not one of each epoch; the message names the file.
     """
-    found = list(records) if isinstance(records, list) else []
-    for number, record in enumerate(found, start=1):
+    entries = list(records) if isinstance(records, list) else []
+    for number, record in enumerate(entries, start=1):
         if not _is_record(record, number):
             raise InputError(f"{path}: line {number} of the history is not the record of epoch {number}")
-    if len(found) != epochs:
-        raise InputError(f"{path}: the history has {len(found)} of {epochs} epochs")
+    if len(entries) != epochs:
+        raise InputError(f"{path}: the history has {len(entries)} of {epochs} epochs")
     return [
-        {name: math.nan if number is None else number for name, number in record.items()} for record in found
+        {name: math.nan if number is None else number for name, number in record.items()} for record in entries
     ]
 
 

@@ -111,9 +111,9 @@ class Trainer:
             InputError: neither can be continued from; the network and the history are not to be used then.
         """
         problems: list[str] = []
-        for found in resumable(self._recorder.directory, problems):
+        for checkpoint in resumable(self._recorder.directory, problems):
             try:
-                self._restore(found)
+                self._restore(checkpoint)
             except torch.OutOfMemoryError:
                 raise
             except InputError as error:
@@ -123,19 +123,19 @@ class Trainer:
                 what = (
                     f"it has no {error}" if isinstance(error, KeyError) else f"{type(error).__name__}: {error}"
                 )
-                problems.append(f"{found.path}: does not fit this run: {what}")
+                problems.append(f"{checkpoint.path}: does not fit this run: {what}")
                 continue
-            complete_best(found)
+            complete_best(checkpoint)
             if problems:
                 _log.warning(
-                    f"{'; '.join(problems)}; resumed from {found.path}, after epoch {len(found.history)}"
+                    f"{'; '.join(problems)}; resumed from {checkpoint.path}, after epoch {len(checkpoint.history)}"
                 )
             return
         raise InputError(*dict.fromkeys(problems), NO_RESUME)
 
-    def _restore(self, found: Resumable) -> None:
-        state = found.state
-        self._prepared.network.load(state["network"], str(found.path))
+    def _restore(self, checkpoint: Resumable) -> None:
+        state = checkpoint.state
+        self._prepared.network.load(state["network"], str(checkpoint.path))
         self._prepared.weighting.load_state_dict(state["weighting"])
         self.fitter.load_state_dict(state)
         self._recorder.stopping.load_state_dict(state["stopping"])
@@ -144,7 +144,7 @@ class Trainer:
         self._started = time.monotonic() - state["seconds"]
         if threads := state.get("threads"):  # sums over other numbers of threads differ in the last digits
             torch.set_num_threads(threads)
-        self._recorder.restore(found.history)
+        self._recorder.restore(checkpoint.history)
 
     @property
     def seconds(self) -> float:

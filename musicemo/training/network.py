@@ -87,8 +87,8 @@ class Network(nn.Module):
 
     def known_labels(self, targets: Tensor, tasks: Sequence[Task]) -> dict[str, Tensor]:
         """Return, of `targets` `[batch, columns]`, those that an estimator is given."""
-        given = self.estimator.given if self.estimator else ()
-        return {name: targets[:, place] for name, place in columns(tasks).items() if name in given}
+        required = self.estimator.given if self.estimator else ()
+        return {name: targets[:, place] for name, place in columns(tasks).items() if name in required}
 
     @property
     def estimator(self) -> Estimator | None:
@@ -106,15 +106,15 @@ class Network(nn.Module):
         Returns:
             The names of those that were loaded, and of those that stay new.
         """
-        own = self.state_dict()
+        current = self.state_dict()
         fit = {
             name: state[name]
-            for name, value in own.items()
+            for name, value in current.items()
             if isinstance(state.get(name), Tensor) and _form(state[name]) == _form(value)
         }
         with torch.no_grad():
-            self.load_state_dict({**own, **fit})
-        return list(fit), [name for name in own if name not in fit]
+            self.load_state_dict({**current, **fit})
+        return list(fit), [name for name in current if name not in fit]
 
     def freeze(self, patterns: Sequence[str]) -> list[str]:
         """Train the parameters no more whose names begin with, or match, one of the patterns.
@@ -129,7 +129,7 @@ class Network(nn.Module):
             InputError: a pattern that no parameter matches.
         """
         names = dict(self.named_parameters())
-        found: dict[str, None] = {}
+        frozen: dict[str, None] = {}
         for pattern in patterns:
             matching = [
                 name for name in names if f"{name}.".startswith(f"{pattern}.") or fnmatchcase(name, pattern)
@@ -140,15 +140,15 @@ class Network(nn.Module):
                     f"{pattern!r} matches no parameter{nearest(pattern, parts)} (parameters begin with "
                     f"{', '.join(sorted({'.'.join(name.split('.')[:2]) for name in names}))})"
                 )
-            found |= dict.fromkeys(matching)
-        for name in found:
+            frozen |= dict.fromkeys(matching)
+        for name in frozen:
             names[name].requires_grad_(False)
         self._frozen = [
             module
             for module in self.modules()
             if (inner := list(module.parameters())) and not any(one.requires_grad for one in inner)
         ]
-        return list(found)
+        return list(frozen)
 
     def train(self, mode: bool = True) -> Network:
         """Set the mode; what is frozen stays in evaluation mode."""
@@ -163,8 +163,8 @@ class Network(nn.Module):
         Raises:
             InputError: names what is missing, unknown or of another shape: a checkpoint of another network.
         """
-        own = self.state_dict()
-        if not isinstance(state, Mapping) or (own and not state):
+        current = self.state_dict()
+        if not isinstance(state, Mapping) or (current and not state):
             raise InputError(f"{origin}: is of another network, or damaged: it has no weights")
         flexible = {
             f"{path}.{buffer}"
@@ -172,11 +172,11 @@ class Network(nn.Module):
             if isinstance(module, Fitted)
             for buffer in module._buffers
         }
-        problems = [f"lacks {name}" for name in own if name not in state]
-        problems += [f"has {name}, which this network has not" for name in state if name not in own]
+        problems = [f"lacks {name}" for name in current if name not in state]
+        problems += [f"has {name}, which this network has not" for name in state if name not in current]
         problems += [
             f"has {name} {_form(state[name])} where this network has {_form(value)}"
-            for name, value in own.items()
+            for name, value in current.items()
             if name in state
             and name not in flexible
             and not is_lazy(value)

@@ -44,16 +44,16 @@ class Objective(nn.Module):
             for term, part in zip(self.terms[task.name], parts, strict=True):
                 if not isinstance(part, Tensor) or part.dim():
                     name = type(term.loss).__name__
-                    found = f"shape {list(part.shape)}" if isinstance(part, Tensor) else type(part).__name__
+                    returned = f"shape {list(part.shape)}" if isinstance(part, Tensor) else type(part).__name__
                     raise InputError(
-                        f"task {task.name!r}: loss {name} returns {found}, where a scalar tensor is expected"
+                        f"task {task.name!r}: loss {name} returns {returned}, where a scalar tensor is expected"
                     )
             losses[task.name] = torch.stack(parts).sum()
         return losses
 
     def known(self, predictions: Mapping[str, Tensor], targets: Tensor) -> list[tuple[Task, Tensor, Tensor]]:
         """Return each task that has a target here, with prediction and target of those tracks."""
-        found = []
+        labeled = []
         places = columns(self.tasks)
         for task in self.tasks:
             target, prediction = targets[:, places[task.name]], predictions[task.name]
@@ -65,17 +65,17 @@ class Objective(nn.Module):
                     continue
                 target, prediction = target[present], prediction[present.to(prediction.device)]
             dtype = torch.int64 if task.kind == "classification" else prediction.dtype
-            found.append((task, prediction, target.to(prediction.device, dtype)))
-        return found
+            labeled.append((task, prediction, target.to(prediction.device, dtype)))
+        return labeled
 
     @torch.no_grad()
     def diagnostics(self, predictions: Mapping[str, Tensor], targets: Tensor) -> dict[str, float]:
         """Return ``<task>/<name>`` of whatever the losses tell of themselves."""
-        found: dict[str, float] = {}
+        values: dict[str, float] = {}
         for task, prediction, target in self.known(predictions, targets):
             for term in self.terms[task.name]:
                 tell: Callable[..., dict[str, float]] = getattr(term.loss, "diagnostics", lambda *_: {})
-                found |= {
+                values |= {
                     f"{task.name}/{name}": float(value) for name, value in tell(prediction, target).items()
                 }
-        return found
+        return values

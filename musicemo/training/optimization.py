@@ -68,8 +68,8 @@ def make_optimizer(
     In torch's fused form: on a CPU a step of Adam takes a tenth of the time of the default one.
     """
     groups: list[dict[str, Any]] = [{"params": trainable(network)}]
-    if own := trainable(weighting):
-        groups.append({"params": own, "weight_decay": 0.0})
+    if parameters := trainable(weighting):
+        groups.append({"params": parameters, "weight_decay": 0.0})
     optimizer: torch.optim.Optimizer
     if isinstance(settings, SGD):
         optimizer = _eager(torch.optim.SGD)(
@@ -136,8 +136,8 @@ class Schedule:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the schedule's state."""
-        chosen = self._plateau or self._scheduler
-        return chosen.state_dict() if chosen else {}
+        scheduler = self._plateau or self._scheduler
+        return scheduler.state_dict() if scheduler else {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from a state.
@@ -145,8 +145,8 @@ class Schedule:
         Raises:
             KeyError: it lacks something, which torch would go on without.
         """
-        if chosen := self._plateau or self._scheduler:
-            chosen.load_state_dict({name: state[name] for name in chosen.state_dict()})
+        if scheduler := self._plateau or self._scheduler:
+            scheduler.load_state_dict({name: state[name] for name in scheduler.state_dict()})
 
 
 def _with_warmup(

@@ -46,13 +46,13 @@ def resumable(directory: Path, problems: list[str]) -> Iterator[Resumable]:
     last, best = (directory / "checkpoints" / name for name in _NAMES)
     for path in (last, best):
         try:
-            found = _read(directory, path)
+            checkpoint = _read(directory, path)
         except InputError as error:
             problems += error.problems
             continue
-        if not last.exists() and count_history(directory / "history.jsonl") <= found.state["epoch"]:
+        if not last.exists() and count_history(directory / "history.jsonl") <= checkpoint.state["epoch"]:
             problems.clear()  # the process ended between the two files of this epoch: nothing is lost
-        yield found
+        yield checkpoint
 
 
 def has_checkpoint(directory: Path) -> bool:
@@ -71,10 +71,10 @@ def check_resumable(directory: Path) -> None:
         raise InputError(*dict.fromkeys(problems), NO_RESUME)
 
 
-def complete_best(found: Resumable) -> None:
+def complete_best(checkpoint: Resumable) -> None:
     """Write the missing checkpoints of best epochs that are the epoch of this one."""
-    for path in found.lost:
-        with found.path.open("rb") as source:
+    for path in checkpoint.lost:
+        with checkpoint.path.open("rb") as source:
             write_atomically(path, lambda file: shutil.copyfileobj(source, file))
 
 
@@ -87,7 +87,11 @@ def _read(directory: Path, path: Path) -> Resumable:
         if not isinstance(epoch, int):
             raise TypeError(f"its epoch is {epoch!r}")
         best = {"best": state["stopping"]["best_epoch"]}
-        best |= {f"best-{task}": own[0] for task, own in state["stopping"].get("tasks", {}).items() if own[0]}
+        best |= {
+            f"best-{task}": epochs[0]
+            for task, epochs in state["stopping"].get("tasks", {}).items()
+            if epochs[0]
+        }
     except (TypeError, KeyError, IndexError, AttributeError) as error:
         raise InputError(f"{path}: the checkpoint is damaged: {type(error).__name__}: {error}") from error
     lost = [_check_best(path, epoch, path.parent / f"{name}.pt", of) for name, of in best.items()]
@@ -107,13 +111,13 @@ def _check_best(path: Path, epoch: int, best: Path, of: int) -> Path | None:
         InputError: it is missing, damaged or of another epoch.
     """
     try:
-        found = epoch if best == path else load_checkpoint(best).get("epoch")
+        best_epoch = epoch if best == path else load_checkpoint(best).get("epoch")
     except InputError:
         if of == epoch:
             return best
         raise
-    if isinstance(found, int) and (found == of or found > epoch):
+    if isinstance(best_epoch, int) and (best_epoch == of or best_epoch > epoch):
         return None
     if of == epoch:
         return best
-    raise InputError(f"{best}: is of epoch {found}, where {path.name} expects epoch {of}")
+    raise InputError(f"{best}: is of epoch {best_epoch}, where {path.name} expects epoch {of}")

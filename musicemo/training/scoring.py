@@ -44,7 +44,9 @@ class Collected:
         indices = np.concatenate(self._indices)
         order = np.argsort(indices, kind="stable")
         place = torch.from_numpy(order)
-        predictions = {name: torch.cat(found).float().cpu()[place] for name, found in self._predictions.items()}
+        predictions = {
+            name: torch.cat(batches).float().cpu()[place] for name, batches in self._predictions.items()
+        }
         return predictions, torch.cat(self._targets)[place], indices[order]
 
 

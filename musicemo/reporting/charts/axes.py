@@ -64,11 +64,11 @@ class Axis:
     def _powers(self, about: int) -> list[float]:
         exponents = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
         for factors in ((1, 2, 5), (1, 3), (1,)):
-            found = [factor * 10.0**power for power in exponents for factor in factors]
-            found = [value for value in found if self.low <= value <= self.high]
-            if len(found) <= about + 2:
-                return found
-        return found[:: -(-len(found) // about)]
+            ticks = [factor * 10.0**power for power in exponents for factor in factors]
+            ticks = [value for value in ticks if self.low <= value <= self.high]
+            if len(ticks) <= about + 2:
+                return ticks
+        return ticks[:: -(-len(ticks) // about)]
 
 
 def drawable(value: float | None) -> TypeGuard[float]:
@@ -95,10 +95,10 @@ def spanning(
         margin: the share of the span that is left free at each end that is not given.
         log: whether a logarithmic axis is wanted where values are positive and span more than a decade.
     """
-    known = [value for value in values if drawable(value)]
+    drawn = [value for value in values if drawable(value)]
     ends = [end for end in (low, high) if end is not None]
-    lowest, highest = min([*known, *ends], default=0.0), max([*known, *ends], default=1.0)
-    if log and known and lowest > 0 and highest / lowest > _LOG_RATIO:
+    lowest, highest = min([*drawn, *ends], default=0.0), max([*drawn, *ends], default=1.0)
+    if log and drawn and lowest > 0 and highest / lowest > _LOG_RATIO:
         return Axis(lowest / 1.1, highest * 1.1, label, log=True)
     free = margin * (highest - lowest) or 0.5 * max(abs(highest), 1e-9) or 0.5
     bottom = lowest if low is not None and low <= lowest else lowest - free

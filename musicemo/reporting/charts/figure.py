@@ -90,15 +90,15 @@ def _draw(chart: Chart) -> Figure:
     return figure
 
 
-def _axis(axis: Any, given: Axis) -> None:
-    if given.log:
+def _axis(axis: Any, description: Axis) -> None:
+    if description.log:
         axis._set_axes_scale("log")
-    ticks = given.ticks()
+    ticks = description.ticks()
     axis.set_ticks([value for value, _ in ticks], labels=[_shown(text, TICK) for _, text in ticks], minor=False)
     axis.set_ticks([], minor=True)
     for label in axis.get_ticklabels():
         label.set_fontsize(8)
-    axis.set_label_text(_shown(given.label), fontsize=9)
+    axis.set_label_text(_shown(description.label), fontsize=9)
 
 
 def _colour(number: int) -> str:
@@ -137,9 +137,9 @@ def _intervals(axes: Axes, intervals: Intervals) -> None:
     for y, low, high in zip(intervals.y, intervals.low, intervals.high, strict=True):
         if low is not None and high is not None:
             axes.plot([low, high], [y, y], color=colour, linewidth=1.5)
-    known = [(x, y) for x, y in zip(intervals.value, intervals.y, strict=True) if x is not None]
-    if known:
-        axes.plot(*zip(*known, strict=True), "o", color=colour, markersize=5, label=intervals.label or None)
+    points = [(x, y) for x, y in zip(intervals.value, intervals.y, strict=True) if x is not None]
+    if points:
+        axes.plot(*zip(*points, strict=True), "o", color=colour, markersize=5, label=intervals.label or None)
 
 
 def _rule(axes: Axes, rule: Rule) -> None:

@@ -50,9 +50,9 @@ def to_svg(chart: Chart) -> str:
 
 def legend(chart: Chart) -> list[tuple[str, str]]:
     """Return what stands for each named series, an ``svg`` element, and its name."""
-    found: dict[str, str] = {}
+    symbols: dict[str, str] = {}
     for mark in chart.marks:
-        if not mark.label or mark.label in found or isinstance(mark, Rule | Cells):
+        if not mark.label or mark.label in symbols or isinstance(mark, Rule | Cells):
             continue
         if isinstance(mark, Line):
             inner = f'<path class="line {_colour(mark.colour)}{" dash" * mark.dashed}" d="M1 6h20"/>'
@@ -62,8 +62,8 @@ def legend(chart: Chart) -> list[tuple[str, str]]:
             )
         else:
             inner = _circle(mark.colour, 11, 6, 4, "ring" if mark.ring else "dot")
-        found[mark.label] = f'<svg class="key" viewBox="0 0 22 12" aria-hidden="true">{inner}</svg>'
-    return [(drawn, label) for label, drawn in found.items()]
+        symbols[mark.label] = f'<svg class="key" viewBox="0 0 22 12" aria-hidden="true">{inner}</svg>'
+    return [(drawn, label) for label, drawn in symbols.items()]
 
 
 def escape(text: str) -> str:

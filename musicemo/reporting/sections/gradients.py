@@ -135,6 +135,6 @@ def cosine_chart(history: Sequence[Mapping[str, float]], seed: str = "") -> Char
 
 
 def _column_mean(values: np.ndarray[Any, np.dtype[np.float64]]) -> np.ndarray[Any, np.dtype[np.float64]]:
-    known = np.isfinite(values)
-    total = np.where(known, values, 0).sum(axis=1)
-    return np.where(known.any(axis=1), total / np.maximum(known.sum(axis=1), 1), np.nan)
+    defined = np.isfinite(values)
+    total = np.where(defined, values, 0).sum(axis=1)
+    return np.where(defined.any(axis=1), total / np.maximum(defined.sum(axis=1), 1), np.nan)

@@ -40,9 +40,9 @@ def headline(runs: Sequence[RunRecord]) -> list[tuple[str, str]]:
     if parameters := results.get("parameters"):
         facts.append(("parameters", f"{parameters:,}"))
     seconds = [(run.results.get("durations") or {}).get("training") for run in runs]
-    known = [value for value in seconds if value is not None]
-    if known:
-        facts.append(("training time", duration(sum(known))))
+    durations = [value for value in seconds if value is not None]
+    if durations:
+        facts.append(("training time", duration(sum(durations))))
     if device := first.environment.get("device"):
         facts.append(("device", str(device)))
     return facts
@@ -146,9 +146,9 @@ def _task(name: str, task: Mapping[str, Any], experiment: Mapping[str, Any]) -> 
 
 
 def _split(runs: Sequence[RunRecord]) -> Iterator[Block]:
-    known = {run.results.get("fold"): run for run in reversed(runs) if run.split}
+    by_fold = {run.results.get("fold"): run for run in reversed(runs) if run.split}
     rows: list[list[str]] = []
-    for fold, run in sorted(known.items(), key=lambda item: -1 if item[0] is None else item[0]):
+    for fold, run in sorted(by_fold.items(), key=lambda item: -1 if item[0] is None else item[0]):
         hashes = run.split.get("hash") or {}
         for part, name in SETS.items():
             if part in run.split:

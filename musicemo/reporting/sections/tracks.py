@@ -103,11 +103,11 @@ def _predicted(name: str, task: TaskEvaluation, unit: str, rings: int, notes: Se
         marks.append(Points(task.target.tolist(), task.prediction.tolist(), titles=titles))
     if rings:
         places = worst(task, rings)
-        chosen = TaskEvaluation(
+        marked = TaskEvaluation(
             task.kind, [task.ids[place] for place in places], task.target[places], task.prediction[places]
         )
-        pairs = chosen.target.tolist(), chosen.prediction.tolist()
-        marks.append(Points(*pairs, colour=1, ring=True, titles=_titles(chosen)))
+        pairs = marked.target.tolist(), marked.prediction.tolist()
+        marks.append(Points(*pairs, colour=1, ring=True, titles=_titles(marked)))
     return Chart(
         title=name,
         x=x,

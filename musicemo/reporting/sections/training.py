@@ -128,9 +128,9 @@ def _chart(
     if not values:
         return Chart(title, Axis(0, 1), Axis(0, 1), [])
     dots = [(run.results.get("best_epoch"), run) for run in runs]
-    chosen = [(epoch, _at(run, epoch, best)) for epoch, run in dots if epoch and best]
-    if chosen:
-        marks.append(Points([x for x, _ in chosen], [y for _, y in chosen], "best epoch", 0))
+    best_points = [(epoch, _at(run, epoch, best)) for epoch, run in dots if epoch and best]
+    if best_points:
+        marks.append(Points([x for x, _ in best_points], [y for _, y in best_points], "best epoch", 0))
     last = max((run.history[-1]["epoch"] for run in runs if run.history), default=1)
     names = ", ".join(name for name, _, _ in styles.values() if name)
     return Chart(
