@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import importlib.metadata
 import json
@@ -78,6 +79,8 @@ class Transformers:
     receptive field of the convolutions, or as the processor does it. If a CLAP window would be less than half full, its
     audio is left to the time step before. Of windows that overlap, the steps nearer to the middle of a window are kept.
 
+    Layers after those that are requested are neither loaded nor computed.
+
     Nothing is downloaded. `hf download m-a-p/MERT-v1-95M` fetches a model. Weights are read from safetensors, or from
     torch files without executing code.
 
@@ -131,16 +134,24 @@ class Transformers:
         self._hop = self._length if hop is None else round(hop * self.sample_rate)
         if not 0 < self._hop <= self._length:
             raise InputError(f"hop: must be at most the duration of a window, {seconds:g} s, not {hop:g} s")
+        #: Number of layers and the network.
+        self._loaded: tuple[int, nn.Module] | None = None
 
     @cached_property
     def fingerprint(self) -> str:
         """The version of the library, and the hash of the configuration and the weights."""
         return f"transformers {_version('transformers')}{self._encoder.library} {self._checkpoint.digest()}"
 
-    @cached_property
-    def _model(self) -> nn.Module:
-        model = self._checkpoint.load(self._encoder)
-        return model.eval().requires_grad_(False).to(self.device, self._dtype)
+    def _network(self, outputs: Sequence[str]) -> nn.Module:
+        """Return the network with the layers that some outputs need; it is loaded when they are first requested."""
+        layers = self._encoder.layers
+        if layers:
+            # The state after the last layer can have one more normalization, so that the layer after it is needed too.
+            layers = min(layers, max(int(name.removeprefix("layer")) for name in outputs) + 1)
+        if self._loaded is None or self._loaded[0] < layers:
+            model = self._checkpoint.load(self._encoder, layers)
+            self._loaded = layers, model.eval().requires_grad_(False).to(self.device, self._dtype)
+        return self._loaded[1]
 
     def extract(self, samples: NDArray[np.float32], outputs: Collection[str]) -> Extraction:
         """Compute the hidden states of a clip, a batch of windows after the other."""
@@ -152,15 +163,17 @@ class Transformers:
         windows = cut(len(samples), self._length, self._hop, shortest=rest)
         steps = dict.fromkeys(outputs, encoder.step or float(self._length))
         for batch in in_batches(windows, self._batch_size):
-            states = self._states([window.samples(samples, encoder.shortest) for window in batch])
+            states = self._states(
+                self._network(outputs), [window.samples(samples, encoder.shortest) for window in batch]
+            )
             values = {name: states[name].float().cpu().numpy() for name in outputs}
             yield merged(batch, values, steps, self.sample_rate)
 
     @torch.no_grad()
-    def _states(self, windows: list[NDArray[np.float32]]) -> Mapping[str, Tensor]:
+    def _states(self, network: nn.Module, windows: list[NDArray[np.float32]]) -> Mapping[str, Tensor]:
         inputs = self._encoder.processor(windows, sampling_rate=self.sample_rate, return_tensors="pt")
         features = inputs[self._encoder.input].to(self.device, self._dtype)
-        return self._encoder.states(self._model, features)
+        return self._encoder.states(network, features)
 
 
 @dataclass(frozen=True)
@@ -176,8 +189,9 @@ class _Encoder:
         window: Default duration of a window in seconds.
         longest: Longest duration of a window in seconds.
         shortest: Number of samples below which the model has no output.
-        load: Class of the library, by its name.
         config: Configuration of the model.
+        load: Class of the library, by its name.
+        depth: Key of the configuration with the number of layers, if fewer can be loaded.
         library: Version of a further package that decides the values.
     """
 
@@ -187,11 +201,17 @@ class _Encoder:
     states: Callable[[nn.Module, Tensor], Mapping[str, Tensor]]
     config: Any
     load: str = "AutoModel"
+    depth: str = ""
     step: float = 0.0
     window: float = 5.0
     longest: float = math.inf
     shortest: int = 1
     library: str = ""
+
+    @property
+    def layers(self) -> int:
+        """Number of layers, 0 if all are loaded."""
+        return getattr(self.config, self.depth) if self.depth else 0
 
 
 def _hidden(outputs: Any, count: int) -> Sequence[Tensor]:
@@ -205,6 +225,10 @@ def _hidden(outputs: Any, count: int) -> Sequence[Tensor]:
     return states
 
 
+def _outputs(layers: int, rows: int) -> dict[str, int]:
+    return {f"layer{index}": int(rows) for index in range(layers + 1)}
+
+
 def _named(states: Sequence[Tensor]) -> dict[str, Tensor]:
     return {f"layer{index}": state for index, state in enumerate(states)}
 
@@ -215,10 +239,9 @@ def _waveform(config: Any, processor: Any, load: str = "AutoModel") -> _Encoder:
     for kernel, stride in zip(config.conv_kernel, config.conv_stride, strict=True):
         shortest += (kernel - 1) * step
         step *= stride
-    count = config.num_hidden_layers + 1
 
-    def states(model: nn.Module, samples: Tensor) -> dict[str, Tensor]:
-        hidden = _hidden(model(samples, output_hidden_states=True), count)
+    def states(model: Any, samples: Tensor) -> dict[str, Tensor]:
+        hidden = _hidden(model(samples, output_hidden_states=True), model.config.num_hidden_layers + 1)
         expected = (samples.shape[1] - shortest) // step + 1
         if hidden[0].shape[1] != expected:
             raise RunError(
@@ -227,8 +250,17 @@ def _waveform(config: Any, processor: Any, load: str = "AutoModel") -> _Encoder:
             )
         return _named(hidden)
 
-    outputs = {f"layer{index}": int(config.hidden_size) for index in range(count)}
-    return _Encoder(processor, "input_values", outputs, states, config, load=load, step=step, shortest=shortest)
+    return _Encoder(
+        processor,
+        "input_values",
+        _outputs(config.num_hidden_layers, config.hidden_size),
+        states,
+        config,
+        load=load,
+        depth="num_hidden_layers",
+        step=step,
+        shortest=shortest,
+    )
 
 
 def _spectrogram_transformer(config: Any, processor: Any) -> _Encoder:
@@ -238,22 +270,21 @@ def _spectrogram_transformer(config: Any, processor: Any) -> _Encoder:
     bands = (config.num_mel_bins - height) // config.frequency_stride + 1
     columns = (config.max_length - width) // config.time_stride + 1
     frame = processor.sampling_rate // 100  # Kaldi's frame shift of 10 ms
-    count = config.num_hidden_layers + 1
 
-    def states(model: nn.Module, spectrogram: Tensor) -> dict[str, Tensor]:
-        hidden = _hidden(model(spectrogram, output_hidden_states=True), count)
+    def states(model: Any, spectrogram: Tensor) -> dict[str, Tensor]:
+        hidden = _hidden(model(spectrogram, output_hidden_states=True), model.config.num_hidden_layers + 1)
         # The first two tokens are the class and the distillation token.
         patches = (state[:, 2:].reshape(len(state), bands, columns, -1) for state in hidden)
         return _named([state.mean(1) for state in patches])
 
     longest = processor.max_length * frame / processor.sampling_rate
-    outputs = {f"layer{index}": int(config.hidden_size) for index in range(count)}
     return _Encoder(
         processor,
         "input_values",
-        outputs,
+        _outputs(config.num_hidden_layers, config.hidden_size),
         states,
         config,
+        depth="num_hidden_layers",
         step=config.time_stride * frame,
         window=longest,
         longest=longest,
@@ -264,20 +295,20 @@ def _spectrogram_transformer(config: Any, processor: Any) -> _Encoder:
 
 def _whisper(config: Any, processor: Any) -> _Encoder:
     """Return the encoder of Whisper, whose second convolution has a stride of two frames."""
-    count = config.encoder_layers + 1
 
     def states(model: Any, spectrogram: Tensor) -> dict[str, Tensor]:
         encoder = model.get_encoder()
-        return _named(_hidden(encoder(spectrogram, output_hidden_states=True), count))
+        outputs = encoder(spectrogram, output_hidden_states=True)
+        return _named(_hidden(outputs, model.config.encoder_layers + 1))
 
     longest = processor.n_samples / processor.sampling_rate
-    outputs = {f"layer{index}": int(config.d_model) for index in range(count)}
     return _Encoder(
         processor,
         "input_features",
-        outputs,
+        _outputs(config.encoder_layers, config.d_model),
         states,
         config,
+        depth="encoder_layers",
         step=2 * processor.hop_length,
         window=longest,
         longest=longest,
@@ -401,19 +432,26 @@ class _Checkpoint:
             digest.update(f"{path.name} {_file_hash(path, *_state(path))}\n".encode())
         return digest.hexdigest()[:32]
 
-    def load(self, encoder: _Encoder) -> nn.Module:
+    def load(self, encoder: _Encoder, layers: int) -> nn.Module:
         """Return the network with its weights.
+
+        Args:
+            encoder: How it is used.
+            layers: Number of layers, of those that have a number.
 
         Raises:
             InputError: The files cannot be read, or weights are missing.
         """
         import transformers
 
+        config = copy.deepcopy(encoder.config)
+        if encoder.depth:
+            setattr(config, encoder.depth, layers)
         with _quiet():
             try:
                 model, information = getattr(transformers, encoder.load).from_pretrained(
                     self.folder,
-                    config=encoder.config,
+                    config=config,
                     dtype=torch.float32,
                     local_files_only=True,
                     output_loading_info=True,

@@ -182,6 +182,20 @@ def test_encoders_of_the_waveform_return_the_librarys_hidden_states(saved, kind)
     assert len(edges) - 1 == 49 + 49 + (2400 - FIELD) // STRIDE + 1
 
 
+def test_layers_after_the_requested_ones_are_not_loaded(copied):
+    folder = copied("hubert")
+    # The state after the last layer is normalized once more, so that it must not be the last one that is loaded.
+    edit(folder / "config.json", do_stable_layer_norm=True)
+    samples = noise(1.0)
+    model = transformers.HubertModel.from_pretrained(folder)
+    expected = hidden_states(model, "hubert", samples, RATE).hidden_states
+    extractor = Transformers(model=folder)
+    for layer, layers in ((0, 1), (1, 2), (2, 2), (0, 2)):
+        output = extractor.extract(samples, [f"layer{layer}"]).outputs[f"layer{layer}"]
+        np.testing.assert_allclose(output.values, expected[layer][0], atol=1e-5)
+        assert len(extractor._loaded[1].encoder.layers) == layers
+
+
 def test_patches_of_the_spectrogram_transformer_are_averaged_over_frequency(saved):
     samples = noise(0.64, 16000)
     outputs = extract(Transformers(model=saved("ast")), samples)
@@ -463,7 +477,7 @@ class TestErrors:
     def test_a_network_with_another_frame_rate(self, copied):
         folder = copied("hubert")
         extractor = Transformers(model=folder)
-        extractor._encoder.config.conv_stride = (5, 4, 2)
+        extractor._encoder.config.conv_stride = (5, 4, 2)  # the network is made of this configuration
         with pytest.raises(RunError, match="time steps instead of"):
             extract(extractor, noise(1.0))
 
