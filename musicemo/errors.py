@@ -13,7 +13,7 @@ __all__ = [
     "InputError",
     "MusicemoError",
     "RunError",
-    "describe",
+    "describe_error",
     "nearest",
     "problem_kind",
     "summarize_problems",
@@ -83,7 +83,7 @@ def summarize_problems(problems: Iterable[tuple[Hashable, str]], limit: int = 20
     return [*shown[:limit], *more_kinds]
 
 
-def describe(error: BaseException, package: str | None = None, where: str | None = None) -> str:
+def describe_error(error: BaseException, package: str | None = None, where: str | None = None) -> str:
     """Return ``Type: message (file:line)`` for an error that a component raised.
 
     Args:

@@ -29,7 +29,7 @@ def analyse_replicates(
         settings: the experiment's table ``[evaluation]``.
     """
     runs = replicates.records
-    of_first_seed = runs[: len(replicates.replicates[0].records)]
+    of_first_seed = runs[: len(replicates.per_seed[0].records)]
     every = {
         "reliability": _reliability(replicates, runs[0], rows),
         "controlled": _controlled(replicates, of_first_seed, settings),
@@ -71,7 +71,7 @@ def _controlled(
                 alone.setdefault(name, {}).update(group_means(here, train))
     tasks = {}
     for name in (name for name in alone if name in replicates.tasks):
-        every = [one.evaluation.tasks[name] for one in replicates.replicates]
+        every = [one.evaluation.tasks[name] for one in replicates.per_seed]
         if (scores := controlled_scores(every, groups, alone[name], settings)) is not None:
             tasks[name] = scores
     return {"by": settings.control, "parts": {replicates.part: tasks}} if tasks else {}

@@ -18,13 +18,13 @@ from musicemo.errors import InputError
 from musicemo.evaluation import Evaluation, TaskEvaluation
 from musicemo.runs import RunRecord, open_replicates, open_run
 
-__all__ = ["Replicate", "Replicates", "read_experiments", "read_replicates"]
+__all__ = ["Replicates", "SeedResult", "read_experiments", "read_replicates"]
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Replicate:
+class SeedResult:
     """One seed: one run, or one run per fold."""
 
     seed: int
@@ -44,28 +44,28 @@ class Replicates:
     name: str
     part: str
     #: One per seed, sorted by seed.
-    replicates: Sequence[Replicate]
+    per_seed: Sequence[SeedResult]
     #: SHA-256 of the set's track ids, one per fold.
     hashes: Sequence[str]
 
     @property
     def seeds(self) -> list[int]:
         """The seeds."""
-        return [replicate.seed for replicate in self.replicates]
+        return [replicate.seed for replicate in self.per_seed]
 
     @property
     def folds(self) -> list[int]:
         """The folds, empty without k-fold."""
-        return [fold for fold in self.replicates[0].folds if fold is not None]
+        return [fold for fold in self.per_seed[0].folds if fold is not None]
 
     @property
     def tasks(self) -> dict[str, TaskEvaluation]:
         """Each task as the first seed evaluated it; targets and tracks are those of every seed."""
-        return dict(self.replicates[0].evaluation.tasks)
+        return dict(self.per_seed[0].evaluation.tasks)
 
     def tested(self, task: str) -> list[str]:
         """Return SHA-256 of the ids of the tracks with a label for a task, one per fold, sorted."""
-        evaluations = [evaluation.tasks.get(task) for evaluation in self.replicates[0].folds.values()]
+        evaluations = [evaluation.tasks.get(task) for evaluation in self.per_seed[0].folds.values()]
         ids = [sorted(one.ids) if one else [] for one in evaluations]
         return sorted(hashlib.sha256(json.dumps(names).encode()).hexdigest() for names in ids)
 
@@ -77,7 +77,7 @@ class Replicates:
     @property
     def records(self) -> list[RunRecord]:
         """The runs, by seed and fold."""
-        return [record for replicate in self.replicates for record in replicate.records.values()]
+        return [record for replicate in self.per_seed for record in replicate.records.values()]
 
 
 def read_replicates(
@@ -123,7 +123,7 @@ def read_replicates(
                 )
         evaluations = {fold: run.evaluation for fold, run in folds.items()}
         of_folds = {fold: run.record for fold, run in folds.items()}
-        replicates.append(Replicate(seed, of_folds, evaluations, _joined(list(evaluations.values()))))
+        replicates.append(SeedResult(seed, of_folds, evaluations, _joined(list(evaluations.values()))))
     hashes = [run.hash for run in first.values()]
     return Replicates(name or runs[0].name, part, replicates, hashes)
 

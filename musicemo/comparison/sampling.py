@@ -32,7 +32,7 @@ class Sampling:
 
     def _values(self, name: str, task: str, metric: str) -> Floats:
         """Return the metric of each seed."""
-        replicates = self._experiments[name].replicates
+        replicates = self._experiments[name].per_seed
         return np.array([one.evaluation.tasks[task].metric(metric) for one in replicates], dtype=np.float64)
 
     def mean(self, name: str, task: str, metric: str) -> float:
@@ -45,7 +45,7 @@ class Sampling:
             one.evaluation.tasks[task].resampled(self._settings.resamples, [metric], self._streams[name, task])[
                 metric
             ]
-            for one in self._experiments[name].replicates
+            for one in self._experiments[name].per_seed
         ]
         return np.array(draws)
 
@@ -108,7 +108,7 @@ class Sampling:
                 np.mean(
                     [
                         [one.folds[fold].tasks[task].metric(metric) for task in tasks]
-                        for one in experiment.replicates
+                        for one in experiment.per_seed
                     ]
                 )
             )

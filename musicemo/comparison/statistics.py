@@ -9,13 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Estimate", "Source", "estimate", "holm", "of_seeds", "of_tracks"]
+__all__ = ["Estimate", "Variance", "estimate", "holm", "of_seeds", "of_tracks"]
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Source:
+class Variance:
     """A source of variance, such as the choice of tracks or of seeds."""
 
     #: Variance that the source adds to the estimate.
@@ -36,7 +36,7 @@ class Estimate:
     p: float
 
 
-def of_tracks(resampled: Floats, tracks: int) -> Source:
+def of_tracks(resampled: Floats, tracks: int) -> Variance:
     """Return the variance due to the choice of tracks, from an estimate's bootstrap resamples.
 
     The bootstrap's variance is too small by the factor (n - 1) / n, as that of a mean shows; this is corrected.
@@ -47,12 +47,12 @@ def of_tracks(resampled: Floats, tracks: int) -> Source:
     """
     defined = resampled[np.isfinite(resampled)]
     if tracks < 2 or len(defined) < 2:
-        return Source(math.nan, math.nan, math.nan)
+        return Variance(math.nan, math.nan, math.nan)
     variance = float(defined.var(ddof=1)) * tracks / (tracks - 1)
-    return Source(variance, variance, tracks - 1)
+    return Variance(variance, variance, tracks - 1)
 
 
-def of_seeds(values: Floats, resampled: Floats) -> Source:
+def of_seeds(values: Floats, resampled: Floats) -> Variance:
     """Return the variance of a mean over seeds due to the choice of seeds, beyond the variance due to the tracks.
 
     With few tracks, seeds also differ because each happens to do better or worse on these tracks. The variance
@@ -66,15 +66,15 @@ def of_seeds(values: Floats, resampled: Floats) -> Source:
     """
     seeds = len(values)
     if seeds < 2:
-        return Source(0.0, 0.0, math.inf)
+        return Variance(0.0, 0.0, math.inf)
     between = float(np.var(values, ddof=1)) / seeds
     around = resampled - resampled.mean(axis=0)
     within = float(np.nansum(np.nanvar(around, axis=1))) / (seeds - 1) / seeds
     variance = max(between - within, 0.0) if seeds > 2 else between
-    return Source(variance, between, seeds - 1) if between > 0 else Source(0.0, 0.0, math.inf)
+    return Variance(variance, between, seeds - 1) if between > 0 else Variance(0.0, 0.0, math.inf)
 
 
-def estimate(value: float, sources: Sequence[Source], confidence: float) -> Estimate:
+def estimate(value: float, sources: Sequence[Variance], confidence: float) -> Estimate:
     """Return a number with its t interval and the p-value of its t test against 0.
 
     The variance v is the sum of the sources' variances. The degrees of freedom are those of Welch and

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from musicemo.errors import MusicemoError, describe
+from musicemo.errors import MusicemoError, describe_error
 from musicemo.terminal import aside
 
 __all__ = ["PluginFailed", "contained", "loading", "undisturbed"]
@@ -131,6 +131,6 @@ def _folder() -> Path | None:
 
 def _text(error: BaseException) -> str:
     try:
-        return f"{type(error).__name__}: {error}" if isinstance(error, ImportError) else describe(error)
+        return f"{type(error).__name__}: {error}" if isinstance(error, ImportError) else describe_error(error)
     except Exception:  # its __str__ is a plugin's code too
         return type(error).__name__

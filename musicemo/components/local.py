@@ -21,7 +21,7 @@ from musicemo.files import expanded
 __all__ = [
     "LocalCode",
     "Policy",
-    "describe",
+    "describe_code",
     "is_local",
     "kept",
     "line_of",
@@ -223,7 +223,7 @@ def _placeless(value: Any) -> Any:
         return Path(value).name
 
 
-def describe(code: Sequence[LocalCode]) -> dict[str, dict[str, str]]:
+def describe_code(code: Sequence[LocalCode]) -> dict[str, dict[str, str]]:
     """Return the origin and the hash of each file by the path of its copy."""
     return {one.kept: {"from": str(one.path), "sha256": one.sha256} for one in code}
 

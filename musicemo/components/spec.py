@@ -27,7 +27,7 @@ from musicemo.components import registry
 from musicemo.components.documentation import parameter_docs, summary
 from musicemo.components.local import LocalCode, told_by_line
 from musicemo.contracts import PROVIDED, TARGET_KINDS, Dataset, FeatureExtractor, Weighting
-from musicemo.errors import InputError, MusicemoError, RunError, describe
+from musicemo.errors import InputError, MusicemoError, RunError, describe_error
 from musicemo.settings import validate
 
 __all__ = [
@@ -477,7 +477,7 @@ class Component:
         except (Exception, SystemExit) as error:
             package = str(getattr(self.factory, "__module__", "")).partition(".")[0]
             raise RunError(
-                f"{self.kind} {self.name!r} of {self._origin} cannot be constructed: {describe(error, package)}"
+                f"{self.kind} {self.name!r} of {self._origin} cannot be constructed: {describe_error(error, package)}"
             ) from error
         base, requirement = _BASES[self.kind]
         if not isinstance(instance, base):

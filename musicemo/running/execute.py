@@ -239,7 +239,7 @@ class _Execution:
     def _write_start(self, claim: Claim, run: Run) -> None:
         code = self.experiment.code
         environment = describe_environment(self.device, self.options.command) | (
-            {"code": local.describe(code)} if code else {}
+            {"code": local.describe_code(code)} if code else {}
         )
         environment["started"] = claim.results["started"]
         split = self.split.to_json()

@@ -35,7 +35,7 @@ from musicemo.data import (
     fit_scaling,
     identify_data,
 )
-from musicemo.errors import InputError, describe
+from musicemo.errors import InputError, describe_error
 from musicemo.experiment import Experiment
 from musicemo.experiment.batches import make_batches
 from musicemo.experiment.tracks import match_tasks
@@ -399,7 +399,7 @@ def rehearse_training(
             except Exception as error:  # a stranger's model may raise anything
                 raise InputError(
                     f"fails in training, in {precision}, on a batch of shape {list(batch.x.shape)}: "
-                    f"{describe(error, where=line_of(error))}"
+                    f"{describe_error(error, where=line_of(error))}"
                 ) from error
         predictions = {name: prediction.float() for name, prediction in predictions.items()}
         losses = list(_losses(experiment, measure, predictions, batch).values())
@@ -412,7 +412,7 @@ def rehearse_training(
                 torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
             except Exception as error:  # likewise
                 raise InputError(
-                    f"its backward pass fails in {precision}: {describe(error, where=line_of(error))}"
+                    f"its backward pass fails in {precision}: {describe_error(error, where=line_of(error))}"
                 ) from error
 
 
@@ -449,7 +449,7 @@ def _losses(
         except Exception as error:  # a stranger's loss may raise anything
             raise InputError(
                 f"a loss fails on {len(batch.x)} track{'s' * (len(batch.x) > 1)}: "
-                f"{describe(error, where=line_of(error))}"
+                f"{describe_error(error, where=line_of(error))}"
             ) from error
 
 
@@ -472,7 +472,7 @@ def _embed(network: Network, batch: Batch) -> torch.Tensor:
     except Exception as error:  # a stranger's model may raise anything
         hint = "; it is called with x and lengths" if isinstance(error, TypeError) else ""
         raise InputError(
-            f"fails on a batch of shape {list(batch.x.shape)}: {describe(error, where=line_of(error))}{hint}"
+            f"fails on a batch of shape {list(batch.x.shape)}: {describe_error(error, where=line_of(error))}{hint}"
         ) from error
     if not isinstance(embedding, torch.Tensor) or list(embedding.shape) != expected:
         shape = list(embedding.shape) if isinstance(embedding, torch.Tensor) else type(embedding).__name__

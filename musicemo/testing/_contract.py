@@ -16,7 +16,7 @@ from musicemo import toml
 from musicemo.components import registry
 from musicemo.components.spec import RESERVED, Component, check_defaults, make_component, signature_schema
 from musicemo.contracts import PROVIDED
-from musicemo.errors import InputError, MusicemoError, describe
+from musicemo.errors import InputError, MusicemoError, describe_error
 from musicemo.training.randomness import random_state, restore_random_state, seed_everything
 
 __all__ = ["Contract", "ContractError", "require"]
@@ -105,7 +105,7 @@ class Contract:
         except _Broken as broken:
             self.problems[name] = str(broken)
         except Exception as error:  # whatever a stranger's component raises
-            self.problems[name] = f"{doing} raises {describe(error)}"
+            self.problems[name] = f"{doing} raises {describe_error(error)}"
         if essential and name in self.problems:
             raise _Broken
 

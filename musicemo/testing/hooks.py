@@ -18,7 +18,7 @@ from musicemo.experiment import load_experiment
 from musicemo.messages import muted
 from musicemo.running.execute import run_experiment
 from musicemo.running.prepare import RunOptions
-from musicemo.testing import _rehearsal
+from musicemo.testing import _small_experiment
 from musicemo.testing._contract import Contract, require
 
 __all__ = ["check_hooks"]
@@ -70,7 +70,7 @@ def check_hooks(plugin: Any) -> None:
             require(implemented, "it implements no hook; musicemo.hookspecs lists them")
         if "musicemo_commands" in implemented:
             _check_commands(contract, hooks)
-        _rehearse(hooks)
+        _run_small_experiment(hooks)
 
 
 class _Watched(Hooks):
@@ -85,7 +85,7 @@ class _Watched(Hooks):
     def __call__(self, hook: str, **arguments: Any) -> None:
         caller = getattr(self.manager.hook, f"musicemo_{hook}")
         for implementation in caller.get_hookimpls():
-            with self._contract.clause(caller.name, "the rehearsal of it"):
+            with self._contract.clause(caller.name, "a small experiment with it"):
                 self.call(implementation, arguments)
         if self.interrupt and arguments.get("epoch") == 2:
             self.interrupt = False
@@ -127,10 +127,10 @@ def _check_commands(contract: Contract, hooks: _Watched) -> None:
             )
 
 
-def _rehearse(hooks: _Watched) -> None:
+def _run_small_experiment(hooks: _Watched) -> None:
     with tempfile.TemporaryDirectory() as folder, muted():
-        file = Path(folder) / "rehearsal.toml"
-        file.write_text(_rehearsal.EXPERIMENT, encoding="utf-8")
+        file = Path(folder) / "small.toml"
+        file.write_text(_small_experiment.EXPERIMENT, encoding="utf-8")
         experiment = load_experiment(file)
         hooks.interrupt = True
         for _ in range(2):

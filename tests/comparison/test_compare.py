@@ -36,7 +36,7 @@ def test_means_and_deviations_are_those_over_seeds(runs):
     (score,) = row_of(compare([poor]), "valence").scores
     values = [
         stats.spearmanr(task.prediction, task.target).statistic
-        for task in (one.evaluation.tasks["valence"] for one in poor.replicates)
+        for task in (one.evaluation.tasks["valence"] for one in poor.per_seed)
     ]
     assert score.values == pytest.approx(values)
     assert (score.mean, score.deviation) == pytest.approx((np.mean(values), np.std(values, ddof=1)))
@@ -202,8 +202,8 @@ def test_relative_improvement_knows_the_direction_and_leaves_out_what_has_no_sha
 def test_the_delta_method_is_what_resampled_ratios_do(runs):
     """Where the baselines are well above 0, the ratio's own bootstrap is a reference."""
     first, second = read(runs, "poor", "good")
-    first = type(first)(first.name, "test", first.replicates[:1], first.hashes)
-    second = type(second)(second.name, "test", second.replicates[:1], second.hashes)
+    first = type(first)(first.name, "test", first.per_seed[:1], first.hashes)
+    second = type(second)(second.name, "test", second.per_seed[:1], second.hashes)
     settings = EvaluationSettings(resamples=2000)
     (improvement,) = compare([first, second], settings=settings, metrics=["rmse"]).improvements
     of = {}
@@ -225,7 +225,7 @@ def test_folds_are_scored_as_one_and_one_by_one(tmp_path):
     assert score.mean == pytest.approx(stats.spearmanr(whole.prediction, whole.target).statistic)
     one, two = score.folds
     assert one != pytest.approx(two)
-    half = experiment.replicates[0].folds[0].tasks["valence"]
+    half = experiment.per_seed[0].folds[0].tasks["valence"]
     assert one == pytest.approx(stats.spearmanr(half.prediction, half.target).statistic)
 
 
@@ -241,7 +241,7 @@ def test_a_target_that_is_constant_leaves_nothing_defined(tmp_path):
 @pytest.mark.parametrize(("seeds", "spread"), [(1, 0.0), (4, 0.4)])
 def test_experiments_that_are_equally_good_are_rarely_told_apart(tmp_path, seeds, spread):
     """The share of p-values below 0.1 among 200 pairs whose networks are drawn alike: about a tenth."""
-    from musicemo.comparison import Replicate, Replicates
+    from musicemo.comparison import Replicates, SeedResult
     from musicemo.evaluation import Evaluation
 
     settings = EvaluationSettings(resamples=100)
@@ -256,7 +256,7 @@ def test_experiments_that_are_equally_good_are_rarely_told_apart(tmp_path, seeds
                 prediction = (1 + spread * random.normal()) * target + random.normal(size=50)
                 task = regression(target, 0.0, 0)
                 whole = Evaluation({"v": type(task)("regression", task.ids, target, prediction)})
-                replicates.append(Replicate(seed, {None: tmp_path}, {None: whole}, whole))
+                replicates.append(SeedResult(seed, {None: tmp_path}, {None: whole}, whole))
             pair.append(Replicates(name, "test", replicates, ["h"]))
         values.append(compare(pair, settings=settings).rows[0].scores[1].difference.p)
     assert 0.03 < np.mean(np.array(values) < 0.1) < 0.17

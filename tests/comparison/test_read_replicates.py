@@ -42,7 +42,7 @@ def test_folds_are_one_part(tmp_path):
     assert list(whole.ids) == sorted(whole.ids)
     expected = np.concatenate([truth(20, 1), truth(20, 0)])  # the second fold has the first tracks
     assert np.array_equal(whole.target, expected)
-    assert found.replicates[0].folds[1].tasks["valence"].ids[0] == "track0000"
+    assert found.per_seed[0].folds[1].tasks["valence"].ids[0] == "track0000"
 
 
 def test_a_seed_without_all_folds_is_left_out(tmp_path):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from musicemo.comparison.statistics import Source, estimate, holm, of_seeds, of_tracks
+from musicemo.comparison.statistics import Variance, estimate, holm, of_seeds, of_tracks
 from musicemo.evaluation.intervals import draw_counts
 
 
@@ -68,7 +68,7 @@ def test_the_variance_is_that_of_two_crossed_factors(effects):
 
 
 def test_one_seed_tells_nothing_of_seeds():
-    assert of_seeds(np.array([0.3]), np.zeros((1, 5))) == Source(0.0, 0.0, math.inf)
+    assert of_seeds(np.array([0.3]), np.zeros((1, 5))) == Variance(0.0, 0.0, math.inf)
 
 
 def test_seeds_that_differ_no_more_than_tracks_explain_add_nothing():
@@ -77,7 +77,7 @@ def test_seeds_that_differ_no_more_than_tracks_explain_add_nothing():
 
 
 def test_without_variance_nothing_is_tested():
-    same, other = (estimate(value, [Source(0.0, 0.0, math.inf)], 0.95) for value in (0.0, 0.1))
+    same, other = (estimate(value, [Variance(0.0, 0.0, math.inf)], 0.95) for value in (0.0, 0.1))
     assert (same.low, same.high, same.p) == (0, 0, 1)
     assert (other.low, other.high) == (0.1, 0.1)
     assert math.isnan(other.p)
@@ -91,7 +91,7 @@ def test_what_is_not_defined_is_not_a_number(source):
 
 
 def test_a_tiny_variance_is_no_division_by_zero():
-    found = estimate(1e-200, [Source(1e-200, 1e-200, 3), Source(0.0, 0.0, math.inf)], 0.95)
+    found = estimate(1e-200, [Variance(1e-200, 1e-200, 3), Variance(0.0, 0.0, math.inf)], 0.95)
     assert 0 <= found.p <= 1
 
 

@@ -165,7 +165,7 @@ def notes(comparison: Comparison) -> list[str]:
             else f"The difference is the mean over seeds minus the baseline's, with its {confidence} interval over "
             "tracks and seeds. The p-value is two-sided."
         )
-    single = [one.name for one in comparison.experiments if len(one.replicates) == 1]
+    single = [one.name for one in comparison.experiments if len(one.per_seed) == 1]
     if single:
         verb = "have" if len(single) > 1 else "has"
         sentences.append(

@@ -73,21 +73,19 @@ def replicate_sections(runs: Sequence[RunRecord], part: str, notices: list[Notic
         *_tables(experiment, rows),
     ]
     sections = [Section("Results", [*blocks, _each_run(runs, part)])]
-    several = len(experiment.replicates) > 1
+    several = len(experiment.per_seed) > 1
     combined = _combined(experiment)
     if charts := tracks.prediction_charts(combined, "regression", {}, runs[0].tasks):
-        mean = f" Predictions are means over {len(experiment.replicates)} seeds." if several else ""
+        mean = f" Predictions are means over {len(experiment.per_seed)} seeds." if several else ""
         sections.append(Section("Predicted against true", [Charts(charts, note=tracks.DOTS + mean)]))
     pooled = _pooled(experiment)
     if charts := tracks.prediction_charts(pooled, "classification", {}, runs[0].tasks):
-        counted = (
-            f" Each track is counted once per seed, {len(experiment.replicates)} times." if several else ""
-        )
+        counted = f" Each track is counted once per seed, {len(experiment.per_seed)} times." if several else ""
         metrics = {name: task.metrics() for name, task in pooled.tasks.items() if task.kind == "classification"}
         tables = list(scores.class_tables(metrics))
         sections.append(Section("Classes", [Charts(charts, note=tracks.CONFUSION + counted), Tables(tables)]))
     if charts := tracks.prediction_charts(combined, "tags", {}, runs[0].tasks):
-        mean = f"Of the mean probability over {len(experiment.replicates)} seeds. " if several else ""
+        mean = f"Of the mean probability over {len(experiment.per_seed)} seeds. " if several else ""
         metrics = {name: task.metrics() for name, task in combined.tasks.items() if task.kind == "tags"}
         tables = list(scores.tag_tables(metrics))
         sections.append(Section("Tags", [Charts(charts, note=mean + tracks.TAG_CHART), Tables(tables)]))
@@ -211,9 +209,9 @@ def _combined(experiment: Replicates) -> Evaluation:
     """Return one prediction per track: the mean rating or probability over the seeds, or the most frequent class."""
     tasks = {}
     for name, first in experiment.tasks.items():
-        every = np.stack([one.evaluation.tasks[name].prediction for one in experiment.replicates])
+        every = np.stack([one.evaluation.tasks[name].prediction for one in experiment.per_seed])
         if first.kind == "tags":
-            tasks[name] = _combined_tags([one.evaluation.tasks[name] for one in experiment.replicates])
+            tasks[name] = _combined_tags([one.evaluation.tasks[name] for one in experiment.per_seed])
             continue
         if first.kind == "regression":
             prediction = every.mean(axis=0)
@@ -235,7 +233,7 @@ def _pooled(experiment: Replicates) -> Evaluation:
     """Return the predictions of all seeds, concatenated."""
     tasks = {}
     for name, first in experiment.tasks.items():
-        every = [one.evaluation.tasks[name] for one in experiment.replicates]
+        every = [one.evaluation.tasks[name] for one in experiment.per_seed]
         tasks[name] = TaskEvaluation(
             first.kind,
             [track for one in every for track in one.ids],

@@ -17,7 +17,7 @@ from musicemo.contracts import Target, Track, Weighting
 __all__ = ["EXPERIMENT"]
 
 EXPERIMENT = f"""
-name = "rehearsal"
+name = "small"
 seeds = [0, 1]
 dataset = {{ type = '{Path(__file__)}:Tones' }}
 model = {{ type = '{Path(__file__)}:Mean' }}
