@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from musicemo.contracts import Estimator, Fitted, Target
-from musicemo_builtin.models._statistics import pooled
+from musicemo_builtin.models._statistics import ALL, Statistic, pooled
 from musicemo_builtin.models._svm import temperature
 
 __all__ = ["Array", "Machine", "MachineEstimator"]
@@ -44,10 +44,12 @@ class MachineEstimator(Estimator):
 
     Args:
         machines: One machine for each target, in the order of the targets.
+        statistics: Names of the statistics of `pooled`.
     """
 
-    def __init__(self, machines: Sequence[Machine]) -> None:
+    def __init__(self, machines: Sequence[Machine], statistics: Sequence[Statistic] = ALL) -> None:
         super().__init__()
+        self.statistics = tuple(statistics)
         self.machines = nn.ModuleList(machines)
         for name in ("offset", "scale", "factors"):
             self.register_buffer(name, torch.empty(0))
@@ -58,7 +60,7 @@ class MachineEstimator(Estimator):
 
     def describe(self, x: Tensor, lengths: Tensor) -> Tensor:
         """Return the statistics `[batch, statistics]` of `x` `[batch, time, feature]`."""
-        return pooled(x, lengths)
+        return pooled(x, lengths, self.statistics)
 
     @torch.no_grad()
     def fit(self, tracks: Iterable[Tensor], targets: Mapping[str, Tensor]) -> None:

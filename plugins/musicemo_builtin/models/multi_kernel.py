@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Annotated
 
@@ -17,6 +17,7 @@ from musicemo.contracts import Estimator, Target
 from musicemo.errors import InputError, nearest
 from musicemo_builtin.models._descriptors import DESCRIPTORS, MELS, PITCH_CLASSES, describe
 from musicemo_builtin.models._kernels import Kernel, NormalKernel, StandardizedKernel, VectorKernel
+from musicemo_builtin.models._statistics import pooled
 from musicemo_builtin.models._svm import class_scores, pairwise, temperature
 
 __all__ = ["MultiKernel"]
@@ -29,12 +30,17 @@ Indices = NDArray[np.intp]
 
 _REGRESSION = {"statistics": 2.0, "timbre": 1.0, "bands": 1.0}
 _CLASSIFICATION = {"statistics": 1.0, "timbre": 1.0, "bands": 1.0, "normal": 2.0}
+_STREAM = 2.0
+"""Default weight of a further stream."""
+
+_GAMMA = {"statistics": 0.8, "timbre": 1.5, "bands": 1.5, "normal": 3.0}
+_STREAM_GAMMA = 0.8
 
 
 class MultiKernel(Estimator):
     """Kernel ridge regression and support vector classification with a weighted mean of kernels on whole tracks.
 
-    Each kernel compares two tracks by a descriptor:
+    Some kernels compare two tracks by descriptors of the stream ``mel-chroma``:
 
     - ``statistics``: some 670 standardized numbers that describe the spectrum's shape, modulation, harmonic and
       percussive parts, and the chroma;
@@ -42,15 +48,18 @@ class MultiKernel(Estimator):
       scales, compared by log-Euclidean distance;
     - ``normal``: the distribution of cepstral coefficients and slopes, compared by Bhattacharyya distance.
 
+    Every other stream of features, such as an embedding, has a kernel of its name, which compares the mean and standard
+    deviation over time of its rows, each standardized over the training set.
+
     With k[j] = exp(-gamma[j] d[j]) and weights w, where d[j] is relative to the median distance of the training tracks
-    (for ``statistics``, to the number of statistics):
+    (for ``statistics`` and streams, a squared distance relative to the number of statistics that vary):
 
         k(a, b) = sum_j w[j] k[j](a, b) / sum_j w[j]
         ratings: f(a) = sum_i c[i] k(a, i) + mean(y),   c = (K + alpha I)^-1 (y - mean(y))
 
     over the training tracks i. Classes are predicted by support vector machines as in `svr`, with calibrated
-    logits. The model needs both mel spectrogram and chromagram, unscaled: ``features = "fused"``, ``scaling = {
-    method = "none" }``.
+    logits. The descriptors need both mel spectrogram and chromagram per frame, unscaled: ``scaling = { method = "none"
+    }``.
 
     G. R. G. Lanckriet and others, "Learning the Kernel Matrix with Semidefinite Programming", JMLR, 2004, for weighted
     sums of kernels. Deviation: the weights are parameters and are not learned.
@@ -58,14 +67,19 @@ class MultiKernel(Estimator):
     Args:
         input_size: Number of feature rows.
         targets: Targets of the tasks.
+        streams: The rows of each feature stream. A single stream with 140 rows is also that of the descriptors.
         alpha: L2 penalty of a regression.
         C: Bound of a classification's coefficients.
-        regression: Kernel -> weight for ratings.
-        classification: Kernel -> weight for classes.
-        gamma: Kernel -> rate of decay; by default 0.8 (``statistics``), 1.5 (``timbre``, ``bands``) and 3 (``normal``).
+        regression: Kernel -> weight for ratings; by default 2 for ``statistics``, 1 for ``timbre`` and ``bands``, and 2
+            for each further stream.
+        classification: Kernel -> weight for classes; by default 1 for ``statistics``, ``timbre`` and ``bands``, 2 for
+            ``normal``, and 2 for each further stream.
+        gamma: Kernel -> rate of decay; by default 0.8 (``statistics`` and streams), 1.5 (``timbre``, ``bands``) and 3
+            (``normal``).
 
     Raises:
-        InputError: The features are not mel spectrogram and chromagram, or a kernel name is unknown.
+        InputError: The descriptors are used, and their stream is missing or is not mel spectrogram and chromagram; or a
+            kernel name is unknown.
     """
 
     coefficients: Tensor
@@ -77,32 +91,34 @@ class MultiKernel(Estimator):
         *,
         input_size: int,
         targets: Sequence[Target],
+        streams: Mapping[str, slice] | None = None,
         alpha: Positive = 0.2,
         C: Positive = 3.0,
-        regression: Weights = _REGRESSION,
-        classification: Weights = _CLASSIFICATION,
+        regression: Weights | None = None,
+        classification: Weights | None = None,
         gamma: dict[str, Positive] = {},  # noqa: B006  # the default of a table, which nobody changes
     ) -> None:
         super().__init__()
-        if input_size != MELS + PITCH_CLASSES:
-            raise InputError(
-                f"needs {MELS} rows of a mel spectrogram and {PITCH_CLASSES} of a chromagram, not {input_size} rows. "
-                'Set features = "fused" in [dataset]'
-            )
-        for table, named in (("regression", regression), ("classification", classification), ("gamma", gamma)):
-            for name in named:
-                if name not in DESCRIPTORS:
-                    listed = ", ".join(DESCRIPTORS)
-                    raise InputError(
-                        f"`{table}`: unknown kernel {name!r}{nearest(name, DESCRIPTORS)} (kernels: {listed})"
-                    )
+        streams = streams or {"features": slice(0, input_size)}
+        whole = input_size == MELS + PITCH_CLASSES and len(streams) == 1
+        described = "mel-chroma" if "mel-chroma" in streams or not whole else next(iter(streams))
+        further = [name for name in streams if name != described]
+        _check_names(streams, {"regression": regression, "classification": classification, "gamma": gamma})
+        extra = dict.fromkeys(further, _STREAM)
+        weights = {
+            "regression": {**_REGRESSION, **extra} if regression is None else regression,
+            "classification": {**_CLASSIFICATION, **extra} if classification is None else classification,
+        }
         self.targets = tuple(targets)
         self.alpha, self.C = alpha, C
         kinds = {target.kind for target in targets}
-        given = {"regression": regression, "classification": classification}
-        self.weights = {kind: _normalized(given[kind]) for kind in given if kind in kinds}
-        used = [name for name in DESCRIPTORS if any(name in weights for weights in self.weights.values())]
-        self.kernels = nn.ModuleDict({name: _make_kernel(name, gamma) for name in used})
+        self.weights = {kind: _normalized(weights[kind]) for kind in weights if kind in kinds}
+        used = [name for name in (*DESCRIPTORS, *streams) if any(name in one for one in self.weights.values())]
+        self.columns = {name: streams[name] for name in used if name in streams}
+        self.described = None if len(self.columns) == len(used) else _descriptor_columns(streams, described)
+        # The name of a stream can be one that a module cannot have.
+        self._keys = {name: name if name in DESCRIPTORS else f"stream{used.index(name)}" for name in used}
+        self.kernels = nn.ModuleDict({self._keys[name]: _make_kernel(name, gamma) for name in used})
         for name in ("coefficients", "intercepts", "factors"):
             self.register_buffer(name, torch.empty(0))
         for index, target in enumerate(self.targets):
@@ -112,16 +128,17 @@ class MultiKernel(Estimator):
     @torch.no_grad()
     def fit(self, tracks: Iterable[Tensor], targets: Mapping[str, Tensor]) -> None:
         """Describe the tracks, and fit every target to those that have it."""
-        found, highest = [], -np.inf
+        each, highest = [], -np.inf
         for track in tracks:
-            found.append(describe(track.numpy()))
-            highest = max(highest, float(track[:, :MELS].max()))
+            each.append(self._describe(track))
+            if self.described is not None:
+                highest = max(highest, float(track[:, self.described][:, :MELS].max()))
         if highest > 0:
             _log.warning(
                 f"the mel spectrogram reaches {highest:.3g}, but decibels relative to the maximum are at most 0. The "
                 'features seem to be scaled. Set scaling = { method = "none" }'
             )
-        described = {name: _matrix([one[name] for one in found]) for name in self.kernels}
+        described = {name: torch.stack([one[name] for one in each]) for name in self._keys}
         for name, kernel in self._each():
             kernel.fit(described[name])
         mixed = self._mixed(described)
@@ -149,9 +166,9 @@ class MultiKernel(Estimator):
 
     def forward(self, x: Tensor, lengths: Tensor, labels: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return ratings and logits."""
-        tracks = [track[:length] for track, length in zip(x.cpu().numpy(), lengths.tolist(), strict=True)]
-        found = [describe(track) for track in tracks]
-        described = {name: _matrix([one[name] for one in found]).to(x.device) for name in self.kernels}
+        tracks = zip(x.cpu(), lengths.tolist(), strict=True)
+        each = [self._describe(track[:length]) for track, length in tracks]
+        described = {name: torch.stack([one[name] for one in each]).to(x.device) for name in self._keys}
         mixed = self._mixed(described)
         predictions, column = {}, 0
         for index, target in enumerate(self.targets):
@@ -167,8 +184,19 @@ class MultiKernel(Estimator):
             column += width
         return predictions
 
-    def _each(self) -> list[tuple[str, Kernel]]:
-        return list(self.kernels.items())  # type: ignore[arg-type]  # torch knows them as modules
+    def _describe(self, track: Tensor) -> dict[str, Tensor]:
+        """Return the vectors that the kernels compare, of a track `[time, feature]`."""
+        vectors = {}
+        if self.described is not None:
+            descriptors = describe(track[:, self.described].numpy())
+            vectors = {name: torch.from_numpy(vector) for name, vector in descriptors.items()}
+        for name, columns in self.columns.items():
+            vectors[name] = pooled(track[None, :, columns], torch.tensor([len(track)]), ("mean", "std"))[0]
+        return vectors
+
+    def _each(self) -> Iterator[tuple[str, Kernel]]:
+        for name, key in self._keys.items():
+            yield name, self.kernels[key]  # type: ignore[misc]  # torch knows it as a module
 
     def _mixed(self, described: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return kind of target -> its kernel between tracks and the training part."""
@@ -199,12 +227,47 @@ def _normalized(weights: Mapping[str, float]) -> dict[str, float]:
 
 
 def _make_kernel(name: str, gamma: Mapping[str, float]) -> Kernel:
-    if name == "statistics":
-        return StandardizedKernel(gamma.get(name, 0.8))
+    rate = gamma.get(name, _GAMMA.get(name, _STREAM_GAMMA))
     if name == "normal":
-        return NormalKernel(gamma.get(name, 3.0))
-    return VectorKernel(gamma.get(name, 1.5))
+        return NormalKernel(rate)
+    return VectorKernel(rate) if name in ("timbre", "bands") else StandardizedKernel(rate)
 
 
-def _matrix(vectors: Sequence[NDArray[np.float32]]) -> Tensor:
-    return torch.from_numpy(np.stack(vectors))
+def _check_names(streams: Mapping[str, slice], tables: Mapping[str, Mapping[str, float] | None]) -> None:
+    """Check that tables name kernels.
+
+    Raises:
+        InputError: A table has an unknown name, or a stream has the name of a descriptor.
+    """
+    for name in DESCRIPTORS:
+        if name in streams:
+            raise InputError(
+                f"a stream of features is called {name!r}, which is the name of a kernel on descriptors. Set another "
+                "`name` in its table [features]"
+            )
+    kernels = (*DESCRIPTORS, *streams)
+    for table, names in tables.items():
+        for name in names or ():
+            if name not in kernels:
+                listed = ", ".join(kernels)
+                raise InputError(
+                    f"`{table}`: unknown kernel {name!r}{nearest(name, kernels)} (kernels: {listed})"
+                )
+
+
+def _descriptor_columns(streams: Mapping[str, slice], name: str) -> slice:
+    """Return the columns of the mel spectrogram and the chromagram.
+
+    Raises:
+        InputError: There is no such stream, or it has other rows.
+    """
+    columns = streams.get(name)
+    rows = columns.stop - columns.start if columns else None
+    if columns is None or rows != MELS + PITCH_CLASSES:
+        listed = ", ".join(f"{stream} {one.stop - one.start}" for stream, one in streams.items())
+        raise InputError(
+            f"the descriptors need a stream mel-chroma with {MELS} rows of a mel spectrogram and {PITCH_CLASSES} of a "
+            f"chromagram in decibels (rows of the streams: {listed}). Add it to [features], or name only streams in "
+            "`regression` and `classification`"
+        )
+    return columns

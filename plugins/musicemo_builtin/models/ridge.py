@@ -12,6 +12,7 @@ from torch import Tensor
 
 from musicemo.contracts import Target
 from musicemo_builtin.models._machines import Array, Machine, MachineEstimator
+from musicemo_builtin.models._statistics import ALL, Statistics
 
 __all__ = ["Ridge"]
 
@@ -32,6 +33,7 @@ class Ridge(MachineEstimator):
     Args:
         targets: Targets of the tasks.
         alphas: L2 penalties to choose from.
+        statistics: Statistics of each feature row over time, as in `svr`.
     """
 
     def __init__(
@@ -46,8 +48,9 @@ class Ridge(MachineEstimator):
             1e4,
             1e5,
         ),
+        statistics: Statistics = ALL,
     ) -> None:
-        super().__init__([_Linear(target, alphas) for target in targets])
+        super().__init__([_Linear(target, alphas) for target in targets], statistics)
 
 
 class _Linear(Machine):

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from musicemo.contracts import Target
 from musicemo_builtin.models._machines import Array, Machine, MachineEstimator
+from musicemo_builtin.models._statistics import ALL, Statistics
 from musicemo_builtin.models._svm import class_scores, pairwise
 
 __all__ = ["SVR"]
@@ -22,8 +23,10 @@ Positive = Annotated[float, Field(gt=0)]
 class SVR(MachineEstimator):
     """Support vector machines on statistics over time, one per task: regression or classification.
 
-    The statistics of each feature row are mean, standard deviation, 10th and 90th percentile over a track's
-    steps, and the standard deviation of the differences between steps, each standardized over the training set.
+    The statistics of each feature row are the mean (``mean``), standard deviation (``std``), 10th and 90th percentile
+    (``p10``, ``p90``) over a track's steps, and the standard deviation of the differences between steps (``change``),
+    each standardized over the training set. Features of any number of rows are accepted. For tracks of one step, such
+    as an embedding of the whole track, the percentiles equal the mean, and the deviations are 0 and ignored.
     With the kernel k(a, b) = exp(-gamma |a - b|^2), support vectors v[i], and fitted coefficients c[i] and b,
 
         f(a) = sum_i c[i] k(a, v[i]) + b
@@ -35,12 +38,12 @@ class SVR(MachineEstimator):
     C. Cortes, V. Vapnik, "Support-Vector Networks", Machine Learning, 1995.
 
     Args:
-        input_size: Number of feature rows.
         targets: Targets of the tasks.
         C: Bound of a regression's coefficients.
         epsilon: Error of a rating in [0, 1] that is ignored.
         classification_C: Bound of a classification's coefficients.
-        gamma: Kernel coefficient; "scale" is one over the number of statistics.
+        gamma: Kernel coefficient; "scale" is one over the number of statistics that vary.
+        statistics: Statistics of each feature row over time.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class SVR(MachineEstimator):
         epsilon: Annotated[float, Field(ge=0)] = 0.02,
         classification_C: Positive = 3.0,
         gamma: Positive | Literal["scale"] = "scale",
+        statistics: Statistics = ALL,
     ) -> None:
         super().__init__(
             [
@@ -58,7 +62,8 @@ class SVR(MachineEstimator):
                 if target.classes
                 else _SVR(target, C=C, epsilon=epsilon, gamma=gamma)
                 for target in targets
-            ]
+            ],
+            statistics,
         )
 
 

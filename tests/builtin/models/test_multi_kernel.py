@@ -11,6 +11,7 @@ from musicemo_builtin.models.multi_kernel import MultiKernel
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.svm import SVC
 
+from musicemo.contracts import Target
 from musicemo.errors import InputError
 from musicemo.testing import check_model
 
@@ -98,12 +99,96 @@ def test_only_kernels_that_a_task_needs_are_computed():
 
 
 def test_what_it_cannot_use_is_refused():
-    with pytest.raises(InputError, match=r'not 128 rows\. Set features = "fused"'):
+    with pytest.raises(
+        InputError, match=r"128 rows of a mel .* \(rows of the streams: features 128\)\. Add it"
+    ):
         MultiKernel(input_size=128, targets=TARGETS)
+    streams = {"mel-chroma": slice(0, 128), "clap": slice(128, 131)}
+    with pytest.raises(InputError, match=r"\(rows of the streams: mel-chroma 128, clap 3\)"):
+        MultiKernel(input_size=131, targets=TARGETS, streams=streams)
+    with pytest.raises(InputError, match="a stream of features is called 'timbre'"):
+        MultiKernel(input_size=3, targets=TARGETS, streams={"timbre": slice(0, 3)})
     with pytest.raises(InputError, match=r"`classification`: unknown kernel 'tibre'; did you mean 'timbre'\?"):
         MultiKernel(input_size=140, targets=TARGETS, classification={"tibre": 1.0})
     with pytest.raises(InputError, match=r"`gamma`: unknown kernel 'chords'"):
         MultiKernel(input_size=140, targets=TARGETS, gamma={"chords": 1.0})
+    with pytest.raises(InputError, match=r"'clip'; did you mean 'clap'\?"):
+        MultiKernel(input_size=3, targets=TARGETS, streams={"clap": slice(0, 3)}, regression={"clip": 1.0})
+
+
+def embedded(count, seed=0, size=7):
+    """Return tracks of two streams, of which only `clap`, one vector per track, has to do with the targets."""
+    random = np.random.default_rng(seed)
+    vectors = random.normal(size=(count, size))
+    steps = random.integers(1, 5, size=count)
+    tracks = [
+        torch.from_numpy(
+            np.concatenate([random.normal(size=(some, 4)), vector[None].repeat(some, 0)], 1)
+        ).float()
+        for vector, some in zip(vectors, steps, strict=True)
+    ]
+    targets = {"valence": vectors[:, 0] / 6 + 0.5, "genre": vectors[:, 1] > 0}
+    return tracks, {name: torch.from_numpy(values).float() for name, values in targets.items()}
+
+
+STREAMS = {"noise": slice(0, 4), "clap": slice(4, 11)}
+TWO = [VALENCE, Target("genre", "classification", classes=("folk", "jazz"))]
+
+
+def test_a_stream_has_a_kernel_on_its_mean_and_deviation():
+    """With scikit-learn's kernel of the standardized vectors, whose deviation over time is 0 and ignored."""
+    tracks, targets = embedded(60)
+    weights = {"clap": 1.0}
+    model = MultiKernel(
+        input_size=11,
+        targets=TWO,
+        streams=STREAMS,
+        regression=weights,
+        classification=weights,
+        gamma={"clap": 0.5},
+    )
+    model.fit(tracks[:40], {name: values[:40] for name, values in targets.items()})
+    x = torch.stack([track[0, 4:] for track in tracks]).double().numpy()
+    x = ((x - x[:40].mean(0)) / x[:40].std(0)).clip(-4, 4)
+    ratings = targets["valence"][:40].double().numpy()
+    ridge = KernelRidge(alpha=0.2, kernel="rbf", gamma=0.5 / 7).fit(x[:40], ratings - ratings.mean())
+    predictions = predict(model, tracks[40:])
+    np.testing.assert_allclose(
+        predictions["valence"], ridge.predict(x[40:]) + ratings.mean(), rtol=1e-3, atol=1e-4
+    )
+    assert (predictions["genre"].argmax(1) == targets["genre"][40:]).float().mean() > 0.8
+
+
+def test_weights_of_streams_say_what_counts():
+    tracks, targets = embedded(90)
+    correlations = []
+    for weights in ({"clap": 1.0}, {"clap": 1.0, "noise": 1.0}, {"noise": 1.0}):
+        model = MultiKernel(input_size=11, targets=TWO[:1], streams=STREAMS, regression=weights)
+        model.fit(tracks[:60], {name: values[:60] for name, values in targets.items()})
+        predicted = predict(model, tracks[60:])["valence"]
+        correlations.append(float(torch.corrcoef(torch.stack([predicted, targets["valence"][60:]]))[0, 1]))
+    assert correlations[0] > correlations[1] > correlations[2] + 0.3
+
+
+def test_further_streams_are_beside_the_descriptors():
+    size = {"clap": slice(0, 3), "mel-chroma": slice(3, 143), "keys.2": slice(143, 145)}
+    model = MultiKernel(input_size=145, targets=TARGETS, streams=size)
+    assert list(model.weights["regression"]) == ["statistics", "timbre", "bands", "clap", "keys.2"]
+    assert sum(model.weights["regression"].values()) == pytest.approx(1)
+    assert model.weights["regression"]["clap"] == model.weights["regression"]["statistics"]
+
+
+@pytest.mark.slow
+def test_descriptors_are_those_of_their_stream():
+    tracks, targets = songs(24)
+    alone = MultiKernel(input_size=140, targets=TARGETS)
+    alone.fit(tracks, targets)
+    weights = {"regression": {"statistics": 2.0, "timbre": 1.0, "bands": 1.0}}
+    streams = {"clap": slice(0, 3), "mel-chroma": slice(3, 143)}
+    beside = MultiKernel(input_size=143, targets=TARGETS[:2], streams=streams, **weights)
+    wide = [torch.cat([torch.randn(len(track), 3), track], 1) for track in tracks]
+    beside.fit(wide, targets)
+    torch.testing.assert_close(predict(beside, wide)["energy"], predict(alone, tracks)["energy"])
 
 
 def test_scaled_features_are_warned_of():

@@ -21,3 +21,11 @@ def test_five_statistics_are_those_of_numpy_however_far_tracks_are_padded(length
     x, lengths = padded(tracks)
     found = pooled(torch.nn.functional.pad(x, (0, 0, 0, extra)), lengths)
     np.testing.assert_allclose(found.numpy(), [reference(track) for track in tracks], rtol=1e-4, atol=1e-5)
+
+
+def test_chosen_statistics_are_those_columns_of_all():
+    x, lengths = padded(tracks_of([7, 1, 4], 3))
+    columns = pooled(x, lengths).split(3, 1)
+    for names, numbers in ((["mean", "std"], [0, 1]), (["change", "p90"], [4, 3])):
+        expected = torch.cat([columns[number] for number in numbers], 1)
+        assert torch.equal(pooled(x, lengths, names), expected)

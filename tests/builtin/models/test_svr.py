@@ -43,6 +43,21 @@ def test_its_predictions_are_those_of_scikit_learn(settings, classes):
         np.testing.assert_allclose(logits, scores, rtol=1e-3, atol=1e-3)
 
 
+def test_one_vector_per_track_is_as_in_scikit_learn():
+    """The percentiles are copies of the mean, and the deviations count for nothing."""
+    x = torch.randn(60, 20, generator=torch.Generator().manual_seed(0))
+    ratings = (x[:, 0] / 8 + 0.5).clamp(0, 1)
+    for settings in ({}, {"statistics": ["mean"]}):
+        model = SVR(targets=[VALENCE], **settings)
+        model.fit([vector[None] for vector in x[:40]], {"valence": ratings[:40]})
+        predicted = predict(model, [vector[None] for vector in x[40:]], {"valence": ratings[40:]})["valence"]
+        scaler = StandardScaler().fit(x[:40])
+        regression = svm.SVR(C=0.1, epsilon=0.02, gamma=1 / 20).fit(scaler.transform(x[:40]), ratings[:40])
+        np.testing.assert_allclose(
+            predicted, regression.predict(scaler.transform(x[40:])), rtol=1e-3, atol=1e-4
+        )
+
+
 def test_probabilities_are_calibrated_and_leave_the_classes_as_they_are():
     """On noise the best factor is near 0; on what can be told apart it is far from it."""
     tracks, targets = songs()
