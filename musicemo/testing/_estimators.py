@@ -17,6 +17,7 @@ TARGETS = (
     Target("valence", "regression"),
     Target("energy", "regression"),
     Target("genre", "classification", classes=("folk", "jazz", "rock")),
+    Target("mood", "tags", classes=("calm", "happy")),
 )
 """What models are asked to predict here."""
 
@@ -168,4 +169,6 @@ def _songs(size: int, lengths: Sequence[int]) -> tuple[list[Tensor], dict[str, T
     targets = {"valence": valence, "energy": energy, "genre": (torch.arange(_TRACKS) % 3).float()}
     targets["valence"][[5, 9]] = torch.nan
     targets["genre"][3] = torch.nan
+    targets["mood"] = torch.stack([energy < 0.4, valence > 0.6], 1).float()
+    targets["mood"][7], targets["mood"][11, 0] = torch.nan, torch.nan
     return songs, targets

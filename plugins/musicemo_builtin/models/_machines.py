@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from musicemo.contracts import Estimator, Fitted, Target
 from musicemo_builtin.models._statistics import ALL, Statistic, pooled
-from musicemo_builtin.models._svm import temperature
+from musicemo_builtin.models._svm import sigmoid_fit, temperature
 
 __all__ = ["Array", "Machine", "MachineEstimator"]
 
@@ -34,23 +35,74 @@ class Machine(Fitted):
         """Return ratings `[tracks, 1]` or scores `[tracks, classes]`; the largest score is the predicted class."""
         raise NotImplementedError
 
+    def margin(self, x: Tensor) -> Tensor:
+        """Return `[tracks]`: how clearly a machine for two classes decides for the second."""
+        scores: Tensor = self(x)
+        return scores[:, 1] - scores[:, 0]
+
+
+class Tag(Fitted):
+    """Predicts one tag by a machine for two classes, whose margin m becomes the logit a m + b; see `sigmoid_fit`.
+
+    If the known training tracks all have the tag, or none does, the logit is log((n[1] + 1) / (n[0] + 1)).
+    """
+
+    line: Tensor
+
+    def __init__(self, machine: Machine) -> None:
+        super().__init__()
+        self.machine = machine
+        self.register_buffer("line", torch.empty(0))
+
+    def fit(self, x: NDArray[np.floating], y: NDArray[np.floating]) -> None:
+        """Fit to `x` `[tracks, statistics]` and `y` `[tracks]`, which is 1, 0 or NaN."""
+        known = np.isfinite(y)
+        own, labels = x[known], y[known].astype(np.intp)
+        having, without = (int((labels == value).sum()) for value in (1, 0))
+        if not having or not without:
+            self.line = torch.tensor([0.0, math.log((having + 1) / (without + 1))])
+            return
+        self.line = torch.tensor(sigmoid_fit(labels, partial(_margins, self.machine, own, labels)))
+        self.machine.fit(own, labels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits `[tracks]`."""
+        slope, offset = self.line
+        if not slope:
+            return offset.expand(len(x))
+        return self.machine.margin(x) * slope + offset
+
 
 class MachineEstimator(Estimator):
-    """Statistics of each track, standardized over the training set, and one machine per target.
+    """Statistics of each track, standardized over the training set, and one machine per target or tag.
 
     The logits of a classification are its machine's scores times a factor, which minimizes the cross-entropy of
     predictions in folds of the training set. This calibrates the probabilities and does not change the predicted class.
-    A statistic that is constant over the training tracks is ignored.
+    Each tag has a machine for two classes; see `Tag`. A statistic that is constant over the training tracks is ignored.
 
     Args:
-        machines: One machine for each target, in the order of the targets.
+        targets: Targets of the tasks.
+        make: Returns the machine for a rating or for classes.
         statistics: Names of the statistics of `pooled`.
     """
 
-    def __init__(self, machines: Sequence[Machine], statistics: Sequence[Statistic] = ALL) -> None:
+    def __init__(
+        self,
+        targets: Sequence[Target],
+        make: Callable[[Target], Machine],
+        statistics: Sequence[Statistic] = ALL,
+    ) -> None:
         super().__init__()
         self.statistics = tuple(statistics)
-        self.machines = nn.ModuleList(machines)
+        self.targets = tuple(targets)
+        self.machines = nn.ModuleList(
+            nn.ModuleList(
+                Tag(make(Target(tag, "classification", classes=("no", "yes")))) for tag in target.classes
+            )
+            if target.kind == "tags"
+            else make(target)
+            for target in targets
+        )
         for name in ("offset", "scale", "factors"):
             self.register_buffer(name, torch.empty(0))
 
@@ -73,9 +125,13 @@ class MachineEstimator(Estimator):
         self.scale = torch.where(varies, 1 / deviation, 0).float()
         x = ((statistics - self.offset) * self.scale).numpy()
         factors = []
-        for machine in self._each():
-            target = machine.target
+        for target, machine in self._each():
             y = targets[target.name].double().numpy()
+            if isinstance(machine, list):
+                for tag, column in zip(machine, y.T, strict=True):
+                    tag.fit(x, column)
+                factors.append(1.0)
+                continue
             known = np.isfinite(y)
             own, labels = x[known], y[known].astype(np.intp)
             factors.append(
@@ -88,13 +144,18 @@ class MachineEstimator(Estimator):
         """Return the machines' predictions."""
         statistics = (self.describe(x, lengths) - self.offset) * self.scale
         found = {}
-        for machine, factor in zip(self._each(), self.factors, strict=True):
+        for (target, machine), factor in zip(self._each(), self.factors, strict=True):
+            if isinstance(machine, list):
+                found[target.name] = torch.stack([tag(statistics) for tag in machine], 1)
+                continue
             scores = machine(statistics)
-            found[machine.target.name] = scores * factor if machine.target.classes else scores.squeeze(1)
+            found[target.name] = scores * factor if target.classes else scores.squeeze(1)
         return found
 
-    def _each(self) -> list[Machine]:
-        return list(self.machines)  # type: ignore[arg-type]  # torch knows them as modules
+    def _each(self) -> Iterator[tuple[Target, Machine | list[Tag]]]:
+        """Yield each target with its machine, or with one for each of its tags."""
+        for target, machine in zip(self.targets, self.machines, strict=True):
+            yield target, list(machine) if isinstance(machine, nn.ModuleList) else machine  # type: ignore[misc]
 
 
 def _scores(
@@ -107,3 +168,14 @@ def _scores(
     machine.fit(x[train], y[train])
     found: Tensor = machine(torch.from_numpy(x[rest]).float())
     return found
+
+
+def _margins(
+    machine: Machine,
+    x: NDArray[np.floating],
+    y: NDArray[np.intp],
+    train: NDArray[np.intp],
+    rest: NDArray[np.intp],
+) -> Tensor:
+    machine.fit(x[train], y[train])
+    return machine.margin(torch.from_numpy(x[rest]).float())

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize, minimize_scalar
+from scipy.special import expit, logit
 from torch import Tensor
 
-__all__ = ["class_scores", "pairwise", "temperature"]
+__all__ = ["class_scores", "pairwise", "sigmoid_fit", "temperature"]
 
 Indices = NDArray[np.intp]
 
@@ -63,6 +64,50 @@ def temperature(labels: Indices, scores_of: Callable[[Indices, Indices], Tensor]
         labels: `[tracks]`, class indices.
         scores_of: fits to the tracks of its first indices and returns scores `[tracks, classes]` of its second ones.
     """
+    out_of_fold = _out_of_fold(labels, scores_of)
+    if out_of_fold is None:
+        return 1.0
+    scores, wanted = out_of_fold
+
+    def cross_entropy(logarithm: float) -> float:
+        return float(torch.nn.functional.cross_entropy(scores * math.exp(logarithm), wanted))
+
+    return math.exp(minimize_scalar(cross_entropy, bounds=(-5, 5), method="bounded").x)
+
+
+def sigmoid_fit(labels: Indices, margins_of: Callable[[Indices, Indices], Tensor]) -> tuple[float, float]:
+    """Return the slope a > 0 and the offset b of logits a m + b with the least cross-entropy.
+
+    The margins m are those of tracks that the machine was not fitted to.
+
+    J. Platt, "Probabilistic Outputs for Support Vector Machines and Comparisons to Regularized Likelihood Methods",
+    Advances in Large Margin Classifiers, 1999. Deviation: targets are not smoothed, and a is bounded.
+
+    Args:
+        labels: `[tracks]`, 0 or 1.
+        margins_of: fits to the tracks of its first indices and returns margins `[tracks]` of its second ones.
+    """
+    out_of_fold = _out_of_fold(labels, margins_of)
+    if out_of_fold is None:
+        return 1.0, 0.0
+    margins, wanted = (values.double().numpy() for values in out_of_fold)
+
+    def cross_entropy(point: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        scaled = math.exp(point[0]) * margins
+        logits = scaled + point[1]
+        errors = expit(logits) - wanted
+        loss = np.mean(np.logaddexp(0, logits) - wanted * logits)
+        return float(loss), np.array([np.mean(errors * scaled), np.mean(errors)])
+
+    start = np.array([0.0, float(logit(np.clip(wanted.mean(), 0.01, 0.99)))])
+    found = minimize(cross_entropy, start, jac=True, method="L-BFGS-B", bounds=[(-5, 5), (-20, 20)])
+    return math.exp(found.x[0]), float(found.x[1])
+
+
+def _out_of_fold(
+    labels: Indices, scores_of: Callable[[Indices, Indices], Tensor]
+) -> tuple[Tensor, Tensor] | None:
+    """Return the scores of tracks that they were not fitted to, and their labels; None if there are none."""
     from sklearn.model_selection import KFold, StratifiedKFold
 
     smallest = int(np.bincount(labels)[np.unique(labels)].min())
@@ -74,10 +119,6 @@ def temperature(labels: Indices, scores_of: Callable[[Indices, Indices], Tensor]
         if len(np.unique(labels[train])) > 1  # else there is nothing to tell apart
     ]
     if not parts:
-        return 1.0
+        return None
     scores, wanted = (torch.cat(column) for column in zip(*parts, strict=True))
-
-    def cross_entropy(logarithm: float) -> float:
-        return float(torch.nn.functional.cross_entropy(scores * math.exp(logarithm), wanted))
-
-    return math.exp(minimize_scalar(cross_entropy, bounds=(-5, 5), method="bounded").x)
+    return scores, wanted

@@ -15,7 +15,7 @@ __all__ = ["GenreMean"]
 
 
 class GenreMean(Estimator):
-    """The mean rating and the class frequencies of the training tracks of the same genre.
+    """The mean rating and the class and tag frequencies of the training tracks of the same genre.
 
     A baseline that knows the genre and no features. A model that does not beat it has learned nothing beyond
     the genre. The genre task itself, a track without a genre, and a genre without training tracks get the
@@ -57,8 +57,9 @@ class GenreMean(Estimator):
         (by,) = self.given
         found = {}
         for name, values in targets.items():
-            own = values.masked_fill(targets[by] != genre, torch.nan)
-            found[name] = own if name != by and own.isfinite().any() else values
+            other = targets[by] != genre
+            own = values.masked_fill(other if values.dim() == 1 else other[:, None], torch.nan)
+            found[name] = values if name == by else torch.where(own.isfinite().any(0), own, values)
         return found
 
     def forward(self, x: Tensor, lengths: Tensor, labels: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -14,9 +14,10 @@ __all__ = ["Mean"]
 
 
 class Mean(Estimator):
-    """The mean rating and the class frequencies of the training set: a baseline that every model must beat.
+    """The mean rating and the class and tag frequencies of the training set: a baseline that every model must beat.
 
-    The logits of a classification are log((n[c] + 1) / (n + m)) for n[c] of the n training tracks in class c of m.
+    The logits of a classification are log((n[c] + 1) / (n + m)) for n[c] of the n training tracks in class c of m, that
+    of a tag is log((n[1] + 1) / (n[0] + 1)) for n[1] training tracks with the tag and n[0] without it.
 
     Args:
         targets: Targets of the tasks.

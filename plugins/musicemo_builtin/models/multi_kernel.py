@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Annotated
@@ -18,7 +19,7 @@ from musicemo.errors import InputError, nearest
 from musicemo_builtin.models._descriptors import DESCRIPTORS, MELS, PITCH_CLASSES, describe
 from musicemo_builtin.models._kernels import Kernel, NormalKernel, StandardizedKernel, VectorKernel
 from musicemo_builtin.models._statistics import pooled
-from musicemo_builtin.models._svm import class_scores, pairwise, temperature
+from musicemo_builtin.models._svm import class_scores, pairwise, sigmoid_fit, temperature
 
 __all__ = ["MultiKernel"]
 
@@ -57,7 +58,7 @@ class MultiKernel(Estimator):
         k(a, b) = sum_j w[j] k[j](a, b) / sum_j w[j]
         ratings: f(a) = sum_i c[i] k(a, i) + mean(y),   c = (K + alpha I)^-1 (y - mean(y))
 
-    over the training tracks i. Classes are predicted by support vector machines as in `svr`, with calibrated
+    over the training tracks i. Classes and tags are predicted by support vector machines as in `svr`, with calibrated
     logits. The descriptors need both mel spectrogram and chromagram per frame, unscaled: ``scaling = { method = "none"
     }``.
 
@@ -72,8 +73,8 @@ class MultiKernel(Estimator):
         C: Bound of a classification's coefficients.
         regression: Kernel -> weight for ratings; by default 2 for ``statistics``, 1 for ``timbre`` and ``bands``, and 2
             for each further stream.
-        classification: Kernel -> weight for classes; by default 1 for ``statistics``, ``timbre`` and ``bands``, 2 for
-            ``normal``, and 2 for each further stream.
+        classification: Kernel -> weight for classes and tags; by default 1 for ``statistics``, ``timbre`` and
+            ``bands``, 2 for ``normal``, and 2 for each further stream.
         gamma: Kernel -> rate of decay; by default 0.8 (``statistics`` and streams), 1.5 (``timbre``, ``bands``) and 3
             (``normal``).
 
@@ -109,6 +110,7 @@ class MultiKernel(Estimator):
             "regression": {**_REGRESSION, **extra} if regression is None else regression,
             "classification": {**_CLASSIFICATION, **extra} if classification is None else classification,
         }
+        weights["tags"] = weights["classification"]
         self.targets = tuple(targets)
         self.alpha, self.C = alpha, C
         kinds = {target.kind for target in targets}
@@ -122,7 +124,9 @@ class MultiKernel(Estimator):
         for name in ("coefficients", "intercepts", "factors"):
             self.register_buffer(name, torch.empty(0))
         for index, target in enumerate(self.targets):
-            if target.classes:
+            if target.kind == "tags":
+                self.register_buffer(f"lines{index}", torch.empty(0))
+            elif target.classes:
                 self.register_buffer(f"classes{index}", torch.empty(0, dtype=torch.int64))
 
     @torch.no_grad()
@@ -145,6 +149,13 @@ class MultiKernel(Estimator):
         coefficients, intercepts, factors = [], [], []
         for index, target in enumerate(self.targets):
             values = targets[target.name].double()
+            if target.kind == "tags":
+                every = [self._fit_tag(mixed[target.kind].double(), column) for column in values.unbind(1)]
+                coefficients.append(torch.stack([own for own, _, _ in every], 1))
+                intercepts.append(torch.stack([intercept for _, intercept, _ in every]))
+                setattr(self, f"lines{index}", torch.tensor([line for _, _, line in every]))
+                factors.append(1.0)
+                continue
             known = np.flatnonzero(values.isfinite().numpy())
             gram, y = mixed[target.kind].double()[known][:, known], values[known]
             if target.classes:
@@ -172,6 +183,13 @@ class MultiKernel(Estimator):
         mixed = self._mixed(described)
         predictions, column = {}, 0
         for index, target in enumerate(self.targets):
+            if target.kind == "tags":
+                columns = slice(column, column + len(target.classes))
+                decisions = mixed[target.kind] @ self.coefficients[:, columns] + self.intercepts[columns]
+                slopes, offsets = getattr(self, f"lines{index}").unbind(1)
+                predictions[target.name] = decisions * slopes + offsets
+                column = columns.stop
+                continue
             classes = getattr(self, f"classes{index}") if target.classes else None
             width = 1 if classes is None else len(classes) * (len(classes) - 1) // 2
             columns = slice(column, column + width)
@@ -205,6 +223,31 @@ class MultiKernel(Estimator):
             kind: torch.stack([weight * found[name] for name, weight in weights.items()]).sum(0)
             for kind, weights in self.weights.items()
         }
+
+    def _fit_tag(self, gram: Tensor, values: Tensor) -> tuple[Tensor, Tensor, tuple[float, float]]:
+        """Fit a tag; return coefficients `[tracks]` and the intercept of its margin, and the line to its logit.
+
+        If all known tracks have the tag, or none does, the logit is log((n[1] + 1) / (n[0] + 1)).
+        """
+        known = torch.from_numpy(np.flatnonzero(values.isfinite().numpy()))
+        labels = values[known].numpy().astype(np.intp)
+        having, without = (int((labels == value).sum()) for value in (1, 0))
+        coefficients, intercept = values.new_zeros(len(values)), values.new_zeros(())
+        if not having or not without:
+            return coefficients, intercept, (0.0, math.log((having + 1) / (without + 1)))
+        gram = gram[known][:, known]
+
+        def margin(train: Indices) -> tuple[Tensor, Tensor]:
+            own, intercepts, _ = self._classifier(gram[train][:, train], labels[train])
+            return -own[:, 0], -intercepts[0]
+
+        def margins(train: Indices, rest: Indices) -> Tensor:
+            own, intercept = margin(train)
+            return gram[rest][:, train] @ own + intercept
+
+        line = sigmoid_fit(labels, margins)
+        own, intercept = margin(np.arange(len(labels)))
+        return coefficients.index_copy(0, known, own), intercept, line
 
     def _classifier(self, gram: Tensor, labels: Indices) -> tuple[Tensor, Tensor, Tensor]:
         """Return coefficients `[tracks, pairs]`, intercepts `[pairs]`, and the classes that occur."""

@@ -26,7 +26,8 @@ class Ridge(MachineEstimator):
 
     For each task, alpha is the value of `alphas` with the smallest squared error of leave-one-out predictions of the
     training tracks. A classification has one such regression per class, with target 1 for its tracks and -1 for the
-    others; the largest prediction determines the class.
+    others; the largest prediction determines the class. So has each tag, with 1 for the tracks that have it; its logit
+    is a line of the prediction, fitted to predictions in folds of the training set.
 
     A. E. Hoerl, R. W. Kennard, "Ridge Regression: Biased Estimation for Nonorthogonal Problems", Technometrics, 1970.
 
@@ -50,7 +51,7 @@ class Ridge(MachineEstimator):
         ),
         statistics: Statistics = ALL,
     ) -> None:
-        super().__init__([_Linear(target, alphas) for target in targets], statistics)
+        super().__init__(targets, lambda target: _Linear(target, alphas), statistics)
 
 
 class _Linear(Machine):

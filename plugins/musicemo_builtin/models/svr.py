@@ -32,7 +32,8 @@ class SVR(MachineEstimator):
         f(a) = sum_i c[i] k(a, v[i]) + b
 
     is a rating, or for two classes the decision between them. More classes are decided by pairs: the score of a
-    class is the number of pairs that it wins, plus less than a third for the margin.
+    class is the number of pairs that it wins, plus less than a third for the margin. Each tag is a classification of
+    its own; its logit is a line of f, fitted to tracks in folds of the training set.
 
     H. Drucker, C. Burges, L. Kaufman, A. Smola, V. Vapnik, "Support Vector Regression Machines", NIPS 1996;
     C. Cortes, V. Vapnik, "Support-Vector Networks", Machine Learning, 1995.
@@ -57,12 +58,12 @@ class SVR(MachineEstimator):
         statistics: Statistics = ALL,
     ) -> None:
         super().__init__(
-            [
+            targets,
+            lambda target: (
                 _SVC(target, C=classification_C, gamma=gamma)
                 if target.classes
                 else _SVR(target, C=C, epsilon=epsilon, gamma=gamma)
-                for target in targets
-            ],
+            ),
             statistics,
         )
 
@@ -117,6 +118,9 @@ class _SVC(_Machine):
         svm = SVC(**self.settings).fit(x, y)
         self.classes = torch.from_numpy(svm.classes_.astype(np.int64))
         self.keep(svm, *pairwise(svm))
+
+    def margin(self, x: Tensor) -> Tensor:
+        return -self.decide(x).squeeze(1)
 
     def forward(self, x: Tensor) -> Tensor:
         return class_scores(self.decide(x), self.classes, len(self.target.classes))

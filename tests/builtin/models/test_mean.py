@@ -15,6 +15,15 @@ def test_it_predicts_the_mean_and_the_smoothed_shares_of_the_classes():
     torch.testing.assert_close(found["genre"].softmax(1), expected.expand(10, 3))
 
 
+def test_it_predicts_the_smoothed_shares_of_the_tags():
+    tracks, targets = songs(10)
+    targets["mood"] = torch.tensor([[1.0, 0.0]] * 3 + [[0.0, torch.nan]] * 7)
+    model = Mean(targets=TARGETS)
+    model.fit(tracks, targets)
+    shares = predict(model, tracks, targets)["mood"].sigmoid()
+    torch.testing.assert_close(shares, torch.tensor([4 / 12, 1 / 5]).expand(10, 2))
+
+
 def test_no_track_is_read():
     def refuse():
         raise AssertionError

@@ -9,6 +9,7 @@ from musicemo_builtin.models._descriptors import DESCRIPTORS, describe
 from musicemo_builtin.models._kernels import NormalKernel, StandardizedKernel, VectorKernel
 from musicemo_builtin.models.multi_kernel import MultiKernel
 from sklearn.kernel_ridge import KernelRidge
+from sklearn.metrics import roc_auc_score
 from sklearn.svm import SVC
 
 from musicemo.contracts import Target
@@ -29,7 +30,8 @@ def songs(count, seed=0):
         chroma = random.uniform(size=(steps, 12))
         features = np.concatenate([mel.clip(-80, 0), chroma], 1)
         tracks.append(torch.from_numpy(features.astype(np.float32)))
-    targets = {"valence": valence, "energy": energy, "genre": genre}
+    mood = np.stack([valence > 0.6, energy > 0.7], 1)
+    targets = {"valence": valence, "energy": energy, "genre": genre, "mood": mood}
     return tracks, {name: torch.from_numpy(values).float() for name, values in targets.items()}
 
 
@@ -53,6 +55,7 @@ def test_it_learns():
     for name in ("valence", "energy"):
         assert torch.corrcoef(torch.stack([found[name], targets[name]]))[0, 1] > 0.8
     assert (found["genre"].argmax(1) == targets["genre"]).float().mean() > 0.9
+    assert roc_auc_score(targets["mood"], found["mood"]) > 0.85
 
 
 @pytest.mark.slow

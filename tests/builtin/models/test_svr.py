@@ -88,3 +88,14 @@ def test_one_training_track_of_a_class_is_enough(tracks):
     model = SVR(targets=[genre])
     model.fit(features, {"genre": (torch.arange(tracks) == 0).float()})
     assert predict(model, features, {})["genre"].isfinite().all()
+
+
+def test_a_tag_that_all_training_tracks_have():
+    tracks, targets = songs(30)
+    targets["mood"][:, 0] = 1
+    targets["mood"][:5, 0] = torch.nan
+    model = SVR(targets=TARGETS)
+    model.fit(tracks, targets)
+    torch.testing.assert_close(
+        predict(model, tracks, targets)["mood"][:, 0].sigmoid(), torch.full((30,), 26 / 27)
+    )
