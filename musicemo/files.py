@@ -22,7 +22,6 @@ __all__ = [
     "csv_text",
     "exclusive",
     "expanded",
-    "jsonable",
     "plain_cell",
     "printable",
     "private_folder",
@@ -30,6 +29,7 @@ __all__ = [
     "read_json",
     "shortened",
     "temporary_prefix",
+    "to_json",
     "write_atomically",
     "write_bytes",
     "write_json",
@@ -204,35 +204,38 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, text + "\n")
 
 
-def jsonable(value: Any, path: Path, key: tuple[str, ...] = ()) -> Any:
-    """Return a value as JSON can hold it: numpy's numbers and arrays as plain ones, what is not finite as null.
+def to_json(value: Any, key: tuple[str, ...] = ()) -> Any:
+    """Return a value as JSON holds it: arrays, tensors and sets as lists, paths as text, what is not finite as null.
 
     Args:
-        value: from a component or a plugin.
-        path: the file that it is for.
+        value: from musicemo, a component or a plugin.
         key: where in the file it is.
 
     Raises:
-        RunError: a value of another type, with its key.
+        ValueError: JSON cannot hold the value, or it is nested too deeply; the message names the place.
     """
+    place = f"{'.'.join(key[:3])}: " if key else ""
     if len(key) > _DEEPEST:
-        raise RunError(f"{path}: {'.'.join(key[:3])}: is nested in more than {_DEEPEST} levels")
-    if hasattr(value, "tolist"):  # numpy's scalars and arrays, torch's tensors
+        raise ValueError(f"{place}is nested in more than {_DEEPEST} levels")
+    if hasattr(value, "detach"):  # a tensor
+        value = value.detach()
+    if hasattr(value, "tolist"):  # an array, a tensor or a scalar of either
         value = value.tolist()
-    if value is None or isinstance(value, bool | int):
+    if value is None or isinstance(value, bool):
         return value
+    if isinstance(value, int):
+        return int(value) if abs(value) < 2**63 else to_json(float(value), key)
     if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, str):
-        return _LONE.sub("\N{REPLACEMENT CHARACTER}", value)
-    if isinstance(value, Mapping) and all(isinstance(name, str) for name in value):
-        return {str(name): jsonable(inner, path, (*key, str(name))) for name, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [jsonable(inner, path, (*key, str(index))) for index, inner in enumerate(value)]
-    raise RunError(
-        f"{path}: {'.'.join(key) or 'it'}: must be text, a number, true, false, null, a list or a dictionary with text "
-        f"as keys (it is of type {type(value).__name__})"
-    )
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, str | os.PathLike):
+        return _LONE.sub("\N{REPLACEMENT CHARACTER}", str(value))
+    if isinstance(value, Mapping):
+        if wrong := [name for name in value if not isinstance(name, str | int)]:
+            raise ValueError(f"{place}the key {wrong[0]!r} must be text")
+        return {to_json(str(name)): to_json(inner, (*key, str(name))) for name, inner in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [to_json(inner, (*key, str(index))) for index, inner in enumerate(value)]
+    raise ValueError(f"{place}JSON has no value for the type {type(value).__name__}")
 
 
 def read_json(path: Path) -> Any:

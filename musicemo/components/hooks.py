@@ -8,7 +8,6 @@ import logging
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import PurePath
 from typing import Any
 
 import pluggy
@@ -17,14 +16,12 @@ from musicemo import hookspecs
 from musicemo.components.isolation import PluginFailed, contained, loading, undisturbed
 from musicemo.components.registry import claims
 from musicemo.errors import InputError, MusicemoError
+from musicemo.files import to_json
 from musicemo.terminal import visible
 
 __all__ = ["Hooks", "load_hooks"]
 
 _log = logging.getLogger(__name__)
-
-#: Maximum nesting of tables and lists in a value that a plugin adds to the results.
-_DEPTH = 20
 
 
 class Hooks:
@@ -101,8 +98,8 @@ class Hooks:
             if name in implementation.argnames
         }
         tables: list[tuple[Callable[[Any], Any], dict[str, Any], str]] = [
-            (plain, arguments[name], f"the {name}")
-            for name, plain in {"record": _to_number, "results": _to_json}.items()
+            (convert, arguments[name], f"the {name}")
+            for name, convert in {"record": _to_number, "results": to_json}.items()
             if name in arguments
         ]
         history = getattr(run, "history", None)
@@ -139,8 +136,8 @@ def _checked(
     finally:
         if history is not None and records is not None:
             history[:] = records
-        for (plain, table, name), old in zip(tables, before, strict=True):
-            problems += [f"{name}: {problem}" for problem in _settle(table, old, plain)]
+        for (convert, table, name), old in zip(tables, before, strict=True):
+            problems += [f"{name}: {problem}" for problem in _settle(table, old, convert)]
 
 
 def _copied(key: str, value: Any) -> Any:
@@ -148,7 +145,7 @@ def _copied(key: str, value: Any) -> Any:
     return value if key == "warnings" and isinstance(value, list) else copy.deepcopy(value)
 
 
-def _settle(table: dict[str, Any], old: Mapping[str, Any], plain: Callable[[Any], Any]) -> Iterator[str]:
+def _settle(table: dict[str, Any], old: Mapping[str, Any], convert: Callable[[Any], Any]) -> Iterator[str]:
     """Convert the values that were added to a table, undo every other change, and yield the problems."""
     for key, value in old.items():
         if key == "warnings" and isinstance(value, list):
@@ -161,48 +158,23 @@ def _settle(table: dict[str, Any], old: Mapping[str, Any], plain: Callable[[Any]
         value = table.pop(key)
         if not isinstance(key, str) or not key or visible(key) != key:
             yield f"{key!r} was not recorded: a key must be text without control characters"
-        elif key in hookspecs.RESERVED and plain is _to_json:
+        elif key in hookspecs.RESERVED and convert is to_json:
             yield f"{key!r} was not recorded: musicemo uses this name. Use another name"
         else:
             try:
-                table[key] = plain(value)
+                table[key] = convert(value)
             except Exception as error:  # an object of the plugin may raise anything
                 yield f"{key!r} was not recorded: {error}"
 
 
 def _to_number(value: Any) -> float:
     """Return a value as a number that a record can hold."""
-    plain = _to_json(value)
-    if plain is None:
+    number = to_json(value)
+    if number is None:
         return math.nan
-    if not isinstance(plain, bool | int | float):
+    if not isinstance(number, bool | int | float):
         raise TypeError(f"it must be a number (it is of type {type(value).__name__})")
-    return float(plain)
-
-
-def _to_json(value: Any, depth: int = 0) -> Any:
-    """Return a value as JSON has it: arrays and tensors as lists, what is not finite as None."""
-    if depth > _DEPTH:
-        raise ValueError(f"it has more than {_DEPTH} levels")
-    if hasattr(value, "detach") and hasattr(value, "tolist"):  # a tensor
-        value = value.detach()
-    if hasattr(value, "tolist") and hasattr(value, "dtype"):  # an array, a tensor or a scalar of either
-        value = value.tolist()
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, int):
-        return int(value) if abs(value) < 2**63 else _to_json(float(value))
-    if isinstance(value, float):
-        return float(value) if math.isfinite(value) else None
-    if isinstance(value, str | PurePath):
-        return visible(str(value))
-    if isinstance(value, Mapping):
-        if wrong := [key for key in value if not isinstance(key, str | int)]:
-            raise TypeError(f"the key {wrong[0]!r} must be text")
-        return {visible(str(key)): _to_json(inner, depth + 1) for key, inner in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [_to_json(inner, depth + 1) for inner in value]
-    raise TypeError(f"JSON has no value for the type {type(value).__name__}")
+    return float(number)
 
 
 def _same(one: Any, other: Any) -> bool:

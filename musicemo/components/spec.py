@@ -41,9 +41,9 @@ __all__ = [
     "existing_keys",
     "location_of",
     "make_component",
-    "plain",
     "signature_schema",
     "table_schema",
+    "to_toml",
 ]
 
 #: Kind of component -> keys of its table that are not constructor parameters.
@@ -238,7 +238,7 @@ def check_defaults(schema: type[BaseModel], place: str) -> None:
             continue
         default = field.get_default(call_default_factory=True, validated_data={})
         try:
-            value = plain({name: default})
+            value = to_toml({name: default})
         except PydanticSerializationError as error:
             raise InputError(_bad_default(name, place, f"TOML cannot hold {default!r}")) from error
         table |= value
@@ -307,7 +307,7 @@ def read_table(
 
 def _check_reads_back(schema: type[BaseModel], parameters: Mapping[str, Any], place: str) -> None:
     try:
-        table = plain(parameters)
+        table = to_toml(parameters)
         again = validate(schema, table)
     except (PydanticSerializationError, ValidationError) as error:
         details = error.errors()[0] if isinstance(error, ValidationError) else None
@@ -315,7 +315,7 @@ def _check_reads_back(schema: type[BaseModel], parameters: Mapping[str, Any], pl
         raise InputError(
             f"the parameters of {place} cannot be recorded with a run and read back: {reason}"
         ) from error
-    after = plain({name: getattr(again, name) for name in type(again).model_fields})
+    after = to_toml({name: getattr(again, name) for name in type(again).model_fields})
     for name in table | after:
         if repr(table.get(name)) != repr(after.get(name)):
             raise InputError(
@@ -405,7 +405,7 @@ def _anchored(value: Any, key: toml.Key, anchor: Anchor) -> Any:
     return value
 
 
-def plain(value: Any) -> Any:
+def to_toml(value: Any) -> Any:
     """Return a value as TOML holds it: paths as text, tuples as arrays, sets sorted, None left out.
 
     Raises:
@@ -420,19 +420,19 @@ def plain(value: Any) -> Any:
         return {
             name
             if isinstance(name, str) and type(name) is str
-            else next(iter(to_jsonable_python({name: 0}))): plain(inner)
+            else next(iter(to_jsonable_python({name: 0}))): to_toml(inner)
             for name, inner in {**leading, **value}.items()
             if inner is not None
         }
     if isinstance(value, set | frozenset):
-        return sorted((plain(inner) for inner in value), key=json.dumps)
+        return sorted((to_toml(inner) for inner in value), key=json.dumps)
     if isinstance(value, list | tuple):
-        inner = [plain(one) for one in value]
+        inner = [to_toml(one) for one in value]
         if None in inner:
             raise PydanticSerializationError("an array of TOML cannot hold None")
         return inner
     if isinstance(value, Enum):
-        return plain(value.value)
+        return to_toml(value.value)
     if isinstance(value, Path):
         return str(value)
     if value is None or type(value) in (str, int, float, bool):
@@ -494,7 +494,7 @@ class Component:
 
     def to_table(self) -> dict[str, Any]:
         """Return the TOML table, including defaults."""
-        return {"type": str(self.code or self.name), **plain(self.parameters)}
+        return {"type": str(self.code or self.name), **to_toml(self.parameters)}
 
 
 def default_component(kind: str, name: str) -> Component:

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from musicemo import toml
 from musicemo.components.lookup import Components, describe_problem
-from musicemo.components.spec import Component, plain
+from musicemo.components.spec import Component, to_toml
 from musicemo.contracts import Dataset
 from musicemo.data import Joined, JoiningSettings, SplitSettings, TaskSettings
 from musicemo.errors import InputError
@@ -31,7 +31,7 @@ class Member:
 
     def to_table(self) -> dict[str, Any]:
         """Return the TOML table, defaults filled in."""
-        core = plain(self.settings.model_dump() | {"name": self.name})
+        core = to_toml(self.settings.model_dump() | {"name": self.name})
         return {**self.component.to_table(), **{key: value for key, value in core.items() if value != {}}}
 
 

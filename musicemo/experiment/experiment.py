@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from musicemo import toml
 from musicemo.components.local import LocalCode, Policy
 from musicemo.components.lookup import Components, describe_problem
-from musicemo.components.spec import Component, default_component, plain
+from musicemo.components.spec import Component, default_component, to_toml
 from musicemo.contracts import Dataset
 from musicemo.data import HeadSettings, ScalingSettings, SplitSettings, Task, TaskSettings
 from musicemo.errors import InputError
@@ -133,10 +133,10 @@ class Experiment:
         """
         tasks = {}
         for name, task in self.tasks.items():
-            table = plain(task.model_dump(exclude={"loss", "head"}))
+            table = to_toml(task.model_dump(exclude={"loss", "head"}))
             if losses := self.losses[name]:
                 table["loss"] = _tables_of(losses)
-            tasks[name] = table | {"head": plain(self.heads[name].model_dump())}
+            tasks[name] = table | {"head": to_toml(self.heads[name].model_dump())}
         training = self.training.model_copy(update={"threads": self.training.threads or threads})
         split = self.split if fold is None else self.split.model_copy(update={"fold": fold})
         return {
@@ -144,8 +144,8 @@ class Experiment:
             **({"description": self.description} if self.description else {}),
             **({"seeds": list(self.seeds)} if seed is None else {"seed": seed}),
             "dataset": self.dataset.to_table(),
-            "split": plain(split.model_dump()),
-            "scaling": plain(self.scaling.model_dump()),
+            "split": to_toml(split.model_dump()),
+            "scaling": to_toml(self.scaling.model_dump()),
             "model": self.model.to_table(),
             **(
                 {"losses": {kind: _tables_of(terms) for kind, terms in self.default_losses.items()}}
@@ -153,9 +153,9 @@ class Experiment:
                 else {}
             ),
             "weighting": self.weighting.to_table(),
-            "training": plain(training.model_dump()),
-            **({"transfer": plain(self.transfer.model_dump())} if self.transfer else {}),
-            "evaluation": plain(self.evaluation.model_dump()),
+            "training": to_toml(training.model_dump()),
+            **({"transfer": to_toml(self.transfer.model_dump())} if self.transfer else {}),
+            "evaluation": to_toml(self.evaluation.model_dump()),
             "tasks": tasks,
         }
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from musicemo.errors import InputError, RunError
 from musicemo.evaluation import Evaluation
-from musicemo.files import csv_text, jsonable, write_bytes, write_json, write_text
+from musicemo.files import csv_text, to_json, write_bytes, write_json, write_text
 
 if TYPE_CHECKING:
     from musicemo.components.local import LocalCode
@@ -169,7 +169,11 @@ class RunDirectory:
             RunError: the file cannot be written, or a value, which is named, cannot be represented in JSON.
         """
         path = self.path / "results.json"
-        write_json(path, jsonable(results, path))
+        try:
+            content = to_json(results)
+        except (ValueError, OverflowError) as error:
+            raise RunError(f"{path}: {error}") from error
+        write_json(path, content)
 
     def write_start(
         self,

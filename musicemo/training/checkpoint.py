@@ -18,7 +18,7 @@ from musicemo.data import Scaling
 from musicemo.errors import InputError, RunError
 from musicemo.files import write_atomically
 
-__all__ = ["content_hash", "load_checkpoint", "plain", "read_scaling", "save_checkpoint", "unreadable"]
+__all__ = ["content_hash", "load_checkpoint", "read_scaling", "save_checkpoint", "storable", "unreadable"]
 
 _FORMAT = 1
 
@@ -146,16 +146,16 @@ def content_hash(path: Path) -> str:
     return digest.hexdigest()
 
 
-def plain(value: Any) -> Any:
+def storable(value: Any) -> Any:
     """Return a value with numpy's scalars and the subclasses of text and numbers as Python's own types.
 
     A checkpoint is read back by a loader that knows few types; a numpy string among the classes would end in a file
     that cannot be read.
     """
     if isinstance(value, Mapping):
-        return {plain(name): plain(inner) for name, inner in value.items()}
+        return {storable(name): storable(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):
-        return type(value)(plain(inner) for inner in value) if type(value) in (list, tuple) else list(value)
+        return type(value)(storable(inner) for inner in value) if type(value) in (list, tuple) else list(value)
     if isinstance(value, np.generic):
         value = value.item()
     for kind in (bool, int, float, str):

@@ -15,7 +15,7 @@ import torch
 from musicemo.data import describe
 from musicemo.errors import InputError, RunError
 from musicemo.evaluation import Evaluation
-from musicemo.training.checkpoint import load_checkpoint, plain, save_checkpoint, unreadable
+from musicemo.training.checkpoint import load_checkpoint, save_checkpoint, storable, unreadable
 from musicemo.training.fitters import make_fitter
 from musicemo.training.history import append_history, write_history
 from musicemo.training.randomness import random_state, restore_random_state
@@ -258,11 +258,11 @@ class Trainer:
         prepared, recorder = self._prepared, self._recorder
         return {
             "epoch": len(recorder.history),
-            "description": plain(describe(prepared.tracks, prepared.split, prepared.features).to_state()),
+            "description": storable(describe(prepared.tracks, prepared.split, prepared.features).to_state()),
             "network": prepared.network.state_dict(),
             "weighting": prepared.weighting.state_dict(),
             **self.fitter.state_dict(),
-            "stopping": plain(recorder.stopping.state_dict()),
+            "stopping": storable(recorder.stopping.state_dict()),
             "random": random_state(),
             "scaling": {
                 "offset": torch.from_numpy(prepared.scaling.offset),

@@ -188,10 +188,11 @@ def test_results_hold_plain_values(made):
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ({"a": [{"b": {1, 2}}]}, r"results\.json: a\.0\.b: must be text, a number, .* \(it is of type set\)"),
-        ({"a": {3: 1}}, r"results\.json: a: must be .* with text as keys"),
-        ({"a": b"x"}, r"a: must be .* type bytes"),
-        ({"a": np.array(["2020"], "datetime64[D]")}, r"a\.0: must be .* type date\)"),
+        ({"a": [{"b": {b"x"}}]}, r"results\.json: a\.0\.b: JSON has no value for the type bytes"),
+        ({"a": {None: 1}}, r"results\.json: a: the key None must be text"),
+        ({"a": b"x"}, r"a: JSON has no value for the type bytes"),
+        ({"a": np.array(["2020"], "datetime64[D]")}, r"a\.0: JSON has no value for the type date"),
+        ({"a": 10**400}, r"results\.json: int too large"),
     ],
 )
 def test_what_json_has_no_form_for_is_named(value, message, made):

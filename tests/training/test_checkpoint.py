@@ -12,7 +12,7 @@ from torch import nn
 
 from musicemo.errors import InputError, RunError
 from musicemo.training import content_hash, load_checkpoint
-from musicemo.training.checkpoint import plain, save_checkpoint, unreadable
+from musicemo.training.checkpoint import save_checkpoint, storable, unreadable
 from musicemo.training.randomness import random_state
 
 
@@ -135,12 +135,12 @@ def test_a_value_that_cannot_be_stored_is_named(tmp_path):
 
 def test_values_of_numpy_become_plain_ones(tmp_path):
     content = {"classes": [np.str_("pop")], "range": (np.float64(1.0), np.int64(9)), np.str_("flag"): np.True_}
-    save_checkpoint(tmp_path, plain(content), best=False)
+    save_checkpoint(tmp_path, storable(content), best=False)
     found = load_checkpoint(tmp_path / "last.pt")
     found.pop("format")
     assert same(found, {"classes": ["pop"], "range": (1.0, 9), "flag": True})
     assert unreadable(content).startswith("'classes.0' of type numpy.str_")
-    assert unreadable(plain(content)) == ""
+    assert unreadable(storable(content)) == ""
 
 
 def test_the_hash_of_a_content_is_that_of_its_weights_and_scaling(tmp_path):

@@ -108,14 +108,14 @@ class Display:
 
 
 def _scores(run: Run, record: dict[str, float]) -> list[tuple[str, str, str]]:
-    found = []
+    columns = []
     for task in run.tasks:
         keys = [(part, name) for part in ("val", "train") for name in _LEADING]
         for part, name in keys:
             if f"{part}/{task.name}/{name}" in record:
-                found.append((task.name, name, f"{part}/{task.name}/{name}"))
+                columns.append((task.name, name, f"{part}/{task.name}/{name}"))
                 break
-    return found
+    return columns
 
 
 def _best(run: Run) -> str:

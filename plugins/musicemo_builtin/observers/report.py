@@ -31,5 +31,5 @@ class Report:
         try:
             report_finished(run.directory, results, run.history)
         except Exception as error:  # whatever it is, what was trained is worth more
-            told = str(error) if isinstance(error, MusicemoError) else f"{type(error).__name__}: {error}"
-            _log.warning(f"the report could not be written: {told}. Use `musicemo report` to try again")
+            reason = str(error) if isinstance(error, MusicemoError) else f"{type(error).__name__}: {error}"
+            _log.warning(f"the report could not be written: {reason}. Use `musicemo report` to try again")

@@ -86,8 +86,8 @@ class TensorBoard:
                 f"final/{part}/{task}/{name}": metric["value"]
                 for part, tasks in results["metrics"].items()
                 if part != "train"
-                for task, found in tasks.items()
-                for name, metric in found.items()
+                for task, values in tasks.items()
+                for name, metric in values.items()
                 if isinstance(metric, dict) and metric.get("value") is not None
             }
             events = self._writer._get_file_writer()  # type: ignore[no-untyped-call]  # untyped in torch
@@ -117,10 +117,10 @@ class TensorBoard:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
 
         canvas = FigureCanvasAgg(figure)
-        known = self._layouts.get(kind, [])
-        if len(known) == len(figure.axes):
+        layout = self._layouts.get(kind, [])
+        if len(layout) == len(figure.axes):
             figure.set_layout_engine("none")
-            for axes, position in zip(figure.axes, known, strict=True):
+            for axes, position in zip(figure.axes, layout, strict=True):
                 axes.set_position(position)
         canvas.draw()  # type: ignore[no-untyped-call]  # untyped in matplotlib
         self._layouts[kind] = [axes.get_position(original=True) for axes in figure.axes]
@@ -161,10 +161,10 @@ def _example(run: Run, index: int) -> Figure:
     from musicemo.reporting.charts import drawable, fonts_for
 
     track = run.tracks.tracks[index]
-    known = ((task.name, track.targets.get(task.target)) for task in run.tasks)
+    labels = ((task.name, track.targets.get(task.target)) for task in run.tasks)
     shown = (
         f"{name} {value:.2f}" if isinstance(value, float) else f"{value}"
-        for name, value in known
+        for name, value in labels
         if value is not None
     )
     title = f"{track.id}: {', '.join(shown)}"

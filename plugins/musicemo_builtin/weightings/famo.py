@@ -118,14 +118,14 @@ class FAMO(LossWeighting):
     def _learn(self, after: Tensor) -> None:
         """Take a step of Adam on the logits of the tasks whose losses are known now and from before."""
         change = (self.before - after).nan_to_num(0.0)
-        known = ~(self.before - after).isnan()
-        if not bool(known.any()):
+        present = ~(self.before - after).isnan()
+        if not bool(present.any()):
             return
-        shares = self.logits.masked_fill(~known, -torch.inf).softmax(dim=0)
+        shares = self.logits.masked_fill(~present, -torch.inf).softmax(dim=0)
         gradient = shares * (change - shares @ change) + self.weight_decay * self.logits
         self.updates += 1
         for moment, value, beta in zip(self.moments, (gradient, gradient**2), _BETAS, strict=True):
-            moment.copy_(torch.where(known, moment.lerp(value, 1 - beta), moment))
+            moment.copy_(torch.where(present, moment.lerp(value, 1 - beta), moment))
         number = int(self.updates)
         mean, square = (moment / (1 - beta**number) for moment, beta in zip(self.moments, _BETAS, strict=True))
-        self.logits -= torch.where(known, self.lr * mean / (square.sqrt() + _EPSILON), 0.0)
+        self.logits -= torch.where(present, self.lr * mean / (square.sqrt() + _EPSILON), 0.0)

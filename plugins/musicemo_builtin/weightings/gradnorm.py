@@ -75,15 +75,15 @@ class GradNorm(Weighting):
         """Fill in the network's gradients and return the norm of each task's, `[tasks]`."""
         embedding = step.embedding
         if self.of == "shared":
-            found = step.gradients(weighted)
-            if found.parameters:
-                found.accumulate(found.rows.sum(dim=0))
-            return _norms(found)
+            gradients = step.gradients(weighted)
+            if gradients.parameters:
+                gradients.accumulate(gradients.rows.sum(dim=0))
+            return _norms(gradients)
         through = [embedding] if embedding.requires_grad else []
-        found = TaskGradients(weighted, embedding, through, step.heads, step.scale)
+        gradients = TaskGradients(weighted, embedding, through, step.heads, step.scale)
         if through:
-            embedding.backward(step.scale(found.rows.sum(dim=0)).view_as(embedding))  # type: ignore[no-untyped-call]
-        return _norms(found)
+            embedding.backward(step.scale(gradients.rows.sum(dim=0)).view_as(embedding))  # type: ignore[no-untyped-call]
+        return _norms(gradients)
 
     def _slope(self, norms: Tensor, relative: Tensor, weights: Tensor) -> Tensor:
         """Return the derivative of the distances to the target by each weight, 0 where there is no gradient."""
@@ -99,6 +99,6 @@ class GradNorm(Weighting):
         self.weights.mul_(len(self.tasks) / self.weights.sum())
 
 
-def _norms(found: TaskGradients) -> Tensor:
-    norms: Tensor = torch.linalg.vector_norm(found.rows, dim=1)
+def _norms(gradients: TaskGradients) -> Tensor:
+    norms: Tensor = torch.linalg.vector_norm(gradients.rows, dim=1)
     return norms

@@ -58,9 +58,9 @@ class NashMTL(Aggregation):
 
     def make(self, torchjd: Any, tasks: Sequence[str], like: Tensor) -> Any:
         """Return torchjd's `NashMTL`, its problem set up."""
-        made = torchjd.NashMTL(len(tasks), self.max_norm, self.update_weights_every, self.optim_niter)
-        made.weighting._init_optim_problem()
-        return made
+        aggregator = torchjd.NashMTL(len(tasks), self.max_norm, self.update_weights_every, self.optim_niter)
+        aggregator.weighting._init_optim_problem()
+        return aggregator
 
     def weigh(self, gradients: Tensor, tasks: Sequence[str]) -> Tensor:
         """Return torchjd's weights `[tasks]`, with these tasks' last ones for its state."""

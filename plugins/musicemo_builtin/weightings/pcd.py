@@ -72,15 +72,15 @@ class PCD(Aggregation):
         sorted_ = gradients[order]
         inner = self.aggregator(gradients, tasks).gramian_weighting
         where = torch.tensor([self.tasks.index(tasks[index]) for index in order], device=self.squares.device)
-        known = self.squares[where].cpu()
+        squares = self.squares[where].cpu()
         now = sorted_.double().square().sum(dim=1).cpu()
         steps = int(self.steps)
         # torchjd keeps averages that are biased towards 0, and divides the bias, by the steps so far, out again.
-        inner._sq_norm_ema = torch.where(known.isnan(), now, known) * (1 - self.beta**steps)
+        inner._sq_norm_ema = torch.where(squares.isnan(), now, squares) * (1 - self.beta**steps)
         inner._n_steps, inner._state_key = torch.tensor(steps), len(tasks)
         weights: Tensor = self.solved(self.aggregator(gradients, tasks).weighting, sorted_)
         self.steps += 1
         self.squares[where] = (inner._sq_norm_ema / (1 - self.beta ** (steps + 1))).to(self.squares)
-        found = torch.empty_like(weights)
-        found[order] = weights
-        return found
+        original = torch.empty_like(weights)
+        original[order] = weights
+        return original
