@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from musicemo.contracts import Extraction
-from musicemo.errors import InputError, nearest
+from musicemo.errors import InputError, RunError, nearest
 from musicemo.files import expanded
 from musicemo_builtin.features._windows import cut, in_batches, joined, merged
 
@@ -112,11 +112,16 @@ class ONNX:
         if output_axes is not None and (len(set(output_axes)) != len(output_axes) or "rows" not in output_axes):
             raise InputError(f"output_axes: must name each axis once, with rows, not {output_axes}")
         self._arrays = _named_arrays(self._session, arrays)
-        zeros = self._run([np.zeros(self._window, np.float32)], self._arrays)
+        # Two windows show whether the graph computes any number of them.
+        zeros = self._checked_run(min(2, self._batch_size))
         self._layouts = {name: self._layout(name, array.shape, output_axes) for name, array in zeros.items()}
         if not all("window" in axes for axes in self._layouts.values()):
             self._batch_size = 1
-        shapes = {name: self._arranged(name, array, 1).shape for name, array in zeros.items()}
+            zeros = self._checked_run(1)
+        #: Whether the graph computes any number of windows at once.
+        self._any_number = self._batch_size > 1
+        count = min(2, self._batch_size)
+        shapes = {name: self._arranged(name, array, count).shape for name, array in zeros.items()}
         self.outputs: Mapping[str, int] = {name: shape[2] for name, shape in shapes.items()}
         self._steps = _durations(step, {name: shape[1] for name, shape in shapes.items()}, self._window)
 
@@ -141,6 +146,51 @@ class ONNX:
             values = {name: self._arranged(name, array, len(batch)) for name, array in results.items()}
             yield merged(batch, values, self._steps, self.sample_rate)
 
+    def graph(self, outputs: Collection[str]) -> Any:
+        """Return the computation of some outputs as one ONNX model, from the samples of a whole clip on.
+
+        The input is ``samples`` `[samples]`. For each output there is an array of its name, `[time, rows]`, and its
+        edges `[time + 1]` in seconds, float64, ``<name>.edges``. They equal those of `extract`.
+
+        Raises:
+            InputError: The model computes one window at a time.
+        """
+        import onnx
+
+        from musicemo_builtin.features._graph import Cut, Select, composed
+
+        names = [name for name in self._arrays if name in outputs]
+        if not self._any_number:
+            raise InputError(
+                f"model: {self._path}: computes one window at a time, which one graph cannot repeat"
+            )
+        hop = self._window - 2 * self._margin
+        order = [_INPUT_AXES.index(axis) for axis in self._axes]
+        cut_ = Cut(self._window, hop, self._margin, order, str(np.dtype(_TYPES[self._input.type])))
+        zeros = self._checked_run(2)
+        select = Select(
+            [(self._layouts[name], self._steps[name]) for name in names], hop, self._margin, self.sample_rate
+        )
+        return composed(
+            onnx.load(self._path),
+            self._input.name,
+            {name: self._arrays[name] for name in names},
+            cut_,
+            select,
+            [zeros[name] for name in names],
+        )
+
+    def _checked_run(self, windows: int) -> dict[str, NDArray[Any]]:
+        """Return the arrays of the graph for windows of zeros.
+
+        Raises:
+            InputError: The graph fails on them.
+        """
+        try:
+            return self._run([np.zeros(self._window, np.float32)] * windows, self._arrays)
+        except RunError as error:
+            raise InputError(str(error)) from error
+
     def _run(self, windows: Sequence[NDArray[np.float32]], outputs: Collection[str]) -> dict[str, NDArray[Any]]:
         """Return the arrays of the graph for windows of equal length."""
         names = [name for name in self._arrays if name in outputs]
@@ -152,7 +202,7 @@ class ONNX:
         try:
             results = self._session.run([self._arrays[name] for name in names], {self._input.name: batch})
         except Exception as error:  # the errors of onnxruntime have no common base
-            raise InputError(
+            raise RunError(
                 f"model: {self._path}: fails on an input of shape {list(batch.shape)}: {_first_line(error)}. "
                 "Change window, input_axes or batch_size"
             ) from error

@@ -440,7 +440,7 @@ class _Checkpoint:
             layers: Number of layers, of those that have a number.
 
         Raises:
-            InputError: The files cannot be read, or weights are missing.
+            RunError: The files cannot be read, or weights are missing.
         """
         import transformers
 
@@ -460,12 +460,12 @@ class _Checkpoint:
                     weights_only=True,
                 )
             except Exception as error:  # the library has no common base of its errors
-                raise InputError(
+                raise RunError(
                     f"model: {self.folder}: the weights cannot be loaded: {_first_line(error)}"
                 ) from error
         missing = sorted(set(information["missing_keys"]) - _UNUSED)
         if missing:
-            raise InputError(
+            raise RunError(
                 f"model: {self.folder}: {len(missing)} weights of {type(model).__name__} are not in the files "
                 f"({', '.join(missing[:3])}{', ...' if len(missing) > 3 else ''}); they would be random"
             )

@@ -20,7 +20,7 @@ RATE, WINDOW, STEP = 1000, 200, 10
 WEIGHTS = np.random.default_rng(0).normal(size=(3, STEP, 4)).astype(np.float32)
 
 
-def write(path: Path, nodes, inputs, outputs, constants, **options) -> Path:
+def write(path: Path, nodes, inputs, outputs, constants, opset=17, **options) -> Path:
     info = lambda name, shape: helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)  # noqa: E731
     graph = helper.make_graph(
         nodes,
@@ -29,7 +29,7 @@ def write(path: Path, nodes, inputs, outputs, constants, **options) -> Path:
         [info(name, shape) for name, shape in outputs.items()],
         [numpy_helper.from_array(value, name) for name, value in constants.items()],
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
     onnx.checker.check_model(model)
     onnx.save(model, path, **options)
     return path
@@ -143,6 +143,52 @@ def test_layouts_of_the_input(path, tmp_path, shape, axes, window):
     np.testing.assert_allclose(extractor.extract(samples, ["rows"]).outputs["rows"].values, expected, atol=1e-6)
 
 
+class TestGraph:
+    """The graph of a whole extractor: windows, model and the selection of time steps."""
+
+    @pytest.mark.parametrize(
+        "parameters",
+        [
+            {},
+            {"margin": 10},
+            {"margin": 33},
+            {"margin": 50, "step": 7.5},
+            {"output_axes": ["window", "time", "rows"]},
+        ],
+    )
+    def test_it_computes_what_extract_does(self, path, parameters):
+        extractor = ONNX(model=path, sample_rate=RATE, **parameters)
+        session = onnxruntime.InferenceSession(extractor.graph(list(extractor.outputs)).SerializeToString())
+        names = [one.name for one in session.get_outputs()]
+        assert names == [text for name in extractor.outputs for text in (name, f"{name}.edges")]
+        for count in (1, 95, 180, 200, 201, 999):
+            samples = noise(count)
+            expected = extractor.extract(samples, list(extractor.outputs)).outputs
+            results = dict(zip(names, session.run(names, {"samples": samples}), strict=True))
+            for name, output in expected.items():
+                np.testing.assert_allclose(results[name], output.values, atol=1e-6)
+                np.testing.assert_allclose(results[f"{name}.edges"], output.edges, atol=1e-9)
+
+    def test_other_layouts_and_an_older_version_of_the_operators(self, tmp_path):
+        nodes = [
+            helper.make_node("Reshape", ["audio", "shape"], ["blocks"]),
+            helper.make_node("Transpose", ["blocks"], ["rows"], perm=[0, 2, 1]),
+        ]
+        inputs, outputs = {"audio": ["n", 1, WINDOW]}, {"rows": [None, STEP, None]}
+        constants = {"shape": np.array([0, -1, STEP])}
+        model = write(tmp_path / "model.onnx", nodes, inputs, outputs, constants, opset=11)
+        extractor = ONNX(model=model, sample_rate=RATE, output_axes=["window", "rows", "time"])
+        session = onnxruntime.InferenceSession(extractor.graph(["rows"]).SerializeToString())
+        samples = noise(500)
+        expected = extractor.extract(samples, ["rows"]).outputs["rows"].values
+        np.testing.assert_array_equal(session.run(["rows"], {"samples": samples})[0], expected)
+
+    def test_a_model_of_one_window_has_none(self, tmp_path):
+        extractor = ONNX(model=frames(tmp_path / "model.onnx", batch=1), sample_rate=RATE)
+        with pytest.raises(InputError, match="computes one window at a time"):
+            extractor.graph(["graph/frames:0"])
+
+
 def test_rows_before_time(tmp_path):
     nodes = [
         helper.make_node("Reshape", ["audio", "shape"], ["blocks"]),
@@ -203,7 +249,7 @@ def test_the_fingerprint_contains_external_data(tmp_path):
         (
             {},
             {"output_axes": ["time", "window", "rows"]},
-            r"shape \[1, 20, 4\] for 1 windows, which does not match",
+            r"shape \[2, 20, 4\] for 2 windows, which does not match",
         ),
     ],
 )

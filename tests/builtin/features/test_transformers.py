@@ -411,7 +411,7 @@ class OurModel(HubertModel):
         folder = copied("hubert")
         (folder / "model.safetensors").unlink()
         torch.save({"masked_spec_embed": Payload()}, folder / "pytorch_model.bin")
-        with pytest.raises(InputError, match="the weights cannot be loaded"):
+        with pytest.raises(RunError, match="the weights cannot be loaded"):
             extract(Transformers(model=folder), noise(1.0))
         assert not (tmp_path / "executed").exists()
 
@@ -459,7 +459,7 @@ class TestErrors:
     def test_damaged_weights(self, copied):
         folder = copied("hubert")
         (folder / "model.safetensors").write_bytes(b"damaged")
-        with pytest.raises(InputError, match="the weights cannot be loaded"):
+        with pytest.raises(RunError, match="the weights cannot be loaded"):
             extract(Transformers(model=folder), noise(1.0))
 
     def test_another_architecture(self, copied):
