@@ -86,6 +86,10 @@ class Progress:
             self._spoke = now
             self._say(f"{done} of {total} {self._unit}{pace}")
 
+    def note(self, text: str) -> None:
+        """Print a line beside the bar."""
+        self._console.print(f"{self._title}: {text}", markup=False, highlight=False)
+
     @contextlib.contextmanager
     def aside(self) -> Iterator[None]:
         """Remove the bar while other text is printed."""

@@ -18,6 +18,7 @@ from musicemo.components import registry
 from musicemo.contracts import Proposal
 from musicemo.data import Split, SplitSettings, TaskSettings, Tracks, collect, make_split, make_task, strata
 from musicemo.errors import InputError, nearest
+from musicemo.experiment.features import DEFAULT_FEATURES
 
 __all__ = ["Draft", "draft_experiment"]
 
@@ -243,6 +244,10 @@ class _Lines:
             self._table(f"dataset.{name}", comment=proposal.comments.get(name, ""))
             for key, inner in value.items():
                 self._key(tomlkit.key(key).as_string(), inner, "")
+        if any(track.audio is not None for track in proposal.tracks):
+            self._table("features")
+            self._key("type", DEFAULT_FEATURES, "`musicemo plugins` lists the installed extractors")
+            self._key("grid", "beat", "a time step per beat; or frame, segment, track")
         sizes = ", ".join(f"{count} {part}" for part, count in parts.items())
         self._table("split")
         self._key("method", method, f"{_METHODS[method]}: {sizes}")

@@ -49,9 +49,9 @@ def export(
         )
     clips: list[Any] = []
     if check:
-        predictor = Predictor(runs, sync=runs[0].description.sync or "beat")
+        predictor = Predictor(runs, sync=None if runs[0].description.extraction else "beat")
         for song in check:
-            clips += predictor.clips(predictor.analyse(song))[0]
+            clips += predictor.clips(predictor.extract(song))[0]
     exported = export_onnx(runs[0], model, clips)
     size = model.stat().st_size / 1e6
     emit(

@@ -13,7 +13,7 @@ from musicemo.cli._options import Device, Format, FormatOption, Output, Sync, Tr
 from musicemo.cli._output import prints_data
 
 if TYPE_CHECKING:
-    from musicemo.features import Analysis, Failure
+    from musicemo.features import Failure
     from musicemo.prediction import Predictor, SongPrediction
 
 __all__ = ["add_commands"]
@@ -132,13 +132,12 @@ def _predict(
     from musicemo.prediction import failure_of
 
     try:
-        analysis = predictor.analyse(song)
-        prediction = predictor.predict(song, analysis)
+        prediction = predictor.predict(song)
     except (Exception, SystemExit) as error:  # a model may be anybody's code
         return failure_of(song, error)
     if picture is not None:
         try:
-            _draw(prediction, analysis, picture)
+            _draw(prediction, song, picture)
         except Exception as error:
             problems.append(f"{song}: the figure cannot be drawn: {error}")
     return prediction
@@ -185,9 +184,10 @@ def _pictures(plot: Path | None, songs: Sequence[Path]) -> dict[Path, Path]:
     return pictures
 
 
-def _draw(prediction: SongPrediction, analysis: Analysis, path: Path) -> None:
+def _draw(prediction: SongPrediction, song: Path, path: Path) -> None:
+    from musicemo.features import analyse
     from musicemo.files import write_atomically
     from musicemo.reporting.song_figure import song_figure
 
-    figure = song_figure(prediction, analysis)
+    figure = song_figure(prediction, analyse(song))
     write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=110))

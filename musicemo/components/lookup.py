@@ -146,7 +146,12 @@ class Components:
         self.code: list[LocalCode] = []
 
     def find(
-        self, kind: str, key: toml.Key, default: Mapping[str, Any] | None = None, ignore: Sequence[str] = ()
+        self,
+        kind: str,
+        key: toml.Key,
+        default: Mapping[str, Any] | None = None,
+        ignore: Sequence[str] = (),
+        moved: Mapping[str, str] | None = None,
     ) -> Component | None:
         """Return the component of a table, or None if it has a problem.
 
@@ -155,6 +160,7 @@ class Components:
             key: Key of its table.
             default: Table to use if the experiment has none.
             ignore: Keys of the table that are not parameters.
+            moved: Former key -> the key that replaces it.
         """
         table = self._at(key, default)
         if not isinstance(table, Mapping):
@@ -188,7 +194,9 @@ class Components:
             )
         except ValidationError as error:
             self._problems += [
-                describe_problem(self._source, key, schema, details, ["type", *ignore])
+                self._source.error((*key, *details["loc"]), f"is now {moved[str(details['loc'][0])]}")
+                if moved and details["type"] in _UNKNOWN and details["loc"][0] in moved
+                else describe_problem(self._source, key, schema, details, ["type", *ignore])
                 + _filled_in(kind, details)
                 + (
                     f"; type is {name!r}"

@@ -12,16 +12,19 @@ core passes; they are not keys, and a constructor names those that it needs.
 from musicemo.contracts.dataset import (
     FEATURE_ROWS,
     TARGET_KINDS,
+    ArrayFile,
     Dataset,
+    FeatureArray,
     Label,
-    Orientation,
+    Layout,
     Proposal,
+    Signal,
     Target,
     TargetKind,
     Track,
-    check_orientation,
+    find_layout,
 )
-from musicemo.contracts.features import Extraction, FeatureExtractor, Output
+from musicemo.contracts.features import ArrayReader, Extraction, FeatureExtractor, Output
 from musicemo.contracts.gradients import TaskGradients
 from musicemo.contracts.loss import Loss
 from musicemo.contracts.model import Estimator, Fitted, Model
@@ -31,25 +34,29 @@ __all__ = [
     "FEATURE_ROWS",
     "PROVIDED",
     "TARGET_KINDS",
+    "ArrayFile",
+    "ArrayReader",
     "Dataset",
     "Estimator",
     "Extraction",
+    "FeatureArray",
     "FeatureExtractor",
     "Fitted",
     "GradientWeighting",
     "Label",
+    "Layout",
     "Loss",
     "Model",
-    "Orientation",
     "Output",
     "Proposal",
+    "Signal",
     "Step",
     "Target",
     "TargetKind",
     "TaskGradients",
     "Track",
     "Weighting",
-    "check_orientation",
+    "find_layout",
 ]
 
 #: Constructor parameters that the core passes, by kind of component.

@@ -15,14 +15,17 @@ from musicemo.evaluation import METRICS, TargetKind
 __all__ = [
     "FEATURE_ROWS",
     "TARGET_KINDS",
+    "ArrayFile",
     "Dataset",
+    "FeatureArray",
     "Label",
-    "Orientation",
+    "Layout",
     "Proposal",
+    "Signal",
     "Target",
     "TargetKind",
     "Track",
-    "check_orientation",
+    "find_layout",
 ]
 
 #: Kinds of targets, each of which has its metrics.
@@ -31,54 +34,73 @@ TARGET_KINDS: tuple[TargetKind, ...] = tuple(METRICS)
 #: A rating; a class; or tags, see `Track.targets`.
 Label = float | str | Collection[str] | Mapping[str, bool | None]
 
-#: Rows of a feature array with 140 rows: mel spectrogram in dB, chromagram, or both.
+#: Rows of features with 140 rows: mel spectrogram in dB, chromagram, or both.
 FEATURE_ROWS = {"mel": slice(0, 128), "chroma": slice(128, 140), "fused": slice(0, 140)}
 
-#: Heights of arrays that musicemo makes: whoever has so many rows has `[rows, frames]`.
-_HEIGHTS = {rows.stop - rows.start for rows in FEATURE_ROWS.values()}
+Layout = Literal["time-rows", "rows-time", "vector"]
 
 
 @dataclass(frozen=True, slots=True)
-class Orientation:
-    """A sentence about feature arrays that seem to be `[frames, rows]`, and whether this is certain."""
+class ArrayFile:
+    """A ready-made feature array in a `.npy` or `.npz` file, which is memory-mapped or read when it is needed.
 
-    message: str
-    certain: bool
+    Attributes:
+        path: The file; its values are floating-point.
+        layout: "time-rows" is `[time, rows]`, "rows-time" is `[rows, time]`, "vector" is `[rows]`, one step for the
+            whole track.
+        key: Name of the array in a `.npz` file.
+    """
+
+    path: Path
+    layout: Layout = "time-rows"
+    key: str | None = None
 
 
-def check_orientation(shapes: Sequence[tuple[int, int]]) -> Orientation | None:
-    """Return why a dataset's feature arrays seem to be transposed; None if they are `[rows, frames]`.
+@runtime_checkable
+class FeatureArray(Protocol):
+    """Features that are read when they are needed."""
 
-    The number of rows is the same in every track; the number of frames usually differs.
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of time steps and of rows."""
+        ...
+
+    def read(self) -> NDArray[np.floating]:
+        """Return the values, `[time, rows]`.
+
+        Raises:
+            InputError: They cannot be read; the message names the file.
+        """
+        ...
+
+
+@runtime_checkable
+class Signal(Protocol):
+    """Audio that is computed instead of read from a file. It is pickled, and computed in worker processes."""
+
+    @property
+    def identity(self) -> str:
+        """Text that is the same for equal samples, and different for others."""
+        ...
+
+    def samples(self) -> tuple[NDArray[np.float32], int]:
+        """Return `[samples]`, mono, from -1 to 1, and their rate in Hz."""
+        ...
+
+
+def find_layout(shapes: Sequence[tuple[int, int]]) -> Layout | None:
+    """Return the layout of a dataset's two-dimensional arrays, whose number of rows is the same in every track.
+
+    None if that does not determine it: there is one track, or all arrays have one shape, or no axis is the same in all.
 
     Args:
         shapes: The shape of each track's array.
     """
-    heights, widths = ({shape[axis] for shape in shapes} for axis in (0, 1))
-    if len(shapes) < 2:
-        return None
-    height, width = max(heights), max(widths)
-    fix = "Arrays must be [rows, frames]. Save each with numpy.save(path, array.T)"
-    if len(heights) > 1:
-        common = set.intersection(*map(set, shapes)) - {1}
-        if not common:
-            return None
-        rows = max(common)
-        turned = sum(shape[0] != rows for shape in shapes)
-        which = "every array has" if turned == len(shapes) else f"{turned} of {len(shapes)} arrays have"
-        return Orientation(f"{which} {rows} columns, so they may be transposed. {fix}", certain=False)
-    if len(widths) > 1 or width == 1 or height in _HEIGHTS:
-        return None
-    every = f"every array has {height} row{'s' * (height > 1)} and {width} columns"
-    if height == 1:
-        return Orientation(
-            f"{every}: one feature over time. If it is one vector per track, save it as [{width}, 1] with "
-            "numpy.save(path, array.T)",
-            certain=False,
-        )
-    if height > width or width == max(_HEIGHTS):
-        certain = height > width == max(_HEIGHTS)
-        return Orientation(f"{every}: they {'are' if certain else 'may be'} transposed. {fix}", certain)
+    first, second = ({shape[axis] for shape in shapes} for axis in (0, 1))
+    if len(first) == 1 and len(second) > 1:
+        return "rows-time"
+    if len(second) == 1 and len(first) > 1:
+        return "time-rows"
     return None
 
 
@@ -99,12 +121,13 @@ class Track:
     """One clip: an id that is unique in its dataset, features, targets and metadata."""
 
     id: str
-    #: `[rows, frames]`, in memory or as the path of a `.npy` file, which is memory-mapped.
-    features: NDArray[np.floating] | Path
+    #: Ready-made features `[time, feature]`: in memory, in a file, or read when needed. A path is `ArrayFile(path)`.
+    #: None for audio.
+    features: NDArray[np.floating] | Path | ArrayFile | FeatureArray | None = None
     #: Target name -> rating (float), class (str), or tags. A target that is absent or None is missing. Tags are the
     #: names of those that apply, in any order: all others do not. If some are unknown: a mapping from tag to whether it
     #: applies; a tag that is absent or None is unknown.
-    targets: Mapping[str, Label | None]
+    targets: Mapping[str, Label | None] = field(default_factory=dict)
     #: Artist or album, which a grouped split keeps in one set.
     group: str | None = None
     #: The set of the track in the official split.
@@ -113,22 +136,23 @@ class Track:
     ratings: Mapping[str, Sequence[float]] = field(default_factory=dict)
     #: Name of its dataset among several joined datasets, set by the core.
     source: str | None = None
+    #: The audio, from which the core extracts the features of the experiment.
+    audio: Path | Signal | None = None
 
 
 @runtime_checkable
 class Dataset(Protocol):
-    """Declares its targets and yields its tracks.
+    """Declares its targets and yields its tracks, each with audio or with ready-made features.
 
-    `rows` is the slice of rows of every track's features to use (see `FEATURE_ROWS`); other rows are never read. Its
-    step must be positive.
+    Optional attributes:
 
-    Two optional attributes allow trained runs to predict audio: ``sync``, whether a column of the features is a
-    "beat" or a "frame" (None if unknown), and ``recipe``, the `musicemo.features.Recipe` of the features (None for
-    the default recipe).
+    - ``rows``: the slice of the ready-made features' rows to use; all if it is absent. Its step must be positive.
+    - ``extraction``: the table ``[features]`` that computes the ready-made features from audio, such as
+      ``{"type": "mel-chroma", "grid": "beat"}``. Trained runs can then predict audio.
+    - ``drawn_from``: the corpora that its songs come from, such as ``("magnatune",)``.
     """
 
     targets: Sequence[Target]
-    rows: slice
 
     def tracks(self) -> Iterable[Track]:
         """Yield all tracks, always in the same order."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Extraction", "FeatureExtractor", "Output"]
+from musicemo.contracts.dataset import ArrayFile
+
+__all__ = ["ArrayReader", "Extraction", "FeatureExtractor", "Output"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,6 +66,7 @@ class FeatureExtractor(Protocol):
       process per core, with one thread.
     - ``grid``: the time grid if the experiment does not choose one: "frame", the extractor's own time steps, if absent.
     - ``names``: output -> the names of its rows, such as those of acoustic descriptors.
+    - ``pool``: the pooling of time steps if the experiment does not choose one: "mean" if absent.
     - ``finish(values: dict[str, NDArray]) -> dict[str, NDArray]``: what is done after pooling, with the arrays
       `[time, rows]` of a clip, such as the conversion of power to decibels relative to the clip's maximum.
     """
@@ -75,7 +79,9 @@ class FeatureExtractor(Protocol):
     #: computation, the version of a package, the hash of weights.
     fingerprint: str
 
-    def extract(self, samples: NDArray[np.float32], outputs: Collection[str]) -> Extraction:
+    def extract(
+        self, samples: NDArray[np.float32], outputs: Collection[str]
+    ) -> Extraction | Iterator[Extraction]:
         """Compute the features of a clip.
 
         The values of a time step must not depend on what follows later than the extractor's window, nor on how time
@@ -87,7 +93,31 @@ class FeatureExtractor(Protocol):
                 window of the extractor.
             outputs: Names of the outputs that are needed; others may be omitted.
 
+        Returns:
+            The features; or, where those of a long clip need much memory, an iterator of the features of parts of the
+            clip, in the order of time. Each part has all requested outputs, its edges in seconds from the start of the
+            clip; its first edge is the last one of the part before. The core pools part by part.
+
         Raises:
             InputError: The clip has no features, with the reason.
+        """
+        ...
+
+
+@runtime_checkable
+class ArrayReader(Protocol):
+    """Finds the ready-made arrays of tracks that a dataset yields as files.
+
+    It is registered and configured like a feature extractor, for tracks with `Track.features` instead of audio.
+    """
+
+    #: Steps per second, which the grid "segment" requires; None if unknown.
+    rate: float | None
+
+    def locate(self, features: Path) -> Sequence[ArrayFile]:
+        """Return the arrays of a track's file, which are concatenated along their rows. Reads headers only.
+
+        Raises:
+            InputError: The file does not have the arrays; the message begins with the path.
         """
         ...

@@ -1,7 +1,7 @@
 """From a dataset to batches: tasks, tracks, splits, scaling, padding."""
 
 from musicemo.data.batches import Batch, Batches, Proportions
-from musicemo.data.description import Description, describe
+from musicemo.data.description import Description, describe, stream_columns, stream_sizes
 from musicemo.data.features import Features, normalize_rows, rows_numbers, rows_text
 from musicemo.data.identity import DataIdentity, identify_data
 from musicemo.data.joining import Joined, JoiningSettings, split_joined
@@ -44,6 +44,8 @@ __all__ = [
     "rows_text",
     "split_joined",
     "strata",
+    "stream_columns",
+    "stream_sizes",
     "summarize",
     "tags_of",
 ]

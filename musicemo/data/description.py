@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
+import itertools
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -14,9 +15,8 @@ from musicemo.data.splits import Split
 from musicemo.data.tasks import Task
 from musicemo.data.tracks import Tracks
 from musicemo.errors import InputError
-from musicemo.features import Recipe
 
-__all__ = ["Description", "describe"]
+__all__ = ["Description", "describe", "stream_columns", "stream_sizes"]
 
 
 @dataclass(frozen=True)
@@ -24,12 +24,14 @@ class Description:
     """Everything that a prediction needs in addition to the experiment. The dataset is not needed."""
 
     tasks: Sequence[Task]
+    #: Number of features of a time step, all outputs of all streams.
     input_size: int
     #: Rows of a feature array that are used, see `normalize_rows`.
     rows: slice
-    #: Kind of the feature columns, and recipe of the features; None if the dataset does not have them.
-    sync: Literal["beat", "frame"] | None
-    recipe: Recipe | None
+    #: Stream -> its number of features, and how many outputs of this size a network sums ("weighted-sum").
+    streams: Mapping[str, tuple[int, int]]
+    #: Tables ``[features]`` that compute the features from audio; empty if they are unknown.
+    extraction: Sequence[Mapping[str, Any]]
     #: Number of columns of the training tracks: minimum, median, maximum.
     lengths: tuple[int, int, int]
 
@@ -49,8 +51,8 @@ class Description:
             ],
             "input_size": self.input_size,
             "rows": rows_numbers(self.rows),
-            "sync": self.sync,
-            "recipe": self.recipe and dataclasses.asdict(self.recipe),
+            "streams": {name: list(sizes) for name, sizes in self.streams.items()},
+            "extraction": [json.dumps(table) for table in self.extraction],
             "lengths": list(self.lengths),
         }
 
@@ -77,12 +79,27 @@ class Description:
                 tasks=tasks,
                 input_size=int(state["input_size"]),
                 rows=slice(*(int(end) for end in state["rows"])),
-                sync=state["sync"],
-                recipe=None if state["recipe"] is None else Recipe(**state["recipe"]),
+                streams={name: (int(size), int(layers)) for name, (size, layers) in state["streams"].items()},
+                extraction=[dict(json.loads(table)) for table in state["extraction"]],
                 lengths=(fewest, median, most),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"its description is damaged: {type(error).__name__}: {error}") from error
+
+
+def stream_columns(streams: Mapping[str, tuple[int, int]]) -> dict[str, slice]:
+    """Return the columns of each stream in the input of a backbone, where learned sums have been taken."""
+    ends = list(itertools.accumulate((size for size, _ in streams.values()), initial=0))
+    return {name: slice(*pair) for name, pair in zip(streams, itertools.pairwise(ends), strict=True)}
+
+
+def stream_sizes(tracks: Tracks, features: Features) -> dict[str, tuple[int, int]]:
+    """Return stream -> its number of features, and how many outputs of this size a network sums.
+
+    Ready-made features are one stream, "features".
+    """
+    streams = {stream.name: (stream.size // stream.layers, stream.layers) for stream in tracks.streams}
+    return streams or {"features": (features.size, 1)}
 
 
 def describe(tracks: Tracks, split: Split, features: Features) -> Description:
@@ -92,7 +109,7 @@ def describe(tracks: Tracks, split: Split, features: Features) -> Description:
         tasks=tracks.tasks,
         input_size=features.size,
         rows=tracks.rows,
-        sync=tracks.sync,
-        recipe=tracks.recipe,
+        streams=stream_sizes(tracks, features),
+        extraction=tracks.extraction,
         lengths=(int(lengths.min()), round(float(np.median(lengths))), int(lengths.max())),
     )

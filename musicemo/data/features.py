@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import logging
 import operator
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from musicemo.contracts import Track, check_orientation
+from musicemo.contracts import ArrayFile, FeatureArray, Track, find_layout
 from musicemo.data.scaling import Scaling
 from musicemo.errors import InputError
-from musicemo.features import array_header, map_array
+from musicemo.features import StoredArray
 
 __all__ = ["Features", "normalize_rows", "rows_numbers", "rows_text"]
 
-_log = logging.getLogger(__name__)
-
 Array = NDArray[np.float32]
-
-#: Tracks whose arrays are looked at to find out how high they are.
-_SAMPLE = 20
 
 
 class Features:
@@ -36,7 +31,7 @@ class Features:
             through a memory map; ``auto`` is ``memory`` if that takes at most half of the free memory.
 
     Raises:
-        InputError: an array cannot be read, or its shape is not `[rows, frames]`.
+        InputError: an array cannot be read, or its shape is not `[time, feature]`.
     """
 
     def __init__(self, tracks: Sequence[Track], rows: slice, cache: str = "auto") -> None:
@@ -45,10 +40,10 @@ class Features:
         self._scaling: Scaling | None = None
         shapes = [_shape(track, rows) for track in tracks]
         self.size = len(range(rows.start, rows.stop, rows.step or 1)) if shapes else 0
-        if shapes and (rows.stop < shapes[0][0] or len({height for height, _ in shapes}) > 1):
-            _check_heights(tracks, shapes)
-        #: Frames of every track.
-        self.lengths = np.array([shape[1] for shape in shapes], dtype=np.int64)
+        if len({size for _, size in shapes}) > 1:
+            _check_sizes(tracks, shapes)
+        #: Time steps of every track.
+        self.lengths = np.array([steps for steps, _ in shapes], dtype=np.int64)
         needed = int(self.lengths.sum()) * self.size * 4
         in_memory = cache == "memory" or (cache == "auto" and needed <= _free_memory() // 2)
         self._kept: list[Array | None] | None = [None] * len(tracks) if in_memory else None
@@ -87,15 +82,15 @@ class Features:
         return (self[int(index)] for index in indices)
 
     def _read(self, track: Track) -> Array:
-        array = _open(track)
-        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is told below
-            features = np.ascontiguousarray(array[self._rows].T, dtype=np.float32)
-        if isinstance(track.features, Path) and not features.flags.owndata:
+        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused below
+            stored = _open(track).read()
+            features = np.ascontiguousarray(stored[:, self._rows], dtype=np.float32)
+        if not isinstance(track.features, np.ndarray) and not features.flags.owndata:
             features = features.copy()  # a map that is kept would keep its file open
         if not np.isfinite(features).all():
-            frame, chosen = (int(where) for where in np.argwhere(~np.isfinite(features))[0])
-            row = range(*self._rows.indices(len(array)))[chosen]
-            raise InputError(f"{_where(track)}: is {array[row, frame]} at row {row}, frame {frame}")
+            step, column = (int(place) for place in np.argwhere(~np.isfinite(features))[0])
+            row = range(*self._rows.indices(stored.shape[1]))[column]
+            raise InputError(f"{_where(track)}: is {stored[step, row]} at row {row}, frame {step}")
         return features
 
 
@@ -121,18 +116,10 @@ def normalize_rows(rows: slice, tracks: Sequence[Track]) -> slice:
     if start < 0 or stop is None or stop < 0:
         if not tracks:
             return rows
-        shapes = [_layout(track) for track in tracks[:_SAMPLE]]
-        height = shapes[0][0]
-        if start < -height:
-            raise InputError(f"{_where(tracks[0])}: has {height} rows, but the dataset's rows are {rows!r}")
-        if len({shape[0] for shape in shapes}) == 1 and (turned := check_orientation(shapes)):
-            if turned.certain:
-                raise InputError(f"{_where(tracks[0])}: {turned.message}")
-            _log.warning(
-                f"{turned.message}. If they do have {height} rows, the dataset must declare slice(0, {height}) "
-                "as its rows"
-            )
-        start, stop, step = slice(start, stop, step).indices(height)
+        size = _layout(tracks[0])[1]
+        if start < -size:
+            raise InputError(f"{_where(tracks[0])}: has {size} rows, but the dataset's rows are {rows!r}")
+        start, stop, step = slice(start, stop, step).indices(size)
     selected = range(start, stop, step)
     if not selected:
         raise InputError(f"the dataset's rows are {rows!r}, but must select at least one row")
@@ -156,66 +143,75 @@ def _free_memory() -> int:
 
 
 def _where(track: Track) -> str:
-    place = f" ({track.features})" if isinstance(track.features, Path) else ""
-    return f"track {track.id!r}{place}"
+    path = track.features.path if isinstance(track.features, ArrayFile) else track.features
+    return f"track {track.id!r}" + (f" ({path})" if isinstance(path, Path) else "")
 
 
-def _open(track: Track) -> NDArray[np.floating]:
-    if not isinstance(track.features, Path):
-        return track.features
-    try:
-        return map_array(track.features)
-    except (OSError, ValueError) as error:
-        raise _unreadable(track, error) from error
+@dataclass(frozen=True)
+class _InMemory:
+    """A dataset's array in memory; see `FeatureArray`."""
+
+    array: NDArray[np.floating]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        if self.array.ndim != 2 or self.array.dtype.kind != "f":
+            raise InputError(
+                f"must be a floating-point array [time, feature], not {self.array.dtype} {list(self.array.shape)}"
+            )
+        return self.array.shape
+
+    def read(self) -> NDArray[np.floating]:
+        return self.array
 
 
-def _unreadable(track: Track, error: OSError | ValueError) -> InputError:
-    if isinstance(error, FileNotFoundError):
-        return InputError(f"{_where(track)}: there is no such file")
-    return InputError(f"{_where(track)}: cannot be read as a plain .npy array: {error}")
+def _open(track: Track) -> FeatureArray:
+    features = track.features
+    if isinstance(features, np.ndarray):
+        return _InMemory(features)
+    if isinstance(features, Path):
+        return StoredArray(ArrayFile(features))
+    if isinstance(features, ArrayFile):
+        return StoredArray(features)
+    if isinstance(features, FeatureArray):
+        return features
+    raise InputError(
+        f"{_where(track)}: must be a floating-point array [time, feature], not {type(features).__name__}"
+    )
 
 
 def _layout(track: Track) -> tuple[int, int]:
-    """Return the shape of a track's array. Of a file, only the header is read."""
-    array = track.features
-    if isinstance(array, Path):
-        try:
-            header, stored = array_header(array)
-            header.check(stored)
-        except (OSError, ValueError) as error:
-            raise _unreadable(track, error) from error
-        shape, dtype = header.shape, header.dtype
-    elif isinstance(array, np.ndarray):
-        shape, dtype = array.shape, array.dtype
-    else:
+    """Return the number of time steps and of rows of a track's features. Of a file, only the header is read."""
+    try:
+        return _open(track).shape
+    except InputError as error:
+        where = f"track {track.id!r}"
         raise InputError(
-            f"{_where(track)}: must be a floating-point array [rows, frames], not {type(array).__name__}"
-        )
-    if len(shape) != 2 or dtype.kind != "f":
-        raise InputError(
-            f"{_where(track)}: must be a floating-point array [rows, frames], not {dtype} {list(shape)}"
-        )
-    return shape[0], shape[1]
+            *(problem if problem.startswith(where) else f"{where}: {problem}" for problem in error.problems)
+        ) from error
 
 
 def _shape(track: Track, rows: slice) -> tuple[int, int]:
-    """Return an array's shape if it has the rows and a frame."""
-    height, frames = _layout(track)
-    if frames == 0 or rows.stop > height:
+    """Return the shape of a track's features if they have the rows and a time step."""
+    steps, size = _layout(track)
+    if steps == 0 or rows.stop > size:
         raise InputError(
-            f"{_where(track)}: has shape {[height, frames]}, but needs rows {rows_text(rows)} and at least one frame"
+            f"{_where(track)}: has shape {[steps, size]}, but needs rows {rows_text(rows)} and at least one time step"
         )
-    return height, frames
+    return steps, size
 
 
-def _check_heights(tracks: Sequence[Track], shapes: Sequence[tuple[int, int]]) -> None:
-    """Raise an `InputError` if arrays differ in their number of rows, or are certainly transposed."""
-    turned = check_orientation(shapes)
-    if turned and turned.certain:
-        raise InputError(f"{_where(tracks[0])} has shape {list(shapes[0])}: {turned.message}")
-    for track, (height, _) in zip(tracks, shapes, strict=True):
-        if height != shapes[0][0]:
+def _check_sizes(tracks: Sequence[Track], shapes: Sequence[tuple[int, int]]) -> None:
+    """Raise an `InputError` if features differ in their number of rows."""
+    turned = find_layout(shapes) == "rows-time"
+    for track, (_, size) in zip(tracks, shapes, strict=True):
+        if size != shapes[0][1]:
             raise InputError(
-                f"{_where(track)}: has {height} rows, but track {tracks[0].id!r} has {shapes[0][0]}"
-                + (f"; {turned.message}" if turned else "")
+                f"{_where(track)}: has {size} rows, but track {tracks[0].id!r} has {shapes[0][1]}"
+                + (
+                    f". Every array has {shapes[0][0]} time steps: they may be transposed, and must be "
+                    "[time, feature]"
+                    if turned
+                    else ""
+                )
             )

@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from musicemo.contracts import Track
+from musicemo.contracts import ArrayFile, FeatureArray, Track
 from musicemo.data.tasks import Task
 from musicemo.data.tracks import Tracks
+from musicemo.errors import InputError
 
 __all__ = ["DataIdentity", "identify_data"]
 
@@ -86,15 +87,19 @@ def _hash(value: Any) -> str:
 
 def _features(track: Track, rows: slice) -> int:
     """Return the CRC-32 of a track's features; 0 for those that cannot be read, which training reports."""
-    if isinstance(track.features, Path):
+    features = track.features
+    if isinstance(features, Path | ArrayFile):
         try:
-            return _file(track.features)
+            return _file(features if isinstance(features, Path) else features.path)
         except OSError:
             return 0
-    array = track.features
-    if not isinstance(array, np.ndarray) or array.ndim == 0 or array.dtype.hasobject:
+    try:
+        array = features.read() if isinstance(features, FeatureArray) else features
+    except InputError:
         return 0
-    values = np.ascontiguousarray(array[rows])
+    if not isinstance(array, np.ndarray) or array.ndim != 2 or array.dtype.hasobject:
+        return 0
+    values = np.ascontiguousarray(array[:, rows])
     return zlib.crc32(
         values.reshape(-1).view(np.uint8).data, zlib.crc32(f"{values.dtype.str} {values.shape}".encode())
     )

@@ -16,7 +16,6 @@ from musicemo.data.splits import PARTS, Split, SplitSettings
 from musicemo.data.tasks import Task, TaskSettings, make_task
 from musicemo.data.tracks import Tracks, first_of, misdeclared
 from musicemo.errors import InputError, nearest
-from musicemo.features import Recipe
 from musicemo.settings import Settings
 
 __all__ = ["Joined", "JoiningSettings", "split_joined"]
@@ -65,7 +64,7 @@ class Joined:
         tasks: name -> settings.
 
     Raises:
-        InputError: the datasets differ in feature rows, columns or recipes. `check` reports problems of tasks.
+        InputError: the datasets differ in feature rows, or in their computation. `check` reports problems of tasks.
     """
 
     def __init__(self, datasets: Mapping[str, Dataset], tasks: Mapping[str, TaskSettings]) -> None:
@@ -73,12 +72,13 @@ class Joined:
         if problems:
             raise InputError(*problems)
         self._datasets = dict(datasets)
-        self.rows = self._common("feature rows", _rows)
-        declared = {getattr(dataset, "sync", None) for dataset in datasets.values()}
-        sync = self._common("columns", lambda dataset: getattr(dataset, "sync", None), missing=None)
-        #: None where it cannot be told of one of them, so that a prediction asks for it.
-        self.sync = None if None in declared else sync
-        self.recipe = self._common_recipe()
+        if any(hasattr(dataset, "rows") for dataset in datasets.values()):
+            self.rows = self._common("feature rows", _rows, missing=slice(None))
+        extraction = self._common(
+            "features", lambda dataset: getattr(dataset, "extraction", None), missing=None
+        )
+        if all(getattr(dataset, "extraction", None) for dataset in datasets.values()):
+            self.extraction = extraction
         self.targets: Sequence[Target] = []
         self._problems: dict[str, tuple[str, ...]] = {}
         #: Dataset -> task -> its target there, and what that is as a task of the dataset alone.
@@ -166,16 +166,12 @@ class Joined:
                 )
         return defined[first]
 
-    def _common_recipe(self) -> Recipe | None:
-        """Return the datasets' common recipe; the excerpts can differ."""
-        recipes = [getattr(dataset, "recipe", None) for dataset in self._datasets.values()]
-        common = self._common("recipes", lambda dataset: (getattr(dataset, "recipe", None) or Recipe()).whole)
-        return recipes[0] if len(set(recipes)) == 1 else common
-
 
 def _rows(dataset: Dataset) -> slice:
     """Return a dataset's rows, normalized. Its first track is read only if they depend on the height of the arrays."""
-    rows = normalize_rows(dataset.rows, ())
+    rows = normalize_rows(getattr(dataset, "rows", slice(None)), ())
+    if rows in (slice(None), slice(0, None)):
+        return slice(None)
     if rows.stop is None or min(rows.start or 0, rows.stop) < 0:
         return normalize_rows(rows, list(islice(dataset.tracks(), 1)))
     return rows
@@ -184,7 +180,7 @@ def _rows(dataset: Dataset) -> slice:
 def _named(value: object) -> str:
     if isinstance(value, slice):
         return rows_text(value)
-    return f"a column per {value}" if isinstance(value, str) else str(value)
+    return str(value)
 
 
 def _stretched(share: float, ends: tuple[float, float]) -> float:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 from unicodedata import category
 
 import numpy as np
@@ -14,7 +14,7 @@ from musicemo.contracts import Dataset, Target, Track
 from musicemo.data.features import normalize_rows
 from musicemo.data.tasks import Task, TaskSettings, columns, labelled, make_task
 from musicemo.errors import InputError, problem_kind, summarize_problems
-from musicemo.features import Recipe
+from musicemo.features import Stream
 
 __all__ = ["Tracks", "collect", "first_of", "misdeclared", "misyielded", "unwritable"]
 
@@ -29,11 +29,12 @@ class Tracks:
     targets: NDArray[np.float64]
     #: Rows of the features that are used, see `normalize_rows`.
     rows: slice
+    #: Streams of features that were extracted from the tracks' audio; empty for ready-made features.
+    streams: Sequence[Stream] = ()
+    #: Tables ``[features]`` that compute the features from audio; empty if they are unknown.
+    extraction: Sequence[Mapping[str, Any]] = ()
     #: Tracks of the dataset that have no label for any task.
     unlabelled: Sequence[Track] = ()
-    #: Kind of the feature columns, and recipe of the features, if the dataset has them.
-    sync: Literal["beat", "frame"] | None = None
-    recipe: Recipe | None = None
     #: All targets that the dataset declares, including those of the tasks.
     declared: Sequence[Target] = ()
 
@@ -97,17 +98,24 @@ class Tracks:
                     )
 
 
-def collect(dataset: Dataset, tasks: Sequence[Task], *, restrict: bool = True) -> Tracks:
-    """Read the dataset's tracks and encode their targets.
+Extract = Callable[[Sequence[Track]], tuple[list[Track], Sequence[Stream]]]
+
+
+def collect(
+    dataset: Dataset, tasks: Sequence[Task], extract: Extract | None = None, *, restrict: bool = True
+) -> Tracks:
+    """Read the dataset's tracks, encode their targets, and extract the features of the labeled tracks.
 
     Args:
         dataset: the dataset.
         tasks: the tasks.
+        extract: returns tracks with their features, and the streams of those from audio. A track that it leaves out is
+            ignored. By default the tracks keep what they have.
         restrict: whether to remove classes without tracks from their task.
 
     Raises:
         InputError: an id is not unique, a target is out of range or has an unknown class (the first twenty are listed),
-            the dataset has no labeled track, or its `sync` or `recipe` is invalid.
+            the dataset has no labeled track, its audio cannot be analyzed, or an optional attribute is invalid.
     """
     problems = misdeclared(dataset)
     kept: list[Track] = []
@@ -147,9 +155,15 @@ def collect(dataset: Dataset, tasks: Sequence[Task], *, restrict: bool = True) -
     if not kept:
         raise InputError(f"none of the dataset's {len(unlabelled)} tracks has a label for any task")
     targets = np.array(encoded, dtype=np.float64)
-    sync, recipe = getattr(dataset, "sync", None), getattr(dataset, "recipe", None)
-    rows = normalize_rows(dataset.rows, everyone)
-    return Tracks(kept, tasks, targets, rows, unlabelled, sync, recipe, tuple(dataset.targets))
+    streams: Sequence[Stream] = ()
+    if extract is not None:
+        place = {track.id: index for index, track in enumerate(kept)}
+        kept, streams = extract(kept)
+        targets = targets[[place[track.id] for track in kept]]
+    described = getattr(dataset, "extraction", None)
+    extraction = [stream.to_table() for stream in streams] or ([dict(described)] if described else [])
+    rows = normalize_rows(getattr(dataset, "rows", slice(None)), kept)
+    return Tracks(kept, tasks, targets, rows, streams, extraction, unlabelled, tuple(dataset.targets))
 
 
 def _check_tags(task: Task, labels: Mapping[str, NDArray[np.float64]]) -> None:
@@ -204,17 +218,17 @@ def unwritable(track: Track) -> str | None:
 
 def misdeclared(dataset: Dataset) -> list[str]:
     """Return the problem of a dataset's optional attributes."""
-    sync, recipe = getattr(dataset, "sync", None), getattr(dataset, "recipe", None)
     found = [
         f"the dataset's target {target.name!r} contains {name!r}, which is not valid Unicode; rename it"
         for target in dataset.targets
         for name in (target.name, *target.classes)
         if isinstance(name, str) and any(category(char) == "Cs" for char in name)
     ]
-    if sync not in (None, "beat", "frame"):
-        found.append(f"the dataset's sync is {sync!r}; it must be 'beat', 'frame' or None")
-    if not isinstance(recipe, Recipe | None):
-        found.append(f"the dataset's recipe is {recipe!r}; it must be a musicemo.features.Recipe or None")
+    extraction = getattr(dataset, "extraction", None)
+    if not isinstance(extraction, Mapping | None) or (extraction and "type" not in extraction):
+        found.append(
+            f"the dataset's extraction is {extraction!r}; it must be a table [features] with a type, or None"
+        )
     return found
 
 

@@ -14,6 +14,7 @@ from musicemo.components.spec import Component, to_toml
 from musicemo.contracts import Dataset
 from musicemo.data import Joined, JoiningSettings, SplitSettings, TaskSettings
 from musicemo.errors import InputError
+from musicemo.experiment.features import MOVED
 from musicemo.settings import validate
 
 __all__ = ["JointDataset", "Member", "find_members"]
@@ -86,7 +87,7 @@ def find_members(
     members: list[Member] = []
     for index, table in enumerate(source.table["dataset"]):
         key: toml.Key = ("dataset", index)
-        component = components.find("dataset", key, ignore=_CORE)
+        component = components.find("dataset", key, ignore=_CORE, moved=MOVED)
         if component is not None:
             for taken in sorted(set(component.parameters) & set(_CORE)):
                 problems.append(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from os import PathLike
@@ -11,18 +11,21 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
+from torch import nn
 
 from musicemo import toml
 from musicemo.components.local import LocalCode, Policy
 from musicemo.components.lookup import Components, describe_problem
 from musicemo.components.spec import Component, default_component, to_toml
-from musicemo.contracts import Dataset
-from musicemo.data import HeadSettings, ScalingSettings, SplitSettings, Task, TaskSettings
+from musicemo.contracts import Dataset, Estimator, Target, Track
+from musicemo.data import HeadSettings, ScalingSettings, SplitSettings, TaskSettings, Tracks, stream_columns
 from musicemo.errors import InputError
 from musicemo.evaluation import EvaluationSettings
 from musicemo.experiment.datasets import JointDataset, find_members
+from musicemo.experiment.features import MOVED, FeatureTable, default_features, extract, find_features
 from musicemo.experiment.matrix import expand, in_variants
 from musicemo.experiment.schema import DEFAULT_LOSSES, DEFAULT_OPTIMIZER, DEFAULT_WEIGHTING, ExperimentTable
+from musicemo.features import Stream
 from musicemo.settings import validate
 from musicemo.training import TrainingSettings, TransferSettings
 
@@ -37,6 +40,8 @@ class Experiment:
     description: str
     seeds: Sequence[int]
     dataset: Component | JointDataset
+    #: Empty if the file has none: audio gets the default extractor, and ready-made features are used as they are.
+    features: Sequence[FeatureTable]
     split: SplitSettings
     scaling: ScalingSettings
     model: Component
@@ -86,7 +91,8 @@ class Experiment:
     def unchecked(self) -> Sequence[str]:
         """The names of components in files that were not executed and whose source does not tell their parameters."""
         losses = [term for terms in (*self.losses.values(), *self.default_losses.values()) for _, term in terms]
-        components = [*self.datasets.values(), self.model, self.weighting, *losses]
+        extractors = [table.component for table in self.features]
+        components = [*self.datasets.values(), *extractors, self.model, self.weighting, *losses]
         return list(dict.fromkeys(one.name for one in components if one.factory is None and not one.checked))
 
     def build_dataset(self) -> Dataset:
@@ -101,6 +107,36 @@ class Experiment:
             built: Dataset = self.dataset.build()
         return built
 
+    def build_backbone(self, targets: Sequence[Target], streams: Mapping[str, tuple[int, int]]) -> nn.Module:
+        """Construct the model.
+
+        Args:
+            targets: the targets of the tasks.
+            streams: stream of features -> its number of features, and how many outputs of this size are summed.
+
+        Raises:
+            InputError: the model rejects its parameters, or it cannot be trained on such streams.
+        """
+        columns = stream_columns(streams)
+        size = sum(size for size, _ in streams.values())
+        model: nn.Module = self.model.build(input_size=size, targets=targets, streams=columns)
+        summed = [name for name, (_, layers) in streams.items() if layers > 1]
+        if summed and isinstance(model, Estimator):
+            raise InputError(
+                f'features: {summed[0]!r} has combine = "weighted-sum", whose weights are learned with a network, and '
+                f'{self.model.name!r} is fitted in one go. Use combine = "concatenate"'
+            )
+        return model
+
+    def extract(self, tracks: Sequence[Track]) -> tuple[list[Track], Sequence[Stream]]:
+        """Return tracks with their features, and the streams of those that have audio.
+
+        Raises:
+            InputError: features cannot be extracted or read; with the line of the experiment file.
+            RunError: the cache cannot be written, or an extractor returns invalid values.
+        """
+        return extract(self.features, self.source, self.dataset.name, tracks)
+
     @property
     def threads(self) -> int | None:
         """How many threads each of its runs computes with; None for as many as torch takes.
@@ -111,15 +147,20 @@ class Experiment:
         several = self.variant or len(self.replicates()) > 1
         return self.training.threads or (1 if several else None)
 
-    def completed(self, tasks: Iterable[Task]) -> Experiment:
-        """Return the experiment with a loss for every task: where it names none, the kind of target decides."""
+    def completed(self, tracks: Tracks) -> Experiment:
+        """Return the experiment with what it leaves to its data.
+
+        These are a loss for every task, by the kind of its target, and the features of audio.
+        """
+        tasks = tracks.tasks
         losses = {
             task.name: self.losses[task.name]
             or self.default_losses.get(task.kind)
             or [(1.0, default_component("loss", DEFAULT_LOSSES[task.kind]))]
             for task in tasks
         }
-        return replace(self, losses=losses, default_losses={})
+        features = self.features or default_features(tracks.streams)
+        return replace(self, losses=losses, default_losses={}, features=features)
 
     def resolved(
         self, seed: int | None = None, fold: int | None = None, threads: int | None = None
@@ -131,6 +172,7 @@ class Experiment:
             fold: of one replicate; None for all, or without k-fold.
             threads: what a replicate computes with, where the experiment leaves that open.
         """
+        tables = [table.to_table() for table in self.features]
         tasks = {}
         for name, task in self.tasks.items():
             table = to_toml(task.model_dump(exclude={"loss", "head"}))
@@ -144,6 +186,7 @@ class Experiment:
             **({"description": self.description} if self.description else {}),
             **({"seeds": list(self.seeds)} if seed is None else {"seed": seed}),
             "dataset": self.dataset.to_table(),
+            **({"features": tables if len(tables) > 1 else tables[0]} if tables else {}),
             "split": to_toml(split.model_dump()),
             "scaling": to_toml(self.scaling.model_dump()),
             "model": self.model.to_table(),
@@ -283,7 +326,8 @@ def validate_experiment(source: toml.Source, *, local_code: Policy = "execute") 
     if schema is not None and isinstance(schema.dataset, list):
         dataset = find_members(components, source, problems, schema.split)
     else:
-        dataset = components.find("dataset", ("dataset",))
+        dataset = components.find("dataset", ("dataset",), moved=MOVED)
+    features = find_features(components, source, problems)
     model = components.find("model", ("model",))
     weighting = components.find("weighting", ("weighting",), DEFAULT_WEIGHTING)
     losses = {
@@ -303,6 +347,7 @@ def validate_experiment(source: toml.Source, *, local_code: Policy = "execute") 
         description=schema.description,
         seeds=schema.seeds or [schema.seed or 0],
         dataset=dataset,
+        features=features,
         split=schema.split,
         scaling=schema.scaling,
         model=model,

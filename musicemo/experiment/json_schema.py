@@ -17,6 +17,7 @@ from musicemo.contracts import TargetKind
 from musicemo.data import JoiningSettings, TaskSettings
 from musicemo.errors import InputError
 from musicemo.experiment.schema import ExperimentTable, TaskName
+from musicemo.features import FeatureSettings
 from musicemo.settings import Settings
 
 __all__ = ["component_schema", "experiment_schema", "in_words"]
@@ -83,6 +84,7 @@ def experiment_schema() -> Json:
     imported is left out with a warning.
     """
     dataset, model, weighting = (_union(kind, _tables(kind)) for kind in ("dataset", "model", "weighting"))
+    features = _union("features", _tables("features", FeatureSettings))
     joined = _union("joined", _tables("dataset", JoiningSettings))
     term = _union("loss", _tables("loss"))
     loss = _one_or_several(term, term)
@@ -90,6 +92,7 @@ def experiment_schema() -> Json:
     task = create_model("TaskSettings", __base__=TaskSettings, **task_fields)
     types = {
         "dataset": _one_or_several(dataset, joined),
+        "features": _one_or_several(features, features) | None,
         "model": model,
         "losses": dict[TargetKind, loss],  # type: ignore[valid-type]  # made at run time
         "tasks": dict[TaskName, task],  # type: ignore[valid-type]

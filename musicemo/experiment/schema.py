@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from typing import Annotated, Any
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from musicemo.contracts import TargetKind
 from musicemo.data import HeadSettings, ScalingSettings, SplitSettings, TaskSettings
@@ -49,6 +49,8 @@ class ExperimentTable(Settings):
     """Seeds of the replicates, one run for each. Replaces ``seed``."""
     dataset: dict[str, Any] | list[dict[str, Any]]
     """Dataset of the tracks. An array of tables joins several datasets."""
+    features: dict[str, Any] | list[dict[str, Any]] | None = None
+    """Features of the tracks. An array of tables concatenates several streams on one time grid."""
     split: SplitSettings = SplitSettings()
     """Split of the tracks into training, validation and test set."""
     scaling: ScalingSettings = ScalingSettings()
@@ -70,14 +72,16 @@ class ExperimentTable(Settings):
     evaluation: EvaluationSettings = EvaluationSettings()
     """Confidence intervals and further evaluation options."""
 
-    @field_validator("dataset", mode="before")
+    @field_validator("dataset", "features", mode="before")
     @classmethod
-    def _one_or_several(cls, tables: Any) -> Any:
+    def _one_or_several(cls, tables: Any, field: ValidationInfo) -> Any:
         if isinstance(tables, dict) or (
             isinstance(tables, list) and tables and all(isinstance(table, dict) for table in tables)
         ):
             return tables
-        raise ValueError("must be a table" + ", or several as [[dataset]]" * isinstance(tables, list))
+        raise ValueError(
+            "must be a table" + f", or several as [[{field.field_name}]]" * isinstance(tables, list)
+        )
 
     @field_validator("description")
     @classmethod

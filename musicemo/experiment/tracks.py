@@ -42,7 +42,7 @@ def read_tracks(experiment: Experiment) -> Tracks:
     """
     with told_by_line():
         dataset = experiment.build_dataset()
-        return collect(dataset, match_tasks(experiment, dataset))
+        return collect(dataset, match_tasks(experiment, dataset), experiment.extract)
 
 
 @told_by_line()

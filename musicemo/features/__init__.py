@@ -1,7 +1,8 @@
-"""Audio to features: decoding, beats, mel spectrograms and chromagrams, by frame and by beat."""
+"""From audio to arrays: decoding, feature extraction, time grids, the cache, and feature files."""
 
+from musicemo.features._arrays import StoredArray, npz_arrays
 from musicemo.features._batch import ExtractionReport, Failure, extract, failure_of
-from musicemo.features._decode import load
+from musicemo.features._decode import decode, load, resample
 from musicemo.features._files import (
     FeatureFile,
     FeatureInfo,
@@ -18,6 +19,8 @@ from musicemo.features._find import find_songs, songs_in
 from musicemo.features._npy import ArrayHeader, array_header, map_array
 from musicemo.features._pack import Pack
 from musicemo.features._recipe import Recipe
+from musicemo.features._store import Extracted, FeatureStore, with_features
+from musicemo.features._stream import Audio, Clip, FeatureSettings, Stream
 from musicemo.features.melchroma import (
     Analysis,
     analyse,
@@ -31,18 +34,26 @@ from musicemo.features.melchroma import (
 __all__ = [
     "Analysis",
     "ArrayHeader",
+    "Audio",
+    "Clip",
+    "Extracted",
     "ExtractionReport",
     "Failure",
     "FeatureFile",
     "FeatureInfo",
+    "FeatureSettings",
+    "FeatureStore",
     "Pack",
     "Recipe",
     "Source",
+    "StoredArray",
+    "Stream",
     "analyse",
     "analyse_signal",
     "array_header",
     "cache_folder",
     "check_features",
+    "decode",
     "describe",
     "extract",
     "failure_of",
@@ -52,10 +63,13 @@ __all__ = [
     "map_array",
     "mel_filters",
     "mel_power",
+    "npz_arrays",
     "read_array",
     "read_features",
     "read_with_info",
+    "resample",
     "songs_in",
     "transform",
+    "with_features",
     "write_features",
 ]

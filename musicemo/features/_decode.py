@@ -31,7 +31,7 @@ from musicemo.features._recordings import (
 if TYPE_CHECKING:
     import soundfile
 
-__all__ = ["check_file", "check_level", "load"]
+__all__ = ["check_file", "check_level", "decode", "load", "resample"]
 
 _READ = 1 << 18
 """Sample frames that are decoded at once."""
@@ -102,10 +102,30 @@ def load(path: str | PathLike[str], recipe: Recipe | None = None) -> NDArray[np.
             excerpt is outside it.
     """
     recipe = recipe or Recipe()
+    return decode(path, recipe.sample_rate, recipe.offset, recipe.duration)
+
+
+def decode(
+    path: str | PathLike[str], sample_rate: int, offset: float = 0.0, duration: float | None = None
+) -> NDArray[np.float32]:
+    """Read an excerpt of an audio file, as mono at a sample rate; see `load`.
+
+    Args:
+        path: File in a format of libsndfile (wav, flac, ogg, mp3 and others), or of an installed ffmpeg.
+        sample_rate: Sample rate in Hz.
+        offset: Start of the excerpt, in seconds.
+        duration: Length of the excerpt in seconds; by default up to the end.
+
+    Returns:
+        `[samples]`.
+
+    Raises:
+        InputError: See `load`.
+    """
     name, path = fspath(path), Path(path)
     check_file(name, path)
     try:
-        return _load(name, path, recipe)
+        return _load(name, path, sample_rate, offset, duration)
     except (InputError, MemoryError):
         raise
     except OSError as error:
@@ -151,16 +171,30 @@ def check_level(name: str, low: float, high: float) -> None:
     raise InputError(f"{name} is silent: all samples are between {low:.6g} and {high:.6g}")
 
 
-def _load(name: str, path: Path, recipe: Recipe) -> NDArray[np.float32]:
+def resample(samples: NDArray[np.float32], rate: int, target: int) -> NDArray[np.float32]:
+    """Convert the sample rate of a signal, as `load` does.
+
+    Args:
+        samples: `[samples]`, mono.
+        rate: Its sample rate in Hz.
+        target: The sample rate of the result.
+    """
+    resampler = _Resampler(rate, target)
+    return np.concatenate([resampler(np.ascontiguousarray(samples, np.float32)), resampler.end()])
+
+
+def _load(
+    name: str, path: Path, sample_rate: int, offset: float, duration: float | None
+) -> NDArray[np.float32]:
     signal = _Growing()
     resampler: _Resampler | None = None
     level: _Level | None = None
-    for rate, block in _excerpt(name, path, recipe):
+    for rate, block in _excerpt(name, path, offset, duration):
         level = level or _Level(rate)
         if resampler is None or resampler.rate != rate:  # the rate may change within a file
             if resampler is not None:
                 signal.append(resampler.end())
-            resampler = _Resampler(rate, recipe.sample_rate)
+            resampler = _Resampler(rate, sample_rate)
         signal.append(resampler(level.mix(block)))
     if level is None or resampler is None:
         raise InputError(f"{name} holds no samples")
@@ -279,10 +313,11 @@ def _energies(block: NDArray[np.float32], mono: NDArray[np.float32]) -> NDArray[
     return np.array([flat @ flat / block.shape[1], mono @ mono], np.float64)
 
 
-def _excerpt(name: str, path: Path, recipe: Recipe) -> Iterator[tuple[int, NDArray[np.float32]]]:
+def _excerpt(
+    name: str, path: Path, offset: float, left: float | None
+) -> Iterator[tuple[int, NDArray[np.float32]]]:
     """Decode the excerpt: yield sample rates and blocks, `[frames, channels]`."""
-    offset, left = recipe.offset, recipe.duration
-    length = 0.0
+    start, length = offset, 0.0
     nothing = True
     for index, recording in enumerate(_recordings(path)):
         with contextlib.closing(_open(name, path, recording)) as reader:
@@ -308,10 +343,8 @@ def _excerpt(name: str, path: Path, recipe: Recipe) -> Iterator[tuple[int, NDArr
             left = None if left is None else left - taken / rate
             if taken >= wanted:
                 return
-    if nothing and recipe.offset:
-        raise InputError(
-            f"{name}: the excerpt begins at {recipe.offset:g} s, and the file ends at {length:.3f} s"
-        )
+    if nothing and start:
+        raise InputError(f"{name}: the excerpt begins at {start:g} s, and the file ends at {length:.3f} s")
 
 
 def _recordings(path: Path) -> list[Recording]:

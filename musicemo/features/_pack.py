@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,6 @@ from musicemo.workers import cores
 __all__ = ["Pack"]
 
 _MAGIC = b"musicemo pack\r\n\x1a"
-_FORMAT = 1
 _HEADER = struct.Struct("<16sIIQQQII")
 """Magic, format, rows, tracks, offset of the index, its length, its checksum, the header's own checksum."""
 
@@ -35,7 +34,9 @@ _ALIGNMENT = 64
 _AT_ONCE = 256
 """Tracks that a thread checks before it takes others."""
 
-_VALUE = np.dtype("<f4")
+_VALUES: dict[int, np.dtype[Any]] = {1: np.dtype("<f4"), 2: np.dtype("<f2")}
+"""Format -> type of the values."""
+
 _ENTRY = np.dtype([("offset", "<u8"), ("frames", "<u8"), ("checksum", "<u4"), ("name", "<u4")])
 """One track in the index; `name` is the length of its name, and the names follow, in UTF-8."""
 
@@ -53,6 +54,7 @@ class Pack:
     Attributes:
         path: The file.
         rows: Number of rows of every array.
+        dtype: Type of the values: float32, or float16.
         fingerprint: Hexadecimal digits, equal for packs of equal names and contents.
 
     Raises:
@@ -77,18 +79,26 @@ class Pack:
         self._sound: set[str] = set()
 
     @classmethod
-    def build(cls, path: str | os.PathLike[str], items: Iterable[tuple[str, NDArray[np.floating]]]) -> Pack:
+    def build(
+        cls,
+        path: str | os.PathLike[str],
+        items: Iterable[tuple[str, NDArray[np.floating]]],
+        dtype: Literal["float32", "float16"] = "float32",
+    ) -> Pack:
         """Write a pack and open it. Arrays are read one by one, and the file appears only when it is complete.
 
         Args:
             path: The file. Its folder must exist.
-            items: Unique names, and arrays `[rows, frames]`, all with the same number of rows. Values become float32.
+            items: Unique names, and arrays `[rows, frames]`, all with the same number of rows.
+            dtype: Type of the values in the file.
 
         Raises:
-            InputError: A name occurs twice, an array has another shape, or there is no array.
+            InputError: A name occurs twice, an array has another shape, there is no array, or a value is too large
+                for float16.
             RunError: The file cannot be written.
         """
-        write_atomically(Path(path), lambda file: _write(file, items))
+        form = next(form for form, value in _VALUES.items() if value == np.dtype(dtype))
+        write_atomically(Path(path), lambda file: _write(file, items, form))
         return cls(path)
 
     @property
@@ -109,7 +119,7 @@ class Pack:
     def __contains__(self, name: object) -> bool:
         return name in self._places
 
-    def __getitem__(self, name: str) -> NDArray[np.float32]:
+    def __getitem__(self, name: str) -> NDArray[np.floating]:
         """Return a track's features, `[rows, frames]`, a read-only view.
 
         Raises:
@@ -148,9 +158,9 @@ class Pack:
             listed = ", ".join(map(repr, damaged[:5])) + (", ..." if len(damaged) > 5 else "")
             raise InputError(f"{self.path}: {len(damaged)} of {len(self)} tracks are damaged: {listed}")
 
-    def _view(self, name: str) -> NDArray[np.float32]:
+    def _view(self, name: str) -> NDArray[np.floating]:
         offset, frames, _ = self._places[name]
-        return np.ndarray((frames, self.rows), _VALUE, self._map, offset).T
+        return np.ndarray((frames, self.rows), self.dtype, self._map, offset).T
 
     def _is_sound(self, name: str) -> bool:
         sound = zlib.crc32(self._view(name).T.data) == self._places[name][2]
@@ -173,8 +183,9 @@ class Pack:
         if size < _HEADER.size or zlib.crc32(head[:-4]) != _HEADER.unpack(head)[-1]:
             raise InputError(f"{self.path}: is damaged: its header is not as it was written")
         _, version, rows, count, begin, length, checksum, _ = _HEADER.unpack(head)
-        if version != _FORMAT:
-            raise InputError(f"{self.path}: is a pack of format {version}, this version reads {_FORMAT}")
+        if version not in _VALUES:
+            raise InputError(f"{self.path}: is a pack of format {version}, this version reads 1 and 2")
+        self.dtype = _VALUES[version]
         if size != begin + length:
             raise InputError(f"{self.path}: is damaged: it has {size} of {begin + length} bytes")
         self._length = length
@@ -188,7 +199,7 @@ class Pack:
         text = index[entries.nbytes :]
         ends = np.cumsum(entries["name"], dtype=np.int64).tolist()
         names = [text[a:b].decode("utf-8", "surrogateescape") for a, b in pairwise([0, *ends])]
-        room = (begin - np.minimum(entries["offset"], begin)) // (4 * max(rows, 1))
+        room = (begin - np.minimum(entries["offset"], begin)) // (self.dtype.itemsize * max(rows, 1))
         if (entries["frames"] > room).any():
             raise InputError(f"{self.path}: is damaged: a track lies beyond the part that holds the tracks")
         return rows, entries, names
@@ -199,7 +210,7 @@ def _encoded(name: str) -> bytes:
     return name.encode("utf-8", "surrogateescape")
 
 
-def _write(file: BinaryIO, items: Iterable[tuple[str, NDArray[np.floating]]]) -> None:
+def _write(file: BinaryIO, items: Iterable[tuple[str, NDArray[np.floating]]], form: int) -> None:
     file.write(bytes(_HEADER.size))
     place, rows = _HEADER.size, 0
     names: dict[str, None] = {}
@@ -212,7 +223,14 @@ def _write(file: BinaryIO, items: Iterable[tuple[str, NDArray[np.floating]]]) ->
                 f"track {name!r} has features of shape {list(array.shape)}, and [{rows or 'rows'}, frames] is needed"
             )
         rows = len(array)
-        values = np.ascontiguousarray(array.T, _VALUE)
+        with np.errstate(over="raise"):
+            try:
+                values = np.ascontiguousarray(array.T, _VALUES[form])
+            except FloatingPointError as error:
+                raise InputError(
+                    f"track {name!r} has features up to {np.abs(array).max():g}, which float16 cannot hold. "
+                    'Set dtype = "float32"'
+                ) from error
         start = math.ceil(place / _ALIGNMENT) * _ALIGNMENT
         file.write(bytes(start - place))
         file.write(values.data)
@@ -223,7 +241,7 @@ def _write(file: BinaryIO, items: Iterable[tuple[str, NDArray[np.floating]]]) ->
         raise InputError("there is no track to be packed")
     index = np.array(entries, _ENTRY).tobytes() + b"".join(map(_encoded, names))
     file.write(index)
-    fields = _MAGIC, _FORMAT, rows, len(entries), place, len(index), zlib.crc32(index)
+    fields = _MAGIC, form, rows, len(entries), place, len(index), zlib.crc32(index)
     head = _HEADER.pack(*fields, 0)[:-4]
     file.seek(0)
     file.write(head + struct.pack("<I", zlib.crc32(head)))

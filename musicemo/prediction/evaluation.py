@@ -192,7 +192,7 @@ def _read(run: TrainedRun, experiment: Experiment) -> Tracks:
             f"({', '.join(experiment.tasks)}; targets: {', '.join(by_name)})"
         )
     with told_by_line():
-        tracks = collect(dataset, tasks, restrict=False)
+        tracks = collect(dataset, tasks, experiment.extract, restrict=False)
     for task in tasks:
         _warn_of_classes(task, experiment.tasks[task.name], tracks)
     _check_features(run, tracks)
@@ -251,13 +251,26 @@ def _check_features(run: TrainedRun, tracks: Tracks) -> None:
             f"{run.directory}: was trained on {described.input_size} feature rows, {rows_text(described.rows)}; "
             f"the dataset has {rows_text(tracks.rows)}"
         )
-    if None not in (tracks.sync, described.sync) and tracks.sync != described.sync:
+    if not tracks.extraction or not described.extraction:
+        return
+    first, second = (
+        [{key: value for key, value in table.items() if key not in _PLACES} for table in tables]
+        for tables in (described.extraction, tracks.extraction)
+    )
+    if first != second:
         raise InputError(
-            f"{run.directory}: was trained on {described.sync}-wise features; the dataset's are {tracks.sync}-wise"
+            f"{run.directory}: was trained on the features {_listed(first)}; the dataset's are {_listed(second)}"
         )
-    first, second = (recipe and recipe.whole for recipe in (described.recipe, tracks.recipe))
-    if first and second and first != second:
-        raise InputError(f"{run.directory}: was trained on features of {first}; the dataset's are of {second}")
+
+
+_PLACES = ("cache", "on_error", "excerpt", "dtype", "name")
+"""Keys of a table of features that may differ between training and evaluation."""
+
+
+def _listed(tables: Sequence[Mapping[str, Any]]) -> str:
+    return " and ".join(
+        "{" + ", ".join(f"{name} = {value!r}" for name, value in table.items()) + "}" for table in tables
+    )
 
 
 def _split(experiment: Experiment, tracks: Tracks) -> Split:

@@ -22,7 +22,6 @@ from musicemo import __version__
 from musicemo.data import Features, rows_numbers
 from musicemo.errors import InputError, RunError
 from musicemo.experiment.tracks import read_tracks
-from musicemo.features import Recipe
 from musicemo.files import write_atomically
 from musicemo.prediction.trained import TrainedRun, pad
 
@@ -50,7 +49,7 @@ def export_onnx(run: TrainedRun, path: Path, clips: Sequence[NDArray[np.float32]
     Inputs are ``features`` `[batch, time, feature]`, float32 and unscaled, and ``lengths`` `[batch]`, int64; values
     beyond a clip's length have no influence. Each task is an output of its name (``features`` and ``lengths`` get a
     trailing ``_``): ratings in their units `[batch]`, or probabilities `[batch, classes]` of classes or tags. The
-    metadata have the tasks, the recipe and the feature rows as JSON.
+    metadata have the tasks, the tables ``[features]`` and the feature rows as JSON.
 
     Args:
         run: the run.
@@ -221,8 +220,8 @@ def _metadata(run: TrainedRun, outputs: Mapping[str, str]) -> dict[str, Any]:
             for task in described.tasks
         ],
         "rows": rows_numbers(described.rows),
-        "sync": described.sync,
-        "recipe": dataclasses.asdict(described.recipe or Recipe()),
+        "features": list(described.extraction),
+        "streams": {name: list(sizes) for name, sizes in described.streams.items()},
         "lengths": dict(zip(("fewest", "median", "most"), described.lengths, strict=True)),
         "scaling": {
             "method": run.experiment.scaling.method,

@@ -17,18 +17,19 @@ from musicemo import features
 from musicemo.contracts import FEATURE_ROWS, TargetKind
 from musicemo.data import Task, rows_text
 from musicemo.errors import InputError
-from musicemo.features import Analysis, Failure, Recipe, analyse
+from musicemo.experiment.features import DEFAULT_FEATURES, stream_of, streams_of
+from musicemo.features import Clip, Failure, Stream
 from musicemo.prediction.trained import TrainedRun, find_runs
-from musicemo.prediction.windows import column_edges, cut_by_columns, cut_by_seconds
+from musicemo.prediction.windows import cut_by_columns, cut_by_seconds
 from musicemo.training import choose_device
 
-__all__ = ["Predictor", "SongPrediction", "TaskPrediction", "failure_of"]
+__all__ = ["Predictor", "SongFeatures", "SongPrediction", "TaskPrediction", "failure_of"]
 
 Sync = Literal["beat", "frame"]
 Array = NDArray[np.float32]
 
-_SILENCE = -80.0
-"""The least value of a mel spectrogram, in dB."""
+_SILENCE = 1e-4
+"""A window is silent if its samples are below this share of the song's largest: 80 dB."""
 
 
 @dataclass(frozen=True)
@@ -104,17 +105,27 @@ def failure_of(song: str | PathLike[str], error: BaseException) -> Failure:
     return features.failure_of(song, error, "predicted")
 
 
+@dataclass(frozen=True, eq=False)
+class SongFeatures:
+    """Features of a whole song, from which those of windows are taken."""
+
+    #: The features of each stream, not finished; see `musicemo.features.Stream.pooled`.
+    clips: Sequence[Clip]
+    #: `[columns + 1]`: edges of the time steps, in seconds.
+    edges: NDArray[np.float64]
+
+
 class Predictor:
     """Predicts songs with one run, or with several replicates of it.
 
-    A song with no more columns (beats or frames) than the longest training track is one clip, as in training.
-    A longer song is cut into windows of the median training track's length, overlapping by half; its value is the mean
-    over the windows. The dB of the mel spectrogram are relative to the loudest moment of each window, as in a training
-    clip. Silent windows are left out.
+    A song with no more time steps than the longest training track is one clip, as in training. A longer song is cut
+    into windows of the median training track's length, overlapping by half; its value is the mean over the windows. The
+    features of a window are those of a clip: decibels, for example, are relative to its own loudest moment. Silent
+    windows are left out.
 
     Args:
         runs: the runs that `find_runs` returns.
-        sync: whether a column of the features is a beat or a frame, for a run whose dataset does not record it.
+        sync: whether a time step of the features is a beat or a frame, for a run whose dataset does not record it.
         window: length of a window in seconds, instead of the length in training.
         hop: seconds from one window to the next; by default half a window.
 
@@ -141,46 +152,40 @@ class Predictor:
         if hop is not None and window is None:
             raise InputError(f"--hop {hop:g}: requires --window")
         self.runs = runs
-        described, directory = runs[0].description, runs[0].directory
-        if described.sync is not None and sync not in (None, described.sync):
-            raise InputError(f"--sync {sync}: {directory} was trained on {described.sync}-wise features")
-        chosen = described.sync or sync
-        if chosen is None:
+        self.streams = _streams(runs[0], sync)
+        size = sum(stream.size for stream in self.streams)
+        if size != runs[0].description.input_size:
             raise InputError(
-                f"{directory}: the time grid of the run's features is not recorded. "
-                "Specify it with --sync beat or --sync frame"
+                f"{runs[0].directory}: was trained on {runs[0].description.input_size} features of a time step; the "
+                f"extractors {', '.join(stream.name for stream in self.streams)} have {size}"
             )
-        self.sync: Sync = chosen
-        self.recipe = (described.recipe or Recipe()).whole
-        rows = described.rows
-        given = described.recipe is not None or rows in FEATURE_ROWS.values()
-        if not given or rows.stop > self.recipe.rows:
-            raise InputError(
-                f"{directory}: was trained on rows {rows_text(rows)} of its dataset's arrays, which are not "
-                f"the features of audio: {self.recipe.mels} of a mel spectrogram, 12 of a chromagram, or both"
-            )
-        self._rows, self._lengths = rows, described.lengths
+        self._lengths = runs[0].description.lengths
         self._window, self._hop = window, hop
 
-    def analyse(self, song: str | PathLike[str]) -> Analysis:
+    def extract(self, song: str | PathLike[str]) -> SongFeatures:
         """Extract the features of a whole song, as in the training of the runs.
 
         Raises:
             InputError: the song cannot be analyzed; the message begins with the path.
         """
-        return analyse(song, self.recipe)
+        clips = [stream.pooled(Path(song)) for stream in self.streams]
+        first = min(clips, key=lambda clip: len(clip.edges))
+        steps = {len(clip.edges) for clip in clips}
+        if len(steps) > 1 and self.streams[0].grid != "frame":
+            raise InputError(f"{fspath(song)}: the streams of features have different numbers of time steps")
+        return SongFeatures(clips, first.edges)
 
-    def predict(self, song: str | PathLike[str], analysis: Analysis | None = None) -> SongPrediction:
+    def predict(self, song: str | PathLike[str], features: SongFeatures | None = None) -> SongPrediction:
         """Predict a song.
 
         Args:
             song: the song's path.
-            analysis: its features, if they have been extracted already.
+            features: its features, if they have been extracted already.
 
         Raises:
             InputError: the song cannot be analyzed, or the model fails on it.
         """
-        clips, windows, duration = self.clips(analysis or self.analyse(song))
+        clips, windows, duration = self.clips(features or self.extract(song))
         try:
             found = [run.calibrated(run.predict(clips)) for run in self.runs]
         except torch.OutOfMemoryError:
@@ -206,37 +211,68 @@ class Predictor:
         of_runs = [[run.thresholds[task.name][tag] for tag in task.classes] for run in self.runs]
         return np.asarray(np.mean(of_runs, axis=0))
 
-    def clips(self, analysis: Analysis) -> tuple[Sequence[Array], NDArray[np.float64], float]:
+    def clips(self, features: SongFeatures) -> tuple[Sequence[Array], NDArray[np.float64], float]:
         """Return the windows' features, each `[time, feature]`, the windows `[windows, 2]` and the duration in seconds.
 
-        The features of a window are copied on access, so that many windows take no more memory than the song.
+        The features of a window are computed on access, so that many windows take no more memory than the song.
         """
-        edges = column_edges(analysis, self.sync)
+        edges = features.edges
         columns = len(edges) - 1
         if self._window is not None:
             windows = cut_by_seconds(edges, self._window, self._hop or self._window / 2)
         else:
             _, median, most = self._lengths
             windows = cut_by_columns(columns, columns if columns <= most else median)
-        array = analysis.beat if self.sync == "beat" else analysis.frame
-        mels = analysis.recipe.mels
-        loud = [window for window in windows if array[:mels, slice(*window)].max() > _SILENCE]
+        peaks = features.clips[0].peaks[:columns]
+        least = _SILENCE * float(peaks.max())
+        loud = [window for window in windows if peaks[slice(*window)].max() > least]
         if not loud:  # possible with gaps between the windows
             raise InputError(f"the song is silent in every window of {self._window:g} s")
         kept = np.array(loud)
-        return _Clips(array, kept, mels, self._rows), edges[kept], float(edges[-1])
+        return _Clips(self.streams, features.clips, kept), edges[kept], float(edges[-1])
+
+
+def _streams(run: TrainedRun, sync: Sync | None) -> list[Stream]:
+    """Return the streams of features that compute the input of a run from audio.
+
+    Raises:
+        InputError: they are unknown, or `sync` is missing or contradicts them.
+    """
+    directory, described = run.directory, run.description
+    tables = run.experiment.features
+    if tables and described.extraction:
+        streams = streams_of(tables, run.experiment.source)
+    elif described.extraction:
+        streams = [stream_of(table) for table in described.extraction]
+    else:
+        rows = next((name for name, rows in FEATURE_ROWS.items() if rows == described.rows), None)
+        if rows is None:
+            raise InputError(
+                f"{directory}: was trained on rows {rows_text(described.rows)} of its dataset's arrays, which no "
+                "installed extractor computes from audio"
+            )
+        if sync is None:
+            raise InputError(
+                f"{directory}: the time grid of the run's features is not recorded. "
+                "Specify it with --sync beat or --sync frame"
+            )
+        outputs = ["mel", "chroma"] if rows == "fused" else [rows]
+        streams = [stream_of({"type": DEFAULT_FEATURES, "outputs": outputs, "grid": sync})]
+    if sync is not None and sync != streams[0].grid:
+        raise InputError(
+            f"--sync {sync}: {directory} was trained on features with the grid {streams[0].grid!r}"
+        )
+    return [stream.whole for stream in streams]
 
 
 @dataclass(frozen=True)
 class _Clips(Sequence[Array]):
-    """The features of a song's windows, with dB relative to the loudest moment of each window."""
+    """The features of a song's windows, each finished like a clip of its own."""
 
-    #: `[feature, columns]`.
-    array: Array
-    #: `[windows, 2]`: first and past-the-last column.
+    streams: Sequence[Stream]
+    clips: Sequence[Clip]
+    #: `[windows, 2]`: first and past-the-last time step.
     windows: NDArray[np.int64]
-    mels: int
-    rows: slice
 
     def __len__(self) -> int:
         return len(self.windows)
@@ -249,7 +285,11 @@ class _Clips(Sequence[Array]):
 
     def __getitem__(self, index: int | slice) -> Array | _Clips:
         if isinstance(index, slice):
-            return _Clips(self.array, self.windows[index], self.mels, self.rows)
-        clip = self.array[:, slice(*self.windows[index])].copy()
-        clip[: self.mels] -= clip[: self.mels].max()
-        return np.ascontiguousarray(clip[self.rows].T)
+            return _Clips(self.streams, self.clips, self.windows[index])
+        window = slice(*self.windows[index])
+        arrays = [
+            values
+            for stream, clip in zip(self.streams, self.clips, strict=True)
+            for values in stream.finish({name: array[window] for name, array in clip.values.items()}).values()
+        ]
+        return np.ascontiguousarray(np.concatenate(arrays, axis=1))

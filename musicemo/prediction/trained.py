@@ -91,8 +91,8 @@ class TrainedRun:
         target_device = device or torch.device("cpu")
         with experiment.source.blaming("model"):
             targets = [task.outcome for task in description.tasks]
-            backbone = experiment.model.build(input_size=description.input_size, targets=targets)
-            network = Network(backbone, description.tasks, experiment.heads)
+            backbone = experiment.build_backbone(targets, description.streams)
+            network = Network(backbone, description.tasks, experiment.heads, description.streams)
         network.load(state.get("network", {}), str(path))
         return cls(
             directory,

@@ -1,28 +1,15 @@
-"""Times of a song's feature columns, and windows for its prediction."""
+"""Windows of a song for its prediction."""
 
 from __future__ import annotations
-
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from musicemo.errors import InputError
-from musicemo.features import Analysis
 
-__all__ = ["column_edges", "cut_by_columns", "cut_by_seconds"]
+__all__ = ["cut_by_columns", "cut_by_seconds"]
 
 Windows = NDArray[np.int64]
-
-
-def column_edges(analysis: Analysis, sync: Literal["beat", "frame"]) -> NDArray[np.float64]:
-    """Return `[columns + 1]`: the start of each feature column, and the end of the last one, in seconds."""
-    total = analysis.frame.shape[1]
-    edges = np.arange(total + 1)
-    if sync == "beat":
-        beats = analysis.beat_frames
-        edges = np.unique(np.concatenate([[0], beats[(beats >= 0) & (beats < total)], [total]]))
-    return edges / analysis.recipe.frame_rate
 
 
 def cut_by_columns(columns: int, length: int) -> Windows:
@@ -41,7 +28,7 @@ def cut_by_seconds(edges: NDArray[np.float64], window: float, hop: float) -> Win
     A window has every column that it overlaps. The last window ends with the song.
 
     Args:
-        edges: `[columns + 1]`, in seconds; see `column_edges`.
+        edges: `[columns + 1]`, in seconds.
         window: length in seconds.
         hop: seconds from the start of a window to the start of the next.
 

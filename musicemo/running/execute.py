@@ -81,7 +81,7 @@ def execute(
         RunInUseError: another process is training the run that would be continued.
         RunError: the run failed; its directory records why.
     """
-    experiment = replicate.experiment.completed(data.tracks.tasks)
+    experiment = replicate.experiment.completed(data.tracks)
     with use_threads(experiment.threads), collected(data.warnings) as messages:
         split = split_tracks(experiment, data.tracks, replicate.fold)
         device = options.choose_device(experiment)

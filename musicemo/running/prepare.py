@@ -34,6 +34,7 @@ from musicemo.data import (
     columns,
     fit_scaling,
     identify_data,
+    stream_sizes,
 )
 from musicemo.errors import InputError, describe_error
 from musicemo.experiment import Experiment
@@ -129,7 +130,7 @@ class TrackReader:
             for name, task in resolved["tasks"].items()
         }
         code = [(str(one), one.sha256) for one in experiment.code]
-        return json.dumps([resolved["dataset"], targets, code], sort_keys=True)
+        return json.dumps([resolved["dataset"], resolved.get("features"), targets, code], sort_keys=True)
 
     def read(self, experiment: Experiment) -> ExperimentData:
         """Read the tracks of an experiment.
@@ -143,7 +144,7 @@ class TrackReader:
             with collected() as messages, told_by_line():
                 self._dataset = None
                 dataset = experiment.build_dataset()
-                tracks = collect(dataset, match_tasks(experiment, dataset))
+                tracks = collect(dataset, match_tasks(experiment, dataset), experiment.extract)
             self._key, self._dataset = key, dataset
             self._read[control] = ExperimentData(tracks, tuple(messages.texts), control)
         else:
@@ -191,8 +192,9 @@ def prepare(
 
     def build_network() -> Network:
         targets = [task.outcome for task in tracks.tasks]
-        backbone = experiment.model.build(input_size=features.size, targets=targets)
-        return Network(backbone, tracks.tasks, experiment.heads).to(device)
+        sizes = stream_sizes(tracks, features)
+        backbone = experiment.build_backbone(targets, sizes)
+        return Network(backbone, tracks.tasks, experiment.heads, sizes).to(device)
 
     with blaming("model"):
         network = build_network()
@@ -468,7 +470,7 @@ def _embed(network: Network, batch: Batch) -> torch.Tensor:
     network.eval()
     expected = [len(batch.x), network.backbone.embedding_size]
     try:
-        embedding = network.backbone(batch.x, batch.lengths)
+        embedding = network.backbone(network.combine(batch.x), batch.lengths)
     except Exception as error:  # a stranger's model may raise anything
         hint = "; it is called with x and lengths" if isinstance(error, TypeError) else ""
         raise InputError(

@@ -143,7 +143,7 @@ def check_experiment(
     options = options or RunOptions()
     device = options.choose_device(experiment)
     tracks = read(experiment)
-    experiment = experiment.completed(tracks.tasks)
+    experiment = experiment.completed(tracks)
     first = experiment.replicates()[0]
     split = split_tracks(experiment, tracks, first.fold)
     before = random_state()

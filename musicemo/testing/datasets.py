@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from musicemo.contracts import Dataset, Target, Track
-from musicemo.data.tracks import misyielded, unwritable
-from musicemo.features import Recipe
+from musicemo.contracts import ArrayFile, Dataset, FeatureArray, Signal, Target, Track
+from musicemo.data.tracks import misdeclared, misyielded, unwritable
+from musicemo.features import StoredArray
 from musicemo.messages import muted
 from musicemo.testing._contract import Contract, built, check_pickle, require
 from musicemo.training.randomness import seed_everything
@@ -55,7 +54,7 @@ def check_dataset(dataset: Any, parameters: Mapping[str, Any] | None = None) -> 
             require(not (strange := misyielded(tracks)), "".join(strange[:1]))
         _check_tracks(contract, declared, tracks)
         with contract.clause("features", "reading the features"):
-            _check_features(tracks, constructed.rows)
+            _check_features(tracks, getattr(constructed, "rows", slice(None)))
         with contract.clause("order", "reading the tracks again"):
             seed_everything(1)
             again = list(constructed.tracks())
@@ -74,7 +73,7 @@ def check_dataset(dataset: Any, parameters: Mapping[str, Any] | None = None) -> 
 def _check_declarations(dataset: Any) -> dict[str, Target]:
     require(
         isinstance(dataset, Dataset),
-        f"a {type(dataset).__name__} lacks one of targets, rows and tracks(); a dataset has all three",
+        f"a {type(dataset).__name__} lacks targets or tracks(); a dataset has both",
     )
     targets = list(dataset.targets)
     require(targets, "it declares no target; a dataset has at least one")
@@ -96,16 +95,12 @@ def _check_declarations(dataset: Any) -> dict[str, Target]:
                 len(set(target.classes)) == len(target.classes) >= 2,
                 f"{target.name!r} has the classes {list(target.classes)}; at least two, each once, are declared",
             )
+    rows = getattr(dataset, "rows", slice(None))
     require(
-        isinstance(dataset.rows, slice),
-        f"its rows are {dataset.rows!r}; they are a slice of each array's rows, such as slice(0, 12)",
+        isinstance(rows, slice),
+        f"its rows are {rows!r}; they are a slice of each array's rows, such as slice(0, 12)",
     )
-    sync, recipe = getattr(dataset, "sync", None), getattr(dataset, "recipe", None)
-    require(sync in (None, "beat", "frame"), f"its sync is {sync!r}; it is 'beat', 'frame' or None")
-    require(
-        recipe is None or isinstance(recipe, Recipe),
-        f"its recipe is {recipe!r}; it is a musicemo.features.Recipe or None",
-    )
+    require(not (strange := misdeclared(dataset)), "".join(strange[:1]))
     return {target.name: target for target in targets}
 
 
@@ -174,28 +169,43 @@ def _check_features(tracks: Sequence[Track], rows: slice) -> None:
         require(rows.step > 0, f"its rows are {rows!r}; their step must be positive")
     first: int | None = None
     for track in tracks:
+        if track.audio is not None:
+            require(
+                track.features is None, f"track {track.id!r} has audio and features; a track has one of them"
+            )
+            _check_audio(track)
+            continue
         array = _array(track)
         require(
             isinstance(array, np.ndarray) and array.ndim == 2 and array.dtype.kind == "f",
-            f"track {track.id!r} has {_described(array)}; features are a floating-point array [rows, frames]",
+            f"track {track.id!r} has {_described(array)}; features are a floating-point array [time, feature]",
         )
-        require(array.shape[1], f"track {track.id!r} has no frame; features have at least one")
+        require(len(array), f"track {track.id!r} has no time step; features have at least one")
+        size = array.shape[1]
         require(
-            (rows.stop or 0) <= len(array) and len(array[rows]),
-            f"track {track.id!r} has {len(array)} rows, and the dataset's rows are {rows.start or 0} to {rows.stop}; "
+            (rows.stop or 0) <= size and array[:, rows].shape[1],
+            f"track {track.id!r} has {size} rows, and the dataset's rows are {rows.start or 0} to {rows.stop}; "
             "every array has the rows that are asked for",
         )
-        first = len(array) if first is None else first
+        first = size if first is None else first
         require(
-            len(array) == first,
-            f"track {track.id!r} has {len(array)} rows where the first has {first}; all have as many, "
-            "frames being columns",
+            size == first,
+            f"track {track.id!r} has {size} rows where the first has {first}; all have as many, as the second axis",
         )
-        values = np.asarray(array[rows])
         require(
-            np.isfinite(values).all(),
+            np.isfinite(array[:, rows]).all(),
             f"track {track.id!r} has features that are not finite; every value must be",
         )
+
+
+def _check_audio(track: Track) -> None:
+    audio = track.audio
+    require(
+        isinstance(audio, Path | Signal),
+        f"track {track.id!r} has {_described(audio)} as audio; it is a path, or has identity and samples()",
+    )
+    if isinstance(audio, Path):
+        require(audio.is_file(), f"track {track.id!r}: there is no file {audio}")
 
 
 def _require_same(tracks: Sequence[Track], again: Sequence[Track], when: str) -> None:
@@ -211,8 +221,9 @@ def _require_same(tracks: Sequence[Track], again: Sequence[Track], when: str) ->
                 f"track {before.id!r} has other {name} {when}; {contract}",
             )
     for before, after in _sampled(tracks, again):
+        same = before.audio is not None or np.array_equal(_array(before), _array(after), equal_nan=True)
         require(
-            np.array_equal(_array(before), _array(after), equal_nan=True),
+            same and _identity(before) == _identity(after),
             f"track {before.id!r} has other features {when}; {contract}",
         )
 
@@ -222,11 +233,17 @@ def _sampled(tracks: Sequence[Track], again: Sequence[Track]) -> Iterator[tuple[
     yield from zip([*tracks[:10], tracks[-1]], [*again[:10], again[-1]], strict=True)
 
 
-def _array(track: Track) -> NDArray[np.floating]:
-    if isinstance(track.features, Path):
-        array: NDArray[np.floating] = np.load(track.features, mmap_mode="r", allow_pickle=False)
-        return array
-    return track.features
+def _identity(track: Track) -> object:
+    return track.audio.identity if isinstance(track.audio, Signal) else track.audio
+
+
+def _array(track: Track) -> Any:
+    features = track.features
+    if isinstance(features, Path):
+        features = ArrayFile(features)
+    if isinstance(features, ArrayFile):
+        features = StoredArray(features)
+    return features.read() if isinstance(features, FeatureArray) else features
 
 
 def _described(value: Any) -> str:

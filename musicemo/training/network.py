@@ -13,6 +13,7 @@ from torch.nn.parameter import is_lazy
 from musicemo.contracts import Estimator, Fitted
 from musicemo.data import HeadSettings, Task, columns
 from musicemo.errors import InputError, nearest
+from musicemo.ops import WeightedSum
 
 __all__ = ["Head", "Network"]
 
@@ -47,13 +48,26 @@ class Network(nn.Module):
         backbone: a `musicemo.contracts.Model`, which gets a head per task, or an `Estimator`, which needs none.
         tasks: the tasks.
         heads: task -> its head's settings.
+        streams: stream -> its number of features, and how many outputs of this size are summed with learned weights; by
+            default the backbone gets `x` as it is.
 
     Raises:
         InputError: the backbone does not tell the size of its embedding.
     """
 
-    def __init__(self, backbone: nn.Module, tasks: Sequence[Task], heads: Mapping[str, HeadSettings]) -> None:
+    def __init__(
+        self,
+        backbone: nn.Module,
+        tasks: Sequence[Task],
+        heads: Mapping[str, HeadSettings],
+        streams: Mapping[str, tuple[int, int]] | None = None,
+    ) -> None:
         super().__init__()
+        self._streams = dict(streams or {})
+        #: Stream -> the learned sum of its outputs, for those that have one.
+        self.sums = _Heads(
+            {name: WeightedSum(layers) for name, (_, layers) in self._streams.items() if layers > 1}
+        )
         self._frozen: list[nn.Module] = []
         self.backbone = backbone
         size = 0 if self.estimator else getattr(backbone, "embedding_size", None)
@@ -75,6 +89,7 @@ class Network(nn.Module):
         Raises:
             InputError: a label that the estimator predicts from is not there.
         """
+        x = self.combine(x)
         if self.estimator is None:
             embedding: Tensor = self.backbone(
                 x, lengths
@@ -84,6 +99,19 @@ class Network(nn.Module):
         if missing := [name for name in self.estimator.given if name not in labels]:
             raise InputError(f"the model predicts from the label of {missing[0]!r}, which is not known here")
         return x.new_empty(len(x), 0), self.estimator(x, lengths, labels)
+
+    def combine(self, x: Tensor) -> Tensor:
+        """Return the input of the backbone: `x` `[batch, time, feature]` with the learned sums taken."""
+        if not self.sums:
+            return x
+        streams = torch.split(x, [size * layers for size, layers in self._streams.values()], dim=2)
+        return torch.cat(
+            [
+                self.sums[name](stream) if name in self.sums else stream
+                for name, stream in zip(self._streams, streams, strict=True)
+            ],
+            dim=2,
+        )
 
     def known_labels(self, targets: Tensor, tasks: Sequence[Task]) -> dict[str, Tensor]:
         """Return, of `targets` `[batch, columns]`, those that an estimator is given."""

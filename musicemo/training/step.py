@@ -51,7 +51,7 @@ class OptimizationStep:
         self._optimizer = make_optimizer(settings.optimizer, prepared.network, prepared.weighting)
         self._schedule = Schedule(settings.schedule, self._optimizer, settings.epochs, mode)
         self._scaler = torch.amp.GradScaler(prepared.device.type, enabled=settings.precision == "float16")
-        self._shared = trainable(prepared.network.backbone)
+        self._shared = [*trainable(prepared.network.backbone), *trainable(prepared.network.sums)]
         self._heads = {name: trainable(head) for name, head in prepared.network.heads.items()}
 
     def __call__(

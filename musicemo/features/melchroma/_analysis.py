@@ -13,7 +13,7 @@ from musicemo.features._decode import check_level, load
 from musicemo.features._recipe import Recipe
 from musicemo.workers import one_thread
 
-__all__ = ["Analysis", "analyse", "analyse_signal"]
+__all__ = ["Analysis", "analyse", "analyse_signal", "decibels", "find_beats", "spectra"]
 
 _LOUDEST = 1e9
 """Samples beyond this would overflow when squared."""
@@ -67,12 +67,50 @@ def analyse_signal(samples: ArrayLike, recipe: Recipe | None = None) -> Analysis
 
 
 def _analyse(samples: NDArray[np.float32], recipe: Recipe, name: str) -> Analysis:
+    mel, chroma, beats = spectra(samples, recipe, name)
+
+    from musicemo.features.melchroma import _spectrum
+    from musicemo.features.melchroma._beats import synchronise
+
+    beat = np.concatenate([decibels(synchronise(mel, beats)), synchronise(chroma, beats)])
+    frame = np.empty((len(mel) + len(chroma), mel.shape[1]), np.float32)
+    _spectrum.decibels(mel, into=frame[: len(mel)])
+    frame[len(mel) :] = chroma
+    return Analysis(frame=frame, beat=beat, beat_frames=beats, recipe=recipe)
+
+
+def decibels(power: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Convert power to dB relative to its maximum, at least -80.
+
+    Args:
+        power: `[rows, columns]`; below 1e-10 it counts as 1e-10.
+    """
+    from musicemo.features.melchroma import _spectrum
+
+    return _spectrum.decibels(power)
+
+
+def spectra(
+    samples: NDArray[np.float32], recipe: Recipe, name: str = "the signal"
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
+    """Compute the mel spectrogram and the chromagram of a signal, and its beats.
+
+    Args:
+        samples: `[samples]`, mono, at the recipe's sample rate.
+        recipe: The parameters; its excerpt is not applied.
+        name: The signal in messages.
+
+    Returns:
+        The power `[mels, frames]`, the chromagram `[12, frames]` and the frames of the beats `[beats]`.
+
+    Raises:
+        InputError: See `analyse_signal`.
+    """
     _check(samples, recipe, name)
     # These compile loops and import scipy, which importing this package should not.
-    from musicemo.features.melchroma._beats import OnsetStrength, synchronise, track_beats
+    from musicemo.features.melchroma._beats import OnsetStrength, track_beats
     from musicemo.features.melchroma._chroma import BINS_PER_OCTAVE, chromagram
     from musicemo.features.melchroma._hpss import separate
-    from musicemo.features.melchroma._spectrum import decibels
     from musicemo.features.melchroma._tuning import estimate_tuning
 
     with one_thread():  # so that the same features come out of any number of cores
@@ -83,12 +121,31 @@ def _analyse(samples: NDArray[np.float32], recipe: Recipe, name: str) -> Analysi
         tuning = estimate_tuning(parts.pitches, BINS_PER_OCTAVE)
         mel = parts.mel
         del parts
-        chroma = chromagram(samples, recipe.sample_rate, recipe.hop, tuning)
-        beat = np.concatenate([decibels(synchronise(mel, beats)), synchronise(chroma, beats)])
-        frame = np.empty((len(mel) + len(chroma), mel.shape[1]), np.float32)
-        decibels(mel, into=frame[: len(mel)])
-        frame[len(mel) :] = chroma
-        return Analysis(frame=frame, beat=beat, beat_frames=beats, recipe=recipe)
+        return mel, chromagram(samples, recipe.sample_rate, recipe.hop, tuning), beats
+
+
+def find_beats(samples: NDArray[np.float32], recipe: Recipe | None = None) -> NDArray[np.float64]:
+    """Find the beats of a signal.
+
+    Args:
+        samples: `[samples]`, mono, at the recipe's sample rate.
+        recipe: The parameters, by default those of the original study; its excerpt is not applied.
+
+    Returns:
+        `[beats]`: times in seconds, ascending; none if the signal is shorter than a window, or nothing begins.
+    """
+    from musicemo.features.melchroma._beats import OnsetStrength, track_beats
+    from musicemo.features.melchroma._hpss import separate
+
+    recipe = recipe or Recipe()
+    if len(samples) < recipe.n_fft:
+        return np.empty(0)
+    with one_thread():
+        onsets = OnsetStrength(len(samples), recipe)
+        separate(samples, recipe, onsets.add)
+        beats = track_beats(onsets.finish(), recipe)
+    times: NDArray[np.float64] = beats / recipe.frame_rate
+    return times
 
 
 def _check(samples: NDArray[np.float32], recipe: Recipe, name: str) -> None:

@@ -13,18 +13,18 @@ __all__ = ["FUSED_ROWS", "array_shape"]
 FUSED_ROWS = 140
 
 
-def array_shape(path: Path, rows: int | None = None) -> tuple[int, int]:
-    """Return the shape `[rows, frames]` of a feature array from its header.
+def array_shape(path: Path, rows: int | None = None) -> tuple[int, ...]:
+    """Return the shape of a feature array from its header.
 
     The content is not read: whether every value is finite shows when the array is loaded.
 
     Args:
-        path: A `.npy` file with a two-dimensional floating-point array.
-        rows: How many rows the array must have; None takes any number.
+        path: A `.npy` file with a floating-point array of one or two axes.
+        rows: The array must be `[rows, frames]` with so many rows; None takes any shape.
 
     Raises:
         InputError: The file is missing, unreadable, truncated or no `.npy` file, or its array is pickled, not
-            floating-point, not two-dimensional, empty, or of another number of rows.
+            floating-point, empty, of more axes, or of another number of rows.
     """
     try:
         header, stored = array_header(path)
@@ -43,17 +43,12 @@ def array_shape(path: Path, rows: int | None = None) -> tuple[int, int]:
         )
     if dtype.kind != "f":
         raise InputError(f"{path}: contains values of type {dtype}, expected floating-point numbers")
-    wanted = f"[{rows if rows is not None else 'rows'}, frames]"
-    if len(shape) != 2:
-        hint = ""
-        if len(shape) == 1:
-            hint = f". If it is one vector per track, save it as [{shape[0]}, 1] with array[:, None]"
-        elif len(shape) == 3 and 1 in shape:
-            hint = "; numpy.squeeze removes the axis of length 1"
-        raise InputError(f"{path}: has shape {list(shape)}, expected {wanted}{hint}")
-    if rows is not None and shape[0] != rows:
-        hint = "; it looks transposed" if shape[1] == rows else ""
-        raise InputError(f"{path}: has shape {list(shape)}, expected {wanted}{hint}")
+    if len(shape) not in (1, 2):
+        hint = "; numpy.squeeze removes the axis of length 1" if len(shape) == 3 and 1 in shape else ""
+        raise InputError(f"{path}: has shape {list(shape)}, expected two axes, or one for a vector{hint}")
+    if rows is not None and (len(shape) != 2 or shape[0] != rows):
+        hint = "; it looks transposed" if shape[-1] == rows else ""
+        raise InputError(f"{path}: has shape {list(shape)}, expected [{rows}, frames]{hint}")
     if 0 in shape:
         raise InputError(f"{path}: is empty, with shape {list(shape)}")
     if stored < header.nbytes:
@@ -63,4 +58,4 @@ def array_shape(path: Path, rows: int | None = None) -> tuple[int, int]:
             f"{path}: {stored - header.nbytes} bytes follow its array; the file must hold one array, as numpy.save "
             "writes it"
         )
-    return shape[0], shape[1]
+    return shape

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from musicemo.contracts import Proposal, Target, Track
 from musicemo_builtin.datasets._layout import Layout
 from musicemo_builtin.datasets._problems import Problems
-from musicemo_builtin.datasets._recordings import Duration, Features, Offset, OnError, Recordings, Sync
+from musicemo_builtin.datasets._recordings import OnError, Recordings
 
 __all__ = ["Preset"]
 
@@ -23,21 +23,11 @@ class Preset:
 
     Args:
         root: Folder of the dataset.
-        features: Feature rows: the mel spectrogram, the chromagram or both.
-        sync: Feature columns: one per beat or one per frame.
-        offset: Start of the analyzed excerpt, in seconds.
-        duration: Length of the excerpt in seconds; by default the rest of the song.
-        cache: Folder of the features; by default `$MUSICEMO_CACHE`, or `musicemo` in the user's cache folder.
-        on_error: How to treat songs that are missing or cannot be analyzed: ``raise`` one error that lists all, or
-            ``skip`` them with a warning.
+        on_error: How to treat songs without a file: ``raise`` one error that lists all, or ``skip`` them with a
+            warning.
     """
 
     root: Path
-    features: Features = "fused"
-    sync: Sync = "beat"
-    offset: Offset = 0.0
-    duration: Duration = None
-    cache: Path | None = None
     on_error: OnError = "raise"
 
     layout: ClassVar[Layout]
@@ -45,11 +35,7 @@ class Preset:
     learnt: ClassVar[int]
 
     def __post_init__(self) -> None:
-        name = type(self).layout.name.lower()
-        self._recordings = Recordings(
-            name, self.root, self.features, self.sync, self.offset, self.duration, self.cache, self.on_error
-        )
-        self.rows, self.recipe = self._recordings.rows, self._recordings.recipe
+        self._recordings = Recordings(self.root, self.on_error)
         problems = Problems()
         self.targets = self.read(self._recordings, problems)
         self._recordings.check(problems, self.layout.advice)
@@ -72,5 +58,5 @@ class Preset:
         return made._recordings.proposal(made.targets, cls.learnt, root=path, **parameters)
 
     def tracks(self) -> Iterator[Track]:
-        """Yield the songs in the order in which they were read. Analyze those that are not in the cache."""
+        """Yield the songs in the order in which they were read."""
         yield from self._recordings.tracks()

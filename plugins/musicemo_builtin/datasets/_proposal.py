@@ -25,7 +25,6 @@ from musicemo_builtin.datasets._columns import (
     target_name,
 )
 from musicemo_builtin.datasets._layout import AUDIO_SUFFIXES, is_companion
-from musicemo_builtin.datasets._recordings import SYNC_COMMENT
 from musicemo_builtin.datasets._rows import read_rows
 
 __all__ = ["propose_table"]
@@ -144,16 +143,15 @@ def _of_table(path: Path) -> Proposal:
                 if role == "group"
                 else "official split of the table"
             )
-    if audio:
-        parameters["sync"] = "beat"
-        comments["sync"] = SYNC_COMMENT
     targets = [_target(names[column], guess) for column, guess in guesses.items()]
     telling = [target for target in targets if _TELLING.search(target.name.casefold())] or targets
-    tracks = list(_tracks(columns, root, file, identity, group, part, guesses))
-    if audio and (absent := [track for track in tracks if not Path(str(track.features)).is_file()]):
+    tracks = list(_tracks(columns, root, file, identity, group, part, guesses, audio=audio))
+    if audio and (
+        absent := [track for track in tracks if track.audio and not Path(str(track.audio)).is_file()]
+    ):
         parameters["on_error"] = "skip"
         comments["on_error"] = (
-            f"{len(absent)} of {len(tracks)} files do not exist, for example {absent[0].features}"
+            f"{len(absent)} of {len(tracks)} files do not exist, for example {absent[0].audio}"
         )
         missing = {track.id for track in absent}
         tracks = [track for track in tracks if track.id not in missing]
@@ -287,6 +285,8 @@ def _tracks(
     group: str | None,
     part: str | None,
     guesses: dict[str, Guess],
+    *,
+    audio: bool,
 ) -> Iterator[Track]:
     cells = columns.cells
     for row in range(columns.rows):
@@ -298,8 +298,9 @@ def _tracks(
         official: Any = _known(cells[part][row]) if part else None
         yield Track(
             cells[identity][row],
-            root / cells[file][row],
+            None if audio else root / cells[file][row],
             targets,
+            audio=root / cells[file][row] if audio else None,
             group=_known(cells[group][row]) if group else None,
             part={"validation": "val"}.get(official, official),
         )
@@ -332,7 +333,7 @@ def _by_class(folder: Path) -> Proposal | None:
     parameters: dict[str, Any] = {"path": table, "id": "file", ("file" if features else "audio"): "file"}
     return Proposal(
         {**parameters, "root": folder, "classification": ["class"]},
-        [Track(song, folder / song, {"class": _known(name)}) for song, name in songs.items()],
+        [Track(song, None, {"class": _known(name)}, audio=folder / song) for song, name in songs.items()],
         [_target("class", guess)],
         comments={"classification": f"subfolders of {folder}"},
         files={table: csv_text([("file", "class"), *songs.items()])},

@@ -82,7 +82,9 @@ class Deam(Preset):
         for name, part in _FILES.items():
             for song, row in Sheet(_LAYOUT.find(self.root, name), needs, problems, ",").tracks("song_id"):
                 targets = {target: row.number(column, *bounds) for target, (column, bounds) in _TARGETS.items()}
-                track = Track(song, song_file(audio, song), targets, group=artists.get(song), part=part)
+                track = Track(
+                    song, None, targets, audio=song_file(audio, song), group=artists.get(song), part=part
+                )
                 recordings.add(row.where, track)
         return [Target(name, "regression", range=bounds) for name, (_, bounds) in _TARGETS.items()]
 

@@ -81,9 +81,10 @@ class EmoMusic(Preset):
             }
             track = Track(
                 song,
-                song_file(clips, song),
+                None,
                 {**targets, "genre": info.text("Genre")},
                 group=info.text("Artist"),
+                audio=song_file(clips, song),
                 part=info.part(_SPLIT, _PARTS),
             )
             recordings.add(row.where, track)

@@ -94,8 +94,9 @@ class Emotify(Preset):
             }
             track = Track(
                 f"{song.genre}/{song.number}",
-                song_file(inside(audio, song.genre), str(song.number)),
+                None,
                 {**shares, "genre": song.genre},
+                audio=song_file(inside(audio, song.genre), str(song.number)),
                 ratings={name: given for name, given in song.answers.items() if shares[name] is not None},
             )
             recordings.add(song.row.where, track)

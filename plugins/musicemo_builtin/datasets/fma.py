@@ -112,9 +112,10 @@ class Fma(Preset):
             stem = f"{int(number):06}"
             track = Track(
                 number,
-                song_file(audio / stem[:3], stem),
+                None,
                 {**analysed.get(number, {}), "genre": genre},
                 group=row.text("artist"),
+                audio=song_file(audio / stem[:3], stem),
                 part=row.part("part", _PARTS),
             )
             recordings.add(row.where, track)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from musicemo.contracts import FEATURE_ROWS, Proposal, Target, Track
+from musicemo.contracts import FEATURE_ROWS, ArrayFile, Proposal, Target, Track
 from musicemo.errors import InputError
 from musicemo_builtin.datasets._arrays import FUSED_ROWS, array_shape
 from musicemo_builtin.datasets._cells import is_missing, parse_number
@@ -94,6 +94,8 @@ class Lab:
         self.features = features
         self.sync = sync
         self.rows = FEATURE_ROWS[features]
+        outputs = ["mel", "chroma"] if features == "fused" else [features]
+        self.extraction = sync and {"type": "mel-chroma", "outputs": outputs, "grid": sync}
         self._problems = Problems()
         if not root.is_dir():
             raise InputError(f"{root}: no such folder. {_LAYOUT}")
@@ -152,7 +154,7 @@ class Lab:
                 array_shape(path, FUSED_ROWS)
             except InputError as error:
                 self._problems.add(str(error))
-            tracks.append(Track(clip, path, targets.get(clip, {}), part=part))
+            tracks.append(Track(clip, ArrayFile(path, "rows-time"), targets.get(clip, {}), part=part))
         return tracks
 
     def _labels(self, path: Path, part: _Part, clips: set[str]) -> dict[str, dict[str, float | str | None]]:

@@ -15,7 +15,7 @@ from musicemo.errors import InputError, nearest
 from musicemo.files import expanded
 from musicemo_builtin.datasets._cells import is_missing, parse_number
 from musicemo_builtin.datasets._problems import Problems
-from musicemo_builtin.datasets._recordings import Duration, Features, Offset, OnError, Recordings, Sync
+from musicemo_builtin.datasets._recordings import OnError, Recordings
 from musicemo_builtin.datasets._sheet import PARTS, Part
 from musicemo_builtin.datasets._targets import check_names, check_ranges
 
@@ -49,13 +49,8 @@ class Mirdata:
             order; or attribute -> allowed classes, in this order.
         audio: Attribute with the path of the audio.
         group: Attribute of the group that a grouped split keeps in one set: the artist, the album.
-        features: Feature rows: the mel spectrogram, the chromagram or both.
-        sync: Feature columns: one per beat or one per frame.
-        offset: Start of the analyzed excerpt, in seconds.
-        duration: Length of the excerpt in seconds; by default the rest of the song.
-        cache: Folder of the features; by default `$MUSICEMO_CACHE`, or `musicemo` in the user's cache folder.
-        on_error: How to treat songs that are missing or cannot be analyzed: ``raise`` one error that lists all, or
-            ``skip`` them with a warning.
+        on_error: How to treat songs without a file: ``raise`` one error that lists all, or ``skip`` them with a
+            warning.
 
     Raises:
         ImportError: mirdata is not installed.
@@ -79,11 +74,6 @@ class Mirdata:
         classification: list[str] | dict[str, list[str]] | None = None,
         audio: str = "audio_path",
         group: str | None = None,
-        features: Features = "fused",
-        sync: Sync = "beat",
-        offset: Offset = 0.0,
-        duration: Duration = None,
-        cache: Path | None = None,
         on_error: OnError = "raise",
     ) -> None:
         ranges = check_ranges(regression or {})
@@ -93,11 +83,7 @@ class Mirdata:
         check_names("mirdata", ranges, classes)
         dataset = _initialize(loader, data_home, version)
         source = Path(dataset.data_home)
-        self._recordings = Recordings(
-            f"mirdata-{loader}", source, features, sync, offset, duration, cache, on_error
-        )
-        self.rows = self._recordings.rows
-        self.sync, self.recipe = self._recordings.sync, self._recordings.recipe
+        self._recordings = Recordings(source, on_error)
         problems = Problems()
         found: dict[str, set[str]] = {name: set() for name in classes}
         for name in dataset.track_ids:
@@ -118,10 +104,11 @@ class Mirdata:
                 continue
             track = Track(
                 name,
-                Path(path),
+                None,
                 targets,
                 group=attributes.text(group) if group else None,
                 part=_part(attributes.track),
+                audio=Path(path),
             )
             self._recordings.add(loader, track)
         self._recordings.check(problems, f"mirdata expects its files in {source}: {_fetch(loader, data_home)}")
@@ -134,7 +121,7 @@ class Mirdata:
         ]
 
     def tracks(self) -> Iterator[Track]:
-        """Yield the tracks in the order of the index. Analyze those that are not in the cache."""
+        """Yield the tracks in the order of the index."""
         yield from self._recordings.tracks()
 
 

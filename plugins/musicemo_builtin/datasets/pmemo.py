@@ -62,7 +62,7 @@ class PMEmo(Preset):
         artists = {song: row.text("artist") for song, row in known.tracks("musicId")}
         for song, row in Sheet(ratings, {"the song": "musicId", **_TARGETS}, problems, ",").tracks("musicId"):
             targets = {name: row.number(column, 0.0, 1.0) for name, column in _TARGETS.items()}
-            track = Track(song, song_file(chorus, song), targets, group=artists.get(song))
+            track = Track(song, None, targets, audio=song_file(chorus, song), group=artists.get(song))
             recordings.add(row.where, track)
         return [Target(name, "regression", range=(0.0, 1.0)) for name in _TARGETS]
 

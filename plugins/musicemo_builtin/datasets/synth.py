@@ -5,15 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from musicemo.contracts import FEATURE_ROWS, Target, Track
+from musicemo.contracts import Target, Track
 from musicemo.files import expanded
+from musicemo.workers import one_thread
 from musicemo_builtin.datasets._synthesis import (
     EMOTIONS,
     GENRES,
@@ -39,19 +41,18 @@ class Synth:
     `docs/synth.md` describes the music and the listeners.
 
     A clip depends only on the seed, its number and the duration. With more tracks, the first ones stay the same. Noise,
-    raters and missing targets do not change the sound. Features are computed when the tracks are first needed, on all
-    cores, and kept on disk.
+    raters and missing targets do not change the sound. What was played is computed when the tracks are first needed, on
+    all cores, and kept on disk; the sound is synthesized again for each extractor.
 
     Args:
         tracks: Number of clips; the genres alternate.
         seed: Seed of the music, the listeners and the missing targets.
-        features: Feature rows: the mel spectrogram, the chromagram or both.
-        sync: Feature columns: one per beat or one per frame.
         duration: Length of a clip in seconds.
         noise: Standard deviation of a rating's error, which also determines the spread of the listeners' bias and gain.
         raters: Number of listeners per clip, out of forty.
         missing: Probability that a target is missing.
-        cache: Folder of the features; by default `$MUSICEMO_CACHE`, or `musicemo` in the user's cache folder.
+        cache: Folder of the records of what was played; by default `$MUSICEMO_CACHE`, or `musicemo` in the user's
+            cache folder.
 
     Raises:
         RunError: From `tracks`, if the cache cannot be written.
@@ -62,17 +63,14 @@ class Synth:
         *,
         tracks: Annotated[int, Field(ge=1, le=99_999)] = 240,
         seed: Annotated[int, Field(ge=0)] = 0,
-        features: Literal["mel", "chroma", "fused"] = "fused",
-        sync: Literal["beat", "frame"] = "beat",
         duration: Annotated[float, Field(ge=3.0, le=120.0)] = 12.0,
         noise: Annotated[float, Field(ge=0.0, le=1.0)] = 0.15,
         raters: Annotated[int, Field(ge=1, le=40)] = 8,
         missing: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0,
         cache: Path | None = None,
     ) -> None:
-        self.count, self.seed, self.sync = tracks, seed, sync
+        self.count, self.seed = tracks, seed
         self.raters, self.missing = raters, missing
-        self.rows = FEATURE_ROWS[features]
         self.targets = [
             *(Target(emotion, "regression", range=(0.0, 1.0)) for emotion in EMOTIONS),
             Target("genre", "classification", classes=GENRES),
@@ -84,7 +82,7 @@ class Synth:
         """Yield the tracks by number. Compute those that are not in the cache."""
         from musicemo_builtin.datasets._synthesis.factory import fill
 
-        for index, record in enumerate(fill(self.store, self.count, sync=self.sync)):
+        for index, record in enumerate(fill(self.store, self.count)):
             yield self._track(index, record)
 
     def _track(self, index: int, record: Record) -> Track:
@@ -100,12 +98,31 @@ class Synth:
                 targets[name] = None
         return Track(
             id=f"synth-{index:05d}",
-            features=self.store.array(index, self.sync),
             targets=targets,
             group=what.name,
             part=what.part,
             ratings={name: given for name, given in ratings.items() if targets[name] is not None},
+            audio=Clip(self.seed, index, self.store.duration),
         )
+
+
+@dataclass(frozen=True)
+class Clip:
+    """The sound of a track; see `musicemo.contracts.Signal`."""
+
+    seed: int
+    index: int
+    duration: float
+
+    @property
+    def identity(self) -> str:
+        """Text that is the same for equal samples."""
+        return f"synth-{VERSION}-seed{self.seed}-{self.index:05d}-{self.duration:g}s"
+
+    def samples(self) -> tuple[NDArray[np.float32], int]:
+        """Return `[samples]`, mono, and their rate in Hz."""
+        with one_thread():  # so that the same sound comes out of any number of cores
+            return render(self.seed, self.index, self.duration), RATE
 
 
 def render(seed: int, index: int, duration: float = 12.0) -> NDArray[np.float32]:
@@ -114,9 +131,8 @@ def render(seed: int, index: int, duration: float = 12.0) -> NDArray[np.float32]
 
 
 def _folder(cache: Path | None, seed: int, duration: float) -> Path:
-    """Return the cache's folder for all that changes the features: another recipe, another folder."""
-    from musicemo.features import Recipe, cache_folder
+    """Return the cache's folder for all that changes what is played."""
+    from musicemo.features import cache_folder
 
-    made_by = [VERSION, seed, float(duration), Recipe(sample_rate=RATE).fingerprint]
-    key = hashlib.sha256(json.dumps(made_by).encode()).hexdigest()[:16]
-    return (expanded(cache) if cache else cache_folder()) / "synth" / key
+    key = hashlib.sha256(json.dumps([VERSION, seed, float(duration)]).encode()).hexdigest()[:16]
+    return (expanded(cache) if cache else cache_folder()) / "synth" / f"played-{key}"

@@ -5,18 +5,19 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from musicemo.contracts import FEATURE_ROWS, Proposal, Target, Track, check_orientation
+from musicemo.contracts import FEATURE_ROWS, ArrayFile, Layout, Proposal, Target, Track
 from musicemo.errors import InputError
 from musicemo_builtin.datasets._arrays import FUSED_ROWS, array_shape
 from musicemo_builtin.datasets._cells import find_similar, is_missing
 from musicemo_builtin.datasets._problems import Problems
 from musicemo_builtin.datasets._proposal import propose_table
-from musicemo_builtin.datasets._recordings import Duration, Offset, OnError, Recordings, Sync
+from musicemo_builtin.datasets._recordings import OnError, Recordings
 from musicemo_builtin.datasets._sheet import Row, Sheet
 from musicemo_builtin.datasets._targets import check_names, check_ranges
 
@@ -49,9 +50,9 @@ class Table:
     a target, the group or the part is a missing value, and so is, with a warning, a common marker such as
     ``nan`` or ``NA``. Tracks keep the order of the table.
 
-    With `audio`, a column names audio files, whose features are computed when the tracks are first needed.
-    Without it, the column `file` names feature files: `.npy`, floating point, `[rows, frames]`, with the same
-    number of rows in every track. They are memory-mapped.
+    With `audio`, a column names audio files. Without it, the column `file` names feature files: `.npy`, floating
+    point, `[rows, time]` or `[time, rows]`, with the same number of rows in every track, or one vector `[rows]` per
+    track; or `.npz`, which ``[features] type = "arrays"`` reads. They are memory-mapped.
 
     Everything is checked on construction. Only the headers of arrays are read, and audio files must exist.
 
@@ -71,17 +72,11 @@ class Table:
             common markers such as ``NA``, ``nan``, ``None``, ``null`` and ``-``, with a warning. With an empty
             list, ``None`` is a class.
         decimal: Decimal separator of the ratings, a point or a comma.
-        rows: Number of rows of each feature array; by default that of most arrays. Required if all arrays have
-            140 columns and more rows, because they appear to be transposed.
-        features: Feature rows: all, or of arrays with 140 rows the mel spectrogram (0-127), the chromagram
-            (128-139) or both (fused); audio has 140.
-        sync: With `audio`, feature columns: one per beat or one per frame.
-        offset: With `audio`, start of the analyzed excerpt, in seconds.
-        duration: With `audio`, length of the excerpt in seconds; by default the rest of the song.
-        cache: With `audio`, folder of the features; by default `$MUSICEMO_CACHE`, or `musicemo` in the user's cache
-            folder.
-        on_error: With `audio`, how to treat songs that are missing or cannot be analyzed: ``raise`` one error
-            that lists all, or ``skip`` them with a warning.
+        rows: Number of rows of each feature array; by default the size that one axis has in most arrays.
+        features: Rows of feature arrays to use: all, or of arrays with 140 rows the mel spectrogram (0-127), the
+            chromagram (128-139) or both (fused).
+        on_error: With `audio`, how to treat songs without a file: ``raise`` one error that lists all, or ``skip`` them
+            with a warning.
 
     Raises:
         InputError: A column is missing, or a row or a file is not as described; up to twenty problems, each
@@ -105,10 +100,6 @@ class Table:
         decimal: Literal[".", ","] = ".",
         rows: Annotated[int, Field(ge=1)] | None = None,
         features: Literal["all", "mel", "chroma", "fused"] = "all",
-        sync: Sync = "beat",
-        offset: Offset = 0.0,
-        duration: Duration = None,
-        cache: Path | None = None,
         on_error: OnError = "raise",
     ) -> None:
         self.path = path
@@ -124,42 +115,34 @@ class Table:
         self._classes = {name: list(classes) for name, classes in allowed.items()}
         self._missing, self._decimal = missing, decimal
         self._problems = Problems(hint="list the cells that mark a missing value with missing = [...]")
-        self._arrays: list[tuple[Row, Path, tuple[int, int]]] = []
+        self._arrays: dict[Path, tuple[Row, tuple[int, ...]]] = {}
         self._recordings: Recordings | None = None
         if audio is not None:
             if rows is not None:
                 raise InputError(
                     "table: rows can be set only for feature files (file), not for audio files (audio)"
                 )
-            used = "fused" if features == "all" else features
-            self._recordings = Recordings("table", path, used, sync, offset, duration, cache, on_error)
-        elif (sync, offset, duration, cache, on_error) != ("beat", 0.0, None, None, "raise"):
-            raise InputError(
-                "table: sync, offset, duration, cache and on_error require audio files. Set the column of "
-                "audio files with audio"
-            )
+            if features != "all":
+                raise InputError(
+                    'table: features: for audio files, use features.outputs, such as outputs = ["mel"]'
+                )
+            self._recordings = Recordings(path, on_error)
+        elif on_error != "raise":
+            raise InputError("table: on_error requires audio files. Set the column of audio files with audio")
         height = FUSED_ROWS if features != "all" else rows
         if rows not in (None, height):
             raise InputError(
                 f'table: features = "{features}" requires arrays of {FUSED_ROWS} rows, but rows is {rows}'
             )
-        self._tracks = self._read(height)
-        if height is None:
-            self._check_orientation()
+        self._tracks = self._read()
+        if self._arrays:
+            self._tracks = self._with_layout(height)
         if self._recordings:
             self._recordings.check(self._problems)
         self._problems.raise_if_any()
         self._warn_of_similar_labels()
-
-        self.sync = self._recordings.sync if self._recordings else None
-        self.recipe = self._recordings.recipe if self._recordings else None
-        self.rows = (
-            self._recordings.rows
-            if self._recordings
-            else FEATURE_ROWS[features]
-            if features != "all"
-            else slice(0, rows or (self._arrays[0][2][0] if self._arrays else 1))
-        )
+        if features != "all":
+            self.rows = FEATURE_ROWS[features]
         self.targets = [
             *(Target(name, "regression", range=bounds) for name, bounds in self._ranges.items()),
             *(
@@ -174,31 +157,32 @@ class Table:
         return propose_table(path)
 
     def tracks(self) -> Iterator[Track]:
-        """Yield the tracks in the order of the table. Analyze audio that is not in the cache."""
+        """Yield the tracks in the order of the table."""
         yield from self._recordings.tracks() if self._recordings else self._tracks
 
-    def _read(self, height: int | None) -> list[Track]:
+    def _read(self) -> list[Track]:
         tracks: list[Track] = []
         needs = {**self._names, **self._columns}
         sheet = Sheet(self.path, needs, self._problems, missing=self._missing, decimal=self._decimal)
         for name, row in sheet.tracks(self._names["id"]):
             targets = {target: self._target(row, target, column) for target, column in self._columns.items()}
-            path = self._file(row, height)
+            path = self._file(row)
             if path is None:
                 continue
             track = Track(
                 name,
-                path,
+                None if self._recordings else path,
                 targets,
                 group=row.text(self._names["group"]) if "group" in self._names else None,
                 part=row.part(self._names["part"]) if "part" in self._names else None,
+                audio=path if self._recordings else None,
             )
             tracks.append(track)
             if self._recordings:
                 self._recordings.add(f"{row.where}: column {self._names['audio']!r}", track)
         return tracks
 
-    def _file(self, row: Row, height: int | None) -> Path | None:
+    def _file(self, row: Row) -> Path | None:
         """Return an audio file, or a feature file whose header was read; None if it is missing."""
         column = self._names["audio" if self._recordings else "file"]
         cell = row.cells[column]
@@ -211,34 +195,55 @@ class Table:
             else:
                 row.blame(column, "is empty, but every track needs a feature file", "empty")
             return None
-        if not self._recordings:
+        if not self._recordings and path.suffix.lower() != ".npz":
             try:
-                self._arrays.append((row, path, array_shape(path, height)))
+                self._arrays[path] = row, array_shape(path)
             except InputError as error:
                 row.blame(column, str(error), str(error).replace(str(path), "#"))
                 return None
         return path
 
-    def _check_orientation(self) -> None:
-        """Note arrays that differ in height from most, and warn of arrays that seem to be transposed."""
-        shapes = [shape for _, _, shape in self._arrays]
-        turned = check_orientation(shapes)
-        height, _ = Counter(rows for rows, _ in shapes).most_common(1)[0] if shapes else (0, 0)
-        first = next((row.where.rpartition(":")[2] for row, _, (rows, _) in self._arrays if rows == height), "")
-        for row, path, (rows, _) in self._arrays:
-            if rows != height:
-                reason = f"; {turned.message}" if turned else ""
-                message = f"{path}: has {rows} rows, but the array of line {first} has {height}{reason}"
+    def _with_layout(self, height: int | None) -> list[Track]:
+        """Return the tracks with the layout of their arrays, and note those that differ from most in their rows.
+
+        The axis that has `height` rows, or the same size in most arrays, is that of the rows. If both have, it is the
+        first one.
+        """
+        shapes = [shape for _, shape in self._arrays.values()]
+        if all(len(shape) == 1 for shape in shapes):
+            layout: Layout = "vector"
+            axis = 0
+        else:
+            counts = [Counter(shape[axis] for shape in shapes if len(shape) == 2) for axis in (0, 1)]
+            sizes = [height or count.most_common(1)[0][0] for count in counts]
+            agree = [count[size] for count, size in zip(counts, sizes, strict=True)]
+            axis = int(agree[1] > agree[0])
+            if agree[0] == agree[1] and height is None and len(shapes) > 1:
+                axis = int(FUSED_ROWS == sizes[1] != sizes[0])
+                if axis == 0 and sizes[0] > sizes[1] > 1:
+                    _log.warning(
+                        f"{self.path}: column {self._names['file']!r}: every array has the shape {list(shapes[0])}. "
+                        f"It is read as [rows, time]; if it is [time, rows], set rows = {sizes[1]}"
+                    )
+            layout = "time-rows" if axis else "rows-time"
+        size = height or Counter(shape[axis] for shape in shapes if len(shape) > axis).most_common(1)[0][0]
+        fit = [row for row, shape in self._arrays.values() if _rows_of(shape, layout) == size]
+        first = (
+            f"the array of line {fit[0].where.rpartition(':')[2]} has {size}" if fit else f"{size} are needed"
+        )
+        if height is not None:
+            first = f"{size} are needed"
+        for path, (row, shape) in self._arrays.items():
+            if (rows := _rows_of(shape, layout)) != size:
+                many = f"{rows} rows" if rows else f"shape {list(shape)}"
+                message = f"{path}: has {many}, but {first}"
                 row.blame(self._names["file"], message, "height")
-        if turned and len({rows for rows, _ in shapes}) == 1:
-            column = self._names["file"]
-            message = (
-                f"{self.path}: column {column!r}: {turned.message}. Set rows = {height} to use them unchanged"
-            )
-            if turned.certain:
-                self._problems.add(message)
-            else:
-                _log.warning(message)
+        return [
+            replace(track, features=ArrayFile(track.features, layout))
+            if isinstance(track.features, Path) and track.features in self._arrays
+            else track
+            for track in self._tracks
+        ]
 
     def _warn_of_similar_labels(self) -> None:
         """Warn of classes, and of groups, that are probably two spellings of one."""
@@ -269,3 +274,10 @@ class Table:
 
     def _found(self, target: str) -> tuple[str, ...]:
         return tuple(sorted({str(track.targets[target]) for track in self._tracks if track.targets[target]}))
+
+
+def _rows_of(shape: tuple[int, ...], layout: Layout) -> int | None:
+    """Return the number of rows of an array; None if it has another number of axes."""
+    if len(shape) != (1 if layout == "vector" else 2):
+        return None
+    return shape[1] if layout == "time-rows" else shape[0]

@@ -1,0 +1,111 @@
+"""Ready-made feature arrays in files."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from musicemo.contracts import ArrayFile
+from musicemo.errors import InputError
+from musicemo.features._npy import ArrayHeader, array_header, map_array, open_regular, read_header
+
+__all__ = ["StoredArray", "npz_arrays"]
+
+_Array = NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class StoredArray:
+    """A ready-made array in a file, read when it is needed; see `FeatureArray`. Nothing is unpickled."""
+
+    file: ArrayFile
+
+    @cached_property
+    def shape(self) -> tuple[int, int]:
+        """Number of time steps and of rows. Only the header of the array is read.
+
+        Raises:
+            InputError: The file is missing or damaged, or its array is not floating-point or has other dimensions.
+        """
+        header = self._header()
+        wanted = {"time-rows": "[time, rows]", "rows-time": "[rows, time]", "vector": "[rows]"}[
+            self.file.layout
+        ]
+        dimensions = 1 if self.file.layout == "vector" else 2
+        if len(header.shape) != dimensions or header.dtype.kind != "f":
+            raise InputError(
+                f"{self}: must be a floating-point array {wanted}, not {header.dtype} {list(header.shape)}"
+            )
+        if self.file.layout == "vector":
+            return 1, header.shape[0]
+        first, second = header.shape
+        return (first, second) if self.file.layout == "time-rows" else (second, first)
+
+    def read(self) -> _Array:
+        """Return the values, `[time, rows]`; those of a `.npy` file are memory-mapped.
+
+        Raises:
+            InputError: The file cannot be read.
+        """
+        with self._told():
+            if self.file.key is None:
+                array = map_array(self.file.path)
+            else:
+                with np.load(self.file.path, allow_pickle=False) as arrays:
+                    array = arrays[self.file.key]
+        if self.file.layout == "vector":
+            return array[None]
+        return array if self.file.layout == "time-rows" else array.T
+
+    def _header(self) -> ArrayHeader:
+        with self._told():
+            if self.file.key is None:
+                header, stored = array_header(self.file.path)
+                header.check(stored)
+            else:
+                with open_regular(self.file.path) as file, zipfile.ZipFile(file) as archive:
+                    member = archive.getinfo(f"{self.file.key}.npy")
+                    with archive.open(member) as stream:
+                        header = read_header(cast("BinaryIO", stream), plain=True)
+                    header.check(member.file_size - header.size)
+        return header
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except FileNotFoundError as error:
+            raise InputError(f"{self.file.path}: there is no such file") from error
+        except KeyError as error:
+            raise InputError(
+                f"{self.file.path}: has no array {self.file.key!r} (arrays: {', '.join(npz_arrays(self.file.path))})"
+            ) from error
+        except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError, EOFError) as error:
+            kind = ".npy array" if self.file.key is None else ".npz file"
+            raise InputError(f"{self.file.path}: cannot be read as a plain {kind}: {error}") from error
+
+    def __str__(self) -> str:
+        return str(self.file.path) + (f":{self.file.key}" if self.file.key else "")
+
+
+def npz_arrays(path: Path) -> list[str]:
+    """Return the names of the arrays in a `.npz` file.
+
+    Raises:
+        InputError: It cannot be read.
+    """
+    try:
+        with open_regular(path) as file, zipfile.ZipFile(file) as archive:
+            return [name.removesuffix(".npy") for name in archive.namelist()]
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: there is no such file") from error
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path}: cannot be read as a .npz file: {error}") from error

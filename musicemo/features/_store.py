@@ -1,0 +1,499 @@
+"""Extracted features of many songs on disk: computed when they are first needed, on all cores, and kept.
+
+The features of one stream (an extractor with its settings) for one dataset are in one folder of the cache,
+`<dataset>/<extractor>-<16 hexadecimal digits>`; the digits are `Stream.key`. A folder holds blocks of songs, in the
+order in which they were extracted; a later block replaces what an earlier one holds of a song::
+
+    about.json          the extractor, its parameters and settings
+    0000.<output>.pack  the arrays of one output
+    0000.steps.pack     the times of the steps
+    0000.json           the packs' fingerprints, and the identity of each song: hash, path, size, times. Written last
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import os
+import shutil
+import time
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from musicemo.contracts import ArrayFile, ArrayReader, FeatureArray, Track
+from musicemo.errors import InputError, RunError, problem_kind, summarize_problems
+from musicemo.features._arrays import StoredArray
+from musicemo.features._batch import failure_of
+from musicemo.features._files import Source, cache_folder
+from musicemo.features._pack import Pack
+from musicemo.features._stream import Audio, Clip, Stream
+from musicemo.files import exclusive, expanded, read_json, write_json
+from musicemo.progress import Progress
+from musicemo.workers import cores, run_tasks
+
+__all__ = ["Extracted", "FeatureStore", "with_features"]
+
+_Key = TypeVar("_Key", bound=Hashable)
+
+_log = logging.getLogger(__name__)
+
+_WORTH_STARTING = 6
+"""Fewer songs than this are analysed in this process: starting others would take longer."""
+
+_BLOCK_BYTES, _BLOCK_SECONDS = 256e6, 60.0
+"""A block of songs is written when it has so many bytes, or so long after the block before."""
+
+_STEPS = "steps"
+_HINT = 'features.on_error = "skip" ignores these tracks'
+_FOLDER_HINT = "Set another folder with features.cache or the environment variable MUSICEMO_CACHE"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Extracted:
+    """The features of one song in the cache; see `FeatureArray`."""
+
+    #: The outputs, in the order in which they are concatenated.
+    packs: Sequence[Pack]
+    steps: Pack
+    name: str
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of time steps and of rows."""
+        return self.packs[0].frames(self.name), sum(pack.rows for pack in self.packs)
+
+    def read(self) -> NDArray[np.floating]:
+        """Return the values, `[time, rows]`; those of one output without a copy."""
+        arrays = [pack[self.name].T for pack in self.packs]
+        return arrays[0] if len(arrays) == 1 else np.concatenate(arrays, axis=1)
+
+    @property
+    def edges(self) -> NDArray[np.float64]:
+        """The edges of the time steps in seconds, `[time + 1]`."""
+        return _unpacked_edges(self.steps[self.name][0], self.shape[0])
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Streams:
+    """The features of one song in several streams, side by side."""
+
+    streams: Sequence[FeatureArray]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        shapes = [stream.shape for stream in self.streams]
+        return min(steps for steps, _ in shapes), sum(rows for _, rows in shapes)
+
+    def read(self) -> NDArray[np.floating]:
+        steps = self.shape[0]
+        return np.concatenate([stream.read()[:steps] for stream in self.streams], axis=1)
+
+    def __str__(self) -> str:
+        return str(self.streams[0])
+
+
+def with_features(
+    tracks: Sequence[Track], streams: Sequence[Stream], dataset: str, *, jobs: int | None = None
+) -> list[Track]:
+    """Return tracks with their features: those of audio are extracted, unless they are in the cache.
+
+    Tracks with ready-made features keep them; a stream of an `ArrayReader` finds the arrays in their files.
+
+    Args:
+        tracks: The tracks.
+        streams: The streams of the experiment.
+        dataset: Name of the dataset, and of its folder in the cache, for tracks without `Track.source`.
+        jobs: Number of processes; by default one per core.
+
+    Raises:
+        InputError: Songs are missing or cannot be analyzed, or streams do not have the same time steps.
+        RunError: The cache cannot be written, or an extractor returns invalid values.
+    """
+    readers = [stream.extractor for stream in streams if isinstance(stream.extractor, ArrayReader)]
+    analysers = [stream for stream in streams if not isinstance(stream.extractor, ArrayReader)]
+    if readers and (analysers or len(readers) > 1):
+        raise InputError("features: ready-made arrays cannot be combined with other streams")
+    audio = {
+        index: track.audio
+        for index, track in enumerate(tracks)
+        if track.audio is not None and not (readers and track.features is not None)
+    }
+    if readers and audio:
+        index = next(iter(audio))
+        raise InputError(
+            f"features: track {tracks[index].id!r} has audio, and {streams[0].type!r} reads ready-made arrays"
+        )
+    extracted: dict[int, list[Extracted]] = {index: [] for index in audio}
+    for stream in analysers if audio else ():
+        by_dataset: dict[str, list[int]] = {}
+        for index in extracted:
+            by_dataset.setdefault(tracks[index].source or dataset, []).append(index)
+        for name, indices in by_dataset.items():
+            store = FeatureStore(stream, name)
+            arrays = store.read(
+                {index: audio[index] for index in indices},
+                {index: tracks[index].id for index in indices},
+                jobs=jobs,
+            )
+            for index in indices:
+                if index in arrays:
+                    extracted[index].append(arrays[index])
+                else:
+                    del extracted[index]
+    result = []
+    for index, track in enumerate(tracks):
+        if index in audio:
+            if index in extracted:
+                result.append(
+                    dataclasses.replace(track, features=_combined(track, extracted[index], analysers))
+                )
+        elif readers and isinstance(track.features, Path | ArrayFile):
+            path = track.features if isinstance(track.features, Path) else track.features.path
+            files = readers[0].locate(path)
+            result.append(dataclasses.replace(track, features=_located(files)))
+        else:
+            result.append(track)
+    return result
+
+
+def _located(files: Sequence[ArrayFile]) -> ArrayFile | FeatureArray:
+    return files[0] if len(files) == 1 else _Streams([StoredArray(file) for file in files])
+
+
+def _combined(track: Track, arrays: Sequence[Extracted], streams: Sequence[Stream]) -> FeatureArray:
+    """Return the streams of a track as one array.
+
+    Raises:
+        InputError: They have different time steps.
+    """
+    if len(arrays) == 1:
+        return arrays[0]
+    lengths = {stream.name: array.shape[0] for stream, array in zip(streams, arrays, strict=True)}
+    fewest, most = min(lengths.values()), max(lengths.values())
+    if most - fewest > (_SLACK if streams[0].grid == "frame" else 0):
+        listed = ", ".join(f"{name} {steps}" for name, steps in lengths.items())
+        raise InputError(
+            f"features: track {track.id!r}: the streams have different numbers of time steps ({listed}). "
+            'Give all streams one grid, such as grid = "segment"'
+        )
+    return _Streams(arrays)
+
+
+_SLACK = 2
+"""Frames by which streams may differ at the end, as windows are padded in different ways; these are cut off."""
+
+
+class FeatureStore:
+    """The features of one stream for the songs of one dataset.
+
+    Args:
+        stream: The stream.
+        dataset: Name of the dataset.
+    """
+
+    def __init__(self, stream: Stream, dataset: str) -> None:
+        self.stream = stream
+        top = expanded(stream.settings.cache or cache_folder())
+        self.folder = top / dataset / f"{stream.type.rpartition(':')[2]}-{stream.key}"
+
+    def read(
+        self, audio: Mapping[_Key, Audio], names: Mapping[_Key, str], *, jobs: int | None = None
+    ) -> dict[_Key, Extracted]:
+        """Return the features of some audio, extracting those that are not in the cache.
+
+        Args:
+            audio: The audio, by any key.
+            names: Their names in messages, by the same keys.
+            jobs: Number of processes; by default one per core.
+
+        Raises:
+            InputError: Songs are missing or cannot be analyzed; with ``on_error = "skip"``, only if all are.
+            RunError: The cache cannot be written, or the extractor returns invalid values.
+        """
+        songs: dict[str, Audio] = {}
+        places = {}
+        for key, one in audio.items():
+            places[key] = place = _place(one)
+            songs[place] = one
+        missing = [place for place, one in songs.items() if isinstance(one, Path) and not os.path.isfile(one)]  # noqa: PTH113  # a folder that cannot be read is no error here
+        reasons = dict.fromkeys(missing, "no such file")
+        wanted = {place: one for place, one in songs.items() if place not in reasons}
+        blocks, stale = self._look(wanted)
+        if stale:
+            try:
+                try:
+                    self.folder.mkdir(parents=True, exist_ok=True)
+                except OSError as error:
+                    raise RunError(f"{self.folder}: cannot be created: {error.strerror or error}") from error
+                with exclusive(self.folder):
+                    blocks, stale = self._look(wanted)  # what another process has done in the meantime
+                    if stale:
+                        reasons |= self._extract({place: songs[place] for place in stale}, jobs)
+                        blocks, _ = self._look(
+                            {place: one for place, one in wanted.items() if place not in reasons}
+                        )
+            except RunError as error:
+                if isinstance(error.__cause__, OSError):
+                    raise RunError(f"{error}. {_FOLDER_HINT}") from error
+                raise
+        self._report(
+            [
+                f"track {names[key]!r}: {audio[key] if isinstance(audio[key], Path) else place}: {reasons[place]}"
+                for key, place in places.items()
+                if place in reasons
+            ],
+            len(audio),
+        )
+        result = {}
+        for key, place in places.items():
+            if place not in reasons:
+                block = blocks[place]
+                result[key] = Extracted([block.packs[name] for name in self.stream.outputs], block.steps, place)
+        return result
+
+    def _report(self, messages: Sequence[str], songs: int) -> None:
+        if not messages:
+            return
+        if len(messages) == songs:
+            raise InputError(f"features: none of the {songs} songs can be analyzed: {messages[0]}")
+        count = f"{len(messages)} track{'s' if len(messages) > 1 else ''}"
+        if self.stream.settings.on_error == "raise":
+            listed = summarize_problems((problem_kind(message), message) for message in messages)
+            raise InputError(f"features: {count} that cannot be analyzed. {_HINT}", *listed)
+        more = f"; and {len(messages) - 3} more" if len(messages) > 3 else ""
+        _log.warning(f"features: {count} that cannot be analyzed ignored: {'; '.join(messages[:3])}{more}")
+
+    def _look(self, wanted: Mapping[str, Audio]) -> tuple[dict[str, _Block], list[str]]:
+        """Return the block of each song whose features are current and undamaged, and the songs that have none."""
+        latest: dict[str, _Block] = {}
+        for block in self._blocks():
+            latest |= dict.fromkeys(block.sources.keys() & wanted.keys(), block)
+        sources = {place: block.sources[place] for place, block in latest.items()}
+        moved = [
+            place
+            for place, source in sources.items()
+            if source is not None and not _is_at(source, Path(str(wanted[place])))
+        ]
+        with ThreadPoolExecutor(cores()) as threads:  # hashing leaves other threads free to work
+            renewed = threads.map(lambda place: _renewed(sources[place], Path(str(wanted[place]))), moved)
+            renewals = {place: source for place, source in zip(moved, renewed, strict=True) if source}
+        for place in set(moved) - set(renewals):
+            del latest[place]
+        for block in {id(block): block for block in latest.values()}.values():
+            current = [place for place, one in latest.items() if one is block]
+            if changed := {place: renewals[place] for place in current if place in renewals}:
+                block.sources |= changed
+                with contextlib.suppress(RunError):  # in a read-only cache they are hashed again the next time
+                    block.record()
+            for pack in (*(block.packs[name] for name in self.stream.outputs), block.steps):
+                for place in pack.damaged(place for place in current if place in latest):
+                    del latest[place]
+        return latest, [place for place in wanted if place not in latest]
+
+    def _blocks(self) -> Iterator[_Block]:
+        """Yield the blocks that have the stream's outputs, the oldest first."""
+        for path in sorted(self.folder.glob("[0-9]*.json"), key=lambda path: int(path.stem)):
+            with contextlib.suppress(InputError, OSError, ValueError, AttributeError, TypeError, KeyError):
+                yield _Block.open(path, self.stream.outputs)
+
+    def _extract(self, songs: Mapping[str, Audio], jobs: int | None) -> dict[str, str]:
+        """Extract songs and write them in blocks; return the reasons of those that fail."""
+        stream = self.stream
+        table = {name: value for name, value in stream.to_table().items() if name not in ("cache", "on_error")}
+        write_json(self.folder / "about.json", {"source": _described(table), "features": table})
+        if hasattr(stream.extractor, "device") or (jobs is None and len(songs) < _WORTH_STARTING):
+            jobs = 0
+        reasons: dict[str, str] = {}
+        writer = _Writer(self.folder, stream)
+        sizes = {place: one.stat().st_size if isinstance(one, Path) else 1 for place, one in songs.items()}
+        with (
+            Progress(f"Extracting {stream.name} into {self.folder}", "songs") as progress,
+            contextlib.closing(
+                run_tasks(partial(_compute, stream=stream), list(songs.items()), jobs)
+            ) as outcomes,
+            contextlib.closing(writer),
+        ):
+            progress.update(0, len(songs))
+            for done, outcome in enumerate(outcomes, start=1):
+                place = outcome.task[0]
+                if outcome.value is not None:
+                    source, clip = outcome.value
+                    writer.add(place, source, clip)
+                    if len(writer.written) == 1:
+                        _check_room(
+                            self.folder, writer.size * sum(sizes.values()) / max(sizes[place], 1), progress
+                        )
+                elif isinstance(outcome.error, RunError):  # the song is not to blame
+                    raise outcome.error
+                else:
+                    assert outcome.error is not None
+                    reasons[place] = failure_of(place, outcome.error).reason
+                progress.update(done, len(songs))
+        return reasons
+
+
+@dataclass(slots=True)
+class _Block:
+    """Songs that were extracted one after another."""
+
+    path: Path
+    packs: dict[str, Pack]
+    steps: Pack
+    #: Place of a song -> its identity; None for audio that is computed, whose place is its identity.
+    sources: dict[str, Source | None]
+    #: Output -> fingerprint of its pack, also of outputs that are not opened.
+    fingerprints: dict[str, str]
+
+    @classmethod
+    def open(cls, path: Path, outputs: Iterable[str]) -> _Block:
+        """Open a block.
+
+        Raises:
+            InputError, OSError, ValueError, AttributeError, TypeError, KeyError: It is missing, damaged or incomplete.
+        """
+        index = read_json(path)
+        fingerprints = dict(index["packs"])
+        packs = {name: Pack(path.with_suffix(f".{name}.pack")) for name in (*outputs, _STEPS)}
+        for name, pack in packs.items():
+            if pack.fingerprint != fingerprints[name]:
+                raise ValueError("a pack is of another block")
+        sources = {
+            place: None if value is None else Source.parse(value) for place, value in index["songs"].items()
+        }
+        if not all(place in pack for place in sources for pack in packs.values()):
+            raise ValueError("a pack lacks a song")
+        steps = packs.pop(_STEPS)
+        return cls(path, packs, steps, sources, fingerprints)
+
+    def record(self) -> None:
+        """Write the index."""
+        songs = {
+            place: None if source is None else dataclasses.asdict(source)
+            for place, source in self.sources.items()
+        }
+        write_json(self.path, {"packs": self.fingerprints, "songs": songs})
+
+
+class _Writer:
+    """Gathers songs, and writes them as blocks.
+
+    Attributes:
+        size: Bytes of the songs that were added.
+        written: Places of these songs.
+    """
+
+    def __init__(self, folder: Path, stream: Stream) -> None:
+        self._folder, self._stream = folder, stream
+        self._songs: dict[str, tuple[Source | None, Clip]] = {}
+        self._pending, self._since = 0.0, time.monotonic()
+        self.size = 0.0
+        self.written: set[str] = set()
+
+    def add(self, place: str, source: Source | None, clip: Clip) -> None:
+        """Add a song."""
+        self._songs[place] = source, clip
+        width = np.dtype(self._stream.settings.dtype).itemsize
+        size = sum(array.size for array in clip.values.values()) * width
+        self.size += size
+        self._pending += size
+        self.written.add(place)
+        if self._pending >= _BLOCK_BYTES or time.monotonic() - self._since >= _BLOCK_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write the songs that were added since the last block."""
+        if not self._songs:
+            return
+        taken = [int(path.name.partition(".")[0]) for path in self._folder.glob("[0-9]*.*")]
+        stem = self._folder / f"{max(taken, default=-1) + 1:04d}"
+        fingerprints = {
+            name: Pack.build(
+                Path(f"{stem}.{name}.pack"),
+                ((place, clip.values[name].T) for place, (_, clip) in self._songs.items()),
+                self._stream.settings.dtype,
+            ).fingerprint
+            for name in self._stream.outputs
+        }
+        fingerprints[_STEPS] = Pack.build(
+            Path(f"{stem}.{_STEPS}.pack"),
+            ((place, _packed_edges(clip.edges)) for place, (_, clip) in self._songs.items()),
+        ).fingerprint
+        sources = {place: source for place, (source, _) in self._songs.items()}
+        songs = {place: source and dataclasses.asdict(source) for place, source in sources.items()}
+        write_json(Path(f"{stem}.json"), {"packs": fingerprints, "songs": songs})
+        self._songs, self._pending, self._since = {}, 0.0, time.monotonic()
+
+    def close(self) -> None:
+        """Write what is left; called however the extraction ends, so that an interruption loses nothing."""
+        self.flush()
+
+
+def _compute(task: tuple[str, Audio], stream: Stream) -> tuple[Source | None, Clip]:
+    """Return a song's identity and its features. It is identified first, so that a change meanwhile is noticed."""
+    _, audio = task
+    source = Source.of(audio) if isinstance(audio, Path) else None
+    clip = stream.compute(audio)
+    if isinstance(audio, Path) and source is not None and not source.is_at(audio):
+        raise InputError(f"{audio}: changed while it was analyzed. Try again")
+    return source, clip
+
+
+def _check_room(folder: Path, needed: float, progress: Progress) -> None:
+    """Show the disk space that the features need, and refuse to go on if there is less.
+
+    Raises:
+        RunError: There is less.
+    """
+    free = shutil.disk_usage(folder).free
+    progress.note(f"needs about {needed / 1e6:,.0f} MB on the disk; {free / 1e6:,.0f} MB are free")
+    if needed > free:
+        raise RunError(
+            f"{folder}: the features need about {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free. Use a coarser "
+            f'grid, fewer outputs or dtype = "float16". {_FOLDER_HINT}'
+        )
+
+
+def _place(audio: Audio) -> str:
+    return os.path.abspath(audio) if isinstance(audio, Path) else audio.identity  # noqa: PTH100  # keeps links
+
+
+def _described(table: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} = {value}" for name, value in table.items())
+
+
+def _packed_edges(edges: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return `[1, values]`: the edges, or for several regular steps the first edge and the length of a step."""
+    steps = np.diff(edges)
+    if len(steps) > 1 and np.ptp(steps) < 1e-6:
+        return np.array([[edges[0], (edges[-1] - edges[0]) / len(steps)]])
+    return np.asarray(edges[None], np.float64)
+
+
+def _unpacked_edges(values: NDArray[np.floating], steps: int) -> NDArray[np.float64]:
+    if len(values) == steps + 1:
+        return np.asarray(values, np.float64)
+    edges: NDArray[np.float64] = float(values[0]) + np.arange(steps + 1) * float(values[1])
+    return edges
+
+
+def _is_at(source: Source, path: Path) -> bool:
+    with contextlib.suppress(OSError):
+        return source.is_at(path)
+    return False
+
+
+def _renewed(source: Source | None, path: Path) -> Source | None:
+    with contextlib.suppress(OSError):  # extraction reports the error
+        return None if source is None else source.renewed(path)
+    return None
