@@ -483,8 +483,7 @@ def _packed_edges(edges: NDArray[np.float64]) -> NDArray[np.float64]:
 def _unpacked_edges(values: NDArray[np.floating], steps: int) -> NDArray[np.float64]:
     if len(values) == steps + 1:
         return np.asarray(values, np.float64)
-    edges: NDArray[np.float64] = float(values[0]) + np.arange(steps + 1) * float(values[1])
-    return edges
+    return np.asarray(float(values[0]) + np.arange(steps + 1) * float(values[1]), np.float64)
 
 
 def _is_at(source: Source, path: Path) -> bool:
