@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import logging
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 from musicemo.components.local import unplaced
 from musicemo.data import JoiningSettings, Scaling, Split
 from musicemo.errors import InputError, nearest
-from musicemo.files import expanded, read_json
+from musicemo.files import expanded
 from musicemo.runs import RunRecord, earlier_runs, open_run
 from musicemo.training import Network, TransferSettings, load_checkpoint
 from musicemo.training.checkpoint import read_scaling
@@ -201,11 +200,11 @@ def find_leaks(checkpoint: Path, dataset: Any, tested: Sequence[str]) -> tuple[l
             break
         looked_at.add(run)
         try:
-            experiment = tomllib.loads((run / "experiment.toml").read_text(encoding="utf-8"))
-            parts = read_json(run / "split.json")
-            theirs = list(_by_dataset(experiment["dataset"], [*parts["train"], *parts["val"]]))
+            record = open_run(run)
+            experiment = record.read_experiment()
+            theirs = list(_by_dataset(experiment["dataset"], [*record.split["train"], *record.split["val"]]))
             place = _source(experiment, run)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (InputError, KeyError, TypeError, AttributeError) as error:  # the tables are not validated
             doubts.append(f"{_UNKNOWN.format(run)}it cannot be read: {type(error).__name__}: {error}")
             break
         for common, kind, differing in _shared(ours, theirs):
@@ -239,7 +238,7 @@ def _shared(ours: Sequence[_Tracks], theirs: Sequence[_Tracks]) -> Iterator[tupl
 def run_of(checkpoint: Path) -> Path | None:
     """Return the run directory that a checkpoint is of, where it is in one."""
     directory = checkpoint.parent.parent
-    return directory if (directory / "split.json").is_file() else None
+    return directory if (directory / "results.json").is_file() else None
 
 
 def _source(experiment: Mapping[str, Any], run: Path) -> Path | None:

@@ -70,11 +70,14 @@ class Network(nn.Module):
         )
         self._frozen: list[nn.Module] = []
         self.backbone = backbone
-        size = 0 if self.estimator else getattr(backbone, "embedding_size", None)
+        self.heads = _Heads({})
+        if self.estimator:
+            return
+        size = getattr(backbone, "embedding_size", None)
         if not isinstance(size, int):
             raise InputError(f"model {type(backbone).__name__} has no integer attribute embedding_size")
-        headed = [] if self.estimator else tasks
-        self.heads = _Heads({task.name: Head(size, task, heads[task.name]) for task in headed})
+        for task in tasks:
+            self.heads[task.name] = Head(size, task, heads[task.name])
 
     def forward(
         self, x: Tensor, lengths: Tensor, labels: Mapping[str, Tensor] | None = None
