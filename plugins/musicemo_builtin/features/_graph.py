@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -138,13 +139,17 @@ def _exported(
 ) -> Any:
     import onnx
 
-    content = io.BytesIO()
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), torch.no_grad():
+    with (
+        warnings.catch_warnings(),
+        contextlib.redirect_stdout(io.StringIO()),
+        torch.no_grad(),
+        tempfile.TemporaryDirectory() as folder,
+    ):
         warnings.simplefilter("ignore")  # of what tracing fixes; the graph is compared with the extractor
         torch.onnx.export(
             module.eval(),
             arguments,
-            content,
+            f"{folder}/model.onnx",
             input_names=list(inputs),
             output_names=list(outputs),
             dynamic_axes={
@@ -154,4 +159,4 @@ def _exported(
             opset_version=opset,
             dynamo=False,  # the tracer keeps the arithmetic of sizes
         )
-    return onnx.load_model_from_string(content.getvalue())
+        return onnx.load(f"{folder}/model.onnx")
