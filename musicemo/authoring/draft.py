@@ -16,7 +16,17 @@ import tomlkit
 from musicemo import toml
 from musicemo.components import registry
 from musicemo.contracts import Proposal
-from musicemo.data import Split, SplitSettings, TaskSettings, Tracks, collect, make_split, make_task, strata
+from musicemo.data import (
+    Split,
+    SplitSettings,
+    TaskSettings,
+    Tracks,
+    collect,
+    make_split,
+    make_task,
+    strata,
+    tags_of,
+)
 from musicemo.errors import InputError, nearest
 from musicemo.experiment.features import DEFAULT_FEATURES
 
@@ -152,7 +162,10 @@ def _rare_classes(proposal: Proposal) -> dict[str, list[str]]:
     """Return target -> classes with too few tracks."""
     rare_classes = {}
     for target in proposal.targets:
-        counts = Counter(track.targets.get(target.name) for track in proposal.tracks)
+        labels = [track.targets.get(target.name) for track in proposal.tracks]
+        counts = Counter(
+            name for label in labels for name in (tags_of(label) if target.kind == "tags" else [label])
+        )
         rare = [name for name in target.classes if counts[name] < _FEWEST_OF_A_CLASS]
         if rare and len(target.classes) - len(rare) > 1:
             rare_classes[target.name] = rare
@@ -258,13 +271,16 @@ class _Lines:
             if target.kind == "regression":
                 terms = [{"type": "mse"}, {"type": "soft-spearman", "weight": 0.1}]
                 self._key("loss", terms, "squared error and rank correlation")
+            elif target.kind == "tags":
+                self._key("loss", {"type": "bce"}, "binary cross-entropy of each tag")
             else:
                 self._key("loss", {"type": "cross-entropy", "class_weights": "balanced"}, "")
             if rare := dropped.get(target.name):
+                nouns = "tags" if target.kind == "tags" else "classes"
                 self._key(
                     "classes",
                     dict.fromkeys(rare, False),
-                    f'classes of fewer than {_FEWEST_OF_A_CLASS} tracks are dropped; to merge one: Rare = "Common"',
+                    f'{nouns} of fewer than {_FEWEST_OF_A_CLASS} tracks are dropped; to merge one: Rare = "Common"',
                 )
         if len(proposal.targets) > 1:
             self._table("weighting")

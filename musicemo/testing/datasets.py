@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from musicemo.contracts import ArrayFile, Dataset, FeatureArray, Signal, Target, Track
+from musicemo.contracts import TARGET_KINDS, ArrayFile, Dataset, FeatureArray, Signal, Target, Track
+from musicemo.data import TaskSettings, make_task
 from musicemo.data.tracks import misdeclared, misyielded, unwritable
+from musicemo.errors import InputError
 from musicemo.features import StoredArray
 from musicemo.messages import muted
 from musicemo.testing._contract import Contract, built, check_pickle, require
@@ -81,8 +83,8 @@ def _check_declarations(dataset: Any) -> dict[str, Target]:
     require(len(set(names)) == len(names), f"two targets have one name ({', '.join(names)}); names are unique")
     for target in targets:
         require(
-            target.kind in ("regression", "classification"),
-            f"{target.name!r} is a {target.kind!r} target; there are regression and classification",
+            target.kind in TARGET_KINDS,
+            f"{target.name!r} is a {target.kind!r} target; the kinds are {', '.join(TARGET_KINDS)}",
         )
         if target.kind == "regression":
             low, high = target.range
@@ -91,9 +93,10 @@ def _check_declarations(dataset: Any) -> dict[str, Target]:
                 f"{target.name!r} has the range [{low:g}, {high:g}]; a range is finite, its lower end first",
             )
         else:
+            least, text, nouns = (1, "one", "tags") if target.kind == "tags" else (2, "two", "classes")
             require(
-                len(set(target.classes)) == len(target.classes) >= 2,
-                f"{target.name!r} has the classes {list(target.classes)}; at least two, each once, are declared",
+                len(set(target.classes)) == len(target.classes) >= least,
+                f"{target.name!r} has the {nouns} {list(target.classes)}; at least {text}, each once, are declared",
             )
     rows = getattr(dataset, "rows", slice(None))
     require(
@@ -147,6 +150,12 @@ def _check_tracks(contract: Contract, declared: Mapping[str, Target], tracks: Se
 
 
 def _require_allowed(track: Track, target: Target, value: Any) -> None:
+    if target.kind == "tags":
+        try:
+            make_task(target.name, TaskSettings(), [target]).encode(track)
+        except InputError as error:
+            require(False, str(error))
+        return
     if target.kind == "classification":
         require(
             value in target.classes,

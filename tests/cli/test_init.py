@@ -478,3 +478,22 @@ def test_a_plugins_dataset_may_know_its_own_folder(fakes, folder):
         call(folder, "--output", "more.toml")
     call(folder, "--output", "more.toml", "--dataset", "other")
     assert written("more.toml")["dataset"]["type"] == "other"
+
+
+@pytest.mark.slow
+def test_a_column_with_lists_is_proposed_as_tags(folder):
+    moods = ("happy", "sad", "calm")
+    table(
+        folder,
+        id=lambda n: f"s{n}",
+        features=file,
+        tags=lambda n: "|".join(mood for place, mood in enumerate(moods) if n >> place & 1) or "|",
+        names=lambda n: f"Miller, Bob; {n}",
+    )
+    call("songs.csv")
+    found = written()
+    assert found["dataset"]["tags"] == ["tags"]
+    assert found["dataset"]["separator"] == "|"
+    assert found["tasks"]["tags"]["loss"] == {"type": "bce"}
+    preview = check_experiment(load_experiment("songs.toml"))
+    assert [(task.task.kind, set(task.classes)) for task in preview.tasks] == [("tags", set(moods))]

@@ -8,11 +8,21 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
+from musicemo.contracts import TargetKind
 from musicemo_builtin.datasets._cells import is_missing, parse_number
 
-__all__ = ["Guess", "decimal_of", "guess_column", "is_group", "is_id", "is_part", "number", "target_name"]
+__all__ = [
+    "Guess",
+    "decimal_of",
+    "guess_column",
+    "is_group",
+    "is_id",
+    "is_part",
+    "number",
+    "split_tags",
+    "target_name",
+]
 
 #: Column names of track ids, groups (artists, albums) and official splits.
 _IDS = re.compile(
@@ -44,6 +54,12 @@ _SAMPLE = 200
 _FEWEST = 5
 #: Maximum number of classes. A column with more distinct values is text.
 _MOST_CLASSES = 50
+#: Separators of lists of tags, those first that other text has less often.
+_SEPARATORS = (";", "|", ",")
+#: Minimum share of cells with more than one tag.
+_LISTS = 0.1
+#: Maximum number of characters of a tag.
+_LONGEST_TAG = 40
 #: Minimum average number of tracks per class.
 _TRACKS_A_CLASS = 4
 
@@ -52,11 +68,13 @@ _TRACKS_A_CLASS = 4
 class Guess:
     """A possible target of a column, or None with the reason why the column is not a target."""
 
-    kind: Literal["regression", "classification"] | None
+    kind: TargetKind | None
     why: str = ""
     range: tuple[float, float] = (0.0, 1.0)
-    #: Class -> tracks.
+    #: Class or tag -> tracks.
     classes: dict[str, int] | None = None
+    #: Separator of the tags in a cell.
+    separator: str = ""
 
 
 def is_id(name: str) -> bool:
@@ -144,6 +162,8 @@ def _of_numbers(name: str, cells: list[str], numbers: list[float]) -> Guess:
 
 
 def _of_text(name: str, cells: list[str]) -> Guess:
+    if (lists := _of_lists(cells)) is not None:
+        return lists
     if _CATALOGUE.fullmatch(_plain(name)):
         return Guess(None, "is metadata, not a rating")
     classes = Counter(cells)
@@ -155,6 +175,25 @@ def _of_text(name: str, cells: list[str]) -> Guess:
     if max(map(len, classes)) > 60:
         return Guess(None, "contains free text")
     return Guess("classification", classes=dict(classes))
+
+
+def split_tags(cell: str, separator: str) -> list[str]:
+    """Return the tags in a cell, each once."""
+    return list(dict.fromkeys(name for part in cell.split(separator) if (name := part.strip())))
+
+
+def _of_lists(cells: list[str]) -> Guess | None:
+    """Return the guess for cells that are lists of recurring tags; None for others."""
+    for separator in _SEPARATORS:
+        lists = [split_tags(cell, separator) for cell in cells]
+        if sum(len(names) > 1 for names in lists) < max(_LISTS * len(cells), 2):
+            continue
+        tags = Counter(name for names in lists for name in names)
+        kept = [count for count in tags.values() if count >= _FEWEST]
+        recurring = sum(tags.values()) >= _TRACKS_A_CLASS * len(tags)
+        if len(kept) > 1 and recurring and max(map(len, tags)) <= _LONGEST_TAG:
+            return Guess("tags", classes=dict(tags), separator=separator)
+    return None
 
 
 def _scale(low: float, high: float) -> tuple[float, float]:

@@ -10,7 +10,7 @@ from os.path import splitext
 from pathlib import Path
 from typing import Any
 
-from musicemo.contracts import Proposal, Target, Track
+from musicemo.contracts import Label, Proposal, Target, Track
 from musicemo.errors import InputError
 from musicemo.files import csv_text
 from musicemo_builtin.datasets._cells import is_missing
@@ -22,6 +22,7 @@ from musicemo_builtin.datasets._columns import (
     is_id,
     is_part,
     number,
+    split_tags,
     target_name,
 )
 from musicemo_builtin.datasets._layout import AUDIO_SUFFIXES, is_companion
@@ -125,6 +126,7 @@ def _of_table(path: Path) -> Proposal:
         comments["decimal"] = "decimal separator of the ratings"
     ranges = {names[column]: guess for column, guess in guesses.items() if guess.kind == "regression"}
     classes = [names[column] for column, guess in guesses.items() if guess.kind == "classification"]
+    tags = {names[column]: guess for column, guess in guesses.items() if guess.kind == "tags"}
     if ranges:
         parameters["regression"] = {name: [*guess.range] for name, guess in ranges.items()}
         told = "; ".join(f"{name} has {guess.why}" for name, guess in ranges.items())
@@ -133,6 +135,12 @@ def _of_table(path: Path) -> Proposal:
         )
     if classes:
         parameters["classification"] = classes
+    if tags:
+        parameters["tags"] = list(tags)
+        parameters["separator"] = next(iter(tags.values())).separator
+        comments["tags"] = "; ".join(
+            f"{name} has {len(guess.classes or ())} tags" for name, guess in tags.items()
+        )
     if renamed := {name: column for column, name in names.items() if name != column}:
         parameters["columns"] = renamed
     for role, column in (("group", group), ("part", part)):
@@ -268,6 +276,13 @@ def _targets(columns: _Columns, taken: set[str | None]) -> dict[str, Guess]:
     for name in order[_MOST_TARGETS:]:
         columns.left_out[name] = f"is one of {len(order)} possible targets"
     found = {name: found[name] for name in order[:_MOST_TARGETS]}
+    separators = [guess.separator for guess in found.values() if guess.kind == "tags"]
+    for name, guess in list(found.items()):
+        if guess.kind == "tags" and guess.separator != separators[0]:
+            columns.left_out[name] = (
+                f"separates its tags by {guess.separator!r}, another column by {separators[0]!r}"
+            )
+            del found[name]
     names: dict[str, str] = {}
     for name in list(found):
         other = names.setdefault(target_name(name), name)
@@ -290,10 +305,13 @@ def _tracks(
 ) -> Iterator[Track]:
     cells = columns.cells
     for row in range(columns.rows):
-        targets: dict[str, float | str | None] = {}
+        targets: dict[str, Label | None] = {}
         for name, guess in guesses.items():
             cell = _known(cells[name][row])
             rated = cell and guess.kind == "regression"
+            if cell and guess.kind == "tags":
+                targets[target_name(name)] = split_tags(cell, guess.separator)
+                continue
             targets[target_name(name)] = number(cell, columns.decimal) if cell and rated else cell
         official: Any = _known(cells[part][row]) if part else None
         yield Track(
@@ -313,7 +331,7 @@ def _known(cell: str) -> str | None:
 def _target(name: str, guess: Guess) -> Target:
     if guess.kind == "regression":
         return Target(name, "regression", range=guess.range)
-    return Target(name, "classification", classes=tuple(sorted(guess.classes or ())))
+    return Target(name, guess.kind or "classification", classes=tuple(sorted(guess.classes or ())))
 
 
 def _by_class(folder: Path) -> Proposal | None:

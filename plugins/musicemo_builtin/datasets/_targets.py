@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import combinations
 
 from musicemo.errors import InputError, nearest
 
@@ -28,26 +29,30 @@ def check_ranges(
 
 
 def check_names(
-    dataset: str,
-    regression: Mapping[str, object],
-    classification: Mapping[str, object],
-    columns: Mapping[str, str] | None = None,
+    dataset: str, declared: Mapping[str, Mapping[str, object]], columns: Mapping[str, str] | None = None
 ) -> None:
     """Check that each target is declared once, and that there is one for each renamed column.
+
+    Args:
+        dataset: The dataset's name.
+        declared: Key -> the targets that it declares.
+        columns: Target -> column.
 
     Raises:
         InputError: One is not.
     """
-    names = [*regression, *classification]
+    names = [name for targets in declared.values() for name in targets]
     wrong = [
-        f"{dataset}: {name!r} must not be in both regression and classification"
-        for name in regression.keys() & classification
+        f"{dataset}: {name!r} must not be in both {first} and {second}"
+        for first, second in combinations(declared, 2)
+        for name in declared[first].keys() & declared[second].keys()
     ]
     wrong += [
         f"{dataset}: columns.{name}: {name!r} is not a target{nearest(name, names)}"
         for name in (columns or {}).keys() - set(names)
     ]
     if not names:
-        wrong.append(f"{dataset}: at least one target is required in regression or classification")
+        *others, last = declared
+        wrong.append(f"{dataset}: at least one target is required in {', '.join(others)} or {last}")
     if wrong:
         raise InputError(*sorted(wrong))

@@ -80,7 +80,7 @@ class Mirdata:
         classes: Mapping[str, list[str]] = (
             classification if isinstance(classification, dict) else {name: [] for name in classification or []}
         )
-        check_names("mirdata", ranges, classes)
+        check_names("mirdata", {"regression": ranges, "classification": classes})
         dataset = _initialize(loader, data_home, version)
         source = Path(dataset.data_home)
         self._recordings = Recordings(source, on_error)

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from musicemo.contracts import FEATURE_ROWS, ArrayFile, Layout, Proposal, Target, Track
-from musicemo.errors import InputError
+from musicemo.contracts import FEATURE_ROWS, ArrayFile, Label, Layout, Proposal, Target, Track
+from musicemo.errors import InputError, nearest
 from musicemo_builtin.datasets._arrays import FUSED_ROWS, array_shape
 from musicemo_builtin.datasets._cells import find_similar, is_missing
+from musicemo_builtin.datasets._columns import split_tags
 from musicemo_builtin.datasets._problems import Problems
 from musicemo_builtin.datasets._proposal import propose_table
 from musicemo_builtin.datasets._recordings import OnError, Recordings
@@ -54,6 +55,11 @@ class Table:
     point, `[rows, time]` or `[time, rows]`, with the same number of rows in every track, or one vector `[rows]` per
     track; or `.npz`, which ``[features] type = "arrays"`` reads. They are memory-mapped.
 
+    Tags are several labels at once. With ``tags = ["mood"]``, the cells of the column `mood` are such as
+    ``happy;film``; an empty cell is missing, and a cell with only the separator has no tag. With
+    ``tag_columns = { mood = ["happy", "film"] }``, each tag has a column of its own, with 1, 0, or an empty cell where
+    it is not known.
+
     Everything is checked on construction. Only the headers of arrays are read, and audio files must exist.
 
     Args:
@@ -61,6 +67,10 @@ class Table:
         regression: Target -> lowest and highest possible value, in the table's units.
         classification: Targets whose cells are class names: as a list, with all classes that occur, in
             alphabetical order; or target -> allowed classes, in this order.
+        tags: Targets whose cells are lists of tags: as a list, with all tags that occur, in alphabetical order; or
+            target -> allowed tags.
+        tag_columns: Target -> the columns of its tags, whose names are those of the tags.
+        separator: Separator of the tags in a cell.
         columns: Target -> column, if the column has another name.
         id: Column of the track's id, unique in the table.
         file: Column of the feature file, without `audio`.
@@ -89,6 +99,9 @@ class Table:
         path: Path,
         regression: dict[str, Annotated[list[float], Field(min_length=2, max_length=2)]] | None = None,
         classification: list[str] | dict[str, list[str]] | None = None,
+        tags: list[str] | dict[str, list[str]] | None = None,
+        tag_columns: dict[str, Annotated[list[str], Field(min_length=1)]] | None = None,
+        separator: Annotated[str, Field(min_length=1)] = ";",
         columns: dict[str, str] | None = None,
         id: str = "id",
         file: str = "features",
@@ -107,12 +120,15 @@ class Table:
         self._names = {"id": id, "file": file} if audio is None else {"id": id, "audio": audio}
         self._names |= {role: name for role, name in (("group", group), ("part", part)) if name is not None}
         self._ranges = check_ranges(regression or {})
-        allowed: Mapping[str, list[str]] = (
-            classification if isinstance(classification, dict) else {name: [] for name in classification or []}
-        )
-        check_names("table", self._ranges, allowed, columns or {})
-        self._columns = {name: (columns or {}).get(name, name) for name in (*self._ranges, *allowed)}
-        self._classes = {name: list(classes) for name, classes in allowed.items()}
+        self._classes, self._lists = _choices(classification), _choices(tags)
+        self._tag_columns = tag_columns or {}
+        self._separator = separator
+        in_one_column = {"regression": self._ranges, "classification": self._classes, "tags": self._lists}
+        check_names("table", in_one_column | {"tag_columns": self._tag_columns}, columns)
+        if renamed := sorted((columns or {}).keys() & self._tag_columns.keys()):
+            raise InputError(f"table: columns.{renamed[0]}: the columns of its tags are those in tag_columns")
+        names = [name for declared in in_one_column.values() for name in declared]
+        self._columns = {name: (columns or {}).get(name, name) for name in names}
         self._missing, self._decimal = missing, decimal
         self._problems = Problems(hint="list the cells that mark a missing value with missing = [...]")
         self._arrays: dict[Path, tuple[Row, tuple[int, ...]]] = {}
@@ -149,6 +165,10 @@ class Table:
                 Target(name, "classification", classes=tuple(classes) or self._found(name))
                 for name, classes in self._classes.items()
             ),
+            *(
+                Target(name, "tags", classes=tuple(names) or self._found(name))
+                for name, names in (*self._lists.items(), *self._tag_columns.items())
+            ),
         ]
 
     @classmethod
@@ -163,9 +183,13 @@ class Table:
     def _read(self) -> list[Track]:
         tracks: list[Track] = []
         needs = {**self._names, **self._columns}
+        needs |= {
+            f"the tag {tag} of {target}": tag for target, names in self._tag_columns.items() for tag in names
+        }
         sheet = Sheet(self.path, needs, self._problems, missing=self._missing, decimal=self._decimal)
         for name, row in sheet.tracks(self._names["id"]):
             targets = {target: self._target(row, target, column) for target, column in self._columns.items()}
+            targets |= {target: _flags(row, names) for target, names in self._tag_columns.items()}
             path = self._file(row)
             if path is None:
                 continue
@@ -249,7 +273,7 @@ class Table:
         """Warn of classes, and of groups, that are probably two spellings of one."""
         labels = {
             self._columns[name]: set(self._found(name))
-            for name, classes in self._classes.items()
+            for name, classes in (*self._classes.items(), *self._lists.items())
             if not classes
         }
         if "group" in self._names:
@@ -262,9 +286,11 @@ class Table:
                     f"{len(similar)} in all). Write each label in one form"
                 )
 
-    def _target(self, row: Row, target: str, column: str) -> float | str | None:
+    def _target(self, row: Row, target: str, column: str) -> Label | None:
         if target in self._ranges:
             return row.number(column, *self._ranges[target])
+        if target in self._lists:
+            return self._tags(row, target, column)
         allowed = self._classes[target]
         return (
             row.one_of(column, allowed, f"is not a class of {target}; allowed:")
@@ -272,8 +298,39 @@ class Table:
             else row.text(column)
         )
 
+    def _tags(self, row: Row, target: str, column: str) -> tuple[str, ...] | None:
+        cell = row.text(column)
+        if cell is None:
+            return None
+        names = tuple(split_tags(cell, self._separator))
+        allowed = self._lists[target]
+        for name in names if allowed else ():
+            if name not in allowed:
+                row.blame(
+                    column,
+                    f"{name!r} is not a tag of {target}{nearest(name, allowed)} (allowed: {', '.join(allowed)})",
+                    "tag",
+                )
+        return names
+
     def _found(self, target: str) -> tuple[str, ...]:
-        return tuple(sorted({str(track.targets[target]) for track in self._tracks if track.targets[target]}))
+        """Return the classes or tags that occur."""
+        labels = (track.targets[target] for track in self._tracks)
+        names = {name for label in labels if label for name in ((label,) if isinstance(label, str) else label)}
+        return tuple(sorted(map(str, names)))
+
+
+def _choices(declared: list[str] | dict[str, list[str]] | None) -> dict[str, list[str]]:
+    """Return target -> allowed classes or tags; empty if all that occur are allowed."""
+    return dict(declared) if isinstance(declared, dict) else {name: [] for name in declared or []}
+
+
+def _flags(row: Row, columns: Sequence[str]) -> dict[str, bool | None] | None:
+    """Return tag -> whether it applies, from a column for each; None if no tag is known."""
+    cells = {column: row.one_of(column, ("0", "1"), "must be one of") for column in columns}
+    if all(cell is None for cell in cells.values()):
+        return None
+    return {column: None if cell is None else cell == "1" for column, cell in cells.items()}
 
 
 def _rows_of(shape: tuple[int, ...], layout: Layout) -> int | None:

@@ -398,3 +398,59 @@ def test_labels_that_look_alike(folder, other):
 def test_classes_that_are_listed_may_look_alike(folder):
     text = TEXT.replace("Jazz", "rock")
     Table(path=write(folder, text), regression=RANGES, classification={"genre": ["Rock", "rock"]})
+
+
+TAGGED = """\
+id,features,mood,happy,film
+a1,f/a1.npy,happy; film,1,0
+a2,f/a2.npy,;,0,
+a3,f/a3.npy,,,
+"""
+
+
+def test_a_column_of_lists_of_tags(folder):
+    dataset = Table(path=write(folder, TAGGED), tags=["mood"])
+    tracks = assert_conforms(dataset)
+    (target,) = dataset.targets
+    assert (target.name, target.kind, target.classes) == ("mood", "tags", ("film", "happy"))
+    assert [track.targets["mood"] for track in tracks] == [("happy", "film"), (), None]
+
+
+def test_another_separator_and_declared_tags(folder):
+    text = TAGGED.replace("happy; film", "happy|film").replace(";", "|")
+    dataset = Table(path=write(folder, text), tags={"mood": ["happy", "sad", "film"]}, separator="|")
+    assert dataset.targets[0].classes == ("happy", "sad", "film")
+    found = problems(folder, text, regression={}, classification={}, tags={"mood": ["hapy"]}, separator="|")
+    assert found == [
+        f"{folder / 'songs.csv'}:2: column 'mood': 'happy' is not a tag of mood; did you mean 'hapy'? (allowed: hapy)",
+        f"{folder / 'songs.csv'}:2: column 'mood': 'film' is not a tag of mood (allowed: hapy)",
+    ]
+
+
+def test_a_column_for_each_tag(folder):
+    dataset = Table(path=write(folder, TAGGED), tag_columns={"feel": ["happy", "film"]}, tags=["mood"])
+    tracks = assert_conforms(dataset)
+    assert [(target.name, target.classes) for target in dataset.targets] == [
+        ("mood", ("film", "happy")),
+        ("feel", ("happy", "film")),
+    ]
+    assert [track.targets["feel"] for track in tracks] == [
+        {"happy": True, "film": False},
+        {"happy": False, "film": None},
+        None,
+    ]
+    wrong = problems(
+        folder,
+        TAGGED.replace("1,0", "yes,0"),
+        regression={},
+        classification={},
+        tag_columns={"feel": ["happy"]},
+    )
+    assert wrong == [f"{folder / 'songs.csv'}:2: column 'happy': 'yes' must be one of 0, 1"]
+
+
+def test_wrong_declarations_of_tags(folder):
+    with pytest.raises(InputError, match="'mood' must not be in both tags and tag_columns"):
+        Table(path=write(folder, TAGGED), tags=["mood"], tag_columns={"mood": ["happy"]})
+    with pytest.raises(InputError, match=r"columns\.feel: the columns of its tags are those in tag_columns"):
+        Table(path=write(folder, TAGGED), tag_columns={"feel": ["happy"]}, columns={"feel": "mood"})
