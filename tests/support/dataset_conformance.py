@@ -10,11 +10,12 @@ from musicemo.testing import check_dataset
 
 
 def assert_conforms(dataset: Dataset) -> list[Track]:
-    """Hold a dataset to its contract, and what reads audio to what predicting songs needs; return the tracks."""
+    """Hold a dataset to its contract, and a dataset of audio to yielding audio; return the tracks."""
+    tracks = check_dataset(dataset)
     if getattr(dataset, "_recordings", None) is not None:
-        assert dataset.sync, "what is trained on audio says what its columns are, so that it can predict songs"
-        assert dataset.recipe, "what is trained on audio says what its features were made with"
-    return check_dataset(dataset)
+        assert all(track.audio is not None for track in tracks)
+        assert not hasattr(dataset, "rows"), "the core chooses among the outputs of the extractor"
+    return tracks
 
 
 def assert_knows_its_folder(dataset: Any, root: Path, *learnt: str) -> None:

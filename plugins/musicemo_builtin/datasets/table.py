@@ -131,7 +131,7 @@ class Table:
         self._columns = {name: (columns or {}).get(name, name) for name in names}
         self._missing, self._decimal = missing, decimal
         self._problems = Problems(hint="list the cells that mark a missing value with missing = [...]")
-        self._arrays: dict[Path, tuple[Row, tuple[int, ...]]] = {}
+        self._arrays: list[tuple[Path, Row, tuple[int, ...]]] = []
         self._recordings: Recordings | None = None
         if audio is not None:
             if rows is not None:
@@ -221,7 +221,7 @@ class Table:
             return None
         if not self._recordings and path.suffix.lower() != ".npz":
             try:
-                self._arrays[path] = row, array_shape(path)
+                self._arrays.append((path, row, array_shape(path)))
             except InputError as error:
                 row.blame(column, str(error), str(error).replace(str(path), "#"))
                 return None
@@ -233,7 +233,7 @@ class Table:
         The axis that has `height` rows, or the same size in most arrays, is that of the rows. If both have, it is the
         first one.
         """
-        shapes = [shape for _, shape in self._arrays.values()]
+        shapes = [shape for _, _, shape in self._arrays]
         if all(len(shape) == 1 for shape in shapes):
             layout: Layout = "vector"
             axis = 0
@@ -251,20 +251,21 @@ class Table:
                     )
             layout = "time-rows" if axis else "rows-time"
         size = height or Counter(shape[axis] for shape in shapes if len(shape) > axis).most_common(1)[0][0]
-        fit = [row for row, shape in self._arrays.values() if _rows_of(shape, layout) == size]
+        fit = [row for _, row, shape in self._arrays if _rows_of(shape, layout) == size]
         first = (
             f"the array of line {fit[0].where.rpartition(':')[2]} has {size}" if fit else f"{size} are needed"
         )
         if height is not None:
             first = f"{size} are needed"
-        for path, (row, shape) in self._arrays.items():
+        for path, row, shape in self._arrays:
             if (rows := _rows_of(shape, layout)) != size:
                 many = f"{rows} rows" if rows else f"shape {list(shape)}"
                 message = f"{path}: has {many}, but {first}"
                 row.blame(self._names["file"], message, "height")
+        files = {path for path, _, _ in self._arrays}
         return [
             replace(track, features=ArrayFile(track.features, layout))
-            if isinstance(track.features, Path) and track.features in self._arrays
+            if isinstance(track.features, Path) and track.features in files
             else track
             for track in self._tracks
         ]

@@ -46,7 +46,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def deam(root: Path, **parameters) -> Deam:
-    return Deam(root=root, cache=root / "cache", **parameters)
+    return Deam(root=root, **parameters)
 
 
 @pytest.mark.slow

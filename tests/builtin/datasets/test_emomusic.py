@@ -32,7 +32,7 @@ def root(tmp_path: Path, request) -> Path:
 
 
 def emomusic(root: Path, **parameters) -> EmoMusic:
-    return EmoMusic(root=root, cache=root / "cache", **parameters)
+    return EmoMusic(root=root, **parameters)
 
 
 def test_conforms(root):

@@ -40,7 +40,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def fma(root: Path, **parameters) -> Fma:
-    return Fma(root=root, cache=root / "cache", **parameters)
+    return Fma(root=root, **parameters)
 
 
 def test_conforms(root):

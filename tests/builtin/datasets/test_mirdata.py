@@ -60,8 +60,7 @@ def home(tmp_path: Path, monkeypatch) -> Path:
 
 
 def mirdata(home: Path, **parameters) -> Mirdata:
-    chosen = {"loader": "gtzan_genre", "data_home": home, "cache": home / "cache"} | parameters
-    return Mirdata(**chosen)
+    return Mirdata(**{"loader": "gtzan_genre", "data_home": home} | parameters)
 
 
 def test_conforms(home):
@@ -140,7 +139,7 @@ def test_what_is_no_number(home, monkeypatch, value):
 
 
 def test_its_own_folder_by_default(home):
-    dataset = Mirdata(loader="gtzan_genre", classification={"genre": ["jazz", "blues"]}, cache=home / "cache")
+    dataset = Mirdata(loader="gtzan_genre", classification={"genre": ["jazz", "blues"]})
     assert dataset.targets[0].classes == ("jazz", "blues")
     assert len(list(dataset.tracks())) == 3
 

@@ -29,7 +29,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def pmemo(root: Path, **parameters) -> PMEmo:
-    return PMEmo(root=root, cache=root / "cache", **parameters)
+    return PMEmo(root=root, **parameters)
 
 
 @pytest.mark.parametrize("below", ["", "PMEmo2019"])

@@ -6,7 +6,9 @@ from complaints import any_warnings, warns
 from dataset_conformance import assert_conforms
 from musicemo_builtin.datasets.table import Table
 
+from musicemo.contracts import ArrayFile
 from musicemo.errors import InputError
+from musicemo.features import StoredArray
 
 TEXT = """\
 id,features,valence,arousal,genre,artist,split
@@ -58,7 +60,7 @@ def test_reads_targets_group_and_part(folder):
         ("a2", {"valence": 2.0, "arousal": None, "genre": "Rock"}, "The Posts", "val"),
         ("a,3", {"valence": 1.0, "arousal": 9.0, "genre": None}, None, "test"),
     ]
-    assert tracks[0].features == folder / "f" / "a1.npy"
+    assert tracks[0].features == ArrayFile(folder / "f" / "a1.npy", "rows-time")
 
 
 @pytest.mark.parametrize(("delimiter", "name"), [("\t", "songs.tsv"), ("\t", "songs.txt"), (";", "songs.csv")])
@@ -85,15 +87,21 @@ def test_renamed_columns(folder):
     assert assert_conforms(dataset)[0].targets["valence"] == 6.5
 
 
+def shapes(dataset: Table) -> list[tuple[int, int]]:
+    return [StoredArray(track.features).shape for track in dataset.tracks()]
+
+
 def test_features_of_any_height(folder):
     for path in (folder / "f").iterdir():
         np.save(path, np.zeros((33, 40)))
-    assert Table(path=write(folder), regression=RANGES).rows == slice(0, 33)
-    assert_conforms(Table(path=write(folder), regression=RANGES))
+    dataset = Table(path=write(folder), regression=RANGES)
+    assert shapes(dataset) == [(40, 33)] * 3
+    assert not hasattr(dataset, "rows")
+    assert_conforms(dataset)
     found = problems(folder, features="mel")
     assert len(found) == 3
     assert "songs.csv:2: column 'features': " in found[0]
-    assert "has shape [33, 40], expected [140, frames]" in found[0]
+    assert "a1.npy: has 33 rows, but 140 are needed" in found[0]
 
 
 def test_declared_classes_keep_their_order_and_catch_misspellings(folder):
@@ -351,31 +359,58 @@ def save(folder: Path, *shapes: tuple[int, ...]) -> None:
         np.save(folder / "f" / f"a{index}.npy", np.zeros(shape, "float32"))
 
 
-def test_arrays_that_lie_on_their_side(folder):
-    save(folder, *[(1292, 140)] * 3)
-    (found,) = problems(folder)
-    assert (
-        "songs.csv: column 'features': every array has 1292 rows and 140 columns: they are transposed" in found
-    )
-    assert Table(path=write(folder), regression=RANGES, rows=1292).rows == slice(0, 1292)
-    (found, *_) = problems(folder, rows=12)
-    assert "has shape [1292, 140], expected [12, frames]" in found
-    save(folder, (30, 13), (31, 13), (32, 13))
-    assert "has 30 rows" in problems(folder)[0] or "every array has 13 columns" in problems(folder)[0]
-    save(folder, (13, 30), (31, 13), (13, 32))
+@pytest.mark.parametrize(
+    ("arrays", "rows", "steps"),
+    [
+        ([(140, 1292)] * 3, None, [1292] * 3),
+        ([(1292, 140)] * 3, None, [1292] * 3),  # 140 rows are those of the original study
+        ([(12, 30)] * 3, None, [30] * 3),
+        ([(13, 30), (13, 31), (13, 32)], None, [30, 31, 32]),
+        ([(30, 13), (31, 13), (32, 13)], None, [30, 31, 32]),
+        ([(30, 13)] * 3, 13, [30] * 3),
+        ([(1292, 140)] * 3, 1292, [140] * 3),
+    ],
+)
+def test_the_axis_of_the_rows_is_found(folder, arrays, rows, steps):
+    save(folder, *arrays)
+    dataset = Table(path=write(folder), regression=RANGES, rows=rows)
+    height = rows or (13 if 13 in arrays[0] else min(arrays[0]))
+    assert shapes(dataset) == [(count, height) for count in steps]
+
+
+def test_arrays_whose_axes_could_be_either_cause_a_warning(folder):
+    save(folder, *[(30, 13)] * 3)
+    with warns(r"every array has the shape \[30, 13\].*read as \[rows, time\]; if .* set rows = 13"):
+        dataset = Table(path=write(folder), regression=RANGES)
+    assert shapes(dataset) == [(13, 30)] * 3
+
+
+def test_vectors_are_one_time_step(folder):
+    save(folder, *[(140,)] * 3)
+    assert shapes(Table(path=write(folder), regression=RANGES)) == [(1, 140)] * 3
+    save(folder, (140,), (141,), (140,))
     (found,) = problems(folder)
     assert "songs.csv:3: column 'features'" in found
-    assert (
-        "has 31 rows, but the array of line 2 has 13; 1 of 3 arrays have 13 columns, so they may be transposed"
-        in found
-    )
-    for shape, words in (((30, 13), "may be transposed"), ((1, 140), r"save it as \[140, 1\]")):
-        save(folder, *[shape] * 3)
-        with warns(words):
-            Table(path=write(folder), regression=RANGES)
-        assert Table(path=write(folder), regression=RANGES, rows=shape[0]).rows == slice(0, shape[0])
-    save(folder, *[(140,)] * 3)
-    assert "has shape [140], expected [rows, frames]" in problems(folder)[0]
+    assert "a2.npy: has 141 rows, but the array of line 2 has 140" in found
+
+
+def test_arrays_that_differ_from_most_in_their_rows(folder):
+    save(folder, (13, 30), (31, 14), (13, 32))
+    (found,) = problems(folder)
+    assert "songs.csv:3: column 'features'" in found
+    assert "has 31 rows, but the array of line 2 has 13" in found
+    save(folder, (13, 30), (13,), (13, 32))
+    (found,) = problems(folder)
+    assert "a2.npy: has shape [13], but the array of line 2 has 13" in found
+    (first, *_) = problems(folder, rows=12)
+    assert "a1.npy: has 13 rows, but 12 are needed" in first
+
+
+def test_archives_are_left_to_the_arrays_features(folder):
+    np.savez(folder / "f" / "a1.npz", first=np.zeros((3, 5)), second=np.zeros((3, 2)))
+    text = "id,features,valence\na1,f/a1.npz,5\n"
+    (track,) = Table(path=write(folder, text), regression={"valence": [1, 9]}).tracks()
+    assert track.features == folder / "f" / "a1.npz"
 
 
 def test_rows_that_contradict_the_features(folder):
