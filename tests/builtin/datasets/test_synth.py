@@ -1,5 +1,6 @@
 import json
 import os
+import pickle
 
 import numpy as np
 import pytest
@@ -8,9 +9,10 @@ from musicemo_builtin.datasets import synth as module
 from musicemo_builtin.datasets._synthesis import catalogue, factory
 from musicemo_builtin.datasets._synthesis.listeners import perceive
 from musicemo_builtin.datasets._synthesis.store import Store
-from musicemo_builtin.datasets.synth import Synth, render
+from musicemo_builtin.datasets.synth import Clip, Synth, render
 from threadpoolctl import threadpool_info, threadpool_limits
 
+from musicemo.contracts import Signal
 from musicemo.errors import RunError
 from musicemo.workers import Outcome, WorkerDied
 
@@ -42,20 +44,26 @@ def times(cache):
     return {path.name: path.stat().st_mtime_ns for path in cache.glob("synth/*/*")}
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("sync", ["beat", "frame"])
-@pytest.mark.parametrize("features", ["mel", "chroma", "fused"])
-def test_conforms(cache, sync, features):
-    tracks = assert_conforms(Synth(**TINY, cache=cache, sync=sync, features=features))
+def test_conforms(cache):
+    tracks = assert_conforms(Synth(**TINY, cache=cache))
     assert [track.id for track in tracks] == ["synth-00000", "synth-00001", "synth-00002"]
     assert [track.targets["genre"] for track in tracks] == ["Blues", "Classical", "Electronic"]
     assert [track.group for track in tracks] == ["blues-1", "classical-1", "electronic-1"]
 
 
+def test_its_audio_is_what_was_played(cache):
+    clips = [track.audio for track in Synth(**TINY, cache=cache).tracks()]
+    for index, clip in enumerate(clips):
+        assert isinstance(clip, Signal)
+        samples, rate = pickle.loads(pickle.dumps(clip)).samples()
+        assert rate == 22050
+        np.testing.assert_array_equal(samples, render(0, index, 4.0))
+    others = [Clip(0, 0, 5.0), Clip(1, 0, 4.0)]
+    assert len({clip.identity for clip in (*clips, *others)}) == 5
+
+
 def test_making_it_leaves_nothing_else_behind(cache):
-    assert sorted(contents(cache).keys() - {".lock"}) == [
-        f"0000{i}.{what}" for i in range(3) for what in ("beat.npy", "frame.npy", "json")
-    ]
+    assert sorted(contents(cache).keys() - {".lock"}) == [f"0000{i}.json" for i in range(3)]
 
 
 def test_targets_are_the_means_of_the_ratings(cache):
@@ -69,7 +77,7 @@ def test_targets_are_the_means_of_the_ratings(cache):
 def test_the_same_seed_gives_the_same_bytes(cache, tmp_path):
     list(Synth(tracks=2, duration=4.0, cache=tmp_path).tracks())
     made = contents(tmp_path)
-    assert len(made) == 6 + 1
+    assert len(made) == 2 + 1
     assert made == {name: content for name, content in contents(cache).items() if name in made}
 
 
@@ -82,13 +90,13 @@ def test_a_track_depends_on_the_seed_and_its_number_alone():
 def test_the_cache_is_used_again(cache):
     before = times(cache)
     first = [dict(track.targets) for track in Synth(**TINY, cache=cache).tracks()]
-    assert first == [dict(track.targets) for track in Synth(**TINY, cache=cache, sync="frame").tracks()]
+    assert first == [dict(track.targets) for track in Synth(**TINY, cache=cache).tracks()]
     list(Synth(**TINY, cache=cache, noise=0.3, raters=2, missing=0.5).tracks())
     list(Synth(tracks=1, duration=4.0, cache=cache).tracks())
     assert times(cache) == before
 
 
-def test_what_changes_the_features_changes_the_folder(cache, monkeypatch):
+def test_what_changes_the_music_changes_the_folder(cache, monkeypatch):
     folders = {Synth(duration=4, seed=0, cache=cache).store.folder}
     assert folders == {Synth(duration=4.0, tracks=9, noise=0.4, cache=cache).store.folder}
     folders.add(Synth(duration=4, seed=1, cache=cache).store.folder)
@@ -99,49 +107,26 @@ def test_what_changes_the_features_changes_the_folder(cache, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("name", "damage"),
+    "damage",
     [
-        ("00001.beat.npy", lambda content: content[:-10]),
-        ("00001.frame.npy", lambda content: b"rubbish" + content[7:]),
-        ("00001.json", lambda content: content[:40]),
-        ("00001.json", lambda content: content.replace(b'"mode"', b'"mood"')),
-        (
-            "00001.json",
-            lambda content: json.dumps(json.loads(content) | {"shapes": {"frame": [], "beat": []}}).encode(),
-        ),
-        ("00001.json", lambda content: b"[]"),
-        ("00001.json", lambda content: b"[" * 100_000),
-        ("00001.json", lambda content: content.replace(b'"number": 1', b'"number": 2')),
-        ("00001.beat.npy", lambda content: content[:-1] + bytes([content[-1] ^ 1])),
+        lambda content: content[:40],
+        lambda content: content.replace(b'"mode"', b'"mood"'),
+        lambda content: b"[]",
+        lambda content: b"[" * 100_000,
+        lambda content: content.replace(b'"number": 1', b'"number": 2'),
     ],
 )
-def test_damaged_files_are_made_again(cache, own_cache, name, damage):
+def test_a_damaged_record_is_made_again(cache, own_cache, damage):
     before = times(own_cache)
-    (path,) = own_cache.glob(f"synth/*/{name}")
+    (path,) = own_cache.glob("synth/*/00001.json")
     path.write_bytes(damage(path.read_bytes()))
-    assert_conforms(Synth(**TINY, cache=own_cache))
+    list(Synth(**TINY, cache=own_cache).tracks())
     assert contents(own_cache) == contents(cache)
     after = times(own_cache)
-    assert {name for name in before.keys() - {".lock"} if before[name] != after[name]} == {
-        "00001.beat.npy",
-        "00001.frame.npy",
-        "00001.json",
-    }
+    assert {name for name in before.keys() - {".lock"} if before[name] != after[name]} == {"00001.json"}
 
 
-def test_damaged_features_are_found_when_they_are_asked_for(cache, own_cache):
-    """Reading all of the larger ones takes a while, and the smaller ones do not need them."""
-    (path,) = own_cache.glob("synth/*/00001.frame.npy")
-    content = path.read_bytes()
-    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    list(Synth(**TINY, cache=own_cache).tracks())
-    assert path.read_bytes() != content
-    list(Synth(**TINY, cache=own_cache, sync="frame").tracks())
-    assert path.read_bytes() == content
-
-
-@pytest.mark.slow
-def test_features_of_another_seed_are_not_taken(cache, own_cache):
+def test_records_of_another_seed_are_not_taken(cache, own_cache):
     list(Synth(**TINY, cache=own_cache, seed=5).tracks())
     one, other = (Synth(**TINY, cache=own_cache, seed=seed).store.folder for seed in (0, 5))
     for path in one.glob("0*"):
@@ -151,7 +136,7 @@ def test_features_of_another_seed_are_not_taken(cache, own_cache):
 
 
 def test_clips_are_made_with_one_thread(tmp_path, monkeypatch):
-    """With several, their features would differ from those that other processes make, in the last bits."""
+    """With several, the loudness would differ from that in other processes, in the last bits."""
     threads = []
 
     def play(*args):
@@ -179,7 +164,7 @@ def test_an_interrupted_making_goes_on(cache, tmp_path, monkeypatch):
         list(Synth(**TINY, cache=tmp_path).tracks())
     monkeypatch.setattr(Store, "write", write)
     before = times(tmp_path)
-    assert sorted(before.keys() - {".lock"}) == ["00000.beat.npy", "00000.frame.npy", "00000.json"]
+    assert sorted(before.keys() - {".lock"}) == ["00000.json"]
     assert len(list(Synth(**TINY, cache=tmp_path).tracks())) == 3
     assert contents(tmp_path) == contents(cache)
     assert before.items() <= times(tmp_path).items()
@@ -193,8 +178,8 @@ def test_making_it_in_parallel_gives_the_same(cache, tmp_path, capfd):
     out, err = capfd.readouterr()
     assert out == ""
     first, *_, last = err.splitlines()  # a slow machine tells how far it is in between
-    assert first == "Synthesizing clips: 6 clips"
-    assert last.startswith("Synthesizing clips: 6 clips in ")
+    assert first == "Composing clips: 6 clips"
+    assert last.startswith("Composing clips: 6 clips in ")
 
 
 def test_a_process_that_dies_is_told(tmp_path, monkeypatch):
@@ -203,9 +188,7 @@ def test_a_process_that_dies_is_told(tmp_path, monkeypatch):
         yield Outcome(1, error=WorkerDied("SIGKILL, as when memory runs out"))
 
     monkeypatch.setattr(factory, "run_tasks", die)
-    with pytest.raises(
-        RunError, match=r"the process that synthesized clip 1 died: SIGKILL.*continues from there"
-    ):
+    with pytest.raises(RunError, match=r"the process that composed clip 1 died: SIGKILL.*continues from there"):
         list(Synth(**TINY, cache=tmp_path).tracks())
 
 
