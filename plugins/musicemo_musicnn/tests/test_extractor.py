@@ -13,6 +13,7 @@ from musicemo_musicnn.extractor import PRETRAINED_ON, MusiCNNFeatures
 from musicemo_musicnn.spectrogram import log_mel
 from musicemo_musicnn.weights import PACKAGED, load_weights
 
+from musicemo.contracts import Output
 from musicemo.errors import InputError
 from musicemo.testing import check_features
 
@@ -46,7 +47,7 @@ def test_memory_does_not_grow_with_the_clip(monkeypatch):
         return log_mel(samples, first, stop, device)
 
     monkeypatch.setattr("musicemo_musicnn.extractor.log_mel", spy)
-    extractor.extract(noise(2), ["tags"])
+    list(extractor.extract(noise(2), ["tags"]))
     assert asked[:2] == [(0, 20), (15, 35)]
     assert max(stop - first for first, stop in asked) == 20
 
@@ -70,6 +71,17 @@ def test_loud_music_does_not_overflow():
     assert log_mel(loud, 0, 62, CPU).isfinite().all()
 
 
+def extracted(extractor, samples, outputs):
+    """Return output -> values and edges, with the blocks joined."""
+    blocks = list(extractor.extract(samples, outputs))
+    joined = {}
+    for name in outputs:
+        parts = [block.outputs[name] for block in blocks]
+        values = np.concatenate([part.values for part in parts])
+        joined[name] = Output(values, np.concatenate([parts[0].edges[:1], *(part.edges[1:] for part in parts)]))
+    return joined
+
+
 def layers_of(extractor, samples, start):
     """Return the layers of one window that starts at a frame."""
     with torch.inference_mode():
@@ -78,7 +90,7 @@ def layers_of(extractor, samples, start):
 
 def test_windows_begin_every_hop_and_the_last_one_ends_with_the_clip(extractor):
     samples = noise(2.6)  # 162 frames: windows from frames 0, 31 and 62, and the last one from 69
-    outputs = extractor.extract(samples, list(extractor.outputs)).outputs
+    outputs = extracted(extractor, samples, list(extractor.outputs))
     pooled, frames = outputs["max_pool"], outputs["cnn2"]
     np.testing.assert_allclose(pooled.edges, [0, 0.496, 0.992, 1.488, 2.6])
     np.testing.assert_allclose(frames.edges, [*(np.arange(162) * 0.016), 2.6])
@@ -92,7 +104,7 @@ def test_windows_begin_every_hop_and_the_last_one_ends_with_the_clip(extractor):
 def test_a_window_of_three_seconds_has_187_frames():
     extractor = MusiCNNFeatures()
     assert (extractor.window, extractor.hop) == (187, 187)
-    outputs = extractor.extract(noise(3.0), ["penultimate", "cnn1"]).outputs
+    outputs = extracted(extractor, noise(3.0), ["penultimate", "cnn1"])
     assert [outputs[name].values.shape for name in ("penultimate", "cnn1")] == [(1, 200), (187, 64)]
     assert set(outputs) == {"penultimate", "cnn1"}
 
@@ -100,7 +112,7 @@ def test_a_window_of_three_seconds_has_187_frames():
 def test_a_short_clip_is_followed_by_silence(extractor):
     short = noise(0.7)
     padded = np.append(short, np.zeros(16000, np.float32))
-    of_short, of_padded = (extractor.extract(samples, ["tags", "cnn3"]).outputs for samples in (short, padded))
+    of_short, of_padded = (extracted(extractor, samples, ["tags", "cnn3"]) for samples in (short, padded))
     np.testing.assert_allclose(of_short["tags"].values[0], of_padded["tags"].values[0], atol=1e-5)
     np.testing.assert_allclose(
         of_short["cnn3"].values[:31], of_padded["cnn3"].values[:31], rtol=1e-4, atol=1e-4
@@ -179,6 +191,6 @@ def test_the_tags_of_the_original_readme(clip):
         pytest.skip("needs the folder audio of github.com/jordipons/musicnn in MUSICNN_AUDIO")
     librosa = pytest.importorskip("librosa")
     samples, _ = librosa.load(Path(folder) / clip, sr=16000)
-    tags = MusiCNNFeatures(model="MTT_musicnn").extract(samples, ["tags"]).outputs["tags"].values.mean(0)
+    tags = extracted(MusiCNNFeatures(model="MTT_musicnn"), samples, ["tags"])["tags"].values.mean(0)
     ranked = [TAGS["MTT_musicnn"][row] for row in np.argsort(-tags)]
     assert tuple(ranked[: len(README[clip])]) == README[clip]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -95,34 +95,26 @@ class MusiCNNFeatures:
         self.window, self.hop = (int(seconds / _STEP) for seconds in (window, hop or window))
         self.batch_size = batch_size
 
-    def extract(self, samples: NDArray[np.float32], outputs: Collection[str]) -> Extraction:
-        """Return the layers that are needed, with a step per frame or per window."""
+    def extract(self, samples: NDArray[np.float32], outputs: Collection[str]) -> Iterator[Extraction]:
+        """Yield the layers that are needed, batch by batch, with a step per frame or per window."""
         frames = max(1, len(samples) // HOP)
         windows = 1 + max(0, math.ceil((frames - self.window) / self.hop))
-        begins = np.arange(windows) * self.hop
-        ends = np.append(begins[1:], frames)
-        starts = np.minimum(begins, max(0, frames - self.window))
-        values = {
-            name: np.empty((frames if name in _BY_FRAME else windows, self.outputs[name]), np.float32)
-            for name in outputs
-        }
+        bounds = np.append(np.arange(windows) * self.hop, frames)
+        starts = np.minimum(bounds[:-1], max(0, frames - self.window))
         for first in range(0, windows, self.batch_size):
-            part = slice(first, first + self.batch_size)
-            layers = self._compute(samples, starts[part].tolist(), self.window)
-            for name, result in values.items():
-                computed = layers[name].numpy()
-                if name not in _BY_FRAME:
-                    result[part] = computed
-                    continue
-                for window, start, begin, end in zip(
-                    computed, starts[part], begins[part], ends[part], strict=True
-                ):
-                    result[begin:end] = window[begin - start : end - start]
-        edges = {
-            by_frame: np.append((np.arange(frames) if by_frame else begins) * _STEP, len(samples) / RATE)
-            for by_frame in (True, False)
-        }
-        return Extraction({name: Output(array, edges[name in _BY_FRAME]) for name, array in values.items()})
+            last = min(first + self.batch_size, windows)
+            part, steps = starts[first:last], bounds[first : last + 1]
+            layers = self._compute(samples, part.tolist(), self.window)
+            end = len(samples) / RATE if last == windows else steps[-1] * _STEP
+            kept = [slice(*pair) for pair in zip(steps[:-1] - part, steps[1:] - part, strict=True)]
+            result = {}
+            for name in outputs:
+                values = layers[name].numpy()
+                if name in _BY_FRAME:
+                    values = np.concatenate([window[each] for window, each in zip(values, kept, strict=True)])
+                begins = np.arange(steps[0], steps[-1]) if name in _BY_FRAME else steps[:-1]
+                result[name] = Output(values, np.append(begins * _STEP, end))
+            yield Extraction(result)
 
     @torch.inference_mode()
     def _compute(self, samples: NDArray[np.float32], starts: list[int], length: int) -> dict[str, Tensor]:
