@@ -22,7 +22,14 @@ from musicemo.errors import InputError, RunError
 __all__ = ["KINDS", "new_plugin"]
 
 #: What can be made -> the kind of component that the registry calls it.
-KINDS = {"model": "model", "dataset": "dataset", "loss": "loss", "weighting": "weighting", "hooks": "plugin"}
+KINDS = {
+    "model": "model",
+    "dataset": "dataset",
+    "features": "features",
+    "loss": "loss",
+    "weighting": "weighting",
+    "hooks": "plugin",
+}
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 

@@ -16,6 +16,7 @@ class Kind(StrEnum):
 
     model = "model"
     dataset = "dataset"
+    features = "features"
     loss = "loss"
     weighting = "weighting"
     hooks = "hooks"
