@@ -26,7 +26,16 @@ from pebble import ProcessExpired, ProcessPool
 
 from musicemo.errors import InputError, MusicemoError, RunError
 
-__all__ = ["Outcome", "WorkerDied", "cores", "interruptible", "one_thread", "run_tasks", "unbroken"]
+__all__ = [
+    "Outcome",
+    "WorkerDied",
+    "cores",
+    "interruptible",
+    "one_thread",
+    "prepare_workers",
+    "run_tasks",
+    "unbroken",
+]
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
@@ -87,7 +96,7 @@ def run_tasks(
         for task in tasks:
             yield _attempt(function, task)
         return
-    program = pickle.dumps(function)
+    program = pickle.dumps((_preparations, pickle.dumps(function)))
     left = iter(tasks)
     first = list(itertools.islice(left, jobs or cores()))
     if not first:
@@ -112,6 +121,20 @@ def run_tasks(
             raise RunError(f"{problem}: {next(lines, str(error))}") from error
         finally:
             _end(pool, folder)
+
+
+#: Pickled functions with their arguments, which every new worker process calls first.
+_preparations: list[bytes] = []
+
+
+def prepare_workers(function: Callable[..., object], *arguments: object) -> None:
+    """Call a function in every worker process that starts from now on, before it reads its function and its tasks.
+
+    Args:
+        function: Picklable, from an installed module.
+        arguments: Picklable.
+    """
+    _preparations.append(pickle.dumps((function, arguments)))
 
 
 def cores() -> int:
@@ -240,7 +263,11 @@ def _begin(program: bytes, folder: str, environments: Sequence[Mapping[str, str]
     threading.Thread(target=_follow_parent, daemon=True).start()
     # Libraries read these variables when they are imported, which the function does.
     os.environ.update(_ONE_THREAD | _free(environments, folder))
-    _function = pickle.loads(program)  # noqa: S301  # from `run_tasks`
+    preparations, function = pickle.loads(program)  # noqa: S301  # from `run_tasks`
+    for preparation in preparations:
+        prepare, arguments = pickle.loads(preparation)  # noqa: S301  # from `prepare_workers`
+        prepare(*arguments)
+    _function = pickle.loads(function)  # noqa: S301  # from `run_tasks`
 
 
 def _free(environments: Sequence[Mapping[str, str]], folder: str) -> dict[str, str]:

@@ -15,6 +15,7 @@ from worker_tasks import (
     dawdle,
     fail,
     is_running,
+    itself,
     leave,
     meet,
     perish,
@@ -26,6 +27,7 @@ from worker_tasks import (
 )
 
 from musicemo import workers
+from musicemo.components.local import LocalCode
 from musicemo.errors import InputError, RunError
 from musicemo.workers import WorkerDied, cores, interruptible, run_tasks
 
@@ -44,6 +46,16 @@ def test_every_task_has_its_outcome(jobs):
             assert str(outcome.error) == "-1 is negative\nand that is that"
         else:
             assert (outcome.value, outcome.error) == (outcome.task**3, None)
+
+
+def test_workers_find_the_classes_of_local_files(tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "class Mine:\n    def __eq__(self, other):\n        return type(other) is Mine\n"
+    )
+    mine = LocalCode.find("mine.py:Mine", tmp_path).load()()
+    (outcome,) = run_tasks(itself, [mine], 1)
+    assert outcome.value == mine
+    assert outcome.error is None
 
 
 def test_no_task_needs_no_process():

@@ -167,6 +167,9 @@ def _execute(path: Path, content: bytes) -> ModuleType:
         del sys.modules[module.__name__]
         hint = ". Only installed packages can be imported" if isinstance(error, ModuleNotFoundError) else ""
         raise InputError(f"{where}: {type(error).__name__}: {error}{hint}") from error
+    from musicemo.workers import prepare_workers  # slower to import than the rest of the command line
+
+    prepare_workers(_execute, path, content)  # they unpickle its classes and objects
     return module
 
 

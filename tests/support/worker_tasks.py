@@ -16,6 +16,10 @@ def square(number, power=2):
     return number**power
 
 
+def itself(task):
+    return task
+
+
 def threads(_):
     import numpy as np  # not before the worker has begun
     from threadpoolctl import threadpool_info
