@@ -5,13 +5,14 @@ from __future__ import annotations
 import operator
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from musicemo.contracts import ArrayFile, FeatureArray, Track, find_layout
+from musicemo.contracts import FEATURE_ROWS, ArrayFile, FeatureArray, Track, find_layout
 from musicemo.data.scaling import Scaling
 from musicemo.errors import InputError
 from musicemo.features import StoredArray
@@ -19,6 +20,9 @@ from musicemo.features import StoredArray
 __all__ = ["Features", "normalize_rows", "rows_numbers", "rows_text"]
 
 Array = NDArray[np.float32]
+
+#: Rows of the features of the original study: whoever has so many time steps in every track has them as rows.
+_ROWS = FEATURE_ROWS["fused"].stop
 
 
 class Features:
@@ -40,7 +44,7 @@ class Features:
         self._scaling: Scaling | None = None
         shapes = [_shape(track, rows) for track in tracks]
         self.size = len(range(rows.start, rows.stop, rows.step or 1)) if shapes else 0
-        if len({size for _, size in shapes}) > 1:
+        if shapes:
             _check_sizes(tracks, shapes)
         #: Time steps of every track.
         self.lengths = np.array([steps for steps, _ in shapes], dtype=np.int64)
@@ -83,7 +87,8 @@ class Features:
 
     def _read(self, track: Track) -> Array:
         with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused below
-            stored = _open(track).read()
+            with _told_by_track(track):
+                stored = _open(track).read()
             features = np.ascontiguousarray(stored[:, self._rows], dtype=np.float32)
         if not isinstance(track.features, np.ndarray) and not features.flags.owndata:
             features = features.copy()  # a map that is kept would keep its file open
@@ -175,20 +180,27 @@ def _open(track: Track) -> FeatureArray:
         return StoredArray(features)
     if isinstance(features, FeatureArray):
         return features
-    raise InputError(
-        f"{_where(track)}: must be a floating-point array [time, feature], not {type(features).__name__}"
-    )
+    raise InputError(f"must be a floating-point array [time, feature], not {type(features).__name__}")
+
+
+@contextmanager
+def _told_by_track(track: Track) -> Iterator[None]:
+    """Begin the problems of an array with its track and its file."""
+    where = _where(track)
+    path = where.partition("(")[2].removesuffix(")")
+    try:
+        yield
+    except InputError as error:
+        problems = (text.removeprefix(f"{path}: ") if path else text for text in error.problems)
+        raise InputError(
+            *(text if text.startswith("track ") else f"{where}: {text}" for text in problems)
+        ) from error
 
 
 def _layout(track: Track) -> tuple[int, int]:
     """Return the number of time steps and of rows of a track's features. Of a file, only the header is read."""
-    try:
+    with _told_by_track(track):
         return _open(track).shape
-    except InputError as error:
-        where = f"track {track.id!r}"
-        raise InputError(
-            *(problem if problem.startswith(where) else f"{where}: {problem}" for problem in error.problems)
-        ) from error
 
 
 def _shape(track: Track, rows: slice) -> tuple[int, int]:
@@ -209,9 +221,14 @@ def _check_sizes(tracks: Sequence[Track], shapes: Sequence[tuple[int, int]]) -> 
             raise InputError(
                 f"{_where(track)}: has {size} rows, but track {tracks[0].id!r} has {shapes[0][1]}"
                 + (
-                    f". Every array has {shapes[0][0]} time steps: they may be transposed, and must be "
+                    f"; every array has {shapes[0][0]} time steps, so they may be transposed. They must be "
                     "[time, feature]"
                     if turned
                     else ""
                 )
             )
+    if len(tracks) > 1 and {steps for steps, _ in shapes} == {_ROWS} != {shapes[0][1]}:
+        raise InputError(
+            f"{_where(tracks[0])} has shape {list(shapes[0])}: every array has {_ROWS} time steps and {shapes[0][1]} "
+            "rows: they are transposed, and must be [time, feature]"
+        )

@@ -13,7 +13,6 @@ from musicemo.data import (
     make_task,
 )
 from musicemo.errors import InputError
-from musicemo.features import Recipe
 
 
 def described(**attributes):
@@ -29,10 +28,11 @@ def described(**attributes):
 
 
 def test_it_comes_back_from_its_state():
-    for attributes in ({}, {"sync": "frame"}, {"sync": "beat", "recipe": Recipe(hop=256, duration=30.0)}):
-        found, _ = described(**attributes)
+    for extraction in (None, {"type": "mel-chroma", "grid": "beat", "outputs": ["mel"], "hop": 256}):
+        found, _ = described(extraction=extraction)
         assert Description.from_state(found.to_state()) == found
-        assert (found.sync, found.recipe) == (attributes.get("sync"), attributes.get("recipe"))
+        assert found.extraction == ([extraction] if extraction else [])
+        assert found.streams == {"features": (12, 1)}
 
 
 def test_lengths_are_those_of_the_training_part():
@@ -46,8 +46,8 @@ def test_lengths_are_those_of_the_training_part():
 @pytest.mark.parametrize(
     ("attributes", "message"),
     [
-        ({"sync": "bar"}, "sync is 'bar'; it must be 'beat', 'frame' or None"),
-        ({"recipe": {"hop": 3}}, "recipe is {'hop'"),
+        ({"extraction": "beat"}, "extraction is 'beat'; it must be a table"),
+        ({"extraction": {"hop": 3}}, "extraction is {'hop'"),
     ],
 )
 def test_a_dataset_that_misdeclares_itself_is_told(attributes, message):

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from complaints import warns
 
 from musicemo.contracts import Track
 from musicemo.data import Features, fit_scaling, normalize_rows
@@ -25,7 +24,7 @@ class Bomb:
 
 def arrays(count: int = 4, rows: int = 6, dtype="float32") -> list[np.ndarray]:
     random = np.random.default_rng(0)
-    return [random.normal(size=(rows, 3 + index)).astype(dtype) for index in range(count)]
+    return [random.normal(size=(3 + index, rows)).astype(dtype) for index in range(count)]
 
 
 def in_memory(found: list) -> list[Track]:
@@ -46,7 +45,7 @@ def on_disk(tmp_path):
 
 
 def said(track: Track, rows: slice = ALL, read: bool = False) -> str:
-    good = Track("good", np.zeros((6, 2), "float32"), {})
+    good = Track("good", np.zeros((2, 6), "float32"), {})
     with pytest.raises(InputError) as caught:
         Features([good, track], rows).check(np.arange(2 if read else 0))
     return str(caught.value)
@@ -56,7 +55,9 @@ def said(track: Track, rows: slice = ALL, read: bool = False) -> str:
 @pytest.mark.parametrize("rows", [ALL, slice(0, 3), slice(2, 6), slice(4, None)])
 def test_memory_and_disk_give_identical_arrays(on_disk, dtype, rows):
     found = arrays(dtype=dtype)
-    scaling = fit_scaling("standard", [array[rows].T.astype("float32") for array in found], len(found[0][rows]))
+    scaling = fit_scaling(
+        "standard", [array[:, rows].astype("float32") for array in found], found[0][:, rows].shape[1]
+    )
     made = [
         Features(tracks, rows, cache)
         for tracks in (in_memory(found), on_disk(found))
@@ -65,10 +66,10 @@ def test_memory_and_disk_give_identical_arrays(on_disk, dtype, rows):
     for scaled in (False, True):
         for features in made:
             assert len(features) == 4
-            assert features.size == len(found[0][rows])
+            assert features.size == found[0][:, rows].shape[1]
             assert features.lengths.tolist() == [3, 4, 5, 6]
             for index, array in enumerate(found):
-                expected = array[rows].T.astype("float32")
+                expected = array[:, rows].astype("float32")
                 if scaled:
                     expected = scaling(expected)
                 for _ in range(2):
@@ -82,12 +83,12 @@ def test_memory_and_disk_give_identical_arrays(on_disk, dtype, rows):
 
 def test_scaling_reaches_what_is_read_before_and_after(on_disk):
     found = arrays()
-    scaling = fit_scaling("minmax", [found[0].T], 6)
+    scaling = fit_scaling("minmax", [found[0]], 6)
     features = Features(on_disk(found), ALL, "memory")
     before = features[0].copy()
     features.scale(scaling)
     assert np.array_equal(features[0], scaling(before))
-    assert np.array_equal(features[1], scaling(found[1].T))
+    assert np.array_equal(features[1], scaling(found[1]))
 
 
 def test_files_are_memory_mapped(on_disk, monkeypatch):
@@ -97,7 +98,7 @@ def test_files_are_memory_mapped(on_disk, monkeypatch):
         opened.append(map_array(path))
         return opened[-1]
 
-    monkeypatch.setattr("musicemo.data.features.map_array", watch)
+    monkeypatch.setattr("musicemo.features._arrays.map_array", watch)
     features = Features(on_disk(arrays()), slice(0, 2), "disk")
     assert not opened, "the headers are enough for the shapes"
     list(features.select([0, 1, 0]))
@@ -113,7 +114,7 @@ def test_no_file_stays_open(tmp_path):
         pytest.skip("this system does not tell which files are open")
     tracks = []
     for index in range(20):
-        np.save(tmp_path / f"{index}.npy", np.ones((3, 1), np.float32))
+        np.save(tmp_path / f"{index}.npy", np.ones((1, 3), np.float32))
         tracks.append(Track(str(index), tmp_path / f"{index}.npy", {}))
     before = len(list(Path("/proc/self/fd").iterdir()))
     features = Features(tracks, ALL, "memory")
@@ -167,24 +168,25 @@ def test_files_are_closed(on_disk, tmp_path):
     ],
 )
 def test_shape_and_type(on_disk, array, found):
-    expected = f"must be a floating-point array [rows, frames], not {found}"
+    expected = f"must be a floating-point array [time, feature], not {found}"
     assert said(Track("bad", array, {})) == f"track 'bad': {expected}"
     (track,) = on_disk([array])
-    assert said(track) == f"track 't0' ({track.features}): {expected}"
+    stored = expected.replace("feature", "rows")
+    assert said(track) == f"track 't0' ({track.features}): {stored}"
 
 
 @pytest.mark.parametrize("features", [None, "a.npy", [[1.0]]])
 def test_what_is_no_array(features):
     assert said(Track("bad", features, {})).startswith(
-        "track 'bad': must be a floating-point array [rows, frames]"
+        "track 'bad': must be a floating-point array [time, feature]"
     )
 
 
 def test_rows(on_disk):
-    (track,) = on_disk([np.zeros((12, 2), "float32")])
+    (track,) = on_disk([np.zeros((2, 12), "float32")])
     assert said(track).startswith(f"track 't0' ({track.features}): has 12 rows, but track 'good' has 6; ")
-    found = said(Track("bad", np.zeros((4, 2)), {}), slice(0, 6))
-    assert found == "track 'bad': has shape [4, 2], but needs rows 0 to 6 and at least one frame"
+    found = said(Track("bad", np.zeros((2, 4)), {}), slice(0, 6))
+    assert found == "track 'bad': has shape [2, 4], but needs rows 0 to 6 and at least one time step"
     assert "slice(8, None, None), but must select at least one row" in said(
         Track("bad", np.zeros((4, 2)), {}), slice(8, None)
     )
@@ -193,7 +195,7 @@ def test_rows(on_disk):
 @pytest.mark.parametrize("shape", [(6, 0), (0, 3), (0, 0)])
 def test_empty_arrays(on_disk, shape):
     array = np.zeros(shape, "float32")
-    assert "but needs rows 0 to 6 and at least one frame" in said(Track("bad", array, {}))
+    assert "but needs rows 0 to 6 and at least one time step" in said(Track("bad", array, {}))
     (track,) = on_disk([array])
     assert str(track.features) in said(track)
 
@@ -201,9 +203,9 @@ def test_empty_arrays(on_disk, shape):
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("cache", ["memory", "disk"])
 def test_values_that_are_not_finite_are_located(on_disk, value, cache):
-    array = np.zeros((140, 9))
-    array[131, 4] = value
-    tracks = on_disk([np.zeros((140, 2)), array])
+    array = np.zeros((9, 140))
+    array[4, 131] = value
+    tracks = on_disk([np.zeros((2, 140)), array])
     features = Features(tracks, slice(128, 140), cache)
     features.check(np.array([0]))
     with pytest.raises(InputError) as caught:
@@ -213,7 +215,7 @@ def test_values_that_are_not_finite_are_located(on_disk, value, cache):
 
 
 def test_what_float32_cannot_hold():
-    assert said(Track("bad", np.full((6, 3), 1e39), {}), read=True) == "track 'bad': is 1e+39 at row 0, frame 0"
+    assert said(Track("bad", np.full((3, 6), 1e39), {}), read=True) == "track 'bad': is 1e+39 at row 0, frame 0"
 
 
 def test_a_missing_file(tmp_path):
@@ -227,7 +229,7 @@ def test_a_folder(tmp_path):
 
 @pytest.mark.parametrize("kept", [0, 5, 60, 200])
 def test_a_truncated_file(on_disk, kept):
-    (track,) = on_disk([np.zeros((6, 20), "float32")])
+    (track,) = on_disk([np.zeros((20, 6), "float32")])
     track.features.write_bytes(track.features.read_bytes()[:kept])
     assert said(track).startswith(f"track 't0' ({track.features}): cannot be read as a plain .npy array: ")
 
@@ -277,7 +279,7 @@ def test_a_file_that_vanishes_or_shrinks_after_the_headers_were_read(on_disk):
     ],
 )
 def test_rows_are_normalized(rows, expected):
-    tracks = [Track(str(frames), np.zeros((140, frames), "float32"), {}) for frames in (3, 4)]
+    tracks = [Track(str(frames), np.zeros((frames, 140), "float32"), {}) for frames in (3, 4)]
     assert normalize_rows(rows, tracks) == expected
     assert normalize_rows(expected, tracks) == expected
 
@@ -295,7 +297,7 @@ def test_rows_are_normalized(rows, expected):
 )
 def test_rows_that_cannot_be_used(rows, message):
     with pytest.raises(InputError, match=message):
-        normalize_rows(rows, [Track("a", np.zeros((140, 3), "float32"), {})])
+        normalize_rows(rows, [Track("a", np.zeros((3, 140), "float32"), {})])
 
 
 def of_shapes(*shapes: tuple[int, ...]) -> list[Track]:
@@ -303,19 +305,13 @@ def of_shapes(*shapes: tuple[int, ...]) -> list[Track]:
 
 
 def test_arrays_that_lie_on_their_side():
-    with pytest.raises(InputError, match=r"every array has 1292 rows and 140 columns: they are transposed"):
-        Features(of_shapes((1292, 140), (1292, 140)), slice(0, 128))
-    with pytest.raises(InputError, match=r"1292 rows and 140 columns: they are transposed"):
-        normalize_rows(ALL, of_shapes((1292, 140), (1292, 140)))
-    with pytest.raises(InputError, match=r"has 31 rows, but track 't0' has 30; every array has 13 columns"):
-        Features(of_shapes((30, 13), (31, 13)), ALL)
-    with pytest.raises(InputError, match=r"has 200 rows, but track 't0' has 13; 1 of 3 arrays have 13 columns"):
-        Features(of_shapes((13, 90), (200, 13), (13, 80)), slice(0, 12))
-    with warns(r"every array has 30 rows and 13 columns: they may be transposed"):
-        Features(of_shapes((30, 13), (30, 13)), ALL)
-    with warns(r"every array has 86 rows and 140 columns: they may be transposed"):
-        Features(of_shapes((86, 140), (86, 140)), ALL)
-    with warns(r"one vector per track, save it as \[140, 1\]"):
-        Features(of_shapes((1, 140), (1, 140)), ALL)
-    for shapes in (((768, 1),) * 2, ((30, 13), (30, 14)), ((140, 30),) * 2, ((13, 30),) * 2):
-        assert Features(of_shapes(*shapes), ALL).size == shapes[0][0]
+    with pytest.raises(InputError, match=r"every array has 140 time steps and 1292 rows: they are transposed"):
+        Features(of_shapes((140, 1292), (140, 1292)), slice(0, 128))
+    with pytest.raises(
+        InputError, match=r"has 31 rows, but track 't0' has 30; every array has 13 time steps, so"
+    ):
+        Features(of_shapes((13, 30), (13, 31)), ALL)
+    with pytest.raises(InputError, match=r"has 200 rows, but track 't0' has 13$"):
+        Features(of_shapes((90, 13), (13, 200), (80, 13)), slice(0, 12))
+    for shapes in (((1, 768),) * 2, ((13, 30), (14, 30)), ((30, 140),) * 2, ((140, 140),) * 2, ((30, 13),) * 2):
+        assert Features(of_shapes(*shapes), ALL).size == shapes[0][1]

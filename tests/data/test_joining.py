@@ -6,9 +6,8 @@ import pytest
 from musicemo.contracts import Dataset, Target, Track
 from musicemo.data import Joined, Split, TaskSettings, collect, make_task, split_joined
 from musicemo.errors import InputError
-from musicemo.features import Recipe
 
-FEATURES = np.zeros((2, 3), "float32")
+FEATURES = np.zeros((3, 2), "float32")
 WIDE = Target("valence", "regression", range=(1, 9))
 NARROW = Target("mood", "regression", range=(-1, 1))
 GENRE = Target("genre", "classification", classes=("folk", "jazz"))
@@ -159,7 +158,8 @@ def test_a_target_that_does_not_fit(table, message):
     assert str(caught.value) == message
 
 
-BEAT = {"sync": "beat"}
+BEAT = {"extraction": {"type": "mel-chroma", "grid": "beat"}}
+FRAME = {"extraction": {"type": "mel-chroma", "grid": "frame"}}
 
 
 @pytest.mark.parametrize(
@@ -171,13 +171,13 @@ BEAT = {"sync": "beat"}
             "feature rows must be the same: a has 0 to 128, b has 0 to 140",
         ),
         ({"rows": slice(0, 2, 2)}, {"rows": slice(0, 2)}, "a has 0 to 1 in steps of 2, b has 0 to 2"),
+        (BEAT, FRAME, "features must be the same: a has {'type': 'mel-chroma', 'grid': 'beat'}, b has {"),
+        ({"extraction": "beat"}, {}, "a: the dataset's extraction is 'beat'; it must be a table"),
         (
-            BEAT,
-            {"sync": "frame"},
-            "columns must be the same: a has a column per beat, b has a column per frame",
+            {"extraction": {"grid": "beat"}},
+            {},
+            "a: the dataset's extraction is {'grid': 'beat'}; it must be a table",
         ),
-        ({"recipe": Recipe(hop=256)}, {}, "recipes must be the same: a has Recipe("),
-        ({"sync": "bar"}, {}, "a: the dataset's sync is 'bar'; it must be"),
     ],
 )
 def test_features_must_agree(first, second, message):
@@ -185,13 +185,9 @@ def test_features_must_agree(first, second, message):
         joined(a=Listed([WIDE], **first), b=Listed([WIDE], **second))
 
 
-def test_what_cannot_be_told_of_one_cannot_be_told_of_both():
-    made = joined(a=Listed([WIDE], **BEAT), b=Listed([WIDE]))
-    assert (made.sync, made.recipe) == (None, None)
-    made = joined(a=Listed([WIDE], **BEAT, recipe=Recipe(offset=15)), b=Listed([WIDE], **BEAT))
-    assert (made.sync, made.recipe) == ("beat", Recipe()), "the excerpts differ, which is no matter of features"
-    made = joined(a=Listed([WIDE], recipe=Recipe(offset=15)), b=Listed([WIDE], recipe=Recipe(offset=15)))
-    assert made.recipe == Recipe(offset=15)
+def test_what_is_unknown_of_one_dataset_is_unknown_of_both():
+    assert not hasattr(joined(a=Listed([WIDE], **BEAT), b=Listed([WIDE])), "extraction")
+    assert joined(a=Listed([WIDE], **BEAT), b=Listed([WIDE], **BEAT)).extraction == BEAT["extraction"]
 
 
 def halves(tracks):

@@ -23,7 +23,7 @@ class Listed:
 
 
 def array(value: float, frames: int = 3) -> np.ndarray:
-    return np.full((2, frames), value, "float32")
+    return np.full((frames, 2), value, "float32")
 
 
 def summary(tracks, parts, classes=None):

@@ -1,9 +1,8 @@
-"""A dataset in memory whose features are shaped like those of audio, and analyses to predict on."""
+"""A dataset in memory whose features are shaped like those of audio, and songs to predict."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -11,7 +10,8 @@ import torch
 from pydantic import Field
 
 from musicemo.contracts import FEATURE_ROWS, Target, Track
-from musicemo.features import Analysis, Recipe
+from musicemo.features import Clip
+from musicemo.prediction.songs import SongFeatures
 
 CLASSES = ("folk", "jazz", "metal", "pop")
 
@@ -54,9 +54,7 @@ class Clips:
         high: float = 9.0,
         classes: tuple[str, ...] = CLASSES,
         targets: Literal["both", "valence", "mood", "swapped"] = "both",
-        duration: float | None = 30.0,
         hop: int = 512,
-        tell_recipe: bool = True,
         folder: str = "here",
     ) -> None:
         known = {
@@ -72,15 +70,14 @@ class Clips:
             self.rows = slice(*(int(end) if end else None for end in span.split(":")))
         self._tracks, self._first, self._high, self._classes = tracks, first, high, classes
         if sync != "untold":
-            self.sync = sync
-        if tell_recipe and sync != "untold":
-            self.recipe = Recipe(duration=duration, hop=hop)
+            outputs = ["mel", "chroma"] if features == "fused" else [features]
+            self.extraction = {"type": "mel-chroma", "outputs": outputs, "grid": sync, "hop": hop}
 
     def tracks(self) -> Iterator[Track]:
         for index in range(self._first, self._first + self._tracks):
             random = np.random.default_rng(index)
             valence, genre = random.uniform(), index % len(self._classes)
-            features = columns(int(random.integers(6, 15)), seed=index, level=valence, genre=genre)
+            features = columns(int(random.integers(6, 15)), seed=index, level=valence, genre=genre).T
             given: dict[str, Any] = {
                 "valence": 1 + (self._high - 1) * valence,
                 "genre": self._classes[genre],
@@ -101,16 +98,25 @@ def columns(count: int, *, seed: int = 0, level: float = 0.5, genre: int = 0) ->
     return np.concatenate([mel, random.uniform(size=(12, count))]).astype(np.float32)
 
 
-def analysis(count: int, *, seed: int = 0, per_beat: int = 20, recipe: Recipe | None = None) -> Analysis:
-    """Return the analysis of a song of so many beat-wise columns, each of as many frames."""
-    beat = columns(count, seed=seed)
-    frame = np.repeat(beat, per_beat, axis=1)
-    return Analysis(frame, beat, np.arange(1, count) * per_beat, recipe or Recipe())
+def song(
+    count: int, *, seed: int = 0, step: float = 0.5, outputs: Sequence[str] = ("mel", "chroma")
+) -> SongFeatures:
+    """Return the features of a song of so many time steps of `step` seconds."""
+    return of_columns(columns(count, seed=seed), step=step, outputs=outputs)
 
 
-def with_beats(found: Analysis, beat: np.ndarray) -> Analysis:
-    """Return an analysis with other beat-wise features."""
-    return replace(found, beat=beat.astype(np.float32))
+def of_columns(
+    array: np.ndarray,
+    *,
+    step: float = 0.5,
+    outputs: Sequence[str] = ("mel", "chroma"),
+    loud: np.ndarray | None = None,
+) -> SongFeatures:
+    """Return the features of a song whose clips have the columns `[140, count]`; `loud` `[count]` are its peaks."""
+    values = {"mel": np.float32(10) ** (array[:128].T / 10), "chroma": array[128:].T}
+    edges = np.arange(array.shape[1] + 1) * step
+    peaks = np.ones(array.shape[1], np.float32) if loud is None else loud.astype(np.float32)
+    return SongFeatures([Clip({name: values[name] for name in outputs}, edges, peaks)], edges)
 
 
 class Moody(torch.nn.Module):

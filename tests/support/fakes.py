@@ -64,7 +64,7 @@ class MemoryDataset:
                     targets[name] = None
             yield Track(
                 id=f"track{index:03d}",
-                features=features.astype(np.float32),
+                features=features.T.astype(np.float32),
                 targets=targets,
                 group=f"artist{index // 4:02d}",
                 part=("train", "train", "train", "val", "test")[index // self._classes % 5],
