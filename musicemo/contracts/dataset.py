@@ -147,7 +147,7 @@ class Dataset(Protocol):
     Optional attributes:
 
     - ``rows``: the slice of the ready-made features' rows to use; all if it is absent. Its step must be positive.
-    - ``extraction``: the table ``[features]`` that computes the ready-made features from audio, such as
+    - ``extraction``: the table ``[features]`` that computes the ready-made features, all rows, from audio, such as
       ``{"type": "mel-chroma", "grid": "beat"}``. Trained runs can then predict audio.
     - ``drawn_from``: the corpora that its songs come from, such as ``("magnatune",)``.
     """

@@ -153,13 +153,14 @@ class Predictor:
             raise InputError(f"--hop {hop:g}: requires --window")
         self.runs = runs
         self.streams = _streams(runs[0], sync)
-        size = sum(stream.size for stream in self.streams)
-        if size != runs[0].description.input_size:
+        described = runs[0].description
+        size, self._rows = sum(stream.size for stream in self.streams), described.rows
+        if self._rows.stop > size:
             raise InputError(
-                f"{runs[0].directory}: was trained on {runs[0].description.input_size} features of a time step; the "
-                f"extractors {', '.join(stream.name for stream in self.streams)} have {size}"
+                f"{runs[0].directory}: was trained on rows {rows_text(described.rows)} of its dataset's arrays; the "
+                f"features {', '.join(stream.name for stream in self.streams)} have {size}"
             )
-        self._lengths = runs[0].description.lengths
+        self._lengths = described.lengths
         self._window, self._hop = window, hop
 
     def extract(self, song: str | PathLike[str]) -> SongFeatures:
@@ -229,7 +230,7 @@ class Predictor:
         if not loud:  # possible with gaps between the windows
             raise InputError(f"the song is silent in every window of {self._window:g} s")
         kept = np.array(loud)
-        return _Clips(self.streams, features.clips, kept), edges[kept], float(edges[-1])
+        return _Clips(self.streams, features.clips, kept, self._rows), edges[kept], float(edges[-1])
 
 
 def _streams(run: TrainedRun, sync: Sync | None) -> list[Stream]:
@@ -245,8 +246,7 @@ def _streams(run: TrainedRun, sync: Sync | None) -> list[Stream]:
     elif described.extraction:
         streams = [stream_of(table) for table in described.extraction]
     else:
-        rows = next((name for name, rows in FEATURE_ROWS.items() if rows == described.rows), None)
-        if rows is None:
+        if described.rows not in FEATURE_ROWS.values():
             raise InputError(
                 f"{directory}: was trained on rows {rows_text(described.rows)} of its dataset's arrays, which no "
                 "installed extractor computes from audio"
@@ -256,8 +256,7 @@ def _streams(run: TrainedRun, sync: Sync | None) -> list[Stream]:
                 f"{directory}: the time grid of the run's features is not recorded. "
                 "Specify it with --sync beat or --sync frame"
             )
-        outputs = ["mel", "chroma"] if rows == "fused" else [rows]
-        streams = [stream_of({"type": DEFAULT_FEATURES, "outputs": outputs, "grid": sync})]
+        streams = [stream_of({"type": DEFAULT_FEATURES, "outputs": ["mel", "chroma"], "grid": sync})]
     if sync is not None and sync != streams[0].grid:
         raise InputError(
             f"--sync {sync}: {directory} was trained on features with the grid {streams[0].grid!r}"
@@ -273,6 +272,7 @@ class _Clips(Sequence[Array]):
     clips: Sequence[Clip]
     #: `[windows, 2]`: first and past-the-last time step.
     windows: NDArray[np.int64]
+    rows: slice
 
     def __len__(self) -> int:
         return len(self.windows)
@@ -285,11 +285,11 @@ class _Clips(Sequence[Array]):
 
     def __getitem__(self, index: int | slice) -> Array | _Clips:
         if isinstance(index, slice):
-            return _Clips(self.streams, self.clips, self.windows[index])
+            return _Clips(self.streams, self.clips, self.windows[index], self.rows)
         window = slice(*self.windows[index])
         arrays = [
             values
             for stream, clip in zip(self.streams, self.clips, strict=True)
             for values in stream.finish({name: array[window] for name, array in clip.values.items()}).values()
         ]
-        return np.ascontiguousarray(np.concatenate(arrays, axis=1))
+        return np.ascontiguousarray(np.concatenate(arrays, axis=1)[:, self.rows])

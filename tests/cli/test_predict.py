@@ -113,7 +113,7 @@ def test_songs_that_fail_are_told_and_the_others_go_on(command, trained, music, 
 @pytest.fixture
 def album(tmp_path, monkeypatch):
     """Return what replaces the analysis of songs: given name -> error, the songs of these names raise it."""
-    from clips import analysis
+    from clips import song_features
 
     from musicemo.prediction import Predictor
 
@@ -123,12 +123,12 @@ def album(tmp_path, monkeypatch):
         (folder / f"{name}.wav").touch()
 
     def replace(errors):
-        def analyse(self, song):
+        def extract(self, song):
             if song.stem in errors:
                 raise errors[song.stem]
-            return analysis(8)
+            return song_features(8)
 
-        monkeypatch.setattr(Predictor, "analyse", analyse)
+        monkeypatch.setattr(Predictor, "extract", extract)
         return folder
 
     return replace
@@ -181,13 +181,13 @@ def test_a_file_is_complete_after_each_song(trained, album, command, tmp_path, m
     from musicemo.prediction import Predictor
 
     folder, seen = album({}), []
-    analyse = Predictor.analyse
+    extract = Predictor.extract
 
     def watched(self, song):
         seen.append(json.loads((tmp_path / "out.json").read_text())["songs"])
-        return analyse(self, song)
+        return extract(self, song)
 
-    monkeypatch.setattr(Predictor, "analyse", watched)
+    monkeypatch.setattr(Predictor, "extract", watched)
     arguments = ["--format", "json", "--output", tmp_path / "out.json"]
     assert command("predict", trained.first, folder, *arguments).code == 0
     final = json.loads((tmp_path / "out.json").read_text())["songs"]

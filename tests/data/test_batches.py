@@ -10,7 +10,7 @@ from musicemo.data import Batches, Features
 
 def features(lengths) -> Features:
     random = np.random.default_rng(0)
-    tracks = [Track(f"t{i}", random.uniform(1, 2, (3, n)).astype("float32"), {}) for i, n in enumerate(lengths)]
+    tracks = [Track(f"t{i}", random.uniform(1, 2, (n, 3)).astype("float32"), {}) for i, n in enumerate(lengths)]
     return Features(tracks, slice(None))
 
 

@@ -143,8 +143,11 @@ def test_ratings_of_another_range_are_predicted_in_that_range(run):
         ("scaling.method=none", "scaling of a trained run cannot be changed"),
         ("dataset.traks=3", "unknown key; did you mean 'tracks'?"),
         ('dataset.features="mel"', "was trained on 140 feature rows, 0 to 140; the dataset has 0 to 128"),
-        ('dataset.sync="frame"', "was trained on beat-wise features; the dataset's are frame-wise"),
-        ("dataset.hop=256", "was trained on features of Recipe("),
+        (
+            'dataset.sync="frame"',
+            "was trained on the features {type = 'mel-chroma', grid = 'beat', hop = 512}; the dataset's are {type = 'mel-chroma', grid = 'frame', hop = 512}",
+        ),
+        ("dataset.hop=256", "hop = 512}; the dataset's are {type = 'mel-chroma', grid = 'beat', hop = 256}"),
     ],
 )
 def test_what_does_not_fit_the_run_is_refused(run, override, message):

@@ -88,8 +88,8 @@ def test_the_metadata_say_how_to_use_it(run, tmp_path):
         {"name": "genre", "output": "genre", "kind": "classification", "classes": ["folk", "jazz", "rock"]},
     ]
     assert found["rows"] == [0, 140]
-    assert found["sync"] == "beat"
-    assert found["recipe"]["sample_rate"] == 22050
+    assert found["features"] == [{"type": "mel-chroma", "grid": "beat", "hop": 512}]
+    assert found["streams"] == {"features": [140, 1]}
     assert found["lengths"]["median"] == run.description.lengths[1]
     np.testing.assert_allclose(found["scaling"]["offset"], run.scaling.offset, rtol=1e-6)
     assert found["experiment"] == "songs"

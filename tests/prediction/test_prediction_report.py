@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from clips import analysis
+from clips import song_features
 
 from musicemo.features import Failure
 from musicemo.prediction import Predictor, evaluate_run, find_runs
@@ -21,7 +21,7 @@ def rows(text):
 
 
 def test_the_shape_of_predictions(runs):
-    song = Predictor(runs).predict("a.mp3", analysis(40))
+    song = Predictor(runs).predict("a.mp3", song_features(40))
     found = json.loads(json.dumps(predictions_json(runs, [song, Failure(Path("b.mp3"), "is silent")])))
     assert found["runs"] == [str(run.directory) for run in runs]
     good, bad = found["songs"]
@@ -44,7 +44,7 @@ def test_the_shape_of_predictions(runs):
 
 
 def test_one_run_has_no_deviation(runs):
-    song = Predictor(runs[:1]).predict("a.mp3", analysis(8))
+    song = Predictor(runs[:1]).predict("a.mp3", song_features(8))
     tasks = predictions_json(runs[:1], [song])["songs"][0]["tasks"]
     assert tasks["valence"]["deviation"] is None
     assert tasks["genre"]["deviations"] is None
@@ -52,8 +52,8 @@ def test_one_run_has_no_deviation(runs):
 
 
 def test_rows_of_predictions(runs):
-    song = Predictor(runs).predict('a,"b".mp3', analysis(40))
-    short = Predictor(runs).predict("c.mp3", analysis(8))
+    song = Predictor(runs).predict('a,"b".mp3', song_features(40))
+    short = Predictor(runs).predict("c.mp3", song_features(8))
     found = rows(predictions_csv([song, Failure(Path("d.mp3"), "is silent"), short]))
     assert {row["song"] for row in found} == {'a,"b".mp3', "c.mp3"}
     count = len(song.windows)

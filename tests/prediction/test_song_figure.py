@@ -3,17 +3,23 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from clips import analysis
+from clips import columns, song_features
 
+from musicemo.features import Analysis, Recipe
 from musicemo.prediction import Predictor, TaskPrediction, find_runs
 from musicemo.reporting.song_figure import song_figure
+
+#: Frames of a time step of half a second.
+_FRAMES = 21
 
 
 @pytest.fixture
 def predict(replicates):
     def of(count, name="song.mp3", **how):
-        found = analysis(count)
-        return Predictor(find_runs(replicates), **how).predict(name, found), found
+        prediction = Predictor(find_runs(replicates), **how).predict(name, song_features(count))
+        beat = columns(count)
+        frame = np.repeat(beat, _FRAMES, axis=1)
+        return prediction, Analysis(frame, beat, np.arange(1, count) * _FRAMES, Recipe())
 
     return of
 

@@ -35,8 +35,10 @@ def test_the_description_is_plain(directory):
     state = torch.load(directory / "checkpoints" / "last.pt", weights_only=True)["description"]
     assert json.loads(json.dumps(state)) == state
     assert state["rows"] == [0, 140]
-    assert state["sync"] == "beat"
-    assert state["recipe"]["duration"] == 30.0
+    assert state["streams"] == {"features": [140, 1]}
+    assert [json.loads(table) for table in state["extraction"]] == [
+        {"type": "mel-chroma", "grid": "beat", "hop": 512}
+    ]
     assert [task["name"] for task in state["tasks"]] == ["valence", "genre"]
     assert state["tasks"][1]["classes"] == ["folk", "jazz", "rock"]
 

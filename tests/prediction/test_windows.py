@@ -1,12 +1,9 @@
 import numpy as np
 import pytest
-from clips import analysis
 from hypothesis import given
 from hypothesis import strategies as st
-from signals import song
 
-from musicemo.features import analyse_signal
-from musicemo.prediction.windows import column_edges, cut_by_columns, cut_by_seconds
+from musicemo.prediction.windows import cut_by_columns, cut_by_seconds
 
 
 @pytest.mark.parametrize(
@@ -50,17 +47,3 @@ def test_windows_of_seconds_lie_in_the_song_and_cover_it(gaps, window, hop):
     assert (windows[:, 0] < windows[:, 1]).all()
     assert set(np.concatenate([np.arange(*found) for found in windows])) == set(range(len(gaps)))
     assert len(np.unique(windows, axis=0)) == len(windows)
-
-
-def test_edges_of_made_up_beats():
-    edges = column_edges(analysis(4, per_beat=10), "beat")
-    np.testing.assert_allclose(edges, np.array([0, 10, 20, 30, 40]) * 512 / 22050)
-    assert len(column_edges(analysis(4, per_beat=10), "frame")) == 41
-
-
-@pytest.mark.parametrize("bpm", [0.0, 90.0, 171.0])
-def test_there_is_an_edge_more_than_columns(bpm):
-    found = analyse_signal(song(5.0, bpm=bpm or 1.0))
-    assert len(column_edges(found, "beat")) == found.beat.shape[1] + 1
-    assert len(column_edges(found, "frame")) == found.frame.shape[1] + 1
-    assert column_edges(found, "beat")[-1] == pytest.approx(5.0, abs=0.05)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -70,8 +70,7 @@ class Clips:
             self.rows = slice(*(int(end) if end else None for end in span.split(":")))
         self._tracks, self._first, self._high, self._classes = tracks, first, high, classes
         if sync != "untold":
-            outputs = ["mel", "chroma"] if features == "fused" else [features]
-            self.extraction = {"type": "mel-chroma", "outputs": outputs, "grid": sync, "hop": hop}
+            self.extraction = {"type": "mel-chroma", "grid": sync, "hop": hop}
 
     def tracks(self) -> Iterator[Track]:
         for index in range(self._first, self._first + self._tracks):
@@ -98,25 +97,17 @@ def columns(count: int, *, seed: int = 0, level: float = 0.5, genre: int = 0) ->
     return np.concatenate([mel, random.uniform(size=(12, count))]).astype(np.float32)
 
 
-def song(
-    count: int, *, seed: int = 0, step: float = 0.5, outputs: Sequence[str] = ("mel", "chroma")
-) -> SongFeatures:
+def song_features(count: int, *, seed: int = 0, step: float = 0.5) -> SongFeatures:
     """Return the features of a song of so many time steps of `step` seconds."""
-    return of_columns(columns(count, seed=seed), step=step, outputs=outputs)
+    return from_columns(columns(count, seed=seed), step=step)
 
 
-def of_columns(
-    array: np.ndarray,
-    *,
-    step: float = 0.5,
-    outputs: Sequence[str] = ("mel", "chroma"),
-    loud: np.ndarray | None = None,
-) -> SongFeatures:
-    """Return the features of a song whose clips have the columns `[140, count]`; `loud` `[count]` are its peaks."""
+def from_columns(array: np.ndarray, *, step: float = 0.5) -> SongFeatures:
+    """Return the features of a song that are `[140, count]` if it is one clip."""
     values = {"mel": np.float32(10) ** (array[:128].T / 10), "chroma": array[128:].T}
     edges = np.arange(array.shape[1] + 1) * step
-    peaks = np.ones(array.shape[1], np.float32) if loud is None else loud.astype(np.float32)
-    return SongFeatures([Clip({name: values[name] for name in outputs}, edges, peaks)], edges)
+    peaks = np.float32(10) ** (array[:128].max(axis=0) / 20)
+    return SongFeatures([Clip(values, edges, peaks)], edges)
 
 
 class Moody(torch.nn.Module):

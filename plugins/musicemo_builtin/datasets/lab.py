@@ -94,8 +94,7 @@ class Lab:
         self.features = features
         self.sync = sync
         self.rows = FEATURE_ROWS[features]
-        outputs = ["mel", "chroma"] if features == "fused" else [features]
-        self.extraction = sync and {"type": "mel-chroma", "outputs": outputs, "grid": sync}
+        self.extraction = sync and {"type": "mel-chroma", "outputs": ["mel", "chroma"], "grid": sync}
         self._problems = Problems()
         if not root.is_dir():
             raise InputError(f"{root}: no such folder. {_LAYOUT}")
