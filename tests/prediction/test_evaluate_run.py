@@ -145,7 +145,8 @@ def test_ratings_of_another_range_are_predicted_in_that_range(run):
         ('dataset.features="mel"', "was trained on 140 feature rows, 0 to 140; the dataset has 0 to 128"),
         (
             'dataset.sync="frame"',
-            "was trained on the features {type = 'mel-chroma', grid = 'beat', hop = 512}; the dataset's are {type = 'mel-chroma', grid = 'frame', hop = 512}",
+            "was trained on the features {type = 'mel-chroma', grid = 'beat', hop = 512}; the dataset's are "
+            "{type = 'mel-chroma', grid = 'frame', hop = 512}",
         ),
         ("dataset.hop=256", "hop = 512}; the dataset's are {type = 'mel-chroma', grid = 'beat', hop = 256}"),
     ],
