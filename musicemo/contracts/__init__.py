@@ -9,6 +9,9 @@ with the run, and a relative ``Path`` is relative to the experiment file. `PROVI
 core passes; they are not keys, and a constructor names those that it needs.
 """
 
+from typing import TYPE_CHECKING
+
+from musicemo._lazy import lazy
 from musicemo.contracts.dataset import (
     FEATURE_ROWS,
     TARGET_KINDS,
@@ -25,10 +28,12 @@ from musicemo.contracts.dataset import (
     find_layout,
 )
 from musicemo.contracts.features import ArrayReader, Extraction, FeatureExtractor, Output
-from musicemo.contracts.gradients import TaskGradients
-from musicemo.contracts.loss import Loss
-from musicemo.contracts.model import Estimator, Fitted, Model
-from musicemo.contracts.weighting import GradientWeighting, Step, Weighting
+
+if TYPE_CHECKING:
+    from musicemo.contracts.gradients import TaskGradients
+    from musicemo.contracts.loss import Loss
+    from musicemo.contracts.model import Estimator, Fitted, Model
+    from musicemo.contracts.weighting import GradientWeighting, Step, Weighting
 
 __all__ = [
     "FEATURE_ROWS",
@@ -75,3 +80,14 @@ PROVIDED: dict[str, dict[str, str]] = {
     },
     "weighting": {"tasks": "Sequence[str]: names of the tasks, in the order of the experiment"},
 }
+
+#: These import torch, which neither a dataset nor a feature extractor needs.
+__getattr__ = lazy(
+    __name__,
+    {
+        "TaskGradients": "musicemo.contracts.gradients",
+        "Loss": "musicemo.contracts.loss",
+        **dict.fromkeys(("Estimator", "Fitted", "Model"), "musicemo.contracts.model"),
+        **dict.fromkeys(("GradientWeighting", "Step", "Weighting"), "musicemo.contracts.weighting"),
+    },
+)

@@ -1,5 +1,8 @@
 """From audio to arrays: decoding, feature extraction, time grids, the cache, and feature files."""
 
+from typing import TYPE_CHECKING
+
+from musicemo._lazy import lazy
 from musicemo.features._arrays import StoredArray, npz_arrays
 from musicemo.features._batch import ExtractionReport, Failure, extract, failure_of
 from musicemo.features._decode import decode, load, resample
@@ -21,15 +24,10 @@ from musicemo.features._pack import Pack
 from musicemo.features._recipe import Recipe
 from musicemo.features._store import Extracted, FeatureStore, with_features
 from musicemo.features._stream import Audio, Clip, FeatureSettings, Stream
-from musicemo.features.melchroma import (
-    Analysis,
-    analyse,
-    analyse_signal,
-    frame_count,
-    mel_filters,
-    mel_power,
-    transform,
-)
+from musicemo.features.melchroma import Analysis, analyse, analyse_signal
+
+if TYPE_CHECKING:
+    from musicemo.features.melchroma import frame_count, mel_filters, mel_power, transform
 
 __all__ = [
     "Analysis",
@@ -73,3 +71,8 @@ __all__ = [
     "with_features",
     "write_features",
 ]
+
+__getattr__ = lazy(
+    __name__,
+    dict.fromkeys(("frame_count", "mel_filters", "mel_power", "transform"), "musicemo.features.melchroma"),
+)
