@@ -79,6 +79,10 @@ class Joined:
         )
         if all(getattr(dataset, "extraction", None) for dataset in datasets.values()):
             self.extraction = extraction
+        #: Corpora that the songs of any of the datasets are drawn from.
+        self.drawn_from = tuple(
+            dict.fromkeys(one for dataset in datasets.values() for one in getattr(dataset, "drawn_from", ()))
+        )
         self.targets: Sequence[Target] = []
         self._problems: dict[str, tuple[str, ...]] = {}
         #: Dataset -> task -> its target there, and what that is as a task of the dataset alone.

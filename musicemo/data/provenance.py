@@ -47,9 +47,9 @@ def overlaps(pretrained_on: Iterable[str], drawn_from: Iterable[str]) -> Iterato
         nearest = shared - set().union(*(_origins(name) - {name} for name in shared))
         for name in sorted(nearest - reported):
             if name == corpus:
-                yield f"{corpus}, from which the songs are drawn"
+                yield f"{corpus}, from which the dataset's songs are drawn"
             elif name in songs:
-                yield f"{corpus}, which is drawn from {name}, as the songs are"
+                yield f"{corpus}, which is drawn from {name}, as the dataset's songs are"
             else:
                 yield f"{corpus}, which has songs of {name}, as the dataset has"
         reported |= shared

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,11 +13,14 @@ from numpy.typing import NDArray
 
 from musicemo.contracts import Dataset, Target, Track
 from musicemo.data.features import normalize_rows
+from musicemo.data.provenance import overlaps
 from musicemo.data.tasks import Task, TaskSettings, columns, labelled, make_task
 from musicemo.errors import InputError, problem_kind, summarize_problems
 from musicemo.features import Stream
 
 __all__ = ["Tracks", "collect", "first_of", "misdeclared", "misyielded", "unwritable"]
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -159,6 +163,13 @@ def collect(
     if extract is not None:
         place = {track.id: index for index, track in enumerate(kept)}
         kept, streams = extract(kept)
+    for stream in streams:
+        for clause in overlaps(
+            getattr(stream.extractor, "pretrained_on", ()), getattr(dataset, "drawn_from", ())
+        ):
+            _log.warning(
+                f"features {stream.name!r}: their weights have seen {clause}. The metrics can be optimistic"
+            )
         targets = targets[[place[track.id] for track in kept]]
     described = getattr(dataset, "extraction", None)
     extraction = [stream.to_table() for stream in streams] or ([dict(described)] if described else [])
@@ -228,6 +239,11 @@ def misdeclared(dataset: Dataset) -> list[str]:
     if not isinstance(extraction, Mapping | None) or (extraction and "type" not in extraction):
         found.append(
             f"the dataset's extraction is {extraction!r}; it must be a table [features] with a type, or None"
+        )
+    drawn_from = getattr(dataset, "drawn_from", ())
+    if isinstance(drawn_from, str) or not all(isinstance(corpus, str) for corpus in drawn_from):
+        found.append(
+            f"the dataset's drawn_from is {drawn_from!r}; it must be a tuple of texts, such as ('fma',)"
         )
     return found
 

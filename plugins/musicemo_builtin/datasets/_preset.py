@@ -31,6 +31,8 @@ class Preset:
     on_error: OnError = "raise"
 
     layout: ClassVar[Layout]
+    #: Corpora that its songs come from.
+    drawn_from: ClassVar[Sequence[str]] = ()
     #: How many of its targets, the first, ``musicemo init`` proposes to learn.
     learnt: ClassVar[int]
 

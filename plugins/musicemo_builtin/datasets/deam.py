@@ -72,6 +72,7 @@ class Deam(Preset):
     )
 
     layout = _LAYOUT
+    drawn_from = ("fma", "jamendo", "medleydb")
     learnt = 2
 
     def read(self, recordings: Recordings, problems: Problems) -> Sequence[Target]:

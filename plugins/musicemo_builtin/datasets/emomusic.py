@@ -61,6 +61,7 @@ class EmoMusic(Preset):
     )
 
     layout = _LAYOUT
+    drawn_from = ("fma",)
     learnt = 2
 
     def read(self, recordings: Recordings, problems: Problems) -> Sequence[Target]:

@@ -80,6 +80,7 @@ class Emotify(Preset):
     licence = "Music by Magnatune artists, CC BY-NC-SA; see the dataset's page."
 
     layout = _LAYOUT
+    drawn_from = ("magnatune",)
     learnt = len(EMOTIONS)
 
     def read(self, recordings: Recordings, problems: Problems) -> Sequence[Target]:

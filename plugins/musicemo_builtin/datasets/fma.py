@@ -89,6 +89,7 @@ class Fma(Preset):
     licence = "Metadata CC BY 4.0; each song under the Creative Commons licence that its artist chose."
 
     layout = _LAYOUT
+    drawn_from = ("fma",)
     learnt = 1
 
     def read(self, recordings: Recordings, problems: Problems) -> Sequence[Target]:

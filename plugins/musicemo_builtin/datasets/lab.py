@@ -78,6 +78,8 @@ class Lab:
     )
     licence = "See the dataset's page; each clip is under the Creative Commons licence that its artist chose."
 
+    drawn_from = ("fma",)
+
     def __init__(
         self,
         *,
