@@ -79,15 +79,18 @@ class Source:
             os.path.realpath(path),
         )
 
+    @property
+    def stamp(self) -> Stamp:
+        """The recorded path, size and times; see `stamp_of`."""
+        return self.path, self.size, self.modified_ns, self.changed_ns
+
     def is_at(self, path: Path) -> bool:
         """Return whether a file has the recorded path, size and times; its content is not read.
 
         Raises:
             OSError: There is no such file.
         """
-        status = path.stat()
-        stamp = status.st_size, status.st_mtime_ns, status.st_ctime_ns
-        return stamp == (self.size, self.modified_ns, self.changed_ns) and os.path.realpath(path) == self.path
+        return stamp_of(path) == self.stamp
 
     def renewed(self, path: Path) -> Source | None:
         """Return the identity of a file if it has the recorded content, otherwise None.
@@ -119,6 +122,19 @@ class Source:
             return cls(**value)
         except TypeError as error:
             raise ValueError(f"the source is not described as expected: {error}") from error
+
+
+Stamp = tuple[str, int, int, int]
+
+
+def stamp_of(path: Path) -> Stamp:
+    """Return a file's path without links, its size and its times, which are equal as long as nobody changes the file.
+
+    Raises:
+        OSError: There is no such file.
+    """
+    status = path.stat()
+    return os.path.realpath(path), status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 _SOURCE_TYPES = {field.name: int if field.type == "int" else str for field in dataclasses.fields(Source)}

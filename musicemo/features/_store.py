@@ -2,7 +2,7 @@
 
 The features of one stream (an extractor with its settings) for one dataset are in one folder of the cache,
 `<dataset>/<extractor>-<16 hexadecimal digits>`; the digits are `Stream.key`. A folder holds blocks of songs, in the
-order in which they were extracted; a later block replaces what an earlier one holds of a song::
+order in which they were extracted. A song's features are in the last block that has its content::
 
     about.json          the extractor, its parameters and settings
     0000.<output>.pack  the arrays of one output
@@ -32,7 +32,7 @@ from musicemo.contracts import ArrayFile, ArrayReader, FeatureArray, Track
 from musicemo.errors import InputError, RunError, problem_kind, summarize_problems
 from musicemo.features._arrays import StoredArray
 from musicemo.features._batch import failure_of
-from musicemo.features._files import Source, cache_folder
+from musicemo.features._files import Source, Stamp, cache_folder, stamp_of
 from musicemo.features._pack import Pack
 from musicemo.features._stream import Audio, Clip, Stream
 from musicemo.files import exclusive, expanded, read_json, write_json
@@ -229,7 +229,7 @@ class FeatureStore:
         missing = [place for place, one in songs.items() if isinstance(one, Path) and not os.path.isfile(one)]  # noqa: PTH113  # a folder that cannot be read is no error here
         reasons = dict.fromkeys(missing, "no such file")
         wanted = {place: one for place, one in songs.items() if place not in reasons}
-        blocks, stale = self._look(wanted)
+        entries, stale = self._look(wanted)
         if stale:
             try:
                 try:
@@ -237,12 +237,13 @@ class FeatureStore:
                 except OSError as error:
                     raise RunError(f"{self.folder}: cannot be created: {error.strerror or error}") from error
                 with exclusive(self.folder):
-                    blocks, stale = self._look(wanted)  # what another process has done in the meantime
+                    entries, stale = self._look(wanted)  # what another process has done in the meantime
                     if stale:
                         reasons |= self._extract({place: songs[place] for place in stale}, jobs)
-                        blocks, _ = self._look(
+                        entries, changed = self._look(
                             {place: one for place, one in wanted.items() if place not in reasons}
                         )
+                        reasons |= dict.fromkeys(changed, "changed while it was analyzed. Try again")
             except RunError as error:
                 if isinstance(error.__cause__, OSError):
                     raise RunError(f"{error}. {_FOLDER_HINT}") from error
@@ -258,15 +259,18 @@ class FeatureStore:
         result = {}
         for key, place in places.items():
             if place not in reasons:
-                block = blocks[place]
-                result[key] = Extracted([block.packs[name] for name in self.stream.outputs], block.steps, place)
+                block, name = entries[place]
+                result[key] = Extracted(
+                    [block.packs[output] for output in self.stream.outputs], block.steps, name
+                )
         return result
 
     def _report(self, messages: Sequence[str], songs: int) -> None:
         if not messages:
             return
         if len(messages) == songs:
-            raise InputError(f"features: none of the {songs} songs can be analyzed: {messages[0]}")
+            which = "the only song cannot" if songs == 1 else f"none of the {songs} songs can"
+            raise InputError(f"features: {which} be analyzed: {messages[0]}")
         count = f"{len(messages)} track{'s' if len(messages) > 1 else ''}"
         if self.stream.settings.on_error == "raise":
             listed = summarize_problems((problem_kind(message), message) for message in messages)
@@ -274,32 +278,55 @@ class FeatureStore:
         more = f"; and {len(messages) - 3} more" if len(messages) > 3 else ""
         _log.warning(f"features: {count} that cannot be analyzed ignored: {'; '.join(messages[:3])}{more}")
 
-    def _look(self, wanted: Mapping[str, Audio]) -> tuple[dict[str, _Block], list[str]]:
-        """Return the block of each song whose features are current and undamaged, and the songs that have none."""
-        latest: dict[str, _Block] = {}
+    def _look(self, wanted: Mapping[str, Audio]) -> tuple[dict[str, _Entry], list[str]]:
+        """Return where the undamaged features of each song are, and the songs that have none.
+
+        A file's features are those of its content: a song that was moved, copied or touched has its features still.
+        Files are read only if their path, size or times are not recorded, and a file of this size is.
+        """
+        stamps: dict[Stamp, _Entry] = {}
+        contents: dict[tuple[int, str], _Entry] = {}
+        identities: dict[str, _Entry] = {}
         for block in self._blocks():
-            latest |= dict.fromkeys(block.sources.keys() & wanted.keys(), block)
-        sources = {place: block.sources[place] for place, block in latest.items()}
-        moved = [
-            place
-            for place, source in sources.items()
-            if source is not None and not _is_at(source, Path(str(wanted[place])))
-        ]
+            for name, source in block.sources.items():
+                if source is None:
+                    identities[name] = block, name
+                else:
+                    stamps[source.stamp] = contents[source.size, source.sha256] = block, name
+        sizes = {size for size, _ in contents}
+        entries: dict[str, _Entry] = {}
+        unknown: dict[str, Path] = {}
+        for place, one in wanted.items():
+            if not isinstance(one, Path):
+                if place in identities:
+                    entries[place] = identities[place]
+                continue
+            with contextlib.suppress(OSError):  # extraction reports the error
+                stamp = stamp_of(one)
+                if stamp in stamps:
+                    entries[place] = stamps[stamp]
+                elif stamp[1] in sizes:
+                    unknown[place] = one
+        renewed: dict[int, _Block] = {}
         with ThreadPoolExecutor(cores()) as threads:  # hashing leaves other threads free to work
-            renewed = threads.map(lambda place: _renewed(sources[place], Path(str(wanted[place]))), moved)
-            renewals = {place: source for place, source in zip(moved, renewed, strict=True) if source}
-        for place in set(moved) - set(renewals):
-            del latest[place]
-        for block in {id(block): block for block in latest.values()}.values():
-            current = [place for place, one in latest.items() if one is block]
-            if changed := {place: renewals[place] for place in current if place in renewals}:
-                block.sources |= changed
-                with contextlib.suppress(RunError):  # in a read-only cache they are hashed again the next time
-                    block.record()
+            for place, source in zip(unknown, threads.map(_source_of, unknown.values()), strict=True):
+                if source is not None and (source.size, source.sha256) in contents:
+                    entries[place] = block, name = contents[source.size, source.sha256]
+                    block.sources[name] = source
+                    renewed[id(block)] = block
+        for block in renewed.values():
+            with contextlib.suppress(RunError):  # in a read-only cache they are hashed again the next time
+                block.record()
+        places: dict[int, dict[str, list[str]]] = {}
+        for place, (block, name) in entries.items():
+            places.setdefault(id(block), {}).setdefault(name, []).append(place)
+        for block in {id(block): block for block, _ in entries.values()}.values():
+            by_name = places[id(block)]
             for pack in (*(block.packs[name] for name in self.stream.outputs), block.steps):
-                for place in pack.damaged(place for place in current if place in latest):
-                    del latest[place]
-        return latest, [place for place in wanted if place not in latest]
+                for name in pack.damaged(by_name):
+                    for place in by_name[name]:
+                        entries.pop(place, None)
+        return entries, [place for place in wanted if place not in entries]
 
     def _blocks(self) -> Iterator[_Block]:
         """Yield the blocks that have the stream's outputs, the oldest first."""
@@ -383,6 +410,10 @@ class _Block:
             for place, source in self.sources.items()
         }
         write_json(self.path, {"packs": self.fingerprints, "songs": songs})
+
+
+_Entry = tuple[_Block, str]
+"""A block, and the name of a song in it: the place where the song was when it was extracted."""
 
 
 class _Writer:
@@ -486,13 +517,7 @@ def _unpacked_edges(values: NDArray[np.floating], steps: int) -> NDArray[np.floa
     return np.asarray(float(values[0]) + np.arange(steps + 1) * float(values[1]), np.float64)
 
 
-def _is_at(source: Source, path: Path) -> bool:
+def _source_of(path: Path) -> Source | None:
     with contextlib.suppress(OSError):
-        return source.is_at(path)
-    return False
-
-
-def _renewed(source: Source | None, path: Path) -> Source | None:
-    with contextlib.suppress(OSError):  # extraction reports the error
-        return None if source is None else source.renewed(path)
+        return Source.of(path)
     return None
