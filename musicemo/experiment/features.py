@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from musicemo import toml
 from musicemo.components import registry
+from musicemo.components.local import unplaced
 from musicemo.components.lookup import Components, describe_problem
 from musicemo.components.spec import Component, default_component, make_component, to_toml
 from musicemo.contracts import Track
@@ -58,7 +59,11 @@ class FeatureTable:
         """
         component = self.component
         return Stream(
-            str(component.code or component.name), to_toml(component.parameters), component.build, self.settings
+            unplaced(component.name),
+            to_toml(component.parameters),
+            component.build,
+            self.settings,
+            component.code.sha256 if component.code else "",
         )
 
     def to_table(self) -> dict[str, Any]:
@@ -107,12 +112,13 @@ def find_features(components: Components, source: toml.Source, problems: list[st
                     ("features", index), f"another stream is also called {name!r}. Give each a different name"
                 )
             )
-    grids = {table.settings.grid for table in features}
+    grids = {table.settings.grid for table in features} - {"track"}
     if several and len(features) > 1 and len(grids) > 1:
         problems.append(
             source.error(
                 ("features", 0, "grid"),
-                "several streams need one time grid, the same for all: frame, beat, segment or track",
+                "several streams need one time grid, the same for all: frame, beat or segment; only a stream with "
+                "the grid track can stand beside another grid",
             )
         )
     return features
@@ -188,4 +194,4 @@ def extract(
         return list(tracks), ()
     streams = streams_of(features, source)
     with source.blaming("features"):
-        return with_features(tracks, streams, dataset), streams if audio else ()
+        return with_features(tracks, streams, unplaced(dataset)), streams if audio else ()

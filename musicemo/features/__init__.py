@@ -22,7 +22,7 @@ from musicemo.features._find import find_songs, songs_in
 from musicemo.features._npy import ArrayHeader, array_header, map_array
 from musicemo.features._pack import Pack
 from musicemo.features._recipe import Recipe
-from musicemo.features._store import Extracted, FeatureStore, with_features
+from musicemo.features._store import Extracted, FeatureStore, side_by_side, with_features
 from musicemo.features._stream import Audio, Clip, FeatureSettings, Stream
 from musicemo.features.melchroma import Analysis, analyse, analyse_signal
 
@@ -66,6 +66,7 @@ __all__ = [
     "read_features",
     "read_with_info",
     "resample",
+    "side_by_side",
     "songs_in",
     "transform",
     "with_features",

@@ -16,6 +16,7 @@ import contextlib
 import dataclasses
 import logging
 import os
+import re
 import shutil
 import time
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
@@ -39,7 +40,7 @@ from musicemo.files import exclusive, expanded, read_json, write_json
 from musicemo.progress import Progress
 from musicemo.workers import cores, run_tasks
 
-__all__ = ["Extracted", "FeatureStore", "with_features"]
+__all__ = ["Extracted", "FeatureStore", "side_by_side", "with_features"]
 
 _Key = TypeVar("_Key", bound=Hashable)
 
@@ -50,6 +51,9 @@ _WORTH_STARTING = 6
 
 _BLOCK_BYTES, _BLOCK_SECONDS = 256e6, 60.0
 """A block of songs is written when it has so many bytes, or so long after the block before."""
+
+_MUCH = 1e8
+"""Bytes on the disk that are announced."""
 
 _STEPS = "steps"
 _HINT = 'features.on_error = "skip" ignores these tracks'
@@ -86,21 +90,41 @@ class Extracted:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Streams:
-    """The features of one song in several streams, side by side."""
+    """The features of one song in several streams, side by side.
+
+    The one step of a stream with the grid "track" is repeated over the steps of the others.
+    """
 
     streams: Sequence[FeatureArray]
+    #: Whether each stream has one step for the whole track.
+    whole: Sequence[bool]
 
     @property
     def shape(self) -> tuple[int, int]:
         shapes = [stream.shape for stream in self.streams]
-        return min(steps for steps, _ in shapes), sum(rows for _, rows in shapes)
+        steps = [steps for (steps, _), whole in zip(shapes, self.whole, strict=True) if not whole]
+        return min(steps, default=1), sum(rows for _, rows in shapes)
 
     def read(self) -> NDArray[np.floating]:
-        steps = self.shape[0]
-        return np.concatenate([stream.read()[:steps] for stream in self.streams], axis=1)
+        return side_by_side([stream.read() for stream in self.streams], self.whole)
 
     def __str__(self) -> str:
         return str(self.streams[0])
+
+
+def side_by_side(arrays: Sequence[NDArray[np.floating]], whole: Sequence[bool]) -> NDArray[np.floating]:
+    """Return the streams `[time, rows]` of a clip as one array, as long as the shortest of them.
+
+    Args:
+        arrays: The streams.
+        whole: Whether each has one step for the whole track, which is repeated.
+    """
+    steps = min((len(array) for array, one in zip(arrays, whole, strict=True) if not one), default=1)
+    repeated = [
+        np.broadcast_to(array, (steps, array.shape[1])) if one else array[:steps]
+        for array, one in zip(arrays, whole, strict=True)
+    ]
+    return np.concatenate(repeated, axis=1)
 
 
 def with_features(
@@ -168,7 +192,9 @@ def with_features(
 
 
 def _located(files: Sequence[ArrayFile]) -> ArrayFile | FeatureArray:
-    return files[0] if len(files) == 1 else _Streams([StoredArray(file) for file in files])
+    if len(files) == 1:
+        return files[0]
+    return _Streams([StoredArray(file) for file in files], [False] * len(files))
 
 
 def _combined(track: Track, arrays: Sequence[Extracted], streams: Sequence[Stream]) -> FeatureArray:
@@ -179,15 +205,20 @@ def _combined(track: Track, arrays: Sequence[Extracted], streams: Sequence[Strea
     """
     if len(arrays) == 1:
         return arrays[0]
-    lengths = {stream.name: array.shape[0] for stream, array in zip(streams, arrays, strict=True)}
+    whole = [stream.grid == "track" for stream in streams]
+    lengths = {
+        stream.name: array.shape[0]
+        for stream, array in zip(streams, arrays, strict=True)
+        if stream.grid != "track"
+    } or {streams[0].name: 1}
     fewest, most = min(lengths.values()), max(lengths.values())
-    if most - fewest > (_SLACK if streams[0].grid == "frame" else 0):
+    if most - fewest > (_SLACK if any(stream.grid == "frame" for stream in streams) else 0):
         listed = ", ".join(f"{name} {steps}" for name, steps in lengths.items())
         raise InputError(
             f"features: track {track.id!r}: the streams have different numbers of time steps ({listed}). "
             'Give all streams one grid, such as grid = "segment"'
         )
-    return _Streams(arrays)
+    return _Streams(arrays, whole)
 
 
 _SLACK = 2
@@ -205,7 +236,7 @@ class FeatureStore:
     def __init__(self, stream: Stream, dataset: str) -> None:
         self.stream = stream
         top = expanded(stream.settings.cache or cache_folder())
-        self.folder = top / dataset / f"{stream.type.rpartition(':')[2]}-{stream.key}"
+        self.folder = top / _plain(dataset) / f"{_plain(stream.type)}-{stream.key}"
 
     def read(
         self, audio: Mapping[_Key, Audio], names: Mapping[_Key, str], *, jobs: int | None = None
@@ -487,12 +518,18 @@ def _check_room(folder: Path, needed: float, progress: Progress) -> None:
         RunError: There is less.
     """
     free = shutil.disk_usage(folder).free
-    progress.note(f"needs about {needed / 1e6:,.0f} MB on the disk; {free / 1e6:,.0f} MB are free")
+    if needed >= _MUCH:
+        progress.note(f"needs about {needed / 1e9:,.1f} GB on the disk; {free / 1e9:,.1f} GB are free")
     if needed > free:
         raise RunError(
             f"{folder}: the features need about {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free. Use a coarser "
             f'grid, fewer outputs or dtype = "float16". {_FOLDER_HINT}'
         )
+
+
+def _plain(name: str) -> str:
+    """Return a name that is one folder; that of a local component contains its file."""
+    return re.sub(r"[^A-Za-z0-9._+ -]+", "-", name).strip("-. ") or "features"
 
 
 def _place(audio: Audio) -> str:

@@ -83,6 +83,7 @@ class Stream:
         parameters: Its parameters, as they are written in TOML.
         build: Constructs it. Picklable.
         settings: The settings.
+        code: Hash of the extractor's code, if it is a local file.
 
     Raises:
         InputError: The settings name an output that it does not have, or do not fit its outputs.
@@ -92,6 +93,7 @@ class Stream:
     parameters: Mapping[str, Any]
     build: Callable[[], FeatureExtractor | ArrayReader]
     settings: FeatureSettings = field(default_factory=FeatureSettings)
+    code: str = ""
 
     def __post_init__(self) -> None:
         if isinstance(self.extractor, FeatureExtractor):
@@ -165,7 +167,11 @@ class Stream:
     def whole(self) -> Stream:
         """The stream for whole songs, without an excerpt."""
         return Stream(
-            self.type, self.parameters, self.build, self.settings.model_copy(update={"excerpt": None})
+            self.type,
+            self.parameters,
+            self.build,
+            self.settings.model_copy(update={"excerpt": None}),
+            self.code,
         )
 
     @functools.cached_property
@@ -178,6 +184,7 @@ class Stream:
                 "type": self.type,
                 "parameters": {name: value for name, value in self.parameters.items() if name not in neutral},
                 "fingerprint": self.analyser.fingerprint,
+                **({"code": self.code} if self.code else {}),
                 "grid": self.grid,
                 "segment": self.settings.segment if self.grid == "segment" else None,
                 "pool": self.pool if pooled else None,

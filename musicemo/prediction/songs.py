@@ -18,7 +18,7 @@ from musicemo.contracts import FEATURE_ROWS, TargetKind
 from musicemo.data import Task, rows_text
 from musicemo.errors import InputError
 from musicemo.experiment.features import DEFAULT_FEATURES, stream_of, streams_of
-from musicemo.features import Clip, Failure, Stream
+from musicemo.features import Clip, Failure, Stream, side_by_side
 from musicemo.prediction.trained import TrainedRun, find_runs
 from musicemo.prediction.windows import cut_by_columns, cut_by_seconds
 from musicemo.training import choose_device
@@ -113,6 +113,8 @@ class SongFeatures:
     clips: Sequence[Clip]
     #: `[columns + 1]`: edges of the time steps, in seconds.
     edges: NDArray[np.float64]
+    #: `[columns]`: the largest absolute sample of each time step.
+    peaks: NDArray[np.float32]
 
 
 class Predictor:
@@ -170,11 +172,14 @@ class Predictor:
             InputError: the song cannot be analyzed; the message begins with the path.
         """
         clips = [stream.pooled(Path(song)) for stream in self.streams]
-        first = min(clips, key=lambda clip: len(clip.edges))
-        steps = {len(clip.edges) for clip in clips}
-        if len(steps) > 1 and self.streams[0].grid != "frame":
+        timed = [
+            clip for clip, stream in zip(clips, self.streams, strict=True) if stream.grid != "track"
+        ] or clips
+        first = min(timed, key=lambda clip: len(clip.edges))
+        steps = {len(clip.edges) for clip in timed}
+        if len(steps) > 1 and all(stream.grid != "frame" for stream in self.streams):
             raise InputError(f"{fspath(song)}: the streams of features have different numbers of time steps")
-        return SongFeatures(clips, first.edges)
+        return SongFeatures(clips, first.edges, first.peaks)
 
     def predict(self, song: str | PathLike[str], features: SongFeatures | None = None) -> SongPrediction:
         """Predict a song.
@@ -224,7 +229,7 @@ class Predictor:
         else:
             _, median, most = self._lengths
             windows = cut_by_columns(columns, columns if columns <= most else median)
-        peaks = features.clips[0].peaks[:columns]
+        peaks = features.peaks
         least = _SILENCE * float(peaks.max())
         loud = [window for window in windows if peaks[slice(*window)].max() > least]
         if not loud:  # possible with gaps between the windows
@@ -287,9 +292,15 @@ class _Clips(Sequence[Array]):
         if isinstance(index, slice):
             return _Clips(self.streams, self.clips, self.windows[index], self.rows)
         window = slice(*self.windows[index])
+        whole = [stream.grid == "track" for stream in self.streams]
         arrays = [
-            values
-            for stream, clip in zip(self.streams, self.clips, strict=True)
-            for values in stream.finish({name: array[window] for name, array in clip.values.items()}).values()
+            np.concatenate(
+                list(stream.finish(_cut(clip.values, slice(0, 1) if one else window)).values()), axis=1
+            )
+            for stream, clip, one in zip(self.streams, self.clips, whole, strict=True)
         ]
-        return np.ascontiguousarray(np.concatenate(arrays, axis=1)[:, self.rows])
+        return np.ascontiguousarray(side_by_side(arrays, whole)[:, self.rows])
+
+
+def _cut(values: Mapping[str, Array], window: slice) -> dict[str, Array]:
+    return {name: array[window] for name, array in values.items()}

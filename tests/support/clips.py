@@ -107,7 +107,7 @@ def from_columns(array: np.ndarray, *, step: float = 0.5) -> SongFeatures:
     values = {"mel": np.float32(10) ** (array[:128].T / 10), "chroma": array[128:].T}
     edges = np.arange(array.shape[1] + 1) * step
     peaks = np.float32(10) ** (array[:128].max(axis=0) / 20)
-    return SongFeatures([Clip(values, edges, peaks)], edges)
+    return SongFeatures([Clip(values, edges, peaks)], edges, peaks)
 
 
 class Moody(torch.nn.Module):
