@@ -22,7 +22,7 @@ from musicemo.reporting.sections.comparison import comparison_facts, comparison_
 from musicemo.reporting.sections.gradients import gradient_section
 from musicemo.reporting.sections.replicates import replicate_sections
 from musicemo.reporting.sections.selection import selection_section, transfer_section
-from musicemo.reporting.sections.training import training_section, weights_section
+from musicemo.reporting.sections.training import layers_section, training_section, weights_section
 from musicemo.reporting.words import SETS, headline_part, plural
 from musicemo.runs import RunRecord, open_replicates
 
@@ -155,6 +155,7 @@ def run_page(runs: Sequence[RunRecord]) -> Page:
         *_results(runs, notices),
         training_section(runs),
         weights_section(runs),
+        layers_section(runs),
         gradient_section(runs),
         selection_section(first.results),
         transfer_section(first.results),

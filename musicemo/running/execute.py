@@ -292,6 +292,8 @@ class _Execution:
         if len(run.tasks) > 1 and len(run.history) > 1 and "val" in run.prepared.batches:
             results["selection"] = _selection(run, trainer, evaluations)
         results |= trainer.fitter.results()
+        if layers := run.prepared.layer_weights:
+            results["layers"] = layers
         results |= {
             "status": "done",
             "best_epoch": run.stopping.best_epoch,

@@ -110,6 +110,11 @@ class GradientFitter:
         record["learning_rate"] = self._step.learning_rate
         with torch.no_grad():
             record |= {name: float(value) for name, value in prepared.weighting.scalars().items()}
+            record |= {
+                f"layer/{stream}/{output}": weight
+                for stream, weights in prepared.layer_weights.items()
+                for output, weight in weights.items()
+            }
         record |= conflict.finish_epoch() if conflict else {}
         return record | {f"train/{name}": value for name, value in diagnostics.items()}
 

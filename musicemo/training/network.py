@@ -103,6 +103,11 @@ class Network(nn.Module):
             raise InputError(f"the model predicts from the label of {missing[0]!r}, which is not known here")
         return x.new_empty(len(x), 0), self.estimator(x, lengths, labels)
 
+    @property
+    def layer_weights(self) -> dict[str, list[float]]:
+        """Stream -> the weights of its outputs in their learned sum, for those that have one."""
+        return {name: list(map(float, module.weights)) for name, module in self.sums.items()}  # type: ignore[arg-type,operator]  # torch's hint of a ModuleDict's values
+
     def combine(self, x: Tensor) -> Tensor:
         """Return the input of the backbone: `x` `[batch, time, feature]` with the learned sums taken."""
         if not self.sums:

@@ -46,6 +46,16 @@ class Prepared:
         """The tasks, in the experiment's order."""
         return self.tracks.tasks
 
+    @property
+    def layer_weights(self) -> dict[str, dict[str, float]]:
+        """Stream -> output -> its weight in the network's learned sum, for streams that have one."""
+        weights = self.network.layer_weights
+        return {
+            stream.name: dict(zip(stream.outputs, weights[stream.name], strict=True))
+            for stream in self.tracks.streams
+            if stream.name in weights
+        }
+
 
 @dataclass(frozen=True)
 class Run:

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from musicemo.evaluation import TITLES
-from musicemo.reporting.blocks import Charts, Section
+from musicemo.reporting.blocks import Block, Cell, Charts, Number, Section, Table
 from musicemo.reporting.charts import Axis, Chart, Line, Mark, Points, Rule, spanning
 from musicemo.reporting.charts.chart import COLOURS
 from musicemo.reporting.sections.scores import leading
 from musicemo.runs import RunRecord
 
-__all__ = ["curves", "training_section", "weights_section"]
+__all__ = ["curves", "layers_section", "training_section", "weights_section"]
 
 _SETS = {"train": ("training", 1, True), "val": ("validation", 0, False)}
 """Set -> its name, color and whether its line is dashed."""
 
-_NOT_WEIGHTS = ("train", "val", "gradient")
+_NOT_WEIGHTS = ("train", "val", "gradient", "layer")
 
 
 def training_section(runs: Sequence[RunRecord]) -> Section:
@@ -37,6 +37,24 @@ def weights_section(runs: Sequence[RunRecord]) -> Section:
     begun = [run for run in runs if run.history]
     charts = list(_weights(begun, tasks)) if len(tasks) > 1 else []
     return Section("Weights of the tasks", [Charts(charts)] if charts else [])
+
+
+def layers_section(runs: Sequence[RunRecord]) -> Section:
+    """Return the section on the weights of the features' outputs in the sum that a network learned."""
+    trained = [run for run in runs if run.results.get("layers")]
+    blocks: list[Block] = []
+    for stream, weights in trained[0].results["layers"].items() if trained else ():
+        outputs = list(weights)
+        values = [[run.results["layers"].get(stream, {}).get(output) for run in trained] for output in outputs]
+        rows: list[list[Cell]] = [
+            [output, *(Number(value) for value in of_runs)]
+            for output, of_runs in zip(outputs, values, strict=True)
+        ]
+        heads = [f"seed {run.seed}" for run in trained] if len(trained) > 1 else ["weight"]
+        blocks.append(Table(["output", *heads], rows, f"Weights of the outputs of {stream} in the best epoch"))
+        keys = {f"layer/{stream}/{output}": output for output in outputs}
+        blocks.append(Charts([curves(trained, keys, stream, label="weight")]))
+    return Section("Layers of the features", blocks)
 
 
 def _losses(runs: Sequence[RunRecord], tasks: Mapping[str, Mapping[str, str]]) -> list[Chart]:
