@@ -63,7 +63,7 @@ def compare(
     candidates = [name for name in by_name if not baselines or name in baselines]
     wanted = set(metrics)
     rows = []
-    for task in dict.fromkeys(task for found in experiments for task in found.tasks):
+    for task in dict.fromkeys(task for experiment in experiments for task in experiment.tasks):
         having = [name for name in by_name if task in by_name[name].tasks]
         baseline = next((name for name in candidates if name in having), "")
         for place, metric in enumerate(by_name[having[0]].tasks[task].names):
@@ -74,7 +74,7 @@ def compare(
     families = [leading, averages]
     families += [[row for row in rows if row.metric == name] for name in wanted - set(LEADING)]
     corrected = _corrected(families)
-    improvements = [found for name in by_name if (found := _improvement(sampling, name, leading))]
+    improvements = [improvement for name in by_name if (improvement := _improvement(sampling, name, leading))]
     return Comparison(
         experiments[0].part,
         settings,

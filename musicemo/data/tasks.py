@@ -139,9 +139,9 @@ class Task:
     def _encode_one(self, track: Track, value: Label) -> float:
         if self.kind == "classification":
             if not isinstance(value, str) or value not in self.merged:
-                known = ", ".join(sorted(self.merged))
+                names = ", ".join(sorted(self.merged))
                 raise InputError(
-                    f"track {track.id!r}: {self.target} is {value!r}, which is not a class (classes: {known})"
+                    f"track {track.id!r}: {self.target} is {value!r}, which is not a class (classes: {names})"
                 )
             name = self.merged[value]
             return math.nan if name is None else float(self.classes.index(name))
@@ -182,8 +182,8 @@ class Task:
 
     def to_json(self) -> dict[str, Any]:
         """Return the task as in `results.json`: its kind, and its range in the dataset's units or its classes."""
-        known = {"classes": list(self.classes)} if self.classes else {"range": list(self.range)}
-        return {"kind": self.kind, "target": self.target, **known}
+        labels = {"classes": list(self.classes)} if self.classes else {"range": list(self.range)}
+        return {"kind": self.kind, "target": self.target, **labels}
 
     def restricted(self, labels: Iterable[Label | None]) -> Task:
         """Return the task with the classes or tags that occur among a dataset's labels; a regression is unchanged.
@@ -248,9 +248,9 @@ def make_task(name: str, settings: TaskSettings, targets: Sequence[Target]) -> T
     wanted = str(settings.target or name)
     by_name = {target.name: target for target in targets}
     if wanted not in by_name:
-        known = ", ".join(by_name)
+        names = ", ".join(by_name)
         raise InputError(
-            f"the dataset declares no target {wanted!r}{nearest(wanted, by_name)} (targets: {known})"
+            f"the dataset declares no target {wanted!r}{nearest(wanted, by_name)} (targets: {names})"
         )
     target = by_name[wanted]
     if target.kind not in TARGET_KINDS:

@@ -69,8 +69,8 @@ def fit_calibration(task: TaskEvaluation, method: Literal["affine", "isotonic"])
     from sklearn.isotonic import IsotonicRegression
     from sklearn.linear_model import LinearRegression
 
-    known = np.isfinite(task.prediction)
-    prediction, target = task.prediction[known], task.target[known]
+    defined = np.isfinite(task.prediction)
+    prediction, target = task.prediction[defined], task.target[defined]
     if len(prediction) < _FEWEST:
         return f"the validation part has {len(prediction)} tracks; at least {_FEWEST} are needed"
     if np.ptp(prediction) <= 1e-9 * max(1.0, float(np.abs(prediction).max())):
@@ -91,4 +91,4 @@ def calibration_report(task: TaskEvaluation, calibration: Calibration) -> dict[s
     """Return ``metric -> {before, after}`` on a set: RMSE, MAE, CCC and Spearman's rho."""
     after = TaskEvaluation("regression", task.ids, task.target, calibration(task.prediction))
     both = {"before": task.metrics(), "after": after.metrics()}
-    return {name: {when: finite(found[name]) for when, found in both.items()} for name in CALIBRATED}
+    return {name: {when: finite(scores[name]) for when, scores in both.items()} for name in CALIBRATED}

@@ -34,10 +34,10 @@ def group_means(groups: Mapping[str, str], train: Sequence[tuple[str, float]]) -
         groups: track id -> group.
         train: group and rating of every track of the training set.
     """
-    known: dict[str, list[float]] = {}
+    by_group: dict[str, list[float]] = {}
     for name, rating in train:
-        known.setdefault(name, []).append(rating)
-    means = {name: float(np.mean(ratings)) for name, ratings in known.items()}
+        by_group.setdefault(name, []).append(rating)
+    means = {name: float(np.mean(ratings)) for name, ratings in by_group.items()}
     overall = float(np.mean([rating for _, rating in train])) if train else 0.0
     return {track: means.get(group, overall) for track, group in groups.items()}
 
@@ -83,24 +83,24 @@ def controlled_scores(
     ]
 
     def scores(counts: Floats) -> dict[str, Floats]:
-        found = [one.of(counts) for one in every]
-        return {name: np.mean([one[name] for one in found], axis=0) for name in found[0]}
+        group_scores = [one.of(counts) for one in every]
+        return {name: np.mean([one[name] for one in group_scores], axis=0) for name in group_scores[0]}
 
     once = np.ones((1, len(places)))
     values = scores(once)
     resampled = [scores(counts) for counts in draw_counts(len(places), settings.resamples)]
     joined = {name: np.concatenate([some[name] for some in resampled]) for name in values}
     intervals = percentile_intervals(joined, settings.confidence)
-    found: dict[str, Any] = {"tracks": len(places)}
+    content: dict[str, Any] = {"tracks": len(places)}
     for name, value in values.items():
         low, high = intervals[name]
-        found[name] = {"value": finite(float(value[0])), "low": finite(low), "high": finite(high)}
+        content[name] = {"value": finite(float(value[0])), "low": finite(low), "high": finite(high)}
     rhos = np.mean([one.by_group(once)[:, 0] for one in every], axis=0)
-    found["groups"] = {
+    content["groups"] = {
         name: {"tracks": int((codes == code).sum()), "spearman": finite(float(rhos[code]))}
         for code, name in enumerate(names)
     }
-    return found
+    return content
 
 
 class _Scores:
@@ -130,13 +130,13 @@ class _Scores:
 
     def by_group(self, counts: Floats) -> Floats:
         """Return `[groups, resamples]`: rho within each; NaN where it is not defined."""
-        found = np.full((self._members.shape[1], len(counts)), np.nan)
+        coefficients = np.full((self._members.shape[1], len(counts)), np.nan)
         for code, (tracks, resampler) in enumerate(self._groups):
             drawn = np.take(counts, tracks, axis=1)
             enough = drawn.sum(axis=1) >= _FEWEST
             if len(tracks) >= _FEWEST and enough.any():
-                found[code, enough] = resampler(drawn[enough], ["spearman"])["spearman"]
-        return found
+                coefficients[code, enough] = resampler(drawn[enough], ["spearman"])["spearman"]
+        return coefficients
 
     def _within(self, counts: Floats) -> Floats:
         rhos = self.by_group(counts)
@@ -159,5 +159,5 @@ class _Scores:
         product = np.einsum("rn,rn,rn->r", counts, first, second)
         tiny = 1e-9 * counts.shape[1]  # what rounding leaves of ranks that the groups explain wholly
         with np.errstate(all="ignore"):
-            found = np.where(squares[0] > tiny, product / np.sqrt(squares[0] * squares[1]), 0.0)
-        return np.where(squares[1] > tiny, found, np.nan)
+            partial = np.where(squares[0] > tiny, product / np.sqrt(squares[0] * squares[1]), 0.0)
+        return np.where(squares[1] > tiny, partial, np.nan)

@@ -115,14 +115,14 @@ class TaskEvaluation:
 
     def _to_json(self, intervals: Mapping[str, Interval]) -> dict[str, Any]:
         """Return `to_json`; both bounds of a metric without an interval are null."""
-        found: dict[str, Any] = {"tracks": len(self.target)}
+        content: dict[str, Any] = {"tracks": len(self.target)}
         for name, value in self.metrics().items():
             if name in self.names:
                 low, high = intervals.get(name, (math.nan, math.nan))
-                found[name] = {"value": finite(value), "low": finite(low), "high": finite(high)}
+                content[name] = {"value": finite(value), "low": finite(low), "high": finite(high)}
             else:
-                found[name] = value
-        return found
+                content[name] = value
+        return content
 
 
 @dataclass(frozen=True)
@@ -194,8 +194,8 @@ def _resample(
                 task = tasks[name]
                 blocks[name].append(task._resampler(counts, task.names if names is None else names))
     return {
-        name: {metric: np.concatenate([block[metric] for block in found]) for metric in found[0]}
-        for name, found in blocks.items()
+        name: {metric: np.concatenate([block[metric] for block in drawn]) for metric in drawn[0]}
+        for name, drawn in blocks.items()
     }
 
 

@@ -99,14 +99,14 @@ def regression(prediction: Floats, target: Floats) -> dict[str, Floats]:
     *shape, count = target.shape
     if count == 0:
         return {name: np.full(shape, np.nan) for name in REGRESSION}
-    known = np.asarray(np.isfinite(prediction).all(axis=-1))
-    prediction = np.where(known[..., None], prediction, 0.0)
+    predicted = np.asarray(np.isfinite(prediction).all(axis=-1))
+    prediction = np.where(predicted[..., None], prediction, 0.0)
 
     def correlation(first: Floats, second: Floats) -> Floats:
         return np.where(defined, np.where(spread, _pearson(first, second), 0.0), np.nan)
 
     with np.errstate(all="ignore"):  # of what is not defined, which becomes NaN
-        defined = known & (np.ptp(target, axis=-1) > 0)
+        defined = predicted & (np.ptp(target, axis=-1) > 0)
         spread = np.ptp(prediction, axis=-1) > 0
         centered = prediction - prediction.mean(axis=-1, keepdims=True)
         deviations = target - target.mean(axis=-1, keepdims=True)
@@ -120,8 +120,8 @@ def regression(prediction: Floats, target: Floats) -> dict[str, Floats]:
             "pearson": correlation(prediction, target),
             "ccc": np.where(defined, ccc, np.nan),
             "r2": np.where(defined, r2, np.nan),
-            "rmse": np.where(known, np.sqrt(squared), np.nan),
-            "mae": np.where(known, np.abs(error).mean(axis=-1), np.nan),
+            "rmse": np.where(predicted, np.sqrt(squared), np.nan),
+            "mae": np.where(predicted, np.abs(error).mean(axis=-1), np.nan),
         }
 
 
@@ -135,9 +135,9 @@ def ranks(values: NDArray[Any]) -> Floats:
     first = np.maximum.accumulate(np.where(np.concatenate([edge, differs], axis=-1), places, 0), axis=-1)
     ends = np.where(np.concatenate([differs, edge], axis=-1), places, places[-1:])
     last = np.flip(np.minimum.accumulate(np.flip(ends, axis=-1), axis=-1), axis=-1)
-    found = np.empty(values.shape)
-    np.put_along_axis(found, order, (first + last) / 2 + 1, axis=-1)
-    return found
+    ranked = np.empty(values.shape)
+    np.put_along_axis(ranked, order, (first + last) / 2 + 1, axis=-1)
+    return ranked
 
 
 def _pearson(first: Floats, second: Floats) -> Floats:

@@ -53,17 +53,17 @@ class Reliability:
     def to_json(self) -> dict[str, Any]:
         """Return the reliability as in `results.json`, without the share that a model reaches."""
         fewest, median, most = self.raters
-        found: dict[str, Any] = {
+        content: dict[str, Any] = {
             "tracks": self.tracks,
             "raters": {"min": fewest, "median": median, "max": most},
             "splits": _SPLITS,
         }
         for metric, (value, low, high) in self.values.items():
-            found[metric] = {
+            content[metric] = {
                 "reliability": {"value": finite(value), "low": finite(low), "high": finite(high)},
                 "ceiling": finite(self.ceiling(metric)),
             }
-        return found
+        return content
 
 
 def rating_reliability(
@@ -78,7 +78,7 @@ def rating_reliability(
         settings: resamples and confidence of the intervals.
         seed: seed of the random halves.
     """
-    several = [given for given in ratings if len(given) > 1]
+    several = [track_ratings for track_ratings in ratings if len(track_ratings) > 1]
     if len(several) < _FEWEST:
         return None
     first, second = _halves(several, seed)
@@ -86,33 +86,33 @@ def rating_reliability(
         "spearman": _spearman_brown(ranks(first), ranks(second), settings),
         "pearson": _spearman_brown(first, second, settings),
     }
-    counts = [len(given) for given in several]
+    counts = [len(track_ratings) for track_ratings in several]
     return Reliability(len(several), (min(counts), float(np.median(counts)), max(counts)), values)
 
 
 def _halves(ratings: Sequence[Sequence[float]], seed: int) -> tuple[Floats, Floats]:
     """Return `[splits, tracks]` twice: the mean of a random half of each track's ratings, and that of the rest."""
-    counts = np.array([len(given) for given in ratings])
+    counts = np.array([len(track_ratings) for track_ratings in ratings])
     padded = np.zeros((len(ratings), counts.max()))
-    for row, given in zip(padded, ratings, strict=True):
-        row[: len(given)] = given
+    for row, track_ratings in zip(padded, ratings, strict=True):
+        row[: len(track_ratings)] = track_ratings
     random = np.random.default_rng(seed)
     halves = counts[:, None] // 2
     place = np.arange(counts.max())
-    found = []
+    coefficients = []
     for _ in range(_SPLITS):
         keys = np.where(
             place < counts[:, None], random.uniform(size=padded.shape), 2.0
         )  # what is padded comes last
         order = np.argsort(keys, axis=1)
         shuffled = np.take_along_axis(padded, order, axis=1)
-        found.append(
+        coefficients.append(
             [
                 np.where((place >= begin) & (place < begin + halves), shuffled, 0).sum(axis=1) / halves[:, 0]
                 for begin in (0, halves)
             ]
         )
-    first, second = np.array(found).swapaxes(0, 1)
+    first, second = np.array(coefficients).swapaxes(0, 1)
     return first, second
 
 

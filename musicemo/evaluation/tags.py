@@ -42,8 +42,8 @@ def tags(probabilities: Floats, decisions: Booleans, target: Floats, names: Sequ
     resampler = TagResampler(probabilities, decisions, target)
     once = np.ones((1, len(target)))
     of_tags = {name: values[0] for name, values in resampler.by_tag(once).items()}
-    known, having = np.isfinite(target), target == 1
-    hits, predicted, support = (one.sum(axis=0) for one in (decisions & having, decisions & known, having))
+    labeled, having = np.isfinite(target), target == 1
+    hits, predicted, support = (one.sum(axis=0) for one in (decisions & having, decisions & labeled, having))
     with np.errstate(all="ignore"):  # of a tag that is never predicted, or that no track has
         precision, recall = hits / predicted, hits / support
     rows = {**of_tags, "precision": precision, "recall": recall}
@@ -53,7 +53,7 @@ def tags(probabilities: Floats, decisions: Booleans, target: Floats, names: Sequ
             name: {
                 **{key: float(row[place]) if np.isfinite(row[place]) else None for key, row in rows.items()},
                 "support": int(support[place]),
-                "tracks": int(known[:, place].sum()),
+                "tracks": int(labeled[:, place].sum()),
             }
             for place, name in enumerate(names)
         },
@@ -65,18 +65,18 @@ class TagResampler:
     """Metrics of tags of resamples; see `tags` for the arguments and the metrics."""
 
     def __init__(self, probabilities: Floats, decisions: Booleans, target: Floats) -> None:
-        known, self._with = np.isfinite(target), (target == 1).astype(np.float64)
+        labeled, self._with = np.isfinite(target), (target == 1).astype(np.float64)
         self._without = (target == 0).astype(np.float64)
         self._hits = decisions * self._with
-        self._predicted = (decisions & known).astype(np.float64)
+        self._predicted = (decisions & labeled).astype(np.float64)
         #: `[tags]`: whether some tracks have the tag and others do not.
         self.scored = self._with.any(axis=0) & self._without.any(axis=0)
         self._defined = bool(np.isfinite(probabilities).all())
         self._of_tags = [
             _Curves(column[there], truth[there], np.flatnonzero(there))
-            for column, truth, there in zip(probabilities.T, target.T, known.T, strict=True)
+            for column, truth, there in zip(probabilities.T, target.T, labeled.T, strict=True)
         ]
-        self._of_pairs = _Curves(probabilities[known], target[known], np.nonzero(known)[0])
+        self._of_pairs = _Curves(probabilities[labeled], target[labeled], np.nonzero(labeled)[0])
 
     def __call__(self, counts: Floats, names: Sequence[str] = TAGS) -> dict[str, Floats]:
         """Return metrics of every resample, `[resamples]` each; NaN where they are not defined.
@@ -170,8 +170,8 @@ def choose_thresholds(probabilities: Floats, target: Floats) -> Floats:
 
 
 def _threshold(scores: Floats, target: Floats) -> float:
-    known = np.isfinite(target) & np.isfinite(scores)
-    scores, target = scores[known], target[known]
+    labeled = np.isfinite(target) & np.isfinite(scores)
+    scores, target = scores[labeled], target[labeled]
     if not (target == 1).any():
         return DEFAULT_THRESHOLD
     order = np.argsort(-scores, kind="stable")

@@ -315,11 +315,11 @@ def _thresholds(tasks: Sequence[Task], validation: Evaluation | None) -> dict[st
 
     Without a validation set, ``part`` is None and every threshold is 0.5.
     """
-    chosen = validation.choose_thresholds() if validation else {}
+    thresholds = validation.choose_thresholds() if validation else {}
     return {
         task.name: {
-            "part": "val" if task.name in chosen else None,
-            "values": chosen.get(task.name) or dict.fromkeys(task.classes, DEFAULT_THRESHOLD),
+            "part": "val" if task.name in thresholds else None,
+            "values": thresholds.get(task.name) or dict.fromkeys(task.classes, DEFAULT_THRESHOLD),
         }
         for task in tasks
         if task.kind == "tags"

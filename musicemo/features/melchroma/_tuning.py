@@ -34,9 +34,9 @@ def peaks(magnitude: NDArray[np.float32], sample_rate: int) -> NDArray[np.float3
     frequencies = np.fft.rfftfreq(size, 1 / sample_rate)
     first, stop = np.searchsorted(frequencies, (_LOWEST_HZ, min(_HIGHEST_HZ, sample_rate / 2)))
     floor = _PART_OF_MAXIMUM * magnitude.max(axis=1)
-    found = np.empty((2, len(magnitude) * (stop - first + 1) // 2 + len(magnitude)), np.float32)
-    count = _peaks(magnitude, floor, max(first, 1), stop, sample_rate, size, found)
-    return found[:, :count].copy()
+    buffer = np.empty((2, len(magnitude) * (stop - first + 1) // 2 + len(magnitude)), np.float32)
+    count = _peaks(magnitude, floor, max(first, 1), stop, sample_rate, size, buffer)
+    return buffer[:, :count].copy()
 
 
 @compiled
@@ -47,7 +47,7 @@ def _peaks(
     stop: int,
     sample_rate: int,
     size: int,
-    found: NDArray[np.float32],
+    buffer: NDArray[np.float32],
 ) -> int:
     count = 0
     half = np.float32(0.5)
@@ -62,26 +62,26 @@ def _peaks(
             shift = np.float32(0)
             if abs(slope) < abs(bend):
                 shift = np.float32(-np.float64(slope) / bend)
-            found[0, count] = np.float32((b + np.float64(shift)) * sample_rate / size)
-            found[1, count] = here + half * slope * shift
+            buffer[0, count] = np.float32((b + np.float64(shift)) * sample_rate / size)
+            buffer[1, count] = here + half * slope * shift
             count += 1
     return count
 
 
-def estimate_tuning(found: NDArray[np.float32], bins_per_octave: int) -> float:
+def estimate_tuning(spectral_peaks: NDArray[np.float32], bins_per_octave: int) -> float:
     """Estimate the tuning from pitches: the commonest deviation from the bins of a scale with A4 = 440 Hz.
 
     The louder half of the pitches has a say, each the same.
 
     Args:
-        found: `[2, pitches]`: frequencies in Hz, and magnitudes.
+        spectral_peaks: `[2, pitches]`: frequencies in Hz, and magnitudes.
         bins_per_octave: Bins of the scale.
 
     Returns:
         The deviation in bins, from -0.5 up to 0.5 in steps of 0.01; 0 when there is no pitch.
     """
-    positive = found[0] > 0
-    frequency, magnitude = found if positive.all() else found[:, positive]
+    positive = spectral_peaks[0] > 0
+    frequency, magnitude = spectral_peaks if positive.all() else spectral_peaks[:, positive]
     if not len(frequency):
         return 0.0
     least = np.median(magnitude)

@@ -89,8 +89,8 @@ def is_group(name: str) -> bool:
 
 def is_part(name: str, cells: Sequence[str]) -> bool:
     """Return whether a column is an official split with at least train and test."""
-    found = {cell for cell in cells if not is_missing(cell)}
-    return bool(_PARTS.fullmatch(_plain(name))) and {"train", "test"} <= found <= _PART_NAMES
+    values = {cell for cell in cells if not is_missing(cell)}
+    return bool(_PARTS.fullmatch(_plain(name))) and {"train", "test"} <= values <= _PART_NAMES
 
 
 def target_name(column: str) -> str:
@@ -101,24 +101,24 @@ def target_name(column: str) -> str:
 
 def guess_column(name: str, cells: Sequence[str], decimal: str = ".") -> Guess:
     """Return the kind of target that a column can be. Cells that `is_missing` recognizes are ignored."""
-    known = [cell for cell in cells if not is_missing(cell)]
-    different = set(known)
+    present = [cell for cell in cells if not is_missing(cell)]
+    different = set(present)
     if len(different) < 2:
         return Guess(None, "has the same value for every track" if different else "is empty")
-    numbers = [value for cell in known if (value := number(cell, decimal)) is not None]
-    if len(numbers) == len(known):
-        return _of_numbers(name, known, numbers)
-    others = sorted({cell for cell in known if number(cell, decimal) is None})
-    if len(numbers) > len(known) / 2:
+    numbers = [value for cell in present if (value := number(cell, decimal)) is not None]
+    if len(numbers) == len(present):
+        return _of_numbers(name, present, numbers)
+    others = sorted({cell for cell in present if number(cell, decimal) is None})
+    if len(numbers) > len(present) / 2:
         what = ", ".join(repr(cell) for cell in others[:3])
         hint = _separators(others, decimal) or "are not numbers"
         return Guess(
             None, f"contains numbers and cells that {hint} ({what}): correct them to use it as a target"
         )
-    if hint := _separators(known, decimal):
+    if hint := _separators(present, decimal):
         what = ", ".join(repr(cell) for cell in others[:3])
         return Guess(None, f"contains numbers that {hint} ({what}): correct them to use it as a target")
-    return _of_text(name, known)
+    return _of_text(name, present)
 
 
 def _separators(cells: Sequence[str], decimal: str) -> str:

@@ -56,8 +56,8 @@ class Preset:
         """Return a proposal for a folder of this dataset; None for another folder."""
         if (parameters := cls.recognise(path)) is None:
             return None
-        made = cls(root=path, **parameters)
-        return made._recordings.proposal(made.targets, cls.learnt, root=path, **parameters)
+        dataset = cls(root=path, **parameters)
+        return dataset._recordings.proposal(dataset.targets, cls.learnt, root=path, **parameters)
 
     def tracks(self) -> Iterator[Track]:
         """Yield the songs in the order in which they were read."""

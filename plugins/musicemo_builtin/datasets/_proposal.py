@@ -62,18 +62,18 @@ def propose_table(path: Path) -> Proposal | None:
     tables = sorted(
         file for file in path.iterdir() if file.suffix.lower() in _TABLES and not is_companion(file.name)
     )
-    found: list[Proposal] = []
+    proposals: list[Proposal] = []
     reasons: list[str] = []
     for table in tables:
         try:
-            found.append(_of_table(table))
+            proposals.append(_of_table(table))
         except InputError as error:
             reasons += error.problems
-    if len(found) > 1:
+    if len(proposals) > 1:
         names = ", ".join(table.name for table in tables)
         raise InputError(f"{path}: contains more than one table ({names}). Give the path of one of them")
-    if found:
-        return found[0]
+    if proposals:
+        return proposals[0]
     by_class = _by_class(path)
     if by_class is None and reasons:
         raise InputError(*reasons)
@@ -129,9 +129,9 @@ def _of_table(path: Path) -> Proposal:
     tags = {names[column]: guess for column, guess in guesses.items() if guess.kind == "tags"}
     if ranges:
         parameters["regression"] = {name: [*guess.range] for name, guess in ranges.items()}
-        told = "; ".join(f"{name} has {guess.why}" for name, guess in ranges.items())
+        reasons = "; ".join(f"{name} has {guess.why}" for name, guess in ranges.items())
         comments["regression"] = (
-            f"the ends of the rating scales are guesses, replace them by the true ones: {told}"
+            f"the ends of the rating scales are guesses, replace them by the true ones: {reasons}"
         )
     if classes:
         parameters["classification"] = classes
@@ -257,7 +257,7 @@ def _first(columns: _Columns, suits: Any) -> str | None:
 
 def _targets(columns: _Columns, taken: set[str | None]) -> dict[str, Guess]:
     """Return the columns that can be targets, those with the name of an emotion first."""
-    found: dict[str, Guess] = {}
+    targets: dict[str, Guess] = {}
     for name, cells in columns.cells.items():
         if name in taken:
             continue
@@ -267,29 +267,29 @@ def _targets(columns: _Columns, taken: set[str | None]) -> dict[str, Guess]:
         elif is_group(name):
             columns.left_out[name] = "contains names of artists or other groups"
         else:
-            found[name] = guess
-    if not found:
+            targets[name] = guess
+    if not targets:
         reasons = "".join(f"\n  {note}" for note in _notes(columns.left_out)) or " there is no other column"
         raise InputError(f"{columns.path}: no column can be a target:{reasons}")
-    telling = [name for name in found if _TELLING.search(name.casefold())]
-    order = [*telling, *(name for name in found if name not in telling)]
+    telling = [name for name in targets if _TELLING.search(name.casefold())]
+    order = [*telling, *(name for name in targets if name not in telling)]
     for name in order[_MOST_TARGETS:]:
         columns.left_out[name] = f"is one of {len(order)} possible targets"
-    found = {name: found[name] for name in order[:_MOST_TARGETS]}
-    separators = [guess.separator for guess in found.values() if guess.kind == "tags"]
-    for name, guess in list(found.items()):
+    targets = {name: targets[name] for name in order[:_MOST_TARGETS]}
+    separators = [guess.separator for guess in targets.values() if guess.kind == "tags"]
+    for name, guess in list(targets.items()):
         if guess.kind == "tags" and guess.separator != separators[0]:
             columns.left_out[name] = (
                 f"separates its tags by {guess.separator!r}, another column by {separators[0]!r}"
             )
-            del found[name]
+            del targets[name]
     names: dict[str, str] = {}
-    for name in list(found):
+    for name in list(targets):
         other = names.setdefault(target_name(name), name)
         if other != name:
             columns.left_out[name] = f"would have the same task name as {other!r}"
-            del found[name]
-    return found
+            del targets[name]
+    return targets
 
 
 def _tracks(

@@ -112,9 +112,9 @@ class Sheet:
         (header_line, header), *rows = read_rows(path, delimiter, strict=strict)
         for what, column in needs.items():
             if header.count(column) != 1:
-                found = f"{header.count(column)} columns" if column in header else "no column"
+                count = f"{header.count(column)} columns" if column in header else "no column"
                 problems.add(
-                    f"{path}:{header_line}: {found} {column!r} (for {what}); "
+                    f"{path}:{header_line}: {count} {column!r} (for {what}); "
                     f"the header has {_listed(header)}{nearest(column, set(header) - {column})}"
                 )
         if not rows:

@@ -90,15 +90,19 @@ class Emotify(Preset):
         for song in _read(answers, problems):
             enough = len(song.answers[EMOTIONS[0]]) >= self.minimum_raters
             shares = {
-                name: sum(given) / len(given) if enough and given else None
-                for name, given in song.answers.items()
+                name: sum(song_answers) / len(song_answers) if enough and song_answers else None
+                for name, song_answers in song.answers.items()
             }
             track = Track(
                 f"{song.genre}/{song.number}",
                 None,
                 {**shares, "genre": song.genre},
                 audio=song_file(inside(audio, song.genre), str(song.number)),
-                ratings={name: given for name, given in song.answers.items() if shares[name] is not None},
+                ratings={
+                    name: song_answers
+                    for name, song_answers in song.answers.items()
+                    if shares[name] is not None
+                },
             )
             recordings.add(song.row.where, track)
         return [
@@ -109,8 +113,8 @@ class Emotify(Preset):
     @classmethod
     def recognise(cls, path: Path) -> Mapping[str, Any] | None:
         """Return the parameters, without the root, for a folder of this dataset; None for another folder."""
-        own = _LAYOUT.fits(path, *GENRES) and any(inside(path, name).is_file() for name in _ANSWERS)
-        return {} if own else None
+        recognized = _LAYOUT.fits(path, *GENRES) and any(inside(path, name).is_file() for name in _ANSWERS)
+        return {} if recognized else None
 
 
 def _read(path: Path, problems: Problems) -> list[_Song]:

@@ -169,8 +169,8 @@ def _rows(path: Path, levels: int, columns: dict[str, str], problems: Problems) 
             problems.add(f"{where}: track {cells[0]} is a duplicate")
         else:
             seen.add(cells[0])
-            chosen = {use: cells[place].strip() for use, place in places.items()}
-            yield Row(where, {"track_id": cells[0], **chosen}, problems)
+            used_cells = {use: cells[place].strip() for use, place in places.items()}
+            yield Row(where, {"track_id": cells[0], **used_cells}, problems)
 
 
 def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:

@@ -129,8 +129,8 @@ class Lab:
         """Return a proposal for a folder in the study's layout; None for another folder."""
         if not (path / "train_labels.txt").is_file():
             return None
-        made = cls(root=path)
-        return Proposal({"root": path}, made._tracks, made.targets)
+        dataset = cls(root=path)
+        return Proposal({"root": path}, dataset._tracks, dataset.targets)
 
     def tracks(self) -> Iterator[Track]:
         """Yield the training tracks, then the test tracks."""
@@ -178,8 +178,8 @@ class Lab:
             clip = cells[0].split(".", 1)[0]
             columns = 2 if self.layout == "genre" else 1 + len(EMOTIONS)
             if len(cells) != columns or not clip or not all(cells):
-                found = f"{len(cells)} cell{'s' * (len(cells) != 1)}, {sum(not cell for cell in cells)} empty"
-                self._problems.add(f"{where}: malformed row, expected {columns} non-empty cells, got {found}")
+                actual = f"{len(cells)} cell{'s' * (len(cells) != 1)}, {sum(not cell for cell in cells)} empty"
+                self._problems.add(f"{where}: malformed row, expected {columns} non-empty cells, got {actual}")
                 continue
             if clip in lines:
                 self._problems.add(f"{where}: track {clip} already has a label in line {lines[clip]}")
@@ -212,9 +212,9 @@ def _layout(path: Path) -> _Layout:
     for layout, header in _HEADERS.items():
         if read_rows(path, _DELIMITERS[layout])[0][1] == header:
             return layout
-    found = ", ".join(repr(cell) for cell in read_rows(path)[0][1])
+    cells = ", ".join(repr(cell) for cell in read_rows(path)[0][1])
     raise InputError(
-        f"{path}:1: the header must be 'Id<TAB>Genre' or 'Id,valence,energy,danceability', not {found}"
+        f"{path}:1: the header must be 'Id<TAB>Genre' or 'Id,valence,energy,danceability', not {cells}"
     )
 
 

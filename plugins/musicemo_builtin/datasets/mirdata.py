@@ -85,7 +85,7 @@ class Mirdata:
         source = Path(dataset.data_home)
         self._recordings = Recordings(source, on_error)
         problems = Problems()
-        found: dict[str, set[str]] = {name: set() for name in classes}
+        labels: dict[str, set[str]] = {name: set() for name in classes}
         for name in dataset.track_ids:
             attributes = _Attributes(loader, name, dataset.track(name), problems)
             targets: dict[str, float | str | None] = {
@@ -94,7 +94,7 @@ class Mirdata:
             for target, allowed in classes.items():
                 label = attributes.text(target, allowed)
                 targets[target] = label
-                found[target].update([label] if label else [])
+                labels[target].update([label] if label else [])
             path = attributes.text(audio)
             if path is None:
                 if attributes.has(audio):
@@ -115,7 +115,7 @@ class Mirdata:
         self.targets = [
             *(Target(name, "regression", range=bounds) for name, bounds in ranges.items()),
             *(
-                Target(name, "classification", classes=tuple(allowed or sorted(found[name])))
+                Target(name, "classification", classes=tuple(allowed or sorted(labels[name])))
                 for name, allowed in classes.items()
             ),
         ]
@@ -136,10 +136,10 @@ def _initialize(loader: str, data_home: Path | None, version: str) -> Any:
         import mirdata
     except ImportError as error:
         raise ImportError(f"requires the library mirdata: pip install 'musicemo[mirdata]' ({error})") from error
-    known = mirdata.list_datasets()
-    if loader not in known:
+    loaders = mirdata.list_datasets()
+    if loader not in loaders:
         raise InputError(
-            f"mirdata has no loader {loader!r}{nearest(loader, known)} (loaders: {', '.join(known)})"
+            f"mirdata has no loader {loader!r}{nearest(loader, loaders)} (loaders: {', '.join(loaders)})"
         )
     home = str(expanded(data_home)) if data_home else None
     try:

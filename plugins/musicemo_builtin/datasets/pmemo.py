@@ -58,8 +58,8 @@ class PMEmo(Preset):
         ratings, songs, chorus = (
             _LAYOUT.find(self.root, name) for name in ("static_annotations.csv", "metadata.csv", "chorus")
         )
-        known = Sheet(songs, {"the song": "musicId", "the artist": "artist"}, problems, ",")
-        artists = {song: row.text("artist") for song, row in known.tracks("musicId")}
+        song_sheet = Sheet(songs, {"the song": "musicId", "the artist": "artist"}, problems, ",")
+        artists = {song: row.text("artist") for song, row in song_sheet.tracks("musicId")}
         for song, row in Sheet(ratings, {"the song": "musicId", **_TARGETS}, problems, ",").tracks("musicId"):
             targets = {name: row.number(column, 0.0, 1.0) for name, column in _TARGETS.items()}
             track = Track(song, None, targets, audio=song_file(chorus, song), group=artists.get(song))

@@ -89,7 +89,7 @@ class Synth:
         what = slot(index)
         ratings = self.panel.rate(perceive(record.cues), stream(self.seed, "ratings", index), self.raters)
         targets: dict[str, float | str | None] = {
-            name: float(np.mean(given)) for name, given in ratings.items()
+            name: float(np.mean(track_ratings)) for name, track_ratings in ratings.items()
         }
         targets["genre"] = what.genre
         lost = stream(self.seed, "missing", index).random(len(targets)) < self.missing
@@ -101,7 +101,9 @@ class Synth:
             targets=targets,
             group=what.name,
             part=what.part,
-            ratings={name: given for name, given in ratings.items() if targets[name] is not None},
+            ratings={
+                name: track_ratings for name, track_ratings in ratings.items() if targets[name] is not None
+            },
             audio=Clip(self.seed, index, self.store.duration),
         )
 

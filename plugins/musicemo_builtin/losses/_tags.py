@@ -6,7 +6,7 @@ from torch import Tensor
 
 from musicemo_builtin.losses._pairs import single
 
-__all__ = ["check_tags", "mean_of_known"]
+__all__ = ["check_tags", "labeled_mean"]
 
 
 def check_tags(prediction: Tensor, target: Tensor, tags: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -25,13 +25,13 @@ def check_tags(prediction: Tensor, target: Tensor, tags: int) -> tuple[Tensor, T
             f"prediction {list(prediction.shape)} and target {list(target.shape)} must both be [batch, {tags}], "
             "batch > 0"
         )
-    known = target.isfinite()
-    if not known.any():
+    labeled = target.isfinite()
+    if not labeled.any():
         raise ValueError("no tag of the batch is known")
     prediction = single(prediction)
-    return prediction, target.to(prediction.dtype).nan_to_num(), known
+    return prediction, target.to(prediction.dtype).nan_to_num(), labeled
 
 
-def mean_of_known(values: Tensor, known: Tensor) -> Tensor:
+def labeled_mean(values: Tensor, labeled: Tensor) -> Tensor:
     """Return the mean of the values of known pairs of a track and a tag."""
-    return values.masked_fill(~known, 0).sum() / known.sum()
+    return values.masked_fill(~labeled, 0).sum() / labeled.sum()

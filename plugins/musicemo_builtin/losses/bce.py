@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from musicemo_builtin.losses._tags import check_tags, mean_of_known
+from musicemo_builtin.losses._tags import check_tags, labeled_mean
 
 __all__ = ["BinaryCrossEntropy"]
 
@@ -58,12 +58,12 @@ class BinaryCrossEntropy(nn.Module):
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Return the loss of a batch."""
-        prediction, target, known = check_tags(prediction, target, len(self.tags))
+        prediction, target, labeled = check_tags(prediction, target, len(self.tags))
         target = target * (1 - self.label_smoothing) + self.label_smoothing / 2
         values = nn.functional.binary_cross_entropy_with_logits(
             prediction, target, reduction="none", pos_weight=self.weights.to(prediction.dtype)
         )
-        return mean_of_known(values, known)
+        return labeled_mean(values, labeled)
 
     def extra_repr(self) -> str:
         """Describe the weights and the smoothing."""

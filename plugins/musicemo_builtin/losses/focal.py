@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 from torch import Tensor, nn
 
-from musicemo_builtin.losses._tags import check_tags, mean_of_known
+from musicemo_builtin.losses._tags import check_tags, labeled_mean
 
 __all__ = ["Focal"]
 
@@ -50,13 +50,13 @@ class Focal(nn.Module):
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Return the loss of a batch."""
-        prediction, target, known = check_tags(prediction, target, len(self.tags))
+        prediction, target, labeled = check_tags(prediction, target, len(self.tags))
         margin = prediction * (2 * target - 1)
         # The power is computed from the logarithm: its gradient is finite where p is 1, for every gamma.
         weights = (self.gamma * nn.functional.logsigmoid(-margin)).exp()
         if self.alpha is not None:
             weights = weights * (self.alpha * target + (1 - self.alpha) * (1 - target))
-        return mean_of_known(-weights * nn.functional.logsigmoid(margin), known)
+        return labeled_mean(-weights * nn.functional.logsigmoid(margin), labeled)
 
     def extra_repr(self) -> str:
         """Describe the parameters."""

@@ -24,19 +24,19 @@ def averages(targets: Sequence[Target], values: Mapping[str, Tensor]) -> Tensor:
         values: target -> `[tracks]` or `[tracks, tags]`, NaN where missing. The average of a rating without any value
             is 0.5.
     """
-    found = []
+    parts = []
     for target in targets:
         if target.kind == "tags":
             having, without = ((values[target.name] == value).sum(0) for value in (1, 0))
-            found.append(((having + 1) / (without + 1)).log())
+            parts.append(((having + 1) / (without + 1)).log())
             continue
-        known = values[target.name][values[target.name].isfinite()]
+        present = values[target.name][values[target.name].isfinite()]
         if target.kind == "regression":
-            found.append(known.mean().reshape(1) if len(known) else torch.full((1,), 0.5))
+            parts.append(present.mean().reshape(1) if len(present) else torch.full((1,), 0.5))
         else:
-            counts = torch.bincount(known.long(), minlength=len(target.classes))
-            found.append(((counts + 1) / (len(known) + len(target.classes))).log())
-    return torch.cat(found)
+            counts = torch.bincount(present.long(), minlength=len(target.classes))
+            parts.append(((counts + 1) / (len(present) + len(target.classes))).log())
+    return torch.cat(parts)
 
 
 def by_task(outputs: Tensor, targets: Sequence[Target]) -> dict[str, Tensor]:

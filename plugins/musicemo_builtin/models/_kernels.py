@@ -114,8 +114,8 @@ def _bhattacharyya(track: Tensor, others: Tensor) -> Tensor:
     whitened = torch.linalg.solve_triangular(factor, (mean - means)[:, :, None], upper=False)
     halves = (_log_determinant(covariance[None]) + _log_determinant(covariances)) / 2
     determinant = 2 * factor.diagonal(dim1=1, dim2=2).log().sum(1)
-    found: Tensor = whitened.square().sum((1, 2)) / 8 + (determinant - halves) / 2
-    return found.clamp(min=0)
+    distance: Tensor = whitened.square().sum((1, 2)) / 8 + (determinant - halves) / 2
+    return distance.clamp(min=0)
 
 
 def _log_determinant(covariances: Tensor) -> Tensor:

@@ -48,9 +48,9 @@ def class_scores(decisions: Tensor, classes: Tensor, count: int) -> Tensor:
         classes: the classes that pairs were made of; any other has the score -1, which is less than all.
         count: how many classes there are.
     """
-    known = len(classes)
-    pairs = torch.tensor(list(combinations(range(known), 2)), device=decisions.device)
-    first, second = (torch.nn.functional.one_hot(side, known).to(decisions) for side in pairs.unbind(1))
+    classes_count = len(classes)
+    pairs = torch.tensor(list(combinations(range(classes_count), 2)), device=decisions.device)
+    first, second = (torch.nn.functional.one_hot(side, classes_count).to(decisions) for side in pairs.unbind(1))
     ahead = (decisions >= 0).to(decisions)
     wins, clarity = ahead @ first + (1 - ahead) @ second, decisions @ (first - second)
     place = torch.nn.functional.one_hot(classes, count).to(decisions)
@@ -100,8 +100,8 @@ def sigmoid_fit(labels: Indices, margins_of: Callable[[Indices, Indices], Tensor
         return float(loss), np.array([np.mean(errors * scaled), np.mean(errors)])
 
     start = np.array([0.0, float(logit(np.clip(wanted.mean(), 0.01, 0.99)))])
-    found = minimize(cross_entropy, start, jac=True, method="L-BFGS-B", bounds=[(-5, 5), (-20, 20)])
-    return math.exp(found.x[0]), float(found.x[1])
+    optimum = minimize(cross_entropy, start, jac=True, method="L-BFGS-B", bounds=[(-5, 5), (-20, 20)])
+    return math.exp(optimum.x[0]), float(optimum.x[1])
 
 
 def _out_of_fold(

@@ -55,12 +55,14 @@ class GenreMean(Estimator):
     def _within(self, genre: int, targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Hide the targets of other genres; not the genre itself, nor what has no label within."""
         (by,) = self.given
-        found = {}
+        by_target = {}
         for name, values in targets.items():
             other = targets[by] != genre
-            own = values.masked_fill(other if values.dim() == 1 else other[:, None], torch.nan)
-            found[name] = values if name == by else torch.where(own.isfinite().any(0), own, values)
-        return found
+            group_values = values.masked_fill(other if values.dim() == 1 else other[:, None], torch.nan)
+            by_target[name] = (
+                values if name == by else torch.where(group_values.isfinite().any(0), group_values, values)
+            )
+        return by_target
 
     def forward(self, x: Tensor, lengths: Tensor, labels: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the averages of each track's genre."""

@@ -69,9 +69,9 @@ class _Linear(Machine):
 
         classes = len(self.target.classes)
         wanted = np.where(y[:, None] == np.arange(classes), 1.0, -1.0) if classes else y[:, None]
-        found = RidgeCV(self.alphas).fit(x, wanted)
-        self.weights = torch.from_numpy(np.atleast_2d(found.coef_).T).float()
-        self.intercepts = torch.from_numpy(np.atleast_1d(found.intercept_)).float()
+        regression = RidgeCV(self.alphas).fit(x, wanted)
+        self.weights = torch.from_numpy(np.atleast_2d(regression.coef_).T).float()
+        self.intercepts = torch.from_numpy(np.atleast_1d(regression.intercept_)).float()
 
     def forward(self, x: Tensor) -> Tensor:
         return x @ self.weights + self.intercepts

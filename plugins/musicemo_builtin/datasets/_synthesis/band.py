@@ -75,14 +75,14 @@ class Band:
                 continue
             if broken:
                 step = order[index % len(order)]
-                chosen = [pitches[step % len(pitches)] + 12 * (step // len(pitches))]
+                voicing = [pitches[step % len(pitches)] + 12 * (step // len(pitches))]
             elif comping == "boom-chick" and index % 2 == 0:
-                chosen = [pitches[0] - 12]
+                voicing = [pitches[0] - 12]
             else:
-                chosen = pitches
-            for place, pitch in enumerate(chosen):
+                voicing = pitches
+            for place, pitch in enumerate(voicing):
                 lag = 0.02 * place if comping == "strum" else 0.0
-                self._note("chords", start + beat + lag, beats, pitch, velocity / math.sqrt(len(chosen)))
+                self._note("chords", start + beat + lag, beats, pitch, velocity / math.sqrt(len(voicing)))
         if self.score.instruments["pad"]:
             for pitch in pitches:
                 self._note("pad", start, 4.0, pitch + 12, 0.6)

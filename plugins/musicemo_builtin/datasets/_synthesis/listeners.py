@@ -138,9 +138,9 @@ class Panel:
             rng: Draws who listens, and the slips.
             raters: How many of the listeners hear this clip.
         """
-        chosen = rng.choice(len(self._gains), raters, replace=False)
+        listeners = rng.choice(len(self._gains), raters, replace=False)
         slips = rng.normal(0.0, 1.0, (raters, len(EMOTIONS))) * self.noise
         exact = np.array([perceived[emotion] for emotion in EMOTIONS]) - 0.5
-        ratings = 0.5 + self._gains[chosen] * exact + self._leanings[chosen] + slips
+        ratings = 0.5 + self._gains[listeners] * exact + self._leanings[listeners] + slips
         hundredths = np.round(np.clip(ratings, 0.0, 1.0), 2)
         return {emotion: tuple(map(float, hundredths[:, column])) for column, emotion in enumerate(EMOTIONS)}

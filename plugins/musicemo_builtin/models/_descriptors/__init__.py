@@ -47,13 +47,13 @@ def describe(features: NDArray[np.float32]) -> Mapping[str, NDArray[np.float32]]
         features: `[time, 140]`: a mel spectrogram in dB, and a chromagram.
     """
     key = hashlib.blake2b(features.tobytes(), digest_size=16).digest()
-    found = _memory.pop(key, None)
-    if found is None:
-        found = {name: value.astype(np.float32) for name, value in _describe(features).items()}
-    _memory[key] = found
+    descriptors = _memory.pop(key, None)
+    if descriptors is None:
+        descriptors = {name: value.astype(np.float32) for name, value in _describe(features).items()}
+    _memory[key] = descriptors
     while len(_memory) > _KEPT:
         _memory.popitem(last=False)
-    return found
+    return descriptors
 
 
 def _describe(features: NDArray[np.float32]) -> dict[str, NDArray[np.float64]]:

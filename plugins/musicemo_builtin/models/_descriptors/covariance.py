@@ -24,13 +24,13 @@ def with_slopes(rows: Array, halves: Sequence[int], *, smooth: int = 1, smoothed
         smooth: steps that the rows themselves are averaged over.
         smoothed: whether a slope is that of averages over w steps.
     """
-    found = [_mean(rows, smooth)]
+    rows_and_slopes = [_mean(rows, smooth)]
     steps = np.arange(rows.shape[1])
     for half in halves:
         source = _mean(rows, half) if smoothed else rows
         ahead, behind = (np.clip(steps + shift, 0, len(steps) - 1) for shift in (half, -half))
-        found.append(source[:, ahead] - source[:, behind])
-    return np.concatenate(found)
+        rows_and_slopes.append(source[:, ahead] - source[:, behind])
+    return np.concatenate(rows_and_slopes)
 
 
 def _mean(rows: Array, steps: int) -> Array:

@@ -21,8 +21,8 @@ _EDGES = np.array([0.1, 0.5, 1.0, 2.0, 4.0, 8.0, 14.0, 21.6]) / 43.07
 
 def cepstrum(mel: Array, count: int) -> Array:
     """Return the first cepstral coefficients `[count, time]`: the DCT of the bands, in bels."""
-    found: Array = dct(mel, axis=0, norm="ortho")[:count] / 10
-    return found
+    coefficients: Array = dct(mel, axis=0, norm="ortho")[:count] / 10
+    return coefficients
 
 
 def summary(rows: Array) -> Array:
@@ -45,8 +45,8 @@ def modulation_spectrum(mel: Array) -> Array:
     windows = (windows - windows.mean(2, keepdims=True)) * np.hanning(windows.shape[2])
     spectrum = np.abs(np.fft.rfft(windows, _WINDOW, axis=2)) ** 2
     rates = np.fft.rfftfreq(_WINDOW)
-    found = [spectrum[:, :, (rates >= low) & (rates < high)].mean((0, 2)) for low, high in pairwise(_EDGES)]
-    return np.log(np.concatenate(found) + 0.1)
+    energies = [spectrum[:, :, (rates >= low) & (rates < high)].mean((0, 2)) for low, high in pairwise(_EDGES)]
+    return np.log(np.concatenate(energies) + 0.1)
 
 
 def shape_statistics(mel: Array) -> Array:
@@ -79,10 +79,10 @@ def shape_statistics(mel: Array) -> Array:
 
 def skewness(rows: Array) -> Array:
     """Return the skewness over time of `[rows, time]`, within [-5, 5]; 0 of a row that does not change."""
-    found = np.zeros(len(rows))
+    skewnesses = np.zeros(len(rows))
     varies = rows.std(1) > 1e-6 * np.abs(rows).max(1).clip(min=1)
-    found[varies] = skew(rows[varies], axis=1)
-    return found.clip(-5, 5)
+    skewnesses[varies] = skew(rows[varies], axis=1)
+    return skewnesses.clip(-5, 5)
 
 
 def separation(mel: Array) -> Array:

@@ -35,26 +35,26 @@ def tonal_statistics(chroma: Array) -> Array:
 
 def _movement(shares: Array) -> Array:
     """Magnitudes of the DFT over pitch classes, entropy and flux, of averages over 1, 22 and 86 steps."""
-    found: list[Array] = []
+    statistics: list[Array] = []
     for steps in (1, 22, 86):
         mean = shares if steps == 1 else uniform_filter1d(shares, steps, axis=1, mode="nearest")
         magnitudes = np.abs(np.fft.rfft(mean, axis=0))[1:]
         entropy = -(mean * np.log(mean.clip(0) + 1e-9)).sum(0)
         flux = np.abs(np.diff(mean, axis=1)).sum(0) if mean.shape[1] > 1 else np.zeros(1)
         moments = [entropy.mean(), entropy.std(), np.log(flux.mean() + 1e-4), np.log(flux.std() + 1e-4)]
-        found += [magnitudes.mean(1), magnitudes.std(1), np.array(moments)]
-    return np.concatenate([*found, np.abs(np.fft.rfft(shares.mean(1)))[1:]])
+        statistics += [magnitudes.mean(1), magnitudes.std(1), np.array(moments)]
+    return np.concatenate([*statistics, np.abs(np.fft.rfft(shares.mean(1)))[1:]])
 
 
 def _intervals(blocks: Array) -> Array:
     """How much of each interval sounds at once (up to a tritone), and from a block to the one so many later."""
-    found: list[Array] = []
+    intervals: list[Array] = []
     for lag in (0, 1, 2, 4, 8, 16):
         lag = min(lag, blocks.shape[1] - 1)
         first, second = blocks[:, : blocks.shape[1] - lag], blocks[:, lag:]
         means = [(first * np.roll(second, -interval, axis=0)).sum(0).mean() for interval in range(12)]
-        found.append(np.log(np.array(means if found else means[:7]) + 1e-3))
-    return np.concatenate(found)
+        intervals.append(np.log(np.array(means if intervals else means[:7]) + 1e-3))
+    return np.concatenate(intervals)
 
 
 def _chords(blocks: Array) -> Array:
@@ -78,6 +78,6 @@ def _key(mean: Array) -> Array:
     )
     ordered = np.sort(fits.ravel())
     major, minor = fits.max(1)
-    told = [major, minor, major - minor, ordered[-1], fits.std(), ordered[-1] - ordered[-3]]
+    key_statistics = [major, minor, major - minor, ordered[-1], fits.std(), ordered[-1] - ordered[-3]]
     tonic = int(fits.max(0).argmax())
-    return np.concatenate([told, np.roll(mean, -tonic), np.sort(mean)])
+    return np.concatenate([key_statistics, np.roll(mean, -tonic), np.sort(mean)])
