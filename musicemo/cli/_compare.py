@@ -23,7 +23,7 @@ class Form(StrEnum):
     latex = "latex"
 
 
-class Part(StrEnum):
+class ComparedSet(StrEnum):
     """Tracks to compare on."""
 
     test = "test"
@@ -40,7 +40,7 @@ def add_commands(app: typer.Typer) -> None:
 def compare(
     runs: ComparedRuns,
     baselines: Baselines = None,
-    part: Annotated[Part, typer.Option(help="Set of tracks to compare on.")] = Part.test,
+    part: Annotated[ComparedSet, typer.Option(help="Set of tracks to compare on.")] = ComparedSet.test,
     metrics: Annotated[
         bool, typer.Option("--metrics", help="Show every metric, not only the main one.")
     ] = False,

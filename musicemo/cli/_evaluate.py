@@ -13,7 +13,7 @@ from musicemo.cli._output import prints_data
 __all__ = ["add_commands"]
 
 
-class Part(StrEnum):
+class EvaluatedSet(StrEnum):
     """Tracks to evaluate on."""
 
     train = "train"
@@ -31,7 +31,7 @@ def add_commands(app: typer.Typer) -> None:
 def evaluate(
     run: TrainedRuns,
     part: Annotated[
-        Part | None,
+        EvaluatedSet | None,
         typer.Option(
             help="Tracks to evaluate on. Default: test, or all labeled tracks if --set names another dataset."
         ),
