@@ -57,8 +57,9 @@ class Emotify(Preset):
     200 (electronic) or 300 (pop). Songs without an answer are left out.
 
     Targets are `amazement`, `solemnity`, `tenderness`, `nostalgia`, `calmness`, `power`, `joyful_activation`,
-    `tension` and `sadness` in [0, 1], and `genre`. `Track.ratings` has each listener's answer, 0 or 1. A
-    track's id is its file without suffix, such as ``rock/12``, and tracks are ordered by file name as text.
+    `tension` and `sadness` in [0, 1], `genre`, and the tags `emotions`: those that at least the share `tag_share` of
+    the song's listeners ticked. `Track.ratings` has each listener's answer, 0 or 1. A track's id is its file without
+    suffix, such as ``rock/12``, and tracks are ordered by file name as text.
     There is no official split, and the artists are unknown.
 
     A. Aljanaki, F. Wiering, R. C. Veltkamp, "Studying emotion induced by music through a crowdsourcing game",
@@ -66,12 +67,14 @@ class Emotify(Preset):
 
     Args:
         minimum_raters: Minimum number of listeners of a song; songs with fewer have a genre but no emotions.
+        tag_share: Minimum share of a song's listeners who ticked an emotion, for it to be one of the song's tags.
 
     Raises:
         InputError: A file is missing, or an answer is not as described; with file, line and column.
     """
 
     minimum_raters: Annotated[int, Field(ge=1)] = 1
+    tag_share: Annotated[float, Field(gt=0, le=1)] = 0.3
 
     citation = (
         'A. Aljanaki, F. Wiering, R. C. Veltkamp, "Studying emotion induced by music through a crowdsourcing game", '
@@ -96,7 +99,7 @@ class Emotify(Preset):
             track = Track(
                 f"{song.genre}/{song.number}",
                 None,
-                {**shares, "genre": song.genre},
+                {**shares, "genre": song.genre, "emotions": self._tags(shares)},
                 audio=song_file(inside(audio, song.genre), str(song.number)),
                 ratings={
                     name: song_answers
@@ -108,7 +111,13 @@ class Emotify(Preset):
         return [
             *(Target(name, "regression", range=(0.0, 1.0)) for name in EMOTIONS),
             Target("genre", "classification", classes=GENRES),
+            Target("emotions", "tags", classes=EMOTIONS),
         ]
+
+    def _tags(self, shares: Mapping[str, float | None]) -> tuple[str, ...] | None:
+        if None in shares.values():
+            return None
+        return tuple(name for name, share in shares.items() if share is not None and share >= self.tag_share)
 
     @classmethod
     def recognise(cls, path: Path) -> Mapping[str, Any] | None:

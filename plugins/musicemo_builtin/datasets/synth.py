@@ -13,16 +13,20 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from musicemo.contracts import Target, Track
+from musicemo.contracts import Label, Target, Track
 from musicemo.files import expanded
 from musicemo.workers import one_thread
 from musicemo_builtin.datasets._synthesis import (
     EMOTIONS,
     GENRES,
+    INSTRUMENTS,
+    MOODS,
     RATE,
     VERSION,
     Panel,
+    instruments_of,
     make,
+    moods_of,
     perceive,
     slot,
     stream,
@@ -35,7 +39,8 @@ __all__ = ["Synth", "render"]
 class Synth:
     """Clips of ten genres, composed and rendered by numpy and analyzed like real audio.
 
-    Targets are `genre` and the listeners' mean ratings of `valence`, `energy` and `danceability` in [0, 1].
+    Targets are `genre`, the listeners' mean ratings of `valence`, `energy` and `danceability` in [0, 1], and the tags
+    `instruments` (what plays) and `mood` (words for the emotions that an ideal listener hears).
     `Track.ratings` has every listener's rating. A track's group is its artist, one of eight per genre. The
     official split is by artist: five are in the training set, one in the validation set, two in the test set.
     `docs/synth.md` describes the music and the listeners.
@@ -74,6 +79,8 @@ class Synth:
         self.targets = [
             *(Target(emotion, "regression", range=(0.0, 1.0)) for emotion in EMOTIONS),
             Target("genre", "classification", classes=GENRES),
+            Target("instruments", "tags", classes=INSTRUMENTS),
+            Target("mood", "tags", classes=MOODS),
         ]
         self.panel = Panel(noise, stream(seed, "panel"))
         self.store = Store(_folder(cache, seed, duration), seed, float(duration))
@@ -87,11 +94,14 @@ class Synth:
 
     def _track(self, index: int, record: Record) -> Track:
         what = slot(index)
-        ratings = self.panel.rate(perceive(record.cues), stream(self.seed, "ratings", index), self.raters)
-        targets: dict[str, float | str | None] = {
+        perceived = perceive(record.cues)
+        ratings = self.panel.rate(perceived, stream(self.seed, "ratings", index), self.raters)
+        targets: dict[str, Label | None] = {
             name: float(np.mean(track_ratings)) for name, track_ratings in ratings.items()
         }
         targets["genre"] = what.genre
+        targets["instruments"] = instruments_of(record.played)
+        targets["mood"] = moods_of(perceived)
         lost = stream(self.seed, "missing", index).random(len(targets)) < self.missing
         for name, gone in zip(list(targets), lost, strict=True):
             if gone:

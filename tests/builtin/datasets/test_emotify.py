@@ -49,9 +49,9 @@ def test_conforms(root):
     dataset = emotify(root)
     tracks = {track.id: track for track in assert_conforms(dataset)}
     assert tuple(tracks) == SONGS
-    assert [target.name for target in dataset.targets] == [*EMOTIONS, "genre"]
+    assert [target.name for target in dataset.targets] == [*EMOTIONS, "genre", "emotions"]
     assert {target.range for target in dataset.targets} == {(0.0, 1.0)}
-    assert dataset.targets[-1].classes == ("classical", "electronic", "pop", "rock")
+    assert dataset.targets[-2].classes == ("classical", "electronic", "pop", "rock")
     classical = tracks["classical/1"]
     assert classical.targets["nostalgia"] == pytest.approx(2 / 3)
     assert classical.targets["amazement"] == 0.0
@@ -132,3 +132,12 @@ def test_real_songs():
 
 def test_its_own_folder_is_known(root):
     assert_knows_its_folder(Emotify, root, *EMOTIONS)
+
+
+def test_emotions_that_enough_listeners_ticked_are_tags(root):
+    tracks = {track.id: track.targets for track in Emotify(root=root, tag_share=0.6).tracks()}
+    assert tracks["classical/1"]["emotions"] == ("nostalgia",)
+    assert tracks["rock/10"]["emotions"] == ()
+    tracks = {track.id: track.targets for track in Emotify(root=root, tag_share=0.5, minimum_raters=2).tracks()}
+    assert tracks["rock/10"]["emotions"] == ("power",)
+    assert tracks["rock/2"]["emotions"] is None
