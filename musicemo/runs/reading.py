@@ -316,6 +316,8 @@ class _TagColumn:
             raise ValueError(f"the target of track {track!r} has values other than 0 and 1")
         if len(probabilities) < len(self._tags):
             raise ValueError(f"track {track!r} does not have a probability of every tag")
+        if not all(0 <= value <= 1 for value in probabilities.values()):
+            raise ValueError(f"track {track!r} has a probability outside [0, 1]")
         self._target.append([truth.get(tag, math.nan) for tag in self._tags])
         self._prediction.append([probabilities[tag] for tag in self._tags])
 
