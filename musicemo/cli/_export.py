@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,6 +11,14 @@ import typer
 from musicemo.cli._options import TrainedRuns, TrustLocalCode
 
 __all__ = ["add_commands"]
+
+
+class Input(StrEnum):
+    """Input of the exported graph."""
+
+    AUTO = "auto"
+    AUDIO = "audio"
+    FEATURES = "features"
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -27,13 +36,20 @@ def export(
             help="Song to compare ONNX with torch on. Can be repeated. Default: clips of the run's dataset.",
         ),
     ] = None,
+    source: Annotated[
+        Input,
+        typer.Option(
+            "--input",
+            help="Input of the graph. Default: audio if an ONNX model computes the features, otherwise features.",
+        ),
+    ] = Input.AUTO,
     trust: TrustLocalCode = False,
 ) -> None:
     """Export a run's network as ONNX, and check it.
 
-    The graph takes unscaled features. It returns ratings in their original units and class probabilities. Its metadata
-    describe how to compute the features. The outputs are compared with those of torch. Requires
-    pip install 'musicemo[onnx]'.
+    The graph takes unscaled features, or the samples of a clip if an ONNX model computes the features. It returns
+    ratings in their original units and class probabilities. Its metadata describe how to compute the features. The
+    outputs are compared with those of torch. Requires pip install 'musicemo[onnx]'.
     """
     from musicemo.cli._output import emit
     from musicemo.errors import InputError
@@ -52,8 +68,9 @@ def export(
         predictor = Predictor(runs, sync=None if runs[0].description.extraction else "beat")
         for song in check:
             clips += predictor.clips(predictor.extract(song))[0]
-    exported = export_onnx(runs[0], model, clips)
+    exported = export_onnx(runs[0], model, clips, input=source.value)
     size = model.stat().st_size / 1e6
     emit(
-        f"{model}: {size:.2f} MB; largest difference to torch on {exported.clips} clips: {exported.difference:.1e}\n"
+        f"{model}: {size:.2f} MB; input: {exported.input}; largest difference to torch on {exported.clips} clips: "
+        f"{exported.difference:.1e}\n"
     )

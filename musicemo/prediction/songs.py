@@ -154,7 +154,7 @@ class Predictor:
         if hop is not None and window is None:
             raise InputError(f"--hop {hop:g}: requires --window")
         self.runs = runs
-        self.streams = _streams(runs[0], sync)
+        self.streams = find_streams(runs[0], sync)
         described = runs[0].description
         size, self._rows = sum(stream.size for stream in self.streams), described.rows
         if self._rows.stop > size:
@@ -238,7 +238,7 @@ class Predictor:
         return _Clips(self.streams, features.clips, kept, self._rows), edges[kept], float(edges[-1])
 
 
-def _streams(run: TrainedRun, sync: Sync | None) -> list[Stream]:
+def find_streams(run: TrainedRun, sync: Sync | None) -> list[Stream]:
     """Return the streams of features that compute the input of a run from audio.
 
     Raises:
