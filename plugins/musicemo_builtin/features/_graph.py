@@ -48,7 +48,7 @@ class Cut(nn.Module):
 
 
 class Select(nn.Module):
-    """The time steps of a clip, as `merged` and `joined` return them, from a graph's arrays for all its windows.
+    """The time steps of a clip, as `merged` returns them, from a graph's arrays for all its windows.
 
     Args:
         layouts: Axes, and duration of a time step in samples, of each array.

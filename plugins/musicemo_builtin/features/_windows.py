@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from musicemo.contracts import Extraction, Output
 
-__all__ = ["Window", "cut", "in_batches", "joined", "merged"]
+__all__ = ["Window", "cut", "in_batches", "merged"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,17 +105,4 @@ def merged(
         kept = [array[part] for array, (part, _) in zip(arrays, parts, strict=True)]
         edges = np.concatenate([*(starts for _, starts in parts), [windows[-1].end]]) / rate
         outputs[name] = Output(np.concatenate(kept), edges)
-    return Extraction(outputs)
-
-
-def joined(blocks: Iterable[Extraction]) -> Extraction:
-    """Return consecutive extractions as one."""
-    blocks = list(blocks)
-    if len(blocks) == 1:
-        return blocks[0]
-    outputs = {}
-    for name, first in blocks[0].outputs.items():
-        parts = [block.outputs[name] for block in blocks]
-        edges = np.concatenate([first.edges[:1], *(part.edges[1:] for part in parts)])
-        outputs[name] = Output(np.concatenate([part.values for part in parts]), edges)
     return Extraction(outputs)

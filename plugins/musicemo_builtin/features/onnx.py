@@ -16,7 +16,7 @@ from pydantic import Field
 from musicemo.contracts import Extraction
 from musicemo.errors import InputError, RunError, nearest
 from musicemo.files import expanded
-from musicemo_builtin.features._windows import cut, in_batches, joined, merged
+from musicemo_builtin.features._windows import cut, in_batches, merged
 
 __all__ = ["ONNX"]
 
@@ -134,11 +134,8 @@ class ONNX:
                 digest.update(hashlib.file_digest(file, "sha256").digest())
         return f"onnxruntime {importlib.metadata.version('onnxruntime')} {digest.hexdigest()[:32]}"
 
-    def extract(self, samples: NDArray[np.float32], outputs: Collection[str]) -> Extraction:
+    def extract(self, samples: NDArray[np.float32], outputs: Collection[str]) -> Iterator[Extraction]:
         """Compute the outputs of a clip, a batch of windows after the other."""
-        return joined(self._blocks(samples, [name for name in self.outputs if name in outputs]))
-
-    def _blocks(self, samples: NDArray[np.float32], outputs: Sequence[str]) -> Iterator[Extraction]:
         hop = self._window - 2 * self._margin
         windows = cut(len(samples), self._window, hop, pad=self._margin)
         for batch in in_batches(windows, self._batch_size):

@@ -24,7 +24,7 @@ from musicemo.contracts import Extraction
 from musicemo.errors import InputError, RunError
 from musicemo.files import expanded
 from musicemo_builtin.features._device import DTYPES, choose_device
-from musicemo_builtin.features._windows import cut, in_batches, joined, merged
+from musicemo_builtin.features._windows import cut, in_batches, merged
 
 __all__ = ["Transformers"]
 
@@ -153,20 +153,18 @@ class Transformers:
             self._loaded = layers, model.eval().requires_grad_(False).to(self.device, self._dtype)
         return self._loaded[1]
 
-    def extract(self, samples: NDArray[np.float32], outputs: Collection[str]) -> Extraction:
+    def extract(self, samples: NDArray[np.float32], outputs: Collection[str]) -> Iterator[Extraction]:
         """Compute the hidden states of a clip, a batch of windows after the other."""
-        return joined(self._blocks(samples, [name for name in self.outputs if name in outputs]))
-
-    def _blocks(self, samples: NDArray[np.float32], outputs: Sequence[str]) -> Iterator[Extraction]:
+        names = [name for name in self.outputs if name in outputs]
         encoder = self._encoder
         rest = max(encoder.shortest, 0 if encoder.step else self._length // 2)
         windows = cut(len(samples), self._length, self._hop, shortest=rest)
-        steps = dict.fromkeys(outputs, encoder.step or float(self._length))
+        steps = dict.fromkeys(names, encoder.step or float(self._length))
         for batch in in_batches(windows, self._batch_size):
             states = self._states(
-                self._network(outputs), [window.samples(samples, encoder.shortest) for window in batch]
+                self._network(names), [window.samples(samples, encoder.shortest) for window in batch]
             )
-            values = {name: states[name].float().cpu().numpy() for name in outputs}
+            values = {name: states[name].float().cpu().numpy() for name in names}
             yield merged(batch, values, steps, self.sample_rate)
 
     @torch.no_grad()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from extraction import outputs_of
 
 onnx = pytest.importorskip("onnx", reason="needs onnx")
 onnxruntime = pytest.importorskip("onnxruntime", reason="needs onnxruntime")
@@ -74,14 +75,14 @@ def test_contract(path):
 def test_windows_with_a_margin_equal_the_whole_clip(path, count):
     samples = noise(count)
     extractor = ONNX(model=path, sample_rate=RATE, margin=10, arrays={"frames": "graph/frames:0"}, batch_size=3)
-    output = extractor.extract(samples, ["frames"]).outputs["frames"]
+    output = outputs_of(extractor, samples, ["frames"])["frames"]
     np.testing.assert_allclose(output.values, whole(samples), atol=1e-6)
     np.testing.assert_allclose(output.edges * RATE, [*range(0, count, STEP), count])
 
 
 def test_without_a_margin_each_window_is_computed_by_itself(path):
     samples = noise(400)
-    output = ONNX(model=path, sample_rate=RATE).extract(samples, ["graph/frames:0"]).outputs["graph/frames:0"]
+    output = outputs_of(ONNX(model=path, sample_rate=RATE), samples, ["graph/frames:0"])["graph/frames:0"]
     np.testing.assert_allclose(output.values[20:], whole(samples[200:]), atol=1e-6)
 
 
@@ -89,7 +90,7 @@ def test_an_array_without_time_has_one_step_per_window(path):
     samples = noise(500)
     extractor = ONNX(model=path, sample_rate=RATE, margin=50)
     assert extractor.outputs == {"graph/frames:0": 4, "graph/mean:0": 4}
-    output = extractor.extract(samples, ["graph/mean:0"]).outputs["graph/mean:0"]
+    output = outputs_of(extractor, samples, ["graph/mean:0"])["graph/mean:0"]
     np.testing.assert_allclose(output.edges, [0, 0.1, 0.2, 0.3, 0.4, 0.5])
     padded = np.pad(samples, 50)
     windows = [whole(padded[start : start + WINDOW]).mean(0) for start in range(0, 401, 100)]
@@ -102,14 +103,14 @@ def test_arrays_without_an_axis_of_windows_are_computed_one_window_at_a_time(pat
         ONNX(model=path, sample_rate=RATE, arrays=arrays, output_axes=axes)
         for axes in (["window", "rows"], ["time", "rows"])
     ]
-    values = [extractor.extract(noise(500), ["mean"]).outputs["mean"].values for extractor in extractors]
+    values = [outputs_of(extractor, noise(500), ["mean"])["mean"].values for extractor in extractors]
     np.testing.assert_allclose(*values, atol=1e-7)
 
 
 @pytest.mark.parametrize("step", [5, {"frames": 5}])
 def test_the_duration_of_a_step_can_be_set(path, step):
     extractor = ONNX(model=path, sample_rate=RATE, arrays={"frames": "graph/frames:0"}, step=step)
-    output = extractor.extract(noise(WINDOW), ["frames"]).outputs["frames"]
+    output = outputs_of(extractor, noise(WINDOW), ["frames"])["frames"]
     np.testing.assert_allclose(output.edges[:3] * RATE, [0, 5, 10])
 
 
@@ -140,7 +141,7 @@ def test_layouts_of_the_input(path, tmp_path, shape, axes, window):
         model=model, sample_rate=RATE, input_axes=axes, window=window, output_axes=["window", "time", "rows"]
     )
     expected = samples.reshape(-1, STEP) @ WEIGHTS[1]
-    np.testing.assert_allclose(extractor.extract(samples, ["rows"]).outputs["rows"].values, expected, atol=1e-6)
+    np.testing.assert_allclose(outputs_of(extractor, samples, ["rows"])["rows"].values, expected, atol=1e-6)
 
 
 class TestGraph:
@@ -163,7 +164,7 @@ class TestGraph:
         assert names == [text for name in extractor.outputs for text in (name, f"{name}.edges")]
         for count in (1, 95, 180, 200, 201, 999):
             samples = noise(count)
-            expected = extractor.extract(samples, list(extractor.outputs)).outputs
+            expected = outputs_of(extractor, samples)
             results = dict(zip(names, session.run(names, {"samples": samples}), strict=True))
             for name, output in expected.items():
                 np.testing.assert_allclose(results[name], output.values, atol=1e-6)
@@ -180,7 +181,7 @@ class TestGraph:
         extractor = ONNX(model=model, sample_rate=RATE, output_axes=["window", "rows", "time"])
         session = onnxruntime.InferenceSession(extractor.graph(["rows"]).SerializeToString())
         samples = noise(500)
-        expected = extractor.extract(samples, ["rows"]).outputs["rows"].values
+        expected = outputs_of(extractor, samples, ["rows"])["rows"].values
         np.testing.assert_array_equal(session.run(["rows"], {"samples": samples})[0], expected)
 
     def test_a_model_of_one_window_has_none(self, tmp_path):
@@ -204,7 +205,7 @@ def test_rows_before_time(tmp_path):
     extractor = ONNX(model=model, sample_rate=RATE, output_axes=["window", "rows", "time"])
     assert extractor.outputs == {"rows": STEP}
     samples = noise(400)
-    values = extractor.extract(samples, ["rows"]).outputs["rows"].values
+    values = outputs_of(extractor, samples, ["rows"])["rows"].values
     np.testing.assert_array_equal(values, samples.reshape(-1, STEP))
 
 
@@ -298,7 +299,7 @@ def test_basic_pitch_finds_the_notes_that_sound():
     keys = np.where(time < 2.5, 60, 67)  # of MIDI; the first row is key 21
     phase = 2 * np.pi * np.cumsum(440 * 2 ** ((keys - 69) / 12)) / 22050
     samples = sum(np.sin(partial * phase) / partial for partial in range(1, 6)) / 4
-    notes = extractor.extract(samples.astype(np.float32), ["notes"]).outputs["notes"]
+    notes = outputs_of(extractor, samples.astype(np.float32), ["notes"])["notes"]
     middle = (notes.edges[1:] + notes.edges[:-1]) / 2
     for begin, end, key in ((0.3, 2.3, 60), (2.7, 4.8, 67)):
         inside = notes.values[(middle > begin) & (middle < end)]

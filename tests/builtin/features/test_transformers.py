@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
+from extraction import outputs_of
 
 transformers = pytest.importorskip("transformers", reason="needs transformers")
 
@@ -148,10 +149,6 @@ def noise(seconds: float, rate: int = RATE) -> np.ndarray:
     return np.random.default_rng(0).normal(0, 0.1, round(seconds * rate)).astype(np.float32)
 
 
-def extract(extractor: Transformers, samples: np.ndarray):
-    return extractor.extract(samples, list(extractor.outputs)).outputs
-
-
 def hidden_states(model, kind: str, samples: np.ndarray, rate: int):
     inputs = processor(kind)([samples], sampling_rate=rate, return_tensors="pt")
     name = "input_features" if "input_features" in inputs else "input_values"
@@ -167,7 +164,7 @@ def test_contract(saved, kind, window):
 @pytest.mark.parametrize("kind", WAVEFORM)
 def test_encoders_of_the_waveform_return_the_librarys_hidden_states(saved, kind):
     samples = noise(2.6)
-    outputs = extract(Transformers(model=saved(kind), window=1.0), samples)
+    outputs = outputs_of(Transformers(model=saved(kind), window=1.0), samples)
     model = getattr(transformers, f"{WAVEFORM[kind]}Model").from_pretrained(saved(kind))
     assert list(outputs) == ["layer0", "layer1", "layer2"]
     for start, stop in ((0, RATE), (RATE, 2 * RATE), (2 * RATE, len(samples))):
@@ -191,14 +188,14 @@ def test_layers_after_the_requested_ones_are_not_loaded(copied):
     expected = hidden_states(model, "hubert", samples, RATE).hidden_states
     extractor = Transformers(model=folder)
     for layer, layers in ((0, 1), (1, 2), (2, 2), (0, 2)):
-        output = extractor.extract(samples, [f"layer{layer}"]).outputs[f"layer{layer}"]
+        output = outputs_of(extractor, samples, [f"layer{layer}"])[f"layer{layer}"]
         np.testing.assert_allclose(output.values, expected[layer][0], atol=1e-5)
         assert len(extractor._loaded[1].encoder.layers) == layers
 
 
 def test_patches_of_the_spectrogram_transformer_are_averaged_over_frequency(saved):
     samples = noise(0.64, 16000)
-    outputs = extract(Transformers(model=saved("ast")), samples)
+    outputs = outputs_of(Transformers(model=saved("ast")), samples)
     model = transformers.ASTModel.from_pretrained(saved("ast"))
     states = hidden_states(model, "ast", samples, 16000).hidden_states
     # 2 rows of patches from 32 bands, 5 columns from 64 frames
@@ -211,7 +208,7 @@ def test_patches_of_the_spectrogram_transformer_are_averaged_over_frequency(save
 
 def test_whisper_returns_its_encoder_without_the_steps_of_the_padding(saved):
     samples = noise(1.5, 16000)
-    outputs = extract(Transformers(model=saved("whisper")), samples)
+    outputs = outputs_of(Transformers(model=saved("whisper")), samples)
     model = transformers.WhisperModel.from_pretrained(saved("whisper")).get_encoder()
     whole = hidden_states(model, "whisper", samples[:16000], 16000).hidden_states
     rest = hidden_states(model, "whisper", samples[16000:], 16000).hidden_states
@@ -222,7 +219,7 @@ def test_whisper_returns_its_encoder_without_the_steps_of_the_padding(saved):
 
 def test_clap_returns_stages_and_the_embedding_that_is_compared_with_text(saved):
     samples = noise(2.3, 8000)
-    outputs = extract(Transformers(model=saved("clap")), samples)
+    outputs = outputs_of(Transformers(model=saved("clap")), samples)
     model = transformers.ClapModel.from_pretrained(saved("clap")).eval()
     inputs = processor("clap")([samples[8000:16000]], sampling_rate=8000, return_tensors="pt")
     with torch.no_grad():
@@ -242,8 +239,10 @@ def test_clap_returns_stages_and_the_embedding_that_is_compared_with_text(saved)
 
 def test_of_overlapping_windows_the_middle_is_kept(saved):
     samples = noise(2.0)
-    plain = [extract(Transformers(model=saved("hubert"), window=1.0), samples[start:]) for start in (0, 2000)]
-    outputs = extract(Transformers(model=saved("hubert"), window=1.0, hop=0.5), samples)
+    plain = [
+        outputs_of(Transformers(model=saved("hubert"), window=1.0), samples[start:]) for start in (0, 2000)
+    ]
+    outputs = outputs_of(Transformers(model=saved("hubert"), window=1.0, hop=0.5), samples)
     values = outputs["layer2"].values
     # The first window is kept up to 0.75 s, with 25 ms of a step on each side, the second from there.
     np.testing.assert_allclose(values[:37], plain[0]["layer2"].values[:37], atol=1e-5)
@@ -252,15 +251,17 @@ def test_of_overlapping_windows_the_middle_is_kept(saved):
 
 
 def test_the_rest_of_a_clip_below_the_receptive_field_belongs_to_the_step_before(saved):
-    output = extract(Transformers(model=saved("hubert"), window=1.0), noise(1.0 + (FIELD - 1) / RATE))["layer0"]
+    output = outputs_of(Transformers(model=saved("hubert"), window=1.0), noise(1.0 + (FIELD - 1) / RATE))[
+        "layer0"
+    ]
     assert len(output.values) == 49
     assert output.edges[-1] * RATE == pytest.approx(RATE + FIELD - 1)
 
 
 def test_half_precision_is_close_to_float32(saved):
     samples = noise(1.0)
-    whole = extract(Transformers(model=saved("hubert")), samples)["layer2"].values
-    half = extract(Transformers(model=saved("hubert"), precision="bfloat16"), samples)["layer2"].values
+    whole = outputs_of(Transformers(model=saved("hubert")), samples)["layer2"].values
+    half = outputs_of(Transformers(model=saved("hubert"), precision="bfloat16"), samples)["layer2"].values
     assert half.dtype == np.float32
     assert 0 < np.abs(half - whole).max() < 0.1
 
@@ -327,8 +328,8 @@ class TestMERT:
         folder = copied("hubert")
         edit(folder / "config.json", **self.OWN)
         samples = noise(1.0)
-        expected = extract(Transformers(model=saved("hubert")), samples)
-        for name, output in extract(Transformers(model=folder), samples).items():
+        expected = outputs_of(Transformers(model=saved("hubert")), samples)
+        for name, output in outputs_of(Transformers(model=folder), samples).items():
             np.testing.assert_array_equal(output.values, expected[name].values)
 
     def test_torch_files_with_the_older_names_of_the_weights_are_read(self, saved, copied):
@@ -345,8 +346,10 @@ class TestMERT:
         torch.save(state, folder / "pytorch_model.bin")
         (folder / "model.safetensors").unlink()
         samples = noise(1.0)
-        expected = extract(Transformers(model=saved("hubert")), samples)["layer2"].values
-        np.testing.assert_array_equal(extract(Transformers(model=folder), samples)["layer2"].values, expected)
+        expected = outputs_of(Transformers(model=saved("hubert")), samples)["layer2"].values
+        np.testing.assert_array_equal(
+            outputs_of(Transformers(model=folder), samples)["layer2"].values, expected
+        )
 
     @pytest.mark.parametrize("setting", ["feature_extractor_cqt", "deepnorm"])
     def test_layers_that_hubert_does_not_have_are_refused(self, copied, setting):
@@ -395,8 +398,8 @@ class OurModel(HubertModel):
     def test_code_of_a_model_is_executed_if_asked_for(self, folder, tmp_path, saved):
         extractor = Transformers(model=folder, trust_remote_code=True)
         samples = noise(1.0)
-        expected = extract(Transformers(model=saved("hubert")), samples)["layer2"].values
-        np.testing.assert_array_equal(extract(extractor, samples)["layer2"].values, expected)
+        expected = outputs_of(Transformers(model=saved("hubert")), samples)["layer2"].values
+        np.testing.assert_array_equal(outputs_of(extractor, samples)["layer2"].values, expected)
         assert (tmp_path / "executed").exists()
         before = extractor.fingerprint
         with (folder / "ours.py").open("a") as file:
@@ -412,7 +415,7 @@ class OurModel(HubertModel):
         (folder / "model.safetensors").unlink()
         torch.save({"masked_spec_embed": Payload()}, folder / "pytorch_model.bin")
         with pytest.raises(RunError, match="the weights cannot be loaded"):
-            extract(Transformers(model=folder), noise(1.0))
+            outputs_of(Transformers(model=folder), noise(1.0))
         assert not (tmp_path / "executed").exists()
 
 
@@ -452,15 +455,15 @@ class TestErrors:
         save_file(state, folder / "model.safetensors", {"format": "pt"})
         extractor = Transformers(model=folder)
         with pytest.raises(
-            InputError, match=r"1 weights of HubertModel are not in the files \(encoder.layers.1"
+            RunError, match=r"1 weights of HubertModel are not in the files \(encoder.layers.1"
         ):
-            extract(extractor, noise(1.0))
+            outputs_of(extractor, noise(1.0))
 
     def test_damaged_weights(self, copied):
         folder = copied("hubert")
         (folder / "model.safetensors").write_bytes(b"damaged")
         with pytest.raises(RunError, match="the weights cannot be loaded"):
-            extract(Transformers(model=folder), noise(1.0))
+            outputs_of(Transformers(model=folder), noise(1.0))
 
     def test_another_architecture(self, copied):
         folder = copied("hubert")
@@ -479,7 +482,7 @@ class TestErrors:
         extractor = Transformers(model=folder)
         extractor._encoder.config.conv_stride = (5, 4, 2)  # the network is made of this configuration
         with pytest.raises(RunError, match="time steps instead of"):
-            extract(extractor, noise(1.0))
+            outputs_of(extractor, noise(1.0))
 
     @pytest.mark.parametrize(
         ("parameters", "message"),
