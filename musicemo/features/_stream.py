@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 
 from musicemo.contracts import ArrayReader, Extraction, FeatureExtractor, Output, Signal
 from musicemo.errors import InputError, RunError, nearest
-from musicemo.features._decode import check_level, load, resample
+from musicemo.features._decode import check_level, decode, resample
 from musicemo.features._grid import Grid, Pooler, Pooling, grid_edges, pooled_rows
 from musicemo.features._recipe import Recipe
 from musicemo.settings import Settings
@@ -290,7 +290,7 @@ class Stream:
         """Return the excerpt of some audio, mono, at a sample rate."""
         start, length = self.settings.excerpt or (0.0, None)
         if isinstance(audio, Path):
-            return load(audio, Recipe(sample_rate=rate, offset=float(start), duration=length))
+            return decode(audio, rate, float(start), length)
         samples, own_rate = audio.samples()
         if self.settings.excerpt is not None:
             first = round(start * own_rate)

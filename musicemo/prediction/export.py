@@ -194,11 +194,18 @@ def _from_audio(front: Any, stream: Stream, network: Any, features: slice) -> An
     ]
     for part in parts:
         part.ir_version = max(one.ir_version for one in parts)
-    links = [(f"extraction/{name}", f"pooling/{place}") for name, place in zip(names, inputs, strict=True)]
-    joint = compose.merge_models(parts[0], parts[1], links)
-    return compose.merge_models(
-        joint, parts[2], [(f"pooling/{name}", f"network/{name}") for name in _INPUTS[:2]]
-    )
+    read = {one.name for one in parts[1].graph.input}  # the tracer leaves out what has no influence
+    links = [
+        (f"extraction/{name}", f"pooling/{place}")
+        for name, place in zip(names, inputs, strict=True)
+        if f"pooling/{place}" in read
+    ]
+    ends = [f"pooling/{name}" for name in _INPUTS[:2]]
+    joint = compose.merge_models(parts[0], parts[1], links, outputs=ends)
+    tasks = [one.name for one in parts[2].graph.output]
+    read = {one.name for one in parts[2].graph.input}
+    links = [(f"pooling/{name}", f"network/{name}") for name in _INPUTS[:2] if f"network/{name}" in read]
+    return compose.merge_models(joint, parts[2], links, outputs=tasks)
 
 
 def _audio_difference(run: TrainedRun, stream: Stream, model: Any, outputs: Mapping[str, str]) -> float:

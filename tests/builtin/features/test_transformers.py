@@ -454,9 +454,7 @@ class TestErrors:
         del state["masked_spec_embed"], state["encoder.layers.1.final_layer_norm.weight"]
         save_file(state, folder / "model.safetensors", {"format": "pt"})
         extractor = Transformers(model=folder)
-        with pytest.raises(
-            RunError, match=r"1 weights of HubertModel are not in the files \(encoder.layers.1"
-        ):
+        with pytest.raises(RunError, match=r"1 weights of HubertModel are not in the files \(encoder.layers.1"):
             outputs_of(extractor, noise(1.0))
 
     def test_damaged_weights(self, copied):
