@@ -351,7 +351,7 @@ class NoLengths(fakes_module.MeanModel):
         ),
         ("weighting", NoModule, "weighting.*: is a .*, but a weighting must be a musicemo.contracts.Weighting"),
         ("weighting", NoSuper, "weighting 'odd': its constructor does not call super\\(\\).__init__ first"),
-        ("dataset", NoModule, "dataset.*: is a .*, but a dataset must have targets, rows and tracks()"),
+        ("dataset", NoModule, "dataset.*: is a .*, but a dataset must have targets and tracks()"),
     ],
 )
 def test_a_component_of_another_make_is_refused(kind, component, message, fakes, tmp_path):

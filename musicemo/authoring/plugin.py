@@ -135,8 +135,8 @@ def _write_clips(folder: Path, count: int = 30) -> None:
     lines = ["id,artist,valence,arousal"]
     for index in range(count):
         valence, arousal = generator.uniform(1, 9, size=2).round(1)
-        chroma = generator.random((12, int(generator.integers(20, 30)))).astype(np.float32)
-        chroma[0] += valence / 9
+        chroma = generator.random((int(generator.integers(20, 30)), 12)).astype(np.float32)
+        chroma[:, 0] += valence / 9
         chroma *= np.float32(arousal / 9)
         np.save(folder / "features" / f"clip{index:02d}.npy", chroma)
         lines.append(f"clip{index:02d},artist {index // 3},{valence},{arousal}")

@@ -56,7 +56,7 @@ Anchor = Callable[[toml.Key, Path], Path]
 
 #: Kind of component -> required base class, and the sentence of the error message.
 _BASES: dict[str, tuple[type, str]] = {
-    "dataset": (Dataset, "a dataset must have targets, rows and tracks()"),
+    "dataset": (Dataset, "a dataset must have targets and tracks()"),
     "features": (
         FeatureExtractor,
         "a feature extractor must have sample_rate, outputs, fingerprint and extract()",

@@ -49,14 +49,13 @@ class Tones:
         Target("valence", "regression", range=(1.0, 9.0)),
         Target("genre", "classification", classes=("jazz", "pop")),
     )
-    rows = slice(0, 12)
 
     def tracks(self) -> Iterator[Track]:
         """Yield the clips."""
         generator = np.random.default_rng(0)
         for index in range(40):
-            features = generator.normal(size=(12, 8 + index % 5)).astype(np.float32)
-            valence = float(np.clip(5 + features[0].mean(), 1, 9))
+            features = generator.normal(size=(8 + index % 5, 12)).astype(np.float32)
+            valence = float(np.clip(5 + features[:, 0].mean(), 1, 9))
             yield Track(f"clip{index}", features, {"valence": valence, "genre": ("jazz", "pop")[index % 2]})
 
 

@@ -443,7 +443,7 @@ def test_songs_that_are_not_there_are_skipped(folder):
         call(table(folder, file=lambda n: f"songs/{n}.mp3", tempo__feel=rating, valence=rating))
     found = written()
     assert found["dataset"]["audio"] == "file"
-    assert found["dataset"]["sync"] == "beat"
+    assert found["features"] == {"type": "mel-chroma", "grid": "beat"}
     assert found["dataset"]["on_error"] == "skip"
     assert "4 of 40 files do not exist" in (folder / "songs.toml").read_text()
 

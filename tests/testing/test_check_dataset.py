@@ -3,6 +3,7 @@
 import dataclasses
 import random
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -77,7 +78,7 @@ class TooManyRows(MemoryDataset):
 
 
 class Strange(MemoryDataset):
-    sync = "bar"
+    extraction = "mel-chroma"
 
 
 class Unpicklable(MemoryDataset):
@@ -101,7 +102,7 @@ class Raises(MemoryDataset):
         raise OSError("no disk")
 
 
-def features(shape=(12, 9), value=0.0, dtype=np.float32):
+def features(shape=(9, 12), value=0.0, dtype=np.float32):
     return np.full(shape, value, dtype)
 
 
@@ -123,13 +124,13 @@ def test_an_installed_one_is_looked_up(fakes):
 @pytest.mark.parametrize(
     ("dataset", "clause", "words"),
     [
-        (object, "construction", "a dataset must have targets, rows and tracks()"),
-        (object(), "targets", "lacks one of targets, rows and tracks()"),
+        (object, "construction", "a dataset must have targets and tracks()"),
+        (object(), "targets", "lacks targets or tracks()"),
         (Undeclared, "targets", "declares no target"),
         (Endless, "targets", "a range is finite"),
         (OneClass, "targets", "at least two"),
         (NoRows, "targets", "a slice"),
-        (Strange, "targets", "'bar'"),
+        (Strange, "targets", "must be a table [features] with a type"),
         (Empty, "tracks", "no track"),
         (Pairs, "tracks", "yields a tuple"),
         (Raises, "tracks", "OSError: no disk"),
@@ -163,10 +164,14 @@ def test_each_mistake_breaks_its_clause(dataset, clause, words):
         ({"features": [[0.0]]}, "features", "a list"),
         ({"features": features((12,))}, "features", "float32 [12]"),
         ({"features": features(dtype=np.int16)}, "features", "int16"),
-        ({"features": features((12, 0))}, "features", "no frame"),
+        ({"features": features((0, 12))}, "features", "no time step"),
         ({"features": features(value=np.nan)}, "features", "not finite"),
-        ({"features": features((11, 9))}, "features", "has 11 rows"),
-        ({"features": features((19, 12))}, "features", "frames being columns"),
+        ({"features": features((9, 11))}, "features", "has 11 rows"),
+        ({"features": features((9, 13))}, "features", "has 13 rows where the first has 12"),
+        ({"features": features(), "audio": Path("song.mp3")}, "features", "has audio and features"),
+        ({"features": None, "audio": "song.mp3"}, "features", "has a str as audio; it is a path"),
+        ({"features": None, "audio": Path("none.mp3")}, "features", "there is no file none.mp3"),
+        ({"features": Path("none.npy")}, "features", "none.npy: there is no such file"),
     ],
 )
 def test_each_mistake_in_a_track_breaks_its_clause(changes, clause, words, monkeypatch):

@@ -244,7 +244,7 @@ class Table:
             axis = int(agree[1] > agree[0])
             if agree[0] == agree[1] and height is None and len(shapes) > 1:
                 axis = int(FUSED_ROWS == sizes[1] != sizes[0])
-                if axis == 0 and sizes[0] > sizes[1] > 1:
+                if axis == 0 and FUSED_ROWS != sizes[0] > sizes[1] > 1:
                     _log.warning(
                         f"{self.path}: column {self._names['file']!r}: every array has the shape {list(shapes[0])}. "
                         f"It is read as [rows, time]; if it is [time, rows], set rows = {sizes[1]}"

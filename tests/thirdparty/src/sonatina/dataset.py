@@ -6,7 +6,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from musicemo.contracts import FEATURE_ROWS, Target, Track
+from musicemo.contracts import Target, Track
 
 DEGREES = {"major": (0, 2, 4, 5, 7, 9, 11), "minor": (0, 2, 3, 5, 7, 8, 10)}
 
@@ -24,7 +24,6 @@ class Scales:
             Target("tension", "regression", range=(-1.0, 1.0)),
             Target("mode", "classification", classes=tuple(DEGREES)),
         ]
-        self.rows = slice(0, FEATURE_ROWS["chroma"].stop - FEATURE_ROWS["chroma"].start)
         self.clips, self.seed = clips, seed
 
     def tracks(self) -> Iterator[Track]:
@@ -33,8 +32,8 @@ class Scales:
         for index in range(self.clips):
             mode = tuple(DEGREES)[index % 2]
             tension = float(random.uniform(-1, 1))
-            features = 0.1 * random.random((12, int(random.integers(8, 17))))
-            features[list(DEGREES[mode])] += 1 + tension
+            features = 0.1 * random.random((int(random.integers(8, 17)), 12))
+            features[:, list(DEGREES[mode])] += 1 + tension
             yield Track(
                 id=f"scale{index}",
                 features=features.astype(np.float32),
