@@ -38,6 +38,13 @@ def extract(
     duration: Annotated[
         float | None, typer.Option(metavar="SECONDS", help="Length of the excerpt. Default: the whole song.")
     ] = None,
+    features: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="TOML",
+            help="File with a table \\[features], such as an experiment: the extractor to use.",
+        ),
+    ] = None,
     jobs: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Number of processes. Default: one per core.")
     ] = None,
@@ -51,16 +58,25 @@ def extract(
 ) -> None:
     """Extract the features of songs.
 
-    The features are a mel spectrogram and a chromagram, frame-wise and beat-synchronous. Each song gets a feature file
+    The features are a mel spectrogram and a chromagram, frame-wise and beat-synchronous, or those of another extractor
+    (--features). Each song gets a feature file
     under OUT, at the same relative path as in its folder. An existing feature file is kept if it is intact and was
     computed from the same song with the same parameters. OUT/failures.csv lists the songs that failed, with the reason.
     """
     from musicemo.errors import InputError, RunError
-    from musicemo.features import Pack, Recipe, find_songs, read_array
+    from musicemo.experiment.features import read_stream
+    from musicemo.features import Pack, Recipe, Stream, find_songs, read_array
     from musicemo.features import extract as extract_songs
     from musicemo.progress import Progress
 
-    recipe = Recipe(sample_rate, hop, n_fft, mels, offset, duration)
+    recipe: Recipe | Stream = Recipe(sample_rate, hop, n_fft, mels, offset, duration)
+    if features is not None:
+        if recipe != Recipe() or pack:
+            raise InputError(
+                "--features: the parameters are those of the file; leave out --sample-rate, --hop, --n-fft, --mels, "
+                "--offset, --duration and --pack"
+            )
+        recipe = read_stream(features)
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: is a file. The last argument must be the output folder")
     songs = find_songs(sources, out)

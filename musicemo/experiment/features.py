@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -13,7 +14,7 @@ from musicemo.components import registry
 from musicemo.components.local import unplaced
 from musicemo.components.lookup import Components, describe_problem
 from musicemo.components.spec import Component, default_component, make_component, to_toml
-from musicemo.contracts import Track
+from musicemo.contracts import FeatureExtractor, Track
 from musicemo.errors import InputError
 from musicemo.features import FeatureSettings, Stream, with_features
 from musicemo.settings import validate
@@ -25,6 +26,7 @@ __all__ = [
     "default_features",
     "extract",
     "find_features",
+    "read_stream",
     "stream_of",
     "streams_of",
 ]
@@ -151,6 +153,27 @@ def stream_of(table: Mapping[str, Any]) -> Stream:
     except ValidationError as error:
         raise InputError(f"features {name!r}: {error.errors()[0]['msg']}") from error
     return FeatureTable(component, settings).stream()
+
+
+def read_stream(file: Path) -> Stream:
+    """Construct the stream of the table ``[features]`` in a TOML file, whose other tables are ignored.
+
+    Raises:
+        InputError: The file cannot be read, has none or several such tables, or the table is not valid.
+    """
+    source = toml.read(file, [])
+    if not isinstance(source.table.get("features"), dict):
+        raise InputError(f"{file}: needs one table [features]")
+    problems: list[str] = []
+    tables = find_features(Components(source, problems), source, problems)
+    if problems:
+        raise InputError(*problems)
+    (stream,) = streams_of(tables, source)
+    if not isinstance(stream.extractor, FeatureExtractor):
+        raise InputError(
+            source.error(("features", "type"), f"{stream.type!r} reads ready-made arrays, not audio")
+        )
+    return stream
 
 
 def streams_of(features: Sequence[FeatureTable], source: toml.Source | None = None) -> list[Stream]:

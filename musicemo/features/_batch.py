@@ -16,9 +16,10 @@ from pathlib import Path
 
 from musicemo.errors import InputError, RunError
 from musicemo.features._decode import check_file
-from musicemo.features._files import FeatureInfo, Source, check_features, write_features
+from musicemo.features._files import FeatureInfo, Source, check_features, write_features, write_outputs
 from musicemo.features._recipe import Recipe
-from musicemo.features.melchroma import analyse
+from musicemo.features._stream import Stream
+from musicemo.features.melchroma import Analysis, analyse
 from musicemo.files import csv_text, printable, temporary_prefix, write_text
 from musicemo.workers import WorkerDied, cores, run_tasks, unbroken
 
@@ -66,7 +67,7 @@ class ExtractionReport:
 
 def extract(
     sources: Mapping[Path, Path] | Iterable[tuple[Path, Path]],
-    recipe: Recipe | None = None,
+    recipe: Recipe | Stream | None = None,
     *,
     jobs: int | None = None,
     strict: bool = False,
@@ -84,7 +85,8 @@ def extract(
 
     Args:
         sources: Song -> feature file. Folders are created as needed.
-        recipe: The parameters; by default those of the original study.
+        recipe: The parameters; by default those of the original study. A stream writes the outputs of its extractor;
+            see `write_outputs`.
         jobs: Number of processes; None is one per core, 0 works in this process.
         strict: Whether to stop at the first song that fails.
         failures: CSV file for the failures, with the columns `path` and `reason`, sorted by path. It is written
@@ -98,10 +100,12 @@ def extract(
     """
     begin = time.monotonic()
     recipe = recipe or Recipe()
+    if isinstance(recipe, Stream) and hasattr(recipe.extractor, "device"):
+        jobs = 0
     pairs = _distinct(sources.items() if isinstance(sources, Mapping) else sources)
     failed: list[Failure] = []
     try:
-        tasks = _stale(pairs, recipe.fingerprint)
+        tasks = _stale(pairs, _fingerprint(recipe))
         skipped = len(pairs) - len(tasks)
         _sweep(tasks, _ABANDONED)
         done = 0
@@ -222,20 +226,28 @@ def _whole(target: Path, fingerprint: str) -> FeatureInfo | None:
     return info if info.fingerprint == fingerprint else None
 
 
-def _extract(task: _Task, recipe: Recipe) -> bool:
+def _fingerprint(recipe: Recipe | Stream) -> str:
+    return recipe.key if isinstance(recipe, Stream) else recipe.fingerprint
+
+
+def _extract(task: _Task, recipe: Recipe | Stream) -> bool:
     """Write a song's feature file; return False if it was there after all."""
     source, target = map(Path, task)
     check_file(str(source), source)
-    info = _whole(target, recipe.fingerprint)
+    info = _whole(target, _fingerprint(recipe))
     if info is not None and info.source is not None and info.source.renewed(source) is not None:
         return False
     # Its identity is taken before, so that a song which changes meanwhile will be found changed.
     identity = Source.of(source)
-    analysis = analyse(source, recipe)
+    analysis = recipe.compute(source) if isinstance(recipe, Stream) else analyse(source, recipe)
     with unbroken():
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            write_features(target, analysis, identity)
+            if isinstance(analysis, Analysis):
+                write_features(target, analysis, identity)
+            else:
+                assert isinstance(recipe, Stream)
+                write_outputs(target, analysis.values, analysis.edges, recipe.to_table(), recipe.key, identity)
         except OSError as error:
             problem, cause = RunError(f"{target.parent}: cannot be created: {error.strerror or error}"), error
             raise _blamed(problem, cause) from error

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, BinaryIO, Literal, cast
@@ -31,9 +32,11 @@ __all__ = [
     "read_features",
     "read_with_info",
     "write_features",
+    "write_outputs",
 ]
 
 _FORMAT = 1
+_OUTPUTS_FORMAT = 2
 _META = "meta"
 _ARRAYS = ("frame", "beat", "beat_frames")
 _LONGEST_META = 1 << 20
@@ -145,7 +148,7 @@ class FeatureInfo:
     """Description of a feature file: its recipe and its song.
 
     Attributes:
-        recipe: The parameters of the extraction, by name.
+        recipe: The parameters of the extraction, by name; of a file of `write_outputs` the table ``[features]``.
         fingerprint: Fingerprint of the recipe; see `Recipe.fingerprint`.
         source: The song; None for a signal without a file.
     """
@@ -201,6 +204,41 @@ def write_features(path: Path, analysis: Analysis, source: Path | Source | None)
         "beat": analysis.beat,
         "beat_frames": analysis.beat_frames,
     }
+    write_atomically(path, lambda file: np.savez(file, allow_pickle=False, **arrays))
+
+
+def write_outputs(
+    path: Path,
+    values: Mapping[str, NDArray[np.float32]],
+    edges: NDArray[np.float64],
+    table: Mapping[str, Any],
+    key: str,
+    source: Source | None,
+) -> None:
+    """Write a feature file of any extractor: an uncompressed `.npz` that numpy can read, complete or not at all.
+
+    Its arrays are the outputs `[time, rows]`; `edges` `[time + 1]`, the times of the steps in seconds; and `meta`, a
+    JSON text with the table ``[features]``, its fingerprint, the format's version, and the song's identity; see
+    `Source`.
+
+    Args:
+        path: The file. Its folder must exist.
+        values: Output -> `[time, rows]`.
+        edges: `[time + 1]`, in seconds.
+        table: The table ``[features]``; see `Stream.to_table`.
+        key: Its fingerprint; see `Stream.key`.
+        source: The song; None for a signal without a file.
+
+    Raises:
+        RunError: The file cannot be written.
+    """
+    meta = {
+        "format": _OUTPUTS_FORMAT,
+        "features": dict(table),
+        "fingerprint": key,
+        "source": dataclasses.asdict(source) if source else None,
+    }
+    arrays: dict[str, NDArray[Any]] = {_META: np.array(json.dumps(meta, default=str)), "edges": edges, **values}
     write_atomically(path, lambda file: np.savez(file, allow_pickle=False, **arrays))
 
 
@@ -263,9 +301,19 @@ def _read(path: Path, *names: str, keep: bool = True) -> tuple[FeatureInfo, dict
             source = None if meta["source"] is None else Source.parse(meta["source"])
             if not isinstance(meta["fingerprint"], str):
                 raise ValueError("its fingerprint is not text")
+            arrays: dict[str, NDArray[Any]] = {}
+            if meta["format"] == _OUTPUTS_FORMAT:
+                if names:
+                    raise InputError(
+                        f"{path}: holds outputs of an extractor, not {', '.join(names)} of `mel-chroma`"
+                    )
+                for entry in archive.infolist() if not keep else ():
+                    with archive.open(entry) as member:
+                        while member.read(_CHUNK):
+                            pass
+                return FeatureInfo(meta["features"], meta["fingerprint"], source), arrays
             info = FeatureInfo(meta["recipe"], meta["fingerprint"], source)
             rows = Recipe(**info.recipe).rows
-            arrays = {}
             for name in names if keep else _ARRAYS:
                 stored = _member(archive, name, size)
                 with archive.open(stored) as member:
@@ -300,9 +348,10 @@ def _meta(path: Path, archive: zipfile.ZipFile, size: int) -> dict[str, Any]:
         meta = json.loads(str(np.frombuffer(member.read(), header.dtype)[0]))
     if not isinstance(meta, dict):
         raise ValueError(f"{_META!r} is not a JSON object")
-    if meta["format"] != _FORMAT:
+    if meta["format"] not in (_FORMAT, _OUTPUTS_FORMAT):
         raise InputError(
-            f"{path}: is a feature file of format {meta['format']!r}, this version reads {_FORMAT}"
+            f"{path}: is a feature file of format {meta['format']!r}, this version reads {_FORMAT} and "
+            f"{_OUTPUTS_FORMAT}"
         )
     return meta
 

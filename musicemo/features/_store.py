@@ -24,7 +24,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -369,7 +369,7 @@ class FeatureStore:
         """Extract songs and write them in blocks; return the reasons of those that fail."""
         stream = self.stream
         table = {name: value for name, value in stream.to_table().items() if name not in ("cache", "on_error")}
-        write_json(self.folder / "about.json", {"source": _described(table), "features": table})
+        write_json(self.folder / "about.json", {"source": _described(stream), "features": table})
         if hasattr(stream.extractor, "device") or (jobs is None and len(songs) < _WORTH_STARTING):
             jobs = 0
         reasons: dict[str, str] = {}
@@ -536,8 +536,12 @@ def _place(audio: Audio) -> str:
     return os.path.abspath(audio) if isinstance(audio, Path) else audio.identity  # noqa: PTH100  # keeps links
 
 
-def _described(table: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} = {value}" for name, value in table.items())
+def _described(stream: Stream) -> str:
+    """Return what ``musicemo cache`` shows: the grid and the outputs."""
+    grid = f"{stream.settings.segment:g} s segments" if stream.grid == "segment" else f"by {stream.grid}"
+    pooled = "" if stream.grid == "frame" else f", {stream.pool}"
+    excerpt = f", excerpt {stream.settings.excerpt}" if stream.settings.excerpt else ""
+    return f"{', '.join(stream.outputs)} {grid}{pooled}{excerpt}"
 
 
 def _packed_edges(edges: NDArray[np.float64]) -> NDArray[np.float64]:
