@@ -29,6 +29,7 @@ _PLURALS = {
     "model": "models",
     "loss": "losses",
     "weighting": "weightings",
+    "launcher": "launchers",
 }
 _LEADS = {
     "dataset": "Values of `[dataset] type`. [Datasets](../datasets.md) describes layouts, sources and licenses.",
@@ -37,6 +38,7 @@ _LEADS = {
     "go. [Models](../models.md) compares them.",
     "loss": "Values of `type` in a task's `loss`. Each term also has a `weight`.",
     "weighting": "Values of `[weighting] type`. [Task weighting](../weightings.md) compares them.",
+    "launcher": "Values of `[launcher] type`. [Run many experiments](../scaling.md) has examples.",
 }
 _API = {
     "contracts": "Interfaces of components. [Your own model as a plugin](../tutorials/own-model.md) has an example.",

@@ -28,7 +28,7 @@ __all__ = ["RESERVED", "Hookspecs", "hookimpl"]
 RESERVED = frozenset(
     {
         *("best_epoch", "calibration", "controlled", "durations", "epochs", "error", "fingerprint", "fold"),
-        *("gradients", "metrics", "monitor", "name", "overfit_batches", "parameters", "reliability"),
+        *("gradients", "launch", "metrics", "monitor", "name", "overfit_batches", "parameters", "reliability"),
         *(
             "resumed_after_epoch",
             "seed",

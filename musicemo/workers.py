@@ -29,12 +29,18 @@ from musicemo.errors import InputError, MusicemoError, RunError
 __all__ = [
     "Outcome",
     "WorkerDied",
+    "attempt",
     "cores",
+    "free_memory",
     "interruptible",
     "one_thread",
+    "pack",
+    "pack_function",
     "prepare_workers",
     "run_tasks",
     "unbroken",
+    "unpack",
+    "unpack_function",
 ]
 
 _T = TypeVar("_T")
@@ -72,18 +78,21 @@ def run_tasks(
     tasks: Iterable[_T],
     jobs: int | None = None,
     *,
+    attempts: int = 1,
     environments: Sequence[Mapping[str, str]] = (),
 ) -> Generator[Outcome[_T, _R], None, None]:
     """Call `function` with every task, and yield the outcomes as they come.
 
-    A task is taken from `tasks` when a process is free: neither tasks nor outcomes pile up. A process that dies fails
-    its task and is replaced. Close the iterator to end early; an interruption does. Processes end with the one that
-    started them, however it ends. They do not import the main program, so scripts need no guard, and notebooks work.
+    A task is taken from `tasks` when a process is free: neither tasks nor outcomes pile up. A process that dies is
+    replaced, and its task is given to another process, or fails. Close the iterator to end early; an interruption does.
+    Processes end with the one that started them, however it ends. They do not import the main program, so scripts need
+    no guard, and notebooks work.
 
     Args:
         function: Picklable, from a module; use a `functools.partial` for arguments that all tasks share.
         tasks: Picklable.
         jobs: Number of processes; None is one per core, 0 works in this process.
+        attempts: Number of times that a task is begun before it fails because its process dies.
         environments: Environment variables of each process, one mapping per process.
 
     Raises:
@@ -94,9 +103,9 @@ def run_tasks(
         raise InputError(f"jobs is {jobs}; it must be 0 or more")
     if jobs == 0:
         for task in tasks:
-            yield _attempt(function, task)
+            yield attempt(function, task)
         return
-    program = pickle.dumps((_preparations, pickle.dumps(function)))
+    program = pack_function(function)
     left = iter(tasks)
     first = list(itertools.islice(left, jobs or cores()))
     if not first:
@@ -107,13 +116,19 @@ def run_tasks(
             len(first), initializer=_begin, initargs=(program, folder, environments), context=_Context()
         )
         try:
-            futures: dict[Future[bytes], _T] = {pool.schedule(_work, (task,)): task for task in first}
+            futures: dict[Future[bytes], tuple[_T, int]] = {}
+            for task in first:
+                futures[pool.schedule(_work, (task,))] = task, 1
             while futures:
                 for future in wait(futures, return_when=FIRST_COMPLETED).done:
-                    outcome = _outcome(future, futures.pop(future), folder)
+                    task, count = futures.pop(future)
+                    outcome = _outcome(future, task, folder)
                     proven = True
-                    for task in itertools.islice(left, 1):
-                        futures[pool.schedule(_work, (task,))] = task
+                    if isinstance(outcome.error, WorkerDied) and count < attempts:
+                        futures[pool.schedule(_work, (task,))] = task, count + 1
+                        continue
+                    for following in itertools.islice(left, 1):
+                        futures[pool.schedule(_work, (following,))] = following, 1
                     yield outcome
         except (OSError, RuntimeError) as error:  # of the pool
             lines = filter(None, (_last_line(path) for path in Path(folder).iterdir()))
@@ -146,11 +161,68 @@ def cores() -> int:
     return count
 
 
-def _attempt(function: Callable[[_T], _R], task: _T) -> Outcome[_T, _R]:
+def free_memory() -> int:
+    """Return the bytes of memory that processes can still allocate, within the limit of this process's container."""
+    try:
+        lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+        free = int(lines["MemAvailable"].removesuffix("kB")) * 1024
+    except (OSError, LookupError, ValueError):
+        free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    with contextlib.suppress(OSError, ValueError):
+        limit, used = (int(Path(f"/sys/fs/cgroup/memory.{name}").read_text()) for name in ("max", "current"))
+        free = min(free, max(0, limit - used))
+    return free
+
+
+def attempt(function: Callable[[_T], _R], task: _T) -> Outcome[_T, _R]:
+    """Return the outcome of calling `function` with a task."""
     try:
         return Outcome(task, function(task))
     except Exception as error:
         return Outcome(task, error=error)
+
+
+def pack_function(function: Callable[..., Any]) -> bytes:
+    """Return a function, pickled with the preparations of worker processes."""
+    return pickle.dumps((_preparations, pickle.dumps(function)))
+
+
+def unpack_function(content: bytes) -> Callable[..., Any]:
+    """Prepare this process, and return the function that another one has packed."""
+    preparations, packed = pickle.loads(content)  # noqa: S301  # from `pack_function`
+    for preparation in preparations:
+        prepare, arguments = pickle.loads(preparation)  # noqa: S301  # from `prepare_workers`
+        prepare(*arguments)
+    function: Callable[..., Any] = pickle.loads(packed)  # noqa: S301  # from `pack_function`
+    return function
+
+
+def pack(outcome: Outcome[Any, Any]) -> bytes:
+    """Return an outcome without its task, pickled. A value or an error that cannot be pickled is an error."""
+    try:
+        return pickle.dumps((outcome.value, outcome.error and _portable(outcome.error)))
+    except Exception as problem:
+        return pickle.dumps((None, _portable(problem)))
+
+
+def unpack(task: _T, content: bytes) -> Outcome[_T, Any]:
+    """Return the outcome of a task that another process has packed."""
+    try:
+        value, error = pickle.loads(content)  # noqa: S301  # from `pack`
+    except Exception as problem:  # a class that this process cannot import
+        return Outcome(task, error=problem)
+    return Outcome(task, value, error)
+
+
+def _portable(error: Exception) -> Exception:
+    """Return an error that can be sent; an unexpected one has a note with its traceback."""
+    if not isinstance(error, MusicemoError):
+        error.add_note("".join(traceback.format_exception(error)).rstrip())
+    try:
+        pickle.loads(pickle.dumps(error))  # noqa: S301  # pickled here
+    except Exception:
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error
 
 
 def _outcome(future: Future[bytes], task: _T, folder: str) -> Outcome[_T, Any]:
@@ -160,14 +232,13 @@ def _outcome(future: Future[bytes], task: _T, folder: str) -> Outcome[_T, Any]:
         BrokenProcessPool: The pool has no process any more.
     """
     try:
-        value, error = pickle.loads(future.result())  # noqa: S301  # from `_work`
+        return unpack(task, future.result())
     except ProcessExpired as expired:
         return Outcome(task, error=WorkerDied(_cause(expired, folder)))
     except BrokenProcessPool:
         raise
-    except Exception as problem:  # the task cannot be pickled, or the value cannot be unpickled
+    except Exception as problem:  # the task cannot be pickled
         return Outcome(task, error=problem)
-    return Outcome(task, value, error)
 
 
 def _cause(expired: ProcessExpired, folder: str) -> str:
@@ -263,11 +334,7 @@ def _begin(program: bytes, folder: str, environments: Sequence[Mapping[str, str]
     threading.Thread(target=_follow_parent, daemon=True).start()
     # Libraries read these variables when they are imported, which the function does.
     os.environ.update(_ONE_THREAD | _free(environments, folder))
-    preparations, function = pickle.loads(program)  # noqa: S301  # from `run_tasks`
-    for preparation in preparations:
-        prepare, arguments = pickle.loads(preparation)  # noqa: S301  # from `prepare_workers`
-        prepare(*arguments)
-    _function = pickle.loads(function)  # noqa: S301  # from `run_tasks`
+    _function = unpack_function(program)
 
 
 def _free(environments: Sequence[Mapping[str, str]], folder: str) -> dict[str, str]:
@@ -292,28 +359,14 @@ def _follow_parent() -> None:
 
 
 def _work(task: Any) -> bytes:
-    """Return the pickled value and error of a task."""
+    """Return the packed outcome of a task."""
     assert _function is not None
     os.ftruncate(2, 0)
     try:
-        outcome = _attempt(_function, task)
+        outcome = attempt(_function, task)
     except BaseException as error:  # SystemExit, or the interruption of an `interruptible` section
         os._exit(error.code if isinstance(error, SystemExit) and isinstance(error.code, int) else 1)
-    try:
-        return pickle.dumps((outcome.value, outcome.error and _portable(outcome.error)))
-    except Exception as problem:
-        return pickle.dumps((None, _portable(problem)))
-
-
-def _portable(error: Exception) -> Exception:
-    """Return an error that can be sent; an unexpected one has a note with its traceback."""
-    if not isinstance(error, MusicemoError):
-        error.add_note("".join(traceback.format_exception(error)).rstrip())
-    try:
-        pickle.loads(pickle.dumps(error))  # noqa: S301  # pickled here
-    except Exception:
-        return RuntimeError(f"{type(error).__name__}: {error}")
-    return error
+    return pack(outcome)
 
 
 @contextlib.contextmanager

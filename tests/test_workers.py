@@ -133,7 +133,7 @@ def test_an_end_with_the_exit_code_0_fails_the_task():
 
 def test_each_process_has_its_environment(tmp_path):
     environments = [{"PLACE": "here"}, {"PLACE": "there"}]
-    outcomes = list(run_tasks(meet, [str(tmp_path)] * 2, 2, environments=environments))
+    outcomes = list(run_tasks(meet, [(str(tmp_path), "PLACE")] * 2, 2, environments=environments))
     assert sorted(outcome.value for outcome in outcomes) == ["here", "there"]
 
 

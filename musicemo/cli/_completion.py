@@ -8,7 +8,13 @@ from pathlib import Path
 from musicemo.components import registry
 from musicemo.files import expanded
 
-__all__ = ["complete_component", "complete_experiment", "complete_override", "complete_run"]
+__all__ = [
+    "complete_component",
+    "complete_experiment",
+    "complete_launcher",
+    "complete_override",
+    "complete_run",
+]
 
 #: How many folders deep experiment files are looked for.
 _DEPTH = 3
@@ -36,9 +42,14 @@ def complete_component(incomplete: str, kind: str = "") -> list[str]:
     return sorted(name for name in names if name.startswith(incomplete))
 
 
+def complete_launcher(incomplete: str) -> list[str]:
+    """Return the launchers whose name begins so."""
+    return complete_component(incomplete, "launcher")
+
+
 def complete_override(incomplete: str) -> list[str]:
     """Return what ``--set dataset.type=`` and the like can be; of other keys the shell knows nothing."""
-    kinds = ("dataset", "features", "model", "weighting")
+    kinds = ("dataset", "features", "model", "weighting", "launcher")
     offers = [f"{kind}.type={claim.name}" for kind in kinds for claim in registry.claims(kind)]
     return sorted({offer for offer in offers if offer.startswith(incomplete)})
 

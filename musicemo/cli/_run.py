@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from musicemo.cli._completion import complete_launcher
 from musicemo.cli._options import ExperimentFiles, Only, Overrides
 from musicemo.cli._output import emit, emit_blocks
 from musicemo.errors import InputError, MusicemoError
@@ -37,7 +38,18 @@ def run(
     runs: Annotated[Path, typer.Option(metavar="DIR", help="Folder of run directories.")] = Path("runs"),
     jobs: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="Number of runs to train in parallel. Default: one per core."),
+        typer.Option(
+            min=1, metavar="N", help="Maximum number of runs at a time (launcher.jobs). Default: one per core."
+        ),
+    ] = None,
+    launcher: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            autocompletion=complete_launcher,
+            help="Where the runs are executed. Overrides launcher.type. Default: local.",
+            show_default=False,
+        ),
     ] = None,
     resume: Annotated[
         bool | None,
@@ -73,7 +85,7 @@ def run(
     files = [load_experiments(file, overrides or [], only or []) for file in experiments]
     loaded = [experiment for variants in files for experiment in variants]
     if dry_run:
-        _preview(loaded, runs, device, overfit_batches, jobs)
+        _preview(loaded, runs, device, overfit_batches, jobs, launcher)
         return
     results = musicemo.run(
         loaded,
@@ -82,6 +94,7 @@ def run(
         device=device,
         overfit_batches=overfit_batches,
         jobs=jobs,
+        launcher=launcher,
         hooks=context.obj,
         observer=_Printer(overfit=bool(overfit_batches)),
         check=False,
@@ -99,7 +112,12 @@ def run(
 
 
 def _preview(
-    experiments: Sequence[Experiment], runs: Path, device: str | None, overfit_batches: int, jobs: int | None
+    experiments: Sequence[Experiment],
+    runs: Path,
+    device: str | None,
+    overfit_batches: int,
+    jobs: int | None,
+    launcher: str | None,
 ) -> None:
     from musicemo.reporting.sections.preview import dry_run_blocks
     from musicemo.running.prepare import RunOptions
@@ -107,7 +125,7 @@ def _preview(
     from musicemo.running.sweep import Sweep
 
     options = RunOptions(device=device, overfit_batches=overfit_batches)
-    sweep = Sweep(experiments, options, jobs=jobs)
+    sweep = Sweep(experiments, options, jobs=jobs, launcher=launcher)
     previews = []
     for checked in check_experiments(experiments, runs, options, steps=_STEPS):
         if isinstance(checked, InputError):

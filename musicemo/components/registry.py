@@ -31,6 +31,7 @@ GROUPS = {
     "model": "musicemo.models",
     "loss": "musicemo.losses",
     "weighting": "musicemo.weightings",
+    "launcher": "musicemo.launchers",
     "plugin": "musicemo.plugins",
 }
 

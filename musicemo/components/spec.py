@@ -26,7 +26,7 @@ from musicemo import toml
 from musicemo.components import registry
 from musicemo.components.documentation import parameter_docs, summary
 from musicemo.components.local import LocalCode, told_by_line
-from musicemo.contracts import PROVIDED, TARGET_KINDS, Dataset, FeatureExtractor, Weighting
+from musicemo.contracts import PROVIDED, TARGET_KINDS, Dataset, FeatureExtractor, Launcher, Weighting
 from musicemo.errors import InputError, MusicemoError, RunError, describe_error
 from musicemo.settings import validate
 
@@ -64,6 +64,7 @@ _BASES: dict[str, tuple[type, str]] = {
     "model": (nn.Module, "a model must be an nn.Module"),
     "loss": (nn.Module, "a loss must be an nn.Module"),
     "weighting": (Weighting, "a weighting must be a musicemo.contracts.Weighting"),
+    "launcher": (Launcher, "a launcher must have workers() and run()"),
 }
 
 _TYPES = (

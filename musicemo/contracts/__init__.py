@@ -1,7 +1,7 @@
-"""Contracts for plugin authors: datasets, feature extractors, models, losses and weightings.
+"""Contracts for plugin authors: datasets, feature extractors, models, losses, weightings and launchers.
 
-Write a class and name it in an entry point of its group (`musicemo.datasets`, `musicemo.features`,
-`musicemo.models`, `musicemo.losses`, `musicemo.weightings`). An experiment then uses it with ``type = "its-name"``.
+Write a class and name it in an entry point of its group (`musicemo.datasets`, `musicemo.features`, `musicemo.models`,
+`musicemo.losses`, `musicemo.weightings`, `musicemo.launchers`). An experiment then uses it with ``type = "its-name"``.
 
 The constructor's signature is the configuration schema. Every parameter is a key of the TOML table. Values are
 validated against the annotation (``Annotated[int, pydantic.Field(gt=0)]`` restricts them), defaults are recorded
@@ -28,6 +28,7 @@ from musicemo.contracts.dataset import (
     find_layout,
 )
 from musicemo.contracts.features import ArrayReader, Extraction, FeatureExtractor, Output
+from musicemo.contracts.launcher import Launcher, Needs
 
 if TYPE_CHECKING:
     from musicemo.contracts.gradients import TaskGradients
@@ -49,9 +50,11 @@ __all__ = [
     "Fitted",
     "GradientWeighting",
     "Label",
+    "Launcher",
     "Layout",
     "Loss",
     "Model",
+    "Needs",
     "Output",
     "Proposal",
     "Signal",
@@ -79,6 +82,7 @@ PROVIDED: dict[str, dict[str, str]] = {
         "in the order of the logits",
     },
     "weighting": {"tasks": "Sequence[str]: names of the tasks, in the order of the experiment"},
+    "launcher": {},
 }
 
 #: These import torch, which neither a dataset nor a feature extractor needs.

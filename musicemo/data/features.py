@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import operator
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from musicemo.contracts import FEATURE_ROWS, ArrayFile, FeatureArray, Track, fin
 from musicemo.data.scaling import Scaling
 from musicemo.errors import InputError
 from musicemo.features import StoredArray
+from musicemo.workers import free_memory
 
 __all__ = ["Features", "normalize_rows", "rows_numbers", "rows_text"]
 
@@ -48,12 +48,16 @@ class Features:
             _check_sizes(tracks, shapes)
         #: Time steps of every track.
         self.lengths = np.array([steps for steps, _ in shapes], dtype=np.int64)
-        needed = int(self.lengths.sum()) * self.size * 4
-        in_memory = cache == "memory" or (cache == "auto" and needed <= _free_memory() // 2)
+        in_memory = cache == "memory" or (cache == "auto" and self.memory <= free_memory() // 2)
         self._kept: list[Array | None] | None = [None] * len(tracks) if in_memory else None
 
     def __len__(self) -> int:
         return len(self._tracks)
+
+    @property
+    def memory(self) -> int:
+        """Bytes of the features of all tracks."""
+        return int(self.lengths.sum()) * self.size * 4
 
     def scale(self, scaling: Scaling) -> None:
         """Set the scaling of all features that are read from now on. Call it only once."""
@@ -139,12 +143,6 @@ def rows_numbers(rows: slice) -> list[int]:
 def rows_text(rows: slice) -> str:
     """Return normalized rows as text for messages."""
     return f"{rows.start} to {rows.stop}" + ("" if rows.step is None else f" in steps of {rows.step}")
-
-
-def _free_memory() -> int:
-    """Return the free memory in bytes; if the system does not report it, the memory of the machine."""
-    name = "SC_AVPHYS_PAGES" if "SC_AVPHYS_PAGES" in os.sysconf_names else "SC_PHYS_PAGES"
-    return os.sysconf(name) * os.sysconf("SC_PAGE_SIZE")
 
 
 def _where(track: Track) -> str:

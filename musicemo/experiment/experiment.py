@@ -24,7 +24,13 @@ from musicemo.evaluation import EvaluationSettings
 from musicemo.experiment.datasets import JointDataset, find_members
 from musicemo.experiment.features import MOVED, FeatureTable, default_features, extract, find_features
 from musicemo.experiment.matrix import expand, in_variants
-from musicemo.experiment.schema import DEFAULT_LOSSES, DEFAULT_OPTIMIZER, DEFAULT_WEIGHTING, ExperimentTable
+from musicemo.experiment.schema import (
+    DEFAULT_LAUNCHER,
+    DEFAULT_LOSSES,
+    DEFAULT_OPTIMIZER,
+    DEFAULT_WEIGHTING,
+    ExperimentTable,
+)
 from musicemo.features import Stream
 from musicemo.settings import validate
 from musicemo.training import TrainingSettings, TransferSettings
@@ -55,6 +61,7 @@ class Experiment:
     training: TrainingSettings
     transfer: TransferSettings | None
     evaluation: EvaluationSettings
+    launcher: Component
     source: toml.Source
     #: The files of code that the experiment names, as they were executed.
     code: Sequence[LocalCode] = ()
@@ -165,7 +172,7 @@ class Experiment:
     def resolved(
         self, seed: int | None = None, fold: int | None = None, threads: int | None = None
     ) -> dict[str, Any]:
-        """Return the experiment as nested tables with every default filled in.
+        """Return the experiment as nested tables with every default filled in; of one replicate, without the launcher.
 
         Args:
             seed: of one replicate; None for all.
@@ -185,6 +192,7 @@ class Experiment:
             "name": self.name,
             **({"description": self.description} if self.description else {}),
             **({"seeds": list(self.seeds)} if seed is None else {"seed": seed}),
+            **({"launcher": self.launcher.to_table()} if seed is None else {}),
             "dataset": self.dataset.to_table(),
             **({"features": tables if len(tables) > 1 else tables[0]} if tables else {}),
             "split": to_toml(split.model_dump()),
@@ -330,6 +338,7 @@ def validate_experiment(source: toml.Source, *, local_code: Policy = "execute") 
     features = find_features(components, source, problems)
     model = components.find("model", ("model",))
     weighting = components.find("weighting", ("weighting",), DEFAULT_WEIGHTING)
+    launcher = components.find("launcher", ("launcher",), DEFAULT_LAUNCHER)
     losses = {
         name: list(components.losses(("tasks", name, "loss")))
         for name in _names_of_tables(source.table.get("tasks"))
@@ -340,7 +349,7 @@ def validate_experiment(source: toml.Source, *, local_code: Policy = "execute") 
         for kind in DEFAULT_LOSSES
         if isinstance(kinds, dict) and kind in kinds
     }
-    if problems or schema is None or dataset is None or model is None or weighting is None:
+    if problems or not (schema and dataset and model and weighting and launcher):
         raise InputError(*dict.fromkeys(problems))
     return Experiment(
         name=schema.name,
@@ -359,6 +368,7 @@ def validate_experiment(source: toml.Source, *, local_code: Policy = "execute") 
         training=schema.training,
         transfer=schema.transfer,
         evaluation=schema.evaluation,
+        launcher=launcher,
         source=source,
         code=tuple(components.code),
     )

@@ -83,7 +83,9 @@ def experiment_schema() -> Json:
     A file that extends another may omit required keys, as may one with a matrix. A component that cannot be
     imported is left out with a warning.
     """
-    dataset, model, weighting = (_union(kind, _tables(kind)) for kind in ("dataset", "model", "weighting"))
+    dataset, model, weighting, launcher = (
+        _union(kind, _tables(kind)) for kind in ("dataset", "model", "weighting", "launcher")
+    )
     features = _union("features", _tables("features", FeatureSettings))
     joined = _union("joined", _tables("dataset", JoiningSettings))
     term = _union("loss", _tables("loss"))
@@ -97,6 +99,7 @@ def experiment_schema() -> Json:
         "losses": dict[TargetKind, loss],  # type: ignore[valid-type]  # made at run time
         "tasks": dict[TaskName, task],  # type: ignore[valid-type]
         "weighting": weighting,
+        "launcher": launcher,
     }
     fields: Any = {key: (hint, ExperimentTable.model_fields[key]) for key, hint in types.items()}
     schema = create_model("Experiment", __base__=_File, __doc__=_File.__doc__, **fields).model_json_schema(

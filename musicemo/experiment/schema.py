@@ -14,6 +14,7 @@ from musicemo.settings import Settings
 from musicemo.training import TrainingSettings, TransferSettings
 
 __all__ = [
+    "DEFAULT_LAUNCHER",
     "DEFAULT_LOSSES",
     "DEFAULT_OPTIMIZER",
     "DEFAULT_WEIGHTING",
@@ -30,8 +31,9 @@ _Seed = Annotated[int, Field(ge=0, lt=2**32)]
 #: A loss, or a list of weighted terms.
 _Loss = dict[str, Any] | Annotated[list[dict[str, Any]], Field(min_length=1)]
 
-#: The components of a file that names no weighting, no optimizer, or no loss of a task.
+#: The components of a file that names no weighting, no launcher, no optimizer, or no loss of a task.
 DEFAULT_WEIGHTING = {"type": "constant"}
+DEFAULT_LAUNCHER = {"type": "local"}
 DEFAULT_OPTIMIZER = TrainingSettings().optimizer.type
 DEFAULT_LOSSES: dict[TargetKind, str] = {"regression": "mse", "classification": "cross-entropy", "tags": "bce"}
 
@@ -69,6 +71,8 @@ class ExperimentTable(Settings):
     """Optimizer, schedule, batches and early stopping."""
     transfer: TransferSettings | None = None
     """Weights of an earlier run to start from."""
+    launcher: dict[str, Any] = Field(default_factory=lambda: dict(DEFAULT_LAUNCHER))
+    """Where and how many runs are executed at a time. The results do not depend on it."""
     evaluation: EvaluationSettings = EvaluationSettings()
     """Confidence intervals and further evaluation options."""
 

@@ -65,7 +65,12 @@ class Outcome:
 
 
 def execute(
-    replicate: Replicate, data: ExperimentData, runs: Path, hooks: Hooks, options: RunOptions
+    replicate: Replicate,
+    data: ExperimentData,
+    runs: Path,
+    hooks: Hooks,
+    options: RunOptions,
+    launch: str | None = None,
 ) -> Outcome:
     """Train, evaluate and record one replicate.
 
@@ -75,6 +80,7 @@ def execute(
         runs: the folder of run directories.
         hooks: the lifecycle plugins.
         options: device, resuming and so on.
+        launch: token of a launch. A run that an earlier worker began for it is continued, also without ``resume``.
 
     Raises:
         InputError: the experiment, its data or the run to continue is wrong.
@@ -85,7 +91,8 @@ def execute(
     with use_threads(experiment.threads), collected(data.warnings) as messages:
         split = split_tracks(experiment, data.tracks, replicate.fold)
         device = options.choose_device(experiment)
-        return _Execution(replicate, experiment, data, split, device, options, messages).run(runs, hooks)
+        execution = _Execution(replicate, experiment, data, split, device, options, messages, launch)
+        return execution.run(runs, hooks)
 
 
 def run_experiment(
@@ -115,6 +122,7 @@ class _Execution:
     device: torch.device
     options: RunOptions
     messages: Collector
+    launch: str | None
 
     @property
     def tracks(self) -> Tracks:
@@ -146,6 +154,8 @@ class _Execution:
             "fingerprint": identity.fingerprint,
             "identity": identity.to_json(),
         }
+        if self.launch:
+            head["launch"] = self.launch
         if self.options.overfit_batches:
             head["overfit_batches"] = self.options.overfit_batches
         label = f"seed{self.seed}" + ("" if self.fold is None else f"-fold{self.fold}")

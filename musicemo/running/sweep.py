@@ -8,17 +8,24 @@ import hashlib
 import itertools
 import json
 import logging
+import resource
+import secrets
 import traceback
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 import torch
+from pydantic import ValidationError
 
 from musicemo import messages, workers
+from musicemo.components import registry
 from musicemo.components.hooks import Hooks, load_hooks
+from musicemo.components.spec import make_component
+from musicemo.contracts import Launcher, Needs
+from musicemo.data import Features, Tracks
 from musicemo.errors import InputError, MusicemoError, RunError
 from musicemo.experiment import Experiment, Replicate, load_experiments
 from musicemo.experiment.tracks import read_tracks
@@ -133,6 +140,7 @@ def run(
     device: str | None = None,
     overfit_batches: int = 0,
     jobs: int | None = None,
+    launcher: str | Launcher | None = None,
     hooks: Hooks | None = None,
     observer: Observer | None = None,
     check: bool = True,
@@ -149,7 +157,8 @@ def run(
             None does so for the variants of a matrix, and starts a new run if the earlier one is damaged.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``, instead of ``training.device``.
         overfit_batches: train and evaluate on this many training batches, as a check; 0 for the whole training set.
-        jobs: runs at a time; None is one per core, and one on a GPU.
+        jobs: the parameter ``jobs`` of the launcher: maximum number of runs at a time.
+        launcher: a launcher, or the name of one, instead of ``[launcher]``.
         hooks: the lifecycle plugins; None loads the installed ones.
         observer: is called with each result.
         check: raise an error at the end if a run failed; otherwise see `SweepResults.failures`.
@@ -168,12 +177,13 @@ def run(
         for experiment in ([one] if isinstance(one, Experiment) else load_experiments(Path(one)))
     ]
     options = RunOptions(device=device, resume=resume, overfit_batches=overfit_batches)
-    sweep = Sweep(loaded, options, jobs=jobs)
+    sweep = Sweep(loaded, options, jobs=jobs, launcher=launcher)
     results = SweepResults(len(sweep.replicates))
-    if observer:
-        observer.started(sweep.replicates, sweep.jobs)
-    several_at_a_time = Progress("Running", "runs") if sweep.jobs > 1 else contextlib.nullcontext()
-    with messages.shown(default=True), several_at_a_time as bar:
+    with messages.shown(default=True), contextlib.ExitStack() as stack:
+        sweep.read_data()
+        if observer:
+            observer.started(sweep.replicates, sweep.jobs)
+        bar = None if sweep.in_turn else stack.enter_context(Progress("Running", "runs"))
         if bar:
             bar.update(0, results.total)
         for replicate, result in sweep.run(Path(runs), load_hooks() if hooks is None else hooks):
@@ -198,28 +208,71 @@ class Sweep:
     Args:
         experiments: the experiments.
         options: device, resuming and so on.
-        jobs: runs at a time; None is as many as the cores have threads for, and one on a GPU.
+        jobs: the parameter ``jobs`` of the launcher: maximum number of runs at a time.
+        launcher: a launcher, or the name of one, instead of ``[launcher]`` of the experiments.
 
     Raises:
-        InputError: the device is not available.
+        InputError: the experiments have different launchers, or the launcher does not take these parameters.
     """
 
     def __init__(
-        self, experiments: Sequence[Experiment], options: RunOptions, *, jobs: int | None = None
+        self,
+        experiments: Sequence[Experiment],
+        options: RunOptions,
+        *,
+        jobs: int | None = None,
+        launcher: str | Launcher | None = None,
     ) -> None:
         self.replicates = [replicate for one in experiments for replicate in one.replicates()]
         self._experiments = experiments
         self._options = options
         self._reader = TrackReader()
-        self.jobs = min(self._jobs() if jobs is None else jobs, len(self.replicates))
+        self._launcher = (
+            _launcher(experiments, launcher, jobs) if isinstance(launcher, str | None) else launcher
+        )
+        self._needs = self._needed()
+        self._workers = self._launcher.workers(len(self.replicates), self._needs)
 
-    def _jobs(self) -> int:
-        if len(self.replicates) == 1:
-            return 1
-        if any(self._options.choose_device(experiment).type != "cpu" for experiment in self._experiments):
-            return 1
-        most = max(experiment.threads or torch.get_num_threads() for experiment in self._experiments)
-        return max(1, workers.cores() // most)
+    @property
+    def in_turn(self) -> bool:
+        """Whether the runs are trained one after the other in this process."""
+        return self._workers == 0
+
+    @property
+    def jobs(self) -> int:
+        """Number of runs at a time."""
+        return self._workers or 1
+
+    def _needed(self) -> Needs:
+        """Return what a run needs, apart from memory. All runs on one device that is named need the whole machine."""
+        devices = {self._options.device or experiment.training.device for experiment in self._experiments}
+        cuda = "cuda" in devices or ("auto" in devices and torch.cuda.is_available())
+        if devices - {"auto", "cpu", "cuda"} or (
+            not cuda and devices != {"cpu"} and torch.backends.mps.is_available()
+        ):
+            return Needs(threads=workers.cores())
+        threads = max(experiment.threads or torch.get_num_threads() for experiment in self._experiments)
+        return Needs(threads=threads, gpu=cuda)
+
+    def read_data(self) -> None:
+        """Read each dataset, unless the runs are trained in this process.
+
+        Features that a dataset computes on first use are computed here, over all cores, and not by every worker. The
+        size of the features decides how many workers the memory holds.
+        """
+        if self.in_turn:
+            return
+        tables = {
+            json.dumps(one.dataset.to_table(), sort_keys=True, default=str): one for one in self._experiments
+        }
+        memory = 0
+        for experiment in tables.values():
+            with contextlib.suppress(Exception, SystemExit):  # its runs report errors
+                memory = max(memory, _features_memory(read_tracks(experiment), experiment.training.cache))
+        self._needs = replace(
+            self._needs, memory=memory + resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        )
+        self._workers = self._launcher.workers(len(self.replicates), self._needs) or 1
 
     def run(self, runs: Path, hooks: Hooks) -> Iterator[tuple[Replicate, Outcome | Failure | InProgress]]:
         """Yield each replicate with its outcome: in order, or with several jobs as they are done.
@@ -245,9 +298,7 @@ class Sweep:
     ) -> Iterator[tuple[Replicate, Outcome | Failure | InProgress]]:
         if not replicates:
             return
-        yield from (
-            self._side_by_side(replicates, runs) if self.jobs > 1 else self._in_turn(replicates, runs, hooks)
-        )
+        yield from self._in_turn(replicates, runs, hooks) if self.in_turn else self._launched(replicates, runs)
 
     def _in_turn(
         self, replicates: Sequence[Replicate], runs: Path, hooks: Hooks
@@ -271,41 +322,35 @@ class Sweep:
         self._options.choose_device(experiment)
         return self._reader.read(experiment)
 
-    def _side_by_side(
+    def _launched(
         self, replicates: Sequence[Replicate], runs: Path
     ) -> Generator[tuple[Replicate, Outcome | Failure | InProgress]]:
         work = functools.partial(
             execute_in_worker, runs=runs, options=self._options, threads=torch.get_num_threads()
         )
-        self._make_features()
+        launch = secrets.token_hex(8)
+        tasks = [(f"{launch}-{index}", replicate) for index, replicate in enumerate(replicates)]
         ends = [*self._waits(replicates, runs), len(replicates)]
-        for done in (
-            done
-            for begin, end in itertools.pairwise([0, *ends])
-            for done in workers.run_tasks(work, list(enumerate(replicates))[begin:end], self.jobs)
-        ):
-            replicate = replicates[done.task[0]]
-            if done.value is not None:
-                result, records = done.value
-                messages.replay(records, str(replicate))
-                yield replicate, result
-            elif isinstance(done.error, workers.WorkerDied):
-                text = f"its process died: {done.error}"
-                folder = runs / self._options.run_name(replicate.experiment)
-                with contextlib.suppress(MusicemoError), messages.muted():
-                    record_death(folder, replicate.seed, replicate.fold, text)
-                yield replicate, Failure(RunError(text))
-            elif done.error is not None:  # such as an outcome that cannot be sent
-                yield replicate, to_failure(runs / replicate.experiment.name, done.error)
+        for begin, end in itertools.pairwise([0, *ends]):
+            with contextlib.closing(self._launcher.run(work, tasks[begin:end], self._needs)) as outcomes:
+                for done in outcomes:
+                    yield done.task[1], self._result(done, runs)
 
-    def _make_features(self) -> None:
-        """Read each dataset: what it makes on first use is made here, over all cores, and not by every process."""
-        tables = {
-            json.dumps(one.dataset.to_table(), sort_keys=True, default=str): one for one in self._experiments
-        }
-        for experiment in tables.values():
-            with contextlib.suppress(Exception, SystemExit):  # its runs report errors
-                read_tracks(experiment)
+    def _result(self, done: workers.Outcome[Any, Any], runs: Path) -> Outcome | Failure | InProgress:
+        """Return the result of a task, and record the death of its worker."""
+        _, replicate = done.task
+        if done.error is None:
+            assert done.value is not None
+            result, records = done.value
+            messages.replay(records, str(replicate))
+            return result  # type: ignore[no-any-return]
+        if not isinstance(done.error, workers.WorkerDied):  # such as an outcome that cannot be sent
+            return to_failure(runs / replicate.experiment.name, done.error)
+        text = f"its process died: {done.error}"
+        folder = runs / self._options.run_name(replicate.experiment)
+        with contextlib.suppress(MusicemoError), messages.muted():
+            record_death(folder, replicate.seed, replicate.fold, text)
+        return Failure(RunError(text))
 
     def _waits(self, replicates: Sequence[Replicate], runs: Path) -> Iterator[int]:
         """Yield the replicates that wait for all before them, one of which they begin with."""
@@ -326,13 +371,45 @@ def _sources(experiment: Experiment, runs: Path) -> set[Path]:
     return {(folder / source).resolve(), (runs / source).resolve()}
 
 
+def _features_memory(tracks: Tracks, cache: str) -> int:
+    """Return the bytes of the features that a run keeps in memory."""
+    return 0 if cache == "disk" else Features(tracks.tracks, tracks.rows, cache).memory
+
+
+def _launcher(experiments: Sequence[Experiment], name: str | None, jobs: int | None) -> Launcher:
+    """Return the launcher that the experiments have in common.
+
+    Args:
+        experiments: the experiments.
+        name: name of another launcher, with its default parameters.
+        jobs: the parameter ``jobs``.
+
+    Raises:
+        InputError: the experiments have different launchers, or it does not take these parameters.
+    """
+    first = experiments[0].launcher
+    if any(one.launcher.to_table() != first.to_table() for one in experiments) and name is None:
+        raise InputError("the experiments have different launchers. Choose one with --launcher NAME")
+    if name not in (None, first.name):
+        first = make_component("launcher", name, registry.load("launcher", name), {})
+    if jobs is not None:
+        try:
+            table = {**first.to_table(), "jobs": jobs}
+            del table["type"]
+            first = make_component("launcher", first.name, first.factory, table, code=first.code)
+        except ValidationError as error:
+            raise InputError(f"--jobs {jobs}: the launcher {first.name!r} has no parameter jobs") from error
+    launcher: Launcher = first.build()
+    return launcher
+
+
 def execute_in_worker(
-    task: tuple[int, Replicate], *, runs: Path, options: RunOptions, threads: int
+    task: tuple[str, Replicate], *, runs: Path, options: RunOptions, threads: int
 ) -> tuple[Outcome | Failure | InProgress, list[logging.LogRecord]]:
     """Execute a replicate in a process of its own.
 
     Args:
-        task: the index and the replicate.
+        task: token of the launch, by which the run is found again if the worker is lost; and the replicate.
         runs: the folder of run directories.
         options: device, resuming and so on.
         threads: threads of the parent process.
@@ -341,12 +418,12 @@ def execute_in_worker(
         The result and the log records of the warnings.
     """
     torch.set_num_threads(threads)
-    replicate = task[1]
+    launch, replicate = task
     hooks = _installed_hooks()
 
     def work() -> Outcome:
         options.choose_device(replicate.experiment)
-        return execute(replicate, _READER.read(replicate.experiment), runs, hooks, options)
+        return execute(replicate, _READER.read(replicate.experiment), runs, hooks, options, launch)
 
     with workers.interruptible(), messages.withheld() as collector:
         return attempt(runs / replicate.source.table["name"], work), collector.records

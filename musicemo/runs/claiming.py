@@ -20,7 +20,10 @@ __all__ = ["Claim", "RunInUseError", "claim_run", "earlier_runs", "find_run", "r
 _log = logging.getLogger(__name__)
 
 #: Keys of `results.json` by which a run is found.
-_HEAD = ("status", "name", "seed", "fold", "fingerprint", "identity", "started", "process", "overfit_batches")
+_HEAD = (
+    *("status", "name", "seed", "fold", "fingerprint", "identity", "started", "process", "launch"),
+    "overfit_batches",
+)
 
 _PARTS = ("train", "val", "test")
 
@@ -74,18 +77,25 @@ def earlier_runs(folder: Path) -> list[RunRecord]:
     return sorted(records, key=lambda record: record.order)
 
 
-def find_run(folder: Path, fingerprint: str, excluded: Collection[Path] = ()) -> RunRecord | None:
+def find_run(
+    folder: Path, fingerprint: str, excluded: Collection[Path] = (), launch: str | None = None
+) -> RunRecord | None:
     """Return the run with a fingerprint: the latest finished run, otherwise the latest one that can be continued.
 
     Args:
         folder: the experiment's folder.
         fingerprint: see `RunIdentity`.
         excluded: directories of runs that cannot be continued.
+        launch: only the run that a launch with this token began.
 
     Raises:
         RunInUseError: no run is finished, and another process is training one.
     """
-    same = [record for record in earlier_runs(folder) if record.results.get("fingerprint") == fingerprint]
+    same = [
+        record
+        for record in earlier_runs(folder)
+        if record.results.get("fingerprint") == fingerprint and launch in (None, record.results.get("launch"))
+    ]
     for record in reversed(same):
         if record.status == "done":
             whole = open_run(record.directory)
@@ -118,7 +128,8 @@ def claim_run(
         name: name of the experiment.
         label: end of the name of the run directory.
         head: ``fingerprint``, ``seed`` and so on, for `results.json`.
-        resume: whether to look for a run with the same fingerprint.
+        resume: whether to look for any run with the same fingerprint. Otherwise only the run that the same launch began
+            is continued, whose worker was lost.
         excluded: directories of runs that cannot be continued.
 
     Raises:
@@ -130,7 +141,12 @@ def claim_run(
     process = {"pid": os.getpid(), "host": socket.gethostname()}
     with exclusive(folder):
         remove_abandoned(folder)
-        earlier = find_run(folder, head["fingerprint"], excluded) if resume else None
+        launch = head.get("launch")
+        earlier = (
+            find_run(folder, head["fingerprint"], excluded, None if resume else launch)
+            if resume or launch
+            else None
+        )
         if earlier and earlier.status == "done":
             return earlier
         if earlier:

@@ -13,6 +13,7 @@ from musicemo.testing._contract import ContractError
 from musicemo.testing.datasets import check_dataset
 from musicemo.testing.features import check_features
 from musicemo.testing.hooks import check_hooks
+from musicemo.testing.launchers import check_launcher
 from musicemo.testing.losses import check_loss
 from musicemo.testing.models import check_model
 from musicemo.testing.weightings import check_weighting
@@ -22,6 +23,7 @@ __all__ = [
     "check_dataset",
     "check_features",
     "check_hooks",
+    "check_launcher",
     "check_loss",
     "check_model",
     "check_weighting",

@@ -30,15 +30,17 @@ _Optimizer = TypeVar("_Optimizer", bound=torch.optim.Optimizer)
 
 
 def choose_device(name: str) -> torch.device:
-    """Return the device: `auto` is CUDA where there is one, else MPS, else the CPU.
+    """Return the device: `auto` is CUDA if it is available, else MPS, else the CPU; `cuda:1` is the second GPU.
 
     Raises:
-        InputError: the device is not there.
+        InputError: the device is not available.
     """
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
         name = next(device for device, available in there.items() if available)
-    if not there.get(name, False):
+    kind, colon, number = name.partition(":")
+    numbered = not colon or (kind == "cuda" and number.isdecimal() and int(number) < torch.cuda.device_count())
+    if not there.get(kind, False) or not numbered:
         usable = ", ".join(device for device, available in there.items() if available)
         raise InputError(f"training.device: this machine has no {name!r} device (available: auto, {usable})")
     return torch.device(name)

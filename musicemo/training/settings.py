@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, field_validator
@@ -15,6 +16,8 @@ __all__ = [
     "TrainingSettings",
     "TransferSettings",
 ]
+
+_DEVICE = r"^(auto|cpu|cuda(:\d+)?|mps)$"
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 
@@ -148,14 +151,22 @@ class TrainingSettings(Settings):
     """Maximum norm of the gradient. Larger gradients are scaled down to it."""
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     """Number format of the forward and backward pass. Weights stay in 32 bits."""
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    """Device to train on. ``auto`` uses the GPU if there is one."""
+    device: Annotated[str, Field(json_schema_extra={"pattern": _DEVICE})] = "auto"
+    """Device to train on: auto, cpu, cuda, cuda:N for the GPU with this number, or mps. ``auto`` uses the GPU if there
+    is one."""
     threads: int | None = Field(default=None, ge=1)
     """Number of CPU threads. The default is one if several runs are trained side by side, and all cores otherwise."""
     early_stopping: EarlyStoppingSettings = EarlyStoppingSettings()
     """Selection of the best epoch, and early stopping."""
     gradient_diagnostics: GradientDiagnosticsSettings | None = None
     """Measurement of conflicts between the tasks' gradients."""
+
+    @field_validator("device")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if not re.match(_DEVICE, name):
+            raise ValueError("must be auto, cpu, cuda, cuda:N or mps")
+        return name
 
 
 class TransferSettings(Settings):

@@ -105,6 +105,9 @@ def test_overrides_are_toml_or_text(launcher, small, tmp_path):
     [
         (["missing.toml"], "error: missing.toml: cannot be read: No such file or directory"),
         (["small.toml", "--device", "gpu"], "this machine has no 'gpu' device (available: auto, cpu"),
+        (["small.toml", "--set", "training.device=gpu"], "must be auto, cpu, cuda, cuda:N or mps, not 'gpu'"),
+        (["small.toml", "--launcher", "locl"], "no launcher has the name 'locl'; did you mean 'local'?"),
+        (["small.toml", "--set", "launcher.job=2"], "launcher.job: unknown key; did you mean 'jobs'?"),
         (["small.toml", "--set", "training.epoch=3"], "unknown key; did you mean 'epochs'?"),
         (["small.toml", "--set", "model.type='men'"], "no model has the name 'men'; did you mean 'mean'?"),
         (

@@ -133,7 +133,7 @@ def test_memory_is_read_once(on_disk, tmp_path):
 def test_auto_keeps_in_memory_what_takes_half_of_the_free_memory(monkeypatch):
     needed = sum(array.size for array in arrays()) * 4
     for free, keeps in ((2 * needed, True), (2 * needed - 2, False)):
-        monkeypatch.setattr("musicemo.data.features._free_memory", lambda free=free: free)
+        monkeypatch.setattr("musicemo.data.features.free_memory", lambda free=free: free)
         features = Features(in_memory(arrays()), ALL)
         assert (features[0] is features[0]) == keeps
 

@@ -94,6 +94,25 @@ def test_a_run_in_use_is_looked_at_again_when_all_others_are_done(fakes, release
     assert list(outcomes) == []
 
 
+def test_without_resuming_a_launch_continues_what_its_lost_worker_began(tmp_path):
+    def claim(launch):
+        claimed = claim_run(tmp_path, "x", "seed0", {"fingerprint": "1", "launch": launch}, resume=False)
+        claimed.directory.release()
+        return claimed
+
+    first = claim("a")
+    assert first.earlier is None
+    assert claim("b").directory.path != first.directory.path
+    again = claim("a")
+    assert again.directory.path == first.directory.path
+    assert again.earlier.status == "interrupted (killed)"
+    results = {**again.results, "status": "done", "metrics": {"test": {"valence": {"mae": {"value": 0.1}}}}}
+    again.directory.write_results(results)
+    (again.directory.path / "experiment.toml").write_text("[tasks.valence]\n")
+    done = claim_run(tmp_path, "x", "seed0", {"fingerprint": "1", "launch": "a"}, resume=False)
+    assert (done.status, done.directory) == ("done", first.directory.path)
+
+
 def test_a_death_is_recorded_for_the_run_of_the_seed_alone(tmp_path):
     claims = [
         claim_run(

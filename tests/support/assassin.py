@@ -2,7 +2,8 @@
 
 The environment variable ``MUSICEMO_TEST_KILL_AT`` names the moment: a hook and what it is called with, such as
 ``epoch_started:2``, ``batch_finished:2:1`` or ``evaluated:val``; or the n-th call of a function that changes what
-is on the disk, ``before:os.replace:7`` or ``after:os.replace:7``. ``MUSICEMO_TEST_SIGNAL`` is the signal.
+is on the disk, ``before:os.replace:7`` or ``after:os.replace:7``. ``MUSICEMO_TEST_SIGNAL`` is the signal. With the path
+of a file in ``MUSICEMO_TEST_KILL_ONCE``, only the process that creates the file is ended.
 """
 
 from __future__ import annotations
@@ -14,12 +15,20 @@ from typing import Any
 from musicemo.hookspecs import hookimpl
 
 _MOMENT = os.environ.get("MUSICEMO_TEST_KILL_AT", "")
+_ONCE = os.environ.get("MUSICEMO_TEST_KILL_ONCE", "")
 _SIGNAL = int(os.environ.get("MUSICEMO_TEST_SIGNAL", signal.SIGKILL))
 
 
 def _reach(*moment: object) -> None:
-    if ":".join(map(str, moment)) == _MOMENT:
+    if ":".join(map(str, moment)) == _MOMENT and _is_first():
         os.kill(os.getpid(), _SIGNAL)
+
+
+def _is_first() -> bool:
+    try:
+        return not _ONCE or bool(os.open(_ONCE, os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        return False
 
 
 def _watch(name: str) -> None:

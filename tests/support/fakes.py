@@ -131,7 +131,20 @@ class Learned(Weighting):
         return {f"weight/{t}": float(torch.exp(-s)) for t, s in zip(self.tasks, self.s, strict=True)}
 
 
-#: What the fixture ``fakes`` registers: kind, name, component. The names "mse", "cross-entropy" and "constant"
+class InTurn:
+    """A launcher that leaves the tasks to its caller."""
+
+    def __init__(self, *, jobs: int | None = None) -> None:
+        pass
+
+    def workers(self, tasks, needs):
+        return 0
+
+    def run(self, function, tasks, needs):
+        raise NotImplementedError
+
+
+#: What the fixture ``fakes`` registers: kind, name, component. The names "mse", "cross-entropy", "constant" and "local"
 #: are those that an experiment falls back on.
 FAKES: tuple[tuple[str, str, Any], ...] = (
     ("dataset", "memory", MemoryDataset),
@@ -142,6 +155,7 @@ FAKES: tuple[tuple[str, str, Any], ...] = (
     ("weighting", "constant", Sum),
     ("weighting", "sum", Sum),
     ("weighting", "learned", Learned),
+    ("launcher", "local", InTurn),
 )
 
 #: The names among them that no built-in component has, for use beside the built-ins.

@@ -71,11 +71,12 @@ def leave(code):
     return "stayed"
 
 
-def meet(folder):
-    """Return this worker's place once two workers are there."""
-    Path(folder, os.environ["PLACE"]).touch()
+def meet(task):
+    """Return the value of a variable of this worker once two workers are there."""
+    folder, name = task
+    Path(folder, os.environ[name]).touch()
     wait_for(lambda: len(list(Path(folder).iterdir())) == 2)
-    return os.environ["PLACE"]
+    return os.environ[name]
 
 
 def dawdle(path):

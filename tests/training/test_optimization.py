@@ -236,7 +236,16 @@ def test_the_device_is_cuda_where_there_is_one_else_mps_else_the_cpu(monkeypatch
         assert choose_device("auto").type == expected
 
 
-@pytest.mark.parametrize("name", ["cuda", "gpu", "", "CPU"])
+def test_a_gpu_can_be_named_by_its_number(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert choose_device("cuda:1") == torch.device("cuda", 1)
+    for name in ("cuda:2", "cuda:", "cuda:x", "mps:0"):
+        with pytest.raises(InputError, match=f"this machine has no '{name}' device"):
+            choose_device(name)
+
+
+@pytest.mark.parametrize("name", ["cuda", "gpu", "", "CPU", "cpu:1"])
 def test_a_device_that_is_not_there(name, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
