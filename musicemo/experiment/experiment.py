@@ -320,6 +320,8 @@ def validate_experiment(source: toml.Source, *, local_code: Policy = "execute") 
     optimizer = training.get("optimizer") if isinstance(training, dict) else None
     if isinstance(optimizer, dict):
         optimizer.setdefault("type", DEFAULT_OPTIMIZER)
+    if isinstance(source.table.get("launcher"), dict):
+        source.table["launcher"].setdefault("type", DEFAULT_LAUNCHER["type"])
     problems: list[str] = []
     schema: ExperimentTable | None = None
     try:

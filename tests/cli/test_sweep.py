@@ -77,7 +77,8 @@ def test_what_is_done_is_left_alone(swept, launcher):
 
 def test_a_run_that_dies_leaves_the_others_and_is_continued(swept, launcher, tmp_path):
     folder, _ = swept
-    finished = run(launcher, tmp_path, "--jobs", "2", "--only", "hidden=8", kill_at="epoch_finished:3")
+    options = ("--jobs", "2", "--only", "hidden=8", "--set", "launcher.attempts=1")
+    finished = run(launcher, tmp_path, *options, kill_at="epoch_finished:3")
     assert finished.code == 1
     assert (
         "error: small-hidden8-epochs3, seed 0: its process died: SIGKILL, as when memory runs out"
