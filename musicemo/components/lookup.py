@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import typing
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,10 +18,17 @@ from musicemo import toml
 from musicemo.components import registry
 from musicemo.components.documentation import read_parameters
 from musicemo.components.local import LocalCode, Policy, is_local
-from musicemo.components.spec import Component, check_component, existing_keys, make_component
-from musicemo.contracts import PROVIDED
+from musicemo.components.spec import (
+    Component,
+    check_component,
+    existing_keys,
+    make_component,
+    split_settings,
+)
+from musicemo.contracts import PROVIDED, ComponentTable
 from musicemo.errors import InputError, nearest
 from musicemo.files import expanded
+from musicemo.settings import validate
 
 __all__ = ["Components", "describe_problem"]
 
@@ -190,7 +198,13 @@ class Components:
         parameters = {name: value for name, value in table.items() if name != "type" and name not in ignore}
         try:
             return make_component(
-                kind, name, factory, parameters, lambda inner, path: self._anchored((*key, *inner), path), code
+                kind,
+                name,
+                factory,
+                parameters,
+                lambda inner, path: self._anchored((*key, *inner), path),
+                code,
+                lambda marker, inner: self._nested(marker, (*key, *inner)),
             )
         except ValidationError as error:
             self._problems += [
@@ -210,6 +224,22 @@ class Components:
         except InputError as error:
             self._problems += [self._source.error(key, problem) for problem in error.problems]
         return None
+
+    def _nested(self, marker: ComponentTable, key: toml.Key) -> Component | None:
+        """Return the component of a table inside another component's, or None if it has a problem."""
+        further, _ = split_settings(marker, self._at(key, None))
+        keys = marker.settings.model_fields if marker.settings else {}
+        component = self.find(marker.kind, key, ignore=list(keys))
+        if marker.settings is None:
+            return component
+        try:
+            settings = validate(marker.settings, further)
+            return dataclasses.replace(component, settings=settings) if component else None
+        except ValidationError as error:
+            self._problems += [
+                describe_problem(self._source, key, marker.settings, details) for details in error.errors()
+            ]
+            return None
 
     def _local(self, name: str, key: toml.Key) -> LocalCode:
         """Return the code of a local file.

@@ -26,7 +26,15 @@ from musicemo import toml
 from musicemo.components import registry
 from musicemo.components.documentation import parameter_docs, summary
 from musicemo.components.local import LocalCode, told_by_line
-from musicemo.contracts import PROVIDED, TARGET_KINDS, Dataset, FeatureExtractor, Launcher, Weighting
+from musicemo.contracts import (
+    PROVIDED,
+    TARGET_KINDS,
+    ComponentTable,
+    Dataset,
+    FeatureExtractor,
+    Launcher,
+    Weighting,
+)
 from musicemo.errors import InputError, MusicemoError, RunError, describe_error
 from musicemo.settings import validate
 
@@ -42,6 +50,7 @@ __all__ = [
     "location_of",
     "make_component",
     "signature_schema",
+    "split_settings",
     "table_schema",
     "to_toml",
 ]
@@ -412,6 +421,8 @@ def to_toml(value: Any) -> Any:
     Raises:
         PydanticSerializationError: TOML cannot hold the value.
     """
+    if isinstance(value, Component):
+        return value.to_table()
     if isinstance(value, BaseModel):
         value = value.model_dump(by_alias=True, warnings=False)
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -441,6 +452,10 @@ def to_toml(value: Any) -> Any:
     return to_jsonable_python(value)
 
 
+#: Returns the component of a table at a key among the parameters; None if it has a problem that has been recorded.
+Nested = Callable[[ComponentTable, toml.Key], "Component | None"]
+
+
 @dataclass(frozen=True)
 class Component:
     """A registered or local class, and the parameters that an experiment sets."""
@@ -454,6 +469,8 @@ class Component:
     code: LocalCode | None = None
     #: Whether the parameters of a component that was not executed were compared with its source.
     checked: bool = False
+    #: Further keys of its table, if it is inside another component's.
+    settings: BaseModel | None = None
 
     def build(self, **provided: Any) -> Any:
         """Return an instance, constructed with its parameters and those of `provided` that its signature names.
@@ -495,7 +512,8 @@ class Component:
 
     def to_table(self) -> dict[str, Any]:
         """Return the TOML table, including defaults."""
-        return {"type": str(self.code or self.name), **to_toml(self.parameters)}
+        settings = {} if self.settings is None else to_toml(self.settings)
+        return {"type": str(self.code or self.name), **settings, **to_toml(self.parameters)}
 
 
 def default_component(kind: str, name: str) -> Component:
@@ -510,6 +528,7 @@ def make_component(
     table: Mapping[str, Any],
     anchor: Callable[[toml.Key, Path], Path] = lambda _, path: path,
     code: LocalCode | None = None,
+    nested: Nested | None = None,
 ) -> Component:
     """Return a component with the parameters of a TOML table without ``type``.
 
@@ -520,13 +539,71 @@ def make_component(
         table: Parameters.
         anchor: Function that makes the path at a key of the table absolute.
         code: File of a local component.
+        nested: Function that returns the component of a table among the parameters; by default, a registered one.
 
     Raises:
-        InputError: The signature cannot be read, or the parameters cannot be recorded.
+        InputError: The signature cannot be read, the parameters cannot be recorded, or a component among them has a
+            problem.
         pydantic.ValidationError: The parameters do not match the signature.
     """
     schema = table_schema(factory, kind)
-    return Component(kind, name, factory, read_table(schema, table, location_of(factory), anchor), code)
+    parameters = read_table(schema, table, location_of(factory), anchor)
+    problems: list[str] = []
+
+    def resolved(marker: ComponentTable, key: toml.Key, inner: Mapping[str, Any]) -> Component | None:
+        try:
+            return nested(marker, key) if nested else _registered(marker, inner)
+        except ValidationError as error:
+            problems.extend(f"{toml.dotted((*key, *one['loc']))}: {one['msg']}" for one in error.errors())
+        except InputError as error:
+            problems.extend(f"{toml.dotted(key)}: {problem}" for problem in error.problems)
+        return None
+
+    for parameter, marker in _nested_tables(schema).items():
+        value = parameters[parameter]
+        if isinstance(value, list):
+            components: Any = [resolved(marker, (parameter, index), one) for index, one in enumerate(value)]
+            incomplete = None in components
+        else:
+            components = None if value is None else resolved(marker, (parameter,), value)
+            incomplete = components is None and value is not None
+        if incomplete:
+            raise InputError(*problems)
+        parameters[parameter] = components
+    return Component(kind, name, factory, parameters, code)
+
+
+def _nested_tables(schema: type[BaseModel]) -> dict[str, ComponentTable]:
+    """Return the parameters that are tables of components, or lists of them."""
+    found: dict[str, ComponentTable] = {}
+    for name, field in schema.model_fields.items():
+        inner = typing.get_args(field.annotation)
+        marks = [*field.metadata, *(mark for one in inner for mark in getattr(one, "__metadata__", ()))]
+        found.update((name, mark) for mark in marks if isinstance(mark, ComponentTable))
+    return found
+
+
+def split_settings(marker: ComponentTable, table: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the further keys of a nested component's table, and its parameters with ``type``."""
+    further = marker.settings.model_fields if marker.settings else {}
+    return (
+        {key: value for key, value in table.items() if key in further},
+        {key: value for key, value in table.items() if key not in further},
+    )
+
+
+def _registered(marker: ComponentTable, table: Mapping[str, Any]) -> Component:
+    """Return the registered component of a table inside another component's.
+
+    Raises:
+        InputError: No component has this name, or its table cannot be recorded.
+        pydantic.ValidationError: The table is not valid.
+    """
+    further, parameters = split_settings(marker, table)
+    name = str(parameters.pop("type", None))
+    component = make_component(marker.kind, name, registry.load(marker.kind, name), parameters)
+    settings = validate(marker.settings, further) if marker.settings else None
+    return dataclasses.replace(component, settings=settings)
 
 
 def check_component(kind: str, name: str, factory: Any) -> type[BaseModel]:

@@ -29,6 +29,7 @@ from musicemo.contracts.dataset import (
 )
 from musicemo.contracts.features import ArrayReader, Extraction, FeatureExtractor, Output
 from musicemo.contracts.launcher import Launcher, Needs
+from musicemo.contracts.nested import ComponentTable, NestedComponent
 
 if TYPE_CHECKING:
     from musicemo.contracts.gradients import TaskGradients
@@ -42,6 +43,7 @@ __all__ = [
     "TARGET_KINDS",
     "ArrayFile",
     "ArrayReader",
+    "ComponentTable",
     "Dataset",
     "Estimator",
     "Extraction",
@@ -55,6 +57,7 @@ __all__ = [
     "Loss",
     "Model",
     "Needs",
+    "NestedComponent",
     "Output",
     "Proposal",
     "Signal",

@@ -57,7 +57,7 @@ class Estimator(Fitted):
         """Fit the model to the training set.
 
         Args:
-            tracks: features of each track, `[time, feature]`, on the CPU, read lazily.
+            tracks: features of each track, `[time, feature]`, on the CPU, read lazily, each time they are iterated.
             targets: task -> `[tracks]`: ratings in [0, 1] or class indices; or `[tracks, tags]`: 1 if the tag applies,
                 otherwise 0. NaN where missing.
         """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,6 +35,17 @@ class Batch:
     def to(self, device: torch.device) -> Batch:
         """Move the tensors to a device."""
         return Batch(self.x.to(device), self.lengths.to(device), self.targets.to(device), self.indices)
+
+
+@dataclass(frozen=True, slots=True)
+class _SetTracks:
+    """The features of some tracks, each `[time, feature]`, read each time they are iterated."""
+
+    features: Features
+    indices: NDArray[np.intp]
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return (torch.from_numpy(features) for features in self.features.select(self.indices))
 
 
 class Batches:
@@ -81,9 +92,12 @@ class Batches:
         """Tracks of the smallest batch of an epoch."""
         return min(map(len, self._cut(self.indices, self._size)), default=0)
 
-    def tracks(self) -> Iterator[Tensor]:
-        """Yield the features of the set's tracks, each `[time, feature]`, in the order of the set."""
-        return (torch.from_numpy(features) for features in self._features.select(self.indices))
+    def tracks(self) -> Iterable[Tensor]:
+        """Return the features of the set's tracks, each `[time, feature]`, in the order of the set.
+
+        They are read each time they are iterated.
+        """
+        return _SetTracks(self._features, self.indices)
 
     @property
     def targets(self) -> Tensor:

@@ -14,7 +14,14 @@ from torch import Tensor, nn
 
 from musicemo import toml
 from musicemo.components import registry
-from musicemo.components.spec import RESERVED, Component, check_defaults, make_component, signature_schema
+from musicemo.components.spec import (
+    RESERVED,
+    Component,
+    check_defaults,
+    make_component,
+    signature_schema,
+    to_toml,
+)
 from musicemo.contracts import PROVIDED
 from musicemo.errors import InputError, MusicemoError, describe_error
 from musicemo.training.randomness import random_state, restore_random_state, seed_everything
@@ -149,7 +156,7 @@ def built(contract: Contract, component: Component, seed: int = 0, **provided: A
     try:
         return component.build(**provided)
     except MusicemoError as error:
-        raise _Broken(f"cannot be constructed with {dict(component.parameters)}: {error}") from error
+        raise _Broken(f"cannot be constructed with {to_toml(component.parameters)}: {error}") from error
 
 
 def check_pickle(contract: Contract, component: Any) -> Any:

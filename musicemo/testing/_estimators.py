@@ -25,6 +25,16 @@ _TOLERANCE = 1e-4
 _TRACKS = 45
 
 
+class _Lazy:
+    """Tracks that can be iterated several times and nothing else, as in a run."""
+
+    def __init__(self, tracks: Sequence[Tensor]) -> None:
+        self._tracks = tracks
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return iter(self._tracks)
+
+
 def check_fitted(
     contract: Contract, make: Callable[[int], Estimator], size: int, lengths: Sequence[int]
 ) -> None:
@@ -36,7 +46,7 @@ def check_fitted(
         require(not unknown, f"it is given the labels of {unknown}, which are no tasks")
     with contract.clause("fit", "fitting it", essential=True):
         kept = [track.clone() for track in tracks], {name: value.clone() for name, value in targets.items()}
-        estimator.fit(iter(tracks), targets)
+        estimator.fit(_Lazy(tracks), targets)
         changed = [not torch.equal(*pair) for pair in zip(tracks, kept[0], strict=True)]
         changed += [not torch.equal(targets[name].nan_to_num(), kept[1][name].nan_to_num()) for name in targets]
         require(not any(changed), "fitting changes the tracks or targets in place; they belong to the core")
@@ -108,7 +118,7 @@ def _check_again(
     expected = _predict(estimator, tracks, targets)
     with contract.clause("seed", "fitting it again"):
         again = make(0)
-        again.fit(iter(tracks), targets)
+        again.fit(_Lazy(tracks), targets)
         predictions = _predict(again, tracks, targets)
         require(
             all(torch.equal(predictions[name], expected[name]) for name in predictions),

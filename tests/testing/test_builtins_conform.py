@@ -10,16 +10,19 @@ def own(kind):
     return [claim.name for claim in registry.claims(kind) if claim.distribution == "musicemo"]
 
 
+REQUIRED = {"ensemble": {"members": [{"type": "mean"}, {"type": "genre-mean", "weight": 2.0}]}}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", own("model"))
 def test_models(name):
-    check_model(name, input_sizes=[140] if name == "multi-kernel" else [12, 140])
+    check_model(name, REQUIRED.get(name), input_sizes=[140] if name == "multi-kernel" else [12, 140])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", own("model"))
 def test_models_take_one_vector_per_track(name):
-    check_model(name, input_sizes=[140 if name == "multi-kernel" else 20], lengths=[1, 1])
+    check_model(name, REQUIRED.get(name), input_sizes=[140 if name == "multi-kernel" else 20], lengths=[1, 1])
 
 
 @pytest.mark.parametrize("name", own("loss"))
