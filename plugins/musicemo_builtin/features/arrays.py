@@ -42,7 +42,9 @@ class Arrays:
         """Return the arrays of a track's file."""
         if features.suffix.lower() != ".npz":
             if self.keys:
-                raise InputError(f"{features}: is not a .npz file, and features.keys selects arrays of .npz files")
+                raise InputError(
+                    f"{features}: is not a .npz file, and features.keys selects arrays of .npz files"
+                )
             return [ArrayFile(features, self.layout)]
         names = npz_arrays(features)
         if self.keys is None and len(names) > 1:
