@@ -19,6 +19,11 @@ def test_contract():
     check_features("mel-chroma", window=math.inf)
 
 
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_clip():
+    check_features("mel-chroma", window=math.inf, memory=True)
+
+
 @pytest.fixture(scope="module")
 def path(tmp_path_factory):
     path = tmp_path_factory.mktemp("songs") / "song.wav"
