@@ -36,6 +36,7 @@ from musicemo.contracts import (
     Weighting,
 )
 from musicemo.errors import InputError, MusicemoError, RunError, describe_error
+from musicemo.features import FeatureSettings
 from musicemo.settings import validate
 
 __all__ = [
@@ -56,7 +57,7 @@ __all__ = [
 ]
 
 #: Kind of component -> keys of its table that are not constructor parameters.
-RESERVED = {"loss": ("type", "weight")}
+RESERVED = {"loss": ("type", "weight"), "features": ("type", *FeatureSettings.model_fields)}
 #: Pydantic errors of paths that do not exist relative to the working directory.
 _PATH_ERRORS = ("path_not_file", "path_not_directory", "path_exists", "parent_does_not_exist")
 

@@ -86,15 +86,6 @@ def find_features(components: Components, source: toml.Source, problems: list[st
         if not isinstance(table, Mapping):
             continue  # the schema has reported it
         component = components.find("features", key, ignore=_CORE)
-        if component is not None:
-            for taken in sorted(set(component.parameters) & set(_CORE)):
-                problems.append(
-                    source.error(
-                        (*key, "type"),
-                        f"{component.name!r} has a parameter {taken!r}, which is a key of [features] itself: "
-                        "the parameter must be renamed",
-                    )
-                )
         settings_table = {name: value for name, value in table.items() if name in _CORE}
         if isinstance(settings_table.get("cache"), str):
             folder = source.origin((*key, "cache")).folder

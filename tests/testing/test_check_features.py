@@ -284,6 +284,11 @@ class BadDefault(Levels):
         super().__init__()
 
 
+class GridTaken(Levels):
+    def __init__(self, *, grid: str = "frame") -> None:
+        super().__init__()
+
+
 class NoAnnotation(Levels):
     def __init__(self, *, hop=0.1) -> None:
         super().__init__()
@@ -338,6 +343,7 @@ def test_an_extractor_that_holds_its_contract_passes(extractor):
         (BlockInFingerprint, "neutral", "changes the fingerprint"),
         (BadDefault, "defaults", "default of 'hop'"),
         (NoAnnotation, "annotations", "needs a type"),
+        (GridTaken, "signature", "'grid' cannot be given, since that key of the table is musicemo's own"),
     ],
 )
 def test_each_mistake_breaks_its_clause(extractor, clause, words):
