@@ -6,7 +6,7 @@ from musicemo.data.features import Features, normalize_rows, rows_numbers, rows_
 from musicemo.data.identity import DataIdentity, identify_data
 from musicemo.data.joining import Joined, JoiningSettings, split_joined
 from musicemo.data.scaling import Scaling, ScalingSettings, fit_scaling
-from musicemo.data.splits import PARTS, Split, SplitSettings, make_split, strata
+from musicemo.data.splits import PARTS, Split, SplitSettings, make_split, read_split, strata
 from musicemo.data.summary import Summary, find_equal, summarize
 from musicemo.data.tasks import HeadSettings, Task, TaskSettings, columns, labelled, make_task, tags_of
 from musicemo.data.tracks import Tracks, collect
@@ -40,6 +40,7 @@ __all__ = [
     "make_split",
     "make_task",
     "normalize_rows",
+    "read_split",
     "rows_numbers",
     "rows_text",
     "split_joined",

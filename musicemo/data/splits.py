@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -17,7 +19,7 @@ from pydantic import Field, model_validator
 from musicemo.errors import InputError
 from musicemo.settings import Settings
 
-__all__ = ["PARTS", "Split", "SplitSettings", "make_split", "strata"]
+__all__ = ["PARTS", "Split", "SplitSettings", "make_split", "read_split", "strata"]
 
 PARTS = ("train", "val", "test")
 
@@ -30,8 +32,14 @@ Indices = NDArray[np.intp]
 class SplitSettings(Settings):
     """The table ``[split]``."""
 
-    method: Literal["official", "random", "stratified", "grouped", "kfold"] = "stratified"
-    """Split method. ``grouped`` keeps the tracks of a group in one set; ``kfold`` is cross-validation."""
+    method: Literal["official", "random", "stratified", "grouped", "kfold", "file"] = "stratified"
+    """Split method. ``grouped`` keeps the tracks of a group in one set; ``kfold`` is cross-validation; ``file`` reads
+    the ids of each set.
+    """
+    path: str | None = Field(default=None, min_length=1)
+    """File with the ids of each set: JSON with lists ``train``, ``val`` and ``test``, such as the ``split.json`` of a
+    run; or a table with the columns ``id`` and ``part``.
+    """
     validation: float = Field(default=0.2, ge=0, lt=1)
     """Fraction of the tracks in the validation set."""
     test: float = Field(default=0.2, ge=0, lt=1)
@@ -55,6 +63,12 @@ class SplitSettings(Settings):
     def _consistent(self) -> SplitSettings:
         if self.method in ("random", "stratified", "grouped") and self.validation + self.test >= 1:
             raise ValueError("validation + test must be below 1, to leave tracks for training")
+        if (self.method == "file") != (self.path is not None):
+            raise ValueError(
+                f'method = "{self.method}" needs path, the file with the ids of each set'
+                if self.path is None
+                else f'path is only for method = "file", not "{self.method}"'
+            )
         if self.fold is not None and self.fold >= self.folds:
             raise ValueError(f"fold {self.fold} does not exist: {self.folds} folds are numbered from 0")
         return self
@@ -116,7 +130,7 @@ def make_split(
         ids: unique id of each track.
         strata: class or bin of each track, or the tags that it has, for stratification; see `strata`.
         groups: artist or album of each track.
-        official: set of each track in the official split.
+        official: set of each track in the official split, or in the file of the settings.
         fold: fold that is the test set, for k-fold; by default that of the settings, or the first.
 
     Raises:
@@ -133,7 +147,9 @@ def make_split(
         )
     group_codes = np.unique([group or "" for group in groups], return_inverse=True)[1]
     val: Indices | None = None
-    if settings.method == "official":
+    if settings.method == "file":
+        rest, val, test = (np.flatnonzero([name == part for name in official]) for part in PARTS)
+    elif settings.method == "official":
         rest, val, test = _official(official, ids)
     elif settings.method == "kfold":
         rest, test = _fold(settings, everyone, strata, group_codes, settings.fold if fold is None else fold)
@@ -141,10 +157,56 @@ def make_split(
         rest, test = _cut(settings, everyone, settings.test, strata, group_codes, "test")
     if val is None or not len(val):
         share = settings.validation
-        if settings.method not in ("official", "kfold"):
+        if settings.method not in ("official", "kfold", "file"):
             share = min(share / (1 - settings.test), 1.0)
         rest, val = _cut(settings, rest, share, strata, group_codes, "validation")
     return Split({"train": np.sort(rest), "val": np.sort(val), "test": np.sort(test)}, ids)
+
+
+def read_split(path: Path) -> dict[str, str]:
+    """Return track id -> set, from a file; see `SplitSettings.path`.
+
+    Raises:
+        InputError: the file cannot be read, has another form, or has an id in more than one set.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        pairs = list(_pairs_of_json(text) if text.lstrip().startswith("{") else _pairs_of_table(text))
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InputError(
+            f"{path}: cannot be read as a split: {reason}. It must be JSON with lists of ids train, val and test, or a "
+            "table with the columns id and part"
+        ) from error
+    parts: dict[str, str] = {}
+    for name, part in pairs:
+        if parts.setdefault(name, part) != part:
+            raise InputError(
+                f"{path}: {name!r} is in more than one set of the split ({parts[name]} and {part})"
+            )
+    return parts
+
+
+def _pairs_of_json(text: str) -> Iterator[tuple[str, str]]:
+    table = json.loads(text)
+    if "train" not in table:
+        raise ValueError("it has no list train")
+    for part in PARTS:
+        ids = table.get(part, [])
+        if not isinstance(ids, list) or not all(isinstance(name, str | int) for name in ids):
+            raise ValueError(f"{part} is not a list of ids")
+        yield from ((str(name), part) for name in ids)
+
+
+def _pairs_of_table(text: str) -> Iterator[tuple[str, str]]:
+    lines = text.splitlines()
+    header = lines[0] if lines else ""
+    rows = csv.DictReader(lines, delimiter=next((one for one in "\t;" if one in header), ","))
+    for number, row in enumerate(rows, start=2):
+        part = {"validation": "val", "valid": "val"}.get(row.get("part") or "", row.get("part"))
+        if not row.get("id") or part not in PARTS:
+            raise ValueError(f"line {number} has no id, or a part other than {', '.join(PARTS)}")
+        yield row["id"], part
 
 
 def _official(official: Sequence[str | None], ids: Sequence[str]) -> tuple[Indices, Indices, Indices]:

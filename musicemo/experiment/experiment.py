@@ -89,6 +89,11 @@ class Experiment:
         return self.dataset.splits(self.split)
 
     @property
+    def split_file(self) -> Path:
+        """The file of a split that is read, ``split.path``, which is relative to the experiment file."""
+        return self.source.origin(("split", "path")).folder / str(self.split.path)
+
+    @property
     def proportions(self) -> Mapping[str, float]:
         """Dataset -> its part of what is drawn to train on; empty where each track comes once an epoch."""
         members = [] if isinstance(self.dataset, Component) else self.dataset.members
@@ -188,6 +193,9 @@ class Experiment:
             tasks[name] = table | {"head": to_toml(self.heads[name].model_dump())}
         training = self.training.model_copy(update={"threads": self.training.threads or threads})
         split = self.split if fold is None else self.split.model_copy(update={"fold": fold})
+        if split.path is not None:  # a run keeps the ids in its own file
+            path = "split.json" if seed is not None else str(self.split_file)
+            split = split.model_copy(update={"path": path})
         return {
             "name": self.name,
             **({"description": self.description} if self.description else {}),

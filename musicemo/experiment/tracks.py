@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from musicemo import toml
 from musicemo.components.local import told_by_line
-from musicemo.contracts import Dataset
+from musicemo.contracts import Dataset, Track
 from musicemo.data import (
     Features,
     Joined,
@@ -21,6 +23,7 @@ from musicemo.data import (
     find_equal,
     make_split,
     make_task,
+    read_split,
     split_joined,
     strata,
 )
@@ -106,11 +109,17 @@ def split_tracks(experiment: Experiment, tracks: Tracks, fold: int | None = None
         InputError: the split cannot be made, or a class has no track to train on.
     """
     splits = experiment.splits
+    listed: dict[str, str] = {}
+    if experiment.split.path is not None:
+        with experiment.source.blaming("split", "path"):
+            path = experiment.split_file
+            listed = read_split(path)
+            _check_listed(path, listed, tracks)
 
     def split_one(name: str, indices: Indices) -> Split:
         key, settings = splits[name]
         with experiment.source.blaming(*key):
-            return _split_some(settings, tracks, indices, fold)
+            return _split_some(settings, tracks, indices, fold, listed)
 
     if tracks.sources:
         grouped = {name: settings.by_groups for name, (_, settings) in splits.items()}
@@ -121,7 +130,36 @@ def split_tracks(experiment: Experiment, tracks: Tracks, fold: int | None = None
     return split
 
 
-def _split_some(settings: SplitSettings, tracks: Tracks, indices: Indices, fold: int | None) -> Split:
+def _check_listed(path: Path, listed: Mapping[str, str], tracks: Tracks) -> None:
+    """Warn of ids in the file of a split that are not those of tracks, and of tracks that are not in it."""
+    names = [_listed_name(track, listed) for track in tracks.tracks]
+    without = [track.id for track, name in zip(tracks.tracks, names, strict=True) if name is None]
+    unknown = sorted(set(listed) - set(names))
+    if len(without) == len(tracks):
+        raise InputError(
+            f"{path}: none of its {len(listed)} ids is that of a track (ids in the file: {unknown[0]!r}, ...; tracks: "
+            f"{without[0]!r}, ...)"
+        )
+    if unknown:
+        _log.warning(
+            f"{path}: {len(unknown)} of {len(listed)} ids are not those of tracks with a label, for example "
+            f"{unknown[0]!r}"
+        )
+    if without:
+        _log.warning(
+            f"{path}: {len(without)} of {len(tracks)} tracks are in no set and are left out, for example {without[0]!r}"
+        )
+
+
+def _listed_name(track: Track, listed: Mapping[str, str]) -> str | None:
+    """Return the id by which the file of a split lists a track: with the name of its dataset, or without."""
+    names = [track.id, *([track.id.removeprefix(f"{track.source}/")] if track.source else [])]
+    return next((name for name in names if name in listed), None)
+
+
+def _split_some(
+    settings: SplitSettings, tracks: Tracks, indices: Indices, fold: int | None, listed: Mapping[str, str]
+) -> Split:
     """Split some tracks, stratified by the target that is asked for, or by the first task that has a label."""
     names = [settings.stratify] if settings.stratify else []
     columns = (tracks.column(name) for name in (*names, *(task.name for task in tracks.tasks)))
@@ -134,7 +172,9 @@ def _split_some(settings: SplitSettings, tracks: Tracks, indices: Indices, fold:
         [track.id for track in some],
         strata(labels, regression=task.kind == "regression", bins=settings.bins),
         [track.group for track in some],
-        [track.part for track in some],
+        [listed.get(_listed_name(track, listed) or "") for track in some]
+        if settings.method == "file"
+        else [track.part for track in some],
         fold,
     )
 

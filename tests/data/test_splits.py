@@ -5,7 +5,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import StratifiedKFold
 
-from musicemo.data import PARTS, Split, SplitSettings, make_split, strata
+from musicemo.data import PARTS, Split, SplitSettings, make_split, read_split, strata
 from musicemo.errors import InputError
 
 METHODS = ("random", "stratified", "grouped", "kfold")
@@ -423,3 +423,54 @@ def test_folds_of_tags(grouped):
         assert (np.abs(codes[split.parts["test"]].sum(axis=0) - codes.sum(axis=0) / 4) <= 4).all()
         if grouped:
             assert_groups_apart(split, groups)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"train": ["a", "b"], "val": [], "test": ["7"]}',
+        '{"hash": {"all": "0"}, "train": ["a", "b"], "test": [7]}',
+        "id,part\na,train\nb,train\n7,test\n",
+        "\ufeffid\tpart\tartist\na\ttrain\tx\nb\ttrain\ty\n7\ttest\tz\n",
+    ],
+)
+def test_the_file_of_a_split(tmp_path, text):
+    (tmp_path / "split").write_text(text, encoding="utf-8")
+    assert read_split(tmp_path / "split") == {"a": "train", "b": "train", "7": "test"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"training": []}', "it has no list train"),
+        ('{"train": "a"}', "train is not a list of ids"),
+        ('{"train": ["a"', "cannot be read as a split: .*JSON with lists of ids train, val and test"),
+        ("id,part\na,dev\n", "line 2 has no id, or a part other than train, val, test"),
+        ('{"train": ["a"], "test": ["a"]}', "'a' is in more than one set of the split \\(train and test\\)"),
+    ],
+)
+def test_files_that_are_not_splits(tmp_path, text, message):
+    (tmp_path / "split").write_text(text)
+    with pytest.raises(InputError, match=message):
+        read_split(tmp_path / "split")
+    with pytest.raises(InputError, match="No such file"):
+        read_split(tmp_path / "nowhere")
+
+
+def test_tracks_that_a_file_does_not_list_are_in_no_set():
+    parts = ["train"] * 5 + ["test"] * 2 + [None] * 3
+    split = cut(10, official=parts, method="file", path="split.json", validation=0)
+    assert {part: split.parts[part].tolist() for part in PARTS} == {
+        "train": [0, 1, 2, 3, 4],
+        "val": [],
+        "test": [5, 6],
+    }
+    with_validation = cut(10, official=parts, method="file", path="split.json", validation=0.2)
+    assert [len(with_validation.parts[part]) for part in PARTS] == [4, 1, 2]
+
+
+def test_a_file_belongs_to_its_method():
+    with pytest.raises(ValueError, match='method = "file" needs path'):
+        SplitSettings(method="file")
+    with pytest.raises(ValueError, match='path is only for method = "file", not "random"'):
+        SplitSettings(method="random", path="split.json")
