@@ -62,6 +62,7 @@ def test_models_with_other_parameters(name, parameters):
         ("cross-entropy", {"class_weights": {"rock": 3.0}}),
         ("bce", {"positive_weight": "balanced", "label_smoothing": 0.1}),
         ("focal", {"gamma": 0.5, "alpha": 0.25}),
+        ("ranknet", {"scale": 3.0, "min_difference": 0.05}),
     ],
 )
 def test_losses_with_other_parameters(name, parameters):
