@@ -23,6 +23,7 @@ from musicemo.components.spec import (
     check_component,
     existing_keys,
     make_component,
+    permission_of,
     split_settings,
 )
 from musicemo.contracts import PROVIDED, ComponentTable
@@ -196,6 +197,16 @@ class Components:
             self._problems += [self._source.error((*key, "type"), problem) for problem in error.problems]
             return None
         parameters = {name: value for name, value in table.items() if name != "type" and name not in ignore}
+        permission = permission_of(factory, parameters)
+        if permission and self._policy == "refuse":
+            self._problems.append(
+                self._source.error(
+                    (*key, permission),
+                    f"lets {name!r} execute code of files that the experiment names; read them, then execute them with "
+                    "--trust-local-code",
+                )
+            )
+            return None
         try:
             return make_component(
                 kind,

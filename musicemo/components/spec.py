@@ -607,6 +607,12 @@ def _registered(marker: ComponentTable, table: Mapping[str, Any]) -> Component:
     return dataclasses.replace(component, settings=settings)
 
 
+def permission_of(factory: Any, parameters: Mapping[str, Any]) -> str | None:
+    """Return the parameter with which a table lets a component execute code of files that it reads, if it does."""
+    name = getattr(factory, "executes", None)
+    return name if isinstance(name, str) and parameters.get(name) else None
+
+
 def check_component(kind: str, name: str, factory: Any) -> type[BaseModel]:
     """Check a component without constructing it, and return the pydantic model of its table.
 

@@ -69,6 +69,8 @@ class FeatureExtractor(Protocol):
     - ``pool``: the pooling of time steps if the experiment does not choose one: "mean" if absent.
     - ``finish(values: dict[str, NDArray]) -> dict[str, NDArray]``: what is done after pooling, with the arrays
       `[time, rows]` of a clip, such as the conversion of power to decibels relative to the clip's maximum.
+    - ``executes``: the name of a parameter which, if true, lets the extractor execute code of files that it reads, such
+      as that of a model. A run with it is loaded only with ``--trust-local-code``.
     - ``graph(outputs) -> onnx.ModelProto``: the same computation as an ONNX model, which ``musicemo export`` puts
       before the network. Its input is ``samples`` `[samples]`; for each output it has an array of its name
       `[time, rows]`, and the edges ``<name>.edges`` `[time + 1]`, float64, the last of which is the clip's duration.

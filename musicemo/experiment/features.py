@@ -13,7 +13,7 @@ from musicemo import toml
 from musicemo.components import registry
 from musicemo.components.local import unplaced
 from musicemo.components.lookup import Components, describe_problem
-from musicemo.components.spec import Component, default_component, make_component, to_toml
+from musicemo.components.spec import Component, default_component, make_component, permission_of, to_toml
 from musicemo.contracts import FeatureExtractor, Track
 from musicemo.errors import InputError
 from musicemo.features import FeatureSettings, Stream, with_features
@@ -140,7 +140,12 @@ def stream_of(table: Mapping[str, Any]) -> Stream:
     parameters = {key: value for key, value in table.items() if key != "type" and key not in _CORE}
     try:
         settings = validate(FeatureSettings, {key: value for key, value in table.items() if key in _CORE})
-        component = make_component("features", name, registry.load("features", name), parameters)
+        factory = registry.load("features", name)
+        if permission := permission_of(factory, parameters):
+            raise InputError(
+                f"features {name!r}: {permission} is allowed in the experiment's own [features] only"
+            )
+        component = make_component("features", name, factory, parameters)
     except ValidationError as error:
         raise InputError(f"features {name!r}: {error.errors()[0]['msg']}") from error
     return FeatureTable(component, settings).stream()

@@ -5,8 +5,8 @@ The features of one stream (an extractor with its settings) for one dataset are 
 order in which they were extracted. A song's features are in the last block that has its content::
 
     about.json          the extractor, its parameters and settings
-    0000.<output>.pack  the arrays of one output
-    0000.steps.pack     the times of the steps
+    0000.<output>.pack  the arrays of one output, whose name is percent-encoded
+    0000.+steps.pack    the times of the steps
     0000.json           the packs' fingerprints, and the identity of each song: hash, path, size, times. Written last
 """
 
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import logging
 import os
 import re
@@ -25,6 +26,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +38,7 @@ from musicemo.features._batch import failure_of
 from musicemo.features._files import Source, Stamp, cache_folder, stamp_of
 from musicemo.features._pack import Pack
 from musicemo.features._stream import Audio, Clip, Stream
-from musicemo.files import exclusive, expanded, read_json, write_json
+from musicemo.files import exclusive, expanded, read_json, shortened, write_json
 from musicemo.progress import Progress
 from musicemo.workers import cores, run_tasks
 
@@ -55,7 +57,7 @@ _BLOCK_BYTES, _BLOCK_SECONDS = 256e6, 60.0
 _MUCH = 1e8
 """Bytes on the disk that are announced."""
 
-_STEPS = "steps"
+_STEPS = "+steps"  # an encoded name has no plus sign
 _HINT = 'features.on_error = "skip" ignores these tracks'
 _FOLDER_HINT = "Set another folder with features.cache or the environment variable MUSICEMO_CACHE"
 
@@ -361,9 +363,17 @@ class FeatureStore:
 
     def _blocks(self) -> Iterator[_Block]:
         """Yield the blocks that have the stream's outputs, the oldest first."""
-        for path in sorted(self.folder.glob("[0-9]*.json"), key=lambda path: int(path.stem)):
-            with contextlib.suppress(InputError, OSError, ValueError, AttributeError, TypeError, KeyError):
+        paths = sorted(self.folder.glob("[0-9]*.json"), key=lambda path: int(path.stem))
+        _allow_open_files(len(paths) * (len(self.stream.outputs) + 1))
+        for path in paths:
+            try:
                 yield _Block.open(path, self.stream.outputs)
+            except (InputError, OSError, ValueError, AttributeError, TypeError, KeyError) as error:
+                if _code_of(error) in (errno.EMFILE, errno.ENFILE):
+                    raise RunError(
+                        f"{self.folder}: its {len(paths)} blocks of songs cannot be open at the same time. Allow more "
+                        f"open files: ulimit -n {2 * len(paths) * (len(self.stream.outputs) + 1)}"
+                    ) from error
 
     def _extract(self, songs: Mapping[str, Audio], jobs: int | None) -> dict[str, str]:
         """Extract songs and write them in blocks; return the reasons of those that fail."""
@@ -422,7 +432,7 @@ class _Block:
         """
         index = read_json(path)
         fingerprints = dict(index["packs"])
-        packs = {name: Pack(path.with_suffix(f".{name}.pack")) for name in (*outputs, _STEPS)}
+        packs = {name: Pack(_pack_path(path.with_suffix(""), name)) for name in (*outputs, _STEPS)}
         for name, pack in packs.items():
             if pack.fingerprint != fingerprints[name]:
                 raise ValueError("a pack is of another block")
@@ -481,14 +491,14 @@ class _Writer:
         stem = self._folder / f"{max(taken, default=-1) + 1:04d}"
         fingerprints = {
             name: Pack.build(
-                Path(f"{stem}.{name}.pack"),
+                _pack_path(stem, name),
                 ((place, clip.values[name].T) for place, (_, clip) in self._songs.items()),
                 self._stream.settings.dtype,
             ).fingerprint
             for name in self._stream.outputs
         }
         fingerprints[_STEPS] = Pack.build(
-            Path(f"{stem}.{_STEPS}.pack"),
+            _pack_path(stem, _STEPS),
             ((place, _packed_edges(clip.edges)) for place, (_, clip) in self._songs.items()),
         ).fingerprint
         sources = {place: source for place, (source, _) in self._songs.items()}
@@ -530,6 +540,38 @@ def _check_room(folder: Path, needed: float, progress: Progress) -> None:
 def _plain(name: str) -> str:
     """Return a name that is one folder; that of a local component contains its file."""
     return re.sub(r"[^A-Za-z0-9._+ -]+", "-", name).strip("-. ") or "features"
+
+
+def _pack_path(stem: Path, name: str) -> Path:
+    """Return the file of an output, whose name can have any characters, or of the steps."""
+    encoded = name if name == _STEPS else quote(name, safe="")
+    return stem.with_name(shortened(f"{stem.name}.{encoded}", ".pack"))
+
+
+def _code_of(error: BaseException | None) -> int | None:
+    """Return the number of the system's error that caused an error, None if it has another cause."""
+    while error is not None and not isinstance(error, OSError):
+        error = error.__cause__
+    return None if error is None else error.errno
+
+
+def _allow_open_files(count: int) -> None:
+    """Raise the limit of open files of this process, if it is too low for `count` more: packs stay open."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = count + _OTHER_FILES
+    if resource.RLIM_INFINITY != soft < needed:
+        if hard != resource.RLIM_INFINITY:
+            needed = min(needed, hard)
+        with contextlib.suppress(ValueError, OSError):  # a system can have a lower limit of its own
+            resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+
+
+_OTHER_FILES = 512
+"""Files that a process may have open beside the packs of a stream."""
 
 
 def _place(audio: Audio) -> str:

@@ -99,7 +99,7 @@ def evaluate_run(run: TrainedRun, *, overrides: Sequence[str] = (), part: str | 
             f"{run.directory}: is an --overfit-batches check, not a trained run. Train it without this option first"
         )
     experiment = load_experiment(
-        run.directory / "experiment.toml", overrides, local_code="kept" if run.experiment.code else "refuse"
+        run.directory / "experiment.toml", overrides, local_code="kept" if run.trusted else "refuse"
     )
     other = any(override.partition("=")[0].split(".")[0].strip() == "dataset" for override in overrides)
     tracks = _read(run, experiment)

@@ -41,6 +41,8 @@ class TrainedRun:
     #: Content of `results.json`.
     results: Mapping[str, Any]
     record: RunRecord
+    #: Whether the run's copies of local Python files, and the code of files that it names, may be executed.
+    trusted: bool = False
 
     @classmethod
     def load(
@@ -103,6 +105,7 @@ class TrainedRun:
             target_device,
             results,
             record,
+            trust_local_code,
         )
 
     @cached_property

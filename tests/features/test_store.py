@@ -131,7 +131,7 @@ def test_nothing_is_computed_twice(songs, capsys):
 def test_the_cache_is_named_after_what_is_in_it(folder, tmp_path):
     assert folder.parent == tmp_path / "cache" / "songs"
     assert folder.name == f"levels-{stream().key}"
-    outputs = ("mean", "highest", "lowest", "steps")
+    outputs = ("mean", "highest", "lowest", "+steps")
     assert {path.name for path in folder.iterdir()} == {
         ".lock",
         "about.json",
@@ -265,7 +265,7 @@ def test_a_folder_whose_name_is_not_utf_8(twins):
 # Damage
 
 
-@pytest.mark.parametrize("damage", ["0000.mean.pack", "0000.steps.pack", "0000.json"])
+@pytest.mark.parametrize("damage", ["0000.mean.pack", "0000.+steps.pack", "0000.json"])
 def test_a_file_that_was_cut_off_is_written_again(songs, folder, damage):
     (folder / damage).write_bytes((folder / damage).read_bytes()[:-3])
     assert_same(read(songs), computed(songs))
@@ -297,6 +297,59 @@ def test_a_pack_of_another_block_is_not_believed(twins, songs):
     for path, content in old.items():
         path.write_bytes(content)
     assert_same(read(songs_in(twins / "remix")), computed(songs_in(twins / "remix")))
+
+
+class Named:
+    """An extractor whose outputs have names that no file can have."""
+
+    sample_rate, fingerprint = 1000, "1"
+    outputs = dict.fromkeys(("graph/a:0", "graph_a:0", "steps", "ü" * 200), 1)
+
+    def extract(self, samples, outputs):
+        edges = np.array([0.0, len(samples) / 1000])
+        return Extraction(
+            {name: Output(np.full((1, 1), float(len(name)), np.float32), edges) for name in outputs}
+        )
+
+
+def test_outputs_of_any_name(songs):
+    expected = [[len(name) for name in Named.outputs]]
+    for _ in range(2):
+        assert [array.tolist() for array in read(songs, stream(Named)).values()] == [expected] * 3
+
+
+@pytest.fixture
+def few_files():
+    """Allow only a few more open files, until the test ends."""
+    resource = pytest.importorskip("resource", reason="needs the limits of Unix")
+    if not Path("/proc/self/fd").is_dir():
+        pytest.skip("needs /proc")
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken = {int(one.name) for one in Path("/proc/self/fd").iterdir()}
+    free = [number for number in range(max(taken) + 32) if number not in taken]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free[16], limits[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+def test_many_blocks_of_songs_are_open_at_once(songs, monkeypatch, few_files):
+    monkeypatch.setattr(module, "_BLOCK_BYTES", 1.0)
+    many = {f"{name} {copy}": shutil.copy(path, path.with_name(f"{path.stem}{copy}.wav"))
+            for name, path in songs.items() for copy in range(4)}  # fmt: skip
+    assert_same(read(many, jobs=0), computed(many))
+    assert len(list(FeatureStore(stream(), "songs").folder.glob("*.json"))) > 12
+
+
+def test_blocks_that_cannot_be_open_at_once_are_an_error(songs, monkeypatch, few_files):
+    """They must not count as damaged, and be extracted again and again."""
+    monkeypatch.setattr(module, "_BLOCK_BYTES", 1.0)
+    monkeypatch.setattr(module, "_allow_open_files", lambda count: None)
+    many = {f"{name} {copy}": shutil.copy(path, path.with_name(f"{path.stem}{copy}.wav"))
+            for name, path in songs.items() for copy in range(4)}  # fmt: skip
+    with pytest.raises(
+        RunError, match=r"its \d+ blocks of songs cannot be open at the same time.*: ulimit -n \d+$"
+    ):
+        read(many, jobs=0)
 
 
 # Interruptions

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from musicemo.errors import InputError
+from musicemo.experiment.features import stream_of
 from musicemo.prediction import TrainedRun, find_runs
 
 
@@ -145,3 +146,38 @@ def test_a_model_that_is_not_installed_is_told(components, copied):
     path.write_text(path.read_text().replace('type = "means"', 'type = "gone"'))
     with pytest.raises(InputError, match=r"experiment\.toml:\d+: model\.type: no model has the name 'gone'"):
         TrainedRun.load(copied)
+
+
+class Permitted:
+    """An extractor that can be allowed to execute code of a file."""
+
+    sample_rate, outputs, fingerprint, executes = 1000, {"one": 1}, "1", "trust"
+
+    def __init__(self, *, trust: bool = False) -> None:
+        self.trust = trust
+
+    def extract(self, samples, outputs):
+        raise AssertionError
+
+
+@pytest.mark.parametrize("trust", [True, False])
+def test_a_run_that_executes_code_of_files_is_loaded_only_if_it_is_trusted(install, copied, trust):
+    install.beside()
+    install("features", "permitted", Permitted)
+    path = copied / "experiment.toml"
+    path.write_text(f'{path.read_text()}\n[features]\ntype = "permitted"\ntrust = {str(trust).lower()}\n')
+    if trust:
+        with pytest.raises(
+            InputError, match=r"features.trust: lets 'permitted' execute .* with --trust-local-code"
+        ):
+            TrainedRun.load(copied)
+    assert TrainedRun.load(copied, trust_local_code=trust).trusted is trust
+
+
+def test_ready_made_features_cannot_name_an_extractor_that_executes_code(install):
+    install("features", "permitted", Permitted)
+    assert stream_of({"type": "permitted", "trust": False}).type == "permitted"
+    with pytest.raises(
+        InputError, match=r"'permitted': trust is allowed in the experiment's own \[features\] only"
+    ):
+        stream_of({"type": "permitted", "trust": True})

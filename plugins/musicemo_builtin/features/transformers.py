@@ -103,6 +103,7 @@ class Transformers:
     """
 
     neutral = ("model", "revision", "device", "batch_size", "trust_remote_code", "pretrained_on")
+    executes = "trust_remote_code"
     grid = "segment"
 
     def __init__(
