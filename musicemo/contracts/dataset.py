@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from musicemo.evaluation import METRICS, TargetKind
+from musicemo.evaluation import TargetKind
 
 __all__ = [
     "FEATURE_ROWS",
@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 #: Kinds of targets, each of which has its metrics.
-TARGET_KINDS: tuple[TargetKind, ...] = tuple(METRICS)
+TARGET_KINDS: tuple[TargetKind, ...] = get_args(TargetKind)
 
 #: A rating; a class; or tags, see `Track.targets`.
 Label = float | str | Collection[str] | Mapping[str, bool | None]

@@ -256,7 +256,8 @@ def _fold(
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The least populated class", UserWarning)  # not in every fold, then
         pairs = list(splitter.split(tracks, strata, groups if settings.grouped else None))
-    return _checked_fold(*pairs[fold or 0], fold, folds)
+    rest, test = pairs[fold or 0]
+    return _checked_fold(rest, test, fold, folds)
 
 
 def _checked_fold(rest: Indices, test: Indices, fold: int | None, folds: int) -> tuple[Indices, Indices]:

@@ -224,7 +224,7 @@ def columns(tasks: Sequence[Task]) -> dict[str, int | slice]:
 def labelled(values: NDArray[np.floating]) -> NDArray[np.bool_]:
     """Return which tracks have a label, from a task's targets `[tracks]` or `[tracks, tags]`."""
     finite = np.isfinite(values)
-    return finite.any(axis=1) if finite.ndim > 1 else finite
+    return np.asarray(finite.any(axis=1) if finite.ndim > 1 else finite)
 
 
 def tags_of(label: Label | None) -> list[str]:

@@ -40,14 +40,14 @@ REGRESSION = ("spearman", "pearson", "ccc", "r2", "rmse", "mae")
 CLASSIFICATION = ("accuracy", "macro_f1", "weighted_f1")
 TAGS = ("pr_auc", "roc_auc", "micro_pr_auc", "micro_roc_auc", "macro_f1", "micro_f1")
 
-METRICS: Mapping[TargetKind, tuple[str, ...]] = {
+METRICS: Mapping[str, tuple[str, ...]] = {
     "regression": REGRESSION,
     "classification": CLASSIFICATION,
     "tags": TAGS,
 }
 """Kind of task -> its metrics."""
 
-EPOCH_METRICS: Mapping[TargetKind, tuple[str, ...]] = {**METRICS, "tags": TAGS[:4]}
+EPOCH_METRICS: Mapping[str, tuple[str, ...]] = {**METRICS, "tags": TAGS[:4]}
 """Kind of task -> metrics of each epoch. The thresholds of the F1 scores of tags are chosen after training."""
 
 LEADING = tuple(names[0] for names in METRICS.values())

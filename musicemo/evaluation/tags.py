@@ -183,7 +183,7 @@ def _threshold(scores: Floats, target: Floats) -> float:
     return float((scores[best] + below) / 2)
 
 
-def _f1(hits: Floats, predicted: Floats, support: Floats) -> Floats:
+def _f1(hits: NDArray[Any], predicted: NDArray[Any], support: NDArray[Any]) -> Floats:
     """Return the F1 scores; 0 for a tag that is neither predicted nor there."""
     return np.asarray(2 * hits / np.maximum(predicted + support, 1))
 

@@ -354,7 +354,7 @@ def validate_experiment(source: toml.Source, *, local_code: Policy = "execute") 
         for name in _names_of_tables(source.table.get("tasks"))
     }
     kinds = source.table.get("losses")
-    default_losses = {
+    default_losses: dict[str, list[tuple[float, Component]]] = {
         kind: list(components.losses(("losses", kind), kind))
         for kind in DEFAULT_LOSSES
         if isinstance(kinds, dict) and kind in kinds

@@ -67,8 +67,8 @@ def mean_predictor_losses(
         if task.kind == "regression":
             row = torch.tensor(float(task_labels.mean()))
         elif task.kind == "tags":
-            counts = [np.maximum((task_labels == value).sum(axis=0), 0.5) for value in (1, 0)]
-            row = torch.from_numpy(np.log(counts[0] / counts[1]))
+            having, without = (np.maximum((task_labels == value).sum(axis=0), 0.5) for value in (1, 0))
+            row = torch.from_numpy(np.log(having / without))
         else:
             counts = np.bincount(task_labels.astype(np.intp), minlength=len(task.classes))
             row = torch.from_numpy(np.maximum(counts, 0.5)).log()  # half a track of a class that has none

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from musicemo.evaluation import CLASSIFICATION, LEADING, METRICS, TAGS, TITLES, TargetKind
+from musicemo.evaluation import CLASSIFICATION, LEADING, METRICS, TAGS, TITLES
 from musicemo.reporting.blocks import Block, Cell, Charts, Column, Number, Table, Text
 from musicemo.reporting.charts import MUTED, Axis, Chart, Intervals, Points, Rule, categories, spanning
 from musicemo.reporting.words import SETS, SHORT, number, plural
@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 
-def leading(kind: TargetKind) -> str:
+def leading(kind: str) -> str:
     """Return the leading metric of a kind of task."""
     return METRICS[kind][0]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -123,6 +123,7 @@ class Table:
         self._classes, self._lists = _choices(classification), _choices(tags)
         self._tag_columns = tag_columns or {}
         self._separator = separator
+        in_one_column: dict[str, Mapping[str, object]]
         in_one_column = {"regression": self._ranges, "classification": self._classes, "tags": self._lists}
         check_names("table", in_one_column | {"tag_columns": self._tag_columns}, columns)
         if renamed := sorted((columns or {}).keys() & self._tag_columns.keys()):
@@ -316,9 +317,11 @@ class Table:
 
     def _found(self, target: str) -> tuple[str, ...]:
         """Return the classes or tags that occur."""
-        labels = (track.targets[target] for track in self._tracks)
-        names = {name for label in labels if label for name in ((label,) if isinstance(label, str) else label)}
-        return tuple(sorted(map(str, names)))
+        names: set[str] = set()
+        for track in self._tracks:
+            label = track.targets[target]
+            names |= {label} if isinstance(label, str) else set(label) if isinstance(label, tuple) else set()
+        return tuple(sorted(names))
 
 
 def _choices(declared: list[str] | dict[str, list[str]] | None) -> dict[str, list[str]]:

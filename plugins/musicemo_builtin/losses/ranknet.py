@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import torch
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -53,7 +54,7 @@ class RankNet(nn.Module):
         prediction, target = check_pair(prediction, target)
         rows = max(1, _AT_ONCE // len(target))
         total, pairs = prediction.sum() * 0, target.new_zeros(())
-        for higher, above in zip(prediction.split(rows), target.split(rows), strict=True):
+        for higher, above in zip(torch.split(prediction, rows), torch.split(target, rows), strict=True):
             ordered = above[:, None] - target > self.min_difference
             differences = self.scale * (higher[:, None] - prediction)
             total = total + nn.functional.softplus(-differences).masked_fill(~ordered, 0).sum()

@@ -67,10 +67,8 @@ class Tag(Fitted):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits `[tracks]`."""
-        slope, offset = self.line
-        if not slope:
-            return offset.expand(len(x))
-        return self.machine.margin(x) * slope + offset
+        slope, offset = self.line.unbind()
+        return self.machine.margin(x) * slope + offset if slope else offset.expand(len(x))
 
 
 class MachineEstimator(Estimator):
@@ -155,7 +153,7 @@ class MachineEstimator(Estimator):
     def _each(self) -> Iterator[tuple[Target, Machine | list[Tag]]]:
         """Yield each target with its machine, or with one for each of its tags."""
         for target, machine in zip(self.targets, self.machines, strict=True):
-            yield target, list(machine) if isinstance(machine, nn.ModuleList) else machine  # type: ignore[misc]
+            yield target, list(machine) if isinstance(machine, nn.ModuleList) else machine  # type: ignore[arg-type,misc]  # torch knows them as modules
 
 
 def _scores(
