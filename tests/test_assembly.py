@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import fakes as fakes_module
 import numpy as np
 import pytest
@@ -9,10 +11,12 @@ import torch
 from complaints import any_warnings, warns
 from harness import CPU, assemble, load, train
 
+from musicemo.data import fit_scaling
 from musicemo.errors import InputError
 from musicemo.experiment.tracks import read_tracks, split_tracks
+from musicemo.messages import collected
 from musicemo.prediction import TrainedRun
-from musicemo.running.prepare import prepare
+from musicemo.running.prepare import ScaledFeatures, prepare
 from musicemo.training.randomness import seed_everything
 
 pytestmark = pytest.mark.usefixtures("fakes")
@@ -243,3 +247,30 @@ def test_lazy_layers_are_trained_and_loaded_again(fakes, tmp_path):
     ]
     with any_warnings():
         assert "backbone.dense.weight" in train(tmp_path, *overrides, runs="after").run.transfer["loaded"]
+
+
+def test_runs_with_the_same_sets_and_scaling_share_their_features(monkeypatch, tmp_path):
+    def fit(*arguments):
+        logging.getLogger("musicemo").warning("row 3 is constant")
+        return fit_scaling(*arguments)
+
+    monkeypatch.setattr("musicemo.running.prepare.fit_scaling", fit)
+    experiment = load(tmp_path, "split.method=random")
+    tracks = read_tracks(experiment)
+    experiment = experiment.completed(tracks)
+    scaled = ScaledFeatures()
+
+    def prepared(experiment, seed):
+        split = split_tracks(experiment, tracks)
+        with warns("row 3"), collected() as messages:
+            return prepare(experiment, tracks, split, seed, CPU, scaled=scaled), messages.texts
+
+    (first, texts), (second, again) = (prepared(experiment, seed) for seed in (0, 1))
+    assert second.features is first.features
+    assert texts == again == ["row 3 is constant"]
+    with warns("row 3"):
+        fresh = prepare(experiment, tracks, split_tracks(experiment, tracks), 1, CPU)
+    assert all((fresh.features[index] == second.features[index]).all() for index in range(len(fresh.features)))
+    for override in ("split.seed=1", "scaling.method=minmax"):
+        other, _ = prepared(load(tmp_path, "split.method=random", override).completed(tracks), 0)
+        assert other.features is not first.features

@@ -175,6 +175,7 @@ class _Execution:
                 self.device,
                 self.options.overfit_batches,
                 source,
+                self.data.features,
             )
             try:
                 claim = claim_run(runs, name, label, head, resume=resume, excluded=damaged)

@@ -9,7 +9,7 @@ import logging
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from torch.nn.parameter import is_lazy
 from musicemo.components.local import line_of, told_by_line
 from musicemo.contracts import Dataset, Weighting
 from musicemo.data import (
+    PARTS,
     Batch,
     Batches,
     DataIdentity,
@@ -48,6 +49,7 @@ from musicemo.training import (
     Prepared,
     Term,
     TrainingSettings,
+    TransferSettings,
     check_monitor,
     choose_device,
 )
@@ -55,7 +57,7 @@ from musicemo.training.checkpoint import unreadable
 from musicemo.training.precision import autocast
 from musicemo.training.randomness import random_state, restore_random_state, seed_everything
 
-__all__ = ["ExperimentData", "RunOptions", "TrackReader", "prepare"]
+__all__ = ["ExperimentData", "RunOptions", "ScaledFeatures", "TrackReader", "prepare"]
 
 _log = logging.getLogger(__name__)
 
@@ -96,6 +98,42 @@ class RunOptions:
         return experiment.name + ("-overfit" if self.overfit_batches else "")
 
 
+class ScaledFeatures:
+    """The scaled features of the last run on some tracks, for the next run with the same sets and the same scaling."""
+
+    def __init__(self) -> None:
+        self._key: tuple[Any, ...] | None = None
+        self._last: tuple[Features, Scaling] | None = None
+        self._messages: list[logging.LogRecord] = []
+
+    def get(self, experiment: Experiment, tracks: Tracks, split: Split) -> tuple[Features, Scaling]:
+        """Return the scaled features and their scaling; they are read if those of the last run are others.
+
+        Raises:
+            InputError: features cannot be read.
+        """
+        parts = tuple(split.parts[part].tobytes() for part in PARTS)
+        key = experiment.training.cache, experiment.scaling.method, parts
+        if self._last is None or key != self._key:
+            self._last = None  # the features of two runs need not fit into memory
+            with collected() as messages:
+                features = _read_features(experiment, tracks, split)
+                train = features.select(split.parts["train"])
+                scaling = fit_scaling(experiment.scaling.method, train, features.size)
+                features.scale(scaling)
+            self._key, self._last, self._messages = key, (features, scaling), messages.records
+        else:
+            for record in self._messages:  # which every run records
+                logging.getLogger(record.name).handle(record)
+        return self._last
+
+
+def _read_features(experiment: Experiment, tracks: Tracks, split: Split) -> Features:
+    features = Features(tracks.tracks, tracks.rows, experiment.training.cache)
+    features.check(np.concatenate(list(split.parts.values())))
+    return features
+
+
 @dataclass(frozen=True)
 class ExperimentData:
     """The tracks of an experiment, as they were read."""
@@ -105,6 +143,7 @@ class ExperimentData:
     warnings: Sequence[str]
     #: Target of ``evaluation.control``, on which the results depend too.
     control: str | None
+    features: ScaledFeatures = field(default_factory=ScaledFeatures)
 
     @cached_property
     def identity(self) -> DataIdentity:
@@ -150,7 +189,7 @@ class TrackReader:
         else:
             match_tasks(experiment, self._dataset)
             first = next(iter(self._read.values()))
-            self._read.setdefault(control, ExperimentData(first.tracks, first.warnings, control))
+            self._read.setdefault(control, replace(first, control=control))
         return self._read[control]
 
 
@@ -162,6 +201,7 @@ def prepare(
     device: torch.device,
     overfit_batches: int = 0,
     source: Path | None = None,
+    scaled: ScaledFeatures | None = None,
 ) -> Prepared:
     """Build everything that one seed and one fold of an experiment is trained with; nothing is written.
 
@@ -176,6 +216,7 @@ def prepare(
         device: the device to train on.
         overfit_batches: number of batches to train on, in a fixed order; 0 for the whole training set.
         source: the checkpoint to begin with, of an experiment with ``[transfer]``.
+        scaled: features that several runs on the same tracks share.
 
     Raises:
         InputError: a component refuses its parameters, features cannot be read, the monitored quantity is not recorded,
@@ -183,12 +224,16 @@ def prepare(
     """
     blaming = experiment.source.blaming
     seed_everything(seed)
-    features = Features(tracks.tracks, tracks.rows, experiment.training.cache)
-    features.check(np.concatenate(list(split.parts.values())))
     train = split.parts["train"]
-    transfer, scaling = _begin_transfer(experiment, features, split, source)
-    scaling = scaling or fit_scaling(experiment.scaling.method, features.select(train), features.size)
-    features.scale(scaling)
+    transfer: Transfer | None = None
+    scaling: Scaling | None = None
+    if experiment.transfer and source:
+        features = _read_features(experiment, tracks, split)
+        transfer, scaling = _begin_transfer(experiment, experiment.transfer, features, split, source)
+        scaling = scaling or fit_scaling(experiment.scaling.method, features.select(train), features.size)
+        features.scale(scaling)
+    else:
+        features, scaling = (scaled or ScaledFeatures()).get(experiment, tracks, split)
 
     def build_network() -> Network:
         targets = [task.outcome for task in tracks.tasks]
@@ -240,13 +285,11 @@ def prepare(
 
 
 def _begin_transfer(
-    experiment: Experiment, features: Features, split: Split, source: Path | None
-) -> tuple[Transfer | None, Scaling | None]:
+    experiment: Experiment, settings: TransferSettings, features: Features, split: Split, source: Path
+) -> tuple[Transfer, Scaling | None]:
     """Read the checkpoint that the experiment begins with; return it, and its scaling if that is to be used."""
-    if not experiment.transfer or not source:
-        return None, None
     with experiment.source.blaming("transfer", "from"):
-        transfer = Transfer.read(experiment.transfer, source)
+        transfer = Transfer.read(settings, source)
         scaling = transfer.scaling(features.size)
         transfer.check_leaks(experiment.dataset.to_table(), split)
     return transfer, scaling

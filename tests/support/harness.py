@@ -103,7 +103,7 @@ def assemble(folder: Path, *overrides: str, text: str = fakes.EXPERIMENT, overfi
     """Return what the experiment trains."""
     experiment = load(folder, *overrides, text=text)
     tracks = read_tracks(experiment)
-    experiment = experiment.completed(tracks.tasks)
+    experiment = experiment.completed(tracks)
     split = split_tracks(experiment, tracks)
     return prepare(experiment, tracks, split, experiment.seeds[0], CPU, overfit_batches)
 

@@ -370,7 +370,7 @@ def test_a_proportion_of_a_dataset_that_trains_nothing(tmp_path):
     songs, moods = tracks.sources.values()
     split = Split({"train": songs, "val": moods[:9], "test": moods[9:]}, tracks.ids)
     with pytest.raises(InputError, match="dataset: 'moods' has a proportion but no track in the training set"):
-        prepare(experiment.completed(tracks.tasks), tracks, split, 0, CPU)
+        prepare(experiment.completed(tracks), tracks, split, 0, CPU)
 
 
 def test_an_override_names_a_table_of_an_array_by_number_name_or_type(tmp_path):
