@@ -124,7 +124,7 @@ class Transformers:
         self.pretrained_on = tuple(pretrained_on or ())
         self._batch_size = batch_size
         self._dtype = DTYPES[precision]
-        self._checkpoint = _checkpoint(model, revision, trust_remote_code)
+        self._checkpoint = _checkpoint(_folder(model), revision, trust_remote_code)
         self._encoder = encoder = _encoder(self._checkpoint)
         self.sample_rate = int(encoder.processor.sampling_rate)
         self.outputs = encoder.outputs
@@ -481,7 +481,7 @@ def _checkpoint(model: Path | str, revision: str | None, trust: bool) -> _Checkp
     command = f"hf download {model}" + (f" --revision {revision}" if revision else "")
     if isinstance(model, Path):
         folder = expanded(model)
-        fix = "The folder is one to which a model of transformers was saved, or hf download NAME --local-dir FOLDER"
+        fix = "Save a model of transformers there, or download one: hf download NAME --local-dir FOLDER"
         if not folder.is_dir():
             raise InputError(f"model: the folder {folder} does not exist. {fix}")
     else:
