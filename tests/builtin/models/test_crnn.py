@@ -47,3 +47,14 @@ def test_padding_changes_nothing_in_training():
 def test_each_block_has_a_stride():
     with pytest.raises(InputError, match=r"`channels` has 2 entries and `strides` 4; a block has one of each"):
         CRNN(input_size=12, channels=[3, 4])
+
+
+def test_the_sequence_repeats_the_steps_of_the_recurrent_network():
+    torch.manual_seed(0)
+    model = with_statistics(CRNN(input_size=12, channels=[3, 4], strides=[2, 2], hidden=4, pooling="mean"), 12)
+    x, lengths = padded(tracks_of([8, 4], 12))
+    steps = model.sequence(x, lengths)
+    assert steps.shape == (2, 8, model.sequence_size)
+    assert torch.equal(steps[0, 4:], steps[0, 4:5].expand(4, -1))
+    assert not steps[1, 4:].any()
+    torch.testing.assert_close(steps.sum(1) / lengths[:, None], model(x, lengths))

@@ -161,3 +161,14 @@ def test_dropout_acts_between_layers():
     last = torch.stack([model(*batch)[0] for _ in range(2)])
     kept = (last != 0).all(0)
     assert not torch.equal(last[0, kept], last[1, kept])
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_the_sequence_holds_the_outputs_that_are_pooled(bidirectional):
+    torch.manual_seed(0)
+    model = LSTM(input_size=5, hidden=4, bidirectional=bidirectional, pooling="mean").eval()
+    x, lengths = padded(tracks_of([9, 1, 4], 5))
+    steps = model.sequence(x, lengths)
+    assert steps.shape == (3, 9, model.sequence_size)
+    assert not steps[1, 1:].any()
+    torch.testing.assert_close(steps.sum(1) / lengths[:, None], model(x, lengths))
