@@ -36,12 +36,13 @@ class Progress:
             TextColumn(title, markup=False),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn(f"{unit}{{task.fields[pace]}}", markup=False),
+            TextColumn(f"{unit}{{task.fields[pace]}}{{task.fields[detail]}}", markup=False),
             console=self._console,
             disable=not self._moves,
             transient=True,
         )
-        self._task = self._bar.add_task("", total=None, pace="")
+        self._task = self._bar.add_task("", total=None, pace="", detail="")
+        self._detail = ""
         self._done, self._total = 0, 0
         self._begin = self._spoke = time.monotonic()
 
@@ -84,7 +85,12 @@ class Progress:
         self._bar.update(self._task, completed=done, total=total, pace=pace)
         if now - self._spoke > _EVERY and done < total:
             self._spoke = now
-            self._say(f"{done} of {total} {self._unit}{pace}")
+            self._say(f"{done} of {total} {self._unit}{pace}{self._detail}")
+
+    def detail(self, text: str) -> None:
+        """Show a text after the count from now on: the progress of the pieces in work. Any thread may call it."""
+        self._detail = f", {text}" if text else ""
+        self._bar.update(self._task, detail=self._detail)
 
     def note(self, text: str) -> None:
         """Print a line beside the bar."""

@@ -84,3 +84,18 @@ def test_the_time_left_of_long_pieces_side_by_side(capsys, clock):
         clock.now += 60
         bar.update(1, 8, 60.0, 4)
     assert "Running: 1 of 8 runs, 1 min 00 s each, 1 min 00 s left" in capsys.readouterr().err
+
+
+def test_the_progress_of_the_pieces_in_work_follows_the_count(capsys, clock):
+    with Progress("Running", "runs") as bar:
+        bar.update(0, 3)
+        bar.detail("epochs 2/9, 4/9")
+        clock.now += 20
+        bar.update(1, 3)
+        bar.detail("")
+        clock.now += 20
+        bar.update(2, 3)
+    assert capsys.readouterr().err.splitlines()[1:3] == [
+        "Running: 1 of 3 runs, 20 s each, 40 s left, epochs 2/9, 4/9",
+        "Running: 2 of 3 runs, 20 s each, 20 s left",
+    ]

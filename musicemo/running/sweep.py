@@ -10,6 +10,8 @@ import json
 import logging
 import resource
 import secrets
+import threading
+import time
 import traceback
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -39,6 +41,9 @@ __all__ = ["Failure", "InProgress", "Observer", "Sweep", "SweepResults", "run"]
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
+
+#: Seconds between two looks at the runs of workers, and the maximum number of runs whose epochs are shown.
+_LOOK, _LISTED = 2.0, 8
 
 #: A worker process reads the tracks of runs on the same data once.
 _READER = TrackReader()
@@ -186,6 +191,7 @@ def run(
         bar = None if sweep.in_turn else stack.enter_context(Progress("Running", "runs"))
         if bar:
             bar.update(0, results.total)
+            stack.enter_context(_epochs_shown(sweep, Path(runs), bar))
         for replicate, result in sweep.run(Path(runs), load_hooks() if hooks is None else hooks):
             results.add(replicate, result)
             if observer:
@@ -230,6 +236,8 @@ class Sweep:
         self._launcher = (
             _launcher(experiments, launcher, jobs) if isinstance(launcher, str | None) else launcher
         )
+        #: Token that the runs which workers begin record.
+        self._launch = secrets.token_hex(8)
         self._needs = self._needed()
         self._workers = self._launcher.workers(len(self.replicates), self._needs)
 
@@ -328,8 +336,8 @@ class Sweep:
         work = functools.partial(
             execute_in_worker, runs=runs, options=self._options, threads=torch.get_num_threads()
         )
-        launch = secrets.token_hex(8)
-        tasks = [(f"{launch}-{index}", replicate) for index, replicate in enumerate(replicates)]
+        order = {replicate: index for index, replicate in enumerate(self.replicates)}
+        tasks = [(f"{self._launch}-{order[replicate]}", replicate) for replicate in replicates]
         ends = [*self._waits(replicates, runs), len(replicates)]
         for begin, end in itertools.pairwise([0, *ends]):
             with contextlib.closing(self._launcher.run(work, tasks[begin:end], self._needs)) as outcomes:
@@ -352,6 +360,22 @@ class Sweep:
             record_death(folder, replicate.seed, replicate.fold, text)
         return Failure(RunError(text))
 
+    def epochs(self, runs: Path) -> list[tuple[int, int]]:
+        """Return the numbers of finished epochs and of all epochs of the runs that workers are training.
+
+        They are read from the run directories, wherever the workers are.
+        """
+        epochs = []
+        for experiment in self._experiments:
+            for path in sorted((runs / self._options.run_name(experiment)).glob("*/results.json")):
+                with contextlib.suppress(OSError, ValueError, LookupError):  # a worker is writing it
+                    head = json.loads(path.read_bytes())
+                    if head["status"] == "running" and head["launch"].startswith(f"{self._launch}-"):
+                        history = path.with_name("history.jsonl")
+                        done = history.read_bytes().count(b"\n") if history.exists() else 0
+                        epochs.append((done, experiment.training.epochs))
+        return epochs
+
     def _waits(self, replicates: Sequence[Replicate], runs: Path) -> Iterator[int]:
         """Yield the replicates that wait for all before them, one of which they begin with."""
         made: set[Path] = set()
@@ -369,6 +393,29 @@ def _sources(experiment: Experiment, runs: Path) -> set[Path]:
     source = expanded(experiment.transfer.source)
     folder = experiment.source.origin(("transfer", "from")).folder
     return {(folder / source).resolve(), (runs / source).resolve()}
+
+
+@contextlib.contextmanager
+def _epochs_shown(sweep: Sweep, runs: Path, bar: Progress) -> Iterator[None]:
+    """Show the epochs of the runs that workers are training beside a progress bar."""
+    ended = threading.Event()
+
+    def show() -> None:
+        seconds = _LOOK
+        while not ended.wait(seconds):
+            begin = time.monotonic()
+            epochs = sweep.epochs(runs)
+            listed = ", ".join(f"{done}/{total}" for done, total in epochs[:_LISTED])
+            bar.detail(f"epochs {listed}{', ...' * (len(epochs) > _LISTED)}" if epochs else "")
+            seconds = max(_LOOK, 20 * (time.monotonic() - begin))  # at most 5 % of a core, also for many runs
+
+    thread = threading.Thread(target=show, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def _features_memory(tracks: Tracks, cache: str) -> int:

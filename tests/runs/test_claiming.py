@@ -200,3 +200,22 @@ def test_the_results_of_many_runs_are_read_once(tmp_path, monkeypatch):
     write(tmp_path / "x", "20260101-235959Z-seed9", seed=9)
     assert len(earlier_runs(tmp_path / "x")) == 41
     assert open_run(tmp_path / "x" / "20260101-000001Z-seed1").seed == 1
+
+
+@pytest.mark.usefixtures("fakes")
+def test_the_epochs_of_the_runs_in_work_are_read_from_their_directories(tmp_path):
+    sweep = Sweep([load(tmp_path, "seeds=[0, 1]", "training.epochs=9")], RunOptions())
+    runs = {
+        "first": {"status": "running", "launch": f"{sweep._launch}-0"},
+        "second": {"status": "running", "launch": f"{sweep._launch}-1"},
+        "done": {"status": "done", "launch": f"{sweep._launch}-2"},
+        "of another command": {"status": "running", "launch": "0-0"},
+        "of this process": {"status": "running"},
+    }
+    for name, results in runs.items():
+        folder = tmp_path / "runs" / "small" / name
+        folder.mkdir(parents=True)
+        (folder / "results.json").write_text(json.dumps(results))
+        (folder / "history.jsonl").write_text("{}\n" * 3)
+    (tmp_path / "runs" / "small" / "second" / "history.jsonl").unlink()
+    assert sweep.epochs(tmp_path / "runs") == [(3, 9), (0, 9)]
