@@ -30,6 +30,7 @@ bench: $(VENV)/installed-test ## Measure speed, as ratios. Takes minutes; needs 
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/soft_rank.py
 	$(BIN)/python benchmarks/extraction.py
+	$(BIN)/python benchmarks/features.py
 	$(BIN)/python benchmarks/store.py
 	$(BIN)/python benchmarks/weightings.py
 	$(BIN)/python benchmarks/scale.py

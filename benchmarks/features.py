@@ -10,8 +10,9 @@ times are CPU times of this process, the median over rounds. `x real time` is se
 
 train: A dataset of tracks of 30 seconds with eight streams of 768 rows, one time step each 3 seconds in float16, as
 from layers of a pretrained network. The values are random. The features are extracted into a cache; then a probe is
-trained for two epochs, and reads all tracks from the cache in each. Memory is the largest of the process: its private
-memory, and pages of mapped files, which are the system's cache and are freed when memory is short.
+trained for two epochs. With `training.cache = "disk"` it reads all tracks from the cache in each epoch; with "memory"
+it keeps them in float32. Memory is the largest of the process: its private memory, and pages of mapped files, which are
+the system's cache and are freed when memory is short.
 """
 
 from __future__ import annotations
@@ -51,10 +52,13 @@ class Case:
     """An extractor with its parameters, and the function that makes the bare call."""
 
     type: str
-    bare: Callable[[], Bare]
+    bare: Callable[..., Bare]
     parameters: dict[str, Any] = field(default_factory=dict)
     grid: str = "frame"
     package: str = "librosa"
+    rate: int = RATE
+    #: Writes a model into a folder, which is a parameter of the extractor, and the argument of `bare`.
+    prepare: Callable[[Path], object] | None = None
 
     @property
     def label(self) -> str:
@@ -112,6 +116,52 @@ def opensmile(feature_set: str, level: str) -> Callable[[], Bare]:
     return bare
 
 
+def musicnn() -> Bare:
+    """Return the spectrogram and the network of musicnn, on all windows at once."""
+    import torch
+    from musicemo_musicnn.extractor import MusiCNNFeatures
+    from musicemo_musicnn.spectrogram import log_mel
+
+    extractor = MusiCNNFeatures(device="cpu")
+    size = extractor.window
+
+    def call(samples: np.ndarray) -> Any:
+        with torch.inference_mode():
+            spectrogram = log_mel(samples, 0, len(samples) // 256, torch.device("cpu"))
+            return extractor.network(torch.stack(list(spectrogram.split(size)[: len(spectrogram) // size])))
+
+    return call
+
+
+def write_wav2vec2(folder: Path) -> None:
+    """Write a wav2vec 2.0 network of six layers of 256 units, with random weights."""
+    import torch
+    from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2Model
+
+    torch.manual_seed(0)
+    layers = {"num_hidden_layers": 6, "num_attention_heads": 4, "hidden_size": 256, "intermediate_size": 1024}
+    Wav2Vec2Model(Wav2Vec2Config(**layers)).save_pretrained(folder)
+    Wav2Vec2FeatureExtractor(sampling_rate=16000, do_normalize=True).save_pretrained(folder)
+
+
+def wav2vec2(folder: Path) -> Bare:
+    """Return the calls of transformers, on windows of five seconds."""
+    import torch
+    from transformers import AutoFeatureExtractor, AutoModel
+
+    processor, model = AutoFeatureExtractor.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
+
+    def call(samples: np.ndarray) -> Any:
+        results = []
+        with torch.inference_mode():
+            for begin in range(0, len(samples), 5 * 16000):
+                inputs = processor(samples[begin : begin + 5 * 16000], sampling_rate=16000, return_tensors="pt")
+                results.append(model(**inputs, output_hidden_states=True).hidden_states)
+        return results
+
+    return call
+
+
 CASES = [
     Case("mel-chroma", mel_chroma),
     Case("log-mel", log_mel),
@@ -130,6 +180,8 @@ CASES = [
         {"feature_set": "ComParE_2016", "level": "lld"},
         package="opensmile",
     ),
+    Case("musicnn", musicnn, grid="track", package="musicemo_musicnn", rate=16000),
+    Case("transformers", wav2vec2, {}, "track", "transformers", 16000, write_wav2vec2),
 ]
 
 
@@ -166,12 +218,15 @@ def measure_extraction(seconds: float, rounds: int, only: Collection[str]) -> No
             if importlib.util.find_spec(case.package) is None:
                 print(f"{case.label:36}  not measured: {case.package} is not installed")
                 continue
-            component = make_component(
-                "features", case.type, registry.load("features", case.type), case.parameters
-            )
+            parameters = dict(case.parameters)
+            if case.prepare:
+                parameters["model"] = folder
+                case.prepare(Path(folder))
+            component = make_component("features", case.type, registry.load("features", case.type), parameters)
             settings = FeatureSettings(grid=case.grid)  # type: ignore[arg-type]
             stream = Stream(case.type, component.parameters, component.build, settings)
-            call, recipe = case.bare(), Recipe(sample_rate=RATE)
+            call = case.bare(Path(folder)) if case.prepare else case.bare()
+            recipe = Recipe(sample_rate=case.rate)
             ways = (lambda: stream.compute(path), lambda: call(load(path, recipe)))  # noqa: B023
             times = np.zeros((rounds + 1, 2))
             for number in range(rounds + 1):
@@ -299,7 +354,7 @@ class Memory:
             self.mapped = max(self.mapped, size["RssFile"])
 
 
-def train(folder: Path) -> dict[str, float]:
+def train(folder: Path, cache: str) -> dict[str, float]:
     """Run the experiment in this process, and return what was measured."""
     from musicemo.components.hooks import Hooks
     from musicemo.experiment import load_experiment
@@ -322,7 +377,11 @@ def train(folder: Path) -> dict[str, float]:
     memory = Memory()
     begin = time.perf_counter()
     with memory.watched():
-        list(run_experiment(load_experiment(folder / "features.toml"), folder / "runs", hooks))
+        list(
+            run_experiment(
+                load_experiment(folder / "features.toml", [f"training.cache={cache}"]), folder / "runs", hooks
+            )
+        )
     return {
         "before training, s": moments["start"] - begin,
         "first epoch, s": moments["epoch 1"] - moments["start"],
@@ -338,21 +397,21 @@ def measure_training(tracks: int, folder: Path) -> None:
     streams = "".join(STREAM.format(file=Path(__file__).resolve(), layer=layer) for layer in range(STREAMS))
     text = EXPERIMENT.format(file=Path(__file__).resolve(), tracks=tracks, streams=streams)
     (folder / "features.toml").write_text(text)
+    columns = {"extract, disk": "disk", "disk": "disk", "memory": "memory"}
     results = []
-    for _ in ("extract and train", "train from the cache"):
-        command = [sys.executable, __file__, "train", "--measure", str(folder)]
+    for cache in columns.values():
+        command = [sys.executable, __file__, "train", "--measure", str(folder), cache]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
         results.append(json.loads(done.stdout.splitlines()[-1]))
     size = sum(path.stat().st_size for path in (folder / "cache").rglob("*") if path.is_file())
     shape = f"{STREAMS} streams of {ROWS} rows, {int(SECONDS / STEP)} steps"
     print(f"\n{tracks} tracks, {shape}; {size / 1e9:.2f} GB in the cache")
-    print(f"{'':24}{'extract and train':>20}{'from the cache':>20}")
+    print(f"{'':24}" + "".join(f"{name:>16}" for name in columns))
+    for result in results:
+        # An epoch reads the training set and, for its metrics, the validation set: 80 % of the tracks.
+        result["tracks/s in an epoch"] = 0.8 * tracks / result["second epoch, s"]
     for name in results[0]:
-        print(f"{name:24}" + "".join(f"{result[name]:20.1f}" for result in results))
-    # An epoch reads the training set and, for its metrics, the validation set: 80 % of the tracks.
-    fastest = min(result["second epoch, s"] for result in results)
-    print(f"{'tracks/s in an epoch':24}{'':20}{0.8 * tracks / fastest:20.0f}")
-    print(f"{'MB/s in an epoch':24}{'':20}{0.8 * size / 1e6 / fastest:20.0f}")
+        print(f"{name:24}" + "".join(f"{result[name]:16.1f}" for result in results))
 
 
 def main() -> None:
@@ -368,10 +427,11 @@ def main() -> None:
         "--tracks", type=int, default=20_000, help="tracks to train on; 20,000 need 2.6 GB on the disk"
     )
     parser.add_argument("--folder", type=Path, help="where to write; the system's temporary folder otherwise")
-    parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.measure:
-        print(json.dumps(train(arguments.measure)))
+        folder, cache = arguments.measure
+        print(json.dumps(train(Path(folder), cache)))
         return
     if arguments.part != "train":
         measure_extraction(arguments.seconds, arguments.rounds, arguments.only)
