@@ -180,7 +180,7 @@ class Narrow(Component):
 @pytest.mark.parametrize("name", ["deam", "emomusic", "emotify", "fma", "pmemo"])
 def test_datasets_in_published_layouts_say_what_they_share(name):
     found = component_schema("dataset", name, registry.load("dataset", name))
-    assert {"root", "features", "sync", "offset", "duration", "cache", "on_error"} < set(found["properties"])
+    assert {"root", "on_error"} < set(found["properties"])
     assert found["required"] == ["type", "root"]
     assert all("description" in value for key, value in found["properties"].items() if key != "type")
 

@@ -307,7 +307,7 @@ def test_a_dataset_that_does_not_say_its_sync(command, trained, music, tmp_path)
         (["runs", "SONG"], "runs: is not a run directory; it holds those of songs"),
         (["runs/songs", "SONG", "--window", "-1"], "--window -1: must be above 0 seconds"),
         (["runs/songs", "SONG", "--hop", "1"], "requires --window"),
-        (["runs/songs", "SONG", "--sync", "frame"], "was trained on beat-wise features"),
+        (["runs/songs", "SONG", "--sync", "frame"], "was trained on features with the grid"),
         (["runs/songs", "SONG", "--output", "nowhere/x.csv"], "the folder nowhere does not exist"),
         (["runs/songs", "SONG", "--output", "runs"], "--output runs: is a folder"),
         (

@@ -13,9 +13,9 @@ from faults import problems
 from pydantic import BaseModel, DirectoryPath, Field, FilePath, field_serializer
 from typing_extensions import TypedDict
 
-from musicemo.data import Task
 from musicemo.errors import InputError, RunError
 from musicemo.experiment import load_experiment
+from musicemo.experiment.tracks import read_tracks
 
 pytestmark = pytest.mark.usefixtures("fakes")
 
@@ -154,10 +154,9 @@ def test_build_provides_what_the_constructor_names(write):
 
 
 def test_a_task_without_a_loss_gets_the_one_of_its_kind_and_it_is_resolved(write):
-    tasks = [Task("valence", "valence", "regression"), Task("genre", "genre", "classification")]
     found = load_experiment(write(EXPERIMENT.replace('loss = { type = "squared-error" }', "")))
     assert "loss" not in found.resolved()["tasks"]["genre"]
-    resolved = found.completed(tasks).resolved()["tasks"]
+    resolved = found.completed(read_tracks(found)).resolved()["tasks"]
     assert resolved["valence"]["loss"] == [{"type": "mse", "weight": 1.0}]
     assert resolved["genre"]["loss"] == [{"type": "cross-entropy", "balanced": False, "weight": 1.0}]
 

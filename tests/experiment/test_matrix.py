@@ -434,7 +434,7 @@ def test_losses_by_kind(write):
     }
     from musicemo.experiment.tracks import read_tracks
 
-    completed = found.completed(read_tracks(found).tasks)
+    completed = found.completed(read_tracks(found))
     assert "losses" not in completed.resolved()
     tasks = completed.resolved()["tasks"]
     assert tasks["valence"]["loss"] == [{"type": "squared-error", "weight": 2.0}]
