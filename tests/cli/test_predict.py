@@ -199,8 +199,14 @@ def test_a_file_is_complete_after_each_song(trained, album, command, tmp_path, m
 
 
 @pytest.mark.slow
-def test_a_picture_that_cannot_be_drawn_leaves_the_prediction(command, trained, album, tmp_path):
-    folder = album({})
+def test_a_picture_that_cannot_be_drawn_leaves_the_prediction(command, trained, album, tmp_path, monkeypatch):
+    from clips import columns
+
+    from musicemo.features import Analysis, Recipe
+
+    folder, beat = album({}), columns(8)
+    analysis = Analysis(np.repeat(beat, 21, axis=1), beat, np.arange(1, 8) * 21, Recipe())
+    monkeypatch.setattr("musicemo.features.analyse", lambda song: analysis)
     (tmp_path / "plots" / "2.png").mkdir(parents=True)
     finished = command("predict", trained.first, folder, "--plot", tmp_path / "plots", "--format", "json")
     assert finished.code == 2

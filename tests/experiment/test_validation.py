@@ -74,15 +74,16 @@ clases = {}
     assert sorted(problems(path)) == sorted(
         [
             "e.toml:2: seeds[1]: input should be a valid integer, not 0.5",
-            "e.toml:3: epoch: unknown key (allowed: dataset, description, evaluation, extends, features, head, "
-            "model, name, scaling, seed, seeds, split, tasks, training, transfer, weighting)",
+            "e.toml:3: epoch: unknown key (allowed: dataset, description, evaluation, extends, features, head, launcher, "
+            "losses, matrix, model, name, scaling, seed, seeds, split, tasks, training, transfer, weighting)",
             "e.toml:7: dataset.trakcs: unknown key; did you mean 'tracks'? "
             "(allowed: classes, missing, nan_track, seed, tracks, type)",
             "e.toml:8: dataset.missing: input should be less than or equal to 1, not 2",
             "e.toml:11: model.type: no model has the name 'men'; did you mean 'means'? (installed: means). If "
             "another package "
             "provides it, install that package with pip",
-            "e.toml:14: split.method: input should be 'official', 'random', 'stratified', 'grouped' or 'kfold', "
+            "e.toml:14: split.method: input should be 'official', 'random', 'stratified', 'grouped', 'kfold' or "
+            "'file', "
             "not 'strat'",
             "e.toml:18: weighting.power: unknown key (allowed: type)",
             "e.toml:21: training.epochs: input should be a valid integer, not '3'",

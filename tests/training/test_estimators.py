@@ -122,7 +122,7 @@ def test_a_run_is_loaded_and_predicts_as_it_did(tmp_path):
     assert torch.equal(run.network.estimator.means, recorder.run.network.estimator.means)
     again = evaluate_run(run, part="test").evaluation.tasks["valence"]
     assert again.prediction == pytest.approx(recorder.evaluations["test"].tasks["valence"].prediction)
-    clip = recorder.run.tracks.tracks[0].features.T
+    clip = recorder.run.tracks.tracks[0].features
     rated = run.predict([clip])["valence"]
     assert rated == pytest.approx(recorder.run.tracks.tracks[0].targets["valence"], abs=1e-4)
 
@@ -141,7 +141,7 @@ def test_a_label_is_given_where_it_is_known(tmp_path):
         found.prediction
     )
     with pytest.raises(InputError, match=r"predicts from the label of 'genre', which is not known here"):
-        run.predict([recorder.run.tracks.tracks[0].features.T])
+        run.predict([recorder.run.tracks.tracks[0].features])
 
 
 def test_an_experiment_is_checked_without_a_fit(tmp_path):
