@@ -131,7 +131,10 @@ class Transformers:
         seconds = encoder.window if window is None else window
         if seconds > encoder.longest:
             raise InputError(f"window: {seconds:g} s is longer than the model allows ({encoder.longest:g} s)")
-        self._length = max(round(seconds * self.sample_rate), encoder.shortest)
+        self._length = round(seconds * self.sample_rate)
+        if self._length < encoder.shortest:
+            least = encoder.shortest / self.sample_rate
+            raise InputError(f"window: {seconds:g} s is shorter than what the model needs ({least:g} s)")
         self._hop = self._length if hop is None else round(hop * self.sample_rate)
         if not 0 < self._hop <= self._length:
             raise InputError(f"hop: must be at most the duration of a window, {seconds:g} s, not {hop:g} s")
@@ -377,12 +380,14 @@ def _encoder(checkpoint: _Checkpoint) -> _Encoder:
         raise InputError(f"model: {folder}: {reason}")
     trust = {"trust_remote_code": checkpoint.runs_code, "local_files_only": True}
     try:
-        processor = AutoFeatureExtractor.from_pretrained(folder, **trust)
+        with _quiet():
+            processor = AutoFeatureExtractor.from_pretrained(folder, **trust)
         if hubert:
             ignored = ("architectures", "auto_map", "model_type")
             table = {key: value for key, value in checkpoint.table.items() if key not in ignored}
             return _waveform(HubertConfig.from_dict(table), processor, "HubertModel")
-        config = AutoConfig.from_pretrained(folder, **trust)
+        with _quiet():
+            config = AutoConfig.from_pretrained(folder, **trust)
         return _ENCODERS.get(kind, _waveform)(config, processor)
     except InputError:
         raise

@@ -494,6 +494,12 @@ class TestErrors:
         with pytest.raises(InputError, match=message):
             Transformers(model=saved("clap"), **parameters)
 
+    def test_a_window_below_the_receptive_field(self, saved):
+        with pytest.raises(
+            InputError, match=r"window: 0.02 s is shorter than what the model needs \(0.02125 s\)"
+        ):
+            Transformers(model=saved("hubert"), window=0.02)
+
     def test_a_missing_library(self, saved, monkeypatch):
         monkeypatch.setitem(__import__("sys").modules, "transformers", None)
         with pytest.raises(InputError, match=r"pip install 'musicemo\[transformers\]'"):
