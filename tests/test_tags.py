@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 from harness import Average, load, results_of, run_all
+from musicemo_builtin.observers.tensorboard import TensorBoard, _text
 from rich.console import Console
 
 from musicemo.comparison import compare, read_replicates
@@ -216,6 +217,25 @@ def test_the_reports_of_runs_and_replicates_show_the_tags(directory, runs):
         assert "PR-AUC" in shown
         assert all(name in shown for name in NAMES)
         assert "Tags of mood" in render(page)
+        worst = next(section for section in page.sections if section.title == "Worst predicted tracks")
+        assert "mood: tracks with the most wrong tags" in text(worst.blocks)
+
+
+@pytest.mark.slow
+def test_tensorboard_shows_the_tags_of_a_track_and_their_scores(components, tmp_path):
+    event_accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    (outcome,) = run_all(tmp_path, "training.epochs=1", text=EXPERIMENT, plugins=[TensorBoard()])
+    events = event_accumulator.EventAccumulator(str(outcome.directory))
+    events.Reload()
+    tags = events.Tags()
+    assert {"pr_auc/mood/val", "final/test/mood/macro_f1"} <= set(tags["scalars"])
+    assert {"mood/test", "mood/val"} <= set(tags["images"])
+
+
+def test_the_labels_of_an_example():
+    assert _text(("happy", "film")) == "happy + film"
+    assert _text({"happy": True, "film": None, "sad": False}) == "happy"
+    assert _text("jazz") == "jazz"
 
 
 def test_the_plan_of_an_experiment_counts_tags(components, tmp_path):

@@ -131,26 +131,31 @@ class _Curves:
     def __init__(self, scores: Floats, target: Floats, tracks: NDArray[np.intp]) -> None:
         order = np.argsort(-scores, kind="stable")
         self.tracks = tracks[order]
-        self._target = target[order]
-        #: The last of each group of equal scores.
-        self._ends = np.flatnonzero(np.diff(scores[order], append=np.nan) != 0)
+        ends = np.flatnonzero(np.diff(scores[order], append=np.nan) != 0)
+        groups = np.searchsorted(ends, np.arange(len(order)))
+        self._positives = np.flatnonzero(target[order] == 1)
+        #: Of the groups of equal scores with a positive one: where its positives begin among all, and its last score.
+        hit, self._begins = np.unique(groups[self._positives], return_index=True)
+        self._ends = ends[hit]
+        self._starts = np.where(hit > 0, ends[hit - 1] + 1, 0)
 
     def __call__(self, counts: Floats) -> tuple[Floats, Floats]:
         """Return PR-AUC and ROC-AUC of resamples, `[resamples]` each, from counts `[resamples, n]`."""
-        if not len(self.tracks):
+        if not len(self._positives):
             return np.full(len(counts), np.nan), np.full(len(counts), np.nan)
+        total = np.zeros((len(counts), len(self.tracks) + 1))
         drawn = np.take(counts, self.tracks, axis=1)
-        hits = drawn * self._target
-        total = np.cumsum(drawn, axis=1)[:, self._ends]
-        hits = np.cumsum(hits, axis=1)[:, self._ends]
-        misses = total - hits
-        gained = np.diff(hits, axis=1, prepend=0.0)
-        positive, negative = hits[:, -1], misses[:, -1]
+        gained = np.add.reduceat(drawn[:, self._positives], self._begins, axis=1)
+        hits = np.cumsum(gained, axis=1)
+        np.cumsum(drawn, axis=1, out=total[:, 1:])
+        reached, before = total[:, self._ends + 1], total[:, self._starts]
+        positive = hits[:, -1]
+        negative = total[:, -1] - positive
         with np.errstate(all="ignore"):  # of resamples that have only tracks with the tag, or none
-            precision = np.where(total > 0, hits / total, 0.0)
+            precision = np.where(reached > 0, hits / reached, 0.0)
             precise = np.einsum("rk,rk->r", gained, precision) / positive
-            before = hits - gained / 2
-            ranked = np.einsum("rk,rk->r", np.diff(misses, axis=1, prepend=0.0), before) / (positive * negative)
+            above = (reached + before - 2 * hits + gained) / 2  # negatives with a higher score, equal ones half
+            ranked = np.einsum("rk,rk->r", gained, negative[:, None] - above) / (positive * negative)
         defined = (positive > 0) & (negative > 0)
         return np.where(defined, precise, np.nan), np.where(defined, ranked, np.nan)
 

@@ -97,12 +97,24 @@ def tag_tables(metrics: Mapping[str, Mapping[str, Any]]) -> Iterator[Table]:
                 ]
                 for name, of_tag in ordered
             ]
-            columns = ["tag", TITLES["pr_auc"], TITLES["roc_auc"], "precision", "recall", "F1", "with", "of"]
+            columns = [
+                "tag",
+                TITLES["pr_auc"],
+                TITLES["roc_auc"],
+                "precision",
+                "recall",
+                "F1",
+                "support",
+                "tracks",
+            ]
             yield Table(columns, rows, f"Tags of {task}", _left_out(scores.get("left_out") or []))
 
 
 def _left_out(tags: Sequence[str]) -> str:
-    text = "`with` is the number of tracks that have the tag, `of` that of tracks for which this is known."
+    text = (
+        "Support is the number of tracks that have the tag, of those for which this is known. Precision, recall and F1 "
+        "are those of thresholds that the validation set chose."
+    )
     if not tags:
         return text
     shown = ", ".join(tags[:_LISTED]) + (f" and {len(tags) - _LISTED} more" if len(tags) > _LISTED else "")

@@ -196,7 +196,12 @@ def worst_tracks(evaluation: Evaluation) -> Section:
         for name, task in evaluation.tasks.items()
         if task.kind == "classification" and (task.target != task.prediction).any()
     ]
-    return Section("Worst predicted tracks", [*([Tables(ratings)] if ratings else []), *confused])
+    mistagged: list[Block] = [
+        _mistagged(name, task)
+        for name, task in evaluation.tasks.items()
+        if task.kind == "tags" and (task.prediction != (task.target == 1))[np.isfinite(task.target)].any()
+    ]
+    return Section("Worst predicted tracks", [*([Tables(ratings)] if ratings else []), *confused, *mistagged])
 
 
 def _worst_ratings(name: str, task: TaskEvaluation) -> Table:
@@ -206,6 +211,26 @@ def _worst_ratings(name: str, task: TaskEvaluation) -> Table:
         error = Number(predicted - true, format="+.3f", strong=True)
         rows.append([task.ids[place], Number(true), Number(predicted), error])
     return Table(["track", "true", "predicted", "error"], rows, name)
+
+
+def _mistagged(name: str, task: TaskEvaluation) -> Table:
+    """Return the tracks with the most tags that are wrongly predicted or missed."""
+    known = np.isfinite(task.target)
+    added, missed = task.prediction & (task.target == 0), ~task.prediction & (task.target == 1) & known
+    order = np.argsort(-(added | missed).sum(axis=1), kind="stable")[:_PAIRS]
+
+    def listed(flags: NDArray[np.bool_]) -> str:
+        return ", ".join(tag for tag, flag in zip(task.classes, flags, strict=True) if flag)
+
+    rows: list[list[Cell]] = [
+        [task.ids[place], listed(task.target[place] == 1), listed(missed[place]), listed(added[place])]
+        for place in order.tolist()
+    ]
+    columns: list[str | Column] = [
+        "track",
+        *(Column(title, text=True) for title in ("tags", "missed", "wrong")),
+    ]
+    return Table(columns, rows, f"{name}: tracks with the most wrong tags")
 
 
 def _confused(name: str, task: TaskEvaluation) -> Table:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.transforms import Bbox
     from torch.utils.tensorboard import SummaryWriter
 
+    from musicemo.contracts import Label
     from musicemo.evaluation import Evaluation
     from musicemo.training import Run
 
@@ -154,6 +155,13 @@ def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, boo
             yield key, value if isinstance(value, bool | int | float | str) else str(value)
 
 
+def _text(label: Label) -> str:
+    """Return a class, or the tags that apply."""
+    if isinstance(label, Mapping):
+        label = [tag for tag, applies in label.items() if applies]
+    return str(label) if isinstance(label, str | float) else " + ".join(label)
+
+
 def _example(run: Run, index: int) -> Figure:
     """Draw a track's features as the network gets them, time to the right."""
     from matplotlib.figure import Figure
@@ -163,7 +171,7 @@ def _example(run: Run, index: int) -> Figure:
     track = run.tracks.tracks[index]
     labels = ((task.name, track.targets.get(task.target)) for task in run.tasks)
     shown = (
-        f"{name} {value:.2f}" if isinstance(value, float) else f"{value}"
+        f"{name} {value:.2f}" if isinstance(value, float) else _text(value)
         for name, value in labels
         if value is not None
     )
