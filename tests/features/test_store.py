@@ -120,12 +120,17 @@ def test_nothing_is_computed_twice(songs, capsys):
     assert all(line.startswith(f"Extracting levels into {store.folder}: ") for line in lines)
     said = [line.partition(f"{store.folder}: ")[2] for line in lines]
     assert said[0] == "3 songs"
-    assert said[1].startswith("needs about 0 MB on the disk; ")
-    assert said[2].startswith("3 songs in ")
+    assert said[1].startswith("3 songs in ")
     assert_same(read(songs), first)
     assert_same(first, computed(songs))
     assert len(calls) == 3 + 3
     assert capsys.readouterr().err == ""
+
+
+def test_much_room_on_the_disk_is_announced(songs, capsys, monkeypatch):
+    monkeypatch.setattr(module, "_MUCH", 0)
+    read(songs)
+    assert ": needs about 0.0 GB on the disk; " in capsys.readouterr().err
 
 
 def test_the_cache_is_named_after_what_is_in_it(folder, tmp_path):
