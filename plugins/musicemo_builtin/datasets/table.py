@@ -87,6 +87,8 @@ class Table:
             chromagram (128-139) or both (fused).
         on_error: With `audio`, how to treat songs without a file: ``raise`` one error that lists all, or ``skip`` them
             with a warning.
+        drawn_from: Corpora that the songs come from, such as ``fma``: a warning names features whose weights have seen
+            them.
 
     Raises:
         InputError: A column is missing, or a row or a file is not as described; up to twenty problems, each
@@ -114,8 +116,10 @@ class Table:
         rows: Annotated[int, Field(ge=1)] | None = None,
         features: Literal["all", "mel", "chroma", "fused"] = "all",
         on_error: OnError = "raise",
+        drawn_from: list[str] | None = None,
     ) -> None:
         self.path = path
+        self.drawn_from = tuple(drawn_from or ())
         self._root = root or path.parent
         self._names = {"id": id, "file": file} if audio is None else {"id": id, "audio": audio}
         self._names |= {role: name for role, name in (("group", group), ("part", part)) if name is not None}

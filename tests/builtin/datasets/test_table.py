@@ -63,6 +63,12 @@ def test_reads_targets_group_and_part(folder):
     assert tracks[0].features == ArrayFile(folder / "f" / "a1.npy", "rows-time")
 
 
+def test_corpora_that_the_songs_come_from(folder):
+    options = {"path": write(folder), "regression": RANGES}
+    assert Table(**options, drawn_from=["fma", "jamendo"]).drawn_from == ("fma", "jamendo")
+    assert Table(**options).drawn_from == ()
+
+
 @pytest.mark.parametrize(("delimiter", "name"), [("\t", "songs.tsv"), ("\t", "songs.txt"), (";", "songs.csv")])
 def test_delimiters(folder, delimiter, name):
     text = TEXT.replace('"a,3"', "a3").replace(",", delimiter)
