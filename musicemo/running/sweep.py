@@ -263,15 +263,20 @@ class Sweep:
         return Needs(threads=threads, gpu=cuda)
 
     def read_data(self) -> None:
-        """Read each dataset, unless the runs are trained in this process.
+        """Read each dataset with each table of features, unless the runs are trained in this process.
 
-        Features that a dataset computes on first use are computed here, over all cores, and not by every worker. The
+        Features that are extracted on first use are extracted here, over all cores, and not by every worker. The
         size of the features decides how many workers the memory holds.
         """
         if self.in_turn:
             return
         tables = {
-            json.dumps(one.dataset.to_table(), sort_keys=True, default=str): one for one in self._experiments
+            json.dumps(
+                [one.dataset.to_table(), [table.to_table() for table in one.features]],
+                sort_keys=True,
+                default=str,
+            ): one
+            for one in self._experiments
         }
         memory = 0
         for experiment in tables.values():
