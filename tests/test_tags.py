@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from complaints import warns
 from harness import Average, load, results_of, run_all
 from musicemo_builtin.observers.tensorboard import TensorBoard, _text
 from rich.console import Console
@@ -182,6 +183,29 @@ def test_evaluation_gives_the_recorded_results(directory):
     run = TrainedRun.load(directory)
     for part in ("val", "test"):
         assert evaluate_run(run, part=part).metrics() == run.results["metrics"][part]
+
+
+class Others(Moods):
+    """Tracks of another dataset, which has one of the run's tags and one of its own."""
+
+    targets = (Target("mood", "tags", classes=("calm", "epic")),)
+
+    def tracks(self) -> Iterator[Track]:
+        for index, track in enumerate(super().tracks()):
+            yield Track(f"other{index}", track.features, {"mood": [("calm", "epic")[index % 2]]})
+
+
+@pytest.mark.slow
+def test_evaluation_on_a_dataset_with_other_tags(components, directory):
+    components("dataset", "others", Others)
+    with warns("task 'valence' is left out"):
+        found = evaluate_run(TrainedRun.load(directory), overrides=["dataset.type='others'"])
+    mood = found.metrics()["mood"]
+    assert mood["left_out"] == ["film", "happy", "sad"]
+    assert {name: (one["support"], one["tracks"]) for name, one in mood["per_tag"].items()} == {
+        "calm": (40, 80),
+        **dict.fromkeys(("film", "happy", "sad"), (0, 0)),
+    }
 
 
 @pytest.mark.slow

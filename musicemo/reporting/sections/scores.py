@@ -113,7 +113,7 @@ def tag_tables(metrics: Mapping[str, Mapping[str, Any]]) -> Iterator[Table]:
 def _left_out(tags: Sequence[str]) -> str:
     text = (
         "Support is the number of tracks that have the tag, of those for which this is known. Precision, recall and F1 "
-        "are those of thresholds that the validation set chose."
+        "use the thresholds of the run, which its validation set chose; 0.5 without one."
     )
     if not tags:
         return text
