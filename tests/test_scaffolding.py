@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from musicemo import __version__
 from musicemo.authoring.plugin import KINDS, _bounds, new_plugin
 from musicemo.cli._app import make_app
-from musicemo.components.registry import GROUPS
+from musicemo.components.registry import GROUPS, noun
 from musicemo.errors import InputError, RunError
 from musicemo.experiment import load_experiment
 
@@ -34,7 +34,7 @@ def test_a_project_is_whole(kind, tmp_path):
         path for path in folder.rglob("*") if path.is_file() and "$" in _text(path) and path.suffix != ".md"
     ]
     if kind != "hooks":
-        with pytest.raises(InputError, match=f"no {kind} has the name 'my-own-2'") as caught:
+        with pytest.raises(InputError, match=f"no {noun(KINDS[kind])} has the name 'my-own-2'") as caught:
             load_experiment(folder / "example.toml")
         assert len(set(caught.value.problems)) <= 2, "all else in the example is valid"
 

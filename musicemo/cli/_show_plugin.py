@@ -115,7 +115,9 @@ def _find(name: str, kind: str | None) -> registry.Claim:
         )
     kinds = list(dict.fromkeys(claim.kind for claim in claims))
     if len(kinds) > 1:
-        raise InputError(f"{name!r} is the name of a {' and of a '.join(kinds)}. Specify one with --kind")
+        raise InputError(
+            f"{name!r} is the name of a {' and of a '.join(map(registry.noun, kinds))}. Specify one with --kind"
+        )
     return claims[0]
 
 

@@ -177,7 +177,7 @@ class Components:
         name = table.get("type")
         if not isinstance(name, str):
             choices = ", ".join(sorted({claim.name for claim in registry.claims(kind)}))
-            expected = f"the name of a {kind} (installed: {choices})"
+            expected = f"the name of a {registry.noun(kind)} (installed: {choices})"
             self._problems.append(
                 self._source.error((*key, "type"), f"must be {expected}, not {name!r}")
                 if "type" in table

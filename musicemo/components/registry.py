@@ -20,7 +20,7 @@ from musicemo.errors import InputError, MusicemoError, nearest
 if TYPE_CHECKING:
     import importlib.metadata
 
-__all__ = ["GROUPS", "Claim", "claims", "entry_points", "load", "third_party_plugins", "without"]
+__all__ = ["GROUPS", "Claim", "claims", "entry_points", "load", "noun", "third_party_plugins", "without"]
 
 _log = logging.getLogger(__name__)
 
@@ -34,6 +34,9 @@ GROUPS = {
     "launcher": "musicemo.launchers",
     "plugin": "musicemo.plugins",
 }
+
+#: Kind of component -> what one of it is called, if that is not the kind.
+_NOUNS = {"features": "feature extractor"}
 
 #: Modules of the import finders that look for distributions in the folders of `sys.path`.
 _FINDERS = ("_frozen_importlib_external", "importlib._bootstrap_external", "importlib.metadata")
@@ -214,6 +217,11 @@ def third_party_plugins() -> bool:
     return False
 
 
+def noun(kind: str) -> str:
+    """Return what one component of a kind is called in a sentence."""
+    return _NOUNS.get(kind, kind)
+
+
 def claims(kind: str, *, disabled: bool = False) -> list[Claim]:
     """Return every claim of a kind, sorted by name. Nothing is imported.
 
@@ -247,7 +255,7 @@ def load(kind: str, name: str) -> Any:
         choices = sorted({claim.name for claim in installed})
         listed = ", ".join(choices) or "none installed"
         raise InputError(
-            f"no {kind} has the name {name!r}{nearest(name, choices)} (installed: {listed}). If another package "
+            f"no {noun(kind)} has the name {name!r}{nearest(name, choices)} (installed: {listed}). If another package "
             "provides it, install that package with pip"
         )
     if len(claimants) > 1:

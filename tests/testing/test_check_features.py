@@ -389,5 +389,5 @@ def test_parameters_that_do_not_fit():
 
 
 def test_a_name_is_looked_up():
-    with pytest.raises(InputError, match="no features has the name 'levles'"):
+    with pytest.raises(InputError, match="no feature extractor has the name 'levles'"):
         check_features("levles")
