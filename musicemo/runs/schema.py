@@ -204,6 +204,7 @@ class Results(_Shape):
     identity: dict[str, Text | None] | None = None
     started: Annotated[Text, AfterValidator(_time)] | None = None
     process: _Process | None = None
+    launch: Text | None = None
     tasks: dict[str, _Task] | None = None
     warnings: list[Text] | None = None
     error: Text | None = None

@@ -18,9 +18,13 @@ MATRIX = (
 FOUR = ["small-hidden4-epochs2", "small-hidden4-epochs3", "small-hidden8-epochs2", "small-hidden8-epochs3"]
 
 
-def run(launcher, folder, *arguments, text=MATRIX, kill_at="", kill_once="", **how):
+def run(launcher, folder, *arguments, text=MATRIX, kill_at="", kill_once="", signal=9, **how):
     (folder / "small.toml").write_text(text)
-    environment = {"MUSICEMO_TEST_KILL_AT": kill_at, "MUSICEMO_TEST_KILL_ONCE": str(kill_once)}
+    environment = {
+        "MUSICEMO_TEST_KILL_AT": kill_at,
+        "MUSICEMO_TEST_KILL_ONCE": str(kill_once),
+        "MUSICEMO_TEST_SIGNAL": str(int(signal)),
+    }
     return launcher.run("run", "small.toml", *arguments, folder=folder, environment=environment, **how)
 
 

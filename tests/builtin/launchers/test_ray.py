@@ -46,3 +46,9 @@ def test_a_lost_run_is_resumed_and_all_are_those_of_one_process(losing_a_worker)
 def test_a_cluster_decides_how_many_runs_are_executed(parameters, needs, workers):
     pytest.importorskip("ray", reason="needs the library ray")
     assert Ray(**parameters).workers(100, needs) == workers
+
+
+@pytest.mark.slow
+def test_an_interruption_is_recorded_by_every_run(interrupted):
+    pytest.importorskip("ray", reason="needs the library ray")
+    interrupted("--launcher", "ray", "--jobs", "2")
