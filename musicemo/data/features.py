@@ -63,7 +63,8 @@ class Features:
         """Set the scaling of all features that are read from now on. Call it only once."""
         self._scaling = scaling
         if self._kept is not None:
-            self._kept = [None if kept is None else scaling(kept) for kept in self._kept]
+            for index, kept in enumerate(self._kept):  # one by one, so that both are never in memory together
+                self._kept[index] = None if kept is None else scaling(kept)
 
     def __getitem__(self, index: int) -> Array:
         """Return one track's features, scaled.
