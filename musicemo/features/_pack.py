@@ -184,7 +184,8 @@ class Pack:
             raise InputError(f"{self.path}: is damaged: its header is not as it was written")
         _, version, rows, count, begin, length, checksum, _ = _HEADER.unpack(head)
         if version not in _VALUES:
-            raise InputError(f"{self.path}: is a pack of format {version}, this version reads 1 and 2")
+            readable = " and ".join(map(str, _VALUES))
+            raise InputError(f"{self.path}: is a pack of format {version}, this version reads {readable}")
         self.dtype = _VALUES[version]
         if size != begin + length:
             raise InputError(f"{self.path}: is damaged: it has {size} of {begin + length} bytes")

@@ -328,7 +328,7 @@ def test_files_of_other_contents(file, changes, said):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"format": 2}, "is a feature file of format 2, this version reads 1"),
+        ({"format": 3}, "is a feature file of format 3, this version reads 1 and 2"),
         ({"recipe": {"bands": 3}}, "is damaged, or not a feature file.*bands"),
         ({"recipe": {"mels": -3}}, "mels"),
         ({"source": {"name": "x"}}, "is damaged, or not a feature file"),

@@ -13,7 +13,7 @@ import pytest
 
 from musicemo.errors import InputError, RunError
 from musicemo.features import Pack
-from musicemo.features._pack import _HEADER
+from musicemo.features._pack import _HEADER, _VALUES
 
 
 def make(count=7, rows=5, seed=0):
@@ -173,7 +173,7 @@ def test_a_pack_that_was_cut_off_or_grew(pack):
 
 
 def test_a_pack_of_another_format(pack, monkeypatch, tmp_path):
-    monkeypatch.setattr("musicemo.features._pack._FORMAT", 2)
+    monkeypatch.delitem(_VALUES, 1)
     with pytest.raises(InputError, match="is a pack of format 1, this version reads 2"):
         Pack(pack.path)
 

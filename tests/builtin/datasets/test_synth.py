@@ -232,9 +232,9 @@ def test_without_noise_listeners_agree_with_the_formula(cache):
 
 
 def test_missing_targets(cache):
-    tracks = assert_conforms(Synth(**TINY, cache=cache, missing=0.6))
+    tracks = assert_conforms(Synth(**TINY, cache=cache, missing=0.5))
     missing = [name for track in tracks for name, value in track.targets.items() if value is None]
-    assert 0 < len(missing) < 12
+    assert 0 < len(missing) < 15
     assert all(track.targets[name] is not None for track in tracks for name in track.ratings)
     whole = list(Synth(**TINY, cache=cache).tracks())
     for track, full in zip(tracks, whole, strict=True):
