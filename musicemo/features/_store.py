@@ -478,7 +478,7 @@ class _Writer:
         width = np.dtype(self._stream.settings.dtype).itemsize
         size = sum(array.size for array in clip.values.values()) * width
         self.size += size
-        self._pending += size
+        self._pending += sum(array.nbytes for array in clip.values.values())
         self.written.add(place)
         if self._pending >= _BLOCK_BYTES or time.monotonic() - self._since >= _BLOCK_SECONDS:
             self.flush()
