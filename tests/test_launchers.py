@@ -1,6 +1,5 @@
 """Which launcher executes the runs of a command, and what it is told about them."""
 
-import fakes as fakes_module
 import pytest
 import torch
 from harness import load
@@ -14,12 +13,18 @@ from musicemo.workers import cores
 pytestmark = pytest.mark.usefixtures("fakes")
 
 
-class Asked(fakes_module.InTurn):
-    """Keeps what it is asked for."""
+class Asked:
+    """A launcher that keeps what it is asked for."""
+
+    def __init__(self, *, jobs: int | None = None) -> None:
+        pass
 
     def workers(self, tasks, needs):
         self.asked = tasks, needs
         return tasks
+
+    def run(self, function, tasks, needs):
+        raise NotImplementedError
 
 
 class Plain:
@@ -39,7 +44,7 @@ def test_experiments_must_have_one_launcher(fakes, tmp_path):
     with pytest.raises(InputError, match=r"different launchers\. Choose one with --launcher NAME"):
         Sweep([first, second], RunOptions())
     assert Sweep([first, first], RunOptions()).jobs == 2
-    assert Sweep([first, second], RunOptions(), launcher="local").in_turn
+    assert Sweep([first, second], RunOptions(), launcher="local", jobs=1).in_turn
 
 
 def test_the_number_of_jobs_is_a_parameter_of_the_launcher(fakes, tmp_path):
@@ -81,5 +86,9 @@ def test_a_launcher_is_told_the_memory_of_the_data(tmp_path):
 
 
 def test_the_launcher_is_not_part_of_a_run(tmp_path):
-    assert load(tmp_path, "launcher.jobs=2").resolved()["launcher"] == {"type": "local", "jobs": 2}
+    assert load(tmp_path, "launcher.jobs=2").resolved()["launcher"] == {
+        "type": "local",
+        "jobs": 2,
+        "attempts": 2,
+    }
     assert "launcher" not in load(tmp_path, "launcher.jobs=2").resolved(0)

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import torch
+from musicemo_builtin.launchers.local import Local
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -131,19 +132,6 @@ class Learned(Weighting):
         return {f"weight/{t}": float(torch.exp(-s)) for t, s in zip(self.tasks, self.s, strict=True)}
 
 
-class InTurn:
-    """A launcher that leaves the tasks to its caller."""
-
-    def __init__(self, *, jobs: int | None = None) -> None:
-        pass
-
-    def workers(self, tasks, needs):
-        return 0
-
-    def run(self, function, tasks, needs):
-        raise NotImplementedError
-
-
 #: What the fixture ``fakes`` registers: kind, name, component. The names "mse", "cross-entropy", "constant" and "local"
 #: are those that an experiment falls back on.
 FAKES: tuple[tuple[str, str, Any], ...] = (
@@ -155,7 +143,7 @@ FAKES: tuple[tuple[str, str, Any], ...] = (
     ("weighting", "constant", Sum),
     ("weighting", "sum", Sum),
     ("weighting", "learned", Learned),
-    ("launcher", "local", InTurn),
+    ("launcher", "local", Local),
 )
 
 #: The names among them that no built-in component has, for use beside the built-ins.
