@@ -8,7 +8,9 @@ import itertools
 import multiprocessing
 import os
 import pickle
+import resource
 import signal
+import sys
 import tempfile
 import threading
 import time
@@ -41,6 +43,7 @@ __all__ = [
     "unbroken",
     "unpack",
     "unpack_function",
+    "used_memory",
 ]
 
 _T = TypeVar("_T")
@@ -172,6 +175,11 @@ def free_memory() -> int:
         limit, used = (int(Path(f"/sys/fs/cgroup/memory.{name}").read_text()) for name in ("max", "current"))
         free = min(free, max(0, limit - used))
     return free
+
+
+def used_memory() -> int:
+    """Return the bytes of memory that this process has used at most."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def attempt(function: Callable[[_T], _R], task: _T) -> Outcome[_T, _R]:

@@ -8,7 +8,6 @@ import hashlib
 import itertools
 import json
 import logging
-import resource
 import secrets
 import threading
 import time
@@ -282,9 +281,7 @@ class Sweep:
         for experiment in tables.values():
             with contextlib.suppress(Exception, SystemExit):  # its runs report errors
                 memory = max(memory, _features_memory(read_tracks(experiment), experiment.training.cache))
-        self._needs = replace(
-            self._needs, memory=memory + resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        )
+        self._needs = replace(self._needs, memory=memory + workers.used_memory())
         self._workers = self._launcher.workers(len(self.replicates), self._needs) or 1
 
     def run(self, runs: Path, hooks: Hooks) -> Iterator[tuple[Replicate, Outcome | Failure | InProgress]]:
