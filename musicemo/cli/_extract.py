@@ -93,8 +93,8 @@ def extract(
     for sync in (pack or []) if files else []:
         with Progress(f"Packing {sync.value}", "songs") as bar:
             names = ((file.relative_to(out).with_suffix("").as_posix(), file) for file in files.values())
-            features = ((name, read_array(file, sync.value)) for name, file in names)
-            packed = Pack.build(out / f"{sync.value}.pack", bar.watch(features, len(files)))
+            arrays = ((name, read_array(file, sync.value)) for name, file in names)
+            packed = Pack.build(out / f"{sync.value}.pack", bar.watch(arrays, len(files)))
         emit(f"{packed.path}: {len(packed)} songs, {packed.path.stat().st_size / 1e6:.1f} MB\n")
     if not files:
         raise RunError(f"none of {len(songs)} songs could be analyzed")

@@ -29,6 +29,7 @@ from musicemo.components.local import LocalCode, told_by_line
 from musicemo.contracts import (
     PROVIDED,
     TARGET_KINDS,
+    ArrayReader,
     ComponentTable,
     Dataset,
     FeatureExtractor,
@@ -65,10 +66,10 @@ _PATH_ERRORS = ("path_not_file", "path_not_directory", "path_exists", "parent_do
 Anchor = Callable[[toml.Key, Path], Path]
 
 #: Kind of component -> required base class, and the sentence of the error message.
-_BASES: dict[str, tuple[type, str]] = {
+_BASES: dict[str, tuple[type | tuple[type, ...], str]] = {
     "dataset": (Dataset, "a dataset must have targets and tracks()"),
     "features": (
-        FeatureExtractor,
+        (FeatureExtractor, ArrayReader),
         "a feature extractor must have sample_rate, outputs, fingerprint and extract()",
     ),
     "model": (nn.Module, "a model must be an nn.Module"),

@@ -106,7 +106,7 @@ class Network(nn.Module):
     @property
     def layer_weights(self) -> dict[str, list[float]]:
         """Stream -> the weights of its outputs in their learned sum, for those that have one."""
-        return {name: list(map(float, module.weights)) for name, module in self.sums.items()}  # type: ignore[arg-type,operator]  # torch's hint of a ModuleDict's values
+        return {name: list(map(float, module.weights)) for name, module in self.sums.items()}  # type: ignore[arg-type]  # torch's hint of a ModuleDict's values
 
     def combine(self, x: Tensor) -> Tensor:
         """Return the input of the backbone: `x` `[batch, time, feature]` with the learned sums taken."""

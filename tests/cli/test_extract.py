@@ -124,3 +124,52 @@ def test_an_interruption_can_be_gone_on_from(music, tmp_path):
     _, err = program.communicate(timeout=120)
     assert program.returncode == 130
     assert err.endswith("interrupted: run the same command again to continue\n")
+
+
+def test_another_extractor_is_that_of_a_table(musicemo, music, tmp_path):
+    (tmp_path / "mfcc.toml").write_text("""[features]
+type = "mfcc"
+coefficients = 5
+outputs = ["mfcc"]
+grid = "segment"
+segment = 0.5
+""")
+    code, out, _ = musicemo("extract", "music/rock", "out", "--features", "mfcc.toml", "--jobs", 1)
+    assert (code, out[:24]) == (0, "out: 1 songs extracted i")
+    with np.load(tmp_path / "out/1.npz") as arrays:
+        assert arrays["mfcc"].shape == (2, 5)
+        np.testing.assert_allclose(arrays["edges"], [0, 0.5, 1])
+    info = describe(tmp_path / "out/1.npz")
+    assert info.recipe["coefficients"] == 5
+    assert info.source.name == "1.wav"
+    assert (
+        "0 songs extracted; 1 existed before"
+        in musicemo("extract", "music/rock", "out", "--features", "mfcc.toml")[1]
+    )
+    (tmp_path / "mfcc.toml").write_text('[features]\ntype = "mfcc"\ncoefficients = 6\n')
+    assert "1 songs extracted" in musicemo("extract", "music/rock", "out", "--features", "mfcc.toml")[1]
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments", "message"),
+    [
+        (
+            '[features]\ntype = "mfc"\n',
+            (),
+            "f.toml:2: features.type: no feature extractor has the name 'mfc'; did you",
+        ),
+        (
+            '[features]\ntype = "mfcc"\nhops = 3\n',
+            (),
+            "f.toml:3: features.hops: unknown key; did you mean 'hop'?",
+        ),
+        ('[features]\ntype = "arrays"\n', (), "'arrays' reads ready-made arrays, not audio"),
+        ("[model]\n", (), "f.toml: needs one table [features]"),
+        ('[features]\ntype = "mfcc"\n', ("--hop", 256), "--features: the parameters are those of the file"),
+    ],
+)
+def test_a_table_of_features_that_cannot_be_used(musicemo, music, tmp_path, text, arguments, message):
+    (tmp_path / "f.toml").write_text(text)
+    code, _, err = musicemo("extract", "music", "out", "--features", "f.toml", *arguments)
+    assert code == 2
+    assert message in err

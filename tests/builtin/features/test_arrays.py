@@ -4,10 +4,14 @@ import re
 
 import numpy as np
 import pytest
+import soundfile
 from musicemo_builtin.features.arrays import Arrays
 
 from musicemo.contracts import ArrayFile, ArrayReader
+from musicemo.data import Features
 from musicemo.errors import InputError
+from musicemo.experiment import load_experiment
+from musicemo.experiment.tracks import read_tracks
 from musicemo.features import StoredArray
 
 
@@ -80,3 +84,65 @@ def test_arrays_of_another_form(tmp_path, values, layout, problem):
 def test_it_reads_and_does_not_extract():
     assert isinstance(Arrays(rate=2.0), ArrayReader)
     assert Arrays(rate=2.0).rate == 2.0
+
+
+@pytest.mark.parametrize("form", ["vectors", "layers", "columns"])
+def test_an_experiment_on_ready_made_arrays(tmp_path, form):
+    """Vectors, named layers of archives, and arrays whose second axis is time."""
+    random = np.random.default_rng(0)
+    lines, expected = ["id,features,valence"], []
+    for index in range(20):
+        first, second = random.normal(size=(2, 4 + index % 3, 5)).astype("float16")
+        name = f"{index}.npz" if form == "layers" else f"{index}.npy"
+        if form == "layers":
+            np.savez(tmp_path / name, layer5=first, layer6=second, other=np.zeros(3))
+            expected.append(np.concatenate([second, first], axis=1))
+        else:
+            np.save(tmp_path / name, first[0] if form == "vectors" else first.T)
+            expected.append(first[:1] if form == "vectors" else first)
+        lines.append(f"t{index},{name},{index / 20}")
+    (tmp_path / "t.csv").write_text("\n".join(lines) + "\n")
+    features = {
+        "vectors": 'layout = "vector"',
+        "layers": 'keys = ["layer6", "layer5"]',
+        "columns": 'layout = "rows-time"',
+    }
+    (tmp_path / "e.toml").write_text(f"""
+[dataset]
+type = "table"
+path = "t.csv"
+regression = {{ valence = [0, 1] }}
+[features]
+type = "arrays"
+{features[form]}
+[split]
+method = "random"
+[model]
+type = "ridge"
+[tasks.valence]
+""")
+    experiment = load_experiment(tmp_path / "e.toml")
+    tracks = read_tracks(experiment)
+    assert experiment.completed(tracks).resolved()["features"]["type"] == "arrays"
+    read = Features(tracks.tracks, tracks.rows)
+    for index, array in enumerate(expected):
+        np.testing.assert_array_equal(read[index], array.astype("float32"))
+
+
+def test_audio_is_no_ready_made_array(tmp_path):
+    soundfile.write(tmp_path / "a.wav", 0.1 * np.random.default_rng(0).standard_normal(8000), 8000)
+    (tmp_path / "t.csv").write_text("id,file,valence\n" + "".join(f"t{i},a.wav,0.5\n" for i in range(3)))
+    (tmp_path / "e.toml").write_text("""
+[dataset]
+type = "table"
+path = "t.csv"
+audio = "file"
+regression = { valence = [0, 1] }
+[features]
+type = "arrays"
+[model]
+type = "ridge"
+[tasks.valence]
+""")
+    with pytest.raises(InputError, match=r"track 't0' has audio, and 'arrays' reads ready-made arrays"):
+        read_tracks(load_experiment(tmp_path / "e.toml"))
