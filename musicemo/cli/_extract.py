@@ -42,7 +42,7 @@ def extract(
         Path | None,
         typer.Option(
             metavar="TOML",
-            help="File with a table \\[features], such as an experiment: the extractor to use.",
+            help="File with a table [features], such as an experiment: the extractor to use.",
         ),
     ] = None,
     jobs: Annotated[

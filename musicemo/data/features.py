@@ -212,6 +212,13 @@ def _shape(track: Track, rows: slice) -> tuple[int, int]:
     return steps, size
 
 
+def _axes(track: Track) -> str:
+    """Return the axes that a track's array must have, for messages."""
+    if not isinstance(track.features, ArrayFile) or track.features.layout != "rows-time":
+        return "[time, feature]"
+    return '[feature, time], as layout = "rows-time" declares'
+
+
 def _check_sizes(tracks: Sequence[Track], shapes: Sequence[tuple[int, int]]) -> None:
     """Raise an `InputError` if features differ in their number of rows."""
     turned = find_layout(shapes) == "rows-time"
@@ -221,7 +228,7 @@ def _check_sizes(tracks: Sequence[Track], shapes: Sequence[tuple[int, int]]) -> 
                 f"{_where(track)}: has {size} rows, but track {tracks[0].id!r} has {shapes[0][1]}"
                 + (
                     f"; every array has {shapes[0][0]} time steps, so they may be transposed. They must be "
-                    "[time, feature]"
+                    f"{_axes(track)}"
                     if turned
                     else ""
                 )

@@ -159,7 +159,9 @@ def read_stream(file: Path) -> Stream:
     """
     source = toml.read(file, [])
     if not isinstance(source.table.get("features"), dict):
-        raise InputError(f"{file}: needs one table [features]")
+        tables = source.table.get("features")
+        several = f", but has {len(tables)} streams" if isinstance(tables, list) else ""
+        raise InputError(f"{file}: needs one table [features]{several}")
     problems: list[str] = []
     tables = find_features(Components(source, problems), source, problems)
     if problems:

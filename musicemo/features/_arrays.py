@@ -21,6 +21,11 @@ __all__ = ["StoredArray", "npz_arrays"]
 
 _Array = NDArray[np.floating]
 
+_LAYOUT_HINTS = {
+    (False, 1): '. One vector for the track has layout = "vector"',
+    (True, 2): '. Vectors over time have layout = "time-rows" or "rows-time"',
+}
+
 
 @dataclass(frozen=True)
 class StoredArray:
@@ -43,6 +48,7 @@ class StoredArray:
         if len(header.shape) != dimensions or header.dtype.kind != "f":
             raise InputError(
                 f"{self}: must be a floating-point array {wanted}, not {header.dtype} {list(header.shape)}"
+                + _LAYOUT_HINTS.get((self.file.layout == "vector", len(header.shape)), "")
             )
         if self.file.layout == "vector":
             return 1, header.shape[0]

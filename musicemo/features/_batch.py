@@ -134,7 +134,7 @@ def extract(
     return ExtractionReport(done, skipped, sorted(failed, key=_path), time.monotonic() - begin)
 
 
-def failure_of(song: str | os.PathLike[str], error: BaseException, doing: str = "analysed") -> Failure:
+def failure_of(song: str | os.PathLike[str], error: BaseException, doing: str = "analyzed") -> Failure:
     """Return the reason why a song failed, in the same words each time.
 
     Args:

@@ -149,7 +149,7 @@ def with_features(
     readers = [stream.extractor for stream in streams if isinstance(stream.extractor, ArrayReader)]
     analysers = [stream for stream in streams if not isinstance(stream.extractor, ArrayReader)]
     if readers and (analysers or len(readers) > 1):
-        raise InputError("features: ready-made arrays cannot be combined with other streams")
+        raise InputError("ready-made arrays cannot be combined with other streams")
     audio = {
         index: track.audio
         for index, track in enumerate(tracks)
@@ -158,7 +158,7 @@ def with_features(
     if readers and audio:
         index = next(iter(audio))
         raise InputError(
-            f"features: track {tracks[index].id!r} has audio, and {streams[0].type!r} reads ready-made arrays"
+            f"track {tracks[index].id!r} has audio, and {streams[0].type!r} reads ready-made arrays"
         )
     extracted: dict[int, list[Extracted]] = {index: [] for index in audio}
     for stream in analysers if audio else ():
@@ -217,7 +217,7 @@ def _combined(track: Track, arrays: Sequence[Extracted], streams: Sequence[Strea
     if most - fewest > (_SLACK if any(stream.grid == "frame" for stream in streams) else 0):
         listed = ", ".join(f"{name} {steps}" for name, steps in lengths.items())
         raise InputError(
-            f"features: track {track.id!r}: the streams have different numbers of time steps ({listed}). "
+            f"track {track.id!r}: the streams have different numbers of time steps ({listed}). "
             'Give all streams one grid, such as grid = "segment"'
         )
     return _Streams(arrays, whole)
@@ -303,11 +303,11 @@ class FeatureStore:
             return
         if len(messages) == songs:
             which = "the only song cannot" if songs == 1 else f"none of the {songs} songs can"
-            raise InputError(f"features: {which} be analyzed: {messages[0]}")
+            raise InputError(f"{which} be analyzed: {messages[0]}")
         count = f"{len(messages)} track{'s' if len(messages) > 1 else ''}"
         if self.stream.settings.on_error == "raise":
             listed = summarize_problems((problem_kind(message), message) for message in messages)
-            raise InputError(f"features: {count} that cannot be analyzed. {_HINT}", *listed)
+            raise InputError(f"{count} that cannot be analyzed. {_HINT}", *listed)
         more = f"; and {len(messages) - 3} more" if len(messages) > 3 else ""
         _log.warning(f"features: {count} that cannot be analyzed ignored: {'; '.join(messages[:3])}{more}")
 

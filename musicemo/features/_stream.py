@@ -54,8 +54,9 @@ class FeatureSettings(Settings):
     def _check(self) -> FeatureSettings:
         if self.excerpt is not None and (self.excerpt[0] < 0 or self.excerpt[1] <= 0):
             raise ValueError("excerpt is [start, length] in seconds: the start at least 0, the length above 0")
-        if self.outputs is not None and len(set(self.outputs)) < len(self.outputs):
-            raise ValueError("outputs names an output twice")
+        outputs = self.outputs or []
+        if repeated := [name for index, name in enumerate(outputs) if name in outputs[:index]]:
+            raise ValueError(f"outputs names {repeated[0]!r} twice")
         return self
 
 
@@ -111,6 +112,18 @@ class Stream:
                     raise InputError(
                         f'combine: "weighted-sum" needs outputs of one size; their rows are: {listed}'
                     )
+        else:
+            defaults = FeatureSettings()
+            ignored = [
+                name
+                for name in ("outputs", "grid", "pool", "excerpt", "combine")
+                if getattr(self.settings, name) != getattr(defaults, name)
+            ]
+            if ignored:
+                raise InputError(
+                    f"{', '.join(ignored)}: {self.type!r} reads ready-made arrays as they are, and cannot apply "
+                    f"{'this key' if len(ignored) == 1 else 'these keys'}"
+                )
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "extractor"}
@@ -257,7 +270,12 @@ class Stream:
     ) -> Iterator[dict[str, Output]]:
         """Yield the outputs of a clip block by block, checked."""
         try:
-            for block in [extraction] if isinstance(extraction, Extraction) else extraction:
+            for block in extraction if isinstance(extraction, Iterator) else [extraction]:
+                if not isinstance(block, Extraction):
+                    raise RunError(
+                        f"{_name(audio)}: features {self.type!r}: extract returned {type(block).__name__}, not an "
+                        "Extraction"
+                    )
                 yield {name: self._checked(audio, name, block.outputs.get(name)) for name in names}
         except InputError as error:
             raise _of(audio, error) from error

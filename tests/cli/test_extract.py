@@ -165,6 +165,7 @@ segment = 0.5
         ),
         ('[features]\ntype = "arrays"\n', (), "'arrays' reads ready-made arrays, not audio"),
         ("[model]\n", (), "f.toml: needs one table [features]"),
+        ('[[features]]\ntype = "mfcc"\n' * 2, (), "f.toml: needs one table [features], but has 2 streams"),
         ('[features]\ntype = "mfcc"\n', ("--hop", 256), "--features: the parameters are those of the file"),
     ],
 )

@@ -332,10 +332,10 @@ def test_a_folder_that_cannot_be_made_is_nobodys_fault(songs, tmp_path, jobs):
     ("error", "reason"),
     [
         (MemoryError(), "needs more memory than is available"),
-        (ValueError("so odd"), "cannot be analysed: ValueError: so odd"),
-        (OSError(errno.EIO, "Input/output error"), "cannot be analysed: Input/output error"),
-        (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "bad"), "cannot be analysed: UnicodeDecodeError: "),
-        (RecursionError("deep"), "cannot be analysed: RecursionError: deep"),
+        (ValueError("so odd"), "cannot be analyzed: ValueError: so odd"),
+        (OSError(errno.EIO, "Input/output error"), "cannot be analyzed: Input/output error"),
+        (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "bad"), "cannot be analyzed: UnicodeDecodeError: "),
+        (RecursionError("deep"), "cannot be analyzed: RecursionError: deep"),
     ],
 )
 def test_an_error_of_any_type_is_that_songs_failure(songs, monkeypatch, error, reason):

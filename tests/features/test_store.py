@@ -450,9 +450,7 @@ def test_songs_that_cannot_be_analyzed_are_all_named(songs):
     with pytest.raises(InputError) as caught:
         read(songs, stream(MelChroma))
     count, *tracks = caught.value.problems
-    assert count == (
-        'features: 2 tracks that cannot be analyzed. features.on_error = "skip" ignores these tracks'
-    )
+    assert count == ('2 tracks that cannot be analyzed. features.on_error = "skip" ignores these tracks')
     assert tracks[0].startswith(f"track 'one': {songs['one']}: ")
     assert tracks[1].startswith("track 'Two': ")
     assert "too short" in tracks[1]
@@ -534,6 +532,15 @@ def test_outputs_that_break_the_contract(songs, output, problem):
 
     with pytest.raises(RunError, match=f"one.wav: features 'other': the output 'highest' {problem}"):
         read(songs, stream(Broken, outputs=["highest"]))
+
+
+def test_an_extractor_that_returns_an_array(songs):
+    class Broken(Levels):
+        def extract(self, samples, outputs):
+            return np.zeros((4, 1), np.float32)
+
+    with pytest.raises(RunError, match="features 'other': extract returned ndarray, not an Extraction"):
+        read(songs, stream(Broken))
 
 
 # Which settings share features
@@ -781,7 +788,7 @@ def test_settings_that_do_not_fit_the_outputs(settings, problem):
     [
         ({"excerpt": [-1.0, 3.0]}, "excerpt is .start, length. in seconds"),
         ({"excerpt": [0.0, 0.0]}, "excerpt is .start, length. in seconds"),
-        ({"outputs": ["mean", "mean"]}, "outputs names an output twice"),
+        ({"outputs": ["mean", "mean"]}, "outputs names 'mean' twice"),
         ({"segment": 0.0}, "greater than 0"),
     ],
 )

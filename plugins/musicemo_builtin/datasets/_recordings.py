@@ -18,7 +18,7 @@ OnError = Literal["raise", "skip"]
 
 _log = logging.getLogger(__name__)
 _NAMED = 3
-_HINT = 'on_error = "skip" ignores these tracks'
+_HINT = 'dataset.on_error = "skip" ignores these tracks'
 
 
 class Recordings:

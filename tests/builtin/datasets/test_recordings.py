@@ -40,7 +40,7 @@ def test_songs_that_are_missing(folder):
     with pytest.raises(InputError) as caught:
         table(folder)
     count, track = caught.value.problems
-    assert '1 track without a file. on_error = "skip"' in count
+    assert '1 track without a file. dataset.on_error = "skip"' in count
     assert track.startswith(
         f"{folder}/songs.csv:3: column 'song': track 'Two': {folder}/audio/Two.wav: no such"
     )

@@ -12,7 +12,7 @@ from musicemo.data import Features
 from musicemo.errors import InputError
 from musicemo.experiment import load_experiment
 from musicemo.experiment.tracks import read_tracks
-from musicemo.features import StoredArray
+from musicemo.features import FeatureSettings, StoredArray, Stream
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
@@ -69,8 +69,16 @@ def test_files_that_cannot_be_used(tmp_path):
 @pytest.mark.parametrize(
     ("values", "layout", "problem"),
     [
-        (np.ones((4, 2)), "vector", r"must be a floating-point array \[rows\], not float64 \[4, 2\]"),
-        (np.ones(4), "time-rows", r"must be a floating-point array \[time, rows\], not float64 \[4\]"),
+        (
+            np.ones((4, 2)),
+            "vector",
+            r"must be a floating-point array \[rows\], not float64 \[4, 2\]. Vectors over time have",
+        ),
+        (
+            np.ones(4),
+            "time-rows",
+            r"must be a floating-point array \[time, rows\], not float64 \[4\]. One vector for the track has",
+        ),
         (np.ones((4, 2), "int64"), "rows-time", r"must be a floating-point array \[rows, time\], not int64"),
     ],
 )
@@ -146,3 +154,17 @@ type = "ridge"
 """)
     with pytest.raises(InputError, match=r"track 't0' has audio, and 'arrays' reads ready-made arrays"):
         read_tracks(load_experiment(tmp_path / "e.toml"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"grid": "track"}, "grid: 'arrays' reads ready-made arrays as they are, and cannot apply this key"),
+        ({"outputs": ["layer5"], "combine": "weighted-sum"}, "outputs, combine: 'arrays' reads"),
+        ({"excerpt": [0.0, 1.0]}, "excerpt: 'arrays' reads"),
+        ({"pool": "max"}, "pool: 'arrays' reads"),
+    ],
+)
+def test_settings_of_extractors_are_errors(settings, problem):
+    with pytest.raises(InputError, match=re.escape(problem)):
+        Stream("arrays", {}, Arrays, FeatureSettings(**settings))
