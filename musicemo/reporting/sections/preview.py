@@ -27,6 +27,7 @@ def explanation_blocks(preview: Preview) -> list[Block]:
     datasets = [dataset] if isinstance(dataset, Component) else [one.component for one in dataset.members]
     rows = [
         *(("dataset", *_described(one)) for one in datasets),
+        *(("features", *_described(one.component)) for one in experiment.features),
         ("model", *_described(experiment.model)),
         ("weighting", *_described(experiment.weighting)),
         *(("task", one.task.name, "; ".join(_learns(one))) for one in preview.tasks),

@@ -110,9 +110,14 @@ def _choices(experiment: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     tables = {
         name: experiment.get(name) or {} for name in ("dataset", "model", "weighting", "split", "training")
     }
-    for name in ("dataset", "model", "weighting"):
-        table = tables[name] if isinstance(tables[name], dict) else {}
-        yield name, _listed(table)
+    streams = experiment.get("features")
+    for name, table in [
+        ("dataset", tables["dataset"]),
+        *(("features", stream) for stream in (streams if isinstance(streams, list) else [streams])),
+        ("model", tables["model"]),
+        ("weighting", tables["weighting"]),
+    ]:
+        yield name, _listed(table if isinstance(table, dict) else {})
     if (transfer := experiment.get("transfer")) and isinstance(transfer, dict):
         yield "transfer", _listed(transfer)
     split, training = tables["split"], tables["training"]
