@@ -37,6 +37,16 @@ def pytest_runtest_protocol() -> Generator[None, object, object]:
         return (yield)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Let reports be text that is sent between processes: names of files may hold bytes that are not UTF-8."""
+    report = yield
+    report.sections = [
+        (title, text.encode("utf-8", "backslashreplace").decode()) for title, text in report.sections
+    ]
+    return report
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Close with what is not installed and which tests needed it: other skipped tests have no remedy."""
     reporter: Any = config.pluginmanager.get_plugin("terminalreporter")

@@ -31,7 +31,7 @@ class Plane:
         for index in range(40):
             x = random.normal(size=3).clip(-2, 2)
             rating = 0.5 + 0.05 * x @ [1, -2, 0.5] + random.normal(scale=0.05)
-            features = np.repeat(x[:, None], 1 + index % 4, axis=1).astype(np.float32)
+            features = np.repeat(x[None], 1 + index % 4, axis=0).astype(np.float32)
             yield Track(f"track{index}", features, {"valence": float(np.clip(rating, 0, 1))})
 
 

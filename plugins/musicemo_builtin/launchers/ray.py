@@ -114,6 +114,8 @@ class Ray:
 
     def _cancel(self, running: list[Any]) -> None:
         """Interrupt runs as Ctrl-C does, and wait until they have recorded it."""
+        if not self._ray.is_initialized():  # at the end of the program, and a call would start it again
+            return
         for one in running:
             self._ray.cancel(one, force=False)
         if running:
