@@ -17,7 +17,7 @@ from musicemo.workers import WorkerDied
 __all__ = ["check_launcher"]
 
 #: Seconds after which a closed iterator must have ended its tasks.
-_PATIENCE = 60.0
+_PATIENCE = 200.0
 
 
 #: Tasks as Python code, so that workers import nothing for them.

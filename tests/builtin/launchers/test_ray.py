@@ -16,6 +16,7 @@ def test_without_ray_the_command_that_installs_it_is_named(monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # its processes start slowly beside other tests
 @pytest.mark.filterwarnings("ignore")  # Ray's own
 def test_contract():
     ray = pytest.importorskip("ray", reason="needs the library ray")
