@@ -160,6 +160,12 @@ def with_features(
         raise InputError(
             f"track {tracks[index].id!r} has audio, and {streams[0].type!r} reads ready-made arrays"
         )
+    if analysers and tracks and not audio:
+        listed = ", ".join(repr(stream.name) for stream in analysers)
+        _log.warning(
+            f"features: {listed}: not used, because the dataset has ready-made arrays and no audio. Remove [features], "
+            'or read the arrays with type = "arrays"'
+        )
     extracted: dict[int, list[Extracted]] = {index: [] for index in audio}
     for stream in analysers if audio else ():
         by_dataset: dict[str, list[int]] = {}
