@@ -187,7 +187,10 @@ class Table:
 
     def _read(self) -> list[Track]:
         tracks: list[Track] = []
-        needs = {**self._names, **self._columns}
+        needs = dict(self._names)
+        if "file" in needs:
+            needs["file, the feature files; for audio files, set audio instead"] = needs.pop("file")
+        needs |= self._columns
         needs |= {
             f"the tag {tag} of {target}": tag for target, names in self._tag_columns.items() for tag in names
         }

@@ -147,6 +147,11 @@ def test_every_problem_is_reported_with_line_and_column(folder):
     assert len(found) == 10
 
 
+def test_a_table_of_audio_files_without_the_parameter_audio(folder):
+    (problem,) = problems(folder, TEXT.replace("id,features", "id,song"))
+    assert "no column 'features' (for file, the feature files; for audio files, set audio instead)" in problem
+
+
 def test_missing_columns_name_the_header_and_the_nearest(folder):
     found = problems(folder, TEXT.replace("valence", "valance").replace("split", "genre"), group="artsit")
     assert len(found) == 3
