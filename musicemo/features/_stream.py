@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from musicemo.contracts import ArrayReader, Extraction, FeatureExtractor, Output, Signal
-from musicemo.errors import InputError, RunError, nearest
+from musicemo.errors import InputError, MusicemoError, RunError, nearest
 from musicemo.features._decode import check_level, decode, resample
 from musicemo.features._grid import Grid, Pooler, Pooling, grid_edges, pooled_rows
 from musicemo.features._recipe import Recipe
@@ -239,8 +240,8 @@ class Stream:
         seconds = len(samples) / extractor.sample_rate
         try:
             extraction = extractor.extract(samples, names)
-        except InputError as error:
-            raise _of(audio, error) from error
+        except Exception as error:  # an extractor may be anybody's code
+            raise self._failed(audio, error) from error
         steps = None
         if self.grid != "frame":
             beats = None
@@ -277,8 +278,20 @@ class Stream:
                         "Extraction"
                     )
                 yield {name: self._checked(audio, name, block.outputs.get(name)) for name in names}
-        except InputError as error:
-            raise _of(audio, error) from error
+        except Exception as error:
+            raise self._failed(audio, error) from error
+
+    def _failed(self, audio: Audio, error: Exception) -> Exception:
+        """Return what an error of the extractor means: with the song's name, and the line of code that raised it."""
+        if isinstance(error, InputError):
+            return _of(audio, error)
+        if isinstance(error, MusicemoError | MemoryError | OSError):
+            return error
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        return InputError(
+            f"{_name(audio)}: the extractor {self.type!r} fails: {type(error).__name__}: {error} "
+            f"({Path(place.filename).name}:{place.lineno})"
+        )
 
     def _by_frame(self, audio: Audio, every: Mapping[str, Output], samples: NDArray[np.float32]) -> Clip:
         first, *others = every.values()

@@ -254,7 +254,7 @@ def find_streams(run: TrainedRun, sync: Sync | None) -> list[Stream]:
         if described.rows not in FEATURE_ROWS.values():
             raise InputError(
                 f"{directory}: was trained on rows {rows_text(described.rows)} of its dataset's arrays, which no "
-                "installed extractor computes from audio"
+                "installed extractor computes from audio. `musicemo evaluate` predicts tracks with such arrays"
             )
         if sync is None:
             raise InputError(

@@ -887,3 +887,13 @@ def test_ready_made_arrays_are_a_stream_alone(songs, tmp_path):
         with_features([Track("a", tmp_path / "a.npy")], [reader(), stream()], "songs")
     with pytest.raises(InputError, match="track 'one' has audio, and 'arrays' reads ready-made arrays"):
         with_features(tracks_of(songs), [reader()], "songs")
+
+
+def test_an_extractor_that_fails_is_reported_with_its_line(songs, monkeypatch):
+    monkeypatch.setattr(Levels, "extract", lambda self, samples, outputs: 1 / 0)
+    path = next(iter(songs.values()))
+    with pytest.raises(
+        InputError, match=r"fails: ZeroDivisionError: division by zero \(test_store\.py:\d+\)"
+    ) as caught:
+        stream().compute(path)
+    assert str(caught.value).startswith(f"{path}: the extractor ")
