@@ -252,10 +252,12 @@ class Table:
             axis = int(agree[1] > agree[0])
             if agree[0] == agree[1] and height is None and len(shapes) > 1:
                 axis = int(FUSED_ROWS == sizes[1] != sizes[0])
-                if axis == 0 and FUSED_ROWS != sizes[0] > sizes[1] > 1:
+                if axis == 1 or FUSED_ROWS != sizes[0] > sizes[1] > 1:
+                    read, other = ("[time, rows]", "[rows, time]") if axis else ("[rows, time]", "[time, rows]")
                     _log.warning(
                         f"{self.path}: column {self._names['file']!r}: every array has the shape {list(shapes[0])}. "
-                        f"It is read as [rows, time]; if it is [time, rows], set rows = {sizes[1]}"
+                        f"It is read as {read}, with {sizes[axis]} rows: set rows = {sizes[axis]} to confirm it. If it "
+                        f"is {other}, set rows = {sizes[1 - axis]}"
                     )
             layout = "time-rows" if axis else "rows-time"
         size = height or Counter(shape[axis] for shape in shapes if len(shape) > axis).most_common(1)[0][0]
