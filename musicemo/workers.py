@@ -199,8 +199,10 @@ def unpack_function(content: bytes) -> Callable[..., Any]:
     """Prepare this process, and return the function that another one has packed."""
     preparations, packed = pickle.loads(content)  # noqa: S301  # from `pack_function`
     for preparation in preparations:
-        prepare, arguments = pickle.loads(preparation)  # noqa: S301  # from `prepare_workers`
-        prepare(*arguments)
+        # One that fails, such as local code which needs a module of its own folder, fails the tasks that need it.
+        with contextlib.suppress(Exception):
+            prepare, arguments = pickle.loads(preparation)  # noqa: S301  # from `prepare_workers`
+            prepare(*arguments)
     function: Callable[..., Any] = pickle.loads(packed)  # noqa: S301  # from `pack_function`
     return function
 

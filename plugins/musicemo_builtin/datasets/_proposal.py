@@ -351,7 +351,15 @@ def _by_class(folder: Path) -> Proposal | None:
     parameters: dict[str, Any] = {"path": table, "id": "file", ("file" if features else "audio"): "file"}
     return Proposal(
         {**parameters, "root": folder, "classification": ["class"]},
-        [Track(song, None, {"class": _known(name)}, audio=folder / song) for song, name in songs.items()],
+        [
+            Track(
+                song,
+                folder / song if features else None,
+                {"class": _known(name)},
+                audio=folder / song if not features else None,
+            )
+            for song, name in songs.items()
+        ],
         [_target("class", guess)],
         comments={"classification": f"subfolders of {folder}"},
         files={table: csv_text([("file", "class"), *songs.items()])},
