@@ -174,7 +174,7 @@ def read_stream(file: Path) -> Stream:
     return stream
 
 
-def streams_of(features: Sequence[FeatureTable], source: toml.Source | None = None) -> list[Stream]:
+def streams_of(features: Sequence[FeatureTable], source: toml.Source) -> list[Stream]:
     """Construct the streams of an experiment with audio: those of its tables, or the default.
 
     Raises:
@@ -184,16 +184,12 @@ def streams_of(features: Sequence[FeatureTable], source: toml.Source | None = No
         return [FeatureTable(default_component("features", DEFAULT_FEATURES), FeatureSettings()).stream()]
     streams = []
     problems: list[str] = []
+    several = isinstance(source.table.get("features"), list)
     for index, table in enumerate(features):
-        key: toml.Key = ("features",)
-        if source is not None and isinstance(source.table.get("features"), list):
-            key = ("features", index)
+        key: toml.Key = ("features", index) if several else ("features",)
         try:
-            if source is None:
+            with source.blaming(*key):
                 streams.append(table.stream())
-            else:
-                with source.blaming(*key):
-                    streams.append(table.stream())
         except InputError as error:
             problems += error.problems
     if problems:

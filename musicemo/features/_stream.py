@@ -7,7 +7,7 @@ import hashlib
 import json
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -180,13 +180,7 @@ class Stream:
     @property
     def whole(self) -> Stream:
         """The stream for whole songs, without an excerpt."""
-        return Stream(
-            self.type,
-            self.parameters,
-            self.build,
-            self.settings.model_copy(update={"excerpt": None}),
-            self.code,
-        )
+        return replace(self, settings=self.settings.model_copy(update={"excerpt": None}))
 
     @functools.cached_property
     def key(self) -> str:
@@ -218,23 +212,22 @@ class Stream:
             settings |= {"grid": self.grid, "pool": self.pool, "outputs": list(self.outputs)}
         return {"type": self.type, **self.parameters, **settings}
 
-    def compute(self, audio: Audio, outputs: Sequence[str] | None = None) -> Clip:
+    def compute(self, audio: Audio) -> Clip:
         """Return the features of an audio file.
 
         Args:
             audio: The audio.
-            outputs: The outputs to compute; by default those that are used.
 
         Raises:
             InputError: The audio cannot be decoded or has no features; the message begins with its path.
             RunError: The extractor returns something else than its contract says.
         """
-        clip = self.pooled(audio, outputs)
+        clip = self.pooled(audio)
         return Clip(self.finish(clip.values), clip.edges, clip.peaks)
 
-    def pooled(self, audio: Audio, outputs: Sequence[str] | None = None) -> Clip:
+    def pooled(self, audio: Audio) -> Clip:
         """Return the features of `compute` before `finish`, from which parts of a song can be taken; see `compute`."""
-        names = list(outputs or self.outputs)
+        names = list(self.outputs)
         extractor = self.analyser
         samples = self._load(audio, extractor.sample_rate)
         seconds = len(samples) / extractor.sample_rate
