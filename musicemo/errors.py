@@ -13,6 +13,7 @@ __all__ = [
     "InputError",
     "MusicemoError",
     "RunError",
+    "RunStopped",
     "describe_error",
     "nearest",
     "problem_kind",
@@ -43,6 +44,12 @@ class RunError(MusicemoError, RuntimeError):
     """The input is correct, but the run failed: a non-finite loss, a full disk."""
 
     exit_code = 1
+
+
+class RunStopped(RunError):
+    """A lifecycle plugin stopped the run without an evaluation. The run can be resumed."""
+
+    exit_code = 130
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:

@@ -7,7 +7,8 @@ A plugin is an object, a module, or a class that is constructed without argument
 line loads every plugin to find its commands.
 
 A hook can draw random numbers, change the working directory and put the network into evaluation mode: musicemo restores
-all of it afterwards. A hook can add numbers to a record, and JSON values to the results, under new names.
+all of it afterwards. A hook can add numbers to a record, and JSON values to the results, under new names, and it can
+end the training with ``run.stop("reason")``.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ RESERVED = frozenset(
             "selection",
             "split",
             "status",
+            "stopped",
             "tasks",
             "transfer",
             "variant",

@@ -15,7 +15,7 @@ from musicemo import toml
 from musicemo.components import local
 from musicemo.components.hooks import Hooks
 from musicemo.data import PARTS, Split, Task, Tracks
-from musicemo.errors import InputError
+from musicemo.errors import InputError, RunStopped
 from musicemo.evaluation import DEFAULT_THRESHOLD, Evaluation
 from musicemo.experiment import Experiment, Replicate
 from musicemo.experiment.tracks import split_tracks, warn_of_leaks
@@ -86,6 +86,7 @@ def execute(
         InputError: the experiment, its data or the run to continue is wrong.
         RunInUseError: another process is training the run that would be continued.
         RunError: the run failed; its directory records why.
+        RunStopped: a lifecycle plugin stopped the run without an evaluation.
     """
     experiment = replicate.experiment.completed(data.tracks)
     with use_threads(experiment.threads), collected(data.warnings) as messages:
@@ -162,7 +163,7 @@ class _Execution:
         damaged: list[Path] = []
         if resume:
             earlier = find_run(runs / name, identity.fingerprint)
-            if earlier and earlier.status == "done":
+            if earlier and earlier.finished:
                 return Outcome(self.seed, self.fold, earlier.directory, earlier.results, skipped=True)
             if not earlier:
                 self._report_differences(runs / name, identity)
@@ -285,6 +286,8 @@ class _Execution:
         directory.write_results(results)
         hooks("run_started", run=run)
         trainer.fit()
+        if (request := run.stopping.request) and not request.evaluate:
+            raise RunStopped(f"stopped after epoch {len(run.history)}: {request.reason}")
         trained = trainer.seconds
         began = time.monotonic()
         trainer.load_best()
@@ -309,6 +312,7 @@ class _Execution:
             "status": "done",
             "best_epoch": run.stopping.best_epoch,
             "epochs": len(run.history),
+            **({"stopped": run.stopped} if run.stopped else {}),
             "monitor": {"name": run.stopping.monitor, "mode": run.stopping.mode},
             "parameters": run.network.parameter_count,
             "split": self.split.hashes,

@@ -27,7 +27,7 @@ from musicemo.components.hooks import Hooks, load_hooks
 from musicemo.components.spec import make_component
 from musicemo.contracts import Launcher, Needs
 from musicemo.data import Features, Tracks
-from musicemo.errors import InputError, MusicemoError, RunError
+from musicemo.errors import InputError, MusicemoError, RunError, RunStopped
 from musicemo.experiment import Experiment, Replicate, load_experiments
 from musicemo.experiment.tracks import read_tracks
 from musicemo.files import expanded
@@ -114,16 +114,20 @@ class SweepResults(Sequence[Outcome]):
         """Raise an error if a replicate failed.
 
         Raises:
-            MusicemoError: the error of a single replicate; of several, an `InputError` if each failed with one, else a
-                `RunError`.
+            MusicemoError: the error of a single replicate; of several, an `InputError` or `RunStopped` if each failed
+                with one, else a `RunError`.
         """
         errors = [error for _, error in self.failures]
         if self.total == 1 and errors:
             raise errors[0]
         if errors:
-            kind = InputError if all(isinstance(error, InputError) for error in errors) else RunError
+            kind = next(
+                (one for one in (InputError, RunStopped) if all(isinstance(error, one) for error in errors)),
+                RunError,
+            )
             names = "; ".join(str(replicate) for replicate, _ in self.failures)
-            raise kind(f"{len(errors)} of {self.total} runs failed: {names}")
+            verb = "were stopped by a plugin" if kind is RunStopped else "failed"
+            raise kind(f"{len(errors)} of {self.total} runs {verb}: {names}")
 
 
 class Observer(Protocol):
@@ -500,7 +504,7 @@ def to_failure(folder: Path, error: BaseException) -> Failure:
     if isinstance(error, InputError):
         return Failure(InputError(*error.problems))
     if isinstance(error, MusicemoError):
-        return Failure(RunError(str(error)))
+        return Failure(RunStopped(str(error)) if isinstance(error, RunStopped) else RunError(str(error)))
     text = "".join(traceback.format_exception(error))
     # An error that all replicates have is one file and one message.
     return Failure(unforeseen(error, folder / f"error-{hashlib.sha256(text.encode()).hexdigest()[:8]}.txt"))

@@ -23,6 +23,7 @@ _log = logging.getLogger(__name__)
 _HEAD = (
     *("status", "name", "seed", "fold", "fingerprint", "identity", "started", "process", "launch"),
     "overfit_batches",
+    "stopped",
 )
 
 _PARTS = ("train", "val", "test")
@@ -82,6 +83,9 @@ def find_run(
 ) -> RunRecord | None:
     """Return the run with a fingerprint: the latest finished run, otherwise the latest one that can be continued.
 
+    A run that a lifecycle plugin stopped is continued, also if it was evaluated: without the plugin, it would have
+    another outcome.
+
     Args:
         folder: the experiment's folder.
         fingerprint: see `RunIdentity`.
@@ -97,12 +101,12 @@ def find_run(
         if record.results.get("fingerprint") == fingerprint and launch in (None, record.results.get("launch"))
     ]
     for record in reversed(same):
-        if record.status == "done":
+        if record.finished:
             whole = open_run(record.directory)
             if any(whole.metrics.get(part) for part in _PARTS):
                 return whole
             _log.warning(f"{record.directory / 'results.json'}: metrics: is missing or empty")
-    unfinished = [record for record in reversed(same) if record.status != "done"]
+    unfinished = [record for record in reversed(same) if not record.finished]
     for record in unfinished:
         if record.in_use:
             raise RunInUseError(record)
@@ -147,7 +151,7 @@ def claim_run(
             if resume or launch
             else None
         )
-        if earlier and earlier.status == "done":
+        if earlier and earlier.finished:
             return earlier
         if earlier:
             directory = RunDirectory(earlier.directory)
@@ -159,7 +163,7 @@ def claim_run(
             directory.acquire()
             started = None
         results = {
-            **(earlier.results if earlier else {}),
+            **({key: value for key, value in earlier.results.items() if key != "stopped"} if earlier else {}),
             **head,
             "status": "running",
             "started": started or _text(datetime.now(UTC)),

@@ -116,6 +116,11 @@ class RunRecord:
         return INTERRUPTED if status == "running" and not self.in_use else status
 
     @property
+    def finished(self) -> bool:
+        """Whether the run is done and no lifecycle plugin ended its training early."""
+        return self.status == "done" and not self.results.get("stopped")
+
+    @property
     def in_use(self) -> bool:
         """Whether a process is writing to the run."""
         return RunDirectory(self.directory).in_use

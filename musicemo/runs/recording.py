@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from musicemo.components.local import line_of
-from musicemo.errors import MusicemoError, RunError
+from musicemo.errors import MusicemoError, RunError, RunStopped
 from musicemo.files import write_text
 from musicemo.messages import Collector
 from musicemo.runs.claiming import Claim
@@ -51,10 +51,12 @@ def recorded(
         directory.write_results(results)
     except BaseException as error:
         results.pop("process", None)
-        ending = {
-            "status": "interrupted" if isinstance(error, KeyboardInterrupt) else "failed",
+        ending: dict[str, Any] = {
+            "status": "interrupted" if isinstance(error, KeyboardInterrupt | RunStopped) else "failed",
             "error": str(error),
         }
+        if run.stopped:
+            ending["stopped"] = run.stopped
         results |= ending
         hooks("run_failed", run=run, error=error)
         try:

@@ -119,6 +119,11 @@ class _Selection(_Shape):
     criteria: dict[str, _Criterion]
 
 
+class _Stopped(_Shape):
+    reason: Text
+    epoch: Count
+
+
 class _Gradients(_Shape):
     steps: Count = 0
     conflict: Number | None = None
@@ -224,6 +229,7 @@ SECTIONS: Mapping[str, TypeAdapter[Any]] = {
     name: TypeAdapter(shape)
     for name, shape in {
         "variant": dict[str, Any],
+        "stopped": _Stopped,
         "selection": _Selection,
         "gradients": _Gradients,
         "thresholds": dict[str, _Thresholds],

@@ -9,7 +9,7 @@ from musicemo.training.resuming import check_resumable, has_checkpoint
 from musicemo.training.run import Prepared, Run
 from musicemo.training.selection import describe_selection
 from musicemo.training.settings import TrainingSettings, TransferSettings
-from musicemo.training.stopping import Stopping, check_monitor
+from musicemo.training.stopping import Stopping, StopRequest, check_monitor
 
 __all__ = [
     "Network",
@@ -17,6 +17,7 @@ __all__ = [
     "Prepared",
     "Recorder",
     "Run",
+    "StopRequest",
     "Stopping",
     "Term",
     "Trainer",

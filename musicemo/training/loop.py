@@ -152,7 +152,7 @@ class Trainer:
         return time.monotonic() - self._started
 
     def fit(self) -> None:
-        """Train until the epochs or the patience are used up.
+        """Train until the epochs or the patience are used up, or until a lifecycle plugin stops the run.
 
         Raises:
             RunError: a loss or gradient that is not finite, with its epoch, batch and task.

@@ -11,10 +11,11 @@ import torch
 
 from musicemo.contracts import Weighting
 from musicemo.data import Batches, Features, Scaling, Split, Task, Tracks
+from musicemo.terminal import visible
 from musicemo.training.network import Network
 from musicemo.training.objective import Objective
 from musicemo.training.settings import TrainingSettings
-from musicemo.training.stopping import Stopping
+from musicemo.training.stopping import Stopping, StopRequest
 
 __all__ = ["Prepared", "Run"]
 
@@ -122,3 +123,30 @@ class Run:
     def label(self) -> str:
         """The run's name and id, as they stand in its path."""
         return f"{self.name}/{self.directory.name}"
+
+    def stop(self, reason: str, *, evaluate: bool = True) -> None:
+        """End the training after the current epoch, from a hook.
+
+        A run trains at least one epoch. If it is stopped in `musicemo_run_started` and resumes earlier epochs, no
+        further epoch is trained. Of several requests, the first counts. `results.json` records the reason and the last
+        epoch under ``stopped``, unless the training ends after this epoch anyway.
+
+        Args:
+            reason: the reason, as a clause: ``the time budget of 60 minutes is used up``.
+            evaluate: whether to evaluate the best epoch so far and finish the run. Otherwise its status is
+                ``interrupted``. In either case ``musicemo run --resume`` continues the training.
+
+        Raises:
+            ValueError: the reason is empty.
+        """
+        if not isinstance(reason, str) or not reason.strip():
+            raise ValueError("run.stop needs the reason as text")
+        self.stopping.request = self.stopping.request or StopRequest(visible(reason.strip()), evaluate)
+
+    @property
+    def stopped(self) -> Mapping[str, Any] | None:
+        """The ``reason`` and the last ``epoch`` if a plugin ended the training early, otherwise None."""
+        request, epoch = self.stopping.request, len(self.history)
+        if request is None or (request.evaluate and (epoch >= self.epochs or self.stopping.exhausted(epoch))):
+            return None
+        return {"reason": request.reason, "epoch": epoch}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from musicemo.data import Task
@@ -12,7 +13,16 @@ from musicemo.evaluation import EPOCH_METRICS, higher_is_better
 from musicemo.training.criteria import MEAN_IMPROVEMENT, MEAN_RANK, mean_ranks
 from musicemo.training.settings import EarlyStoppingSettings
 
-__all__ = ["Stopping", "check_monitor"]
+__all__ = ["StopRequest", "Stopping", "check_monitor"]
+
+
+@dataclass(frozen=True)
+class StopRequest:
+    """Request of a lifecycle plugin to end the training."""
+
+    reason: str
+    #: Whether to evaluate the best epoch. Otherwise the run is interrupted and can be resumed.
+    evaluate: bool = True
 
 
 class _Best:
@@ -58,6 +68,8 @@ class Stopping:
         self._own = {task: _Best("min") for task in tasks if settings.per_task}
         #: What a schedule may follow: the monitored quantity, or what is better in just the same epochs.
         self.followed = math.nan
+        #: The first request of a lifecycle plugin to end the training; it is not part of the state.
+        self.request: StopRequest | None = None
 
     @property
     def mode(self) -> str:
@@ -119,7 +131,11 @@ class Stopping:
             )
 
     def stop(self, epoch: int) -> bool:
-        """Tell whether the patience has run out."""
+        """Return whether the training ends after an epoch, because of the patience or a request."""
+        return self.request is not None or self.exhausted(epoch)
+
+    def exhausted(self, epoch: int) -> bool:
+        """Return whether the patience has run out."""
         return epoch - self.best_epoch >= self._patience
 
     def state_dict(self) -> dict[str, Any]:

@@ -64,7 +64,8 @@ def run_blocks(outcome: Outcome, *, overfit: bool) -> list[Block]:
 
 
 def _epochs(results: Results) -> str:
-    return f"epoch {results.get('best_epoch', 'unknown')} of {results.get('epochs', 'unknown')}"
+    stopped = f", stopped: {results['stopped']['reason']}" if results.get("stopped") else ""
+    return f"epoch {results.get('best_epoch', 'unknown')} of {results.get('epochs', 'unknown')}{stopped}"
 
 
 def run_line(name: str, outcome: Outcome) -> Text:

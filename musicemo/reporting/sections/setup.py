@@ -55,6 +55,12 @@ def notices(runs: Sequence[RunRecord]) -> Iterator[Notice]:
         error = str(run.results.get("error") or "")
         if run.status == "failed":
             yield Notice(f"{of}the run failed: {error or 'no reason was recorded'}", "error", _traceback(run))
+        elif stopped := run.results.get("stopped"):
+            yield Notice(
+                f"{of}a plugin stopped the training after epoch {stopped['epoch']}: {stopped['reason']}; musicemo run "
+                "--resume continues it",
+                "warning",
+            )
         elif run.status.startswith("interrupted"):
             how = ": its process ended without recording a reason" if run.status != "interrupted" else ""
             yield Notice(f"{of}the run was interrupted{how}; musicemo run --resume continues it", "warning")
