@@ -26,6 +26,7 @@ def file(tmp_path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_an_experiment_is_loaded_run_opened_and_compared(file, tmp_path):
     first = musicemo.load_experiment(str(file), [*SMALL, "seeds=[0, 1]"])
     second = musicemo.load_experiment(file, [*SMALL, "name=other", "training.optimizer.lr=0.1"])
@@ -51,6 +52,7 @@ def test_the_path_of_a_file_is_run(file, tmp_path):
     assert outcome.directory.parent == tmp_path / "runs" / "small"
 
 
+@pytest.mark.slow
 def test_several_runs_at_a_time_show_their_progress(file, tmp_path, capfd):
     experiment = musicemo.load_experiment(file, [*SMALL, "seeds=[0, 1]"])
     outcomes = musicemo.run(experiment, tmp_path / "runs", jobs=2, check=False)
@@ -58,6 +60,7 @@ def test_several_runs_at_a_time_show_their_progress(file, tmp_path, capfd):
     assert outcomes.total == outcomes.done == 2
 
 
+@pytest.mark.slow
 def test_an_observer_is_called_with_each_result(file, tmp_path):
     calls = []
 
@@ -97,6 +100,7 @@ def test_importing_the_package_imports_nothing_heavy_and_knows_its_names():
         _ = musicemo.rnu
 
 
+@pytest.mark.slow
 def test_the_package_is_the_command_line():
     done = subprocess.run(
         [sys.executable, "-m", "musicemo", "--version"], capture_output=True, text=True, check=True

@@ -195,6 +195,7 @@ def test_the_rehearsal_leaves_no_trace(fakes, tmp_path):
     assert torch.equal(torch.rand(3), drawn)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("dtype", "precision"), [("double", "float32"), ("half", "float32"), ("double", "bfloat16")]
 )

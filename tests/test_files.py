@@ -190,6 +190,7 @@ def test_a_file_with_the_longest_name_is_written(tmp_path):
     assert [one.name for one in tmp_path.iterdir()] == [path.name]
 
 
+@pytest.mark.slow
 def test_one_process_at_a_time(tmp_path):
     code = """if True:
         import sys

@@ -41,6 +41,7 @@ def test_every_experiment_fits(path, installed):
     assert not [error.message for error in installed.iter_errors(tomllib.loads(path.read_text()))]
 
 
+@pytest.mark.slow
 def test_every_key_is_described(installed):
     def walk(schema, place):
         if isinstance(schema, dict):
@@ -60,6 +61,7 @@ def test_a_right_file_fits(problems):
     assert problems(fakes_module.EXPERIMENT) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("old", "new"),
     [
@@ -98,6 +100,7 @@ def test_what_musicemo_refuses_does_not_fit(old, new, problems, experiment_file)
     assert problems(text)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text",
     [

@@ -38,6 +38,7 @@ def test_importing_the_package_imports_none_of_its_rooms():
     assert set(done.stdout.split()) <= {"musicemo._lazy", "musicemo._version"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", SOURCES)
 def test_a_module_imports_private_modules_of_its_package_only(module):
     for node in ast.walk(ast.parse(SOURCES[module].read_text(encoding="utf-8"))):
@@ -69,6 +70,7 @@ LIGHT = (
 )
 
 
+@pytest.mark.slow
 def test_what_the_command_line_loads_is_light():
     """In one process each would hide the next, so each is tried before the heavy ones are there at all."""
     code = """if True:

@@ -31,6 +31,8 @@ from musicemo.components.local import LocalCode
 from musicemo.errors import InputError, RunError
 from musicemo.workers import WorkerDied, cores, interruptible, run_tasks
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -82,7 +84,6 @@ def test_processes_are_kept_and_have_one_thread():
     assert set(outcome.value) == {1}
 
 
-@pytest.mark.slow
 def test_a_process_that_dies_fails_its_task_alone():
     tasks = ["a", int(signal.SIGKILL), "b", "exit", int(signal.SIGSEGV), "c"]
     outcomes = {outcome.task: outcome for outcome in run_tasks(perish, tasks, 2)}
@@ -124,7 +125,6 @@ def test_a_missing_interpreter_is_an_error(monkeypatch):
         list(run_tasks(square, [1], 1))
 
 
-@pytest.mark.slow
 def test_an_end_with_the_exit_code_0_fails_the_task():
     outcomes = {outcome.task: outcome for outcome in run_tasks(leave, [0, None], 1)}
     assert str(outcomes[0].error) == "exit code 0"
@@ -142,7 +142,6 @@ def test_a_negative_number_of_jobs():
         list(run_tasks(square, [1], -1))
 
 
-@pytest.mark.slow
 def test_closing_ends_the_processes_at_once(tmp_path):
     first = tmp_path / "pid"
     outcomes = run_tasks(_start_or_dawdle, ["", str(first)], 2)
@@ -158,7 +157,6 @@ def _start_or_dawdle(path):
     return dawdle(path) if path else "started"
 
 
-@pytest.mark.slow
 def test_the_end_waits_for_what_is_unbroken(tmp_path):
     path = tmp_path / "file"
     outcomes = run_tasks(_start_or_write, ["", str(path)], 2)
@@ -172,7 +170,6 @@ def _start_or_write(path):
     return write_slowly(path) if path else "started"
 
 
-@pytest.mark.slow
 def test_what_is_interruptible_is_interrupted_by_the_end_and_waited_for(tmp_path):
     path = tmp_path / "file"
     outcomes = run_tasks(_start_or_be_interrupted, ["", str(path)], 2)
@@ -206,7 +203,6 @@ for outcome in run_tasks(dawdle, [sys.argv[1]], 1):
 """
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_processes_end_with_their_parent(tmp_path, how):
     script, pid = tmp_path / "script.py", tmp_path / "pid"

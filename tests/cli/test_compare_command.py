@@ -28,6 +28,7 @@ def test_a_table(command, folder):
     assert any(line.startswith("good is better on valence") for line in lines)
 
 
+@pytest.mark.slow
 def test_one_experiment_alone(command, folder):
     finished = command("compare", "runs/poor", folder=folder)
     assert (finished.code, finished.err) == (0, "")

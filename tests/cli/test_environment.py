@@ -32,10 +32,12 @@ def test_it_has_what_a_bug_report_needs(command, fakes_beside, monkeypatch):
     assert problem in text
 
 
+@pytest.mark.slow
 def test_nothing_broken_is_said(command):
     assert command("environment").out.splitlines()[-1].split() == ["broken", "none"]
 
 
+@pytest.mark.slow
 def test_it_can_be_written_to_a_file(command, tmp_path):
     assert command("environment", "--output", tmp_path / "report.txt").out == ""
     assert "device" in (tmp_path / "report.txt").read_text()

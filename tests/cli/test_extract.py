@@ -126,6 +126,7 @@ def test_an_interruption_can_be_gone_on_from(music, tmp_path):
     assert err.endswith("interrupted: run the same command again to continue\n")
 
 
+@pytest.mark.slow
 def test_another_extractor_is_that_of_a_table(musicemo, music, tmp_path):
     (tmp_path / "mfcc.toml").write_text("""[features]
 type = "mfcc"

@@ -90,6 +90,7 @@ def test_help_mentions_every_option(command, clean):
     assert re.search(r"^\s*(Show|-h|--help|.*--help)", text, re.MULTILINE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", HELP)
 def test_help_imports_nothing_heavy(command, clean):
     _, _, modules = clean[" ".join(command)]
@@ -133,17 +134,20 @@ def test_every_command_says_what_it_does(clean):
     assert all(summary.endswith(".") for summary in summaries.values())
 
 
+@pytest.mark.slow
 def test_the_version(launcher):
     finished = launcher.run("--version")
     assert (finished.code, finished.out, finished.err) == (0, f"musicemo {__version__}\n", "")
 
 
+@pytest.mark.slow
 def test_no_command_is_a_request_for_help(launcher, clean):
     finished = launcher.run()
     assert finished.code in (0, 2)
     assert "Usage: musicemo" in finished.out + finished.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments", [["rum"], ["run"], ["run", "--resum", "x.toml"], ["show", "a.toml", "b.toml"]]
 )

@@ -383,6 +383,7 @@ def test_folders_whose_names_are_formulas_or_markers(folder):
     assert len(list(dataset.tracks())) == 30
 
 
+@pytest.mark.slow
 def test_no_table_at_all(folder):
     with pytest.raises(InputError, match="there is no such file"):
         call("absent.csv")

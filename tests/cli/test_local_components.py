@@ -246,6 +246,7 @@ Other = MyModel
 """
 
 
+@pytest.mark.slow
 def test_showing_and_checking_an_experiment_executes_none_of_its_code(small, folder, fakes):
     """Its keys are compared with the source, which is only read."""
     file = small(BOOBY_TRAP)

@@ -43,6 +43,7 @@ def own_components():
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("fakes")
 def test_every_component_is_a_row():
     rows = json.loads(call("--json"))
@@ -425,6 +426,7 @@ class Ending:
         raise self.error
 
 
+@pytest.mark.slow
 @any_warnings()
 def test_a_plugin_cannot_take_a_commands_name(command, fakes_beside):
     fakes_beside("plugin", "greedy", Greedy, "first")
@@ -477,6 +479,7 @@ def test_what_components_print_is_not_in_the_json(command, fakes_beside, tmp_pat
     assert "imported" in finished.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "value",
     ["", ":", "a..b:C", ".a:B", "a b:C", "broken_here:X", "nul_here:X", "__main__:X", "\x1b[2J:X", "math"],

@@ -79,6 +79,7 @@ def test_json_of_replicates_and_a_folder(command, trained, music):
     assert found["songs"][1]["tasks"]["valence"]["deviation"] > 0
 
 
+@pytest.mark.slow
 def test_csv_in_a_file(command, trained, music, tmp_path):
     finished = command(
         "predict", trained.first, music / "short.wav", "--format", "csv", "--output", tmp_path / "out.csv"
@@ -88,6 +89,7 @@ def test_csv_in_a_file(command, trained, music, tmp_path):
     assert {row["task"] for row in rows} == {"valence", "genre"}
 
 
+@pytest.mark.slow
 def test_a_table_in_a_file(command, trained, music, tmp_path):
     arguments = ["predict", trained.replicates, music / "short.wav"]
     finished = command(*arguments, "--output", tmp_path / "out.txt")
@@ -306,6 +308,7 @@ def test_a_dataset_that_does_not_say_its_sync(command, trained, music, tmp_path)
     assert command("predict", folder, music / "short.wav", "--sync", "beat").code == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -332,6 +335,7 @@ def test_what_is_wrong_is_told(command, trained, music, arguments, message):
     assert "Traceback" not in finished.err
 
 
+@pytest.mark.slow
 def test_a_component_that_is_not_installed_is_told(trained, music):
     finished = trained.run("predict", trained.first, music / "short.wav", plugin=False)
     assert finished.code == 2

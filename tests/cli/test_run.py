@@ -71,6 +71,7 @@ def test_the_installed_command_does_the_same(small, tmp_path, child_environment)
     assert list(directory.glob("events.out.tfevents.*"))
 
 
+@pytest.mark.slow
 def test_runs_may_be_written_elsewhere(launcher, small, tmp_path):
     finished = run(launcher, tmp_path, "small.toml", "--runs", "deep/down", *ONE)
     assert finished.code == 0
@@ -78,6 +79,7 @@ def test_runs_may_be_written_elsewhere(launcher, small, tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.slow
 def test_overrides_are_toml_or_text(launcher, small, tmp_path):
     overrides = [
         'training.optimizer={ type = "sgd", lr = 1e-3 }',
@@ -366,6 +368,7 @@ def test_a_run_goes_on_when_its_terminal_is_closed(launcher, small, tmp_path):
     assert status(directory) == "done"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("fakes_beside")
 def test_a_terminal_that_is_not_utf_8_is_no_reason_to_fail(tmp_path, monkeypatch):
     from musicemo.cli import main

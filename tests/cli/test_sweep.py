@@ -12,6 +12,8 @@ import fakes as fakes_module
 import pytest
 from matrix import FOUR, MATRIX, content, found, results, run
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory):
@@ -96,7 +98,6 @@ def test_a_run_that_dies_leaves_the_others_and_is_continued(swept, launcher, tmp
     assert content(found(tmp_path)[FOUR[3]])[1:] == content(found(folder)[FOUR[3]])[1:]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("jobs", ["1", "2"])
 def test_a_failure_is_told_and_the_others_go_on(jobs, launcher, tmp_path):
     text = (

@@ -113,6 +113,7 @@ def test_finite():
     assert finite(float("inf")) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", CASES.values(), ids=CASES)
 def test_figures_are_drawn(task, tmp_path):
     figure = task_figure("mood", "test", task)
@@ -127,6 +128,7 @@ def test_figures_are_drawn(task, tmp_path):
         assert sum(int(text.get_text()) for text in axes.texts) == len(task.target)
 
 
+@pytest.mark.slow
 def test_figures_need_no_pyplot():
     code = """if True:
         import sys

@@ -218,6 +218,7 @@ def test_no_track():
     assert all(np.isnan(value) for value in found.values())
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=60)
 @given(st.integers(1, 40), st.integers(2, 8), st.integers(0, 10_000))
 def test_of_confusion_equals_scikit_learn(count, classes, seed):

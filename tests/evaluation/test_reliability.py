@@ -17,6 +17,7 @@ def ratings(tracks: int, raters: int, *, truth: float = 1.0, noise: float = 1.0,
     return truth * random.normal(size=(tracks, 1)) + noise * random.normal(size=(tracks, raters))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("raters", "noise"), [(2, 1.0), (8, 1.0), (8, 3.0), (20, 2.0)])
 def test_it_is_the_share_of_the_variance_that_is_the_tracks_own(raters, noise):
     """Of k listeners with error variance s^2, the mean's reliability is t^2 / (t^2 + s^2 / k)."""
@@ -76,6 +77,7 @@ def test_interval_and_repeatability():
         assert low < value < high
 
 
+@pytest.mark.slow
 def test_the_interval_covers():
     settings = EvaluationSettings(resamples=200, confidence=0.8)
     found = [

@@ -103,6 +103,7 @@ def test_intervals_contain_the_value():
         assert low < task.metric(name) < high
 
 
+@pytest.mark.slow
 def test_thresholds_have_the_highest_f1():
     target, probabilities = example(unknown=0.2)
     chosen = choose_thresholds(probabilities, target)

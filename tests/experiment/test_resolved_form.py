@@ -68,6 +68,7 @@ def test_the_defaults_of_every_component_read_back_equal(kind, name):
     assert repr(again.parameters) == repr(component.parameters)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", sorted(ROOT.glob("experiments/**/*.toml")), ids=lambda file: file.name)
 def test_every_experiment_reads_back_equal(file, tmp_path):
     first, *_, last = 2 * load_experiments(file)
@@ -87,6 +88,7 @@ def reload(write, text: str):
     return load_experiment(write(text, "runs/experiment.toml"))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("fakes")
 @pytest.mark.parametrize(
     "overrides",

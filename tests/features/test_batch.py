@@ -87,6 +87,7 @@ def test_features_are_those_of_analyse(songs, jobs):
         assert found.info.source == audio.Source.of(song)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not GOLDEN, reason="the reference features are not here")
 def test_features_are_those_of_the_study(tmp_path):
     pairs = {song_of(golden): tmp_path / golden.name for golden in GOLDEN[::4]}

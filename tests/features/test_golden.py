@@ -21,6 +21,7 @@ SONGS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("golden", GOLDEN, ids=lambda path: path.stem)
 def test_features_are_those_of_the_study(golden):
     analysis = analyse(song_of(golden))
@@ -28,6 +29,7 @@ def test_features_are_those_of_the_study(golden):
     assert_same_but_for_the_machine(analysis, stored(golden))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of librosa's imports
 @pytest.mark.parametrize("golden", SONGS)
 def test_features_are_those_of_librosa_on_this_machine(golden):

@@ -32,6 +32,7 @@ def of_scipy(x, size):
     return expected
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(nps.arrays(np.float32, nps.array_shapes(min_dims=2, max_dims=2, max_side=40), elements=VALUES), SIZES)
 def test_it_is_the_median_filter_of_scipy(x, size):

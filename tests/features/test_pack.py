@@ -105,6 +105,7 @@ def test_a_pack_may_be_replaced_while_it_is_read(pack, arrays):
     np.testing.assert_array_equal(Pack(pack.path)["genre/0"], other["genre/0"])
 
 
+@pytest.mark.slow
 def test_building_takes_arrays_one_by_one(tmp_path):
     code = """if True:
         import resource, sys

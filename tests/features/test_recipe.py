@@ -27,6 +27,7 @@ def test_equal_recipes_have_equal_fingerprints():
     assert Recipe(duration=30).fingerprint == Recipe(duration=30.0).fingerprint
 
 
+@pytest.mark.slow
 def test_the_fingerprint_is_the_same_in_every_process():
     command = "from musicemo.features import Recipe; print(Recipe(mels=64).fingerprint)"
     done = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True)

@@ -79,6 +79,7 @@ def test_an_mp3_of_variable_bit_rate_without_a_count_is_read_to_its_end(tmp_path
     assert seconds(tmp_path / "b.mp3") == pytest.approx(4.0, abs=0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [0, 10, None])
 def test_an_mp3_whose_count_is_wrong_is_read_to_its_end(tmp_path, loud_then_quiet, count):
     data = bytearray(mp3(tmp_path / "a.mp3", loud_then_quiet))
@@ -93,6 +94,7 @@ def test_an_mp3_whose_count_is_wrong_is_read_to_its_end(tmp_path, loud_then_quie
         np.testing.assert_array_equal(load(tmp_path / "b.mp3"), load(tmp_path / "a.mp3"))
 
 
+@pytest.mark.slow
 def test_recordings_of_several_formats_in_an_mp3_are_joined(tmp_path):
     parts = [mp3(tmp_path / "a.mp3", x, rate) for x, rate in ((stereo(2.0), RATE), (song(1.0), 22050))]
     alone = [load(tmp_path / "a.mp3")]
@@ -111,6 +113,7 @@ def test_recordings_of_several_formats_in_an_mp3_are_joined(tmp_path):
         load(tmp_path / "joined.mp3", Recipe(offset=9.0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "between", [b"\0" * 5000, b"TAG".ljust(128), b"ID3\4\0\0\0\0\x07\x68" + bytes(1000), b"noise" * 700]
 )
@@ -150,6 +153,7 @@ def test_a_truncated_mp3_behind_tags(tmp_path, before):
             load(tmp_path / "b.mp3", beyond)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["mp3", "ogg", "opus", "flac"])
 def test_an_excerpt_is_a_part_of_one_read(tmp_path, form):
     path = tmp_path / f"a.{form}"
@@ -165,6 +169,7 @@ def test_an_excerpt_is_a_part_of_one_read(tmp_path, form):
         assert len(excerpt) == rate // 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["wav", "flac", "ogg"])
 def test_audio_of_another_format_behind_an_mp3(tmp_path, form):
     data = mp3(tmp_path / "a.mp3", stereo())
@@ -178,6 +183,7 @@ def test_audio_of_another_format_behind_an_mp3(tmp_path, form):
 # Ogg and FLAC
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
 def test_ogg_of_which_zeros_replace_the_end(tmp_path, subtype):
     soundfile.write(tmp_path / "a.ogg", stereo(rate=48000), 48000, subtype=subtype)
@@ -253,6 +259,7 @@ def with_length(data, mark, length, order="<"):
     return data[:4] + whole + data[8:place] + struct.pack(order + "I", length) + data[place + 4 :]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "length", [0, 0x7FFFF000, 0x7FFFFFFF - 36, 0x80000000, 0x80000000 - 44, 0xFFFFFFFF - 36, 0xFFFFFFFF]
 )
@@ -280,6 +287,7 @@ def test_rf64_that_leaves_its_length_open(tmp_path, source):
     np.testing.assert_array_equal(load(tmp_path / "a.wav"), load(source))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["WAV", "WAVEX", "RF64", "AIFF", "AU", "CAF", "W64"])
 def test_a_file_that_holds_less_or_more_than_it_declares(tmp_path, form):
     path = tmp_path / "a.xyz"
@@ -345,6 +353,7 @@ FORMATS = {
 }
 
 
+@pytest.mark.slow
 @needs_ffmpeg
 @pytest.mark.parametrize("name", FORMATS)
 def test_formats_that_ffmpeg_reads(tmp_path, source, name):
@@ -380,6 +389,7 @@ def test_files_that_were_written_to_a_pipe(tmp_path, source, options):
     assert seconds(tmp_path / "a") == pytest.approx(SECONDS, abs=0.1)
 
 
+@pytest.mark.slow
 @needs_ffmpeg
 def test_audio_beside_video(tmp_path, source):
     picture = ("-f", "lavfi", "-i", "testsrc=size=64x48:rate=5:duration=5", "-map", "0:a", "-map", "1:v")
@@ -453,6 +463,7 @@ def test_one_channel_that_is_not_finite(tmp_path, value):
 # Damage
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("form", ["wav", "flac", "ogg", "mp3", "aiff", "au", "caf", "w64"])
 def test_damage_is_an_input_error(tmp_path, form, monkeypatch):

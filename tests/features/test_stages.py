@@ -46,6 +46,7 @@ def names(recipe):
     return f"{recipe.sample_rate}-{recipe.n_fft}-{recipe.hop}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", RECIPES, ids=names)
 @pytest.mark.parametrize("length", [3.0, 0.21])
 def test_transform_and_separation(recipe, length):
@@ -123,6 +124,7 @@ def test_the_window_is_the_periodic_hann_window():
     np.testing.assert_array_equal(hann(2048), librosa.filters.get_window("hann", 2048))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("rate", "hop", "tuning"),
     [
@@ -153,6 +155,7 @@ def test_octaves_share_their_filters():
     assert _kernels.cache_info().misses == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", [Recipe(), Recipe(hop=256), Recipe(sample_rate=44100)], ids=names)
 @pytest.mark.parametrize("bpm", [75, 120, 163])
 def test_beats(recipe, bpm):

@@ -468,6 +468,7 @@ def test_songs_that_cannot_be_analyzed_are_left_out_with_a_warning(songs, capsys
     assert len(read(songs, one)) == 3
 
 
+@pytest.mark.slow
 def test_no_song_that_can_be_analyzed(songs):
     for song in songs.values():
         write_text(song, "no music")

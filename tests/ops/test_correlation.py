@@ -69,6 +69,7 @@ def test_spearman_tends_to_pearson():
     assert soft.item() == pytest.approx(ranked.item(), rel=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("correlation", CORRELATIONS)
 @pytest.mark.usefixtures("implementation")
 def test_gradcheck(correlation):
@@ -135,6 +136,7 @@ def test_one_unit_in_the_last_place_is_variation(correlation):
     assert correlation(x, y, **({"strength": 1e-9} if correlation is soft else {})).item() > 0.99
 
 
+@pytest.mark.slow
 @relaxed
 @given(x=arrays(np.float32, (2, 5), elements=finite32), y=arrays(np.float32, (2, 5), elements=finite32))
 @pytest.mark.usefixtures("implementation")

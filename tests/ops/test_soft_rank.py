@@ -143,6 +143,7 @@ def test_two_clusters_are_pooled_up_to_a_gap_of_half_their_number(n):
         torch.testing.assert_close(ranks[-1] - ranks[0], torch.tensor(gap if pooled else n / 2).double())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("regularization", REGULARIZATIONS)
 @pytest.mark.parametrize("descending", [False, True])
 @pytest.mark.parametrize("masked", [False, True])
@@ -195,6 +196,7 @@ def test_hard_ranks_are_average_ranks(descending):
     assert hard_rank(x, mask=mask).tolist() == [1.0, 3.0, 2.0, 0.0]
 
 
+@pytest.mark.slow
 @relaxed
 @given(x=rows, strength=strengths, regularization=regularizations)
 @pytest.mark.usefixtures("implementation")
@@ -205,6 +207,7 @@ def test_sum_order_range(x, strength, regularization):
     assert_range(x, strength, regularization)
 
 
+@pytest.mark.slow
 @relaxed
 @given(x=rows, strength=strengths, regularization=regularizations, data=st.data())
 @pytest.mark.usefixtures("implementation")
@@ -216,6 +219,7 @@ def test_equivariance_and_invariance(x, strength, regularization, data):
     assert_reversal(x, strength)
 
 
+@pytest.mark.slow
 @relaxed
 @given(x=rows, strength=strengths, regularization=regularizations, data=st.data())
 @pytest.mark.usefixtures("implementation")

@@ -18,6 +18,7 @@ relaxed = settings(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("regularization", REGULARIZATIONS)
 def test_one_value_is_kept(regularization):
     x = torch.tensor([3.7], requires_grad=True)
@@ -27,6 +28,7 @@ def test_one_value_is_kept(regularization):
     assert x.grad.item() == 1.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gap", [0.0, 0.3, 2.0, 5.0])
 def test_two_values_in_closed_form(gap):
     strength = 0.8  # a step is at most 1 / strength
@@ -58,6 +60,7 @@ def test_isotonic_regression_of_scikit_learn(regularization, n):
         np.testing.assert_allclose(descending.numpy(), -expected, rtol=1e-8, atol=1e-8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("regularization", REGULARIZATIONS)
 @pytest.mark.parametrize("descending", [False, True])
 @pytest.mark.parametrize("masked", [False, True])
@@ -88,6 +91,7 @@ def test_limits(regularization, descending):
     torch.testing.assert_close(flat, mean.unsqueeze(-1).expand(flat.shape), rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 @relaxed
 @given(
     x=arrays(np.float64, st.tuples(st.integers(1, 3), st.integers(1, 20)), elements=st.floats(-20, 20)),

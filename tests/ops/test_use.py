@@ -156,6 +156,7 @@ def test_a_batch_of_backward_passes(operation, regularization):
         torch.testing.assert_close(alone, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_torch_compile(operation):
     def loss(v):
@@ -200,6 +201,7 @@ def python(code, **environment):
     return run.stdout.split()
 
 
+@pytest.mark.slow
 def test_compiled_at_the_first_call_and_once_for_all_processes(tmp_path):
     code = """if True:
         import torch
@@ -216,6 +218,7 @@ def test_compiled_at_the_first_call_and_once_for_all_processes(tmp_path):
     assert python(code, NUMBA_CACHE_DIR=str(tmp_path)) == ["2", "0"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_a_forked_child_has_threads_of_its_own():
     code = """if True:

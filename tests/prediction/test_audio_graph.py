@@ -180,12 +180,14 @@ def test_a_run_is_one_graph_from_audio_on(run, tmp_path, shape):
     assert metadata["features"][0]["type"] == "onnx"
 
 
+@pytest.mark.slow
 def test_the_input_can_be_features(run, tmp_path):
     assert export_onnx(run, tmp_path / "model.onnx", input="features").input == "features"
     session = onnxruntime.InferenceSession(str(tmp_path / "model.onnx"))
     assert [one.name for one in session.get_inputs()] == ["features", "lengths"]
 
 
+@pytest.mark.slow
 def test_a_graph_that_computes_something_else_is_not_written(run, tmp_path, monkeypatch):
     pooled = Pooling._pooled
     monkeypatch.setattr(Pooling, "_pooled", lambda *arguments: 2 * pooled(*arguments))

@@ -96,6 +96,7 @@ def test_the_metadata_say_how_to_use_it(run, tmp_path):
     assert found["run"] == run.directory.name
 
 
+@pytest.mark.slow
 def test_clips_may_be_given_where_the_dataset_is_gone(run, tmp_path, monkeypatch):
     def refuse(*_, **__):
         raise InputError("the folder is gone")

@@ -205,6 +205,7 @@ def test_rows_that_audio_does_not_give_are_refused(trained):
         Predictor([run], sync="beat")
 
 
+@pytest.mark.slow
 def test_the_parameters_of_the_features_are_used(trained, tmp_path):
     run = trained("dataset.hop=256", 'dataset.sync="frame"')
     soundfile.write(tmp_path / "a.wav", song(1.0), RATE)

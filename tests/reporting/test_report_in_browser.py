@@ -82,6 +82,7 @@ def test_nothing_is_logged_refused_or_fetched(view, report):
     assert view.requests == [report.resolve().as_uri()]
 
 
+@pytest.mark.slow
 def test_the_page_is_not_wider_than_the_window(view):
     assert view.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
     assert view.evaluate(OVERFLOWING) == []

@@ -169,6 +169,7 @@ def test_values_of_other_types_in_results(directory, wrong):
     assert told or WRONG[wrong] == "remove"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["split.json", "environment.json"])
 def test_values_of_other_types_in_other_files(directory, name):
     content = json.loads((directory / name).read_text())

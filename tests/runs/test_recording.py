@@ -267,6 +267,7 @@ def test_an_end_from_outside_is_passed_on(error, fakes, tmp_path):
     assert recorder.calls[-1] == ("run_failed", error)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 2, 5, 6, 7, 11, 12, 13])
 def test_a_full_disk_fails_the_run_and_nothing_is_half_written(count, tmp_path, monkeypatch):
     fsync, calls = os.fsync, 0
@@ -339,6 +340,7 @@ def test_a_plugin_that_draws_random_numbers_does_not_change_a_resumed_run(tmp_pa
     assert all(torch.equal(whole.weights[-1][name], w) for name, w in resumed.weights[-1].items())
 
 
+@pytest.mark.slow
 def test_a_finished_replicate_is_skipped(tmp_path):
     (first,) = run_all(tmp_path)
     (second,) = run_all(tmp_path, resume=True)

@@ -16,6 +16,8 @@ from resuming import EXPERIMENT, SEED, assert_same_run, directories, kill_at, re
 
 from musicemo.runs import RunDirectory
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def whole(launcher, tmp_path_factory) -> Path:
@@ -46,7 +48,6 @@ MOMENTS = [
 ]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_a_killed_run_ends_the_same_when_resumed(moment, launcher, whole, tmp_path):
     assert run(launcher, tmp_path, moment=moment).code == -signal.SIGKILL

@@ -30,6 +30,7 @@ def test_losses(name):
     check_loss(name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "parameters"),
     [

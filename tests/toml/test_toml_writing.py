@@ -3,6 +3,7 @@
 import tomllib
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -30,6 +31,7 @@ def resolved(draw):
     return {**{k: v for k, v in plain.items() if k not in tables}, **tables, "tasks": tasks}
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=60)
 @given(resolved())
 def test_what_is_written_reads_back_equal(table):

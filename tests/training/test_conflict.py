@@ -137,6 +137,7 @@ def test_a_resumed_run_tells_the_same(fakes, tmp_path):
     assert first == second
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("damage", "told"),
     [

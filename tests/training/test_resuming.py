@@ -129,6 +129,7 @@ def test_nothing_is_trained_if_no_checkpoint_is_left(damage, stopped):
     assert (stopped / "history.jsonl").read_bytes() == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", [flip, lambda path: path.unlink()])
 def test_a_missing_best_checkpoint_is_reported_before_training(damage, stopped):
     damage(stopped / "checkpoints" / "best.pt")
@@ -175,6 +176,7 @@ def test_an_end_within_the_first_checkpoint_is_not_a_damage(left, tmp_path, whol
     assert_as_whole(directory, whole)
 
 
+@pytest.mark.slow
 def test_a_best_checkpoint_of_another_epoch_is_refused(stopped):
     folder = stopped / "checkpoints"
     shutil.copy(folder / "last.pt", folder / "best.pt")
@@ -278,6 +280,7 @@ def test_a_plugin_does_not_change_what_is_recorded(tmp_path):
     assert "mine" not in lines[0]
 
 
+@pytest.mark.slow
 def test_classes_of_numpy_are_stored_as_text(fakes, tmp_path):
     class Sheet(components.MemoryDataset):
         def __init__(self) -> None:
@@ -320,6 +323,7 @@ class Late(Attribute):
         return components.MeanModel.forward(self, x, lengths) * (1 if self.epochs < 4 else 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("model", "epochs"), [(Attribute, 1), (Late, 3)])
 def test_state_that_no_checkpoint_holds_is_found(model, epochs, fakes, tmp_path):
     fakes("model", "attribute", model)

@@ -245,6 +245,7 @@ def test_what_each_choice_costs_is_printed(tmp_path, capsys):
     assert rows[3].split()[-1] == "0.0%"
 
 
+@pytest.mark.slow
 def test_with_many_tasks_the_costs_alone_are_printed(fakes, tmp_path, capsys):
     class Many(fakes_module.MemoryDataset):
         def __init__(self) -> None:

@@ -160,6 +160,7 @@ def test_a_weighting_may_make_gradients_of_its_own(fakes, tmp_path):
     assert all(torch.allclose(own[name], summed[name], atol=1e-5) for name in own)
 
 
+@pytest.mark.slow
 def test_frozen_parameters_stay_and_their_gradient_is_not_counted(fakes, tmp_path):
     class Frozen(components.MeanModel):
         def __init__(self, *, input_size):

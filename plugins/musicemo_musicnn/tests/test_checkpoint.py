@@ -105,6 +105,7 @@ def test_a_damaged_variable_is_named(tmp_path):
         read_checkpoint(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_damaged_index_is_an_error_wherever_the_damage_is(tmp_path):
     write_checkpoint(tmp_path)
     index = tmp_path / ".index"

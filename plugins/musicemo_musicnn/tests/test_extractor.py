@@ -52,6 +52,7 @@ def test_memory_does_not_grow_with_the_clip(monkeypatch):
     assert max(stop - first for first, stop in asked) == 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seconds", [0.5, 3.0])
 def test_the_spectrogram_is_librosas(seconds):
     librosa = pytest.importorskip("librosa")

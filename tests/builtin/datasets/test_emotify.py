@@ -118,6 +118,7 @@ def test_says_where_it_is_and_what_it_looks_like(tmp_path, exists):
     assert "classical/1.mp3" in str(caught.value)
 
 
+@pytest.mark.slow
 def test_real_songs():
     root = Path(__file__).parents[4] / "shared" / "data" / "emotify"
     if not root.is_dir():

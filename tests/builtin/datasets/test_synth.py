@@ -43,6 +43,7 @@ def times(cache):
     return {path.name: path.stat().st_mtime_ns for path in cache.glob("synth/*/*")}
 
 
+@pytest.mark.slow
 def test_conforms(cache):
     tracks = assert_conforms(Synth(**TINY, cache=cache))
     assert [track.id for track in tracks] == ["synth-00000", "synth-00001", "synth-00002"]
@@ -80,6 +81,7 @@ def test_the_same_seed_gives_the_same_bytes(cache, tmp_path):
     assert made == {name: content for name, content in contents(cache).items() if name in made}
 
 
+@pytest.mark.slow
 def test_a_track_depends_on_the_seed_and_its_number_alone():
     np.testing.assert_array_equal(render(3, 14, 3.0), render(3, 14, 3.0))
     assert not np.array_equal(render(3, 14, 3.0), render(4, 14, 3.0))
@@ -125,6 +127,7 @@ def test_a_damaged_record_is_made_again(cache, own_cache, damage):
     assert {name for name in before.keys() - {".lock"} if before[name] != after[name]} == {"00001.json"}
 
 
+@pytest.mark.slow
 def test_records_of_another_seed_are_not_taken(cache, own_cache):
     list(Synth(**TINY, cache=own_cache, seed=5).tracks())
     one, other = (Synth(**TINY, cache=own_cache, seed=seed).store.folder for seed in (0, 5))
@@ -150,6 +153,7 @@ def test_clips_are_made_with_one_thread(tmp_path, monkeypatch):
     assert set(threads) == {1}
 
 
+@pytest.mark.slow
 def test_an_interrupted_making_goes_on(cache, tmp_path, monkeypatch):
     write = Store.write
 

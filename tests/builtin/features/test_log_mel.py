@@ -15,6 +15,7 @@ def spectrogram(samples, **parameters):
     return extractor.finish({"mel": output.values})["mel"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "parameters",
     [
@@ -35,6 +36,7 @@ def test_memory_does_not_grow_with_the_clip():
     check_features("log-mel", memory=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mel_scale", ["slaney", "htk"])
 @pytest.mark.parametrize("norm", ["slaney", "none"])
 @pytest.mark.parametrize(("rate", "window", "hop", "bands"), [(22050, 2048, 512, 128), (16000, 512, 160, 40)])

@@ -37,6 +37,7 @@ def computed(path, parameters=None, **settings):
     return np.concatenate([clip.values[name] for name in one.outputs], axis=1), clip.edges
 
 
+@pytest.mark.slow
 def test_by_default_a_step_is_a_beat_by_the_median(path):
     values, edges = computed(path)
     expected = analyse(path)

@@ -66,6 +66,7 @@ def path(tmp_path_factory) -> Path:
     return frames(tmp_path_factory.mktemp("models") / "frames.onnx")
 
 
+@pytest.mark.slow
 def test_contract(path):
     parameters = {"model": str(path), "sample_rate": RATE, "margin": 10}
     check_features("onnx", parameters, window=WINDOW / RATE, seconds=1.3)

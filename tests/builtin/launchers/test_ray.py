@@ -35,6 +35,7 @@ def test_a_lost_run_is_resumed_and_all_are_those_of_one_process(losing_a_worker)
     losing_a_worker("--launcher", "ray", "--jobs", "2")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("parameters", "needs", "workers"),
     [

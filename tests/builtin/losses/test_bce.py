@@ -15,6 +15,7 @@ def batch(n=12, unknown=0.0):
     return logits.requires_grad_(), target.masked_fill(hidden, torch.nan)
 
 
+@pytest.mark.slow
 def test_closed_form():
     loss = BinaryCrossEntropy(tag_counts={"a": (1, 1), "b": (1, 1)})
     logits = torch.tensor([[0.0, np.log(3.0)]], dtype=torch.float64)

@@ -5,6 +5,7 @@ from musicemo_builtin.losses.pearson import Pearson
 from scipy.stats import pearsonr
 
 
+@pytest.mark.slow
 def test_is_a_loss():
     assert_is_a_loss(Pearson())
 

@@ -25,6 +25,7 @@ def batch(n=32, dtype=torch.float64):
     return prediction.requires_grad_(), target
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not GOLDEN.is_file(), reason="no golden data beside the checkout")
 def test_the_study_s_loss_and_gradient():
     cases = json.loads(GOLDEN.read_text())
@@ -61,6 +62,7 @@ def test_the_forms():
         assert loss.may_be_negative == (form == "study")
 
 
+@pytest.mark.slow
 def test_the_right_order_costs_nothing_and_its_reverse_two():
     target = torch.linspace(0, 1, 16)
     assert SoftSpearman()(target, target).item() == pytest.approx(0.0, abs=1e-6)
@@ -77,6 +79,7 @@ def test_gradcheck(form, regularization):
     assert torch.autograd.gradcheck(lambda p: loss(p, target), prediction)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize(
     ("prediction", "target"),

@@ -155,6 +155,7 @@ def test_gradient(lengths):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pooling", [{"pooling": "mean"}, {"pooling": "flatten", "frames": 48}])
 def test_a_training_step_with_weights_of_either_sign_is_that_of_the_plain_layers(pooling):
     torch.manual_seed(3)

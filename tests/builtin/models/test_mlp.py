@@ -52,6 +52,7 @@ def test_batch_statistics_of_a_sequence_exclude_padding():
     torch.testing.assert_close(*results)
 
 
+@pytest.mark.slow
 def test_attention_learns_which_step_counts():
     """The target is a value of the one step that is marked."""
     torch.manual_seed(0)

@@ -194,6 +194,7 @@ def test_descriptors_are_those_of_their_stream():
     torch.testing.assert_close(predict(beside, wide)["energy"], predict(alone, tracks)["energy"])
 
 
+@pytest.mark.slow
 def test_scaled_features_are_warned_of():
     tracks, targets = songs(12)
     with warns(r'scaling = \{ method = "none" \}'):

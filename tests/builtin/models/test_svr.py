@@ -14,10 +14,12 @@ def statistics(tracks):
     return torch.cat([pooled(track[None], torch.tensor([len(track)])) for track in tracks]).double().numpy()
 
 
+@pytest.mark.slow
 def test_it_learns():
     assert_learns(lambda: SVR(targets=TARGETS, C=1.0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [{}, {"C": 2.0, "epsilon": 0.1, "classification_C": 0.5, "gamma": 0.02}])
 @pytest.mark.parametrize("classes", [2, 3, 5])
 def test_its_predictions_are_those_of_scikit_learn(settings, classes):

@@ -96,6 +96,7 @@ def test_dropout_is_off_in_evaluation():
     assert torch.equal(model.eval()(*tracks), model(*tracks))
 
 
+@pytest.mark.slow
 def test_learns_the_order_of_two_sounds():
     """Both classes have the same steps, of which the mean and any bag of steps know nothing."""
     torch.manual_seed(0)

@@ -31,6 +31,7 @@ def screen(monkeypatch):
     return written
 
 
+@pytest.mark.slow
 def test_elsewhere_there_is_a_plain_line_an_epoch(tmp_path, capsys):
     recorder = train(tmp_path, plugins=[Progress()])
     lines = capsys.readouterr().out.splitlines()
@@ -89,6 +90,7 @@ def test_a_resumed_run_says_so(tmp_path, capsys):
     assert "on cpu, resumed after epoch 1\nepoch 2/3" in out
 
 
+@pytest.mark.slow
 def test_several_runs_are_shown_one_after_the_other(screen, tmp_path):
     run_all(tmp_path, "seeds=[0, 1]", "training.epochs=1", plugins=[Progress()])
     assert screen.getvalue().count("\x1b[?25l") == screen.getvalue().count("\x1b[?25h") == 2

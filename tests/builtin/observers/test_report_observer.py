@@ -19,6 +19,7 @@ def test_a_finished_run_has_a_report(tmp_path):
     assert "notice" not in text.partition("</style>")[2]
 
 
+@pytest.mark.slow
 def test_without_a_history_file_the_curves_are_there(tmp_path):
     train(tmp_path, plugins=[Report()])
     assert '<section id="training"' in (only_run(tmp_path) / "report.html").read_text()
@@ -30,6 +31,7 @@ def test_every_replicate_has_its_own(tmp_path):
     assert all((outcome.directory / "report.html").exists() for outcome in outcomes)
 
 
+@pytest.mark.slow
 def test_whatever_a_report_fails_of_is_a_warning(tmp_path, monkeypatch):
     from musicemo import reporting as report
 
@@ -42,6 +44,7 @@ def test_whatever_a_report_fails_of_is_a_warning(tmp_path, monkeypatch):
     assert json.loads((only_run(tmp_path) / "results.json").read_text())["status"] == "done"
 
 
+@pytest.mark.slow
 def test_a_report_that_cannot_be_made_is_a_warning(tmp_path, monkeypatch):
     from musicemo import reporting as report
     from musicemo.errors import RunError

@@ -14,6 +14,8 @@ from tensorboard.plugins.hparams import plugin_data_pb2
 
 from musicemo.hookspecs import hookimpl
 
+pytestmark = pytest.mark.slow
+
 TEXT = fakes_module.EXPERIMENT.replace("[training]", "[evaluation]\nresamples = 100\n\n[training]")
 
 
@@ -56,7 +58,6 @@ def done(launcher, tmp_path_factory):
     return directory, read(directory)
 
 
-@pytest.mark.slow
 def test_there_is_one_event_file(done):
     assert len(list(done[0].glob("events.out.tfevents.*"))) == 1
 
@@ -161,7 +162,6 @@ class Undefined:
         record |= {"val/valence/odd": float("nan"), "val/valence/even": 2}
 
 
-@pytest.mark.slow
 def test_what_is_not_defined_is_left_out(fakes, tmp_path):
     from harness import run_all
     from musicemo_builtin.observers.tensorboard import TensorBoard
@@ -172,7 +172,6 @@ def test_what_is_not_defined_is_left_out(fakes, tmp_path):
     assert scalars(events, "even/valence/val")
 
 
-@pytest.mark.slow
 def test_a_task_without_a_track_has_no_figure_and_an_overfit_run_shows_training_alone(fakes, tmp_path):
     from harness import train
     from musicemo_builtin.observers.tensorboard import TensorBoard
@@ -184,7 +183,6 @@ def test_a_task_without_a_track_has_no_figure_and_an_overfit_run_shows_training_
     assert not any(tag.startswith("final/") for tag in events.Tags()["scalars"])
 
 
-@pytest.mark.slow
 def test_the_tasks_conflict_is_drawn_over_the_epochs(fakes, tmp_path):
     from harness import train
     from musicemo_builtin.observers.tensorboard import TensorBoard
