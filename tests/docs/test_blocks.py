@@ -59,6 +59,8 @@ TARGETS = {
     "emotify": ["genre", *emotify.EMOTIONS],
     "deam": list(deam._TARGETS),
     "emomusic": ["genre", *emomusic._TARGETS],
+    "emopia": ["quadrant", "valence_class", "arousal_class"],
+    "mtg-jamendo": ["moodtheme"],
     "pmemo": list(pmemo._TARGETS),
     "fma": ["genre", *fma.ECHONEST],
 }
