@@ -12,7 +12,7 @@ import pytest
 import musicemo
 from musicemo.components.hooks import Hooks
 from musicemo.errors import InputError
-from musicemo.running.sweep import InProgress
+from musicemo.running.launching import InProgress
 
 pytestmark = pytest.mark.usefixtures("fakes", "one_thread")
 

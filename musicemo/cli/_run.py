@@ -17,7 +17,7 @@ from musicemo.terminal import say
 if TYPE_CHECKING:
     from musicemo.experiment import Experiment, Replicate
     from musicemo.running.execute import Outcome
-    from musicemo.running.sweep import Failure, InProgress
+    from musicemo.running.launching import Failure, InProgress
 
 __all__ = ["add_commands"]
 
@@ -149,7 +149,7 @@ class _Printer:
 
     def finished(self, replicate: Replicate, result: Outcome | Failure | InProgress) -> None:
         from musicemo.reporting.sections.outcomes import run_blocks, run_line
-        from musicemo.running.sweep import Failure, InProgress
+        from musicemo.running.launching import Failure, InProgress
 
         if isinstance(result, InProgress):
             say("note", "bold", f"{replicate}: {result.message}")

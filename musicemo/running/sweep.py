@@ -4,62 +4,46 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import hashlib
 import itertools
 import json
 import logging
 import secrets
 import threading
 import time
-import traceback
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
-from typing import Any, ParamSpec, Protocol, TypeVar
+from typing import Any, Protocol
 
 import torch
-from pydantic import ValidationError
 
 from musicemo import messages, workers
-from musicemo.components import registry
 from musicemo.components.hooks import Hooks, load_hooks
-from musicemo.components.spec import make_component
-from musicemo.contracts import Launcher, Needs
-from musicemo.data import Features, Tracks
+from musicemo.contracts import Launcher
 from musicemo.errors import InputError, MusicemoError, RunError, RunStopped
 from musicemo.experiment import Experiment, Replicate, load_experiments
-from musicemo.experiment.tracks import read_tracks
 from musicemo.files import expanded
 from musicemo.progress import Progress
 from musicemo.running.execute import Outcome, execute
+from musicemo.running.launching import (
+    READER,
+    Failure,
+    InProgress,
+    attempt,
+    choose_launcher,
+    installed_hooks,
+    measure_memory,
+    needed,
+    to_failure,
+)
 from musicemo.running.prepare import ExperimentData, RunOptions, TrackReader
-from musicemo.runs import RunInUseError, record_death, unforeseen
+from musicemo.runs import record_death
 
-__all__ = ["Failure", "InProgress", "Observer", "Sweep", "SweepResults", "run"]
-
-_P = ParamSpec("_P")
-_T = TypeVar("_T")
+__all__ = ["Observer", "Sweep", "SweepResults", "run"]
 
 #: Seconds between two looks at the runs of workers, and the maximum number of runs whose epochs are shown.
 _LOOK, _LISTED = 2.0, 8
-
-#: A worker process reads the tracks of runs on the same data once.
-_READER = TrackReader()
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A replicate that has no outcome because of an error."""
-
-    error: MusicemoError
-
-
-@dataclass(frozen=True)
-class InProgress:
-    """A replicate that another process is training."""
-
-    message: str
 
 
 @dataclass
@@ -237,11 +221,11 @@ class Sweep:
         self._options = options
         self._reader = TrackReader()
         self._launcher = (
-            _launcher(experiments, launcher, jobs) if isinstance(launcher, str | None) else launcher
+            choose_launcher(experiments, launcher, jobs) if isinstance(launcher, str | None) else launcher
         )
         #: Token that the runs which workers begin record.
         self._launch = secrets.token_hex(8)
-        self._needs = self._needed()
+        self._needs = needed(experiments, options)
         self._workers = self._launcher.workers(len(self.replicates), self._needs)
 
     @property
@@ -254,17 +238,6 @@ class Sweep:
         """Number of runs at a time."""
         return self._workers or 1
 
-    def _needed(self) -> Needs:
-        """Return what a run needs, apart from memory. All runs on one device that is named need the whole machine."""
-        devices = {self._options.device or experiment.training.device for experiment in self._experiments}
-        cuda = "cuda" in devices or ("auto" in devices and torch.cuda.is_available())
-        if devices - {"auto", "cpu", "cuda"} or (
-            not cuda and devices != {"cpu"} and torch.backends.mps.is_available()
-        ):
-            return Needs(threads=workers.cores())
-        threads = max(experiment.threads or torch.get_num_threads() for experiment in self._experiments)
-        return Needs(threads=threads, gpu=cuda)
-
     def read_data(self) -> None:
         """Read each dataset with each table of features, unless the runs are trained in this process.
 
@@ -273,19 +246,7 @@ class Sweep:
         """
         if self.in_turn:
             return
-        tables = {
-            json.dumps(
-                [one.dataset.to_table(), [table.to_table() for table in one.features]],
-                sort_keys=True,
-                default=str,
-            ): one
-            for one in self._experiments
-        }
-        memory = 0
-        for experiment in tables.values():
-            with contextlib.suppress(Exception, SystemExit):  # its runs report errors
-                memory = max(memory, _features_memory(read_tracks(experiment), experiment.training.cache))
-        self._needs = replace(self._needs, memory=memory + workers.used_memory())
+        self._needs = replace(self._needs, memory=measure_memory(self._experiments))
         self._workers = self._launcher.workers(len(self.replicates), self._needs) or 1
 
     def run(self, runs: Path, hooks: Hooks) -> Iterator[tuple[Replicate, Outcome | Failure | InProgress]]:
@@ -424,38 +385,6 @@ def _epochs_shown(sweep: Sweep, runs: Path, bar: Progress) -> Iterator[None]:
         thread.join()
 
 
-def _features_memory(tracks: Tracks, cache: str) -> int:
-    """Return the bytes of the features that a run keeps in memory."""
-    return 0 if cache == "disk" else Features(tracks.tracks, tracks.rows, cache).memory
-
-
-def _launcher(experiments: Sequence[Experiment], name: str | None, jobs: int | None) -> Launcher:
-    """Return the launcher that the experiments have in common.
-
-    Args:
-        experiments: the experiments.
-        name: name of another launcher, with its default parameters.
-        jobs: the parameter ``jobs``.
-
-    Raises:
-        InputError: the experiments have different launchers, or it does not take these parameters.
-    """
-    first = experiments[0].launcher
-    if any(one.launcher.to_table() != first.to_table() for one in experiments) and name is None:
-        raise InputError("the experiments have different launchers. Choose one with --launcher NAME")
-    if name not in (None, first.name):
-        first = make_component("launcher", name, registry.load("launcher", name), {})
-    if jobs is not None:
-        try:
-            table = {**first.to_table(), "jobs": jobs}
-            del table["type"]
-            first = make_component("launcher", first.name, first.factory, table, code=first.code)
-        except ValidationError as error:
-            raise InputError(f"--jobs {jobs}: the launcher {first.name!r} has no parameter jobs") from error
-    launcher: Launcher = first.build()
-    return launcher
-
-
 def execute_in_worker(
     task: tuple[str, Replicate], *, runs: Path, options: RunOptions, threads: int
 ) -> tuple[Outcome | Failure | InProgress, list[logging.LogRecord]]:
@@ -472,39 +401,11 @@ def execute_in_worker(
     """
     torch.set_num_threads(threads)
     launch, replicate = task
-    hooks = _installed_hooks()
+    hooks = installed_hooks()
 
     def work() -> Outcome:
         options.choose_device(replicate.experiment)
-        return execute(replicate, _READER.read(replicate.experiment), runs, hooks, options, launch)
+        return execute(replicate, READER.read(replicate.experiment), runs, hooks, options, launch)
 
     with workers.interruptible(), messages.withheld() as collector:
         return attempt(runs / replicate.source.table["name"], work), collector.records
-
-
-@functools.cache
-def _installed_hooks() -> Hooks:
-    return load_hooks()
-
-
-def attempt(
-    folder: Path, function: Callable[_P, _T], *arguments: _P.args, **more: _P.kwargs
-) -> _T | Failure | InProgress:
-    """Call a function; return its value, or the reason why there is none, whatever a component raised."""
-    try:
-        return function(*arguments, **more)
-    except RunInUseError as error:
-        return InProgress(str(error))
-    except (Exception, SystemExit) as error:
-        return to_failure(folder, error)
-
-
-def to_failure(folder: Path, error: BaseException) -> Failure:
-    """Return a failure that can be sent to another process; the traceback of an unexpected one is written to a file."""
-    if isinstance(error, InputError):
-        return Failure(InputError(*error.problems))
-    if isinstance(error, MusicemoError):
-        return Failure(RunStopped(str(error)) if isinstance(error, RunStopped) else RunError(str(error)))
-    text = "".join(traceback.format_exception(error))
-    # An error that all replicates have is one file and one message.
-    return Failure(unforeseen(error, folder / f"error-{hashlib.sha256(text.encode()).hexdigest()[:8]}.txt"))

@@ -13,8 +13,9 @@ import pytest
 from harness import hooks_of, load, results_of, run_all
 
 from musicemo.hookspecs import hookimpl
+from musicemo.running.launching import InProgress
 from musicemo.running.prepare import RunOptions
-from musicemo.running.sweep import InProgress, Sweep
+from musicemo.running.sweep import Sweep
 from musicemo.runs import RunDirectory, claim_run, earlier_runs, find_replicates, open_run, record_death
 
 #: Claims each of ten runs, and holds what it was given until its standard input ends.

@@ -10,8 +10,9 @@ from musicemo.errors import RunStopped
 from musicemo.hookspecs import hookimpl
 from musicemo.reporting.sections.outcomes import run_line
 from musicemo.reporting.sections.setup import notices
+from musicemo.running.launching import Failure
 from musicemo.running.prepare import RunOptions
-from musicemo.running.sweep import Failure, Sweep, SweepResults
+from musicemo.running.sweep import Sweep, SweepResults
 from musicemo.runs import find_run, open_run
 
 pytestmark = pytest.mark.usefixtures("fakes", "one_thread")
