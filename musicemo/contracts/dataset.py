@@ -136,6 +136,8 @@ class Track:
     ratings: Mapping[str, Sequence[float]] = field(default_factory=dict)
     #: Name of its dataset among several joined datasets, set by the core.
     source: str | None = None
+    #: The track as its dataset yields it, among several joined datasets; set by the core.
+    original: Track | None = None
     #: The audio, from which the core extracts the features of the experiment.
     audio: Path | Signal | None = None
 
@@ -150,6 +152,8 @@ class Dataset(Protocol):
     - ``extraction``: the table ``[features]`` that computes the ready-made features, all rows, from audio, such as
       ``{"type": "mel-chroma", "grid": "beat"}``. Trained runs can then predict audio.
     - ``drawn_from``: the corpora that its songs come from, such as ``("magnatune",)``.
+    - ``id_space``: the name of the catalogue that its ids are from, such as ``"deam"``. Two tracks of datasets with the
+      same space and the same id are the same music.
     """
 
     targets: Sequence[Target]

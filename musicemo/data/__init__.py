@@ -1,20 +1,25 @@
 """From a dataset to batches: tasks, tracks, splits, scaling, padding."""
 
+from musicemo.data.agreement import Agreement, Correlation, compare_labels
 from musicemo.data.batches import Batch, Batches, Proportions
 from musicemo.data.description import Description, describe, stream_columns, stream_sizes
 from musicemo.data.features import Features, normalize_rows, rows_numbers, rows_text
 from musicemo.data.identity import DataIdentity, identify_data
 from musicemo.data.joining import Joined, JoiningSettings, split_joined
+from musicemo.data.same import EVIDENCE, Recording, Same, find_same, recordings
 from musicemo.data.scaling import Scaling, ScalingSettings, fit_scaling
 from musicemo.data.splits import PARTS, Split, SplitSettings, make_split, read_split, strata
-from musicemo.data.summary import Summary, find_equal, summarize
+from musicemo.data.summary import Summary, find_shared, summarize
 from musicemo.data.tasks import HeadSettings, Task, TaskSettings, columns, labelled, make_task, tags_of
 from musicemo.data.tracks import Tracks, collect
 
 __all__ = [
+    "EVIDENCE",
     "PARTS",
+    "Agreement",
     "Batch",
     "Batches",
+    "Correlation",
     "DataIdentity",
     "Description",
     "Features",
@@ -22,6 +27,8 @@ __all__ = [
     "Joined",
     "JoiningSettings",
     "Proportions",
+    "Recording",
+    "Same",
     "Scaling",
     "ScalingSettings",
     "Split",
@@ -32,8 +39,10 @@ __all__ = [
     "Tracks",
     "collect",
     "columns",
+    "compare_labels",
     "describe",
-    "find_equal",
+    "find_same",
+    "find_shared",
     "fit_scaling",
     "identify_data",
     "labelled",
@@ -41,6 +50,7 @@ __all__ = [
     "make_task",
     "normalize_rows",
     "read_split",
+    "recordings",
     "rows_numbers",
     "rows_text",
     "split_joined",

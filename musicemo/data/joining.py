@@ -14,7 +14,7 @@ from musicemo.contracts import Dataset, Label, Target, Track
 from musicemo.data.features import normalize_rows, rows_text
 from musicemo.data.splits import PARTS, Split, SplitSettings
 from musicemo.data.tasks import Task, TaskSettings, make_task
-from musicemo.data.tracks import Tracks, first_of, misdeclared
+from musicemo.data.tracks import Origin, Tracks, first_of, misdeclared
 from musicemo.errors import InputError, nearest
 from musicemo.settings import Settings
 
@@ -92,6 +92,15 @@ class Joined:
                 self.targets = [*self.targets, self._target(name, settings)]
             except InputError as error:
                 self._problems[name] = error.problems
+        #: Dataset -> what it declares.
+        self.origins = {
+            name: Origin(
+                getattr(dataset, "id_space", None),
+                tuple(dataset.targets),
+                {task: target.name for task, (target, _) in self._views[name].items()},
+            )
+            for name, dataset in datasets.items()
+        }
 
     def check(self, task: str) -> None:
         """Raise an `InputError` if a task's targets do not exist or do not match each other."""
@@ -108,7 +117,7 @@ class Joined:
         for name, dataset in self._datasets.items():
             declared = {target.name for target in dataset.targets}
             for original in dataset.tracks():
-                track = replace(original, id=f"{name}/{original.id}", source=name)
+                track = replace(original, id=f"{name}/{original.id}", source=name, original=original)
                 if unknown := sorted(set(track.targets) - declared):
                     listed = ", ".join(unknown)
                     problems.append(

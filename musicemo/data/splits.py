@@ -96,6 +96,11 @@ class Split:
         if not len(self.parts["train"]):
             raise InputError("the training set is empty")
 
+    @property
+    def part_of(self) -> dict[int, str]:
+        """The set of every track, in the order of the tracks."""
+        return dict(sorted((int(index), part) for part in PARTS for index in self.parts[part]))
+
     def track_ids(self, part: str) -> list[str]:
         """Return the ids of a set's tracks."""
         return [self.ids[index] for index in self.parts[part]]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,12 +10,14 @@ from typing import Any
 import numpy as np
 
 from musicemo.contracts import Track
+from musicemo.data.agreement import Agreement, compare_labels
 from musicemo.data.features import Features
+from musicemo.data.same import EVIDENCE, Evidence, Same, find_same, recordings
 from musicemo.data.splits import PARTS, Split
 from musicemo.data.tasks import Task, columns, labelled, tags_of
 from musicemo.data.tracks import Tracks
 
-__all__ = ["Summary", "find_equal", "find_leaks", "summarize"]
+__all__ = ["Summary", "find_leaks", "find_shared", "summarize"]
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,8 @@ class Summary:
     tagged: Sequence[str]
     #: Sentences about leaks between the sets.
     leaks: Sequence[str]
+    #: The labels of every two joined datasets that share tracks.
+    agreements: Sequence[Agreement]
 
 
 def summarize(tracks: Tracks, split: Split, features: Features) -> Summary:
@@ -53,6 +56,7 @@ def summarize(tracks: Tracks, split: Split, features: Features) -> Summary:
         split: their sets.
         features: their unscaled features. Each is read once, to detect equal ones.
     """
+    same = find_same(recordings(tracks, split, features))
     lengths = {part: features.lengths[split.parts[part]] for part in PARTS if len(split.parts[part])}
     ratings: dict[str, Any] = {}
     classes: dict[str, Any] = {}
@@ -98,7 +102,8 @@ def summarize(tracks: Tracks, split: Split, features: Features) -> Summary:
         classes=classes,
         merged=merged,
         tagged=[task.name for task in tracks.tasks if task.kind == "tags"],
-        leaks=find_leaks(tracks.tracks, split, features),
+        leaks=find_leaks(tracks.tracks, split, same),
+        agreements=compare_labels(tracks, same),
     )
 
 
@@ -119,9 +124,9 @@ def _distribution(values: np.ndarray[Any, np.dtype[np.float64]]) -> dict[str, fl
     return distribution | dict(zip(names, quantiles, strict=True)) | {"mean": float(defined.mean())}
 
 
-def find_leaks(tracks: Sequence[Track], split: Split, features: Features) -> list[str]:
-    """Return sentences about groups, and about tracks with equal features, in several sets."""
-    part_of = _part_of(split)
+def find_leaks(tracks: Sequence[Track], split: Split, same: Sequence[Same]) -> list[str]:
+    """Return sentences about groups, and about the same music, in several sets."""
+    part_of = split.part_of
     groups: dict[str, set[str]] = defaultdict(set)
     for index, part in part_of.items():
         if (group := tracks[index].group) is not None:
@@ -132,23 +137,21 @@ def find_leaks(tracks: Sequence[Track], split: Split, features: Features) -> lis
             f"{len(crossing)} of {len(groups)} groups (artists, albums) are in more than one set, for example "
             f'{crossing[0]!r}; method = "grouped" keeps each in one set'
         )
-    return leaks + find_equal(tracks, split, features)
+    return leaks + find_shared(tracks, split, same)
 
 
-def find_equal(tracks: Sequence[Track], split: Split, features: Features) -> list[str]:
-    """Return a sentence for every clip that occurs in several sets, recognized by its features; all are read."""
-    part_of = _part_of(split)
-    contents: dict[bytes, list[int]] = defaultdict(list)
-    for index in part_of:
-        contents[hashlib.sha256(features[index].tobytes()).digest()].append(index)
+def find_shared(tracks: Sequence[Track], split: Split, same: Sequence[Same]) -> list[str]:
+    """Return sentences about the same music in several sets, one for each way in which it was recognized."""
+    part_of = split.part_of
+    crossing: dict[tuple[Evidence, ...], list[str]] = defaultdict(list)
+    for one in same:
+        places = [index for index in one.members if index in part_of]
+        if len({part_of[index] for index in places}) > 1:
+            names = ", ".join(f"{tracks[index].id!r} ({part_of[index]})" for index in places)
+            crossing[one.evidence].append(names)
     return [
-        "tracks with equal features are in more than one set: "
-        + ", ".join(f"{tracks[index].id!r} ({part_of[index]})" for index in equal)
-        for equal in contents.values()
-        if len({part_of[index] for index in equal}) > 1
+        f"{len(names)} recording{' is' if len(names) == 1 else 's are'} in more than one set, as tracks with "
+        f"{' and '.join(EVIDENCE[one] for one in evidence)}: {'; '.join(names[:3])}"
+        + (f"; and {len(names) - 3} more" if len(names) > 3 else "")
+        for evidence, names in crossing.items()
     ]
-
-
-def _part_of(split: Split) -> dict[int, str]:
-    """Return the set of every track, in the order of the tracks."""
-    return dict(sorted((int(index), part) for part in PARTS for index in split.parts[part]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from unicodedata import category
 
@@ -18,9 +18,20 @@ from musicemo.data.tasks import Task, TaskSettings, columns, labelled, make_task
 from musicemo.errors import InputError, problem_kind, summarize_problems
 from musicemo.features import Stream
 
-__all__ = ["Tracks", "collect", "first_of", "misdeclared", "misyielded", "unwritable"]
+__all__ = ["Origin", "Tracks", "collect", "first_of", "misdeclared", "misyielded", "unwritable"]
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A dataset that tracks are from."""
+
+    #: Name of the catalogue that its ids are from; None if they are its own.
+    id_space: str | None
+    targets: Sequence[Target]
+    #: Task -> the name of its target in this dataset.
+    tasks: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -41,6 +52,8 @@ class Tracks:
     unlabelled: Sequence[Track] = ()
     #: All targets that the dataset declares, including those of the tasks.
     declared: Sequence[Target] = ()
+    #: Dataset -> what it declares; the name of a single dataset is empty.
+    origins: Mapping[str, Origin] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.tracks)
@@ -174,7 +187,12 @@ def collect(
     described = getattr(dataset, "extraction", None)
     extraction = [stream.to_table() for stream in streams] or ([dict(described)] if described else [])
     rows = normalize_rows(getattr(dataset, "rows", slice(None)), kept)
-    return Tracks(kept, tasks, targets, rows, streams, extraction, unlabelled, tuple(dataset.targets))
+    declared_targets = tuple(dataset.targets)
+    alone = Origin(
+        getattr(dataset, "id_space", None), declared_targets, {task.name: task.target for task in tasks}
+    )
+    origins = getattr(dataset, "origins", None) or {"": alone}
+    return Tracks(kept, tasks, targets, rows, streams, extraction, unlabelled, declared_targets, origins)
 
 
 def _check_tags(task: Task, labels: Mapping[str, NDArray[np.float64]]) -> None:
@@ -244,6 +262,11 @@ def misdeclared(dataset: Dataset) -> list[str]:
     if isinstance(drawn_from, str) or not all(isinstance(corpus, str) for corpus in drawn_from):
         found.append(
             f"the dataset's drawn_from is {drawn_from!r}; it must be a tuple of texts, such as ('fma',)"
+        )
+    id_space = getattr(dataset, "id_space", None)
+    if not isinstance(id_space, str | None):
+        found.append(
+            f"the dataset's id_space is {id_space!r}; it must be the name of a catalogue, such as 'deam', or None"
         )
     return found
 

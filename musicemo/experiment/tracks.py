@@ -20,17 +20,20 @@ from musicemo.data import (
     Task,
     Tracks,
     collect,
-    find_equal,
+    compare_labels,
+    find_same,
+    find_shared,
     make_split,
     make_task,
     read_split,
+    recordings,
     split_joined,
     strata,
 )
 from musicemo.errors import InputError, nearest
 from musicemo.experiment import Experiment
 
-__all__ = ["match_tasks", "read_tracks", "split_tracks", "warn_of_leaks"]
+__all__ = ["match_tasks", "read_tracks", "split_tracks", "warn_of_shared"]
 
 _log = logging.getLogger(__name__)
 
@@ -179,8 +182,12 @@ def _split_some(
     )
 
 
-def warn_of_leaks(tracks: Tracks, split: Split, features: Features) -> None:
-    """Say which clips of joined datasets stand on several sides of the split: one clip may be in both."""
+def warn_of_shared(tracks: Tracks, split: Split, features: Features) -> None:
+    """Warn of tracks that joined datasets share: in several sets, or with labels that contradict each other."""
     if tracks.sources:
-        for leak in find_equal(tracks.tracks, split, features):
+        same = find_same(recordings(tracks, split, features))
+        for leak in find_shared(tracks.tracks, split, same):
             _log.warning(f"suspected leak: {leak}")
+        for agreement in compare_labels(tracks, same):
+            if agreement.warning:
+                _log.warning(agreement.warning)

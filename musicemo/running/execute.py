@@ -18,7 +18,7 @@ from musicemo.data import PARTS, Split, Task, Tracks
 from musicemo.errors import InputError, RunStopped
 from musicemo.evaluation import DEFAULT_THRESHOLD, Evaluation
 from musicemo.experiment import Experiment, Replicate
-from musicemo.experiment.tracks import split_tracks, warn_of_leaks
+from musicemo.experiment.tracks import split_tracks, warn_of_shared
 from musicemo.messages import Collector, collected
 from musicemo.running.analyses import analyse_evaluations
 from musicemo.running.prepare import ExperimentData, RunOptions, TrackReader, prepare
@@ -216,7 +216,7 @@ class _Execution:
                     recorded_first["resumed_after_epoch"] = len(run.history)
                 with recorded(claim, run, hooks, recorded_first, self.messages) as results:
                     self._write_start(claim, run)
-                    warn_of_leaks(self.tracks, self.split, prepared.features)
+                    warn_of_shared(self.tracks, self.split, prepared.features)
                     self._train(run, trainer, claim.directory, hooks, results)
                 return Outcome(self.seed, self.fold, claim.directory.path, results)
 

@@ -13,7 +13,7 @@ import torch
 from musicemo.data import PARTS, Task, Tracks, labelled
 from musicemo.errors import InputError
 from musicemo.experiment import Experiment
-from musicemo.experiment.tracks import read_tracks, split_tracks, warn_of_leaks
+from musicemo.experiment.tracks import read_tracks, split_tracks, warn_of_shared
 from musicemo.running.prepare import RunOptions, TrackReader, prepare
 from musicemo.running.transfer import find_source
 from musicemo.training import Prepared, Stopping, use_threads
@@ -150,7 +150,7 @@ def check_experiment(
     try:
         with use_threads(experiment.threads):
             prepared = prepare(experiment, tracks, split, first.seed, device, options.overfit_batches)
-            warn_of_leaks(tracks, split, prepared.features)
+            warn_of_shared(tracks, split, prepared.features)
             step = _time_step(prepared, steps) if steps else None
     finally:
         restore_random_state(before)

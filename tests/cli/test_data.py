@@ -99,7 +99,8 @@ def test_several_datasets_are_counted_and_what_is_in_two_of_them_is_told(experim
     shown = call(experiment_file, "--set", "dataset.b.split.method='random'")
     assert "a + b: 120 labelled tracks" in shown
     assert "a           36   12    12" in shown
-    assert "tracks with equal features are in more than one set: 'a/track" in shown
+    assert "in more than one set, as tracks with equal features: 'a/track" in shown
+    assert "Labels of 60 tracks that a and b share (equal features)" in shown
     found = json.loads(call(experiment_file, "--json"))
     assert found["datasets"] == {
         "a": {"train": 36, "val": 12, "test": 12},

@@ -100,7 +100,7 @@ def test_equal_features_in_several_parts_leak():
     ]
     found = summary(tracks, {"train": [0, 2, 3], "val": [1], "test": [4]})
     assert found.leaks == [
-        "tracks with equal features are in more than one set: 'a' (train), 'b' (val), 'e' (test)"
+        "1 recording is in more than one set, as tracks with equal features: 'a' (train), 'b' (val), 'e' (test)"
     ]
     assert not summary(tracks, {"train": [0, 1, 2, 3, 4], "val": [], "test": []}).leaks
 

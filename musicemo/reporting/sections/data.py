@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from musicemo.data import PARTS, Summary
-from musicemo.reporting.blocks import Block, Cell, Column, Notice, Table, Text
+from musicemo.data import EVIDENCE, PARTS, Agreement, Summary
+from musicemo.reporting.blocks import Block, Cell, Column, Notice, Number, Table, Text
+from musicemo.reporting.words import listed, plural
 
 __all__ = ["data_blocks"]
 
@@ -33,10 +34,38 @@ def data_blocks(dataset: str, method: str, summary: Summary) -> Iterator[Block]:
         if any(old["becomes"] != name for name, old in summary.merged[task].items()):
             yield _merging(task, summary, noun)
         yield _classes(task, classes, noun)
+    for agreement in summary.agreements:
+        yield from _agreement(agreement)
     for leak in summary.leaks:
         yield Notice(f"suspected leak: {leak}", "warning")
     if not summary.leaks:
         yield Notice("No suspected leak: no group and no equal features in more than one set.")
+
+
+def _agreement(agreement: Agreement) -> Iterator[Block]:
+    """Yield the labels of two datasets on the tracks that both have, and a warning if they contradict each other."""
+    first, second = agreement.first, agreement.second
+    rows: list[list[Cell]] = [
+        [one.first, one.second, Number(one.value, strong=bool(one.task)), str(one.tracks), one.task]
+        for one in agreement.correlations
+    ]
+    rows += [
+        [task, task, Number(1 - different / count, strong=True), str(count), task]
+        for task, (count, different) in agreement.classes.items()
+    ]
+    evidence = listed([EVIDENCE[one] for one in agreement.evidence])
+    columns: list[str | Column] = [
+        first,
+        Column(second, text=True),
+        "agreement",
+        "tracks",
+        Column("task", text=True),
+    ]
+    title = f"Labels of {plural(agreement.shared, 'track')} that {first} and {second} share ({evidence})"
+    note = "Agreement: Pearson's correlation of ratings, or the fraction of tracks with the same class."
+    yield Table(columns, rows, title, note)
+    if agreement.warning:
+        yield Notice(agreement.warning, "warning")
 
 
 def _ratings(task: str, ratings: Mapping[str, Mapping[str, float]]) -> Table:

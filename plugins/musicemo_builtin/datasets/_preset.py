@@ -33,6 +33,8 @@ class Preset:
     layout: ClassVar[Layout]
     #: Corpora that its songs come from.
     drawn_from: ClassVar[Sequence[str]] = ()
+    #: Name of the catalogue that its ids are from.
+    id_space: ClassVar[str | None] = None
     #: How many of its targets, the first, ``musicemo init`` proposes to learn.
     learnt: ClassVar[int]
 

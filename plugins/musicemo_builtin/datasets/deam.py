@@ -73,6 +73,7 @@ class Deam(Preset):
 
     layout = _LAYOUT
     drawn_from = ("fma", "jamendo", "medleydb")
+    id_space = "deam"
     learnt = 2
 
     def read(self, recordings: Recordings, problems: Problems) -> Sequence[Target]:

@@ -62,6 +62,7 @@ class EmoMusic(Preset):
 
     layout = _LAYOUT
     drawn_from = ("fma",)
+    id_space = "deam"  # its songs are 744 of DEAM's, with their numbers
     learnt = 2
 
     def read(self, recordings: Recordings, problems: Problems) -> Sequence[Target]:

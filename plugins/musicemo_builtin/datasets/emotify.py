@@ -84,6 +84,7 @@ class Emotify(Preset):
 
     layout = _LAYOUT
     drawn_from = ("magnatune",)
+    id_space = "emotify"
     learnt = len(EMOTIONS)
 
     def read(self, recordings: Recordings, problems: Problems) -> Sequence[Target]:

@@ -90,6 +90,7 @@ class Fma(Preset):
 
     layout = _LAYOUT
     drawn_from = ("fma",)
+    id_space = "fma"
     learnt = 1
 
     def read(self, recordings: Recordings, problems: Problems) -> Sequence[Target]:

@@ -51,6 +51,7 @@ class PMEmo(Preset):
     licence = "For research, see the dataset's page; the choruses are excerpts of songs under copyright."
 
     layout = _LAYOUT
+    id_space = "pmemo"
     learnt = 2
 
     def read(self, recordings: Recordings, problems: Problems) -> Sequence[Target]:

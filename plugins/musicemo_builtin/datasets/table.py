@@ -89,6 +89,8 @@ class Table:
             with a warning.
         drawn_from: Corpora that the songs come from, such as ``fma``: a warning names features whose weights have seen
             them.
+        id_space: Name of the catalogue that the ids are from, such as ``deam`` or ``fma``: tracks of another dataset
+            from the same catalogue with the same id are recognized as the same music.
 
     Raises:
         InputError: A column is missing, or a row or a file is not as described; up to twenty problems, each
@@ -117,9 +119,11 @@ class Table:
         features: Literal["all", "mel", "chroma", "fused"] = "all",
         on_error: OnError = "raise",
         drawn_from: list[str] | None = None,
+        id_space: str | None = None,
     ) -> None:
         self.path = path
         self.drawn_from = tuple(drawn_from or ())
+        self.id_space = id_space
         self._root = root or path.parent
         self._names = {"id": id, "file": file} if audio is None else {"id": id, "audio": audio}
         self._names |= {role: name for role, name in (("group", group), ("part", part)) if name is not None}

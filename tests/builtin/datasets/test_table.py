@@ -67,6 +67,8 @@ def test_corpora_that_the_songs_come_from(folder):
     options = {"path": write(folder), "regression": RANGES}
     assert Table(**options, drawn_from=["fma", "jamendo"]).drawn_from == ("fma", "jamendo")
     assert Table(**options).drawn_from == ()
+    assert Table(**options, id_space="deam").id_space == "deam"
+    assert Table(**options).id_space is None
 
 
 @pytest.mark.parametrize(("delimiter", "name"), [("\t", "songs.tsv"), ("\t", "songs.txt"), (";", "songs.csv")])
