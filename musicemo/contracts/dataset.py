@@ -21,6 +21,7 @@ __all__ = [
     "Label",
     "Layout",
     "Proposal",
+    "Series",
     "Signal",
     "Target",
     "TargetKind",
@@ -31,8 +32,37 @@ __all__ = [
 #: Kinds of targets, each of which has its metrics.
 TARGET_KINDS: tuple[TargetKind, ...] = get_args(TargetKind)
 
-#: A rating; a class; or tags, see `Track.targets`.
-Label = float | str | Collection[str] | Mapping[str, bool | None]
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Series:
+    """Ratings over time, at regular times.
+
+    Attributes:
+        values: `[ratings]`, in the dataset's units; NaN where the track is not rated.
+        start: Time of the first rating in seconds, from the start of the audio or of the ready-made array.
+        rate: Ratings per second.
+    """
+
+    values: NDArray[np.floating]
+    start: float
+    rate: float
+
+    @property
+    def times(self) -> NDArray[np.float64]:
+        """`[ratings]`: the time of each rating in seconds."""
+        return self.start + np.arange(len(self.values)) / self.rate
+
+    def __eq__(self, other: object) -> bool:
+        """Return whether both have the same times and values; NaN equals NaN."""
+        if not isinstance(other, Series):
+            return NotImplemented
+        return (self.start, self.rate) == (other.start, other.rate) and np.array_equal(
+            self.values, other.values, equal_nan=True
+        )
+
+
+#: A rating; a class; tags, see `Track.targets`; or ratings over time.
+Label = float | str | Collection[str] | Mapping[str, bool | None] | Series
 
 #: Rows of features with 140 rows: mel spectrogram in dB, chromagram, or both.
 FEATURE_ROWS = {"mel": slice(0, 128), "chroma": slice(128, 140), "fused": slice(0, 140)}
@@ -49,16 +79,21 @@ class ArrayFile:
         layout: "time-rows" is `[time, rows]`, "rows-time" is `[rows, time]`, "vector" is `[rows]`, one step for the
             whole track.
         key: Name of the array in a `.npz` file.
+        rate: Time steps per second, which targets over time need; None if it is unknown.
     """
 
     path: Path
     layout: Layout = "time-rows"
     key: str | None = None
+    rate: float | None = None
 
 
 @runtime_checkable
 class FeatureArray(Protocol):
-    """Features that are read when they are needed."""
+    """Features that are read when they are needed.
+
+    Targets over time need the optional attribute ``edges``, `[time + 1]`: the edges of the time steps in seconds.
+    """
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -110,7 +145,7 @@ class Target:
 
     name: str
     kind: TargetKind
-    #: Regression: lowest and highest possible rating, in the dataset's units.
+    #: Regression and series: lowest and highest possible rating, in the dataset's units.
     range: tuple[float, float] = (0.0, 1.0)
     #: Classification: all possible classes. Tags: all possible tags.
     classes: tuple[str, ...] = ()
@@ -124,16 +159,16 @@ class Track:
     #: Ready-made features `[time, feature]`: in memory, in a file, or read when needed. A path is `ArrayFile(path)`.
     #: None for audio.
     features: NDArray[np.floating] | Path | ArrayFile | FeatureArray | None = None
-    #: Target name -> rating (float), class (str), or tags. A target that is absent or None is missing. Tags are the
-    #: names of those that apply, in any order: all others do not. If some are unknown: a mapping from tag to whether it
-    #: applies; a tag that is absent or None is unknown.
+    #: Target name -> rating (float), class (str), ratings over time (`Series`), or tags. A target that is absent or
+    #: None is missing. Tags are the names of those that apply, in any order: all others do not. If some are unknown: a
+    #: mapping from tag to whether it applies; a tag that is absent or None is unknown.
     targets: Mapping[str, Label | None] = field(default_factory=dict)
     #: Artist or album, which a grouped split keeps in one set.
     group: str | None = None
     #: The set of the track in the official split.
     part: Literal["train", "val", "test"] | None = None
-    #: Target name -> ratings of the single listeners, if the dataset has them.
-    ratings: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    #: Target name -> ratings of the single listeners, if the dataset has them: of a series, a `Series` of each.
+    ratings: Mapping[str, Sequence[float] | Sequence[Series]] = field(default_factory=dict)
     #: Name of its dataset among several joined datasets, set by the core.
     source: str | None = None
     #: The track as its dataset yields it, among several joined datasets; set by the core.
@@ -151,6 +186,7 @@ class Dataset(Protocol):
     - ``rows``: the slice of the ready-made features' rows to use; all if it is absent. Its step must be positive.
     - ``extraction``: the table ``[features]`` that computes the ready-made features, all rows, from audio, such as
       ``{"type": "mel-chroma", "grid": "beat"}``. Trained runs can then predict audio.
+    - ``rate``: time steps per second of its ready-made arrays in memory, which targets over time need.
     - ``drawn_from``: the corpora that its songs come from, such as ``("magnatune",)``.
     - ``id_space``: the name of the catalogue that its ids are from, such as ``"deam"``. Two tracks of datasets with the
       same space and the same id are the same music.

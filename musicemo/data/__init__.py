@@ -8,6 +8,7 @@ from musicemo.data.identity import DataIdentity, identify_data
 from musicemo.data.joining import Joined, JoiningSettings, split_joined
 from musicemo.data.same import EVIDENCE, Recording, Same, find_same, recordings
 from musicemo.data.scaling import Scaling, ScalingSettings, fit_scaling
+from musicemo.data.series import TimedRatings, at_times, smoothed
 from musicemo.data.splits import PARTS, Split, SplitSettings, make_split, read_split, strata
 from musicemo.data.summary import Summary, find_shared, summarize
 from musicemo.data.tasks import HeadSettings, Task, TaskSettings, columns, labelled, make_task, tags_of
@@ -36,7 +37,9 @@ __all__ = [
     "Summary",
     "Task",
     "TaskSettings",
+    "TimedRatings",
     "Tracks",
+    "at_times",
     "collect",
     "columns",
     "compare_labels",
@@ -53,6 +56,7 @@ __all__ = [
     "recordings",
     "rows_numbers",
     "rows_text",
+    "smoothed",
     "split_joined",
     "strata",
     "stream_columns",

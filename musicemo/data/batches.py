@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from musicemo.data.features import Features
+from musicemo.data.series import TimedRatings
 
 __all__ = ["Batch", "Batches", "Proportions"]
 
@@ -31,10 +33,13 @@ class Batch:
     targets: Tensor
     #: Index of each track among the experiment's tracks.
     indices: NDArray[np.intp]
+    #: Task with ratings over time -> `[batch, time]`, float32: NaN where not rated, and beyond the track's length.
+    series: Mapping[str, Tensor] = field(default_factory=dict)
 
     def to(self, device: torch.device) -> Batch:
         """Move the tensors to a device."""
-        return Batch(self.x.to(device), self.lengths.to(device), self.targets.to(device), self.indices)
+        series = {name: steps.to(device) for name, steps in self.series.items()}
+        return Batch(self.x.to(device), self.lengths.to(device), self.targets.to(device), self.indices, series)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +64,7 @@ class Batches:
         seed: with the epoch, determines the order; None keeps the order of the tracks.
         bucket: whether to combine tracks of similar length, to reduce padding.
         proportions: draws the tracks of several datasets in proportions, instead of each track once per epoch.
+        series: task with ratings over time -> those of all tracks.
 
     Attributes:
         join_single: whether a last batch of one track is joined to the batch before it.
@@ -74,8 +80,10 @@ class Batches:
         seed: int | None = None,
         bucket: bool = False,
         proportions: Proportions | None = None,
+        series: Mapping[str, Sequence[TimedRatings | None]] | None = None,
     ) -> None:
         self._features = features
+        self._series = dict(series or {})
         self._targets = torch.from_numpy(np.asarray(targets, dtype=np.float32))
         self.indices = np.asarray(indices, dtype=np.intp)
         self._size = batch_size
@@ -103,6 +111,12 @@ class Batches:
     def targets(self) -> Tensor:
         """Targets of the part's tracks `[tracks, columns]`, in the order of `tracks`."""
         return self._targets[torch.from_numpy(self.indices)]
+
+    @property
+    def series(self) -> dict[str, Tensor]:
+        """Task -> the ratings of the part's tracks over time, `[tracks, time]`; NaN where not rated."""
+        steps = int(self._features.lengths[self.indices].max(initial=0))
+        return {name: self._padded(name, self.indices, steps) for name in self._series}
 
     def epoch(self, epoch: int = 0) -> Iterator[Batch]:
         """Yield the batches of an epoch. Epoch 0 has each track once, regardless of the proportions."""
@@ -137,7 +151,15 @@ class Batches:
         padded = x.numpy()
         for row, index in enumerate(indices):
             padded[row, : lengths[row]] = self._features[int(index)]
-        return Batch(x, torch.from_numpy(lengths), self._targets[torch.from_numpy(indices)], indices)
+        series = {name: self._padded(name, indices, x.shape[1]) for name in self._series}
+        return Batch(x, torch.from_numpy(lengths), self._targets[torch.from_numpy(indices)], indices, series)
+
+    def _padded(self, name: str, indices: NDArray[np.intp], steps: int) -> Tensor:
+        padded = torch.full((len(indices), steps), math.nan)
+        for row, index in enumerate(indices):
+            if (rated := self._series[name][index]) is not None:
+                padded[row, : len(rated.steps)] = torch.from_numpy(rated.steps)
+        return padded
 
 
 Indices = NDArray[np.intp]

@@ -46,6 +46,7 @@ class Description:
                     "range": list(task.range),
                     "classes": list(task.classes),
                     "merged": dict(task.merged),
+                    "smoothing": task.smoothing,
                 }
                 for task in self.tasks
             ],

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from musicemo.contracts import ArrayFile, FeatureArray, Track
+from musicemo.contracts import ArrayFile, FeatureArray, Series, Track
 from musicemo.data.tasks import Task
 from musicemo.data.tracks import Tracks
 from musicemo.errors import InputError
@@ -61,11 +61,21 @@ def identify_data(tracks: Tracks, others: Sequence[str] = ()) -> DataIdentity:
         for _, values in columns.values():
             encoded += np.atleast_1d(values[index]).tolist()
         ratings = {
-            task.target: [float(rating) for rating in track.ratings[task.target]]
+            task.target: [
+                _series(rating) if isinstance(rating, Series) else float(rating)
+                for rating in track.ratings[task.target]
+            ]
             for task in tracks.tasks
             if track.ratings.get(task.target) is not None
         }
-        labels = json.dumps([encoded, ratings, track.group, track.part, track.source])
+        over_time = {
+            name: [rated.times.tolist(), rated.values.tolist()]
+            for name, series in tracks.series.items()
+            if (rated := series[index]) is not None
+        }
+        labels = json.dumps(
+            [encoded, ratings, track.group, track.part, track.source, *([over_time] if tracks.series else [])]
+        )
         every[track.id] = f"{zlib.crc32(labels.encode()):08x}", f"{_features(track, tracks.rows):08x}"
     described = [_described(task) for task in (*tracks.tasks, *(task for task, _ in columns.values()))]
     rows = [tracks.rows.start, tracks.rows.stop, tracks.rows.step]
@@ -75,6 +85,10 @@ def identify_data(tracks: Tracks, others: Sequence[str] = ()) -> DataIdentity:
         features=_hash([[name, features] for name, (_, features) in every.items()]),
         tracks=every,
     )
+
+
+def _series(series: Series) -> list[Any]:
+    return [series.start, series.rate, [value if value == value else None for value in series.values.tolist()]]
 
 
 def _described(task: Task) -> list[Any]:

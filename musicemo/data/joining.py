@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from musicemo.contracts import Dataset, Label, Target, Track
+from musicemo.contracts import Dataset, Label, Series, Target, Track
 from musicemo.data.features import normalize_rows, rows_text
 from musicemo.data.splits import PARTS, Split, SplitSettings
 from musicemo.data.tasks import Task, TaskSettings, make_task
@@ -133,7 +133,7 @@ class Joined:
     def _translated(self, track: Track, name: str) -> Track:
         views = self._views[name]
         targets: dict[str, Label | None] = {}
-        ratings: dict[str, Sequence[float]] = {}
+        ratings: dict[str, Sequence[float] | Sequence[Series]] = {}
         for target in self.targets:
             if target.name not in views:
                 continue
@@ -142,7 +142,10 @@ class Joined:
             rated = track.ratings.get(wanted.name)
             if target.kind == "tags":
                 value = _partly(value, wanted.classes)
-            if view is not None and value is not None:
+            if isinstance(value, Series) and view is not None:
+                series = view.encode_series(track)
+                value = series and _restretched(series, target.range)
+            elif view is not None and value is not None:
                 (share,) = view.encode(track)
                 if view.range != target.range:
                     value = float(np.clip(_stretched(share, target.range), *target.range))
@@ -155,7 +158,7 @@ class Joined:
         members = _find_targets(name, settings, self._datasets)
         common = _common_target(name, settings, members)
         for dataset, target in members.items():
-            rated = common.kind == "regression"
+            rated = common.kind in ("regression", "series")
             self._views[dataset][name] = (
                 target,
                 make_task(target.name, TaskSettings(), [target]) if rated else None,
@@ -196,16 +199,31 @@ def _named(value: object) -> str:
     return str(value)
 
 
-def _stretched(share: float, ends: tuple[float, float]) -> float:
+def _stretched(share: Any, ends: tuple[float, float]) -> float:
     low, high = ends
     return low + share * (high - low)
 
 
-def _moved(values: Sequence[float], old: tuple[float, float], new: tuple[float, float]) -> Sequence[float]:
+def _restretched(series: Series, ends: tuple[float, float]) -> Series:
+    """Return ratings over time in [0, 1] in another range."""
+    low, high = ends
+    return replace(series, values=np.clip(low + series.values * (high - low), low, high))
+
+
+def _moved(
+    values: Sequence[float] | Sequence[Series], old: tuple[float, float], new: tuple[float, float]
+) -> Sequence[float] | Sequence[Series]:
     """Return single listeners' ratings rescaled to another range, which they can exceed."""
     if old == new:
         return values
-    return [_stretched((value - old[0]) / (old[1] - old[0]), new) for value in values]
+
+    def moved(value: Any) -> Any:
+        return _stretched((value - old[0]) / (old[1] - old[0]), new)
+
+    return [
+        replace(value, values=moved(value.values)) if isinstance(value, Series) else moved(value)
+        for value in values
+    ]
 
 
 def _partly(value: Label | None, declared: Sequence[str]) -> Label | None:
@@ -268,7 +286,7 @@ def _common_target(name: str, settings: TaskSettings, members: Mapping[str, Targ
         )
         raise InputError(f"the datasets' targets are of different kinds ({listed})")
     (kind,) = kinds
-    if kind != "regression":
+    if kind not in ("regression", "series"):
         if settings.range is not None:
             what = "a classification" if kind == "classification" else "a target with tags"
             raise InputError(f"range: is for ratings, and this is {what}")
@@ -276,7 +294,7 @@ def _common_target(name: str, settings: TaskSettings, members: Mapping[str, Targ
         return Target(name, kind, classes=tuple(classes))
     ranges = {(float(low), float(high)) for low, high in (target.range for target in members.values())}
     common = ranges.pop() if len(ranges) == 1 else (0.0, 1.0)
-    return Target(name, "regression", range=settings.range or common)
+    return Target(name, kind, range=settings.range or common)
 
 
 def split_joined(

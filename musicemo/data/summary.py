@@ -13,6 +13,7 @@ from musicemo.contracts import Track
 from musicemo.data.agreement import Agreement, compare_labels
 from musicemo.data.features import Features
 from musicemo.data.same import EVIDENCE, Evidence, Same, find_same, recordings
+from musicemo.data.series import TimedRatings
 from musicemo.data.splits import PARTS, Split
 from musicemo.data.tasks import Task, columns, labelled, tags_of
 from musicemo.data.tracks import Tracks
@@ -34,7 +35,8 @@ class Summary:
     #: Frames of a track: part -> minimum, median, maximum.
     frames: Mapping[str, Sequence[float]]
     feature_rows: int
-    #: Regression task -> part -> count, missing, minimum, quartiles and maximum, in its own units.
+    #: Task with ratings -> part -> count, missing, minimum, quartiles and maximum, in its own units. Of ratings over
+    #: time, ``count`` and ``missing`` are numbers of tracks, and the others are of all their ratings.
     ratings: Mapping[str, Mapping[str, Mapping[str, float]]]
     #: Classification or tags -> class or tag after merging, or "missing" -> tracks by part.
     classes: Mapping[str, Mapping[str, Mapping[str, int]]]
@@ -63,6 +65,12 @@ def summarize(tracks: Tracks, split: Split, features: Features) -> Summary:
     merged: dict[str, Any] = {}
     places = columns(tracks.tasks)
     for task in tracks.tasks:
+        if task.kind == "series":
+            ratings[task.name] = {
+                part: _over_time(task, [tracks.series[task.name][index] for index in split.parts[part]])
+                for part in PARTS
+            }
+            continue
         values = {part: tracks.targets[split.parts[part], places[task.name]] for part in PARTS}
         if task.kind == "regression":
             ratings[task.name] = {
@@ -112,6 +120,12 @@ def _count(task: Task, values: np.ndarray[Any, np.dtype[np.float64]]) -> list[in
     if task.kind == "tags":
         return [int(count) for count in (values == 1).sum(axis=0)]
     return [int((values == index).sum()) for index in range(len(task.classes))]
+
+
+def _over_time(task: Task, series: Sequence[TimedRatings | None]) -> dict[str, float]:
+    rated = [one.values for one in series if one is not None]
+    ratings = _distribution(task.decode(np.concatenate(rated)) if rated else np.empty(0))
+    return {**ratings, "count": len(rated), "missing": len(series) - len(rated)}
 
 
 def _distribution(values: np.ndarray[Any, np.dtype[np.float64]]) -> dict[str, float]:

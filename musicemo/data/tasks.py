@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field, field_validator
 
-from musicemo.contracts import TARGET_KINDS, Label, Target, TargetKind, Track
+from musicemo.contracts import TARGET_KINDS, Label, Series, Target, TargetKind, Track
 from musicemo.errors import InputError, nearest
 from musicemo.settings import Settings
 
@@ -21,6 +21,9 @@ __all__ = ["HeadSettings", "Task", "TaskSettings", "columns", "labelled", "make_
 
 #: Kind of target -> minimum number of classes or tags.
 _FEWEST = {"classification": 2, "tags": 1}
+
+#: Share of a range by which ratings may exceed it: in single precision, or brought to the range of several datasets.
+_SLACK = 1e-6
 
 
 class HeadSettings(Settings):
@@ -49,6 +52,8 @@ class TaskSettings(Settings):
     """Classification: class -> class that it is merged into, or ``false`` to drop its tracks. Tags: tag -> tag that it
     is merged into, or ``false`` to drop it.
     """
+    smoothing: float | None = Field(default=None, gt=0)
+    """Series: length in seconds of the moving average that predictions are smoothed with."""
     head: HeadSettings | None = None
     """Head of this task, instead of ``[head]``."""
 
@@ -66,7 +71,7 @@ class TaskSettings(Settings):
 
 @dataclass(frozen=True)
 class Task:
-    """A target in the network's units: [0, 1] for regression, a class index, or 0 and 1 for each tag."""
+    """A target in the network's units: [0, 1] for ratings, a class index, or 0 and 1 for each tag."""
 
     name: str
     target: str
@@ -76,6 +81,13 @@ class Task:
     classes: tuple[str, ...] = ()
     #: Class of the dataset -> class of the task, or None where it is dropped.
     merged: Mapping[str, str | None] = field(default_factory=dict)
+    #: Series: seconds of the moving average of the predictions; None leaves them as they are.
+    smoothing: float | None = None
+
+    @property
+    def rated(self) -> bool:
+        """Whether its targets are ratings in a range: a rating of each track, or ratings over time."""
+        return self.kind in ("regression", "series")
 
     @property
     def outcome(self) -> Target:
@@ -84,8 +96,8 @@ class Task:
 
     @property
     def width(self) -> int:
-        """Number of columns of its targets: one for each tag, otherwise one."""
-        return len(self.classes) if self.kind == "tags" else 1
+        """Number of columns of its targets: one for each tag, none for a series, otherwise one."""
+        return {"tags": len(self.classes), "series": 0}.get(self.kind, 1)
 
     @cached_property
     def _sources(self) -> Sequence[Sequence[str]]:
@@ -95,17 +107,61 @@ class Task:
     def encode(self, track: Track) -> list[float]:
         """Return the track's target in the network's units, `[width]`; NaN where it is missing or dropped.
 
-        A tag that several tags are merged into applies if one of them does.
+        A tag that several tags are merged into applies if one of them does. A series has no columns; see
+        `encode_series`.
 
         Raises:
             InputError: a rating is outside its range or not finite, or a class or tag is not declared by the dataset.
         """
+        if self.kind == "series":
+            return []
         value = track.targets.get(self.target)
         if value is None:
             return [math.nan] * self.width
         if self.kind == "tags":
             return self._encode_tags(track, value)
         return [self._encode_one(track, value)]
+
+    def encode_series(self, track: Track) -> Series | None:
+        """Return the track's ratings over time in [0, 1]; None if none is rated, or the task is not a series.
+
+        Raises:
+            InputError: the value is not a `Series`, has no times, or a rating is outside its range.
+        """
+        value = track.targets.get(self.target) if self.kind == "series" else None
+        return None if value is None else self._scaled(track, value, self.target)
+
+    def _scaled(self, track: Track, value: Any, name: str) -> Series | None:
+        """Return a checked series in [0, 1]; None if none of its values is a rating."""
+        where = f"track {track.id!r}: {name}"
+        if not isinstance(value, Series):
+            raise InputError(f"{where} is a {type(value).__name__}, but must be a musicemo.contracts.Series")
+        values = np.asarray(value.values)
+        if values.ndim != 1 or values.dtype.kind not in "fiu":
+            raise InputError(
+                f"{where}: its values are {values.dtype} {list(values.shape)}, but must be numbers [ratings]"
+            )
+        for key, number in (("start", value.start), ("rate", value.rate)):
+            valid = isinstance(number, Real) and not isinstance(number, bool) and math.isfinite(number)
+            if not valid or (key == "rate" and not number > 0):
+                least = (
+                    "a finite number of seconds" if key == "start" else "a number of ratings per second above 0"
+                )
+                raise InputError(f"{where}: its {key} is {number!r}, but must be {least}")
+        low, high = self.range
+        slack = _SLACK * (high - low)
+        if (
+            outside := np.flatnonzero(~np.isnan(values) & ~((values >= low - slack) & (values <= high + slack)))
+        ).size:
+            first = int(outside[0])
+            raise InputError(
+                f"{where} is {float(values[first])!r} at {value.times[first]:g} s, outside [{low:g}, {high:g}]. A time "
+                "that is not rated is NaN"
+            )
+        if np.isnan(values).all():
+            return None
+        scaled = np.clip((values.astype(np.float64) - low) / (high - low), 0.0, 1.0)
+        return Series(scaled, float(value.start), float(value.rate))
 
     def _encode_tags(self, track: Track, value: Label) -> list[float]:
         if isinstance(value, str) or not isinstance(value, Collection):
@@ -159,13 +215,15 @@ class Task:
         Raises:
             InputError: One is not finite, or outside the range.
         """
-        ratings = track.ratings.get(self.target)
-        if self.kind != "regression" or ratings is None or not len(ratings):
+        ratings: Sequence[Any] | None = track.ratings.get(self.target)
+        if not self.rated or ratings is None or not len(ratings):
+            return
+        if self.kind == "series":
+            for rating in ratings:
+                self._scaled(track, rating, f"a listener's {self.target}")
             return
         low, high = self.range
-        slack = 1e-6 * (
-            high - low
-        )  # of ratings in single precision, or brought to the range of several datasets
+        slack = _SLACK * (high - low)
         values = np.asarray(ratings)
         if values.dtype.kind in "fiu" and (values >= low - slack).all() and (values <= high + slack).all():
             return
@@ -182,16 +240,20 @@ class Task:
 
     def to_json(self) -> dict[str, Any]:
         """Return the task as in `results.json`: its kind, and its range in the dataset's units or its classes."""
-        labels = {"classes": list(self.classes)} if self.classes else {"range": list(self.range)}
+        labels: dict[str, Any] = (
+            {"classes": list(self.classes)} if self.classes else {"range": list(self.range)}
+        )
+        if self.smoothing is not None:
+            labels["smoothing"] = self.smoothing
         return {"kind": self.kind, "target": self.target, **labels}
 
     def restricted(self, labels: Iterable[Label | None]) -> Task:
-        """Return the task with the classes or tags that occur among a dataset's labels; a regression is unchanged.
+        """Return the task with the classes or tags that occur among a dataset's labels; ratings are unchanged.
 
         Raises:
             InputError: fewer than two classes occur, or no tag.
         """
-        if self.kind == "regression":
+        if self.rated:
             return self
         if self.kind == "tags":
             names = {name for label in labels for name in tags_of(label)}
@@ -212,10 +274,15 @@ class Task:
 
 
 def columns(tasks: Sequence[Task]) -> dict[str, int | slice]:
-    """Return task -> its column among the encoded targets of all tasks, or the slice of its columns if it has tags."""
+    """Return task -> its column among the encoded targets of all tasks, or the slice of its columns if it has tags.
+
+    Series have no columns; see `Tracks.series`.
+    """
     places: dict[str, int | slice] = {}
     start = 0
     for task in tasks:
+        if task.kind == "series":
+            continue
         places[task.name] = slice(start, start + task.width) if task.kind == "tags" else start
         start += task.width
     return places
@@ -238,7 +305,7 @@ def make_task(name: str, settings: TaskSettings, targets: Sequence[Target]) -> T
     """Return the task for a target of the dataset.
 
     Raises:
-        InputError: the target or a class does not exist, or a regression has `classes`.
+        InputError: the target or a class does not exist, or the kind of the target does not have a setting.
     """
     for key in ("target", "range"):
         if not isinstance(getattr(settings, key), str | None):
@@ -258,15 +325,17 @@ def make_task(name: str, settings: TaskSettings, targets: Sequence[Target]) -> T
             f"the dataset declares {wanted!r} as a {target.kind!r}, but the kind of a target must be one of "
             f"{', '.join(TARGET_KINDS)}"
         )
-    if target.kind == "regression":
+    if settings.smoothing is not None and target.kind != "series":
+        raise InputError(f"smoothing: is for series, and {wanted!r} is a {target.kind} target")
+    if target.kind in ("regression", "series"):
         if settings.classes:
-            raise InputError(f"{wanted!r} is a regression target, which has no classes to merge or drop")
+            raise InputError(f"{wanted!r} is a {target.kind} target, which has no classes to merge or drop")
         low, high = (float(end) for end in target.range)
         if not -math.inf < low < high < math.inf:
             raise InputError(
                 f"the dataset declares the range [{low:g}, {high:g}] of {wanted!r}, which is empty or infinite"
             )
-        return Task(name, wanted, target.kind, range=(low, high))
+        return Task(name, wanted, target.kind, range=(low, high), smoothing=settings.smoothing)
     noun, nouns = ("tag", "tags") if target.kind == "tags" else ("class", "classes")
     for old in settings.classes:
         if old not in target.classes:

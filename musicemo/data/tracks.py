@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,9 +12,10 @@ from unicodedata import category
 import numpy as np
 from numpy.typing import NDArray
 
-from musicemo.contracts import Dataset, Target, Track
+from musicemo.contracts import Dataset, Series, Target, Track
 from musicemo.data.features import normalize_rows
 from musicemo.data.provenance import overlaps
+from musicemo.data.series import TimedRatings, mean_rating, step_edges, timed
 from musicemo.data.tasks import Task, TaskSettings, columns, labelled, make_task
 from musicemo.errors import InputError, problem_kind, summarize_problems
 from musicemo.features import Stream
@@ -54,6 +56,8 @@ class Tracks:
     declared: Sequence[Target] = ()
     #: Dataset -> what it declares; the name of a single dataset is empty.
     origins: Mapping[str, Origin] = field(default_factory=dict)
+    #: Task with ratings over time -> those of each track, None where it has none.
+    series: Mapping[str, Sequence[TimedRatings | None]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.tracks)
@@ -72,13 +76,20 @@ class Tracks:
     def column(self, name: str) -> tuple[Task, NDArray[np.float64]]:
         """Return a task and its targets `[tracks]` or `[tracks, tags]`; a target of the dataset becomes a task.
 
+        The target of a series is the mean of each track's ratings.
+
         Raises:
             InputError: there is neither a task nor a target of this name.
         """
         for task in self.tasks:
             if task.name == name:
+                if task.kind == "series":
+                    return task, mean_rating(self.series[name])
                 return task, self.targets[:, columns(self.tasks)[name]]
         task = make_task(name, TaskSettings(), self.declared)
+        if task.kind == "series":
+            every = [task.encode_series(track) for track in self.tracks]
+            return task, np.array([np.nan if one is None else np.nanmean(one.values) for one in every])
         encoded = np.array([task.encode(track) for track in self.tracks])
         return task, encoded if task.kind == "tags" else encoded[:, 0]
 
@@ -97,6 +108,10 @@ class Tracks:
         """Raise an `InputError` if a task has no label in the training set, or a class or tag only in other sets."""
         places = columns(self.tasks)
         for task in self.tasks:
+            if task.kind == "series":
+                if all(self.series[task.name][index] is None for index in parts["train"]):
+                    raise InputError(f"task {task.name!r}: no track of the training set has a label")
+                continue
             labels = {part: self.targets[indices, places[task.name]] for part, indices in parts.items()}
             if not labelled(labels["train"]).any():
                 raise InputError(f"task {task.name!r}: no track of the training set has a label")
@@ -132,12 +147,14 @@ def collect(
 
     Raises:
         InputError: an id is not unique, a target is out of range or has an unknown class (the first twenty are listed),
-            the dataset has no labeled track, its audio cannot be analyzed, or an optional attribute is invalid.
+            the dataset has no labeled track, its audio cannot be analyzed, the steps of features have no times although
+            a task has ratings over time, or an optional attribute is invalid.
     """
     problems = misdeclared(dataset)
     kept: list[Track] = []
     unlabelled: list[Track] = []
     encoded: list[list[float]] = []
+    rated: dict[str, list[Series | None]] = {task.name: [] for task in tasks if task.kind == "series"}
     seen: set[str] = set()
     declared = {target.name for target in dataset.targets}
     everyone = list(dataset.tracks())
@@ -154,28 +171,36 @@ def collect(
                 f"track {track.id!r}: has targets that the dataset does not declare: {', '.join(unknown)}"
             )
         row: list[float] = []
+        over_time: dict[str, Series | None] = dict.fromkeys(rated)
         for task in tasks:
             try:
                 task.check_ratings(track)
                 row += task.encode(track)
+                if task.name in rated:
+                    over_time[task.name] = task.encode_series(track)
             except InputError as error:
                 problems.extend(error.problems)
-        if len(row) == width and np.isnan(row).all():
+        if len(row) == width and np.isnan(row).all() and not any(over_time.values()):
             unlabelled.append(track)
         else:
             kept.append(track)
             encoded.append(row)
+            for name, series in over_time.items():
+                rated[name].append(series)
     if everyone:
         problems += unusable
     if problems:
         raise InputError(*first_of(problems))
     if not kept:
         raise InputError(f"none of the dataset's {len(unlabelled)} tracks has a label for any task")
-    targets = np.array(encoded, dtype=np.float64)
+    targets = np.array(encoded, dtype=np.float64).reshape(len(kept), width)
     streams: Sequence[Stream] = ()
     if extract is not None:
         place = {track.id: index for index, track in enumerate(kept)}
         kept, streams = extract(kept)
+        order = [place[track.id] for track in kept]
+        targets = targets[order]
+        rated = {name: [every[index] for index in order] for name, every in rated.items()}
     for stream in streams:
         for clause in overlaps(
             getattr(stream.extractor, "pretrained_on", ()), getattr(dataset, "drawn_from", ())
@@ -183,7 +208,6 @@ def collect(
             _log.warning(
                 f"features {stream.name!r}: their weights have seen {clause}. The metrics can be optimistic"
             )
-        targets = targets[[place[track.id] for track in kept]]
     described = getattr(dataset, "extraction", None)
     extraction = [stream.to_table() for stream in streams] or ([dict(described)] if described else [])
     rows = normalize_rows(getattr(dataset, "rows", slice(None)), kept)
@@ -192,7 +216,58 @@ def collect(
         getattr(dataset, "id_space", None), declared_targets, {task.name: task.target for task in tasks}
     )
     origins = getattr(dataset, "origins", None) or {"": alone}
-    return Tracks(kept, tasks, targets, rows, streams, extraction, unlabelled, declared_targets, origins)
+    series = _on_steps(kept, rated, streams, getattr(dataset, "rate", None)) if rated else {}
+    return Tracks(
+        kept, tasks, targets, rows, streams, extraction, unlabelled, declared_targets, origins, series
+    )
+
+
+def _on_steps(
+    tracks: Sequence[Track],
+    rated: Mapping[str, Sequence[Series | None]],
+    streams: Sequence[Stream],
+    rate: float | None,
+) -> dict[str, list[TimedRatings | None]]:
+    """Return task -> the ratings of each track on the steps of its features.
+
+    Raises:
+        InputError: the steps have no times, every track has one step, or no rating of a task lies within the features.
+    """
+    offsets = {stream.settings.excerpt[0] if stream.settings.excerpt else 0.0 for stream in streams} or {0.0}
+    if len(offsets) > 1:
+        raise InputError(
+            "features.excerpt: must begin at the same time in all streams, because tasks are rated over time"
+        )
+    (offset,) = offsets
+    every = {
+        index: step_edges(track, rate, offset)
+        for index, track in enumerate(tracks)
+        if any(series[index] is not None for series in rated.values())
+    }
+    if all(len(edges) == 2 for edges in every.values()):
+        names = ", ".join(map(repr, rated))
+        raise InputError(
+            f"task {names}: the features of every track have one time step, and ratings over time need several. Use "
+            'features.grid = "segment", "beat" or "frame"'
+        )
+    result: dict[str, list[TimedRatings | None]] = {}
+    for name, series in rated.items():
+        result[name] = [None if one is None else timed(one, every[index]) for index, one in enumerate(series)]
+        asked = sum(one is not None for one in series)
+        outside = [index for index, one in enumerate(series) if one is not None and result[name][index] is None]
+        if outside:
+            first = series[outside[0]]
+            assert first is not None
+            edges = every[outside[0]]
+            where = (
+                f"task {name!r}: no rating lies within the features of {len(outside)} of {asked} tracks, for example "
+                f"track {tracks[outside[0]].id!r}: rated from {first.times[0]:g} to {first.times[-1]:g} s, features "
+                f"from {edges[0]:g} to {edges[-1]:g} s"
+            )
+            if len(outside) == asked:
+                raise InputError(where)
+            _log.warning(f"{where}. These tracks have no label")
+    return result
 
 
 def _check_tags(task: Task, labels: Mapping[str, NDArray[np.float64]]) -> None:
@@ -224,7 +299,7 @@ def misyielded(tracks: Sequence[Any]) -> list[str]:
         f"track {track.id!r}: its {name} are a {type(value).__name__}; they are a mapping of target names to {what}"
         for track in tracks
         for name, value, what in (
-            ("targets", track.targets, "ratings, classes and tags"),
+            ("targets", track.targets, "ratings, classes, tags and series"),
             ("ratings", track.ratings, "sequences of listeners' ratings"),
         )
         if not isinstance(value, Mapping)
@@ -253,6 +328,13 @@ def misdeclared(dataset: Dataset) -> list[str]:
         for name in (target.name, *target.classes)
         if isinstance(name, str) and any(category(char) == "Cs" for char in name)
     ]
+    rate = getattr(dataset, "rate", None)
+    if rate is not None and (
+        isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate < math.inf
+    ):
+        found.append(
+            f"the dataset's rate is {rate!r}; it must be a number of time steps per second above 0, or None"
+        )
     extraction = getattr(dataset, "extraction", None)
     if not isinstance(extraction, Mapping | None) or (extraction and "type" not in extraction):
         found.append(

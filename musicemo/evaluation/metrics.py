@@ -19,6 +19,7 @@ __all__ = [
     "METRICS",
     "REGRESSION",
     "SCORES",
+    "SERIES",
     "TAGS",
     "TITLES",
     "TargetKind",
@@ -33,17 +34,20 @@ __all__ = [
 Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
-#: Kinds of targets: a rating, one class of several, any number of tags at once.
-TargetKind = Literal["regression", "classification", "tags"]
+#: Kinds of targets: a rating, one class of several, any number of tags at once, ratings over time.
+TargetKind = Literal["regression", "classification", "tags", "series"]
 
 REGRESSION = ("spearman", "pearson", "ccc", "r2", "rmse", "mae")
 CLASSIFICATION = ("accuracy", "macro_f1", "weighted_f1")
 TAGS = ("pr_auc", "roc_auc", "micro_pr_auc", "micro_roc_auc", "macro_f1", "micro_f1")
 
+SERIES = ("song_pearson", "song_rmse", "song_ccc", "pooled_pearson", "pooled_rmse", "pooled_ccc")
+
 METRICS: Mapping[str, tuple[str, ...]] = {
     "regression": REGRESSION,
     "classification": CLASSIFICATION,
     "tags": TAGS,
+    "series": SERIES,
 }
 """Kind of task -> its metrics."""
 
@@ -71,18 +75,25 @@ TITLES = {
     "micro_pr_auc": "micro PR-AUC",
     "micro_roc_auc": "micro ROC-AUC",
     "micro_f1": "micro F1",
+    "song_pearson": "r per song",
+    "song_rmse": "RMSE per song",
+    "song_ccc": "CCC per song",
+    "pooled_pearson": "pooled r",
+    "pooled_rmse": "pooled RMSE",
+    "pooled_ccc": "pooled CCC",
 }
 """Each metric as it is written."""
 
 
 def higher_is_better(metric: str) -> bool:
     """Return whether higher values of a recorded quantity are better: yes for scores, no for losses and errors."""
-    return metric in (*REGRESSION[:4], *CLASSIFICATION, *TAGS, "mean_improvement")
+    series = (name for name in SERIES if not name.endswith("rmse"))
+    return metric in (*REGRESSION[:4], *CLASSIFICATION, *TAGS, *series, "mean_improvement")
 
 
 def bounds(metric: str) -> tuple[float, float]:
     """Return the lowest and the highest value that a metric can have."""
-    if metric in REGRESSION[:3]:
+    if metric in REGRESSION[:3] or metric.endswith(("_pearson", "_ccc")):
         return -1.0, 1.0
     return (-math.inf if metric == "r2" else 0.0), (1.0 if higher_is_better(metric) else math.inf)
 

@@ -35,18 +35,20 @@ def make_batches(
         proportions: dataset -> its part of what is drawn to train on; without any, each track comes once an epoch.
     """
     size, bucket = training.batch_size, training.bucket
-    targets, parts = tracks.targets, split.parts
+    targets, series, parts = tracks.targets, tracks.series, split.parts
     if overfit_batches:
         order = np.random.default_rng(seed).permutation(parts["train"])
         some = order[: size * overfit_batches]
-        return {"train": Batches(features, targets, some, size)}
+        return {"train": Batches(features, targets, some, size, series=series)}
     drawn = _proportions(tracks, parts["train"], proportions) if proportions else None
     batches = {
-        "train": Batches(features, targets, parts["train"], size, seed=seed, bucket=bucket, proportions=drawn)
+        "train": Batches(
+            features, targets, parts["train"], size, seed=seed, bucket=bucket, proportions=drawn, series=series
+        )
     }
     for part in ("val", "test"):
         if len(parts[part]):
-            batches[part] = Batches(features, targets, parts[part], size, bucket=True)
+            batches[part] = Batches(features, targets, parts[part], size, bucket=True, series=series)
     return batches
 
 

@@ -35,7 +35,12 @@ _Loss = dict[str, Any] | Annotated[list[dict[str, Any]], Field(min_length=1)]
 DEFAULT_WEIGHTING = {"type": "constant"}
 DEFAULT_LAUNCHER = {"type": "local"}
 DEFAULT_OPTIMIZER = TrainingSettings().optimizer.type
-DEFAULT_LOSSES: dict[TargetKind, str] = {"regression": "mse", "classification": "cross-entropy", "tags": "bce"}
+DEFAULT_LOSSES: dict[TargetKind, str] = {
+    "regression": "mse",
+    "classification": "cross-entropy",
+    "tags": "bce",
+    "series": "mse",
+}
 
 
 class ExperimentTable(Settings):

@@ -101,7 +101,7 @@ def _unknown(experiment: Experiment, dataset: Dataset, key: toml.Key, name: str)
 def _check_losses(experiment: Experiment, task: Task) -> None:
     for _, loss in experiment.losses[task.name]:
         kind = loss.factory.kind
-        if kind != task.kind:
+        if kind != task.kind and not (kind == "regression" and task.kind == "series"):
             raise InputError(f"loss {loss.name!r} is for {kind}, and {task.target!r} is a {task.kind} target")
 
 
@@ -173,7 +173,7 @@ def _split_some(
     return make_split(
         settings,
         [track.id for track in some],
-        strata(labels, regression=task.kind == "regression", bins=settings.bins),
+        strata(labels, regression=task.rated, bins=settings.bins),
         [track.group for track in some],
         [listed.get(_listed_name(track, listed) or "") for track in some]
         if settings.method == "file"

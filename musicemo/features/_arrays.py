@@ -21,6 +21,8 @@ __all__ = ["StoredArray", "npz_arrays"]
 
 _Array = NDArray[np.floating]
 
+_EDGES = "edges"  # see write_outputs
+
 _LAYOUT_HINTS = {
     (False, 1): '. One vector for the track has layout = "vector"',
     (True, 2): '. Vectors over time have layout = "time-rows" or "rows-time"',
@@ -54,6 +56,29 @@ class StoredArray:
             return 1, header.shape[0]
         first, second = header.shape
         return (first, second) if self.file.layout == "time-rows" else (second, first)
+
+    @property
+    def edges(self) -> NDArray[np.float64] | None:
+        """The edges of the time steps in seconds, `[time + 1]`: by the rate, or the array `edges` of a `.npz` file.
+
+        None if the file has neither, which those of `musicemo extract --features` have.
+
+        Raises:
+            InputError: The array `edges` cannot be read, or is not one of edges of the time steps.
+        """
+        steps = self.shape[0]
+        if self.file.rate is not None and self.file.layout != "vector":
+            return np.arange(steps + 1) / self.file.rate
+        if self.file.key is None or _EDGES not in npz_arrays(self.file.path):
+            return None
+        with self._told(), np.load(self.file.path, allow_pickle=False) as arrays:
+            edges = np.asarray(arrays[_EDGES])
+        if edges.shape != (steps + 1,) or edges.dtype.kind != "f" or not (np.diff(edges) > 0).all():
+            raise InputError(
+                f"{self.file.path}: the array {_EDGES!r} is {edges.dtype} {list(edges.shape)}, but must be the "
+                f"ascending edges of {steps} time steps in seconds, [{steps + 1}]"
+            )
+        return edges.astype(np.float64)
 
     def read(self) -> _Array:
         """Return the values, `[time, rows]`; those of a `.npy` file are memory-mapped.

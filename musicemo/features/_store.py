@@ -110,6 +110,15 @@ class _Streams:
     def read(self) -> NDArray[np.floating]:
         return side_by_side([stream.read() for stream in self.streams], self.whole)
 
+    @property
+    def edges(self) -> NDArray[np.float64] | None:
+        """The edges of the time steps in seconds, `[time + 1]`; None if a stream does not have them."""
+        timed = [
+            stream for stream, one in zip(self.streams, self.whole, strict=True) if not one
+        ] or self.streams
+        shortest = min(timed, key=lambda stream: stream.shape[0])
+        return getattr(shortest, "edges", None)
+
     def __str__(self) -> str:
         return str(self.streams[0])
 
@@ -192,7 +201,7 @@ def with_features(
                 )
         elif readers and isinstance(track.features, Path | ArrayFile):
             path = track.features if isinstance(track.features, Path) else track.features.path
-            files = readers[0].locate(path)
+            files = [dataclasses.replace(file, rate=readers[0].rate) for file in readers[0].locate(path)]
             result.append(dataclasses.replace(track, features=_located(files)))
         else:
             result.append(track)

@@ -118,7 +118,8 @@ def evaluate_run(run: TrainedRun, *, overrides: Sequence[str] = (), part: str | 
     features.scale(run.scaling)
     if part == ALL or split is None:
         indices = np.arange(len(tracks))
-        batches = Batches(features, tracks.targets, indices, experiment.training.batch_size, bucket=True)
+        size = experiment.training.batch_size
+        batches = Batches(features, tracks.targets, indices, size, bucket=True, series=tracks.series)
     else:
         every = make_batches(features, tracks, split, experiment.training, run.experiment.seeds[0])
         if part not in every:
@@ -207,7 +208,7 @@ def _match(task: Task, settings: TaskSettings, targets: Mapping[str, Target]) ->
     target = targets[wanted]
     if target.kind != task.kind:
         return f"{wanted!r} is a {target.kind} target, and the run's is a {task.kind}"
-    if task.kind == "regression":
+    if task.rated:
         low, high = (float(end) for end in target.range)
         if (low, high) != task.range:
             _log.warning(

@@ -243,7 +243,8 @@ def prepare(
 
     with blaming("model"):
         network = build_network()
-        some = next(Batches(features, tracks.targets, train[:2], batch_size=2).epoch()).to(device)
+        first = Batches(features, tracks.targets, train[:2], batch_size=2, series=tracks.series)
+        some = next(first.epoch()).to(device)
         initialize(network, some)
         check_storable(network)
     transferred: dict[str, Any] | None = None
@@ -304,7 +305,9 @@ def _rehearse_smallest_batch(experiment: Experiment, prepared: Prepared) -> None
     batches, train = prepared.batches["train"], prepared.split.parts["train"]
 
     def attempt(size: int) -> None:
-        batch = next(Batches(prepared.features, prepared.tracks.targets, train[:size], batch_size=size).epoch())
+        tracks = prepared.tracks
+        some = Batches(prepared.features, tracks.targets, train[:size], batch_size=size, series=tracks.series)
+        batch = next(some.epoch())
         rehearse_training(
             experiment,
             prepared.network,

@@ -86,7 +86,7 @@ def _check_declarations(dataset: Any) -> dict[str, Target]:
             target.kind in TARGET_KINDS,
             f"{target.name!r} is a {target.kind!r} target; the kinds are {', '.join(TARGET_KINDS)}",
         )
-        if target.kind == "regression":
+        if target.kind in ("regression", "series"):
             low, high = target.range
             require(
                 -np.inf < low < high < np.inf,
@@ -150,9 +150,12 @@ def _check_tracks(contract: Contract, declared: Mapping[str, Target], tracks: Se
 
 
 def _require_allowed(track: Track, target: Target, value: Any) -> None:
-    if target.kind == "tags":
+    if target.kind in ("tags", "series"):
+        task = make_task(target.name, TaskSettings(), [target])
         try:
-            make_task(target.name, TaskSettings(), [target]).encode(track)
+            task.encode(track)
+            task.encode_series(track)
+            task.check_ratings(track)
         except InputError as error:
             require(False, str(error))
         return

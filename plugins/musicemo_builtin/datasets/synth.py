@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from musicemo.contracts import Label, Target, Track
+from musicemo.contracts import Label, Series, Target, Track
+from musicemo.errors import InputError
 from musicemo.files import expanded
 from musicemo.workers import one_thread
 from musicemo_builtin.datasets._synthesis import (
@@ -21,6 +22,7 @@ from musicemo_builtin.datasets._synthesis import (
     GENRES,
     INSTRUMENTS,
     MOODS,
+    OVER_TIME,
     RATE,
     VERSION,
     Panel,
@@ -35,24 +37,36 @@ from musicemo_builtin.datasets._synthesis.store import Record, Store
 
 __all__ = ["Synth", "render"]
 
+#: Ratings over time: time of the first in seconds, and how many a second.
+_START, _RATE = 2.0, 2.0
+
+#: Seconds of the shortest section.
+_SHORTEST = 2.0
+
+#: Grows whenever records of what was played get another form.
+_RECORDS = 2
+
 
 class Synth:
     """Clips of ten genres, composed and rendered by numpy and analyzed like real audio.
 
     Targets are `genre`, the listeners' mean ratings of `valence`, `energy` and `danceability` in [0, 1], and the tags
-    `instruments` (what plays) and `mood` (words for the emotions that an ideal listener hears).
+    `instruments` (what plays) and `mood` (words for the emotions that an ideal listener hears). Clips of several
+    sections also have `valence_over_time` and `energy_over_time`: mean ratings twice a second, from 2 s on.
     `Track.ratings` has every listener's rating. A track's group is its artist, one of eight per genre. The
     official split is by artist: five are in the training set, one in the validation set, two in the test set.
     `docs/synth.md` describes the music and the listeners.
 
-    A clip depends only on the seed, its number and the duration. With more tracks, the first ones stay the same. Noise,
-    raters and missing targets do not change the sound. What was played is computed when the tracks are first needed, on
-    all cores, and kept on disk; the sound is synthesized again for each extractor.
+    A clip depends only on the seed, its number, the duration and the number of sections. With more tracks, the first
+    ones stay the same. Noise, raters and missing targets do not change the sound. What was played is computed when the
+    tracks are first needed, on all cores, and kept on disk; the sound is synthesized again for each extractor.
 
     Args:
         tracks: Number of clips; the genres alternate.
         seed: Seed of the music, the listeners and the missing targets.
         duration: Length of a clip in seconds.
+        sections: Number of sections of a clip. The arrangement changes from one to the next: intensity, mood, scale,
+            chords and instruments.
         noise: Standard deviation of a rating's error, which also determines the spread of the listeners' bias and gain.
         raters: Number of listeners per clip, out of forty.
         missing: Probability that a target is missing.
@@ -60,6 +74,7 @@ class Synth:
             cache folder.
 
     Raises:
+        InputError: A section has less than 2 seconds.
         RunError: From `tracks`, if the cache cannot be written.
     """
 
@@ -69,6 +84,7 @@ class Synth:
         tracks: Annotated[int, Field(ge=1, le=99_999)] = 240,
         seed: Annotated[int, Field(ge=0)] = 0,
         duration: Annotated[float, Field(ge=3.0, le=120.0)] = 12.0,
+        sections: Annotated[int, Field(ge=1, le=20)] = 1,
         noise: Annotated[float, Field(ge=0.0, le=1.0)] = 0.15,
         raters: Annotated[int, Field(ge=1, le=40)] = 8,
         missing: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0,
@@ -82,8 +98,15 @@ class Synth:
             Target("instruments", "tags", classes=INSTRUMENTS),
             Target("mood", "tags", classes=MOODS),
         ]
+        if sections > 1:
+            if duration < _SHORTEST * sections:
+                raise InputError(
+                    f"duration: {duration:g} s are too short for {sections} sections of at least {_SHORTEST:g} s. Use "
+                    f"duration = {_SHORTEST * sections:g} or more"
+                )
+            self.targets += [Target(f"{name}_over_time", "series", range=(0.0, 1.0)) for name in OVER_TIME]
         self.panel = Panel(noise, stream(seed, "panel"))
-        self.store = Store(_folder(cache, seed, duration), seed, float(duration))
+        self.store = Store(_folder(cache, seed, duration, sections), seed, float(duration), sections)
 
     def tracks(self) -> Iterator[Track]:
         """Yield the tracks by number. Compute those that are not in the cache."""
@@ -94,14 +117,27 @@ class Synth:
 
     def _track(self, index: int, record: Record) -> Track:
         what = slot(index)
-        perceived = perceive(record.cues)
-        ratings = self.panel.rate(perceived, stream(self.seed, "ratings", index), self.raters)
+        sections = [(passage.start, perceive(passage.cues)) for passage in record]
+        lengths = np.diff([*(start for start, _ in sections), self.store.duration]) / self.store.duration
+        perceived = {
+            name: float(np.average([heard[name] for _, heard in sections], weights=lengths))
+            for name in EMOTIONS
+        }
+        rng = stream(self.seed, "ratings", index)
+        ratings: dict[str, Sequence[float] | Sequence[Series]] = dict(
+            self.panel.rate(perceived, rng, self.raters)
+        )
         targets: dict[str, Label | None] = {
             name: float(np.mean(track_ratings)) for name, track_ratings in ratings.items()
         }
         targets["genre"] = what.genre
-        targets["instruments"] = instruments_of(record.played)
+        targets["instruments"] = instruments_of([passage.played for passage in record])
         targets["mood"] = moods_of(perceived)
+        if self.store.sections > 1:
+            times = np.arange(_START, self.store.duration, 1 / _RATE)
+            for name, values in self.panel.follow(sections, times, rng, self.raters).items():
+                targets[f"{name}_over_time"] = Series(values.mean(axis=0), _START, _RATE)
+                ratings[f"{name}_over_time"] = [Series(of_one, _START, _RATE) for of_one in values]
         lost = stream(self.seed, "missing", index).random(len(targets)) < self.missing
         for name, gone in zip(list(targets), lost, strict=True):
             if gone:
@@ -114,7 +150,7 @@ class Synth:
             ratings={
                 name: track_ratings for name, track_ratings in ratings.items() if targets[name] is not None
             },
-            audio=Clip(self.seed, index, self.store.duration),
+            audio=Clip(self.seed, index, self.store.duration, self.store.sections),
         )
 
 
@@ -125,26 +161,29 @@ class Clip:
     seed: int
     index: int
     duration: float
+    sections: int = 1
 
     @property
     def identity(self) -> str:
         """Text that is the same for equal samples."""
-        return f"synth-{VERSION}-seed{self.seed}-{self.index:05d}-{self.duration:g}s"
+        sections = f"-{self.sections}-sections" if self.sections > 1 else ""
+        return f"synth-{VERSION}-seed{self.seed}-{self.index:05d}-{self.duration:g}s{sections}"
 
     def samples(self) -> tuple[NDArray[np.float32], int]:
         """Return `[samples]`, mono, and their rate in Hz."""
         with one_thread():  # so that the same sound comes out of any number of cores
-            return render(self.seed, self.index, self.duration), RATE
+            return render(self.seed, self.index, self.duration, self.sections), RATE
 
 
-def render(seed: int, index: int, duration: float = 12.0) -> NDArray[np.float32]:
+def render(seed: int, index: int, duration: float = 12.0, sections: int = 1) -> NDArray[np.float32]:
     """Return the sound of a track, `[samples]`, mono, at 22,050 Hz, with a peak of 0.9."""
-    return make(seed, index, duration).samples
+    return make(seed, index, duration, sections).samples
 
 
-def _folder(cache: Path | None, seed: int, duration: float) -> Path:
+def _folder(cache: Path | None, seed: int, duration: float, sections: int) -> Path:
     """Return the cache's folder for all that changes what is played."""
     from musicemo.features import cache_folder
 
-    key = hashlib.sha256(json.dumps([VERSION, seed, float(duration)]).encode()).hexdigest()[:16]
+    described = [VERSION, _RECORDS, seed, float(duration), sections]
+    key = hashlib.sha256(json.dumps(described).encode()).hexdigest()[:16]
     return (expanded(cache) if cache else cache_folder()) / "synth" / f"played-{key}"

@@ -231,7 +231,8 @@ def test_constructing_it_makes_nothing(tmp_path):
 def test_without_noise_listeners_agree_with_the_formula(cache):
     dataset = Synth(**TINY, cache=cache, noise=0.0)
     for index, track in enumerate(dataset.tracks()):
-        for name, value in perceive(dataset.store.read(index).cues).items():
+        (passage,) = dataset.store.read(index)
+        for name, value in perceive(passage.cues).items():
             assert set(track.ratings[name]) == {round(value, 2)}
 
 

@@ -15,7 +15,7 @@ def test_the_instruments_are_those_that_play(index):
     expected = {tag for tag, family in _FAMILIES.items() if family & sounds} | (
         {"drums"} if score.hits else set()
     )
-    assert set(instruments_of(score.instruments)) == expected
+    assert set(instruments_of([score.instruments])) == expected
 
 
 def test_every_instrument_of_a_style_has_a_tag():
@@ -30,7 +30,9 @@ def test_every_instrument_of_a_style_has_a_tag():
     assert {
         tag
         for name in names
-        for tag in instruments_of({**dict.fromkeys(("chords", "lead", "bass", "pad"), name), "groove": "rock"})
+        for tag in instruments_of(
+            [{**dict.fromkeys(("chords", "lead", "bass", "pad"), name), "groove": "rock"}]
+        )
     } == set(INSTRUMENTS)
 
 

@@ -39,13 +39,14 @@ def form_artist(genre: str, rng: np.random.Generator) -> Artist:
     )
 
 
-def compose(artist: Artist, duration: float, rng: np.random.Generator) -> Score:
-    """Write a clip of an artist.
+def compose(artist: Artist, duration: float, rng: np.random.Generator, first: Score | None = None) -> Score:
+    """Write a clip of an artist, or a section of a piece.
 
     Args:
         artist: Who plays.
-        duration: Length of the clip in seconds.
+        duration: Length in seconds.
         rng: Draws everything else.
+        first: The first section of the piece, whose tempo and tonic the others have.
     """
     style = STYLES[artist.genre]
     intensity = float(np.clip(rng.beta(1.2, 1.2) + artist.intensity, 0.0, 1.0))
@@ -59,6 +60,9 @@ def compose(artist: Artist, duration: float, rng: np.random.Generator) -> Score:
     tempo = float(np.exp(pace) * artist.tempo)
     scale = _scale(style, mood, rng)
     swing = float(rng.uniform(*style.swing))
+    tonic = int(rng.choice(_TONICS))
+    if first:
+        tempo, tonic = first.tempo, first.tonic
 
     def favourite(kept: str, choices: tuple[str, ...]) -> str:
         return kept if rng.random() < 0.6 else _choose(choices, rng)
@@ -68,7 +72,7 @@ def compose(artist: Artist, duration: float, rng: np.random.Generator) -> Score:
         duration=duration,
         tempo=tempo,
         scale=scale,
-        tonic=int(rng.choice(_TONICS)),
+        tonic=tonic,
         intensity=intensity,
         mood=mood,
         colour=float(

@@ -17,9 +17,13 @@ from numpy.typing import NDArray
 from musicemo_builtin.datasets._synthesis.score import Score
 from musicemo_builtin.datasets._synthesis.timbres import RATE
 
-__all__ = ["EMOTIONS", "WEIGHTS", "Cues", "Panel", "describe", "perceive"]
+__all__ = ["EMOTIONS", "OVER_TIME", "WEIGHTS", "Cues", "Panel", "describe", "perceive"]
 
 EMOTIONS = ("valence", "energy", "danceability")
+
+#: Emotions that listeners rate over time; how long they take to follow a change, and memory of their drift, in seconds.
+OVER_TIME = ("valence", "energy")
+DELAY, DRIFT = 1.0, 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,9 +142,56 @@ class Panel:
             rng: Draws who listens, and the slips.
             raters: How many of the listeners hear this clip.
         """
-        listeners = rng.choice(len(self._gains), raters, replace=False)
+        listeners = self._drawn(rng, raters)
         slips = rng.normal(0.0, 1.0, (raters, len(EMOTIONS))) * self.noise
         exact = np.array([perceived[emotion] for emotion in EMOTIONS]) - 0.5
         ratings = 0.5 + self._gains[listeners] * exact + self._leanings[listeners] + slips
         hundredths = np.round(np.clip(ratings, 0.0, 1.0), 2)
         return {emotion: tuple(map(float, hundredths[:, column])) for column, emotion in enumerate(EMOTIONS)}
+
+    def follow(
+        self,
+        sections: Sequence[tuple[float, Mapping[str, float]]],
+        times: NDArray[np.float64],
+        rng: np.random.Generator,
+        raters: int,
+    ) -> dict[str, NDArray[np.float64]]:
+        """Have some of the listeners rate a clip over time, with a slider for each emotion.
+
+        A listener follows a change as ``1 - exp(-t / delay)``, `t` seconds after it, with a delay near `DELAY` seconds.
+        The slip of `rate` is half a constant of the listener and the clip, and half a drift with a memory of `DRIFT`
+        seconds.
+
+        Args:
+            sections: Start of each section in seconds, and what an ideal listener gives to it.
+            times: `[times]`, regular, in seconds.
+            rng: Draws who listens, the delays and the slips.
+            raters: How many of the listeners hear this clip.
+
+        Returns:
+            Each emotion of `OVER_TIME` -> `[raters, times]`.
+        """
+        listeners = self._drawn(rng, raters)
+        delays = DELAY * np.exp(rng.normal(0.0, 0.3, raters))
+        memory = math.exp(-(times[1] - times[0]) / DRIFT) if len(times) > 1 else 0.0
+        ratings = {}
+        for emotion in OVER_TIME:
+            column = EMOTIONS.index(emotion)
+            exact = np.zeros((raters, len(times)))
+            before = 0.0
+            for start, perceived in sections:
+                since = np.maximum(times - start, 0.0)
+                exact += (perceived[emotion] - before) * (
+                    1 - np.exp(-since / delays[:, None]) if start else 1.0
+                )
+                before = perceived[emotion]
+            drift = rng.normal(0.0, 1.0, exact.shape)
+            for place in range(1, len(times)):
+                drift[:, place] = memory * drift[:, place - 1] + math.sqrt(1 - memory**2) * drift[:, place]
+            slips = math.sqrt(0.5) * self.noise * (rng.normal(0.0, 1.0, (raters, 1)) + drift)
+            gains, leanings = (of[listeners, column][:, None] for of in (self._gains, self._leanings))
+            ratings[emotion] = np.round(np.clip(0.5 + gains * (exact - 0.5) + leanings + slips, 0.0, 1.0), 2)
+        return ratings
+
+    def _drawn(self, rng: np.random.Generator, raters: int) -> NDArray[np.intp]:
+        return rng.choice(len(self._gains), raters, replace=False)

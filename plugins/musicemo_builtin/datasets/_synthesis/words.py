@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 __all__ = ["INSTRUMENTS", "MOODS", "instruments_of", "moods_of"]
@@ -35,15 +35,15 @@ _WORDS: dict[str, dict[str, tuple[float, float]]] = {
 MOODS = tuple(_WORDS)
 
 
-def instruments_of(played: Mapping[str, Any]) -> tuple[str, ...]:
+def instruments_of(sections: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
     """Return the tags of the instruments that play in a clip.
 
     Args:
-        played: Role -> instrument, and the groove; empty names do not play.
+        sections: Of each section of the clip, role -> instrument, and the groove; empty names do not play.
     """
-    sounds = {played[role] for role in _PLAYERS}
+    sounds = {played[role] for played in sections for role in _PLAYERS}
     tags = [tag for tag, family in _FAMILIES.items() if family & sounds]
-    return tuple(sorted([*tags, *(["drums"] if played["groove"] else [])]))
+    return tuple(sorted([*tags, *(["drums"] if any(played["groove"] for played in sections) else [])]))
 
 
 def moods_of(perceived: Mapping[str, float]) -> tuple[str, ...]:
