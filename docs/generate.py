@@ -17,6 +17,7 @@ from musicemo import toml
 from musicemo.cli._app import make_app
 from musicemo.components import registry
 from musicemo.components.documentation import sections, summary
+from musicemo.components.hooks import opt_in
 from musicemo.contracts import PROVIDED
 from musicemo.data import JoiningSettings
 from musicemo.experiment.json_schema import component_schema, experiment_schema, in_words
@@ -108,7 +109,8 @@ def _component(kind: str, name: str) -> Iterator[str]:
             yield f"| `{key}` | {kind_} | {default} | {_cell(_markdown(entry.get('description', '')))} |"
         yield ""
     required = "".join(f"\n{key} = ..." for key in keys if key in schema["required"])
-    written = {"loss": f'loss = {{ type = "{name}" }}'}.get(kind, f'[{kind}]\ntype = "{name}"{required}')
+    heads = {"loss": f'loss = {{ type = "{name}" }}', "plugin": f"[plugins.{name}]{required}"}
+    written = heads.get(kind, f'[{kind}]\ntype = "{name}"{required}')
     yield from ("```text", written, "```", "")
     if raised := docstring.get("Raises"):
         yield from (
@@ -122,21 +124,16 @@ def _plugins() -> str:
     lines = [
         "# Plugins",
         "",
-        "Lifecycle plugins that are always active. Each implements [hooks](hooks.md).",
+        "Lifecycle plugins. Each implements [hooks](hooks.md). The keys are those of `[plugins.NAME]`, which also has "
+        "`enabled`.",
         "",
     ]
     for claim in registry.claims("plugin"):
         if claim.distribution == "musicemo":
             component = registry.load("plugin", claim.name)
             hooks = ", ".join(f"`{name}`" for name in dir(component) if name.startswith("musicemo_"))
-            lines += [
-                f"## {claim.name}",
-                "",
-                _markdown(sections(component)[""]),
-                "",
-                f"Implements {hooks}.",
-                "",
-            ]
+            when = "Active in experiments with its table" if opt_in(component) else "Active by default"
+            lines += [*_component("plugin", claim.name), f"{when}. Implements {hooks}.", ""]
     return "\n".join(lines)
 
 

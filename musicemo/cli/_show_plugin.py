@@ -52,15 +52,18 @@ def show(
     else:
         claim = _find(name, kind)
         row, component = row_of(claim), load_claim(claim)
-    if row["kind"] == "plugin":
-        hooks = sorted(hook for hook in dir(component) if hook.startswith("musicemo_"))
-        text = "\n".join([*_heading(row), "# implements:", *(f"#   {hook}" for hook in hooks)])
-        emit((json.dumps(row | {"hooks": hooks}, indent=2) if as_json else text) + "\n")
-        return
     from musicemo.experiment.json_schema import component_schema
 
-    schema = component_schema(row["kind"], name, component)
-    emit((json.dumps(row | {"schema": schema}, indent=2) if as_json else _table(row, schema)) + "\n")
+    if row["kind"] != "plugin":
+        schema = component_schema(row["kind"], name, component)
+        emit((json.dumps(row | {"schema": schema}, indent=2) if as_json else _table(row, schema)) + "\n")
+        return
+    hooks = sorted(hook for hook in dir(component) if hook.startswith("musicemo_"))
+    settings = (
+        component_schema("plugin", name, component) if isinstance(component, type) else {"properties": {}}
+    )
+    text = "\n".join([_table(row, settings), "# implements:", *(f"#   {hook}" for hook in hooks)])
+    emit((json.dumps(row | {"hooks": hooks, "schema": settings}, indent=2) if as_json else text) + "\n")
 
 
 def _find_local(name: str, kind: str | None) -> tuple[dict[str, Any], Any]:
@@ -73,10 +76,6 @@ def _find_local(name: str, kind: str | None) -> tuple[dict[str, Any], Any]:
     component_kind = kind or _kind_of(component)
     if component_kind is None:
         raise InputError(f"{name}: the kind of component is unknown. Specify it with --kind")
-    if component_kind == "plugin":
-        raise InputError(
-            f"{name}: a plugin with hooks must be installed as a package with an entry point, not loaded from a file"
-        )
     check_component(component_kind, name, component)
     definition = definition_in(code.path, code.attribute)
     row = {"kind": component_kind, "name": name, "distribution": None, "version": None, "defined": str(code)}
@@ -135,11 +134,11 @@ def _table(row: dict[str, Any], schema: dict[str, Any]) -> str:
     from musicemo import toml
     from musicemo.experiment.json_schema import in_words
 
-    lines = [
-        *_heading(row),
-        f"[{_TABLES.get(row['kind'], row['kind'])}]",
-        f"type = {toml.inline(row['name'])}",
-    ]
+    local = row["distribution"] is None
+    title = f"plugins.{'NAME' if local else row['name']}" if row["kind"] == "plugin" else row["kind"]
+    lines = [*_heading(row), f"[{_TABLES.get(row['kind'], title)}]"]
+    if local or row["kind"] != "plugin":
+        lines.append(f"type = {toml.inline(row['name'])}")
     definitions = schema.get("$defs", {})
     for key, schema_of_key in schema["properties"].items():
         if key == "type":

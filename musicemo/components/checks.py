@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 from musicemo.components.documentation import find_definition
@@ -35,10 +36,10 @@ def load_claim(claim: Claim) -> Any:
     """Import a component and check its signature, or a plugin and check its hooks."""
     component = load(claim.kind, claim.name)
     if claim.kind == "plugin":
-        from musicemo.components.hooks import Hooks
+        from musicemo.components.hooks import Hooks, opt_in
 
-        Hooks().register(component, claim.name)
-    else:
+        Hooks().register(component, claim.name, construct=not opt_in(component))
+    if claim.kind != "plugin" or inspect.isclass(component):
         from musicemo.components.spec import check_component
 
         check_component(claim.kind, claim.name, component)

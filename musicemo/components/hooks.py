@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import copy
 import inspect
+import json
 import logging
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pluggy
 
-from musicemo import hookspecs
+from musicemo import hookspecs, toml
 from musicemo.components.isolation import PluginFailed, contained, loading, undisturbed
 from musicemo.components.registry import claims
 from musicemo.errors import InputError, MusicemoError
 from musicemo.files import to_json
 from musicemo.terminal import visible
 
-__all__ = ["Hooks", "load_hooks"]
+if TYPE_CHECKING:
+    from musicemo.components.spec import Component
+
+__all__ = ["Hooks", "load_hooks", "opt_in"]
 
 _log = logging.getLogger(__name__)
 
@@ -35,16 +39,62 @@ class Hooks:
     def __init__(self) -> None:
         self.manager = pluggy.PluginManager("musicemo")
         self.manager.add_hookspecs(hookspecs.Hookspecs)
+        #: Table -> the plugin that was constructed from it, and the plugins that failed; see `of`.
+        self._constructed: dict[str, object] = {}
+        self._failed: list[object] = []
 
-    def register(self, plugin: object, name: str) -> None:
-        """Add a plugin. A class is constructed without arguments.
+    def of(self, plugins: Mapping[str, Component], source: toml.Source) -> Hooks:
+        """Return the plugins of an experiment: these, except those that it configures or disables, and its own.
+
+        A configured plugin is constructed once for the same settings, so that an object sees all runs with them.
+
+        Args:
+            plugins: The tables ``[plugins.NAME]``.
+            source: The tables of the experiment, for error messages.
+
+        Raises:
+            InputError: A constructor rejects the settings, or the hooks of a plugin are wrong; with its line.
+        """
+        if not plugins:
+            return self
+        hooks = Hooks()
+        hooks._failed = self._failed
+        configured = {component.name for component in plugins.values()}
+        for name, plugin in self.manager.list_name_plugin():
+            if name.partition(" of ")[0] not in configured:
+                hooks.register(plugin, name)
+        for name, component in plugins.items():
+            if component.settings and not component.settings.enabled:
+                continue
+            key = json.dumps([name, component.to_table(), component.code.sha256 if component.code else None])
+            with source.blaming("plugins", name):
+                if key not in self._constructed:
+                    with undisturbed():
+                        self._constructed[key] = component.build()
+                if not any(self._constructed[key] is plugin for plugin in self._failed):
+                    hooks.register(self._constructed[key], name)
+        return hooks
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the plugins."""
+        return sorted(name for name, _ in self.manager.list_name_plugin())
+
+    def register(self, plugin: object, name: str, *, construct: bool = True) -> None:
+        """Add a plugin.
+
+        Args:
+            plugin: The plugin.
+            name: Name in messages.
+            construct: Whether to construct a class without arguments. Otherwise its hooks are checked, but cannot be
+                called.
 
         Raises:
             InputError: The constructor fails, a hook is unknown or has unknown arguments, or is a wrapper.
         """
         try:
             with loading():
-                plugin = plugin() if inspect.isclass(plugin) else plugin
+                plugin = plugin() if construct and inspect.isclass(plugin) else plugin
                 self.manager.register(plugin, name)
                 self.manager.check_pending()
         except PluginFailed as error:
@@ -81,6 +131,7 @@ class Hooks:
                 if isinstance(error, MusicemoError) and not starting:
                     raise
                 self.manager.unregister(implementation.plugin)
+                self._failed.append(implementation.plugin)
                 _log.warning(
                     f"plugin {implementation.plugin_name!r} failed in {hook} and is ignored from now on: {error}"
                 )
@@ -187,12 +238,34 @@ def _same(one: Any, other: Any) -> bool:
     return bool(one == other or (one != one and other != other))
 
 
+def opt_in(plugin: object) -> bool:
+    """Return whether a plugin is active only in experiments with a table ``[plugins.NAME]``.
+
+    This is a class with ``opt_in = True``, or whose constructor has parameters without a default.
+    """
+    if not inspect.isclass(plugin):
+        return False
+    try:
+        parameters = inspect.signature(plugin).parameters.values()
+    except (TypeError, ValueError):
+        return bool(getattr(plugin, "opt_in", False))
+    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return bool(getattr(plugin, "opt_in", False)) or any(
+        one.default is one.empty and one.kind not in variadic for one in parameters
+    )
+
+
 def load_hooks() -> Hooks:
-    """Load every plugin of the group `musicemo.plugins`; warn about each that cannot be loaded."""
+    """Load every plugin of the group `musicemo.plugins` that is active without a table in the experiment.
+
+    Warn about each that cannot be loaded.
+    """
     hooks = Hooks()
     for claim in claims("plugin"):
         try:
-            hooks.register(claim.load(), f"{claim.name} of {claim.distribution}")
+            plugin = claim.load()
+            if not opt_in(plugin):
+                hooks.register(plugin, f"{claim.name} of {claim.distribution}")
         except MusicemoError as error:
             reason = str(error).removeprefix(f"plugin '{claim.name} of {claim.distribution}': ")
             _log.warning(f"plugin {claim.name!r} of {claim} is ignored: {reason}")

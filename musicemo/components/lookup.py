@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import math
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
@@ -145,12 +146,21 @@ class Components:
         source: The experiment's tables.
         problems: List that problems are appended to.
         local_code: Treatment of local files of code.
+        unneeded: Kinds of components that are not used. They need not be installed and have no `Component.factory`.
     """
 
-    def __init__(self, source: toml.Source, problems: list[str], *, local_code: Policy = "execute") -> None:
+    def __init__(
+        self,
+        source: toml.Source,
+        problems: list[str],
+        *,
+        local_code: Policy = "execute",
+        unneeded: Collection[str] = (),
+    ) -> None:
         self._source = source
         self._problems = problems
         self._policy = local_code
+        self._unneeded = unneeded
         #: Local files of code that the experiment names.
         self.code: list[LocalCode] = []
 
@@ -185,6 +195,8 @@ class Components:
             )
             return None
         try:
+            if kind in self._unneeded:
+                return Component(kind, name, None, _parameters(table, ignore))
             if is_local(name):
                 code = self._local(name, (*key, "type"))
                 if self._policy == "read":
@@ -192,11 +204,13 @@ class Components:
                 factory = code.load()
             else:
                 code, factory = None, registry.load(kind, name)
+            if kind == "plugin" and not inspect.isclass(factory):
+                factory = _returning(factory)  # an object or a module, which has no settings
             schema = check_component(kind, name, factory)
         except InputError as error:
             self._problems += [self._source.error((*key, "type"), problem) for problem in error.problems]
             return None
-        parameters = {name: value for name, value in table.items() if name != "type" and name not in ignore}
+        parameters = _parameters(table, ignore)
         permission = permission_of(factory, parameters)
         if permission and self._policy == "refuse":
             self._problems.append(
@@ -282,8 +296,7 @@ class Components:
         Raises:
             InputError: Its file is not Python.
         """
-        table = self._at(key, None)
-        parameters = {name: value for name, value in table.items() if name != "type" and name not in ignore}
+        parameters = _parameters(self._at(key, None), ignore)
         try:
             read = read_parameters(code.content, code.attribute)
         except SyntaxError as error:
@@ -377,6 +390,17 @@ class Components:
             problem = f"{str(path)!r} cannot be a path: {error}"
             raise _BadPathError(self._source.error(key, problem)) from error
         return anchored
+
+
+def _parameters(table: Mapping[str, Any], ignore: Sequence[str]) -> dict[str, Any]:
+    return {name: value for name, value in table.items() if name != "type" and name not in ignore}
+
+
+def _returning(plugin: Any) -> Callable[[], Any]:
+    def factory() -> Any:
+        return plugin
+
+    return factory
 
 
 class _BadPathError(InputError):

@@ -20,7 +20,17 @@ from musicemo.errors import InputError, MusicemoError, nearest
 if TYPE_CHECKING:
     import importlib.metadata
 
-__all__ = ["GROUPS", "Claim", "claims", "entry_points", "load", "noun", "third_party_plugins", "without"]
+__all__ = [
+    "GROUPS",
+    "Claim",
+    "claims",
+    "entry_points",
+    "ignored",
+    "load",
+    "noun",
+    "third_party_plugins",
+    "without",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -236,6 +246,11 @@ def claims(kind: str, *, disabled: bool = False) -> list[Claim]:
         (claim for claim in unique if disabled or not claim.disabled),
         key=lambda claim: (claim.name, str(claim)),
     )
+
+
+def ignored(kind: str, name: Any) -> bool:
+    """Return whether a name is installed, but all of its distributions are ignored: see `without`."""
+    return {claim.disabled for claim in claims(kind, disabled=True) if claim.name == name} == {True}
 
 
 def load(kind: str, name: str) -> Any:

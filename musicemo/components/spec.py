@@ -38,11 +38,12 @@ from musicemo.contracts import (
 )
 from musicemo.errors import InputError, MusicemoError, RunError, describe_error
 from musicemo.features import FeatureSettings
-from musicemo.settings import validate
+from musicemo.settings import Settings, validate
 
 __all__ = [
     "RESERVED",
     "Component",
+    "PluginSettings",
     "check_component",
     "check_declared",
     "check_defaults",
@@ -57,8 +58,20 @@ __all__ = [
     "to_toml",
 ]
 
+
+class PluginSettings(Settings):
+    """Keys of ``[plugins.NAME]`` that are not constructor parameters."""
+
+    enabled: bool = True
+    """Whether the plugin is called."""
+
+
 #: Kind of component -> keys of its table that are not constructor parameters.
-RESERVED = {"loss": ("type", "weight"), "features": ("type", *FeatureSettings.model_fields)}
+RESERVED = {
+    "loss": ("type", "weight"),
+    "features": ("type", *FeatureSettings.model_fields),
+    "plugin": ("type", *PluginSettings.model_fields),
+}
 #: Pydantic errors of paths that do not exist relative to the working directory.
 _PATH_ERRORS = ("path_not_file", "path_not_directory", "path_exists", "parent_does_not_exist")
 
@@ -76,6 +89,7 @@ _BASES: dict[str, tuple[type | tuple[type, ...], str]] = {
     "loss": (nn.Module, "a loss must be an nn.Module"),
     "weighting": (Weighting, "a weighting must be a musicemo.contracts.Weighting"),
     "launcher": (Launcher, "a launcher must have workers() and run()"),
+    "plugin": (object, ""),
 }
 
 _TYPES = (
@@ -231,7 +245,7 @@ def component_table(kind: str, name: str, factory: Any, base: type[BaseModel] | 
     if kind == "loss":
         weight = Field(default=1.0, gt=0, description="Weight of the term in the loss of the task.")
         fields["weight"] = (float, weight)
-    label = "joined" if base else kind
+    label = "joined" if base and kind == "dataset" else kind
     options: dict[str, Any] = {"__base__": base} if base else {"__config__": parameters.model_config}
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Field name .* shadows an attribute", UserWarning)
@@ -471,7 +485,7 @@ class Component:
     code: LocalCode | None = None
     #: Whether the parameters of a component that was not executed were compared with its source.
     checked: bool = False
-    #: Further keys of its table, if it is inside another component's.
+    #: Further keys of its table, if it is inside another component's, or of a plugin.
     settings: BaseModel | None = None
 
     def build(self, **provided: Any) -> Any:

@@ -88,6 +88,7 @@ PROVIDED: dict[str, dict[str, str]] = {
     },
     "weighting": {"tasks": "Sequence[str]: names of the tasks, in the order of the experiment"},
     "launcher": {},
+    "plugin": {},
 }
 
 #: These import torch, which neither a dataset nor a feature extractor needs.

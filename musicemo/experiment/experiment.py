@@ -14,9 +14,10 @@ from pydantic import ValidationError
 from torch import nn
 
 from musicemo import toml
+from musicemo.components import registry
 from musicemo.components.local import LocalCode, Policy
 from musicemo.components.lookup import Components, describe_problem
-from musicemo.components.spec import Component, default_component, to_toml
+from musicemo.components.spec import Component, PluginSettings, default_component, to_toml
 from musicemo.contracts import Dataset, Estimator, Target, Track
 from musicemo.data import HeadSettings, ScalingSettings, SplitSettings, TaskSettings, Tracks, stream_columns
 from musicemo.errors import InputError
@@ -62,6 +63,8 @@ class Experiment:
     transfer: TransferSettings | None
     evaluation: EvaluationSettings
     launcher: Component
+    #: The plugins that the file configures, by the name of their table, with `PluginSettings`.
+    plugins: Mapping[str, Component]
     source: toml.Source
     #: The files of code that the experiment names, as they were executed.
     code: Sequence[LocalCode] = ()
@@ -104,7 +107,14 @@ class Experiment:
         """The names of components in files that were not executed and whose source does not tell their parameters."""
         losses = [term for terms in (*self.losses.values(), *self.default_losses.values()) for _, term in terms]
         extractors = [table.component for table in self.features]
-        components = [*self.datasets.values(), *extractors, self.model, self.weighting, *losses]
+        components = [
+            *self.datasets.values(),
+            *extractors,
+            self.model,
+            self.weighting,
+            *losses,
+            *self.plugins.values(),
+        ]
         return list(dict.fromkeys(one.name for one in components if one.factory is None and not one.checked))
 
     def build_dataset(self) -> Dataset:
@@ -215,6 +225,11 @@ class Experiment:
             "training": to_toml(training.model_dump()),
             **({"transfer": to_toml(self.transfer.model_dump())} if self.transfer else {}),
             "evaluation": to_toml(self.evaluation.model_dump()),
+            **(
+                {"plugins": {name: one.to_table() for name, one in self.plugins.items()}}
+                if self.plugins
+                else {}
+            ),
             "tasks": tasks,
         }
 
@@ -349,6 +364,7 @@ def validate_experiment(source: toml.Source, *, local_code: Policy = "execute") 
     model = components.find("model", ("model",))
     weighting = components.find("weighting", ("weighting",), DEFAULT_WEIGHTING)
     launcher = components.find("launcher", ("launcher",), DEFAULT_LAUNCHER)
+    plugins = _find_plugins(components, source, problems)
     losses = {
         name: list(components.losses(("tasks", name, "loss")))
         for name in _names_of_tables(source.table.get("tasks"))
@@ -379,9 +395,33 @@ def validate_experiment(source: toml.Source, *, local_code: Policy = "execute") 
         transfer=schema.transfer,
         evaluation=schema.evaluation,
         launcher=launcher,
+        plugins=plugins,
         source=source,
         code=tuple(components.code),
     )
+
+
+def _find_plugins(components: Components, source: toml.Source, problems: list[str]) -> dict[str, Component]:
+    """Look up and validate the plugins that an experiment configures, gathering problems.
+
+    Plugins that the user ignores with --without are left out.
+    """
+    keys = tuple(PluginSettings.model_fields)
+    plugins: dict[str, Component] = {}
+    for name in _names_of_tables(source.table.get("plugins")):
+        table = source.table["plugins"][name]
+        if registry.ignored("plugin", table.setdefault("type", name)):
+            continue
+        key: toml.Key = ("plugins", name)
+        component = components.find("plugin", key, ignore=keys)
+        try:
+            settings = validate(PluginSettings, {one: table[one] for one in keys if one in table})
+        except ValidationError as error:
+            problems += [describe_problem(source, key, PluginSettings, details) for details in error.errors()]
+            continue
+        if component is not None:
+            plugins[name] = replace(component, settings=settings)
+    return plugins
 
 
 def _names_of_tables(value: Any) -> list[str]:

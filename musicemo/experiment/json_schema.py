@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
-from typing import Annotated, Any, Union
+from typing import Annotated, Any, Literal, Union
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, create_model
 from pydantic.json_schema import GenerateJsonSchema
 from typing_extensions import TypeAliasType
 
 from musicemo.components import registry
-from musicemo.components.spec import component_table, table_schema
+from musicemo.components.documentation import summary
+from musicemo.components.spec import PluginSettings, component_table, table_schema
 from musicemo.contracts import TargetKind
 from musicemo.data import JoiningSettings, TaskSettings
 from musicemo.errors import InputError
@@ -100,6 +101,7 @@ def experiment_schema() -> Json:
         "tasks": dict[TaskName, task],  # type: ignore[valid-type]
         "weighting": weighting,
         "launcher": launcher,
+        "plugins": _plugins(),
     }
     fields: Any = {key: (hint, ExperimentTable.model_fields[key]) for key, hint in types.items()}
     schema = create_model("Experiment", __base__=_File, __doc__=_File.__doc__, **fields).model_json_schema(
@@ -156,6 +158,23 @@ def in_words(schema: Json, definitions: Json) -> str:
 def _tables(kind: str, base: type[BaseModel] | None = None) -> list[type[BaseModel]]:
     """Return the models of the tables of every installed component of a kind that can be imported."""
     return [component_table(kind, name, component, base) for name, component in _components(kind)]
+
+
+def _plugins() -> type[BaseModel]:
+    """Return the model of the tables ``[plugins.NAME]``: NAME is an installed plugin, or ``type`` is one or local."""
+    tables = {name: component_table("plugin", name, one, PluginSettings) for name, one in _components("plugin")}
+    named: dict[str, Any] = {}
+    for name, table in tables.items():
+        optional: Any = {"type": (Literal[name], name)}
+        model = create_model(f"plugins.{name}", __base__=table, __doc__=table.__doc__, **optional)
+        named[name] = (model | None, Field(default=None, description=summary(table) or None))
+    other = _union("plugin", [*tables.values()])
+    base = type(
+        "_Plugins",
+        (BaseModel,),
+        {"__annotations__": {"__pydantic_extra__": dict[str, other]}, "model_config": {"extra": "allow"}},
+    )
+    return create_model("Plugins", __base__=base, **named)
 
 
 def _components(kind: str) -> Iterator[tuple[str, Any]]:

@@ -78,6 +78,8 @@ class ExperimentTable(Settings):
     """Weights of an earlier run to start from."""
     launcher: dict[str, Any] = Field(default_factory=lambda: dict(DEFAULT_LAUNCHER))
     """Where and how many runs are executed at a time. The results do not depend on it."""
+    plugins: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Lifecycle plugins, such as trackers, with a table for each. The results do not depend on them."""
     evaluation: EvaluationSettings = EvaluationSettings()
     """Confidence intervals and further evaluation options."""
 

@@ -89,6 +89,7 @@ def execute(
         RunStopped: a lifecycle plugin stopped the run without an evaluation.
     """
     experiment = replicate.experiment.completed(data.tracks)
+    hooks = hooks.of(experiment.plugins, experiment.source)
     with use_threads(experiment.threads), collected(data.warnings) as messages:
         split = split_tracks(experiment, data.tracks, replicate.fold)
         device = options.choose_device(experiment)
@@ -215,7 +216,7 @@ class _Execution:
                 if resumed:
                     recorded_first["resumed_after_epoch"] = len(run.history)
                 with recorded(claim, run, hooks, recorded_first, self.messages) as results:
-                    self._write_start(claim, run)
+                    self._write_start(claim, run, hooks)
                     warn_of_shared(self.tracks, self.split, prepared.features)
                     self._train(run, trainer, claim.directory, hooks, results)
                 return Outcome(self.seed, self.fold, claim.directory.path, results)
@@ -248,11 +249,12 @@ class _Execution:
         reasons = "; ".join(identity.differences(last)) or "it differs from this one"
         _log.warning(f"the earlier run of this seed is not {verb}: {reasons}. A new run is started")
 
-    def _write_start(self, claim: Claim, run: Run) -> None:
+    def _write_start(self, claim: Claim, run: Run, hooks: Hooks) -> None:
         code = self.experiment.code
         environment = describe_environment(self.device, self.options.command) | (
             {"code": local.describe_code(code)} if code else {}
         )
+        environment["lifecycle_plugins"] = hooks.names
         environment["started"] = claim.results["started"]
         split = self.split.to_json()
         ids = [name for part in PARTS for name in self.split.track_ids(part)]

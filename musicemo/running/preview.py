@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from musicemo.components.hooks import Hooks
 from musicemo.data import PARTS, Task, Tracks, labelled
 from musicemo.errors import InputError
 from musicemo.experiment import Experiment
@@ -141,6 +142,7 @@ def check_experiment(
         RunError: what it would say in one of the steps.
     """
     options = options or RunOptions()
+    Hooks().of(experiment.plugins, experiment.source)
     device = options.choose_device(experiment)
     tracks = read(experiment)
     experiment = experiment.completed(tracks)

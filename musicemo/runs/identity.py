@@ -18,6 +18,8 @@ __all__ = ["RunIdentity", "decisive_settings", "hash_settings", "same_data"]
 
 #: Keys of ``[training]`` that decide where and how fast to compute.
 _OUTCOME_IS_THE_SAME = ("device", "cache", "threads")
+#: Tables and keys on which the outcome does not depend.
+_UNDECISIVE = ("description", "plugins")
 _SHOWN = 3
 
 #: Parts of a recorded identity that describe the data, whatever the seed and the fold.
@@ -115,7 +117,7 @@ def same_data(record: RunRecord) -> tuple[str | None, ...]:
 
 def decisive_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings that determine the outcome, independent of the project's location."""
-    table = {name: value for name, value in settings.items() if name != "description"}
+    table = {name: value for name, value in settings.items() if name not in _UNDECISIVE}
     for name, keys in (("training", _OUTCOME_IS_THE_SAME), ("transfer", ("from",))):
         if isinstance(table.get(name), Mapping):
             table[name] = {key: value for key, value in table[name].items() if key not in keys}

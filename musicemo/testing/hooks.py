@@ -7,6 +7,7 @@ import inspect
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,7 +20,7 @@ from musicemo.messages import muted
 from musicemo.running.execute import run_experiment
 from musicemo.running.prepare import RunOptions
 from musicemo.testing import _small_experiment
-from musicemo.testing._contract import Contract, require
+from musicemo.testing._contract import Contract, built, require
 
 __all__ = ["check_hooks"]
 
@@ -38,26 +39,30 @@ _HEAVY = (
 """Packages that take so long to import that no command line should wait for them."""
 
 
-def check_hooks(plugin: Any) -> None:
+def check_hooks(plugin: Any, parameters: Mapping[str, Any] | None = None) -> None:
     """Check that a lifecycle plugin meets `musicemo.hookspecs`.
 
-    Its import is fast. A class is constructed without arguments. Its hooks are marked, have the names of musicemo's
-    hooks, and take only their arguments. Commands have a help text. Every hook works in a small experiment with two
-    replicates and one plugin object; one replicate is interrupted and resumed.
+    Its import is fast. The table of a class is validated, written and read again. Its hooks are marked, have the names
+    of musicemo's hooks, and take only their arguments. Commands have a help text. Every hook works in a small
+    experiment with two replicates and one plugin object; one replicate is interrupted and resumed.
 
     Args:
         plugin: the class, object or module, or its installed name.
+        parameters: the table ``[plugins.NAME]`` of a class.
 
     Raises:
         ContractError: with one sentence for each violated clause; a hook's clause has the hook's name.
         InputError: no plugin of this name is installed.
     """
     __tracebackhide__ = True
-    with Contract("plugin", plugin) as contract:
+    with Contract("plugin", plugin, parameters) as contract:
         with contract.clause("import", "importing its module"):
             _check_import(contract.given)
-        with contract.clause("construction", "making it without arguments", essential=True):
-            constructed = contract.given() if inspect.isclass(contract.given) else contract.given
+        constructed = contract.given
+        if inspect.isclass(contract.given):
+            component = contract.configured()
+            with contract.clause("construction", "constructing it", essential=True):
+                constructed = built(contract, component)
         hooks = _Watched(contract)
         with contract.clause("hooks", "registering it", essential=True):
             hooks.register(constructed, contract.name)

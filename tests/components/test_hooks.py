@@ -162,7 +162,7 @@ def test_hooks_are_called_last_first_and_honour_tryfirst():
 def test_load_hooks_warns_of_what_cannot_be_loaded_and_goes_on(install):
     class NeedsArguments:
         def __init__(self, path):
-            pass
+            raise AssertionError
 
     install("plugin", "good", Recorder)
     install("plugin", "absent", "no_such_module:Plugin", "lost", "1.2")
@@ -172,12 +172,11 @@ def test_load_hooks_warns_of_what_cannot_be_loaded_and_goes_on(install):
     with warns("is ignored") as caught:
         hooks = load_hooks()
     said = caught
-    assert len(said) == 4
+    assert len(said) == 3
     assert "plugin 'absent' of lost 1.2 (no_such_module:Plugin)" in said[0]
     assert "ModuleNotFoundError" in said[0]
     assert "unknown hook" in said[1]
-    assert "TypeError" in said[2]
-    assert "trainer" in said[3]
+    assert "trainer" in said[2]
     assert [name for name, _ in hooks.manager.list_name_plugin()] == ["good of fake"]
 
 

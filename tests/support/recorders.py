@@ -29,7 +29,7 @@ class Recorder:
 
 
 class NeedsArguments(Recorder):
-    def __init__(self, path):
+    def __init__(self, path: str) -> None:
         super().__init__()
 
 

@@ -54,7 +54,7 @@ def test_the_built_ins_pass(name):
 @pytest.mark.parametrize(
     ("plugin", "clause", "words"),
     [
-        (NeedsArguments, "construction", "making it without arguments raises TypeError"),
+        (NeedsArguments, "parameters", "path: Field required"),
         (Misspelt, "hooks", "unknown hook 'musicemo_epoch_begun'"),
         (Unmarked, "hooks", "musicemo_epoch_started is not marked @hookimpl"),
         (Nothing, "hooks", "implements no hook"),

@@ -307,8 +307,11 @@ def _training(runs: Mapping[str, Sequence[RunRecord]]) -> list[Block]:
 
 
 def _settings(runs: Mapping[str, Sequence[RunRecord]]) -> list[Block]:
-    """Return the keys of the experiments' files in which they differ."""
-    flat = {name: dict(_flat(records[0].experiment)) for name, records in runs.items()}
+    """Return the keys of the experiments' files in which they differ, without the plugins."""
+    flat = {
+        name: dict(_flat({key: value for key, value in records[0].experiment.items() if key != "plugins"}))
+        for name, records in runs.items()
+    }
     keys = dict.fromkeys(key for table in flat.values() for key in table)
     rows = []
     for key in keys:
