@@ -349,7 +349,13 @@ def test_a_file_of_ones_own_is_shown(mine):
 
 @pytest.mark.parametrize(
     ("name", "kind"),
-    [("Mistake", "loss"), ("Sum", "weighting"), ("Songs", "dataset"), ("Levels", "features"), ("Watcher", "plugin")],
+    [
+        ("Mistake", "loss"),
+        ("Sum", "weighting"),
+        ("Songs", "dataset"),
+        ("Levels", "features"),
+        ("Watcher", "plugin"),
+    ],
 )
 def test_which_kind_a_class_is_shows(mine, name, kind):
     assert json.loads(call("show", f"mine.py:{name}", "--json"))["kind"] == kind
