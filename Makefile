@@ -11,7 +11,7 @@ demo: $(VENV)/installed ## Train the default experiment on synthesized music.
 test: $(VENV)/installed-test ## Run the tests.
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile # one process per core, each with one thread
 
-test-fast: $(VENV)/installed-test ## Run the fast tests: under three minutes on two cores.
+test-fast: $(VENV)/installed-test ## Run the fast tests: about a minute and a half on two cores.
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto -m "not slow and not packaging"
 
 faults: $(VENV)/installed-test ## Damage files and interrupt runs, fifty times as often as in the tests: about an hour.
