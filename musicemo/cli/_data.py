@@ -55,7 +55,7 @@ def data(
 
     loaded = load_experiment(experiment, overrides or [], only or [])
     tracks = read_tracks(loaded)
-    split = split_tracks(loaded, tracks, loaded.replicates()[0].fold)
+    split = split_tracks(loaded.completed(tracks), tracks, loaded.replicates()[0].fold)
     summary = summarize(tracks, split, Features(tracks.tracks, tracks.rows, loaded.training.cache))
     if as_json:
         emit_json(dataclasses.asdict(summary))

@@ -1,4 +1,4 @@
-"""Predictions of an experiment's runs, read from their run directories: one replicate per seed."""
+"""Predictions of an experiment, read from its run directories: one replicate per seed and repeat of k-fold."""
 
 from __future__ import annotations
 
@@ -25,9 +25,14 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class SeedResult:
-    """One seed: one run, or one run per fold."""
+    """One seed: one run, or one run per fold. Repeated k-fold has one of these for each time.
+
+    The folds of every repeat are counted from 0.
+    """
 
     seed: int
+    #: Number of the division into folds, counted from 0.
+    repeat: int
     #: Fold -> its run; the fold is None without k-fold.
     records: Mapping[int | None, RunRecord]
     #: Fold -> evaluation of the run on its set.
@@ -43,15 +48,20 @@ class Replicates:
 
     name: str
     part: str
-    #: One per seed, sorted by seed.
+    #: One per seed and repeat, sorted.
     per_seed: Sequence[SeedResult]
     #: SHA-256 of the set's track ids, one per fold.
     hashes: Sequence[str]
 
     @property
     def seeds(self) -> list[int]:
-        """The seeds."""
+        """The seed of each replicate. With repeated k-fold, each seed occurs once per repeat."""
         return [replicate.seed for replicate in self.per_seed]
+
+    @property
+    def repeats(self) -> int:
+        """How many times the tracks were divided into folds; 1 without k-fold."""
+        return len({replicate.repeat for replicate in self.per_seed})
 
     @property
     def folds(self) -> list[int]:
@@ -64,8 +74,9 @@ class Replicates:
         return dict(self.per_seed[0].evaluation.tasks)
 
     def tested(self, task: str) -> list[str]:
-        """Return SHA-256 of the ids of the tracks with a label for a task, one per fold, sorted."""
-        evaluations = [evaluation.tasks.get(task) for evaluation in self.per_seed[0].folds.values()]
+        """Return SHA-256 of the ids of the tracks with a label for a task, one per fold and repeat, sorted."""
+        first = [one for one in self.per_seed if one.seed == self.per_seed[0].seed]
+        evaluations = [evaluation.tasks.get(task) for one in first for evaluation in one.folds.values()]
         ids = [sorted(one.ids) if one else [] for one in evaluations]
         return sorted(hashlib.sha256(json.dumps(names).encode()).hexdigest() for names in ids)
 
@@ -102,9 +113,10 @@ def read_replicates(
     else:
         records = [one if isinstance(one, RunRecord) else open_run(one) for one in paths]
     runs = [_Run.read(record, part) for record in records]
-    by_seed: dict[int, dict[int | None, _Run]] = {}
+    by_seed: dict[tuple[int, int], dict[int | None, _Run]] = {}
     for run in runs:
-        other = by_seed.setdefault(run.seed, {}).setdefault(run.fold, run)
+        repeat, fold = (0, None) if run.fold is None else divmod(run.fold, run.declared or run.fold + 1)
+        other = by_seed.setdefault((run.seed, repeat), {}).setdefault(fold, run)
         if other is not run:
             of = f"seed {run.seed}" + ("" if run.fold is None else f" and fold {run.fold}")
             raise InputError(
@@ -112,9 +124,10 @@ def read_replicates(
             )
     where = paths if isinstance(paths, Path) else records[0].directory
     complete = _complete(by_seed, where)
-    first = next(iter(complete.values()))
+    firsts: dict[int, dict[int | None, _Run]] = {}
     replicates = []
-    for seed, folds in complete.items():
+    for (seed, repeat), folds in complete.items():
+        first = firsts.setdefault(repeat, folds)
         for fold, run in folds.items():
             if run.hash != first[fold].hash:
                 raise InputError(
@@ -123,8 +136,8 @@ def read_replicates(
                 )
         evaluations = {fold: run.evaluation for fold, run in folds.items()}
         of_folds = {fold: run.record for fold, run in folds.items()}
-        replicates.append(SeedResult(seed, of_folds, evaluations, _joined(list(evaluations.values()))))
-    hashes = [run.hash for run in first.values()]
+        replicates.append(SeedResult(seed, repeat, of_folds, evaluations, _joined(list(evaluations.values()))))
+    hashes = [run.hash for first in firsts.values() for run in first.values()]
     return Replicates(name or runs[0].name, part, replicates, hashes)
 
 
@@ -194,9 +207,9 @@ class _Run:
 
 
 def _complete(
-    by_seed: Mapping[int, Mapping[int | None, _Run]], where: Path
-) -> dict[int, dict[int | None, _Run]]:
-    """Return the seeds that have all folds of the other seeds."""
+    by_seed: Mapping[tuple[int, int], Mapping[int | None, _Run]], where: Path
+) -> dict[tuple[int, int], dict[int | None, _Run]]:
+    """Return the seeds and repeats that have all folds of the others."""
     folds = sorted(
         {fold for runs in by_seed.values() for fold in runs}, key=lambda fold: -1 if fold is None else fold
     )
@@ -208,7 +221,10 @@ def _complete(
     if not complete:
         raise InputError(f"{where}: no seed has all of the folds {', '.join(map(str, folds))}")
     if lacking := sorted(set(by_seed) - set(complete)):
-        _log.warning(f"{where}: left out, for folds that are missing: seed {', '.join(map(str, lacking))}")
+        _log.warning(
+            f"{where}: left out, for folds that are missing: seed "
+            + ", ".join(str(seed) + (f" (repeat {repeat})" if repeat else "") for seed, repeat in lacking)
+        )
     declared = next(iter(complete[min(complete)].values())).declared
     if 1 < len(folds) < declared:
         _log.warning(f"{where}: {len(folds)} of {declared} folds")
@@ -237,7 +253,23 @@ def _join(parts: Sequence[TaskEvaluation]) -> TaskEvaluation:
         return np.concatenate(columns)[order]
 
     sorted_ids = [ids[place] for place in order]
-    return TaskEvaluation(parts[0].kind, sorted_ids, column("target"), column("prediction"), classes)
+    prediction = column("prediction")
+    if _constant_per_fold(parts):
+        prediction = np.full(len(prediction), prediction.mean())
+    return TaskEvaluation(parts[0].kind, sorted_ids, column("target"), prediction, classes)
+
+
+def _constant_per_fold(parts: Sequence[TaskEvaluation]) -> bool:
+    """Return whether each fold's ratings are predicted by one value, as a baseline does, and the values differ.
+
+    A fold with high ratings leaves low ones for training, so these values correlate negatively with the ratings by
+    construction. Their mean over the folds has a correlation of 0, as every constant.
+    """
+    return (
+        len(parts) > 1
+        and parts[0].kind == "regression"
+        and all(len(part.prediction) > 1 and np.ptp(part.prediction) == 0 for part in parts)
+    )
 
 
 def _join_tags(

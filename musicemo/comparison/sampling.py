@@ -102,6 +102,7 @@ class Sampling:
         )
 
     def _folds(self, name: str, tasks: Sequence[str], metric: str) -> list[float]:
+        """Return the metric of each fold of each repeat, the mean over seeds and tasks."""
         experiment = self._experiments[name]
         return [
             float(
@@ -109,9 +110,11 @@ class Sampling:
                     [
                         [one.folds[fold].tasks[task].metric(metric) for task in tasks]
                         for one in experiment.per_seed
+                        if one.repeat == repeat
                     ]
                 )
             )
+            for repeat in sorted({one.repeat for one in experiment.per_seed})
             for fold in experiment.folds
         ]
 

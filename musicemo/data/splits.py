@@ -25,6 +25,9 @@ PARTS = ("train", "val", "test")
 
 #: The stratum of the tracks whose target is missing.
 _MISSING = 0
+#: Largest number of steps that make folds of groups more alike, and of groups up to which pairs are exchanged. With
+#: more groups, single moves suffice.
+_BALANCING_STEPS, _MOST_EXCHANGED = 1000, 500
 
 Indices = NDArray[np.intp]
 
@@ -40,8 +43,10 @@ class SplitSettings(Settings):
     """File with the ids of each set: JSON with lists ``train``, ``val`` and ``test``, such as the ``split.json`` of a
     run; or a table with the columns ``id`` and ``part``.
     """
-    validation: float = Field(default=0.2, ge=0, lt=1)
-    """Fraction of the tracks in the validation set."""
+    validation: float | None = Field(default=None, ge=0, lt=1)
+    """Fraction of the tracks in the validation set. The default is 0.2; it is 0 in k-fold cross-validation of an
+    estimator that has no use for a validation set.
+    """
     test: float = Field(default=0.2, ge=0, lt=1)
     """Fraction of the tracks in the test set. Official test sets and folds are not changed by it."""
     seed: int = Field(default=0, ge=0, lt=2**32)
@@ -56,12 +61,16 @@ class SplitSettings(Settings):
     """k-fold: number of folds."""
     grouped: bool = False
     """k-fold: whether to keep the tracks of a group in the same fold."""
+    repeats: int = Field(default=1, ge=1)
+    """k-fold: number of times that the tracks are divided into folds, each time differently. The folds of the second
+    time are numbered on from those of the first.
+    """
     fold: int | None = Field(default=None, ge=0)
     """k-fold: number of the only fold to run, counted from 0. The default is every fold."""
 
     @model_validator(mode="after")
     def _consistent(self) -> SplitSettings:
-        if self.method in ("random", "stratified", "grouped") and self.validation + self.test >= 1:
+        if self.method in ("random", "stratified", "grouped") and self.validation_share + self.test >= 1:
             raise ValueError("validation + test must be below 1, to leave tracks for training")
         if (self.method == "file") != (self.path is not None):
             raise ValueError(
@@ -69,9 +78,16 @@ class SplitSettings(Settings):
                 if self.path is None
                 else f'path is only for method = "file", not "{self.method}"'
             )
-        if self.fold is not None and self.fold >= self.folds:
-            raise ValueError(f"fold {self.fold} does not exist: {self.folds} folds are numbered from 0")
+        if self.fold is not None and self.fold >= self.folds * self.repeats:
+            raise ValueError(
+                f"fold {self.fold} does not exist: {self.folds * self.repeats} folds are numbered from 0"
+            )
         return self
+
+    @property
+    def validation_share(self) -> float:
+        """Fraction of the tracks in the validation set, with the default."""
+        return 0.2 if self.validation is None else self.validation
 
     @property
     def by_groups(self) -> bool:
@@ -161,7 +177,7 @@ def make_split(
     else:
         rest, test = _cut(settings, everyone, settings.test, strata, group_codes, "test")
     if val is None or not len(val):
-        share = settings.validation
+        share = settings.validation_share
         if settings.method not in ("official", "kfold", "file"):
             share = min(share / (1 - settings.test), 1.0)
         rest, val = _cut(settings, rest, share, strata, group_codes, "validation")
@@ -235,39 +251,36 @@ def _official(official: Sequence[str | None], ids: Sequence[str]) -> tuple[Indic
 def _fold(
     settings: SplitSettings, tracks: Indices, strata: Indices, groups: Indices, fold: int | None
 ) -> tuple[Indices, Indices]:
-    from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
+    from sklearn.model_selection import KFold, StratifiedKFold
 
-    folds, seed = settings.folds, settings.seed
+    folds = settings.folds
+    repeat, fold = divmod(fold or 0, folds)
+    seed = settings.seed + repeat
     tagged = strata.ndim > 1
-    largest = int(np.bincount(strata).max()) if len(strata) and not tagged else 0
     if settings.grouped and len(np.unique(groups)) < folds:
         raise InputError(f"{len(np.unique(groups))} groups cannot be split into {folds} folds")
     if not settings.grouped and len(tracks) < folds:
         raise InputError(f"{len(tracks)} tracks cannot be split into {folds} folds")
-    if tagged:
+    if settings.grouped or tagged:
+        labels = strata if tagged else (strata[:, None] == np.unique(strata)).astype(np.intp)
         items = np.unique(groups, return_inverse=True)[1] if settings.grouped else tracks
-        inside = _deal(strata, items, [1 / folds] * folds, np.random.RandomState(seed)) == (fold or 0)
+        dealt = _deal(labels, items, [1 / folds] * folds, np.random.RandomState(seed))
+        inside = (_balance(labels, items, dealt, folds) if settings.grouped else dealt) == fold
         return _checked_fold(tracks[~inside], tracks[inside], fold, folds)
-    if settings.grouped:
-        splitter = (
-            StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-            if largest >= folds
-            else GroupKFold(folds, shuffle=True, random_state=seed)
-        )
-    elif largest >= folds:
+    if int(np.bincount(strata).max(initial=0)) >= folds:
         splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
     else:
         splitter = KFold(folds, shuffle=True, random_state=seed)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The least populated class", UserWarning)  # not in every fold, then
-        pairs = list(splitter.split(tracks, strata, groups if settings.grouped else None))
-    rest, test = pairs[fold or 0]
+        pairs = list(splitter.split(tracks, strata))
+    rest, test = pairs[fold]
     return _checked_fold(rest, test, fold, folds)
 
 
-def _checked_fold(rest: Indices, test: Indices, fold: int | None, folds: int) -> tuple[Indices, Indices]:
+def _checked_fold(rest: Indices, test: Indices, fold: int, folds: int) -> tuple[Indices, Indices]:
     if not len(test) or not len(rest):
-        raise InputError(f"fold {fold or 0} of {folds} is empty: the groups are too few or too unequal")
+        raise InputError(f"fold {fold} of {folds} is empty: the groups are too few or too unequal")
     return rest, test
 
 
@@ -389,6 +402,64 @@ def _deal(labels: Indices, items: Indices, shares: Sequence[float], random: np.r
             left = left - held[item]
         if rarest is None:
             return np.asarray(parts[items])
+
+
+def _balance(labels: Indices, items: Indices, parts: Indices, folds: int) -> Indices:
+    """Move items between folds, and exchange pairs of them, until no step makes the folds more alike.
+
+    Folds are alike if their numbers of tracks, and of tracks with each label, are near the mean over folds. The cost is
+    the sum of squared deviations, each divided by the mean, so that a rare label counts as much as a frequent one; the
+    number of tracks counts as much as all labels together. Each step is the one that lowers the cost most.
+
+    Args:
+        labels: `[tracks, labels]`, see `_deal`.
+        items: item of each track, counted from 0.
+        parts: fold of each track; tracks of an item have the same.
+        folds: number of folds.
+
+    Returns:
+        The fold of each track.
+    """
+    count = int(items.max()) + 1
+    held = np.zeros((count, labels.shape[1] + 1))
+    np.add.at(held, items, np.column_stack([labels, np.ones(len(labels), dtype=np.intp)]))
+    present = held.sum(axis=0) > 0
+    held = held[:, present]
+    mean = held.sum(axis=0) / folds
+    scale = 1 / np.sqrt(mean)
+    scale[-1] *= np.sqrt(max(held.shape[1] - 1, 1))
+    held = held * scale
+    place = np.zeros(count, dtype=np.intp)
+    place[items] = parts
+    excess = np.array([held[place == fold].sum(axis=0) for fold in range(folds)]) - mean * scale
+    squares = (held**2).sum(axis=1)
+    for _ in range(_BALANCING_STEPS):
+        # Moving item i from fold a to fold b changes the cost by 2 h_i (e_b - e_a) + 2 h_i^2.
+        along = held @ excess.T
+        moved = 2 * (along - along[np.arange(count), place][:, None]) + 2 * squares[:, None]
+        moved[np.arange(count), place] = 0
+        sizes = np.bincount(place, minlength=folds)
+        moved[sizes[place] == 1] = np.inf  # no fold becomes empty
+        item, target = np.unravel_index(int(moved.argmin()), moved.shape)
+        gain, step = moved[item, target], [(int(item), int(target))]
+        # Exchanging i and j of folds a and b is a move of h_i - h_j.
+        for first in range(folds if count <= _MOST_EXCHANGED else 0):
+            for second in range(first + 1, folds):
+                one, two = np.flatnonzero(place == first), np.flatnonzero(place == second)
+                apart = excess[second] - excess[first]
+                to = (held[one] @ apart)[:, None] - (held[two] @ apart)[None]
+                distance = squares[one][:, None] + squares[two][None] - 2 * held[one] @ held[two].T
+                change = 2 * to + 2 * distance
+                i, j = np.unravel_index(int(change.argmin()), change.shape)
+                if change[i, j] < gain - 1e-9:
+                    gain, step = change[i, j], [(int(one[i]), second), (int(two[j]), first)]
+        if not gain < -1e-9:
+            break
+        for moving, fold in step:
+            excess[place[moving]] -= held[moving]
+            excess[fold] += held[moving]
+            place[moving] = fold
+    return place[items]
 
 
 def strata(values: NDArray[np.float64], *, regression: bool, bins: int) -> Indices:

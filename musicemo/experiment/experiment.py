@@ -19,7 +19,15 @@ from musicemo.components.local import LocalCode, Policy
 from musicemo.components.lookup import Components, describe_problem
 from musicemo.components.spec import Component, PluginSettings, default_component, to_toml
 from musicemo.contracts import Dataset, Estimator, Target, Track
-from musicemo.data import HeadSettings, ScalingSettings, SplitSettings, TaskSettings, Tracks, stream_columns
+from musicemo.data import (
+    HeadSettings,
+    ScalingSettings,
+    SplitSettings,
+    Task,
+    TaskSettings,
+    Tracks,
+    stream_columns,
+)
 from musicemo.errors import InputError
 from musicemo.evaluation import EvaluationSettings
 from musicemo.experiment.datasets import JointDataset, find_members
@@ -172,9 +180,14 @@ class Experiment:
     def completed(self, tracks: Tracks) -> Experiment:
         """Return the experiment with what it leaves to its data.
 
-        These are a loss for every task, by the kind of its target, and the features of audio.
+        These are a loss for every task, by the kind of its target, the features of audio, and whether a validation set
+        is needed.
         """
         tasks = tracks.tasks
+        split = self.split
+        if split.validation is None:
+            share = 0.0 if self._needs_no_validation(tasks) else split.validation_share
+            split = split.model_copy(update={"validation": share})
         losses = {
             task.name: self.losses[task.name]
             or self.default_losses.get(task.kind)
@@ -182,7 +195,21 @@ class Experiment:
             for task in tasks
         }
         features = self.features or default_features(tracks.streams)
-        return replace(self, losses=losses, default_losses={}, features=features)
+        return replace(self, losses=losses, default_losses={}, features=features, split=split)
+
+    def _needs_no_validation(self, tasks: Sequence[Task]) -> bool:
+        """Return whether cross-validation has no use for a validation set.
+
+        An estimator has one epoch, so no epoch is chosen. The validation set also determines the calibration, and the
+        thresholds of tags.
+        """
+        return (
+            self.split.method == "kfold"
+            and isinstance(self.model.factory, type)
+            and issubclass(self.model.factory, Estimator)
+            and self.evaluation.calibration in (None, "none")
+            and not any(task.kind == "tags" for task in tasks)
+        )
 
     def resolved(
         self, seed: int | None = None, fold: int | None = None, threads: int | None = None
@@ -237,7 +264,9 @@ class Experiment:
         """Return a replicate for every seed and fold, the folds of the first seed first."""
         folds: Sequence[int | None] = [None]
         if self.split.method == "kfold":
-            folds = range(self.split.folds) if self.split.fold is None else [self.split.fold]
+            folds = (
+                range(self.split.folds * self.split.repeats) if self.split.fold is None else [self.split.fold]
+            )
         return [Replicate.of(self, seed, fold) for seed in self.seeds for fold in folds]
 
 

@@ -256,7 +256,7 @@ def test_experiments_that_are_equally_good_are_rarely_told_apart(tmp_path, seeds
                 prediction = (1 + spread * random.normal()) * target + random.normal(size=50)
                 task = regression(target, 0.0, 0)
                 whole = Evaluation({"v": type(task)("regression", task.ids, target, prediction)})
-                replicates.append(SeedResult(seed, {None: tmp_path}, {None: whole}, whole))
+                replicates.append(SeedResult(seed, 0, {None: tmp_path}, {None: whole}, whole))
             pair.append(Replicates(name, "test", replicates, ["h"]))
         values.append(compare(pair, settings=settings).rows[0].scores[1].difference.p)
     assert 0.03 < np.mean(np.array(values) < 0.1) < 0.17

@@ -3,7 +3,7 @@ import pytest
 from complaints import warns
 from recorded import CLASSES, classification, regression, truth, write_experiment, write_run
 
-from musicemo.comparison import read_replicates
+from musicemo.comparison import compare, read_replicates
 from musicemo.errors import InputError
 from musicemo.evaluation import TaskEvaluation
 
@@ -57,6 +57,40 @@ def test_no_seed_has_all_folds(tmp_path):
     folds(tmp_path, 1, 1)
     with pytest.raises(InputError, match="a: no seed has all of the folds 0, 1"):
         read_replicates(tmp_path / "a")
+
+
+def test_repeated_folds_are_replicates(tmp_path):
+    targets = truth(40, 0)
+    for fold in range(4):
+        tested = np.arange(40) % 4 < 2 if fold < 2 else np.arange(40) < 20
+        places = np.flatnonzero(tested if fold % 2 == 0 else ~tested)
+        task = TaskEvaluation(
+            "regression", [f"t{place:02}" for place in places], targets[places], targets[places] + fold, ()
+        )
+        write_run(tmp_path, "a", {"valence": task}, fold=fold, folds=2, part_hash=f"hash{fold}")
+    read = read_replicates(tmp_path / "a")
+    assert (read.seeds, read.folds, read.repeats) == ([0, 0], [0, 1], 2)
+    assert read.hashes == [f"hash{fold}" for fold in range(4)]
+    for one in read.per_seed:
+        assert np.array_equal(one.evaluation.tasks["valence"].target, targets)
+    assert len(read.tested("valence")) == 4
+    comparison = compare([read])
+    assert len(comparison.rows[0].scores[0].values) == 2
+    assert comparison.rows[0].scores[0].folds == pytest.approx([1.0] * 4)
+
+
+def test_one_value_per_fold_has_no_correlation(tmp_path):
+    """The mean of the other folds correlates with the ratings at -1 over two folds, by construction."""
+    targets = np.concatenate([np.linspace(0, 0.5, 20), np.linspace(0.5, 1, 20)])
+    for fold in (0, 1):
+        places = np.arange(20) + 20 * fold
+        others = np.setdiff1d(np.arange(40), places)
+        constant = np.full(20, targets[others].mean())
+        task = TaskEvaluation("regression", [f"t{place:02}" for place in places], targets[places], constant, ())
+        write_run(tmp_path, "a", {"valence": task}, fold=fold, folds=2, part_hash=str(fold))
+    task = read_replicates(tmp_path / "a").tasks["valence"]
+    assert task.metric("spearman") == 0.0
+    assert task.metric("r2") == pytest.approx(0.0)
 
 
 def test_some_folds_alone(tmp_path):

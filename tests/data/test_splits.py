@@ -3,6 +3,7 @@ import pytest
 from fakes import MemoryDataset
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from sklearn.model_selection import StratifiedKFold
 
 from musicemo.data import PARTS, Split, SplitSettings, make_split, read_split, strata
@@ -295,11 +296,41 @@ def test_a_group_that_is_more_than_its_share_leaves_no_fold_empty():
 
 def test_an_empty_fold_is_an_error(monkeypatch):
     monkeypatch.setattr(
-        "sklearn.model_selection.StratifiedGroupKFold.split",
-        lambda self, x, y, groups: [(np.arange(4), np.arange(0))] * 2,
+        "musicemo.data.splits._balance", lambda labels, items, parts, folds: np.zeros_like(parts)
     )
     with pytest.raises(InputError, match="fold 1 of 2 is empty: the groups are too few or too unequal"):
         cut(4, groups=list("abcd"), method="kfold", grouped=True, folds=2, fold=1)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_folds_of_groups_have_equal_sizes_and_classes(seed):
+    """Twenty artists of three songs, five artists a class: each fold can have one artist of each class."""
+    groups = [f"artist{index // 3}" for index in range(60)]
+    codes = np.arange(60) // 15 + 1
+    for fold in range(5):
+        split = cut(60, codes, groups, method="kfold", grouped=True, validation=0, fold=fold, seed=seed)
+        assert np.bincount(codes[split.parts["test"]]).tolist() == [0, 3, 3, 3, 3]
+
+
+def test_folds_of_unequal_groups_are_as_equal_as_can_be():
+    sizes = [9, 1, 8, 2, 7, 3, 6, 4, 5, 5]
+    groups = [f"g{index}" for index, size in enumerate(sizes) for _ in range(size)]
+    tested = [
+        len(cut(50, groups=groups, method="kfold", grouped=True, validation=0, fold=fold).parts["test"])
+        for fold in range(5)
+    ]
+    assert tested == [10] * 5
+
+
+def test_repeated_folds_are_other_divisions():
+    cuts = [
+        cut(40, method="kfold", folds=4, repeats=3, validation=0, fold=fold).parts["test"] for fold in range(12)
+    ]
+    for repeat in range(3):
+        assert sorted(np.concatenate(cuts[4 * repeat : 4 * repeat + 4])) == list(range(40))
+    assert len({tuple(one) for one in cuts}) == 12
+    with pytest.raises(ValidationError, match="fold 12 does not exist: 12 folds are numbered from 0"):
+        SplitSettings(method="kfold", folds=4, repeats=3, fold=12)
 
 
 def test_a_track_on_two_sides_is_an_error():

@@ -61,7 +61,7 @@ def test_ratings_are_means_over_the_seeds_and_classes_are_counted_once_a_seed(se
     np.testing.assert_allclose(sorted(dots.y), sorted(np.mean(every, axis=0)))
     confusion, tables = section(page, "Classes").blocks
     assert sum(int(text or 0) for row in confusion.charts[0].marks[0].texts for text in row) == 36
-    assert "Each track is counted once per seed, 3 times." in confusion.note
+    assert "Each track is counted 3 times, over 3 seeds." in confusion.note
     assert [row[-1] for row in tables.tables[0].rows] == ["12", "12", "12"]
 
 

@@ -97,6 +97,22 @@ def test_no_validation_part_is_needed(tmp_path):
     assert set(recorder.evaluations) == {"train", "test"}
 
 
+@pytest.mark.parametrize(
+    ("overrides", "needed"),
+    [
+        ((), False),
+        (("split.validation=0.25",), True),
+        (("evaluation.calibration='affine'",), True),
+        (("split.method='stratified'",), True),
+        (("model={ type = 'means' }",), True),
+    ],
+)
+def test_folds_have_a_validation_set_only_if_something_uses_it(tmp_path, overrides, needed):
+    common = ["model={ type = 'nearest' }", "split={ method = 'kfold', folds = 4 }"]
+    preview = check_experiment(load(tmp_path, *common, *overrides))
+    assert bool(preview.tracks.get("val")) == needed
+
+
 def test_a_part_of_the_tracks_is_fitted_where_few_are_to_be_learnt_by_heart(tmp_path):
     made = assemble(tmp_path, "model={ type = 'nearest' }", "training.batch_size=4", overfit_batches=2)
     assert (made.training.epochs, made.training.early_stopping.monitor) == (1, "train/loss")

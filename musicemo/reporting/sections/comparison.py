@@ -13,7 +13,7 @@ from musicemo.reporting.blocks import Block, Cell, Charts, Column, Notice, Numbe
 from musicemo.reporting.charts import Axis, Chart, Intervals, Line, Mark, Rule, categories, spanning
 from musicemo.reporting.charts.chart import COLOURS
 from musicemo.reporting.sections import scores
-from musicemo.reporting.sections.replicates import score_number, set_of
+from musicemo.reporting.sections.replicates import count_of, score_number, set_of
 from musicemo.reporting.words import SETS, listed, plural
 from musicemo.runs import RunRecord
 
@@ -30,7 +30,7 @@ def comparison_blocks(comparison: Comparison) -> list[Block]:
     """Return the compared experiments, the tables and the conclusions, without charts."""
     experiments = [
         Text(
-            f": {plural(len(one.seeds), 'seed') if len(one.seeds) > 1 else f'seed {one.seeds[0]}'}, {set_of(one)}",
+            f": {count_of(one)}, {set_of(one)}",
             lead=one.name,
         )
         for one in comparison.experiments

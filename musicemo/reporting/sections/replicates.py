@@ -73,19 +73,20 @@ def replicate_sections(runs: Sequence[RunRecord], part: str, notices: list[Notic
         *_tables(experiment, rows),
     ]
     sections = [Section("Results", [*blocks, _each_run(runs, part)])]
+    count = count_of(experiment)
     several = len(experiment.per_seed) > 1
     combined = _combined(experiment)
     if charts := tracks.prediction_charts(combined, "regression", {}, runs[0].tasks):
-        mean = f" Predictions are means over {len(experiment.per_seed)} seeds." if several else ""
+        mean = f" Predictions are means over {count}." if several else ""
         sections.append(Section("Predicted against true", [Charts(charts, note=tracks.DOTS + mean)]))
     pooled = _pooled(experiment)
     if charts := tracks.prediction_charts(pooled, "classification", {}, runs[0].tasks):
-        counted = f" Each track is counted once per seed, {len(experiment.per_seed)} times." if several else ""
+        counted = f" Each track is counted {len(experiment.per_seed)} times, over {count}." if several else ""
         metrics = {name: task.metrics() for name, task in pooled.tasks.items() if task.kind == "classification"}
         tables = list(scores.class_tables(metrics))
         sections.append(Section("Classes", [Charts(charts, note=tracks.CONFUSION + counted), Tables(tables)]))
     if charts := tracks.prediction_charts(combined, "tags", {}, runs[0].tasks):
-        mean = f"Of the mean probability over {len(experiment.per_seed)} seeds. " if several else ""
+        mean = f"Of the mean probability over {count}. " if several else ""
         metrics = {name: task.metrics() for name, task in combined.tasks.items() if task.kind == "tags"}
         tables = list(scores.tag_tables(metrics))
         sections.append(Section("Tags", [Charts(charts, note=mean + tracks.TAG_CHART), Tables(tables)]))
@@ -106,9 +107,19 @@ def set_of(experiment: Replicates) -> str:
     return f"{folds}{SETS[experiment.part]}, {plural(count, 'track')}"
 
 
+def count_of(experiment: Replicates) -> str:
+    """Return the number of replicates in words: ``seed 0``, ``3 seeds``, ``2 seeds and 5 repeats of k-fold``."""
+    seeds = list(dict.fromkeys(experiment.seeds))
+    text = plural(len(seeds), "seed") if len(seeds) > 1 else f"seed {seeds[0]}"
+    if experiment.repeats == 1:
+        return text
+    repeats = f"{experiment.repeats} repeats of k-fold"
+    return f"{text} and {repeats}" if len(seeds) > 1 else repeats
+
+
 def _described(experiment: Replicates) -> str:
-    seeds = len(experiment.seeds)
-    over = f"mean ± standard deviation over {seeds} seeds" if seeds > 1 else f"seed {experiment.seeds[0]}"
+    count = count_of(experiment)
+    over = f"mean ± standard deviation over {count}" if len(experiment.seeds) > 1 else count
     return f"{over}, {set_of(experiment)}"
 
 
