@@ -68,6 +68,7 @@ class Emopia(Preset):
 
     layout = _LAYOUT
     drawn_from = ("emopia",)
+    id_space = "emopia"
     learnt = 1
 
     def read(self, recordings: Recordings, problems: Problems) -> Sequence[Target]:

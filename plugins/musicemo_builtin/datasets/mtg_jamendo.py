@@ -74,6 +74,7 @@ class MtgJamendo(Preset):
 
     layout = _LAYOUT
     drawn_from = ("mtg-jamendo",)
+    id_space = "jamendo"
     learnt = 1
 
     def read(self, recordings: Recordings, problems: Problems) -> Sequence[Target]:

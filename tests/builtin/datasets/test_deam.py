@@ -2,11 +2,14 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+from complaints import warns
 from dataset_conformance import assert_conforms, assert_knows_its_folder
 from musicemo_builtin.datasets.deam import Deam
 from songs import write_song, write_text
 
+from musicemo.contracts import Series
 from musicemo.errors import InputError
 
 EXCERPTS = "static_annotations_averaged_songs_1_2000.csv"
@@ -46,7 +49,24 @@ def root(tmp_path: Path) -> Path:
 
 
 def deam(root: Path, **parameters) -> Deam:
-    return Deam(root=root, **parameters)
+    return Deam(root=root, **{"static_labels": "as-published"} | parameters)
+
+
+def write_series(root: Path) -> None:
+    """Write the ratings over time; song 10 has none, song 2 a gap, and the rows end early or in empty cells."""
+    per_song = (
+        root / "DEAM_Annotations/annotations/annotations averaged per song/dynamic (per second annotations)"
+    )
+    header = "song_id,sample_15000ms,sample_15500ms,sample_16000ms,sample_16500ms\n"
+    write_text(per_song / "arousal.csv", header + "2,-0.1,,0.2,\n3,0.1,0.2,0.3,0.4\n2001,0.5,0.5\n")
+    write_text(per_song / "valence.csv", header + "2,0,0.1,0.2,\n3,,,,\n2001,0.5,0.5,-1,1\n")
+    per_rater = (
+        root / "DEAM_Annotations/annotations/annotations per each rater/dynamic (per second annotations)"
+    )
+    write_text(
+        per_rater / "arousal/2.csv", "WorkerId,sample_15000ms,sample_15500ms\n4bc,-0.2,0.1\n8d6,0,\n71f,,\n"
+    )
+    write_text(per_rater / "arousal/3.csv", "sample_15500ms,sample_16000ms\n0.5,1\n")
 
 
 @pytest.mark.slow
@@ -106,4 +126,84 @@ def test_two_copies_are_ambiguous(root):
 
 
 def test_its_own_folder_is_known(root):
-    assert_knows_its_folder(Deam, root, "valence", "arousal")
+    with warns("exchanged in comparison with emoMusic"):
+        assert_knows_its_folder(Deam, root, "valence", "arousal")
+
+
+def test_labels_of_the_first_thousand_songs_are_exchanged_on_request(root, caplog):
+    write_text(next(root.rglob(EXCERPTS)), next(root.rglob(EXCERPTS)).read_text() + "1001,2,0.5,7,0.6\n")
+    write_song(root / "DEAM_audio/MEMD_audio/1001.mp3")
+    published = {track.id: dict(track.targets) for track in deam(root).tracks()}
+    with caplog.at_level("INFO"):
+        exchanged = {
+            track.id: dict(track.targets) for track in deam(root, static_labels="as-emomusic").tracks()
+        }
+    assert "valence and arousal of 3 songs are exchanged, as in emoMusic" in caplog.text
+    assert exchanged["2"] == {"valence": 3.0, "arousal": 3.1, "valence_std": 0.63, "arousal_std": 0.94}
+    assert exchanged["10"]["valence"] is None
+    assert {song: published[song] for song in ("1001", "2001")} == {
+        song: exchanged[song] for song in ("1001", "2001")
+    }, "whether these are exchanged is not known"
+    with warns(r"of 3 songs up to number 1000 .* Set static_labels"):
+        assert [dict(track.targets) for track in deam(root, static_labels=None).tracks()] == [
+            *published.values()
+        ]
+
+
+def test_the_development_set_of_2015_is_a_list(root, tmp_path):
+    path = write_text(tmp_path / "development.txt", "2\n010\n")
+    with warns("has 2 excerpts; the development set of MediaEval 2015 had 431"):
+        tracks = list(deam(root, development=path).tracks())
+    assert [(track.id, track.part) for track in tracks] == [("2", "train"), ("10", "train"), ("2001", "test")]
+    for text, message in (
+        ("2001\n", "'2001' is not the number of an excerpt"),
+        ("a.mp3\n", "entry 1: 'a.mp3' is not"),
+    ):
+        with pytest.raises(InputError, match=message):
+            deam(root, development=write_text(path, text))
+    with pytest.raises(InputError, match=r"nowhere\.txt: cannot be read"):
+        deam(root, development=tmp_path / "nowhere.txt")
+
+
+def test_ratings_over_time(root):
+    with pytest.raises(InputError, match=r"does not contain valence\.csv. DEAM is available at https"):
+        deam(root, over_time="mean")
+    write_series(root)
+    dataset = deam(root, over_time="listeners")
+    tracks = {track.id: track for track in assert_conforms(dataset)}
+    assert [(target.name, target.range) for target in dataset.targets if target.kind == "series"] == [
+        ("valence_over_time", (-1.0, 1.0)),
+        ("arousal_over_time", (-1.0, 1.0)),
+    ]
+    assert tracks["2"].targets["arousal_over_time"] == Series(np.array([-0.1, np.nan, 0.2]), 15.0, 2.0)
+    assert tracks["2001"].targets["arousal_over_time"] == Series(np.array([0.5, 0.5]), 15.0, 2.0)
+    assert tracks["3"].targets["valence_over_time"] is None, "no rating"
+    assert tracks["10"].targets["arousal_over_time"] is None, "no row"
+    assert tracks["2"].ratings == {
+        "arousal_over_time": [Series(np.array([-0.2, 0.1]), 15.0, 2.0), Series(np.array([0.0]), 15.0, 2.0)]
+    }
+    assert tracks["3"].ratings["arousal_over_time"] == [Series(np.array([0.5, 1.0]), 15.5, 2.0)]
+    assert not any(track.ratings for track in deam(root, over_time="mean").tracks())
+
+
+def test_ratings_over_time_are_not_exchanged(root):
+    write_series(root)
+    tracks = next(deam(root, over_time="mean", static_labels="as-emomusic").tracks())
+    assert tracks.targets["valence_over_time"] == Series(np.array([0.0, 0.1, 0.2]), 15.0, 2.0)
+
+
+def test_problems_of_ratings_over_time(root):
+    write_series(root)
+    (path,) = root.rglob("arousal.csv")
+    text = path.read_text().replace("sample_16500ms", "sample_16700ms").replace("-0.1", "-1.1")
+    write_text(path, text + "3,0.1\n3,1,1,1,1,1\n")
+    with pytest.raises(InputError) as caught:
+        deam(root, over_time="mean")
+    assert list(caught.value.problems) == [
+        f"{path}:2: column 'sample_15000ms': -1.1 is outside [-1, 1]",
+        f"{path}:3: the rating at 16.7 s is not a multiple of 0.5 s after that at 15 s",
+        f"{path}:6: malformed row, expected 5 cells, got 6",
+    ]
+    write_text(path, "song_id,mean\n2,1\n")
+    with pytest.raises(InputError, match=r"arousal\.csv:1: no column has ratings over time"):
+        deam(root, over_time="mean")

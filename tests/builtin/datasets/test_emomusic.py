@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from dataset_conformance import assert_conforms, assert_knows_its_folder
 from musicemo_builtin.datasets.emomusic import EmoMusic
 from songs import write_song, write_text
 
+from musicemo.contracts import Series
 from musicemo.errors import InputError
 
 CLIPS = ("clips_45seconds", "clips_45sec", "clips_45sec/clips_45seconds")
@@ -86,3 +88,21 @@ def test_says_what_is_missing_and_where_it_is(root, missing):
 
 def test_its_own_folder_is_known(root):
     assert_knows_its_folder(EmoMusic, root, "valence", "arousal")
+
+
+@pytest.mark.parametrize("root", CLIPS[:1], indirect=True)
+def test_ratings_over_time(root):
+    with pytest.raises(InputError, match=r"does not contain valence_cont_average\.csv. emoMusic is available"):
+        emomusic(root, over_time="mean")
+    for name, sign in (("valence", -1), ("arousal", 1)):
+        write_text(
+            root / f"annotations/{name}_cont_average.csv",
+            f"song_id,sample_15000ms,sample_15500ms\n2,{sign * 0.1},{sign * 0.2}\n7,{sign * 0.3},\n",
+        )
+    dataset = emomusic(root, over_time="mean")
+    first, second, third = assert_conforms(dataset)
+    assert [target.name for target in dataset.targets[-2:]] == ["valence_over_time", "arousal_over_time"]
+    assert first.targets["valence_over_time"] == Series(np.array([-0.1, -0.2]), 15.0, 2.0)
+    assert first.targets["arousal_over_time"] == Series(np.array([0.1, 0.2]), 15.0, 2.0)
+    assert second.targets["arousal_over_time"] is None
+    assert third.targets["arousal_over_time"] == Series(np.array([0.3]), 15.0, 2.0)

@@ -2,11 +2,14 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+import sklearn.utils
 from dataset_conformance import assert_conforms, assert_knows_its_folder
-from musicemo_builtin.datasets.pmemo import PMEmo
+from musicemo_builtin.datasets.pmemo import PMEmo, _test_songs
 from songs import write_song, write_text
 
+from musicemo.contracts import Series
 from musicemo.errors import InputError
 
 
@@ -77,3 +80,34 @@ def test_says_what_is_missing_and_where_it_is(root, missing):
 
 def test_its_own_folder_is_known(root):
     assert_knows_its_folder(PMEmo, root, "valence", "arousal")
+
+
+def test_ratings_over_time_and_their_split(root):
+    with pytest.raises(InputError, match=r"does not contain dynamic_annotations\.csv. PMEmo is available"):
+        pmemo(root, over_time="mean")
+    songs = range(1, 11)
+    lines = "".join(
+        f"{song},{time},0.{song},0.5\n" for song in songs if song != 5 for time in (15.5, 16.0, 17.0)
+    )
+    path = write_text(
+        root / "PMEmo2019/annotations/dynamic_annotations.csv",
+        f"musicId,frameTime,Arousal(mean),Valence(mean)\n{lines}",
+    )
+    first, second, third = assert_conforms(pmemo(root, over_time="mean"))
+    assert first.targets["arousal_over_time"] == Series(np.array([0.1, 0.1, np.nan, 0.1]), 15.5, 2.0)
+    assert first.targets["valence_over_time"] == Series(np.array([0.5, 0.5, np.nan, 0.5]), 15.5, 2.0)
+    assert (first.part, second.part, third.part) == ("train", "train", None), "song 5 is not rated over time"
+    write_text(path, path.read_text() + "1,15.5,0.9,0.5\n1,18,9,0.5\n")
+    with pytest.raises(InputError) as caught:
+        pmemo(root, over_time="mean")
+    assert list(caught.value.problems) == [
+        f"{path}:29: column 'frameTime': song 1 has another row for 15.5 s",
+        f"{path}:30: column 'Arousal(mean)': 9 is outside [0, 1]",
+    ]
+
+
+@pytest.mark.parametrize("count", [9, 104, 767])
+def test_the_split_is_a_shuffle_of_the_songs_by_number(count):
+    songs = sorted(np.random.default_rng(count).choice(1001, count, replace=False).tolist())
+    expected = sklearn.utils.shuffle(songs, random_state=3)[: round(count * 0.1)]
+    assert _test_songs(dict.fromkeys(map(str, reversed(songs)))) == set(map(str, expected))
