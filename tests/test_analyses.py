@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from harness import assemble, load, results_of, run_all
 
+from musicemo.comparison import analyse_replicates, read_replicates
 from musicemo.errors import InputError
 from musicemo.experiment.tracks import read_tracks, split_tracks
+from musicemo.runs import open_run
 
 
 class Rated(fakes_module.MemoryDataset):
@@ -80,6 +82,18 @@ def test_what_is_controlled_for_need_be_no_task(rated, tmp_path):
     found = results(tmp_path, "evaluation.control='genre'", "training.epochs=1", text=text)
     groups = found["controlled"]["parts"]["test"]["valence"]["groups"]
     assert sum(group["tracks"] for group in groups.values()) == 24
+    assert len(found["controlled"]["labels"]["test"]) == 24
+
+
+def test_folds_are_controlled_for_a_target_that_is_no_task_together(rated, tmp_path):
+    text = fakes_module.EXPERIMENT.replace("[tasks.genre]\n", "")
+    overrides = ["evaluation.control='genre'", "training.epochs=1", "split={ method = 'kfold', folds = 2 }"]
+    outcomes = run_all(tmp_path, "dataset.type='rated'", *overrides, text=text)
+    replicates = read_replicates([outcome.directory for outcome in outcomes])
+    settings = open_run(outcomes[0].directory).evaluation_settings
+    scores = analyse_replicates(replicates, [], settings)["controlled"]["parts"]["test"]["valence"]
+    assert scores["tracks"] == 120
+    assert sum(group["tracks"] for group in scores["groups"].values()) == 120
 
 
 @pytest.mark.slow

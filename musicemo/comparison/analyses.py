@@ -7,7 +7,7 @@ from typing import Any
 
 from musicemo.comparison.replicates import Replicates
 from musicemo.comparison.results import Row
-from musicemo.evaluation import Evaluation, EvaluationSettings, controlled_scores, finite, group_means
+from musicemo.evaluation import EvaluationSettings, controlled_scores, finite
 from musicemo.runs import RunRecord
 
 __all__ = ["analyse_replicates"]
@@ -19,8 +19,8 @@ def analyse_replicates(
     """Return the analyses of all seeds and folds combined; see `musicemo.running.analyses.analyse_evaluations`.
 
     ``reliability``: the ceilings are those of the ratings, ``reached`` is the share of them that `rows` have.
-    ``controlled``: where a task has the name of what is controlled for, since the tracks' groups are read from the
-    predictions; each fold's baseline is that of its own training part, in the first seed's runs. ``calibration``:
+    ``controlled``: groups and their mean ratings are those that the runs recorded; each fold's baseline is that of its
+    own training set, in the first seed's runs. ``calibration``:
     means over the runs, each of which has a map of its own, so that there is none here.
 
     Args:
@@ -55,24 +55,24 @@ def _reliability(replicates: Replicates, run: RunRecord, rows: Sequence[Row]) ->
 def _controlled(
     replicates: Replicates, runs: Sequence[RunRecord], settings: EvaluationSettings
 ) -> dict[str, Any]:
-    genre = _task_of(runs[0], settings.control)
-    if genre is None or any("train" not in run.evaluations for run in runs):
+    recorded = [run.results.get("controlled") or {} for run in runs]
+    if any(one.get("by") != settings.control or not one.get("labels") for one in recorded):
         return {}
     groups: dict[str, str] = {}
     alone: dict[str, dict[str, float]] = {}
-    for run in runs:
-        here = _labels(run.evaluations[replicates.part], genre)
-        trained = _labels(run.evaluations["train"], genre)
-        groups |= here
-        for name, task in run.evaluations["train"].tasks.items():
-            if task.kind == "regression":
-                ratings = zip(task.ids, task.target, strict=True)
-                train = [(trained[track], float(rating)) for track, rating in ratings if track in trained]
-                alone.setdefault(name, {}).update(group_means(here, train))
+    for controlled in recorded:
+        labels = controlled["labels"].get(replicates.part, {})
+        groups |= labels
+        for name, scores in controlled["parts"].get(replicates.part, {}).items():
+            means = {label: group["mean"] for label, group in scores["groups"].items()}
+            alone.setdefault(name, {}).update(
+                {track: means[label] for track, label in labels.items() if label in means}
+            )
     tasks = {}
     for name in (name for name in alone if name in replicates.tasks):
         every = [one.evaluation.tasks[name] for one in replicates.per_seed]
-        if (scores := controlled_scores(every, groups, alone[name], settings)) is not None:
+        known = {track: label for track, label in groups.items() if track in alone[name]}
+        if (scores := controlled_scores(every, known, alone[name], settings)) is not None:
             tasks[name] = scores
     return {"by": settings.control, "parts": {replicates.part: tasks}} if tasks else {}
 
@@ -98,15 +98,3 @@ def _calibration(replicates: Replicates, runs: Sequence[RunRecord]) -> dict[str,
 def _mean(values: Sequence[float | None]) -> float | None:
     present = [value for value in values if value is not None]
     return sum(present) / len(present) if len(present) == len(values) else None
-
-
-def _task_of(run: RunRecord, target: str | None) -> str | None:
-    """Return the classification of that name, which is what a run itself controls for before any target."""
-    return target if run.tasks.get(target or "", {}).get("kind") == "classification" else None
-
-
-def _labels(evaluation: Evaluation, task: str) -> dict[str, str]:
-    if task not in evaluation.tasks:
-        return {}
-    labels = evaluation.tasks[task]
-    return {track: labels.classes[int(place)] for track, place in zip(labels.ids, labels.target, strict=True)}

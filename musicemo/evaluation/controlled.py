@@ -68,7 +68,8 @@ def controlled_scores(
         settings: resamples and confidence.
 
     Returns:
-        The scores, ``tracks`` and ``groups`` (name -> tracks and rho); None if no track remains.
+        The scores, ``tracks`` and ``groups``: name -> ``tracks``, rho and the ``mean`` of `alone`. None if fewer
+        than three tracks remain.
     """
     task = replicates[0]
     places = [place for place, name in enumerate(task.ids) if name in groups]
@@ -97,7 +98,11 @@ def controlled_scores(
         content[name] = {"value": finite(float(value[0])), "low": finite(low), "high": finite(high)}
     rhos = np.mean([one.by_group(once)[:, 0] for one in every], axis=0)
     content["groups"] = {
-        name: {"tracks": int((codes == code).sum()), "spearman": finite(float(rhos[code]))}
+        name: {
+            "tracks": int((codes == code).sum()),
+            "spearman": finite(float(rhos[code])),
+            "mean": float(means[codes == code].mean()),
+        }
         for code, name in enumerate(names)
     }
     return content

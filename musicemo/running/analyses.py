@@ -34,8 +34,8 @@ def analyse_evaluations(
     model's correlation and its interval as shares of the ceiling. Of the tasks whose tracks have single listeners'
     ratings; see `musicemo.evaluation.Reliability`.
 
-    ``controlled``: ``by``, the target that is controlled for, and ``parts``: part -> regression task -> the scores of
-    `musicemo.evaluation.controlled_scores`. With ``evaluation.control``.
+    ``controlled``: ``by``, the target that is controlled for; ``parts``: part -> regression task -> the scores of
+    `musicemo.evaluation.controlled_scores`; and ``labels``: part -> track id -> its label. With ``evaluation.control``.
 
     ``calibration``: ``method``, and ``tasks``: regression task -> either ``skipped``, a reason, or ``tracks``, the
     ``map`` (see `musicemo.evaluation.Calibration.from_json`) and ``parts``: part -> metric -> ``before`` and
@@ -109,7 +109,15 @@ def _controlled(
             scores = controlled_scores([evaluations[part].tasks[task.name]], groups, alone, settings)
             if scores is not None:
                 parts.setdefault(part, {})[task.name] = scores
-    return {"by": settings.control, "parts": parts}
+    held_out = {
+        part: {
+            tracks.ids[index]: groups[tracks.ids[index]]
+            for index in split.parts[part]
+            if labels[index] is not None
+        }
+        for part in parts
+    }
+    return {"by": settings.control, "parts": parts, "labels": held_out}
 
 
 def _calibration(

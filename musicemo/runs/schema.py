@@ -161,6 +161,7 @@ class _Reliability(_Shape):
 class _Group(_Shape):
     tracks: Count
     spearman: Number | None = None
+    mean: Number | None = None
 
 
 class _Controlled(_Shape):
@@ -175,6 +176,7 @@ class _Controlled(_Shape):
 class _ControlledParts(_Shape):
     by: Text
     parts: dict[str, dict[str, _Controlled]]
+    labels: dict[str, dict[str, str]] = {}
 
 
 class _Change(_Shape):

@@ -91,7 +91,7 @@ def test_tracks_without_a_genre_and_genres_of_two_tracks_are_left_out():
     groups = {str(index): "folk" for index in range(10)} | {"10": "jazz", "11": "jazz"}
     found = controlled_scores([task], groups, group_means(groups, train), SETTINGS)
     assert found["tracks"] == 12
-    assert found["groups"]["jazz"] == {"tracks": 2, "spearman": None}
+    assert found["groups"]["jazz"] == {"tracks": 2, "spearman": None, "mean": 3.0}
     assert found["within"]["value"] == pytest.approx(found["groups"]["folk"]["spearman"])
     assert controlled_scores([task], {"1": "folk"}, {"1": 0.0}, SETTINGS) is None
 
