@@ -180,7 +180,9 @@ class Narrow(Component):
     """
 
 
-@pytest.mark.parametrize("name", ["deam", "emomusic", "emopia", "emotify", "fma", "mtg-jamendo", "pmemo"])
+@pytest.mark.parametrize(
+    "name", ["deam", "emomusic", "emopia", "emotify", "fma", "magnatagatune", "mtg-jamendo", "pmemo"]
+)
 def test_datasets_in_published_layouts_say_what_they_share(name):
     found = component_schema("dataset", name, registry.load("dataset", name))
     assert {"root", "on_error"} < set(found["properties"])

@@ -10,7 +10,18 @@ from musicemo.components import registry
 from musicemo.errors import InputError
 
 ROOT = Path(__file__).parents[2]
-OF_OTHERS = ("deam", "emomusic", "emopia", "emotify", "fma", "lab", "mirdata", "mtg-jamendo", "pmemo")
+OF_OTHERS = (
+    "deam",
+    "emomusic",
+    "emopia",
+    "emotify",
+    "fma",
+    "lab",
+    "magnatagatune",
+    "mirdata",
+    "mtg-jamendo",
+    "pmemo",
+)
 
 
 def cite(what: str | Path) -> str:

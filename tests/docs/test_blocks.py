@@ -60,6 +60,7 @@ TARGETS = {
     "deam": list(deam._TARGETS),
     "emomusic": ["genre", *emomusic._TARGETS],
     "emopia": ["quadrant", "valence_class", "arousal_class"],
+    "magnatagatune": ["tags"],
     "mtg-jamendo": ["moodtheme"],
     "pmemo": list(pmemo._TARGETS),
     "fma": ["genre", *fma.ECHONEST],

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence, Set
 from numbers import Real
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field
 
-from musicemo.contracts import Target, Track
+from musicemo.contracts import Label, Target, Track
 from musicemo.errors import InputError, nearest
 from musicemo.files import expanded
 from musicemo_builtin.datasets._cells import is_missing, parse_number
@@ -47,6 +47,9 @@ class Mirdata:
         regression: Numeric attribute of the tracks -> lowest and highest possible value.
         classification: Attributes that are class names: as a list, with all classes that occur, in alphabetical
             order; or attribute -> allowed classes, in this order.
+        tags: Attributes that are lists of tags: as a list, with all tags that occur, in alphabetical order; or
+            attribute -> allowed tags, in this order. If an attribute is a mapping from tag to confidence, tags
+            above 0.5 apply, those below do not, and the others are unknown.
         audio: Attribute with the path of the audio.
         group: Attribute of the group that a grouped split keeps in one set: the artist, the album.
         on_error: How to treat songs without a file: ``raise`` one error that lists all, or ``skip`` them with a
@@ -72,6 +75,7 @@ class Mirdata:
         version: str = "default",
         regression: dict[str, Annotated[list[float], Field(min_length=2, max_length=2)]] | None = None,
         classification: list[str] | dict[str, list[str]] | None = None,
+        tags: list[str] | dict[str, list[str]] | None = None,
         audio: str = "audio_path",
         group: str | None = None,
         on_error: OnError = "raise",
@@ -80,21 +84,27 @@ class Mirdata:
         classes: Mapping[str, list[str]] = (
             classification if isinstance(classification, dict) else {name: [] for name in classification or []}
         )
-        check_names("mirdata", {"regression": ranges, "classification": classes})
+        lists: Mapping[str, list[str]] = tags if isinstance(tags, dict) else {name: [] for name in tags or []}
+        check_names("mirdata", {"regression": ranges, "classification": classes, "tags": lists})
         dataset = _initialize(loader, data_home, version)
         source = Path(dataset.data_home)
         self._recordings = Recordings(source, on_error)
         problems = Problems()
-        labels: dict[str, set[str]] = {name: set() for name in classes}
+        labels: dict[str, set[str]] = {name: set() for name in (*classes, *lists)}
+        parts = _parts(dataset)
         for name in dataset.track_ids:
             attributes = _Attributes(loader, name, dataset.track(name), problems)
-            targets: dict[str, float | str | None] = {
+            targets: dict[str, Label | None] = {
                 target: attributes.number(target, *bounds) for target, bounds in ranges.items()
             }
             for target, allowed in classes.items():
                 label = attributes.text(target, allowed)
                 targets[target] = label
                 labels[target].update([label] if label else [])
+            for target, allowed in lists.items():
+                named = attributes.tags(target, allowed)
+                targets[target] = named
+                labels[target].update(named or ())
             path = attributes.text(audio)
             if path is None:
                 if attributes.has(audio):
@@ -107,7 +117,7 @@ class Mirdata:
                 None,
                 targets,
                 group=attributes.text(group) if group else None,
-                part=_part(attributes.track),
+                part=parts.get(name) or _part(attributes.track),
                 audio=Path(path),
             )
             self._recordings.add(loader, track)
@@ -117,6 +127,10 @@ class Mirdata:
             *(
                 Target(name, "classification", classes=tuple(allowed or sorted(labels[name])))
                 for name, allowed in classes.items()
+            ),
+            *(
+                Target(name, "tags", classes=tuple(allowed or sorted(labels[name])))
+                for name, allowed in lists.items()
             ),
         ]
 
@@ -167,6 +181,21 @@ def _fetch(loader: str, data_home: Path | None) -> str:
     home = f", data_home={str(data_home)!r}" if data_home else ""
     command = f'python -c "import mirdata; mirdata.initialize({loader!r}{home}).download()"'
     return f"{command} downloads the files that are freely available"
+
+
+def _parts(dataset: Any) -> dict[str, Part]:
+    """Return track -> set, for loaders whose split is an attribute of the dataset rather than of its tracks.
+
+    `mtg_jamendo_autotagging_moodtheme` is one; it has five splits, of which this is the first.
+    """
+    if "get_track_splits" not in vars(type(dataset)):
+        return {}
+    return {
+        name: part
+        for split, names in dataset.get_track_splits().items()
+        if (part := PARTS.get(split))
+        for name in names
+    }
 
 
 def _part(track: Any) -> Part | None:
@@ -226,6 +255,35 @@ class _Attributes:
             )
             return None
         return text
+
+    def tags(self, name: str, allowed: list[str]) -> tuple[str, ...] | dict[str, bool | None] | None:
+        """Return the tags that apply, or tag -> whether it applies; None if they are missing."""
+        value = self._get(name)
+        if value is None:
+            return None
+        if isinstance(value, str) or not isinstance(value, Mapping | Sequence | Set):
+            self._blame(name, f"is {type(value).__name__}, not a list of tags")
+            return None
+        for tag in value:
+            if not isinstance(tag, str):
+                self._blame(name, f"contains {type(tag).__name__}, not only text")
+                return None
+            if allowed and tag not in allowed:
+                self._blame(
+                    name, f"{tag!r} is not a tag (allowed: {', '.join(allowed)}){nearest(tag, allowed)}"
+                )
+                return None
+        if not isinstance(value, Mapping):
+            return tuple(value)
+        for tag, confidence in value.items():
+            if (
+                isinstance(confidence, bool)
+                or not isinstance(confidence, Real)
+                or not 0 <= float(confidence) <= 1
+            ):
+                self._blame(name, f"the confidence of {tag!r} is {confidence!r}, not a number from 0 to 1")
+                return None
+        return {tag: None if confidence == 0.5 else bool(confidence > 0.5) for tag, confidence in value.items()}
 
     def _parsed(self, name: str, text: str, low: float, high: float) -> float | None:
         if is_missing(text):

@@ -180,3 +180,62 @@ def test_without_the_library_the_command_that_installs_it_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "mirdata", None)
     with pytest.raises(ImportError, match=r"requires the library mirdata: pip install 'musicemo\[mirdata\]'"):
         Mirdata(loader="gtzan_genre", classification=["genre"])
+
+
+class SplitDataset(FakeDataset):
+    """As mirdata's MTG-Jamendo: its tracks have no attribute `split`."""
+
+    def get_track_splits(self, split_number: int = 0) -> dict[str, list[str]]:
+        return {"train": ["blues.1"], "validation": ["blues.2"], "test": ["jazz.1"]}
+
+
+def test_tags_as_lists_and_as_confidences(home, monkeypatch):
+    lists = {"blues.1": ["sad", "slow"], "blues.2": [], "jazz.1": None}
+    confidences = {
+        "blues.1": {"piano": 0.9, "flute": 0.2},
+        "blues.2": {"flute": 0.5},
+        "jazz.1": {"bass": np.float64(1)},
+    }
+
+    def track(self, name):
+        made = FakeTrack(home, name)
+        made.tags, made.instruments = lists[name], confidences[name]
+        return made
+
+    monkeypatch.setattr(FakeDataset, "track", track)
+    dataset = mirdata(home, tags=["tags", "instruments"])
+    tracks = assert_conforms(dataset)
+    assert {target.name: (target.kind, target.classes) for target in dataset.targets} == {
+        "tags": ("tags", ("sad", "slow")),
+        "instruments": ("tags", ("bass", "flute", "piano")),
+    }
+    assert [dict(track.targets) for track in tracks] == [
+        {"tags": ("sad", "slow"), "instruments": {"piano": True, "flute": False}},
+        {"tags": (), "instruments": {"flute": None}},
+        {"tags": None, "instruments": {"bass": True}},
+    ]
+    assert mirdata(home, tags={"tags": ["slow", "sad"]}).targets[0].classes == ("slow", "sad")
+    with pytest.raises(
+        InputError, match=r"track 'blues\.1': tags: 'sad' is not a tag \(allowed: slow, sat\).*'sat'"
+    ):
+        mirdata(home, tags={"tags": ["slow", "sat"]})
+    confidences["jazz.1"] = {"bass": 2}
+    with pytest.raises(InputError, match="the confidence of 'bass' is 2, not a number from 0 to 1"):
+        mirdata(home, tags=["instruments"])
+    with pytest.raises(InputError, match="genre: is str, not a list of tags"):
+        mirdata(home, tags=["genre"])
+    lists["jazz.1"] = [("rock", "0.1")]
+    with pytest.raises(InputError, match="tags: contains tuple, not only text"):
+        mirdata(home, tags=["tags"])
+
+
+def test_a_split_of_the_dataset(home, monkeypatch):
+    def initialize(loader, data_home=None, version="default"):
+        return SplitDataset(home, ("blues.1", "blues.2", "jazz.1"))
+
+    monkeypatch.setattr(sys.modules["mirdata"], "initialize", initialize)
+    assert [track.part for track in mirdata(home, classification=["genre"]).tracks()] == [
+        "train",
+        "val",
+        "test",
+    ]
