@@ -15,9 +15,11 @@ from fakes import EXPERIMENT, MemoryDataset
 from harness import Recorder, load, results_of, run_all, train
 from torch import nn
 
+from musicemo.data import Features
 from musicemo.errors import InputError
+from musicemo.experiment.tracks import read_tracks, split_tracks
 from musicemo.hookspecs import hookimpl
-from musicemo.running.transfer import find_source
+from musicemo.running.transfer import find_shared_music, find_source
 
 GENRE = EXPERIMENT.replace('[tasks.valence]\nloss = { type = "squared-error" }\n', "").replace(
     '"means"', '"normed"'
@@ -316,6 +318,50 @@ def test_a_dataset_joined_with_another_leaks_as_it_does_alone(joined_first, fake
     go(tmp_path, text=first)
     with pytest.raises(InputError, match=r"\d+ of \d+ test tracks are among those that .*small"):
         go(tmp_path, "split.seed=4", text=EMOTION if joined_first else JOINT)
+
+
+class Catalogued(MemoryDataset):
+    """Tracks whose ids are from a catalogue."""
+
+    id_space = "catalogue"
+
+
+class AlsoCatalogued(Catalogued):
+    """Another dataset of the same tracks, with features of its own."""
+
+
+def test_a_dataset_whose_ids_are_from_the_same_catalogue_leaks(fakes, tmp_path):
+    fakes("dataset", "one", Catalogued)
+    fakes("dataset", "another", AlsoCatalogued)
+    go(tmp_path, text=GENRE.replace('type = "memory"', 'type = "one"\nseed = 3'))
+    with pytest.raises(InputError, match=r"\d+ of \d+ test tracks are among those that .*small"):
+        go(tmp_path, "split.seed=4", text=EMOTION.replace('type = "memory"', 'type = "another"'))
+
+
+def test_data_reads_the_dataset_of_the_source(tmp_path):
+    """What is no leak by the ids of the datasets is found by equal features, and by artists."""
+
+    def leaks(*overrides):
+        experiment = load(tmp_path, "split.method='random'", *overrides, text=EMOTION)
+        tracks = read_tracks(experiment)
+        split = split_tracks(experiment, tracks)
+        features = Features(tracks.tracks, tracks.rows)
+        return find_shared_music(experiment, tracks, split, features, tmp_path / "runs", sound=True)
+
+    directory = source(tmp_path)
+    same = leaks()
+    assert len(same) == 1, "the same split keeps the tracks apart, but not the artists"
+    assert re.fullmatch(
+        rf"\d+ of \d+ artists of the test set are artists that {directory} was trained or stopped on, for example "
+        r"'artist\d+'",
+        same[0],
+    )
+    music, artists = leaks("split.seed=4")
+    assert (
+        f" test tracks are music that {directory} was trained or stopped on (equal features): 'track" in music
+    )
+    assert "is 'track" in music
+    assert " artists of the test set " in artists
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from pathlib import Path
 from typing import Annotated
 
@@ -11,8 +12,11 @@ import typer
 from musicemo.cli._completion import complete_component, complete_experiment
 from musicemo.cli._options import AsJson, Only, Overrides
 from musicemo.cli._output import emit, emit_blocks, emit_json, prints_data
+from musicemo.errors import InputError
 
 __all__ = ["add_commands"]
+
+_log = logging.getLogger(__name__)
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -38,25 +42,44 @@ def data(
     overrides: Overrides = None,
     only: Only = None,
     as_json: AsJson = False,
+    audio: Annotated[
+        bool,
+        typer.Option("--audio/--no-audio", help="Compare the sound of audio files, which are decoded once."),
+    ] = True,
+    runs: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder with the source runs of [transfer].")
+    ] = Path("runs"),
     cite: Annotated[bool, typer.Option("--cite", help="Print the citation and license of the data.")] = False,
 ) -> None:
     """Summarize an experiment's data and split.
 
     Print the number of tracks in each set, classes before and after merging, rating statistics, track lengths, missing
-    targets and suspected leaks.
+    targets, suspected leaks, and labels of joined datasets that contradict each other.
     """
     if cite:
         _cite(experiment, overrides or [], only or [])
         return
-    from musicemo.data import Features, summarize
+    from musicemo.components.local import unplaced
+    from musicemo.data import Features, sounding_alike, summarize
     from musicemo.experiment import load_experiment
     from musicemo.experiment.tracks import read_tracks, split_tracks
     from musicemo.reporting.sections.data import data_blocks
+    from musicemo.running.transfer import find_shared_music
 
     loaded = load_experiment(experiment, overrides or [], only or [])
     tracks = read_tracks(loaded)
     split = split_tracks(loaded.completed(tracks), tracks, loaded.replicates()[0].fold)
-    summary = summarize(tracks, split, Features(tracks.tracks, tracks.rows, loaded.training.cache))
+    features = Features(tracks.tracks, tracks.rows, loaded.training.cache)
+    heard = audio and any(isinstance(track.audio, Path) for track in tracks.tracks)
+    alike = sounding_alike(tracks.tracks, unplaced(loaded.dataset.name)) if heard else None
+    summary = summarize(tracks, split, features, alike)
+    if loaded.transfer is not None:
+        try:
+            leaks = find_shared_music(loaded, tracks, split, features, runs, sound=audio)
+        except InputError as error:  # the source can be trained later
+            _log.warning(f"the source of the transfer is not compared: {error}")
+        else:
+            summary = dataclasses.replace(summary, leaks=[*summary.leaks, *leaks])
     if as_json:
         emit_json(dataclasses.asdict(summary))
     else:

@@ -1,12 +1,12 @@
 """From a dataset to batches: tasks, tracks, splits, scaling, padding."""
 
-from musicemo.data.agreement import Agreement, Correlation, compare_labels
 from musicemo.data.batches import Batch, Batches, Proportions
 from musicemo.data.description import Description, describe, stream_columns, stream_sizes
 from musicemo.data.features import Features, normalize_rows, rows_numbers, rows_text
 from musicemo.data.identity import DataIdentity, identify_data
 from musicemo.data.joining import Joined, JoiningSettings, split_joined
-from musicemo.data.same import EVIDENCE, Recording, Same, find_same, recordings
+from musicemo.data.overlap import Correlation, Overlap, compare_datasets
+from musicemo.data.same import EVIDENCE, Recording, Same, artist_key, find_same, recordings, sounding_alike
 from musicemo.data.scaling import Scaling, ScalingSettings, fit_scaling
 from musicemo.data.series import TimedRatings, at_times, smoothed
 from musicemo.data.splits import PARTS, Split, SplitSettings, make_split, read_split, strata
@@ -17,7 +17,6 @@ from musicemo.data.tracks import Tracks, collect
 __all__ = [
     "EVIDENCE",
     "PARTS",
-    "Agreement",
     "Batch",
     "Batches",
     "Correlation",
@@ -27,6 +26,7 @@ __all__ = [
     "HeadSettings",
     "Joined",
     "JoiningSettings",
+    "Overlap",
     "Proportions",
     "Recording",
     "Same",
@@ -39,10 +39,11 @@ __all__ = [
     "TaskSettings",
     "TimedRatings",
     "Tracks",
+    "artist_key",
     "at_times",
     "collect",
     "columns",
-    "compare_labels",
+    "compare_datasets",
     "describe",
     "find_same",
     "find_shared",
@@ -57,6 +58,7 @@ __all__ = [
     "rows_numbers",
     "rows_text",
     "smoothed",
+    "sounding_alike",
     "split_joined",
     "strata",
     "stream_columns",

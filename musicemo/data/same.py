@@ -1,20 +1,32 @@
-"""Tracks that are the same music: recognized by their ids, their audio files, their features or their sound."""
+"""Tracks of the same music, recognized by id, audio file, features or sound; and artists under several spellings."""
 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+from unicodedata import normalize
 
 from musicemo.contracts import Signal, Track
 from musicemo.data.features import Features
 from musicemo.data.splits import Split
 from musicemo.data.tracks import Tracks
+from musicemo.features import find_alike, sound_prints
 
-__all__ = ["EVIDENCE", "Evidence", "Recording", "Same", "find_same", "recordings"]
+__all__ = [
+    "EVIDENCE",
+    "Evidence",
+    "Recording",
+    "Same",
+    "artist_key",
+    "find_same",
+    "recordings",
+    "sounding_alike",
+]
 
 Evidence = Literal["id", "audio file", "features", "sound"]
 
@@ -25,6 +37,13 @@ EVIDENCE: dict[Evidence, str] = {
     "features": "equal features",
     "sound": "nearly identical audio",
 }
+
+
+#: A guest, who does not make another artist.
+_GUEST = re.compile(r"\s+[(\[]?(feat|ft|featuring)\b.*", re.IGNORECASE | re.DOTALL)
+
+#: An article at the beginning, or behind a comma at the end.
+_ARTICLE = re.compile(r"^the\s+(?=.)|,\s*the$", re.IGNORECASE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,3 +133,42 @@ def find_same(some: Sequence[Recording], alike: Iterable[tuple[int, int]] = ()) 
         Same(tuple(sorted(members[key])), tuple(one for one in EVIDENCE if one in evidence_of[key]))
         for key in sorted(members)
     ]
+
+
+def sounding_alike(tracks: Sequence[Track], dataset: str) -> list[tuple[int, int]]:
+    """Return the pairs of tracks whose audio files sound the same, see `musicemo.features.find_alike`.
+
+    The fingerprints are kept in the cache. Files that cannot be decoded are left out with a warning.
+
+    Args:
+        tracks: the tracks; those without an audio file are not compared.
+        dataset: name of the dataset, for tracks without `Track.source`.
+
+    Raises:
+        InputError: none of a dataset's files can be decoded.
+        RunError: the cache cannot be written.
+    """
+    by_dataset: dict[str, dict[int, Path]] = defaultdict(dict)
+    for index, track in enumerate(tracks):
+        if isinstance(track.audio, Path):
+            by_dataset[track.source or dataset][index] = track.audio
+    prints = {
+        index: bits
+        for name, audio in by_dataset.items()
+        for index, bits in sound_prints(audio, {index: tracks[index].id for index in audio}, name).items()
+    }
+    places = sorted(prints)
+    return [
+        (places[first], places[second]) for first, second in find_alike([prints[place] for place in places])
+    ]
+
+
+def artist_key(name: str) -> str:
+    """Return text that is the same for the spellings of an artist's name.
+
+    Case, accents, punctuation, spaces, an article ("The Beatles", "Beatles, The"), "&" for "and", and guests ("feat.")
+    do not matter.
+    """
+    text = normalize("NFKD", str(name)).casefold().strip()
+    text = _ARTICLE.sub("", _GUEST.sub("", text)).replace("&", " and ").replace("+", " and ")
+    return "".join(char for char in text if char.isalnum()) or text

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from musicemo.contracts import Track
-from musicemo.data.agreement import Agreement, compare_labels
 from musicemo.data.features import Features
-from musicemo.data.same import EVIDENCE, Evidence, Same, find_same, recordings
+from musicemo.data.overlap import Overlap, compare_datasets
+from musicemo.data.same import EVIDENCE, Evidence, Same, artist_key, find_same, recordings
 from musicemo.data.series import TimedRatings
 from musicemo.data.splits import PARTS, Split
 from musicemo.data.tasks import Task, columns, labelled, tags_of
@@ -46,19 +46,26 @@ class Summary:
     tagged: Sequence[str]
     #: Sentences about leaks between the sets.
     leaks: Sequence[str]
-    #: The labels of every two joined datasets that share tracks.
-    agreements: Sequence[Agreement]
+    #: Sentences about the same music several times in one set.
+    repeated: Sequence[str]
+    #: Every two joined datasets that share tracks or artists.
+    overlaps: Sequence[Overlap]
+    #: Whether the sound of audio files was compared.
+    heard: bool
 
 
-def summarize(tracks: Tracks, split: Split, features: Features) -> Summary:
+def summarize(
+    tracks: Tracks, split: Split, features: Features, alike: Sequence[tuple[int, int]] | None = None
+) -> Summary:
     """Summarize an experiment's tracks.
 
     Args:
         tracks: the tracks.
         split: their sets.
         features: their unscaled features. Each is read once, to detect equal ones.
+        alike: pairs of tracks that sound the same, see `sounding_alike`; None if their sound was not compared.
     """
-    same = find_same(recordings(tracks, split, features))
+    same = find_same(recordings(tracks, split, features), alike or ())
     lengths = {part: features.lengths[split.parts[part]] for part in PARTS if len(split.parts[part])}
     ratings: dict[str, Any] = {}
     classes: dict[str, Any] = {}
@@ -111,7 +118,9 @@ def summarize(tracks: Tracks, split: Split, features: Features) -> Summary:
         merged=merged,
         tagged=[task.name for task in tracks.tasks if task.kind == "tags"],
         leaks=find_leaks(tracks.tracks, split, same),
-        agreements=compare_labels(tracks, same),
+        repeated=find_shared(tracks.tracks, split, same, crossing=False),
+        overlaps=compare_datasets(tracks, same),
+        heard=alike is not None,
     )
 
 
@@ -141,31 +150,54 @@ def _distribution(values: np.ndarray[Any, np.dtype[np.float64]]) -> dict[str, fl
 def find_leaks(tracks: Sequence[Track], split: Split, same: Sequence[Same]) -> list[str]:
     """Return sentences about groups, and about the same music, in several sets."""
     part_of = split.part_of
-    groups: dict[str, set[str]] = defaultdict(set)
+    #: Artist -> spelling -> its sets.
+    groups: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     for index, part in part_of.items():
         if (group := tracks[index].group) is not None:
-            groups[group].add(part)
+            groups[artist_key(group)][group].add(part)
+    spelled = {name: parts for spellings in groups.values() for name, parts in spellings.items()}
     leaks = []
-    if crossing := sorted(group for group, parts in groups.items() if len(parts) > 1):
+    if crossing := sorted(name for name, parts in spelled.items() if len(parts) > 1):
         leaks.append(
-            f"{len(crossing)} of {len(groups)} groups (artists, albums) are in more than one set, for example "
+            f"{len(crossing)} of {len(spelled)} groups (artists, albums) are in more than one set, for example "
             f'{crossing[0]!r}; method = "grouped" keeps each in one set'
+        )
+    variants = [
+        spellings
+        for spellings in groups.values()
+        if len(set().union(*spellings.values())) > 1 and all(len(parts) == 1 for parts in spellings.values())
+    ]
+    if variants:
+        names = (f"{name!r} ({parts})" for name, (parts,) in variants[0].items())
+        leaks.append(
+            f"{len(variants)} of {len(groups)} groups (artists, albums) are in more than one set under different "
+            f"spellings, for example {' and '.join(names)}; write each name in one way in the labels"
         )
     return leaks + find_shared(tracks, split, same)
 
 
-def find_shared(tracks: Sequence[Track], split: Split, same: Sequence[Same]) -> list[str]:
-    """Return sentences about the same music in several sets, one for each way in which it was recognized."""
+def find_shared(
+    tracks: Sequence[Track], split: Split, same: Sequence[Same], *, crossing: bool = True
+) -> list[str]:
+    """Return sentences about the same music in several sets, one for each way in which it was recognized.
+
+    Args:
+        tracks: the tracks.
+        split: their sets.
+        same: the tracks that are the same music.
+        crossing: False describes the same music several times in one set, and in no other.
+    """
     part_of = split.part_of
-    crossing: dict[tuple[Evidence, ...], list[str]] = defaultdict(list)
+    places: dict[tuple[Evidence, ...], list[str]] = defaultdict(list)
     for one in same:
-        places = [index for index in one.members if index in part_of]
-        if len({part_of[index] for index in places}) > 1:
-            names = ", ".join(f"{tracks[index].id!r} ({part_of[index]})" for index in places)
-            crossing[one.evidence].append(names)
+        inside = [index for index in one.members if index in part_of]
+        if len(inside) > 1 and (len({part_of[index] for index in inside}) > 1) == crossing:
+            names = ", ".join(f"{tracks[index].id!r} ({part_of[index]})" for index in inside)
+            places[one.evidence].append(names)
+    where = "in more than one set" if crossing else "more than once in one set"
     return [
-        f"{len(names)} recording{' is' if len(names) == 1 else 's are'} in more than one set, as tracks with "
+        f"{len(names)} recording{' is' if len(names) == 1 else 's are'} {where}, as tracks with "
         f"{' and '.join(EVIDENCE[one] for one in evidence)}: {'; '.join(names[:3])}"
         + (f"; and {len(names) - 3} more" if len(names) > 3 else "")
-        for evidence, names in crossing.items()
+        for evidence, names in places.items()
     ]

@@ -20,7 +20,7 @@ from musicemo.data import (
     Task,
     Tracks,
     collect,
-    compare_labels,
+    compare_datasets,
     find_same,
     find_shared,
     make_split,
@@ -188,6 +188,6 @@ def warn_of_shared(tracks: Tracks, split: Split, features: Features) -> None:
         same = find_same(recordings(tracks, split, features))
         for leak in find_shared(tracks.tracks, split, same):
             _log.warning(f"suspected leak: {leak}")
-        for agreement in compare_labels(tracks, same):
-            if agreement.warning:
-                _log.warning(agreement.warning)
+        for overlap in compare_datasets(tracks, same):
+            if overlap.warning:
+                _log.warning(overlap.warning)

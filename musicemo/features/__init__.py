@@ -22,6 +22,7 @@ from musicemo.features._find import find_songs, songs_in
 from musicemo.features._npy import ArrayHeader, array_header, map_array
 from musicemo.features._pack import Pack
 from musicemo.features._recipe import Recipe
+from musicemo.features._sound import find_alike, sound_prints
 from musicemo.features._store import Extracted, FeatureStore, side_by_side, with_features
 from musicemo.features._stream import Audio, Clip, FeatureSettings, Stream
 from musicemo.features.melchroma import Analysis, analyse, analyse_signal
@@ -55,6 +56,7 @@ __all__ = [
     "describe",
     "extract",
     "failure_of",
+    "find_alike",
     "find_songs",
     "frame_count",
     "load",
@@ -68,6 +70,7 @@ __all__ = [
     "resample",
     "side_by_side",
     "songs_in",
+    "sound_prints",
     "transform",
     "with_features",
     "write_features",

@@ -9,15 +9,31 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from musicemo.components import registry
 from musicemo.components.local import unplaced
-from musicemo.data import JoiningSettings, Scaling, Split
+from musicemo.data import (
+    EVIDENCE,
+    Features,
+    JoiningSettings,
+    Scaling,
+    Split,
+    Tracks,
+    artist_key,
+    find_same,
+    recordings,
+    sounding_alike,
+)
 from musicemo.errors import InputError, nearest
+from musicemo.experiment import Experiment, load_experiment
+from musicemo.experiment.tracks import read_tracks
 from musicemo.files import expanded
 from musicemo.runs import RunRecord, earlier_runs, open_run
 from musicemo.training import Network, TransferSettings, load_checkpoint
 from musicemo.training.checkpoint import read_scaling
 
-__all__ = ["Transfer", "find_leaks", "find_source"]
+__all__ = ["Transfer", "find_leaks", "find_shared_music", "find_source"]
 
 _log = logging.getLogger(__name__)
 
@@ -157,6 +173,71 @@ class Transfer:
             _log.warning(text)
 
 
+def find_shared_music(
+    experiment: Experiment, tracks: Tracks, split: Split, features: Features, runs: Path, *, sound: bool
+) -> list[str]:
+    """Return sentences about music and artists of the test set on which the source of a transfer was trained.
+
+    The dataset of that run is read again, and its training and validation sets are compared with the test set: by id,
+    audio file, equal features, sound and artist.
+
+    Args:
+        experiment: an experiment with ``[transfer]``.
+        tracks: its tracks.
+        split: their sets.
+        features: their unscaled features.
+        runs: the folder of run directories.
+        sound: whether to compare the sound of audio files.
+
+    Raises:
+        InputError: the run does not exist, or its dataset cannot be read.
+        RunError: the cache cannot be written.
+    """
+    assert experiment.transfer is not None
+    folder = experiment.source.origin(("transfer", "from")).folder
+    with experiment.source.blaming("transfer", "from"):
+        checkpoint = find_source(experiment.transfer.source, folder, runs)
+        run = run_of(checkpoint)
+        if run is None:
+            raise InputError(f"{_UNKNOWN.format(checkpoint)}it is in no run directory")
+    record = open_run(run)
+    source = load_experiment(run / "experiment.toml", local_code="refuse")
+    theirs = read_tracks(source)
+    trained = {*record.split["train"], *record.split["val"]}
+    every = [index for index, name in enumerate(theirs.ids) if name in trained]
+    arrays = Features(theirs.tracks, theirs.rows, "disk")
+    none = np.arange(0)
+    part = Split({"train": np.array(every, dtype=np.intp), "val": none, "test": none}, theirs.ids)
+    of_source = recordings(theirs, part, arrays)
+    ours = recordings(tracks, split, features)
+    some = [*(ours[index] for index in split.parts["test"]), *(of_source[index] for index in every)]
+    tested = len(split.parts["test"])
+    alike = sounding_alike([one.track for one in some], source.dataset.name) if sound else []
+    shared = [one for one in find_same(some, alike) if one.members[0] < tested and one.members[-1] >= tested]
+    leaks = []
+    if shared:
+        evidence = dict.fromkeys(kind for one in shared for kind in one.evidence)
+        names = "; ".join(
+            f"{some[one.members[0]].track.id!r} is {some[one.members[-1]].track.id!r} there"
+            for one in shared[:3]
+        )
+        more = f"; and {len(shared) - 3} more" if len(shared) > 3 else ""
+        leaks.append(
+            f"{len(shared)} of {tested} test tracks are music that {run} was trained or stopped on "
+            f"({', '.join(EVIDENCE[one] for one in evidence)}): {names}{more}"
+        )
+    artists = [
+        {artist_key(one.track.group): one.track.group for one in part if one.track.group is not None}
+        for part in (some[:tested], some[tested:])
+    ]
+    if common := sorted(set(artists[0]) & set(artists[1])):
+        leaks.append(
+            f"{len(common)} of {len(artists[0])} artists of the test set are artists that {run} was trained or stopped "
+            f"on, for example {artists[0][common[0]]!r}"
+        )
+    return leaks
+
+
 #: Keys of a dataset that say what is made of its tracks, and where that is kept, and not which tracks there are.
 _OF_FEATURES = ("features", "sync", "cache", "on_error")
 
@@ -171,12 +252,23 @@ class _Tracks:
     parameters: Mapping[str, Any]
     ids: Sequence[str]
 
+    @property
+    def id_space(self) -> str | None:
+        """Name of the catalogue that the ids are from; None if they are the dataset's own, or it is not installed."""
+        if isinstance(space := self.parameters.get("id_space"), str):
+            return space
+        try:
+            space = getattr(registry.load("dataset", self.type), "id_space", None)
+        except InputError:
+            return None
+        return space if isinstance(space, str) else None
+
 
 def find_leaks(checkpoint: Path, dataset: Any, tested: Sequence[str]) -> tuple[list[str], list[str]]:
     """Look for tracks that a checkpoint was trained or stopped on, in its run and in those that it began with.
 
-    Tracks are the same where dataset and id are, alone or joined with others. A dataset of another type is taken for
-    other music.
+    Tracks are the same if dataset and id are, alone or joined with others, or if the datasets' ids are from one
+    catalogue and equal. Another dataset is taken for other music; `find_shared_music` reads it.
 
     Args:
         checkpoint: whose run is looked at.
@@ -223,11 +315,17 @@ def find_leaks(checkpoint: Path, dataset: Any, tested: Sequence[str]) -> tuple[l
 
 
 def _shared(ours: Sequence[_Tracks], theirs: Sequence[_Tracks]) -> Iterator[tuple[list[str], str, list[str]]]:
-    """Yield ids that are in both, the type of their datasets, and the parameters in which these differ."""
+    """Yield ids that are in both, the type of their datasets, and the parameters in which these differ.
+
+    Equal ids from one catalogue are the same music, whatever the parameters of the datasets are.
+    """
     for mine, other in itertools.product(ours, theirs):
         trained = set(other.ids)
-        common = [name for name in mine.ids if name in trained] if mine.type == other.type else []
-        if common:
+        catalogued = mine.id_space is not None and mine.id_space == other.id_space
+        common = [name for name in mine.ids if name in trained] if catalogued or mine.type == other.type else []
+        if common and catalogued:
+            yield common, mine.type, []
+        elif common:
             pairs = (
                 (key, mine.parameters.get(key), other.parameters.get(key))
                 for key in {**mine.parameters, **other.parameters}

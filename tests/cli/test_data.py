@@ -100,7 +100,8 @@ def test_several_datasets_are_counted_and_what_is_in_two_of_them_is_told(experim
     assert "a + b: 120 labelled tracks" in shown
     assert "a           36   12    12" in shown
     assert "in more than one set, as tracks with equal features: 'a/track" in shown
-    assert "Labels of 60 tracks that a and b share (equal features)" in shown
+    assert "a and b share 60 tracks and 15 artists, with equal features: 'a/track000' and 'b/track000'" in shown
+    assert "Labels of the shared tracks of a and b" in shown
     found = json.loads(call(experiment_file, "--json"))
     assert found["datasets"] == {
         "a": {"train": 36, "val": 12, "test": 12},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from musicemo.data import EVIDENCE, PARTS, Agreement, Summary
+from musicemo.data import EVIDENCE, PARTS, Overlap, Summary
 from musicemo.reporting.blocks import Block, Cell, Column, Notice, Number, Table, Text
 from musicemo.reporting.words import listed, plural
 
@@ -34,26 +34,35 @@ def data_blocks(dataset: str, method: str, summary: Summary) -> Iterator[Block]:
         if any(old["becomes"] != name for name, old in summary.merged[task].items()):
             yield _merging(task, summary, noun)
         yield _classes(task, classes, noun)
-    for agreement in summary.agreements:
-        yield from _agreement(agreement)
+    for overlap in summary.overlaps:
+        yield from _overlap(overlap)
+    for repeated in summary.repeated:
+        yield Notice(f"note: {repeated}")
     for leak in summary.leaks:
         yield Notice(f"suspected leak: {leak}", "warning")
     if not summary.leaks:
-        yield Notice("No suspected leak: no group and no equal features in more than one set.")
+        heard = ", no nearly identical audio" if summary.heard else ""
+        yield Notice(f"No suspected leak: no group, no id{heard} and no equal features in more than one set.")
 
 
-def _agreement(agreement: Agreement) -> Iterator[Block]:
-    """Yield the labels of two datasets on the tracks that both have, and a warning if they contradict each other."""
-    first, second = agreement.first, agreement.second
+def _overlap(overlap: Overlap) -> Iterator[Block]:
+    """Yield what two datasets share, and the labels of shared tracks, with a warning if they contradict each other."""
+    first, second = overlap.first, overlap.second
+    artists = f" and {plural(overlap.artists, 'artist')}" if overlap.artists else ""
+    evidence = f", with {listed([EVIDENCE[one] for one in overlap.evidence])}" if overlap.shared else ""
+    examples = "; ".join(f"{one!r} and {other!r}" for one, other in overlap.examples)
+    yield Text(
+        f" share {plural(overlap.shared, 'track')}{artists}{evidence}" + (f": {examples}" if examples else ""),
+        lead=f"{first} and {second}",
+    )
     rows: list[list[Cell]] = [
         [one.first, one.second, Number(one.value, strong=bool(one.task)), str(one.tracks), one.task]
-        for one in agreement.correlations
+        for one in overlap.correlations
     ]
     rows += [
         [task, task, Number(1 - different / count, strong=True), str(count), task]
-        for task, (count, different) in agreement.classes.items()
+        for task, (count, different) in overlap.classes.items()
     ]
-    evidence = listed([EVIDENCE[one] for one in agreement.evidence])
     columns: list[str | Column] = [
         first,
         Column(second, text=True),
@@ -61,11 +70,10 @@ def _agreement(agreement: Agreement) -> Iterator[Block]:
         "tracks",
         Column("task", text=True),
     ]
-    title = f"Labels of {plural(agreement.shared, 'track')} that {first} and {second} share ({evidence})"
-    note = "Agreement: Pearson's correlation of ratings, or the fraction of tracks with the same class."
-    yield Table(columns, rows, title, note)
-    if agreement.warning:
-        yield Notice(agreement.warning, "warning")
+    title = f"Labels of the shared tracks of {first} and {second}: correlation, or fraction with the same class"
+    yield Table(columns, rows, title)
+    if overlap.warning:
+        yield Notice(overlap.warning, "warning")
 
 
 def _ratings(task: str, ratings: Mapping[str, Mapping[str, float]]) -> Table:

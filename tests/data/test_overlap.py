@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from musicemo.contracts import Target, Track
-from musicemo.data import Features, Joined, Split, TaskSettings, collect, compare_labels, make_task, summarize
+from musicemo.data import Features, Joined, Split, TaskSettings, collect, compare_datasets, make_task, summarize
 from musicemo.data.same import find_same, recordings
 from musicemo.errors import InputError
 
@@ -32,14 +32,14 @@ class Rated:
             yield Track(str(index), np.full((3, 2), index + self._shift, "float32"), targets)
 
 
-def agreements(tasks, **datasets):
+def overlaps(tasks, **datasets):
     dataset = Joined(datasets, {name: TaskSettings(**table) for name, table in tasks.items()})
     tracks = collect(
         dataset, [make_task(name, TaskSettings(**tasks[name]).under(name), dataset.targets) for name in tasks]
     )
     every = np.arange(len(tracks))
     split = Split({"train": every, "val": every[:0], "test": every[:0]}, tracks.ids)
-    return compare_labels(tracks, find_same(recordings(tracks, split, Features(tracks.tracks, tracks.rows))))
+    return compare_datasets(tracks, find_same(recordings(tracks, split, Features(tracks.tracks, tracks.rows))))
 
 
 def emotions(count=60):
@@ -53,7 +53,7 @@ def test_targets_that_are_swapped_in_one_dataset():
     valence, arousal = emotions()
     first = Rated({"valence": valence, "arousal": arousal}, id_space="deam")
     second = Rated({"valence": arousal, "arousal": valence}, id_space="deam", shift=0.5)
-    (found,) = agreements({"valence": {}, "arousal": {}}, deam=first, emomusic=second)
+    (found,) = overlaps({"valence": {}, "arousal": {}}, deam=first, emomusic=second)
     r = np.corrcoef(valence, arousal)[0, 1]
     assert (found.shared, found.evidence) == (60, ["id"])
     assert {(one.first, one.second): round(one.value, 6) for one in found.correlations} == {
@@ -70,7 +70,7 @@ def test_targets_that_are_swapped_in_one_dataset():
         'tasks.arousal.target = { deam = "arousal", emomusic = "valence" } joins the targets that agree'
     )
     remedied = {task: {"target": dict(targets)} for task, targets in found.remedy.items()}
-    (mended,) = agreements(remedied, deam=first, emomusic=second)
+    (mended,) = overlaps(remedied, deam=first, emomusic=second)
     assert not mended.warning
 
 
@@ -78,7 +78,7 @@ def test_a_target_that_is_no_task_is_compared_too():
     valence, arousal = emotions()
     first = Rated({"valence": valence, "arousal": arousal})
     second = Rated({"valence": np.clip(arousal + RANDOM.normal(size=60), 1, 9), "other": valence})
-    (found,) = agreements({"valence": {}}, a=first, b=second)
+    (found,) = overlaps({"valence": {}}, a=first, b=second)
     assert found.evidence == ["features"]
     assert "a valence correlates 1.000 with b other" in found.warning
     assert 'tasks.valence.target = { a = "valence", b = "other" }' in found.warning
@@ -89,7 +89,7 @@ def test_labels_that_agree_are_no_conflict():
     noise = RANDOM.normal(scale=0.3, size=(2, 60))
     first = Rated({"valence": valence, "arousal": arousal})
     second = Rated({"valence": np.clip(valence + noise[0], 1, 9), "arousal": np.clip(arousal + noise[1], 1, 9)})
-    (found,) = agreements({"valence": {}, "arousal": {}}, a=first, b=second)
+    (found,) = overlaps({"valence": {}, "arousal": {}}, a=first, b=second)
     assert found.shared == 60
     assert not found.warning
 
@@ -100,13 +100,13 @@ def test_a_small_difference_is_no_conflict():
     copies = [np.clip(rating + RANDOM.normal(scale=0.5, size=40), 1, 9) for _ in range(3)]
     first = Rated({"valence": copies[0]})
     second = Rated({"valence": copies[1], "again": copies[2]})
-    (found,) = agreements({"valence": {}}, a=first, b=second)
+    (found,) = overlaps({"valence": {}}, a=first, b=second)
     assert not found.warning
 
 
 def test_a_reversed_scale():
     valence, _ = emotions()
-    (found,) = agreements({"valence": {}}, a=Rated({"valence": valence}), b=Rated({"valence": 10 - valence}))
+    (found,) = overlaps({"valence": {}}, a=Rated({"valence": valence}), b=Rated({"valence": 10 - valence}))
     assert found.conflicts == [
         "a valence correlates -1.000 with b valence, as if one of the scales were reversed"
     ]
@@ -117,11 +117,11 @@ def test_classes():
     genres = ["folk", "jazz"] * 30
     other = ["jazz"] * 12 + genres[12:]
     ratings = {"valence": np.linspace(1, 9, 60)}
-    (found,) = agreements({"genre": {}}, a=Rated(ratings, genres=genres), b=Rated(ratings, genres=other))
+    (found,) = overlaps({"genre": {}}, a=Rated(ratings, genres=genres), b=Rated(ratings, genres=other))
     assert found.classes == {"genre": (60, 6)}
     assert not found.conflicts, "a tenth may differ"
     other[12:14] = ["jazz", "folk"]
-    (found,) = agreements({"genre": {}}, a=Rated(ratings, genres=genres), b=Rated(ratings, genres=other))
+    (found,) = overlaps({"genre": {}}, a=Rated(ratings, genres=genres), b=Rated(ratings, genres=other))
     assert found.conflicts == ["genre: 8 of 60 have another class"]
 
 
@@ -130,13 +130,13 @@ def test_ids_without_a_common_catalogue_are_not_the_same_music():
     for spaces in [(None, None), ("a", "b"), ("a", None)]:
         first = Rated({"valence": valence}, id_space=spaces[0])
         second = Rated({"valence": arousal}, id_space=spaces[1], shift=0.5)
-        assert agreements({"valence": {}}, a=first, b=second) == []
+        assert overlaps({"valence": {}}, a=first, b=second) == []
 
 
 @pytest.mark.parametrize("value", [3, ["deam"]])
 def test_an_id_space_is_text(value):
     with pytest.raises(InputError, match=r"id_space is .*; it must be the name of a catalogue"):
-        agreements({"valence": {}}, a=Rated({"valence": emotions()[0]}, id_space=value))
+        overlaps({"valence": {}}, a=Rated({"valence": emotions()[0]}, id_space=value))
 
 
 def test_the_summary_has_it():
@@ -147,7 +147,7 @@ def test_the_summary_has_it():
     tracks = collect(dataset, [make_task("valence", TaskSettings(), dataset.targets)])
     split = Split({"train": np.arange(60), "val": np.arange(0), "test": np.arange(60, 120)}, tracks.ids)
     found = summarize(tracks, split, Features(tracks.tracks, tracks.rows))
-    assert [one.shared for one in found.agreements] == [60]
+    assert [one.shared for one in found.overlaps] == [60]
     assert found.leaks == [
         "60 recordings are in more than one set, as tracks with equal features: 'a/0' (train), 'b/0' (test); "
         "'a/1' (train), 'b/1' (test); 'a/2' (train), 'b/2' (test); and 57 more"

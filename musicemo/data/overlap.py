@@ -1,11 +1,11 @@
-"""Labels of the same tracks in several datasets: whether the datasets agree on them."""
+"""Tracks and artists that joined datasets share, and whether the datasets agree on the labels."""
 
 from __future__ import annotations
 
 import itertools
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
 
@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musicemo.contracts import Target, Track
-from musicemo.data.same import Same
+from musicemo.data.same import EVIDENCE, Evidence, Same, artist_key
 from musicemo.data.tracks import Origin, Tracks
 
-__all__ = ["Agreement", "Correlation", "compare_labels"]
+__all__ = ["Correlation", "Overlap", "compare_datasets"]
 
 #: Fewer ratings than this are not compared: their correlation is too uncertain.
 _FEWEST = 10
@@ -42,14 +42,18 @@ class Correlation:
 
 
 @dataclass(frozen=True)
-class Agreement:
-    """The labels of two datasets on the tracks that they share."""
+class Overlap:
+    """What two joined datasets share."""
 
     first: str
     second: str
     #: Number of shared tracks, and how they were recognized.
     shared: int
-    evidence: Sequence[str]
+    evidence: Sequence[Evidence]
+    #: The ids of the first three of them in both datasets.
+    examples: Sequence[tuple[str, str]]
+    #: Number of artists (groups) that both have, in any spelling.
+    artists: int
     #: All pairs of regression targets.
     correlations: Sequence[Correlation]
     #: Classification task -> number of shared tracks with a class in both, and of those in different classes.
@@ -80,32 +84,37 @@ def _toml(targets: Mapping[str, str]) -> str:
     return f"{{ {', '.join(f'{name} = {json.dumps(target)}' for name, target in targets.items())} }}"
 
 
-def compare_labels(tracks: Tracks, same: Sequence[Same]) -> list[Agreement]:
-    """Compare the labels of every two joined datasets on the tracks that both have.
+def compare_datasets(tracks: Tracks, same: Sequence[Same]) -> list[Overlap]:
+    """Compare every two joined datasets that share tracks or artists.
 
-    Of all pairs of regression targets, Pearson's correlation is computed. A pair that is not declared agrees better
-    than the declared pair if its correlation exceeds the other by three standard errors of the difference between
-    dependent correlations: X.-L. Meng, R. Rosenthal, D. B. Rubin, "Comparing correlated correlation coefficients",
-    Psychological Bulletin 111(1), 1992.
+    On shared tracks, Pearson's correlation is computed for all pairs of regression targets. A pair that is not declared
+    agrees better than the declared pair if its correlation exceeds the other by three standard errors of the difference
+    between dependent correlations: X.-L. Meng, R. Rosenthal, D. B. Rubin, "Comparing correlated correlation
+    coefficients", Psychological Bulletin 111(1), 1992.
 
     Args:
         tracks: the tracks of the joined datasets.
         same: the tracks that are the same music.
     """
-    agreements = []
-    for first, second in itertools.combinations(tracks.origins, 2):
+    groups = {
+        name: {artist_key(group) for index in indices if (group := tracks.tracks[index].group) is not None}
+        for name, indices in tracks.sources.items()
+    }
+    overlaps = []
+    for first, second in itertools.combinations(groups, 2):
         pairs: list[tuple[int, int]] = []
-        evidence: dict[str, None] = {}
+        evidence: set[Evidence] = set()
         for one in same:
             places: dict[str | None, int] = {}
             for index in one.members:
                 places.setdefault(tracks.tracks[index].source, index)
             if first in places and second in places:
                 pairs.append((places[first], places[second]))
-                evidence |= dict.fromkeys(one.evidence)
-        if pairs:
-            agreements.append(_compare(tracks, first, second, pairs, list(evidence)))
-    return agreements
+                evidence |= set(one.evidence)
+        artists = len(groups[first] & groups[second])
+        if pairs or artists:
+            overlaps.append(_compare(tracks, first, second, pairs, evidence, artists))
+    return overlaps
 
 
 Ratings = Mapping[tuple[str, str], NDArray[np.float64]]
@@ -113,8 +122,13 @@ Ratings = Mapping[tuple[str, str], NDArray[np.float64]]
 
 
 def _compare(
-    tracks: Tracks, first: str, second: str, pairs: Sequence[tuple[int, int]], evidence: Sequence[str]
-) -> Agreement:
+    tracks: Tracks,
+    first: str,
+    second: str,
+    pairs: Sequence[tuple[int, int]],
+    evidence: Collection[Evidence],
+    artists: int,
+) -> Overlap:
     ratings = {
         (dataset, target.name): _ratings([tracks.tracks[pair[side]] for pair in pairs], target)
         for side, dataset in enumerate((first, second))
@@ -140,7 +154,18 @@ def _compare(
                 f"{first} {declared.first} correlates {declared.value:.3f} with {second} {declared.second}, as if one "
                 "of the scales were reversed"
             )
-    return Agreement(first, second, len(pairs), evidence, correlations, classes, conflicts, remedy)
+    return Overlap(
+        first=first,
+        second=second,
+        shared=len(pairs),
+        evidence=[one for one in EVIDENCE if one in evidence],
+        examples=[(tracks.tracks[one].id, tracks.tracks[other].id) for one, other in pairs[:3]],
+        artists=artists,
+        correlations=correlations,
+        classes=classes,
+        conflicts=conflicts,
+        remedy=remedy,
+    )
 
 
 def _ratings(tracks: Sequence[Track], target: Target) -> NDArray[np.float64]:
