@@ -29,7 +29,8 @@ __all__ = ["RESERVED", "Hookspecs", "hookimpl"]
 RESERVED = frozenset(
     {
         *("best_epoch", "calibration", "controlled", "durations", "epochs", "error", "fingerprint", "fold"),
-        *("gradients", "launch", "metrics", "monitor", "name", "overfit_batches", "parameters", "reliability"),
+        *("gradients", "launch", "metrics", "monitor", "name", "overfit_batches", "parameters", "protocol"),
+        "reliability",
         *(
             "resumed_after_epoch",
             "seed",

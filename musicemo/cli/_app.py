@@ -18,6 +18,7 @@ import typer.main
 
 from musicemo import __version__, messages, terminal
 from musicemo.cli import (
+    _bench,
     _cache,
     _compare,
     _data,
@@ -49,7 +50,7 @@ _log = logging.getLogger(__name__)
 _INTERRUPTED = 130
 
 #: Commands whose results are files: they go on without a terminal, and succeed without output.
-_RECORDING = ("run", "extract")
+_RECORDING = ("run", "bench", "extract")
 
 _REPORT = (
     "\nUnexpected error. Please report the traceback above with the output of `musicemo environment`, "
@@ -95,6 +96,7 @@ def make_app() -> typer.Typer:
     for group in (
         _init,
         _run,
+        _bench,
         _experiments,
         _data,
         _tensorboard,

@@ -15,11 +15,13 @@ from musicemo.errors import InputError, MusicemoError
 from musicemo.terminal import say
 
 if TYPE_CHECKING:
+    from musicemo.components.hooks import Hooks
     from musicemo.experiment import Experiment, Replicate
     from musicemo.running.execute import Outcome
     from musicemo.running.launching import Failure, InProgress
+    from musicemo.running.sweep import SweepResults
 
-__all__ = ["add_commands"]
+__all__ = ["add_commands", "train"]
 
 #: Optimization steps that a dry run measures.
 _STEPS = 5
@@ -78,28 +80,53 @@ def run(
 
     Every seed, every fold and every variant of a matrix is one run, written to its own run directory.
     """
-    import musicemo
     from musicemo.experiment import load_experiments
-    from musicemo.reporting.sections import outcomes
 
     files = [load_experiments(file, overrides or [], only or []) for file in experiments]
     loaded = [experiment for variants in files for experiment in variants]
     if dry_run:
         _preview(loaded, runs, device, overfit_batches, jobs, launcher)
         return
-    results = musicemo.run(
+    train(
         loaded,
+        runs,
+        hooks=context.obj,
+        resume=resume,
+        device=device,
+        overfit_batches=overfit_batches,
+        jobs=jobs,
+        launcher=launcher,
+    ).raise_failures()
+
+
+def train(
+    experiments: Sequence[Experiment],
+    runs: Path,
+    *,
+    hooks: Hooks,
+    resume: bool | None,
+    device: str | None,
+    jobs: int | None,
+    launcher: str | None,
+    overfit_batches: int = 0,
+) -> SweepResults:
+    """Run some experiments and print the results; failures are printed, but not raised."""
+    import musicemo
+    from musicemo.reporting.sections import outcomes
+
+    results = musicemo.run(
+        experiments,
         runs,
         resume=resume,
         device=device,
         overfit_batches=overfit_batches,
         jobs=jobs,
         launcher=launcher,
-        hooks=context.obj,
+        hooks=hooks,
         observer=_Printer(overfit=bool(overfit_batches)),
         check=False,
     )
-    if blocks := outcomes.combined_blocks(loaded, results, overfit=bool(overfit_batches)):
+    if blocks := outcomes.combined_blocks(experiments, results, overfit=bool(overfit_batches)):
         emit("\n")
         emit_blocks(blocks)
     if results.skipped and resume is None:
@@ -108,7 +135,7 @@ def run(
         )
     if results.in_progress:
         emit(f"{len(results.in_progress)} of {results.total} runs are in progress in other processes\n")
-    results.raise_failures()
+    return results
 
 
 def _preview(

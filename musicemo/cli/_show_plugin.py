@@ -112,6 +112,8 @@ def _find(name: str, kind: str | None) -> registry.Claim:
         raise InputError(
             f"no component or plugin has the name {name!r}{nearest(name, names)} (`musicemo plugins` lists all)"
         )
+    if any(claim.kind != "protocol" for claim in claims):  # a protocol may have the name of its dataset
+        claims = [claim for claim in claims if kind or claim.kind != "protocol"]
     kinds = list(dict.fromkeys(claim.kind for claim in claims))
     if len(kinds) > 1:
         raise InputError(

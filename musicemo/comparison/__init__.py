@@ -4,6 +4,7 @@ from musicemo.comparison.analyses import analyse_replicates
 from musicemo.comparison.compare import compare
 from musicemo.comparison.replicates import Replicates, SeedResult, read_experiments, read_replicates
 from musicemo.comparison.results import Comparison, Difference, Improvement, Row, Score
+from musicemo.comparison.sampling import fold_mean
 
 __all__ = [
     "Comparison",
@@ -15,6 +16,7 @@ __all__ = [
     "SeedResult",
     "analyse_replicates",
     "compare",
+    "fold_mean",
     "read_experiments",
     "read_replicates",
 ]

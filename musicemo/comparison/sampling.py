@@ -14,7 +14,7 @@ from musicemo.comparison.results import Score
 from musicemo.comparison.statistics import Estimate, Floats, estimate, of_seeds, of_tracks
 from musicemo.evaluation import EvaluationSettings, TaskEvaluation, bounds
 
-__all__ = ["Key", "Sampling", "same_targets"]
+__all__ = ["Key", "Sampling", "fold_mean", "same_targets"]
 
 #: Experiment, task and metric.
 Key = tuple[str, str, str]
@@ -120,6 +120,25 @@ class Sampling:
 
     def _tracks(self, name: str, task: str) -> int:
         return len(self._experiments[name].tasks[task].ids)
+
+
+def fold_mean(experiment: Replicates, task: str, metric: str, settings: EvaluationSettings) -> Estimate:
+    """Return the mean of a metric over the folds and the seeds, with its interval over tracks and seeds.
+
+    The tracks are resampled within each fold.
+    """
+    values, draws = [], []
+    for one in experiment.per_seed:
+        folds = [evaluation.tasks[task] for evaluation in one.folds.values()]
+        values.append(np.mean([fold.metric(metric) for fold in folds]))
+        resampled = [
+            fold.resampled(settings.resamples, [metric], stream)[metric] for stream, fold in enumerate(folds)
+        ]
+        draws.append(np.mean(resampled, axis=0))
+    each, drawn = np.array(values, dtype=np.float64), np.array(draws)
+    tracks = len(experiment.tasks[task].ids)
+    sources = [of_seeds(each, drawn), of_tracks(drawn.mean(axis=0), tracks)]
+    return estimate(float(each.mean()), sources, settings.confidence)
 
 
 def same_targets(first: TaskEvaluation, second: TaskEvaluation) -> bool:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
+from pathlib import Path
 from typing import Any
 
 from musicemo.components.documentation import find_definition
 from musicemo.components.registry import Claim, claims, load
 from musicemo.errors import InputError
 
-__all__ = ["load_claim", "problem_of"]
+__all__ = ["load_claim", "problem_of", "protocol_file"]
 
 
 def problem_of(claim: Claim, *, check: bool) -> str | None:
@@ -32,9 +33,27 @@ def problem_of(claim: Claim, *, check: bool) -> str | None:
     return None
 
 
+def protocol_file(name: str) -> Path:
+    """Return the TOML file of a protocol.
+
+    Raises:
+        InputError: No package has the protocol, or its entry point is not a function that returns the path of a file.
+    """
+    function = load("protocol", name)
+    path = function() if callable(function) else function
+    if not isinstance(path, Path) or not path.is_file():
+        raise InputError(
+            f"protocol {name!r}: its entry point must be a function that returns the path of a TOML file, not {path!r}"
+        )
+    return path
+
+
 def load_claim(claim: Claim) -> Any:
-    """Import a component and check its signature, or a plugin and check its hooks."""
+    """Import a component and check its signature, a plugin and check its hooks, or a protocol and look for its file."""
     component = load(claim.kind, claim.name)
+    if claim.kind == "protocol":
+        protocol_file(claim.name)
+        return component
     if claim.kind == "plugin":
         from musicemo.components.hooks import Hooks, opt_in
 

@@ -42,6 +42,7 @@ GROUPS = {
     "loss": "musicemo.losses",
     "weighting": "musicemo.weightings",
     "launcher": "musicemo.launchers",
+    "protocol": "musicemo.protocols",
     "plugin": "musicemo.plugins",
 }
 

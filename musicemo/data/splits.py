@@ -29,6 +29,9 @@ _MISSING = 0
 #: more groups, single moves suffice.
 _BALANCING_STEPS, _MOST_EXCHANGED = 1000, 500
 
+#: Number of classes of checksums, see `_hash_bucket`.
+_BUCKETS = 10
+
 Indices = NDArray[np.intp]
 
 
@@ -57,8 +60,16 @@ class SplitSettings(Settings):
     """
     bins: int = Field(default=5, ge=2)
     """Number of equally filled bins of the ratings for stratification."""
+    draw: Literal["stratified", "random", "group-hash"] = "stratified"
+    """Official split, file and k-fold: how the validation set is drawn from the training set, if there is none.
+    ``group-hash`` takes the groups whose names have a high SHA-1 checksum, so that more tracks do not move others.
+    """
+    together: bool = False
+    """Random: whether the validation and the test set are drawn as one and then divided, not the test set first."""
     folds: int = Field(default=5, ge=2)
     """k-fold: number of folds."""
+    shuffle: bool = True
+    """k-fold: whether tracks are assigned to folds at random. ``false`` cuts the tracks in their order."""
     grouped: bool = False
     """k-fold: whether to keep the tracks of a group in the same fold."""
     repeats: int = Field(default=1, ge=1)
@@ -78,6 +89,17 @@ class SplitSettings(Settings):
                 if self.path is None
                 else f'path is only for method = "file", not "{self.method}"'
             )
+        drawn_by = {"draw": ("official", "file", "kfold"), "together": ("random",), "shuffle": ("kfold",)}
+        for name, methods in drawn_by.items():
+            if getattr(self, name) != type(self).model_fields[name].default and self.method not in methods:
+                allowed = " or ".join(f'"{method}"' for method in methods)
+                raise ValueError(f'{name} is only for method = {allowed}, not "{self.method}"')
+        if self.draw == "group-hash" and not math.isclose(
+            self.validation_share * _BUCKETS % 1, 0, abs_tol=1e-9
+        ):
+            raise ValueError(f'draw = "group-hash" needs a validation share in steps of {1 / _BUCKETS}')
+        if not self.shuffle and (self.grouped or self.repeats > 1):
+            raise ValueError("shuffle = false cannot be combined with grouped = true or repeats")
         if self.fold is not None and self.fold >= self.folds * self.repeats:
             raise ValueError(
                 f"fold {self.fold} does not exist: {self.folds * self.repeats} folds are numbered from 0"
@@ -174,13 +196,18 @@ def make_split(
         rest, val, test = _official(official, ids)
     elif settings.method == "kfold":
         rest, test = _fold(settings, everyone, strata, group_codes, settings.fold if fold is None else fold)
+    elif settings.together:
+        rest, test, val = _together(settings, len(ids))
     else:
         rest, test = _cut(settings, everyone, settings.test, strata, group_codes, "test")
     if val is None or not len(val):
         share = settings.validation_share
         if settings.method not in ("official", "kfold", "file"):
             share = min(share / (1 - settings.test), 1.0)
-        rest, val = _cut(settings, rest, share, strata, group_codes, "validation")
+        if settings.draw == "group-hash":
+            rest, val = _cut_hashed(rest, share, ids, groups)
+        else:
+            rest, val = _cut(settings, rest, share, strata, group_codes, "validation")
     return Split({"train": np.sort(rest), "val": np.sort(val), "test": np.sort(test)}, ids)
 
 
@@ -256,6 +283,11 @@ def _fold(
     folds = settings.folds
     repeat, fold = divmod(fold or 0, folds)
     seed = settings.seed + repeat
+    if not settings.shuffle:
+        if len(tracks) < folds:
+            raise InputError(f"{len(tracks)} tracks cannot be split into {folds} folds")
+        test = np.array_split(tracks, folds)[fold]
+        return np.setdiff1d(tracks, test), test
     tagged = strata.ndim > 1
     if settings.grouped and len(np.unique(groups)) < folds:
         raise InputError(f"{len(np.unique(groups))} groups cannot be split into {folds} folds")
@@ -301,7 +333,7 @@ def _cut(
         _, drawn = _shuffle(pieces, share, random)
         inside = np.isin(codes, drawn)
         rest, cut = np.flatnonzero(~inside), np.flatnonzero(inside)
-    elif settings.method == "random":
+    elif settings.method == "random" or settings.draw == "random":
         rest, cut = _shuffle(pieces, share, random)
     elif strata.ndim > 1:
         inside = _deal(strata[tracks], np.arange(pieces), [1 - share, share], random) == 1
@@ -321,6 +353,49 @@ def _cut(
             )
         rest, cut = _shuffle_strata(strata[tracks], share, random)
     return tracks[rest], tracks[cut]
+
+
+def _together(settings: SplitSettings, count: int) -> tuple[Indices, Indices, Indices]:
+    """Return the training, test and validation set: two cuts of `_shuffle`, the second of what the first took."""
+    share = settings.validation_share + settings.test
+    if share == 0 or not 0 < math.ceil(count * share) < count:
+        raise InputError(f"{count} tracks are too few for a validation and a test set of {share:.0%}")
+    rest, drawn = _shuffle(count, share, np.random.RandomState(settings.seed))
+    left, cut = _shuffle(len(drawn), settings.validation_share / share, np.random.RandomState(settings.seed))
+    return rest, drawn[left], drawn[cut]
+
+
+def _cut_hashed(
+    tracks: Indices, share: float, ids: Sequence[str], groups: Sequence[str | None]
+) -> tuple[Indices, Indices]:
+    """Separate the tracks whose groups have a high checksum: about a share of them."""
+    if share == 0:
+        return tracks, tracks[:0]
+    if without := [ids[index] for index in tracks if not groups[index]]:
+        raise InputError(
+            f'{len(without)} tracks have no group, for example {without[0]!r}, but draw = "group-hash" requires one '
+            "for each track"
+        )
+    buckets = np.array([_hash_bucket(groups[index] or "") for index in tracks])
+    inside = buckets >= round((1 - share) * _BUCKETS)
+    if not inside.any() or inside.all():
+        raise InputError(
+            f"the checksums of {len(set(groups))} groups give no validation set of {share:.0%}. Choose another draw"
+        )
+    return tracks[~inside], tracks[inside]
+
+
+def _hash_bucket(name: str) -> int:
+    """Return the SHA-1 checksum of a name, modulo ten.
+
+    Only the ASCII letters of the name count, in lower case, and its words with one space between. It is the rule by
+    which R. Castellon, C. Donahue, P. Liang, "Codified audio language modeling learns useful representations for music
+    information retrieval", ISMIR 2021, split emoMusic.
+    """
+    letters = "".join(char for char in name.lower() if char.isascii() and (char.isalpha() or char.isspace()))
+    return (
+        int(hashlib.sha1(" ".join(letters.split()).encode(), usedforsecurity=False).hexdigest(), 16) % _BUCKETS
+    )
 
 
 def _shuffle(count: int, share: float, random: np.random.RandomState) -> tuple[Indices, Indices]:

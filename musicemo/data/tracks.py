@@ -58,6 +58,8 @@ class Tracks:
     origins: Mapping[str, Origin] = field(default_factory=dict)
     #: Task with ratings over time -> those of each track, None where it has none.
     series: Mapping[str, Sequence[TimedRatings | None]] = field(default_factory=dict)
+    #: Where the weights of pretrained features may have seen the songs, a sentence each.
+    seen: Sequence[str] = ()
 
     def __len__(self) -> int:
         return len(self.tracks)
@@ -201,13 +203,15 @@ def collect(
         order = [place[track.id] for track in kept]
         targets = targets[order]
         rated = {name: [every[index] for index in order] for name, every in rated.items()}
-    for stream in streams:
+    seen = [
+        f"features {stream.name!r}: their weights have seen {clause}"
+        for stream in streams
         for clause in overlaps(
             getattr(stream.extractor, "pretrained_on", ()), getattr(dataset, "drawn_from", ())
-        ):
-            _log.warning(
-                f"features {stream.name!r}: their weights have seen {clause}. The metrics can be optimistic"
-            )
+        )
+    ]
+    for text in seen:
+        _log.warning(f"{text}. The metrics can be optimistic")
     described = getattr(dataset, "extraction", None)
     extraction = [stream.to_table() for stream in streams] or ([dict(described)] if described else [])
     rows = normalize_rows(getattr(dataset, "rows", slice(None)), kept)
@@ -218,7 +222,7 @@ def collect(
     origins = getattr(dataset, "origins", None) or {"": alone}
     series = _on_steps(kept, rated, streams, getattr(dataset, "rate", None)) if rated else {}
     return Tracks(
-        kept, tasks, targets, rows, streams, extraction, unlabelled, declared_targets, origins, series
+        kept, tasks, targets, rows, streams, extraction, unlabelled, declared_targets, origins, series, seen
     )
 
 

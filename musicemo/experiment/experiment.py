@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -15,7 +16,7 @@ from torch import nn
 
 from musicemo import toml
 from musicemo.components import registry
-from musicemo.components.local import LocalCode, Policy
+from musicemo.components.local import LocalCode, Policy, unplaced
 from musicemo.components.lookup import Components, describe_problem
 from musicemo.components.spec import Component, PluginSettings, default_component, to_toml
 from musicemo.contracts import Dataset, Estimator, Target, Track
@@ -31,8 +32,16 @@ from musicemo.data import (
 from musicemo.errors import InputError
 from musicemo.evaluation import EvaluationSettings
 from musicemo.experiment.datasets import JointDataset, find_members
-from musicemo.experiment.features import MOVED, FeatureTable, default_features, extract, find_features
+from musicemo.experiment.features import (
+    DEFAULT_FEATURES,
+    MOVED,
+    FeatureTable,
+    default_features,
+    extract,
+    find_features,
+)
 from musicemo.experiment.matrix import expand, in_variants
+from musicemo.experiment.protocol import Protocol, load_protocol
 from musicemo.experiment.schema import (
     DEFAULT_LAUNCHER,
     DEFAULT_LOSSES,
@@ -44,7 +53,14 @@ from musicemo.features import Stream
 from musicemo.settings import validate
 from musicemo.training import TrainingSettings, TransferSettings
 
-__all__ = ["Experiment", "Replicate", "load_experiment", "load_experiments", "validate_experiment"]
+__all__ = [
+    "Experiment",
+    "Replicate",
+    "load_benchmark",
+    "load_experiment",
+    "load_experiments",
+    "validate_experiment",
+]
 
 
 @dataclass(frozen=True)
@@ -74,6 +90,8 @@ class Experiment:
     #: The plugins that the file configures, by the name of their table, with `PluginSettings`.
     plugins: Mapping[str, Component]
     source: toml.Source
+    #: The published protocol that it follows.
+    protocol: Protocol | None = None
     #: The files of code that the experiment names, as they were executed.
     code: Sequence[LocalCode] = ()
 
@@ -236,6 +254,7 @@ class Experiment:
         return {
             "name": self.name,
             **({"description": self.description} if self.description else {}),
+            **({"protocol": self.protocol.name} if self.protocol else {}),
             **({"seeds": list(self.seeds)} if seed is None else {"seed": seed}),
             **({"launcher": self.launcher.to_table()} if seed is None else {}),
             "dataset": self.dataset.to_table(),
@@ -325,7 +344,42 @@ def load_experiments(
         InputError: with every error, each with its file, line and key.
     """
     file = Path(file)
-    variants = expand(toml.read(file, []), overrides, file.stem, only)
+    return _validate_variants(expand(toml.read(file, []), overrides, file.stem, only), local_code)
+
+
+def load_benchmark(
+    name: str, overrides: Sequence[str] = (), only: Sequence[str] = (), *, local_code: Policy = "execute"
+) -> list[Experiment]:
+    """Return the experiment of a protocol, or each variant of a matrix that the overrides make of it.
+
+    The features are those of the default extractor, and the name consists of the protocol, the features and the model,
+    unless the overrides set them.
+
+    Args:
+        name: the protocol.
+        overrides: ``KEY=VALUE``, laid over its experiment.
+        only: ``AXIS=VALUE``, which variants to return.
+        local_code: what is done with files of code that the overrides name.
+
+    Raises:
+        InputError: with every error; or no package has the protocol.
+    """
+    source = load_protocol(name).source
+    source.lay({"protocol": name}, lambda _: toml.Origin(source.file, 1))
+    preview = source.copy()
+    preview.override(overrides)
+    features = preview.table.get("features", {})
+    if isinstance(features, dict) and "type" not in features:
+        source.lay({"features": {"type": DEFAULT_FEATURES}}, lambda _: toml.Origin(source.file, 1))
+        features = {"type": DEFAULT_FEATURES}
+    tables = [features[0] if isinstance(features, list) else features, preview.table.get("model")]
+    types = [unplaced(str(table.get("type"))) for table in tables if isinstance(table, dict)]
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join([name, *types]))
+    source.lay({"name": stem}, lambda _: toml.Origin(source.file, 1))
+    return _validate_variants(expand(source, overrides, stem, only), local_code)
+
+
+def _validate_variants(variants: Sequence[toml.Source], local_code: Policy) -> list[Experiment]:
     loaded: list[Experiment] = []
     #: Problem -> the variants that have it.
     problems: dict[str, list[str]] = {}
@@ -404,6 +458,14 @@ def validate_experiment(source: toml.Source, *, local_code: Policy = "execute") 
         for kind in DEFAULT_LOSSES
         if isinstance(kinds, dict) and kind in kinds
     }
+    protocol: Protocol | None = None
+    if schema is not None and schema.protocol is not None and dataset is not None:
+        try:
+            with source.blaming("protocol"):
+                protocol = load_protocol(schema.protocol)
+            problems += protocol.breaches(dataset, schema.split, schema.tasks, source)
+        except InputError as error:
+            problems += error.problems
     if problems or not (schema and dataset and model and weighting and launcher):
         raise InputError(*dict.fromkeys(problems))
     return Experiment(
@@ -426,6 +488,7 @@ def validate_experiment(source: toml.Source, *, local_code: Policy = "execute") 
         launcher=launcher,
         plugins=plugins,
         source=source,
+        protocol=protocol,
         code=tuple(components.code),
     )
 

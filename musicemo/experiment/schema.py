@@ -50,6 +50,10 @@ class ExperimentTable(Settings):
     """Name of the experiment and of its folder in ``runs``. The default is the name of the file."""
     description: str = ""
     """Short description of the experiment."""
+    protocol: Annotated[str, Field(min_length=1)] | None = None
+    """Published protocol that the experiment follows, see ``musicemo bench list``. Its split and its targets are
+    required, and the results are reported beside the published ones.
+    """
     seed: _Seed | None = None
     """Seed of the initial weights and the batch order. The split has its own (``split.seed``)."""
     seeds: list[_Seed] | None = Field(default=None, min_length=1)

@@ -20,6 +20,7 @@ from musicemo.reporting.sections import scores, setup, tracks
 from musicemo.reporting.sections.analyses import analysis_sections
 from musicemo.reporting.sections.comparison import comparison_facts, comparison_sections
 from musicemo.reporting.sections.gradients import gradient_section
+from musicemo.reporting.sections.protocol import protocol_section
 from musicemo.reporting.sections.replicates import replicate_sections
 from musicemo.reporting.sections.selection import selection_section, transfer_section
 from musicemo.reporting.sections.training import layers_section, training_section, weights_section
@@ -153,6 +154,7 @@ def run_page(runs: Sequence[RunRecord]) -> Page:
     notices = list(setup.notices(runs))
     sections = [
         *_results(runs, notices),
+        protocol_section(runs),
         training_section(runs),
         weights_section(runs),
         layers_section(runs),

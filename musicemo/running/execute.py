@@ -22,6 +22,7 @@ from musicemo.experiment.tracks import split_tracks, warn_of_shared
 from musicemo.messages import Collector, collected
 from musicemo.running.analyses import analyse_evaluations
 from musicemo.running.prepare import ExperimentData, RunOptions, TrackReader, prepare
+from musicemo.running.protocol import describe_conformity
 from musicemo.running.transfer import find_source
 from musicemo.runs import (
     Claim,
@@ -149,6 +150,7 @@ class _Execution:
             resolved["transfer"]["from"] = str(source)
         weights = content_hash(source) if source else None
         identity = RunIdentity(resolved, self.data.identity, self.split, weights, self.options.overfit_batches)
+        protocol = describe_conformity(self.experiment, self.tracks, self.split, self.fold, source)
         head = {
             "name": name,
             "seed": self.seed,
@@ -213,6 +215,8 @@ class _Execution:
                     recorded_first["variant"] = dict(self.experiment.variant)
                 if prepared.transfer:
                     recorded_first["transfer"] = prepared.transfer
+                if protocol:
+                    recorded_first["protocol"] = protocol
                 if resumed:
                     recorded_first["resumed_after_epoch"] = len(run.history)
                 with recorded(claim, run, hooks, recorded_first, self.messages) as results:

@@ -195,6 +195,32 @@ class _Calibration(_Shape):
     tasks: dict[str, _Calibrated]
 
 
+class _Published(_Shape):
+    system: Text
+    source: Text
+    scores: dict[str, dict[str, Number]]
+    caveat: Text = ""
+
+
+class _ProtocolSet(_Shape):
+    tracks: Count
+    expected: Count
+    same: bool
+
+
+class _Protocol(_Shape):
+    name: Text
+    title: Text
+    reference: Text
+    segments: Text
+    metrics: dict[str, list[Text]]
+    average: Literal["tracks", "folds"]
+    sources: dict[str, Text]
+    published: list[_Published]
+    sets: dict[str, _ProtocolSet]
+    departures: list[Text]
+
+
 class _Process(_Shape):
     pid: Count
     host: Text
@@ -239,6 +265,7 @@ SECTIONS: Mapping[str, TypeAdapter[Any]] = {
         "reliability": dict[str, _Reliability],
         "controlled": _ControlledParts,
         "calibration": _Calibration,
+        "protocol": _Protocol,
     }.items()
 }
 

@@ -1,10 +1,12 @@
+import hashlib
+
 import numpy as np
 import pytest
 from fakes import MemoryDataset
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from sklearn.model_selection import StratifiedKFold
+from sklearn.model_selection import KFold, StratifiedKFold, train_test_split
 
 from musicemo.data import PARTS, Split, SplitSettings, make_split, read_split, strata
 from musicemo.errors import InputError
@@ -505,3 +507,89 @@ def test_a_file_belongs_to_its_method():
         SplitSettings(method="file")
     with pytest.raises(ValueError, match='path is only for method = "file", not "random"'):
         SplitSettings(method="random", path="split.json")
+
+
+def test_drawing_together_is_scikit_learns_cut_of_a_cut():
+    split = cut(61, method="random", together=True, validation=0.15, test=0.25, seed=42)
+    rest, drawn = train_test_split(ids(61), test_size=0.4, random_state=42)
+    test, val = train_test_split(drawn, test_size=0.15 / 0.4, random_state=42)
+    assert {part: set(split.track_ids(part)) for part in PARTS} == {
+        **{"train": set(rest), "val": set(val), "test": set(test)}
+    }
+    with pytest.raises(InputError, match="1 tracks are too few"):
+        cut(1, method="random", together=True)
+
+
+def test_the_validation_set_of_an_official_split_can_be_drawn_at_random():
+    official = ["test" if index % 5 == 0 else "train" for index in range(50)]
+    split = cut(50, np.arange(50) % 7, official=official, method="official", draw="random", seed=42)
+    rest = [name for name, part in zip(ids(50), official, strict=True) if part == "train"]
+    _, val = train_test_split(rest, test_size=0.2, random_state=42)
+    assert set(split.track_ids("val")) == set(val)
+
+
+def test_folds_without_shuffling_are_consecutive():
+    for fold, (rest, test) in enumerate(KFold(10).split(np.zeros(77))):
+        split = cut(77, fold=fold, method="kfold", folds=10, shuffle=False, validation=0)
+        assert np.array_equal(split.parts["test"], test)
+        assert np.array_equal(split.parts["train"], rest)
+    with pytest.raises(InputError, match="5 tracks cannot be split into 10 folds"):
+        cut(5, method="kfold", folds=10, shuffle=False)
+
+
+#: Checksums that FIPS 180-1 and its implementations publish as examples, of "abc" and of an empty text.
+PUBLISHED = {
+    "abc": "a9993e364706816aba3e25717850c26c9cd0d89d",
+    "": "da39a3ee5e6b4b0d3255bfef95601890afd80709",
+}
+
+
+def test_a_validation_set_by_checksum_depends_on_each_groups_name_only():
+    groups = [f"Artist {'abcdefghij'[index % 10]}" for index in range(40)]
+    official = ["test"] * 4 + ["train"] * 36
+    one = cut(40, groups=groups, official=official, method="official", draw="group-hash")
+    assert_partition(one, 40)
+    assert one.track_ids("test") == ids(4)
+    rest = [groups[index] for index in one.parts["train"]]
+    assert not {groups[index] for index in one.parts["val"]} & set(rest)
+    more = cut(30, groups=groups[:30], official=official[:30], method="official", draw="group-hash", seed=9)
+    assert set(more.track_ids("val")) == set(one.track_ids("val")) & set(ids(30))
+
+
+@pytest.mark.parametrize(
+    ("name", "letters"), [(" ABC!", "abc"), ("Ábc", "bc"), ("東京 42", ""), ("A  b\tc", "a b c")]
+)
+def test_only_the_ascii_letters_of_a_name_count(name, letters):
+    digest = PUBLISHED.get(letters) or hashlib.sha1(letters.encode()).hexdigest()
+    high = int(digest, 16) % 10 >= 8
+    split = cut(
+        11,
+        groups=[name, *"abcdefghij"],
+        method="official",
+        official=["train"] * 10 + ["test"],
+        draw="group-hash",
+    )
+    assert ("t0" in split.track_ids("val")) == high
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"method": "random", "draw": "random"}, 'draw is only for method = "official" or "file" or "kfold"'),
+        ({"method": "kfold", "together": True}, 'together is only for method = "random"'),
+        ({"method": "random", "shuffle": False}, 'shuffle is only for method = "kfold"'),
+        ({"method": "kfold", "shuffle": False, "grouped": True}, "cannot be combined"),
+        ({"method": "kfold", "shuffle": False, "repeats": 2}, "cannot be combined"),
+        ({"method": "official", "draw": "group-hash", "validation": 0.25}, "in steps of 0.1"),
+    ],
+)
+def test_options_of_other_methods_are_refused(options, message):
+    with pytest.raises(ValidationError, match=message):
+        SplitSettings(**options)
+
+
+def test_a_checksum_needs_groups():
+    with pytest.raises(InputError, match="3 tracks have no group, for example 't0'"):
+        cut(4, official=["train"] * 3 + ["test"], method="official", draw="group-hash")
+    with pytest.raises(InputError, match="the checksums of 1 groups give no validation set"):
+        cut(4, groups=["x"] * 4, official=["train"] * 3 + ["test"], method="official", draw="group-hash")

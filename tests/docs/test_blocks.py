@@ -14,6 +14,8 @@ from musicemo_builtin.datasets import deam, emomusic, emotify, fma, lab, pmemo
 from musicemo_builtin.datasets.synth import Synth
 
 from musicemo.experiment.json_schema import experiment_schema
+from musicemo.experiment.protocol import ProtocolTable
+from musicemo.settings import validate
 
 BLOCKS = [block for page in PAGES for block in blocks(page)]
 LANGUAGES = {"console", "json", "python", "sh", "text", "toml"}
@@ -44,6 +46,9 @@ def schema():
 def test_toml_is_an_experiment_or_a_piece_of_one(block, schema):
     table = tomllib.loads(block.text)
     if block.title in OTHER_TOML:
+        return
+    if isinstance(table.get("protocol"), dict):
+        validate(ProtocolTable, table["protocol"])  # its other tables name a dataset that is an example
         return
     problems = [
         f"{'.'.join(map(str, error.absolute_path))}: {error.message[:300]}"

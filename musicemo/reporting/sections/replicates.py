@@ -38,7 +38,7 @@ from musicemo.reporting.sections.analyses import analysis_sections
 from musicemo.reporting.words import SETS, SHORT, plural
 from musicemo.runs import RunRecord
 
-__all__ = ["replicate_blocks", "replicate_sections", "score_number", "set_of"]
+__all__ = ["metric_row", "replicate_blocks", "replicate_sections", "score_number", "set_of"]
 
 
 def replicate_blocks(experiment: Replicates, settings: EvaluationSettings) -> list[Block]:
@@ -98,6 +98,12 @@ def _rows(experiment: Replicates, settings: EvaluationSettings) -> list[Row]:
     """Return every metric of every task, and the leading ones' means over the tasks."""
     comparison = compare([experiment], metrics=SCORES, settings=settings)
     return [*comparison.rows, *comparison.averages]
+
+
+def metric_row(experiment: Replicates, task: str, metric: str, settings: EvaluationSettings) -> Row:
+    """Return one metric of one task."""
+    rows = compare([experiment], metrics=[metric], settings=settings).rows
+    return next(row for row in rows if (row.task, row.metric) == (task, metric))
 
 
 def set_of(experiment: Replicates) -> str:

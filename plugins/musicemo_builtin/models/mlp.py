@@ -24,7 +24,9 @@ class MLP(nn.Module):
 
     - ``pooling = "mean"``: p is the mean of x over the track's steps;
     - ``pooling = "mean-std"``: p is the mean and the standard deviation;
-    - ``pooling = "attention"``: p = sum_t a[t] x[t], a = softmax_t(v . tanh(W x[t] + b)): `musicemo.ops.AttentionPool`.
+    - ``pooling = "attention"``: p = sum_t a[t] x[t], a = softmax_t(v . tanh(W x[t] + b)): `musicemo.ops.AttentionPool`;
+    - ``pooling = "late"``: the layers are applied to each x[t], and the embedding is the mean over the steps. With
+      linear heads, the prediction of a track is the mean of the predictions of its steps.
 
     A hidden layer is dropout(activation(norm(W h + b))), with h = p in the first one. Without hidden layers, p is the
     embedding. The embedding of a time step is that of a track which consists of this step.
@@ -49,7 +51,7 @@ class MLP(nn.Module):
         *,
         input_size: int,
         hidden: list[Annotated[int, Field(gt=0)]] = [512],  # noqa: B006  # never changed; a list is what TOML has
-        pooling: Literal["mean", "mean-std", "attention"] = "mean",
+        pooling: Literal["mean", "mean-std", "attention", "late"] = "mean",
         norm: Literal["none", "layer", "batch"] = "none",
         activation: Literal["relu", "gelu", "tanh"] = "relu",
         dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2,
@@ -70,6 +72,8 @@ class MLP(nn.Module):
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         """Return the embedding `[batch, embedding_size]` of `x` `[batch, time, feature]`."""
         valid = valid_steps(lengths.to(x.device), x.shape[1])
+        if self.pooling == "late":
+            return masked_mean(self.sequence(x, lengths), valid)
         if self.attention is not None:
             pooled = self.attention(x, valid)
         else:

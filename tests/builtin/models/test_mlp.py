@@ -24,7 +24,15 @@ def test_without_hidden_layers_the_pooled_features_are_the_embedding():
     assert model.embedding_size == 3
 
 
-@pytest.mark.parametrize("pooling", ["mean", "mean-std", "attention"])
+def test_late_pooling_with_a_linear_head_averages_the_predictions_of_the_steps():
+    torch.manual_seed(0)
+    model, head = MLP(input_size=3, hidden=[5, 4], pooling="late").eval(), nn.Linear(4, 1)
+    tracks = tracks_of([6, 1, 4], 3)
+    alone = [head(model(track[:, None], torch.ones(len(track), dtype=torch.int64))).mean(0) for track in tracks]
+    torch.testing.assert_close(head(model(*padded(tracks))), torch.stack(alone))
+
+
+@pytest.mark.parametrize("pooling", ["mean", "mean-std", "attention", "late"])
 def test_the_embedding_of_a_step_is_that_of_a_track_of_this_step(pooling):
     torch.manual_seed(0)
     model = MLP(input_size=3, hidden=[4], pooling=pooling, norm="layer").eval()

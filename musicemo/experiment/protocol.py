@@ -1,0 +1,237 @@
+"""Protocols: published experiments on a dataset, with their split, their metrics and the results to compare with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
+
+from musicemo import toml
+from musicemo.components.checks import protocol_file
+from musicemo.components.lookup import describe_problem
+from musicemo.components.spec import Component
+from musicemo.data import SplitSettings, TaskSettings
+from musicemo.errors import InputError, nearest
+from musicemo.evaluation import SCORES
+from musicemo.experiment.datasets import JointDataset
+from musicemo.experiment.features import FeatureTable
+from musicemo.settings import Settings, validate
+
+__all__ = ["Protocol", "ProtocolTable", "load_protocol"]
+
+_Text = Annotated[str, Field(min_length=1)]
+_Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+#: Keys of ``[split]`` that only matter for the validation set. They are free if the protocol has none.
+_OF_VALIDATION = ("validation", "draw", "stratify", "bins")
+
+_FREE = "Remove the key, or remove `protocol` to train without it"
+
+
+class ProtocolSet(Settings):
+    """One set of a protocol's split."""
+
+    tracks: int = Field(gt=0)
+    """Number of tracks."""
+    hash: _Hash | list[_Hash]
+    """SHA-256 of the set's ids, as in the ``split.json`` of a run; with k-fold one for each fold."""
+
+
+class Published(Settings):
+    """A published result."""
+
+    system: _Text
+    """Name of the system."""
+    source: _Text
+    """Publication of the result: a key of ``sources``."""
+    scores: dict[str, dict[str, float]]
+    """Task -> metric -> value, as a fraction and not in percent."""
+    caveat: str = ""
+    """Reason why the result is not comparable with others of the protocol."""
+
+
+class ProtocolTable(Settings):
+    """The table ``[protocol]`` of a protocol file. The other tables are those of an experiment."""
+
+    title: _Text
+    """What is measured, in a few words."""
+    reference: _Text
+    """Publication that defines the protocol."""
+    split: _Text
+    """The rule by which the split is drawn, and its source."""
+    segments: _Text
+    """Parts of a track that are analyzed, and how their predictions become that of the track."""
+    metrics: dict[str, Annotated[list[str], Field(min_length=1)]] = Field(min_length=1)
+    """Task -> metrics to compare."""
+    average: Literal["tracks", "folds"] = "tracks"
+    """k-fold: metrics of all folds' predictions together (``tracks``), or the mean of the folds' metrics."""
+    sets: dict[Literal["train", "val", "test"], ProtocolSet]
+    """The sets that are compared with the protocol's."""
+    sources: dict[str, _Text]
+    """Key -> publication, with its table or address."""
+    published: list[Published] = Field(min_length=1)
+    """The published results."""
+
+    @field_validator("metrics")
+    @classmethod
+    def _metrics(cls, metrics: dict[str, list[str]]) -> dict[str, list[str]]:
+        for name in (name for names in metrics.values() for name in names):
+            if name not in SCORES:
+                raise ValueError(
+                    f"{name!r} is not a metric{nearest(name, SCORES)} (allowed: {', '.join(SCORES)})"
+                )
+        return metrics
+
+    @field_validator("sets")
+    @classmethod
+    def _test_set(cls, sets: dict[str, ProtocolSet]) -> dict[str, ProtocolSet]:
+        if "test" not in sets:
+            raise ValueError("must have a table test")
+        return sets
+
+    @field_validator("published")
+    @classmethod
+    def _of_the_metrics(cls, published: list[Published], info: ValidationInfo) -> list[Published]:
+        metrics, sources = (info.data.get(name) or {} for name in ("metrics", "sources"))
+        for row in published:
+            if row.source not in sources:
+                raise ValueError(
+                    f"the result of {row.system}: {row.source!r} is not a source{nearest(row.source, sources)} "
+                    f"(sources: {', '.join(sources)})"
+                )
+            pairs = [(task, metric) for task, scores in row.scores.items() for metric in scores]
+            if unknown := [pair for pair in pairs if pair[1] not in metrics.get(pair[0], ())]:
+                raise ValueError(
+                    f"the result of {row.system}: {' '.join(unknown[0])} is not among the metrics of the protocol"
+                )
+        return published
+
+    @model_validator(mode="after")
+    def _one_kind_of_hashes(self) -> ProtocolTable:
+        if self.average == "folds" and not isinstance(self.sets["test"].hash, list):
+            raise ValueError('average = "folds" needs a list of hashes in sets.test, one for each fold')
+        return self
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """A protocol of an installed package."""
+
+    name: str
+    table: ProtocolTable
+    #: The experiment that it is by default, as it is written.
+    source: toml.Source
+
+    @property
+    def experiment(self) -> Mapping[str, Any]:
+        """The tables of the experiment."""
+        return self.source.table
+
+    @property
+    def dataset(self) -> str:
+        """The name of the dataset."""
+        return str(self.experiment["dataset"]["type"])
+
+    def breaches(
+        self,
+        dataset: Component | JointDataset,
+        split: SplitSettings,
+        tasks: Mapping[str, TaskSettings],
+        source: toml.Source,
+    ) -> list[str]:
+        """Return the reasons why an experiment is not one under the protocol, each with its file, line and key."""
+        wrong: list[tuple[toml.Key, object, object]] = []
+        if isinstance(dataset, JointDataset):
+            wrong.append((("dataset",), f"one table, of the dataset {self.dataset!r},", "several"))
+        else:
+            written = {**dataset.to_table(), "type": dataset.name}
+            wrong += [
+                (("dataset", key), value, written.get(key))
+                for key, value in self.experiment["dataset"].items()
+                if written.get(key) != value
+            ]
+        wanted = validate(SplitSettings, self.experiment.get("split", {}))
+        free = ("fold", *(() if "val" in self.table.sets else _OF_VALIDATION))
+        wrong += [
+            (("split", key), getattr(wanted, key), getattr(split, key))
+            for key in SplitSettings.model_fields
+            if key not in free and getattr(split, key) != getattr(wanted, key)
+        ]
+        for name, table in self.experiment["tasks"].items():
+            if name not in tasks:
+                wrong.append((("tasks",), f"with the task {name!r}", f"of {', '.join(tasks)}"))
+                continue
+            task = validate(TaskSettings, table)
+            pairs = {key: (getattr(task, key), getattr(tasks[name], key)) for key in ("range", "classes")}
+            pairs["target"] = (task.target or name, tasks[name].target or name)
+            wrong += [(("tasks", name, key), *pair) for key, pair in pairs.items() if pair[0] != pair[1]]
+        return [
+            source.error(
+                key, f"must be {_shown(value)} under the protocol {self.name!r}, not {_shown(other)}. {_FREE}"
+            )
+            for key, value, other in wrong
+        ]
+
+    def deviations(self, features: Sequence[FeatureTable]) -> list[str]:
+        """Return how the features differ from the protocol's: other segments, for example."""
+        written = self.experiment.get("features", {})
+        return [
+            f"features.{key} is {_shown(used)}, and {_shown(value)} in the protocol"
+            for table in features
+            for key, value in written.items()
+            if key != "type" and (used := table.to_table().get(key)) != value
+        ]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what a run records of it, so that its report shows the published results."""
+        kept = {"title", "reference", "segments", "metrics", "average", "sources", "published"}
+        return {"name": self.name, **self.table.model_dump(include=kept)}
+
+
+def load_protocol(name: str) -> Protocol:
+    """Return an installed protocol.
+
+    Raises:
+        InputError: no package has it, or its file is not valid; with every error, each with its line and key.
+    """
+    path = protocol_file(name)
+    source = toml.read(path, [])
+    table = source.table.get("protocol")
+    if not isinstance(table, dict):
+        raise InputError(f"{path}: needs a table [protocol]")
+    problems: list[str] = []
+    try:
+        validated = validate(ProtocolTable, table)
+    except ValidationError as error:
+        problems = [describe_problem(source, ("protocol",), ProtocolTable, one) for one in error.errors()]
+        raise InputError(*problems) from error
+    for key in ("dataset", "tasks"):
+        if not isinstance(source.table.get(key), dict):
+            problems.append(f"{path}: needs a table [{key}]")
+    tasks = source.table.get("tasks", {})
+    problems += [
+        source.error(
+            ("protocol", "metrics", task), f"is not a task{nearest(task, tasks)} (tasks: {', '.join(tasks)})"
+        )
+        for task in validated.metrics
+        if task not in tasks
+    ]
+    hashes, folds = validated.sets["test"].hash, source.table.get("split", {}).get("folds")
+    if isinstance(hashes, list) and len(hashes) != folds:
+        key = ("protocol", "sets", "test", "hash")
+        problems.append(
+            source.error(key, f"has {len(hashes)} entries; split.folds is {folds}, and each fold needs one")
+        )
+    if problems:
+        raise InputError(*problems)
+    source.drop("protocol")
+    return Protocol(name, validated, source)
+
+
+def _shown(value: object) -> str:
+    """Return a value as it is written in TOML, and a phrase as it is."""
+    if isinstance(value, str) and " " in value:
+        return value
+    return "absent" if value is None else toml.inline(value)

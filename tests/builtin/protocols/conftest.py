@@ -1,0 +1,50 @@
+"""Tiny copies of the layouts of published datasets."""
+
+from pathlib import Path
+
+import pytest
+from songs import write_song, write_text
+
+
+@pytest.fixture
+def emomusic(tmp_path: Path) -> Path:
+    root = tmp_path / "emomusic"
+    ratings = ["song_id,mean_arousal,std_arousal,mean_valence,std_valence"]
+    songs = ["song_id,file_name,Artist,Song title,start,end,Genre,Mediaeval 2013 set"]
+    for number in range(20):
+        write_song(root / f"clips_45seconds/{number + 2}.mp3", number)
+        ratings.append(f"{number + 2},{1.5 + number % 7},0.9,{1.2 + 3 * number % 7},0.6")
+        part = "evaluation" if number % 4 == 0 else "development"
+        songs.append(
+            f"{number + 2},{number + 2}.mp3,{'abcdef'[number % 6].upper()}!\t,One,1.1,1.46,Rock,{part}"
+        )
+    write_text(root / "annotations/static_annotations.csv", "\n".join(ratings) + "\n")
+    write_text(root / "annotations/songs_info.csv", "\n".join(songs) + "\n")
+    return root
+
+
+@pytest.fixture
+def deam(tmp_path: Path) -> Path:
+    root = tmp_path / "deam"
+    lines = ["song_id, valence_mean, valence_std, arousal_mean, arousal_std"]
+    for number in (*range(1, 21), 2001):
+        write_song(root / f"MEMD_audio/{number}.mp3", number)
+        lines.append(f"{number},{1.5 + number % 7},0.9,{1.2 + 3 * number % 7},0.6")
+    folder = root / "annotations/annotations averaged per song/song_level"
+    write_text(folder / "static_annotations_averaged_songs_1_2000.csv", "\n".join(lines[:-1]) + "\n")
+    write_text(folder / "static_annotations_averaged_songs_2000_2058.csv", f"{lines[0]}\n{lines[-1]}\n")
+    return root
+
+
+@pytest.fixture
+def pmemo(tmp_path: Path) -> Path:
+    root = tmp_path / "PMEmo2019"
+    ratings = ["musicId,Arousal(mean),Valence(mean)"]
+    songs = ["musicId,fileName,title,artist,album,duration,chorus_start_time,chorus_end_time"]
+    for number in range(1, 21):
+        write_song(root / f"chorus/{number}.mp3", number)
+        ratings.append(f"{number},{0.1 + number % 7 / 10},{0.2 + 3 * number % 7 / 10}")
+        songs.append(f"{number},{number}.mp3,Song,Artist {number % 6},,30,02:28,03:00")
+    write_text(root / "annotations/static_annotations.csv", "\n".join(ratings) + "\n")
+    write_text(root / "metadata.csv", "\n".join(songs) + "\n")
+    return root

@@ -1,0 +1,22 @@
+import pytest
+from benches import assert_reports, run_benchmark
+
+#: The only artists of the copy whose names' SHA-1 is 8 or 9 modulo 10.
+HELD_OUT = {"d", "f"}
+
+
+@pytest.mark.slow
+def test_marbles_probe_with_the_validation_set_of_jukemir(emomusic, tmp_path, fakes_beside):
+    (run,) = run_benchmark(fakes_beside, "emomusic", emomusic, tmp_path / "runs")
+    entry = assert_reports([run])
+    assert {part: one["expected"] for part, one in entry["sets"].items()} == {
+        "train": 504,
+        "val": 115,
+        "test": 125,
+    }
+    numbers = {part: [int(name) - 2 for name in run.split[part]] for part in ("train", "val", "test")}
+    assert sorted(numbers["test"]) == [0, 4, 8, 12, 16]
+    assert {"abcdef"[number % 6] for number in numbers["val"]} == HELD_OUT
+    assert not {"abcdef"[number % 6] for number in numbers["train"]} & HELD_OUT
+    assert run.read_experiment()["features"]["segment"] == 15.0
+    assert len(entry["departures"]) == 3, "only its three sets are not the published ones"

@@ -1,0 +1,79 @@
+"""Protocols on tiny copies of the layouts of their datasets."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+import musicemo
+from musicemo.components.hooks import Hooks
+from musicemo.contracts import Extraction, Output
+from musicemo.evaluation import METRICS
+from musicemo.experiment import load_benchmark
+from musicemo.reporting.blocks import Block
+from musicemo.reporting.sections.protocol import protocol_section
+from musicemo.reporting.terminal import show
+from musicemo.runs import RunRecord, open_run
+
+
+class Loudness:
+    """The mean and the deviation of the samples in windows of a quarter of a second."""
+
+    sample_rate = 4000
+    outputs = {"level": 2}  # noqa: RUF012  # never changed
+    fingerprint = "loudness-1"
+    #: So that no processes are started for it.
+    device = "cpu"
+
+    def __init__(self, *, pretrained_on: list[str] | None = None) -> None:
+        self.pretrained_on = tuple(pretrained_on or ())
+
+    def extract(self, samples, outputs):
+        step = self.sample_rate // 4
+        windows = [samples[start : start + step] for start in range(0, len(samples), step)]
+        values = np.array([[np.abs(one).mean(), one.std()] for one in windows], dtype=np.float32)
+        return Extraction({"level": Output.regular(values, 0.25)})
+
+
+def run_benchmark(install, name: str, root: Path, runs: Path, *overrides: str) -> list[RunRecord]:
+    """Run a protocol's experiment for an epoch on tiny features, and return its runs."""
+    install("features", "loudness", Loudness)
+    keys = [f"dataset.root={root}", "features.type=loudness", f"features.cache={runs / 'cache'}"]
+    keys += ["training.device=cpu", "training.epochs=1", "evaluation.resamples=100", *overrides]
+    (experiment,) = load_benchmark(name, keys)
+    outcomes = musicemo.run(experiment, runs, jobs=1, hooks=Hooks())
+    return [open_run(outcome.directory) for outcome in outcomes]
+
+
+def assert_reports(records: Sequence[RunRecord]) -> dict[str, Any]:
+    """Check that the report has each published result and the run's own below them; return what the run recorded."""
+    entry = records[0].results["protocol"]
+    text = text_of(protocol_section(records).blocks)
+    lines = text.splitlines()
+
+    def place_of(system: str) -> int:
+        (place,) = (at for at, line in enumerate(lines) if re.match(rf"{re.escape(system)}( \(\d\))?  ", line))
+        return place
+
+    places = [place_of(row["system"]) for row in entry["published"]]
+    assert place_of(records[0].name) > max(places)
+    for place, row in zip(places, entry["published"], strict=True):
+        for scores in row["scores"].values():
+            assert all(f"{value:.3f}" in lines[place] for value in scores.values()), lines[place]
+    kinds = {task: one["kind"] for task, one in records[0].tasks.items()}
+    assert all(set(names) <= set(METRICS[kinds[task]]) for task, names in entry["metrics"].items())
+    assert "is not the protocol's" in text
+    return entry
+
+
+def text_of(blocks: Sequence[Block]) -> str:
+    """Return blocks as a wide terminal shows them."""
+    stream = io.StringIO()
+    show(Console(file=stream, width=200), blocks)
+    return stream.getvalue()
