@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from musicemo.contracts import Label, Series, Target, Track
 from musicemo.errors import InputError
 from musicemo_builtin.datasets._cells import is_missing
@@ -50,6 +52,11 @@ _EXCHANGED = {
     "arousal_std": "valence_std",
 }
 _LAST_OF_2013 = 1000
+
+#: Year of the benchmark -> the songs that it added.
+_YEARS = {2013: range(1, 1001), 2014: range(1001, 2001), 2015: range(2001, 2059)}
+#: Minimum number of songs that are compared, and minimum difference of the correlations that is reported.
+_COMPARED, _DIFFERENCE = 20, 0.1
 
 #: Number of excerpts in the development set of MediaEval 2015.
 _DEVELOPMENT = 431
@@ -133,6 +140,7 @@ class Deam(Preset):
         if self.over_time == "listeners":
             per_second = inside(_LAYOUT.find(self.root, "annotations per each rater"), _PER_SECOND)
         early = 0
+        tracks: list[Track] = []
         needs = {"the song": "song_id", **{name: column for name, (column, _) in _TARGETS.items()}}
         for name, part in _FILES.items():
             for song, row in Sheet(_LAYOUT.find(self.root, name), needs, problems, ",").tracks("song_id"):
@@ -155,6 +163,9 @@ class Deam(Preset):
                     ratings={} if per_second is None else _of_listeners(per_second, song, problems),
                 )
                 recordings.add(row.where, track)
+                tracks.append(track)
+        if over_time:
+            _warn_of_exchanged(self.root, tracks)
         if early and self.static_labels is None:
             _log.warning(
                 f"{self.root}: valence and arousal of {early} songs up to number {_LAST_OF_2013} are exchanged in "
@@ -172,6 +183,33 @@ class Deam(Preset):
     def recognise(cls, path: Path) -> Mapping[str, Any] | None:
         """Return the parameters, without the root, for a folder of this dataset; None for another folder."""
         return {} if _LAYOUT.fits(path, "MEMD_audio", *_FILES) else None
+
+
+def _warn_of_exchanged(root: Path, tracks: Sequence[Track]) -> None:
+    """Warn of years in which valence of whole songs agrees with arousal over time, and the reverse.
+
+    Agreement is Pearson's correlation over the songs, with the mean of the ratings over time of each song.
+    """
+    for year, songs in _YEARS.items():
+        rows: list[list[float]] = []
+        for track in tracks:
+            series = [track.targets[f"{name}_over_time"] for name in _OVER_TIME]
+            static = [track.targets[name] for name in _OVER_TIME]
+            if track.id.isdecimal() and int(track.id) in songs and None not in (*static, *series):
+                rows.append(
+                    [*(float(rating) for rating in static if isinstance(rating, float))]
+                    + [float(np.nanmean(one.values)) for one in series if isinstance(one, Series)]
+                )
+        ratings = np.array(rows)
+        if len(rows) < _COMPARED or not ratings.std(axis=0).all():
+            continue
+        same, other = np.corrcoef(ratings.T)[:2, 2:], np.corrcoef(ratings.T)[:2, :1:-1]
+        if (np.diag(other) > np.diag(same) + _DIFFERENCE).all():
+            _log.warning(
+                f"{root}: songs of {year}: valence of whole songs correlates {other[0, 0]:.2f} with arousal over time, "
+                f"{same[0, 0]:.2f} with valence over time; arousal {other[1, 1]:.2f} with valence over time, "
+                f"{same[1, 1]:.2f} with arousal over time. The two are probably exchanged"
+            )
 
 
 def _of_listeners(folder: Path, song: str, problems: Problems) -> dict[str, Sequence[Series]]:

@@ -1,5 +1,6 @@
 """On a tiny copy of the folders that its three archives make."""
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
@@ -207,3 +208,38 @@ def test_problems_of_ratings_over_time(root):
     write_text(path, "song_id,mean\n2,1\n")
     with pytest.raises(InputError, match=r"arousal\.csv:1: no column has ratings over time"):
         deam(root, over_time="mean")
+
+
+@pytest.mark.parametrize(("first", "year"), [(101, 2013), (1001, 2014), (2002, 2015)])
+@pytest.mark.parametrize("exchanged", [False, True])
+def test_ratings_over_time_show_which_songs_are_exchanged(root, first, year, exchanged):
+    write_series(root)
+    songs = range(first, first + 25)
+    valence, arousal = np.random.default_rng(first).uniform(-0.4, 0.4, (2, 25))
+    whole = [arousal, valence] if exchanged else [valence, arousal]
+    (path,) = root.rglob(FULL if year == 2015 else EXCERPTS)
+    end = ",1" * 8 if year == 2015 else ""
+    lines = "".join(
+        f"{song},{5 + 4 * a:.3f},1,{5 + 4 * b:.3f},1{end}\n" for song, a, b in zip(songs, *whole, strict=True)
+    )
+    if year == 2015:
+        header = path.read_text().splitlines()[0]
+        columns = header.split(", ")
+        order = ["song_id", "valence_mean", "valence_std", "arousal_mean", "arousal_std"]
+        others = [name for name in columns if name not in order]
+        write_text(path, ",".join([*order, *others]) + "\n" + lines)
+    else:
+        write_text(path, path.read_text() + lines)
+    for name, values in (("valence", valence), ("arousal", arousal)):
+        (file,) = root.rglob(f"{name}.csv")
+        write_text(
+            file, file.read_text() + "".join(f"{song},{v:.4f}\n" for song, v in zip(songs, values, strict=True))
+        )
+    for number, song in enumerate(songs):
+        write_song(root / f"DEAM_audio/MEMD_audio/{song}.mp3", number, 0.05)
+    message = rf"songs of {year}: valence of whole songs correlates [01]\.\d+ with arousal over time"
+    with warns(message) if exchanged else contextlib.nullcontext():
+        deam(root, over_time="mean")
+    if year == 2013:
+        with contextlib.nullcontext() if exchanged else warns(message):
+            deam(root, over_time="mean", static_labels="as-emomusic")
