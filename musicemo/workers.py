@@ -32,6 +32,7 @@ __all__ = [
     "Outcome",
     "WorkerDied",
     "attempt",
+    "companions",
     "cores",
     "free_memory",
     "interruptible",
@@ -137,6 +138,32 @@ def run_tasks(
             lines = filter(None, (_last_line(path) for path in Path(folder).iterdir()))
             problem = "the worker processes broke down" if proven else "a worker process ended when it started"
             raise RunError(f"{problem}: {next(lines, str(error))}") from error
+        finally:
+            _end(pool, folder)
+
+
+@contextlib.contextmanager
+def companions(
+    function: Callable[[_T], _R], tasks: Sequence[_T], *, environments: Sequence[Mapping[str, str]] = ()
+) -> Iterator[Callable[[], list[Outcome[_T, _R]]]]:
+    """Work on tasks in processes of their own, one for each task, while this process works on.
+
+    The processes end when the block is left, however that happens, or when this process ends.
+
+    Args:
+        function: Picklable, from a module; use a `functools.partial` for arguments that all tasks share.
+        tasks: Picklable.
+        environments: Environment variables of each process, one mapping per process.
+
+    Yields:
+        A function that returns the outcomes of the tasks that are done.
+    """
+    with tempfile.TemporaryDirectory(prefix="musicemo-workers-") as folder:
+        start = (pack_function(function), folder, environments)
+        pool = ProcessPool(len(tasks), initializer=_begin, initargs=start, context=_Context())
+        try:
+            futures = [(pool.schedule(_work, (task,)), task) for task in tasks]
+            yield lambda: [_outcome(future, task, folder) for future, task in futures if future.done()]
         finally:
             _end(pool, folder)
 
@@ -337,6 +364,8 @@ def _begin(program: bytes, folder: str, environments: Sequence[Mapping[str, str]
     """Prepare a new worker process."""
     global _function
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    # The processes of a pool are daemons, which may not start processes: a run of several processes does.
+    multiprocessing.current_process()._config["daemon"] = False  # type: ignore[attr-defined]
     # Decoders and crashing libraries write to standard error, where a progress bar is.
     messages = os.open(f"{folder}/{os.getpid()}", os.O_CREAT | os.O_WRONLY | os.O_APPEND)
     os.dup2(messages, 1)

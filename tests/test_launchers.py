@@ -58,8 +58,8 @@ def test_the_number_of_jobs_is_a_parameter_of_the_launcher(fakes, tmp_path):
     [
         ("cpu", True, Needs(threads=1)),
         ("auto", False, Needs(threads=1)),
-        ("auto", True, Needs(threads=1, gpu=True)),
-        ("cuda", False, Needs(threads=1, gpu=True)),
+        ("auto", True, Needs(threads=1, gpus=1)),
+        ("cuda", False, Needs(threads=1, gpus=1)),
         ("cuda:1", True, Needs(threads=cores())),
         ("mps", False, Needs(threads=cores())),
     ],

@@ -21,12 +21,12 @@ class Needs:
     Attributes:
         threads: Number of processor threads.
         memory: Bytes of memory, as measured by the caller; 0 if that is not known.
-        gpu: Whether it computes on a GPU that the launcher chooses.
+        gpus: Number of GPUs that it computes on, which the launcher chooses.
     """
 
     threads: int = 1
     memory: int = 0
-    gpu: bool = False
+    gpus: int = 0
 
 
 @runtime_checkable

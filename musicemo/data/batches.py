@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,17 +17,23 @@ from musicemo.data.series import TimedRatings
 
 __all__ = ["Batch", "Batches", "Proportions"]
 
+Indices = NDArray[np.intp]
+
 #: Batches among whose tracks the length-bucketed order sorts: long enough to save padding, short enough to mix.
 _POOL = 50
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Several tracks, padded with zeros."""
+    """Several tracks, padded with zeros.
 
-    #: `[batch, time, feature]`, float32.
+    If several processes train a network, the features are those of this process's share, everything else is of all
+    tracks of the batch.
+    """
+
+    #: `[share, time, feature]`, float32.
     x: Tensor
-    #: `[batch]`, int64: frames of each track.
+    #: `[share]`, int64: frames of each track.
     lengths: Tensor
     #: `[batch, columns]`, float32, see `Tracks.targets`.
     targets: Tensor
@@ -118,9 +124,21 @@ class Batches:
         steps = int(self._features.lengths[self.indices].max(initial=0))
         return {name: self._padded(name, self.indices, steps) for name in self._series}
 
-    def epoch(self, epoch: int = 0) -> Iterator[Batch]:
-        """Yield the batches of an epoch. Epoch 0 has each track once, regardless of the proportions."""
-        return (self._pad(indices) for indices in self.order(epoch))
+    def epoch(
+        self,
+        epoch: int = 0,
+        share: Callable[[Indices], Indices] | None = None,
+        batches: slice = slice(None),
+    ) -> Iterator[Batch]:
+        """Yield the batches of an epoch. Epoch 0 has each track once, regardless of the proportions.
+
+        Args:
+            epoch: number of the epoch.
+            share: returns the tracks of a batch whose features are read; by default all.
+            batches: the batches to yield.
+        """
+        order = self.order(epoch)[batches]
+        return (self._pad(indices, share(indices) if share else indices) for indices in order)
 
     def order(self, epoch: int = 0) -> list[NDArray[np.intp]]:
         """Return the track indices of every batch of an epoch."""
@@ -145,13 +163,14 @@ class Batches:
             starts.pop()
         return [order[start:end] for start, end in itertools.pairwise([*starts, len(order)])]
 
-    def _pad(self, indices: NDArray[np.intp]) -> Batch:
-        lengths = self._features.lengths[indices]
-        x = torch.zeros(len(indices), int(lengths.max()), self._features.size)
+    def _pad(self, indices: Indices, share: Indices) -> Batch:
+        lengths = self._features.lengths[share]
+        x = torch.zeros(len(share), int(lengths.max()), self._features.size)
         padded = x.numpy()
-        for row, index in enumerate(indices):
+        for row, index in enumerate(share):
             padded[row, : lengths[row]] = self._features[int(index)]
-        series = {name: self._padded(name, indices, x.shape[1]) for name in self._series}
+        steps = int(self._features.lengths[indices].max())
+        series = {name: self._padded(name, indices, steps) for name in self._series}
         return Batch(x, torch.from_numpy(lengths), self._targets[torch.from_numpy(indices)], indices, series)
 
     def _padded(self, name: str, indices: NDArray[np.intp], steps: int) -> Tensor:
@@ -160,9 +179,6 @@ class Batches:
             if (rated := self._series[name][index]) is not None:
                 padded[row, : len(rated.steps)] = torch.from_numpy(rated.steps)
         return padded
-
-
-Indices = NDArray[np.intp]
 
 
 class Proportions:

@@ -52,6 +52,7 @@ from musicemo.experiment.schema import (
 from musicemo.features import Stream
 from musicemo.settings import validate
 from musicemo.training import TrainingSettings, TransferSettings
+from musicemo.workers import cores
 
 __all__ = [
     "Experiment",
@@ -187,13 +188,15 @@ class Experiment:
 
     @property
     def threads(self) -> int | None:
-        """How many threads each of its runs computes with; None for as many as torch takes.
+        """How many threads each process of its runs computes with; None for as many as torch takes.
 
         The number decides in which order floating-point sums are added up. Where there are several runs it is one,
         so that each comes out the same alone and beside others.
         """
         several = self.variant or len(self.replicates()) > 1
-        return self.training.threads or (1 if several else None)
+        processes = self.training.processes
+        shared = None if processes == 1 else max(1, cores() // processes)
+        return self.training.threads or (1 if several else shared)
 
     def completed(self, tracks: Tracks) -> Experiment:
         """Return the experiment with what it leaves to its data.

@@ -7,7 +7,7 @@ different lengths and a mask of the valid time steps. Padding does not change th
 
 from musicemo.ops._correlation import ccc, pearson, spearman
 from musicemo.ops._masking import AttentionPool, masked_mean, masked_std, repeat_steps, valid_steps
-from musicemo.ops._normalization import BatchNormReLUMaxPool2d, MaskedBatchNorm2d
+from musicemo.ops._normalization import BatchNormReLUMaxPool2d, MaskedBatchNorm2d, whole_batch_norm
 from musicemo.ops._rank import hard_rank, soft_rank, zero_gradient_share
 from musicemo.ops._soft_sort import soft_sort
 from musicemo.ops._weighted_sum import WeightedSum
@@ -27,5 +27,6 @@ __all__ = [
     "soft_sort",
     "spearman",
     "valid_steps",
+    "whole_batch_norm",
     "zero_gradient_share",
 ]

@@ -7,7 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["BatchNormReLUMaxPool2d", "MaskedBatchNorm2d"]
+from musicemo.ops import collective
+
+__all__ = ["BatchNormReLUMaxPool2d", "MaskedBatchNorm2d", "whole_batch_norm"]
 
 
 class MaskedBatchNorm2d(nn.BatchNorm2d):
@@ -38,6 +40,11 @@ class MaskedBatchNorm2d(nn.BatchNorm2d):
 
     def forward(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
         """Normalize `x`; `valid` `[batch, time]` is true before each track's length, None without padding."""
+        if self.training and collective.processes() > 1:
+            mask = None if valid is None else valid[:, None, :, None]
+            return whole_batch_norm(
+                x, self.running_mean, self.running_var, self.weight, self.bias, self.momentum, self.eps, mask
+            )
         steps = x.shape[0] * x.shape[2] if valid is None else int(valid.sum())
         training = self.training and steps * x.shape[3] > 1
         if valid is None or not training:
@@ -100,7 +107,7 @@ class BatchNormReLUMaxPool2d(MaskedBatchNorm2d):
     def forward(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
         """Return `[batch, channel, time / 2, feature / 2]`; `valid` is as in `MaskedBatchNorm2d`."""
         count = x.numel() // x.shape[1]
-        if not self.training or valid is not None or count == 1:
+        if not self.training or valid is not None or count == 1 or collective.processes() > 1:
             y = nn.functional.max_pool2d(super().forward(x, valid), 2, ceil_mode=self.ceil_mode)
             return y.relu_()
         pooled: tuple[Tensor, Tensor, Tensor] = _PooledNormalization.apply(
@@ -194,6 +201,50 @@ class _PooledNormalization(torch.autograd.Function):
         )
         x_gradient = rest.add_(through).to(gradients[0].dtype)
         return x_gradient, weight_gradient * sign, bias_gradient, None, None
+
+
+def whole_batch_norm(
+    input: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    momentum: float | None = 0.1,
+    eps: float = 1e-5,
+    valid: Tensor | None = None,
+) -> Tensor:
+    """Normalize in training with the statistics of the whole batch, if several processes have a share of it.
+
+    The other arguments are those of `torch.nn.functional.batch_norm`.
+
+    Args:
+        input: `[batch, channel, ...]`, the share of this process.
+        running_mean: running mean `[channel]`, which is updated.
+        running_var: running variance `[channel]`, which is updated.
+        weight: `[channel]`.
+        bias: `[channel]`.
+        momentum: share of a batch in the running statistics.
+        eps: added to the variance.
+        valid: mask of the positions that are not padding, which broadcasts over `input`.
+    """
+    axes = [0, *range(2, input.dim())]
+    shape = [1, -1, *[1] * (input.dim() - 2)]
+    full = input.float() if input.dtype in (torch.float16, torch.bfloat16) else input
+    mask = torch.ones_like(full[:, :1]) if valid is None else valid.to(full).expand_as(full[:, :1])
+    count = collective.total(mask.sum())
+    mean = collective.total((full * mask).sum(axes)) / count
+    centred = (full - mean.view(shape)) * mask
+    variance = collective.total(centred.square().sum(axes)) / count
+    y = centred * torch.rsqrt(variance + eps).view(shape)
+    if weight is not None:
+        y = y * weight.view(shape)
+    if bias is not None:
+        y = (y + bias.view(shape)) * mask
+    with torch.no_grad():
+        if running_mean is not None and running_var is not None and momentum is not None:
+            running_mean.lerp_(mean.to(running_mean), momentum)
+            running_var.lerp_((variance * count / (count - 1).clamp(min=1)).to(running_var), momentum)
+    return y.to(input.dtype)
 
 
 def _spread(per_channel: Tensor) -> Tensor:

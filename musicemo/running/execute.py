@@ -23,6 +23,7 @@ from musicemo.messages import Collector, collected
 from musicemo.running.analyses import analyse_evaluations
 from musicemo.running.prepare import ExperimentData, RunOptions, TrackReader, prepare
 from musicemo.running.protocol import describe_conformity
+from musicemo.running.team import Team, start_team
 from musicemo.running.transfer import find_source
 from musicemo.runs import (
     Claim,
@@ -170,60 +171,62 @@ class _Execution:
                 return Outcome(self.seed, self.fold, earlier.directory, earlier.results, skipped=True)
             if not earlier:
                 self._report_differences(runs / name, identity)
-        while True:
-            prepared = prepare(
-                self.experiment,
-                self.tracks,
-                self.split,
-                self.seed,
-                self.device,
-                self.options.overfit_batches,
-                source,
-                self.data.features,
-            )
-            try:
-                claim = claim_run(runs, name, label, head, resume=resume, excluded=damaged)
-            except LinkedRunError as error:
-                if not restart:
-                    raise
-                damaged.append(error.directory)
-                _warn_of_restart(error)
-                continue
-            if isinstance(claim, RunRecord):
-                return Outcome(self.seed, self.fold, claim.directory, claim.results, skipped=True)
-            with claim.directory, use_threads(self._threads(claim, resolved)):
+        with start_team(self.replicate, self.options, source) as team:
+            while True:
+                prepared = prepare(
+                    self.experiment,
+                    self.tracks,
+                    self.split,
+                    self.seed,
+                    self.device,
+                    self.options.overfit_batches,
+                    source,
+                    self.data.features,
+                    team.processes,
+                )
                 try:
-                    run = self._make_run(prepared, claim.directory, name, resolved)
-                    trainer = Trainer(prepared, Recorder(run, hooks))
-                except BaseException:
-                    if not claim.earlier:  # so that an interruption leaves nothing that cannot be continued
-                        claim.directory.discard()
-                    raise
-                resumed = has_checkpoint(claim.directory.path)
-                try:
-                    if resumed:
-                        trainer.resume()
-                except InputError as error:
-                    claim.give_up(error)
+                    claim = claim_run(runs, name, label, head, resume=resume, excluded=damaged)
+                except LinkedRunError as error:
                     if not restart:
                         raise
-                    damaged.append(claim.directory.path)
+                    damaged.append(error.directory)
                     _warn_of_restart(error)
                     continue
-                recorded_first = head | {"tasks": {task.name: task.to_json() for task in self.tracks.tasks}}
-                if self.experiment.variant:
-                    recorded_first["variant"] = dict(self.experiment.variant)
-                if prepared.transfer:
-                    recorded_first["transfer"] = prepared.transfer
-                if protocol:
-                    recorded_first["protocol"] = protocol
-                if resumed:
-                    recorded_first["resumed_after_epoch"] = len(run.history)
-                with recorded(claim, run, hooks, recorded_first, self.messages) as results:
-                    self._write_start(claim, run, hooks)
-                    warn_of_shared(self.tracks, self.split, prepared.features)
-                    self._train(run, trainer, claim.directory, hooks, results)
-                return Outcome(self.seed, self.fold, claim.directory.path, results)
+                if isinstance(claim, RunRecord):
+                    return Outcome(self.seed, self.fold, claim.directory, claim.results, skipped=True)
+                with claim.directory, use_threads(self._threads(claim, resolved)):
+                    try:
+                        run = self._make_run(prepared, claim.directory, name, resolved)
+                        trainer = Trainer(prepared, Recorder(run, hooks))
+                    except BaseException:
+                        if not claim.earlier:  # so that an interruption leaves nothing that cannot be continued
+                            claim.directory.discard()
+                        raise
+                    resumed = has_checkpoint(claim.directory.path)
+                    try:
+                        if resumed:
+                            trainer.resume()
+                    except InputError as error:
+                        claim.give_up(error)
+                        if not restart:
+                            raise
+                        damaged.append(claim.directory.path)
+                        _warn_of_restart(error)
+                        continue
+                    recorded_first = head | {"tasks": {task.name: task.to_json() for task in self.tracks.tasks}}
+                    if self.experiment.variant:
+                        recorded_first["variant"] = dict(self.experiment.variant)
+                    if prepared.transfer:
+                        recorded_first["transfer"] = prepared.transfer
+                    if protocol:
+                        recorded_first["protocol"] = protocol
+                    if resumed:
+                        recorded_first["resumed_after_epoch"] = len(run.history)
+                    with recorded(claim, run, hooks, recorded_first, self.messages) as results:
+                        self._write_start(claim, run, hooks)
+                        warn_of_shared(self.tracks, self.split, prepared.features)
+                        self._train(run, trainer, team, claim.directory, hooks, results)
+                    return Outcome(self.seed, self.fold, claim.directory.path, results)
 
     def _threads(self, claim: Claim, resolved: dict[str, Any]) -> int:
         """Return how many threads to compute with: as many as a run that is continued began with."""
@@ -287,11 +290,19 @@ class _Execution:
             return find_source(transfer.source, origin.folder, runs, self.seed, self.fold)
 
     def _train(
-        self, run: Run, trainer: Trainer, directory: RunDirectory, hooks: Hooks, results: dict[str, Any]
+        self,
+        run: Run,
+        trainer: Trainer,
+        team: Team,
+        directory: RunDirectory,
+        hooks: Hooks,
+        results: dict[str, Any],
     ) -> None:
         directory.write_results(results)
         hooks("run_started", run=run)
-        trainer.fit()
+        with team.connected(self.device):
+            trainer.join()
+            trainer.fit()
         if (request := run.stopping.request) and not request.evaluate:
             raise RunStopped(f"stopped after epoch {len(run.history)}: {request.reason}")
         trained = trainer.seconds

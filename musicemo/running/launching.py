@@ -95,8 +95,13 @@ def needed(experiments: Sequence[Experiment], options: RunOptions) -> Needs:
         not cuda and devices != {"cpu"} and torch.backends.mps.is_available()
     ):
         return Needs(threads=workers.cores())
+    processes = _processes(experiments)
     threads = max(experiment.threads or torch.get_num_threads() for experiment in experiments)
-    return Needs(threads=threads, gpu=cuda)
+    return Needs(threads=threads * processes, gpus=processes if cuda else 0)
+
+
+def _processes(experiments: Sequence[Experiment]) -> int:
+    return max(experiment.training.processes for experiment in experiments)
 
 
 def measure_memory(experiments: Sequence[Experiment]) -> int:
@@ -116,7 +121,7 @@ def measure_memory(experiments: Sequence[Experiment]) -> int:
     for experiment in tables.values():
         with contextlib.suppress(Exception, SystemExit):  # its runs report errors
             memory = max(memory, _features_memory(read_tracks(experiment), experiment.training.cache))
-    return memory + workers.used_memory()
+    return _processes(experiments) * (memory + workers.used_memory())
 
 
 def _features_memory(tracks: Tracks, cache: str) -> int:

@@ -44,9 +44,11 @@ from musicemo.experiment.tracks import match_tasks
 from musicemo.messages import collected
 from musicemo.running.transfer import Transfer
 from musicemo.training import (
+    SINGLE,
     Network,
     Objective,
     Prepared,
+    Processes,
     Term,
     TrainingSettings,
     TransferSettings,
@@ -85,13 +87,30 @@ class RunOptions:
         """Whether a new run is started if the one to continue is damaged; otherwise that is an error."""
         return self.resume is None
 
-    def choose_device(self, experiment: Experiment) -> torch.device:
-        """Return the device to train on.
+    def choose_device(self, experiment: Experiment, rank: int = 0) -> torch.device:
+        """Return the device that a process of a run trains on.
+
+        Args:
+            experiment: the experiment.
+            rank: number of the process.
 
         Raises:
             InputError: the device is not available.
         """
-        return choose_device(self.device or experiment.training.device)
+        device = choose_device(self.device or experiment.training.device)
+        processes = experiment.training.processes
+        if processes == 1 or device.type == "cpu":
+            return device
+        count = torch.cuda.device_count() if device.type == "cuda" and device.index is None else 1
+        if processes > count:
+            raise InputError(
+                experiment.source.error(
+                    ("training", "processes"),
+                    f"is {processes}, but {device} is {count} device{'s' * (count > 1)}, and each process needs one. "
+                    "Use fewer processes, or --device cpu",
+                )
+            )
+        return torch.device("cuda", rank)
 
     def run_name(self, experiment: Experiment) -> str:
         """Return the name of the folder that holds the runs of an experiment."""
@@ -202,6 +221,7 @@ def prepare(
     overfit_batches: int = 0,
     source: Path | None = None,
     scaled: ScaledFeatures | None = None,
+    processes: Processes = SINGLE,
 ) -> Prepared:
     """Build everything that one seed and one fold of an experiment is trained with; nothing is written.
 
@@ -217,6 +237,7 @@ def prepare(
         overfit_batches: number of batches to train on, in a fixed order; 0 for the whole training set.
         source: the checkpoint to begin with, of an experiment with ``[transfer]``.
         scaled: features that several runs on the same tracks share.
+        processes: the processes that train the network together.
 
     Raises:
         InputError: a component refuses its parameters, features cannot be read, the monitored quantity is not recorded,
@@ -252,6 +273,14 @@ def prepare(
         with blaming("transfer"):
             transferred = transfer.load(network)
     in_one_go = network.estimator is not None
+    if in_one_go and experiment.training.processes > 1:
+        raise InputError(
+            experiment.source.error(
+                ("training", "processes"),
+                f"is {experiment.training.processes}, but {experiment.model.name!r} is fitted in one go, by one "
+                "process",
+            )
+        )
     training = experiment.training
     if overfit_batches or in_one_go:
         training = _without_validation(training, fitted=in_one_go)
@@ -278,6 +307,7 @@ def prepare(
         device=device,
         rebuild=build_network,
         transfer=transferred,
+        processes=processes,
     )
     if not in_one_go:  # an estimator has no shapes before it is fitted
         rehearse(experiment, network, objective, some)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["RunIdentity", "decisive_settings", "hash_settings", "same_data"]
 
 #: Keys of ``[training]`` that decide where and how fast to compute.
-_OUTCOME_IS_THE_SAME = ("device", "cache", "threads")
+_OUTCOME_IS_THE_SAME = ("device", "cache", "processes", "threads")
 #: Tables and keys on which the outcome does not depend.
 _UNDECISIVE = ("description", "plugins")
 _SHOWN = 3

@@ -1,10 +1,11 @@
 """The network, the loop, and what a run needs to be repeated."""
 
 from musicemo.training.checkpoint import content_hash, load_checkpoint
-from musicemo.training.loop import Recorder, Trainer
+from musicemo.training.loop import Follower, Recorder, Trainer
 from musicemo.training.network import Network
 from musicemo.training.objective import Objective, Term
 from musicemo.training.optimization import choose_device, use_threads
+from musicemo.training.processes import SINGLE, Processes
 from musicemo.training.resuming import check_resumable, has_checkpoint
 from musicemo.training.run import Prepared, Run
 from musicemo.training.selection import describe_selection
@@ -12,9 +13,12 @@ from musicemo.training.settings import TrainingSettings, TransferSettings
 from musicemo.training.stopping import Stopping, StopRequest, check_monitor
 
 __all__ = [
+    "SINGLE",
+    "Follower",
     "Network",
     "Objective",
     "Prepared",
+    "Processes",
     "Recorder",
     "Run",
     "StopRequest",

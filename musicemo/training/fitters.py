@@ -77,6 +77,7 @@ class GradientFitter:
         self._prepared = prepared
         self._scorer = scorer
         self._step = OptimizationStep(prepared, mode)
+        self._share = prepared.processes.share if prepared.processes.size > 1 else None
         watched = prepared.training.gradient_diagnostics
         names = [task.name for task in prepared.tasks]
         self._conflict = GradientConflict(names, watched.every) if watched else None
@@ -89,7 +90,7 @@ class GradientFitter:
         collected = Collected()
         totals = [0.0, 0.0]
         batches = prepared.batches["train"]
-        for number, batch in enumerate(batches.epoch(epoch), start=1):
+        for number, batch in enumerate(batches.epoch(epoch, self._share), start=1):
             due = conflict is not None and conflict.due((epoch - 1) * len(batches) + number - 1)
             where = f"epoch {epoch}, batch {number}"
             taken = self._step(batch, collected, where, conflict if due else None)
@@ -127,7 +128,7 @@ class GradientFitter:
         self._prepared.network.train()
         seconds: list[float] = []
         began = time.monotonic()
-        for number, batch in enumerate(self._prepared.batches["train"].epoch(1), start=1):
+        for number, batch in enumerate(self._prepared.batches["train"].epoch(1, self._share), start=1):
             self._step(batch, Collected(), f"step {number}")
             seconds.append(time.monotonic() - began)
             if number == steps:

@@ -23,7 +23,7 @@ from musicemo.training.resuming import NO_RESUME, Resumable, complete_best, resu
 from musicemo.training.run import Prepared, Run
 from musicemo.training.scoring import Scorer
 
-__all__ = ["Recorder", "Trainer"]
+__all__ = ["Follower", "Recorder", "Trainer"]
 
 _log = logging.getLogger(__name__)
 
@@ -87,6 +87,20 @@ class Recorder:
         self._hooks("epoch_finished", run=self._run, record=dict(self.history[-1]))
 
 
+class Follower(Recorder):
+    """Keeps the history of a training that another process records.
+
+    Args:
+        run: the run; its history grows.
+    """
+
+    def __init__(self, run: Run) -> None:
+        super().__init__(run, lambda hook, **arguments: None)
+
+    def start(self) -> None:
+        """Write nothing."""
+
+
 class Trainer:
     """Fits a network, recording each epoch and keeping its checkpoints.
 
@@ -146,6 +160,18 @@ class Trainer:
             torch.set_num_threads(threads)
         self._recorder.restore(checkpoint.history)
 
+    def join(self) -> None:
+        """Give every process that trains the network the state of the first one, also of a run that is resumed."""
+        processes, recorder = self._prepared.processes, self._recorder
+        if processes.size == 1:
+            return
+        state = self._state() if processes.first else None
+        state, history = processes.from_first((state, [dict(record) for record in recorder.history]))
+        if processes.first:
+            self._random = state["random"]
+        else:
+            self._restore(Resumable(recorder.directory, state, history, []))
+
     @property
     def seconds(self) -> float:
         """Time since training began, that before a resumption included."""
@@ -159,22 +185,26 @@ class Trainer:
         """
         if self._random:  # only now, since a plugin may draw random numbers when the run starts
             restore_random_state(self._random)
-        recorder, stopping = self._recorder, self._recorder.stopping
+        recorder, stopping, processes = self._recorder, self._recorder.stopping, self._prepared.processes
         recorder.start()
         first = len(recorder.history) + 1
         for epoch in range(first, self._prepared.training.epochs + 1):
             if first > 1 and stopping.stop(epoch - 1):
                 break
             recorder.epoch_started(epoch)
-            scores = {**self.fitter.fit(epoch, recorder.batch_finished), **self._scorer.validate()}
+            scores = processes.from_first(
+                {**self.fitter.fit(epoch, recorder.batch_finished), **self._scorer.validate()}
+            )
             recorder.add({"epoch": epoch, **{name: float(value) for name, value in scores.items()}})
             best, best_of = stopping.take(recorder.history)
             self.fitter.epoch_finished(stopping.followed)
-            state = self._state()
-            recorder.write(state, best=best, best_of=best_of)
-            if epoch == first:  # not only when the training is over
-                self._check_first(state)
-            recorder.epoch_finished()
+            processes.align([self._prepared.network, self._prepared.weighting], epoch)
+            if processes.first:
+                state = self._state()
+                recorder.write(state, best=best, best_of=best_of)
+                if epoch == first:  # not only when the training is over
+                    self._check_first(state)
+                recorder.epoch_finished()
             if stopping.stop(epoch):
                 break
         if not math.isfinite(stopping.best_value):

@@ -92,16 +92,23 @@ class Network(nn.Module):
         Raises:
             InputError: a label that the estimator predicts from is not there.
         """
-        x = self.combine(x)
         if self.estimator is None:
-            embedding: Tensor = self.backbone(
-                x, lengths
-            ).float()  # of a backbone in double or half precision too
-            return embedding, {name: head(embedding) for name, head in self.heads.items()}
+            embedding = self.embed(x, lengths)
+            return embedding, self.predict(embedding)
+        x = self.combine(x)
         labels = labels or {}
         if missing := [name for name in self.estimator.given if name not in labels]:
             raise InputError(f"the model predicts from the label of {missing[0]!r}, which is not known here")
         return x.new_empty(len(x), 0), self.estimator(x, lengths, labels)
+
+    def embed(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """Return the embedding `[batch, embedding]`: all that is computed track by track, before the heads."""
+        embedding: Tensor = self.backbone(self.combine(x), lengths)
+        return embedding.float()  # of a backbone in double or half precision too
+
+    def predict(self, embedding: Tensor) -> dict[str, Tensor]:
+        """Return every task's predictions from the embedding."""
+        return {name: head(embedding) for name, head in self.heads.items()}
 
     @property
     def layer_weights(self) -> dict[str, list[float]]:

@@ -14,6 +14,7 @@ from musicemo.data import Batches, Features, Scaling, Split, Task, Tracks
 from musicemo.terminal import visible
 from musicemo.training.network import Network
 from musicemo.training.objective import Objective
+from musicemo.training.processes import SINGLE, Processes
 from musicemo.training.settings import TrainingSettings
 from musicemo.training.stopping import Stopping, StopRequest
 
@@ -41,6 +42,8 @@ class Prepared:
     rebuild: Callable[[], Network]
     #: What was taken from an earlier run: ``from``, and the names of what was ``loaded``, is ``new`` and ``frozen``.
     transfer: Mapping[str, Any] | None = None
+    #: The processes that train the network together.
+    processes: Processes = SINGLE
 
     @property
     def tasks(self) -> Sequence[Task]:

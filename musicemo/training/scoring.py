@@ -14,6 +14,7 @@ from musicemo.evaluation import EPOCH_METRICS, Evaluation, TaskEvaluation
 from musicemo.training.criteria import MEAN_IMPROVEMENT, mean_improvement, mean_predictor_losses
 from musicemo.training.network import Network
 from musicemo.training.precision import autocast
+from musicemo.training.processes import SINGLE, Processes
 from musicemo.training.run import Prepared
 
 __all__ = ["Collected", "Scorer", "collect_predictions", "to_evaluation"]
@@ -39,6 +40,19 @@ class Collected:
         self._targets.append(targets)
         self._indices.append(indices)
 
+    def merge(self, processes: Processes) -> None:
+        """Take in the batches of all processes."""
+        if processes.size == 1:
+            return
+        own = ({name: [one.cpu() for one in kept] for name, kept in self._predictions.items()}, self._targets)
+        gathered = processes.all((*own, self._indices))
+        self._targets = [one for _, targets, _ in gathered for one in targets]
+        self._indices = [one for *_, indices in gathered for one in indices]
+        names = {name for predictions, *_ in gathered for name in predictions}
+        self._predictions = {
+            name: [one for predictions, *_ in gathered for one in predictions.get(name, ())] for name in names
+        }
+
     def finish(self) -> tuple[dict[str, Tensor], Tensor, np.ndarray[tuple[int], np.dtype[np.intp]]]:
         """Return task -> predictions, targets `[tracks, columns]` and track indices, ascending, on the CPU."""
         indices = np.concatenate(self._indices)
@@ -52,7 +66,12 @@ class Collected:
 
 @torch.no_grad()
 def collect_predictions(
-    network: Network, batches: Batches, tasks: Sequence[Task], device: torch.device, precision: str
+    network: Network,
+    batches: Batches,
+    tasks: Sequence[Task],
+    device: torch.device,
+    precision: str,
+    processes: Processes = SINGLE,
 ) -> tuple[dict[str, Tensor], Tensor, np.ndarray[tuple[int], np.dtype[np.intp]]]:
     """Run the network in evaluation mode over a part; see `Collected.finish` for what it returns.
 
@@ -62,15 +81,17 @@ def collect_predictions(
         tasks: those of the columns of the part's targets.
         device: where the network is.
         precision: as in the table ``[training]``.
+        processes: the processes that share the batches.
     """
     network.eval()
     collected = Collected()
-    for batch in batches.epoch():
+    for batch in batches.epoch(batches=slice(processes.rank, None, processes.size)):
         batch = batch.to(device)
         with autocast(device, precision):
             labels = network.known_labels(batch.targets, tasks)
             _, predictions = network(batch.x, batch.lengths, labels)
         collected.add(predictions, batch.targets.cpu(), batch.indices)
+    collected.merge(processes)
     return collected.finish()
 
 
@@ -120,7 +141,9 @@ class Scorer:
         self._prepared = prepared
         self._reference: dict[str, float] | None = None
 
-    def predict(self, part: str) -> tuple[dict[str, Tensor], Tensor, NDArray[np.intp]]:
+    def predict(
+        self, part: str, processes: Processes = SINGLE
+    ) -> tuple[dict[str, Tensor], Tensor, NDArray[np.intp]]:
         """Return task -> predictions, targets `[tracks, columns]` and track indices of a part."""
         prepared = self._prepared
         return collect_predictions(
@@ -129,6 +152,7 @@ class Scorer:
             prepared.tasks,
             prepared.device,
             prepared.training.precision,
+            processes,
         )
 
     def evaluate(self, part: str) -> Evaluation:
@@ -157,7 +181,7 @@ class Scorer:
         if "val" not in self._prepared.batches:
             return {}
         prepared = self._prepared
-        predictions, targets, _ = self.predict("val")
+        predictions, targets, _ = self.predict("val", prepared.processes)
         record = self.score("val", predictions, targets)
         if len(prepared.tasks) > 1:
             if self._reference is None:

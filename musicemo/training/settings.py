@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, field_validator
+from pydantic import ConfigDict, Field, ValidationInfo, field_validator
 
 from musicemo.settings import Settings
 
@@ -154,12 +154,26 @@ class TrainingSettings(Settings):
     device: Annotated[str, Field(json_schema_extra={"pattern": _DEVICE})] = "auto"
     """Device to train on: auto, cpu, cuda, cuda:N for the GPU with this number, or mps. ``auto`` uses the GPU if there
     is one."""
+    processes: int = Field(default=1, ge=1)
+    """Number of processes that train the network together. Each computes its share of every batch, on a GPU of its own
+    or on the CPU. The gradient is that of a single process."""
     threads: int | None = Field(default=None, ge=1)
-    """Number of CPU threads. The default is one if several runs are trained side by side, and all cores otherwise."""
+    """Number of CPU threads of a process. The default is one if several runs are trained side by side, and all cores,
+    shared by the processes, otherwise."""
     early_stopping: EarlyStoppingSettings = EarlyStoppingSettings()
     """Selection of the best epoch, and early stopping."""
     gradient_diagnostics: GradientDiagnosticsSettings | None = None
     """Measurement of conflicts between the tasks' gradients."""
+
+    @field_validator("processes")
+    @classmethod
+    def _fewer_than_tracks(cls, processes: int, info: ValidationInfo) -> int:
+        if processes > info.data.get("batch_size", processes):
+            raise ValueError(
+                f"must be at most training.batch_size, {info.data['batch_size']}: each process takes at least one "
+                "track of a batch"
+            )
+        return processes
 
     @field_validator("device")
     @classmethod

@@ -123,7 +123,9 @@ class OptimizationStep:
         """Return the embedding, the predictions and the losses of a batch."""
         prepared, device = self._prepared, self._prepared.device
         with autocast(device, self._settings.precision):
-            embedding, predictions = prepared.network(batch.x.to(device), batch.lengths.to(device))
+            x, lengths = batch.x.to(device), batch.lengths.to(device)
+            embedding = prepared.processes.embed(prepared.network, x, lengths, batch.indices)
+            predictions = prepared.network.predict(embedding)
         predictions = {name: prediction.float() for name, prediction in predictions.items()}
         return embedding, predictions, self._objective(predictions, batch.targets)
 

@@ -21,7 +21,8 @@ _R = TypeVar("_R")
 class Local:
     """Worker processes on this machine: as many as its cores and its memory hold, or one per GPU.
 
-    A worker is given one GPU by `CUDA_VISIBLE_DEVICES`. One worker alone is the main process.
+    A worker is given one GPU by `CUDA_VISIBLE_DEVICES`, or several for runs of several processes. One worker alone is
+    the main process.
 
     Args:
         jobs: Number of workers; by default one per core, or fewer if a run computes with several threads or the free
@@ -41,8 +42,8 @@ class Local:
         return 0 if count == 1 else count
 
     def _default(self, needs: Needs) -> int:
-        if needs.gpu:
-            return max(1, len(_gpus()))
+        if needs.gpus:
+            return max(1, len(_gpus()) // needs.gpus)
         held = free_memory() // needs.memory if needs.memory else cores()
         return max(1, min(cores() // needs.threads, held))
 
@@ -51,8 +52,11 @@ class Local:
     ) -> Generator[Outcome[_T, _R], None, None]:
         """Execute the tasks in worker processes."""
         count = self.workers(len(tasks), needs) or 1
-        gpus = _gpus() if needs.gpu else []
-        environments = [{"CUDA_VISIBLE_DEVICES": gpus[index % len(gpus)]} for index in range(count) if gpus]
+        gpus = _gpus() if needs.gpus else []
+        groups = [",".join(group) for group in zip(*[iter(gpus)] * (needs.gpus or 1), strict=False)]
+        environments = [
+            {"CUDA_VISIBLE_DEVICES": groups[index % len(groups)]} for index in range(count) if groups
+        ]
         return run_tasks(function, tasks, count, attempts=self._attempts, environments=environments)
 
 

@@ -32,8 +32,8 @@ class Ray:
     Args:
         address: Address of the cluster, such as ``auto`` or ``10.0.0.1:6379``; by default, Ray starts on this machine.
         jobs: Maximum number of runs at a time; by default as many as the cluster has resources for.
-        cpus: Cores per run; by default its number of threads.
-        gpus: GPUs per run, also a fraction; by default one if a run computes on CUDA.
+        cpus: Cores per run; by default one per thread of its processes.
+        gpus: GPUs per run, also a fraction; by default one per process of a run that computes on CUDA.
         memory: Memory per run in bytes; by default the measured size of the data, and of the process that read it.
         attempts: Number of times that a run is begun before it fails because its worker is lost.
         runtime_env: Ray's runtime environment: packages, environment variables, a working directory to send to the
@@ -65,7 +65,7 @@ class Ray:
     def workers(self, tasks: int, needs: Needs) -> int:
         """Return the number of runs that may be executed at a time; how many are is Ray's decision."""
         most = self._jobs or tasks
-        if self._address is None and not needs.gpu and not self._gpus:
+        if self._address is None and not needs.gpus and not self._gpus:
             most = min(most, max(1, int(self._cores() / (self._cpus or needs.threads))))
         return min(tasks, most)
 
@@ -81,7 +81,7 @@ class Ray:
         with self._cluster():
             resources = {
                 "num_cpus": needs.threads if self._cpus is None else self._cpus,
-                "num_gpus": float(needs.gpu) if self._gpus is None else self._gpus,
+                "num_gpus": float(needs.gpus) if self._gpus is None else self._gpus,
                 "memory": self._memory or needs.memory or None,
             }
             self._check(resources)

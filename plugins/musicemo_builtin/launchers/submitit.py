@@ -39,8 +39,8 @@ class Submitit:
         jobs: Maximum number of jobs at a time; by default all.
         partition: Slurm partition.
         minutes: Time limit of a job. A run that needs longer is resumed in a further job.
-        cpus: Cores per job; by default the number of threads of a run.
-        gpus: GPUs per job; by default one if a run computes on CUDA.
+        cpus: Cores per job; by default one per thread of a run's processes.
+        gpus: GPUs per job; by default one per process of a run that computes on CUDA.
         memory: Memory per job in GB; by default the measured size of the data, and of the process that read it.
         attempts: Number of times that a run is begun before it fails because its job is lost.
         parameters: Further parameters of submitit, such as ``slurm_account``.
@@ -135,7 +135,7 @@ class Submitit:
                 name="musicemo",
                 timeout_min=self._minutes,
                 cpus_per_task=self._cpus or needs.threads,
-                gpus_per_node=int(needs.gpu) if self._gpus is None else self._gpus,
+                gpus_per_node=needs.gpus if self._gpus is None else self._gpus,
                 **({"mem_gb": math.ceil(memory)} if memory else {}),
                 **(slurm if executor.cluster == "slurm" else {}),
                 **self._parameters,

@@ -31,8 +31,8 @@ def test_a_lost_run_is_resumed_and_all_are_those_of_one_process(losing_a_worker)
         ({"jobs": 20}, 100, Needs(memory=3 << 30), 20),
         ({}, 100, Needs(memory=3 << 30), 3),
         ({}, 100, Needs(memory=11 << 30), 0),
-        ({}, 100, Needs(gpu=True), 3),
-        ({"jobs": 4}, 100, Needs(gpu=True), 4),
+        ({}, 100, Needs(gpus=1), 3),
+        ({"jobs": 4}, 100, Needs(gpus=1), 4),
         ({"jobs": 1}, 100, Needs(), 0),
     ],
 )
@@ -50,5 +50,5 @@ def test_each_worker_has_a_gpu(monkeypatch, listed, expected, tmp_path):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if listed:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", listed)
-    outcomes = Local().run(meet, [(str(tmp_path), "CUDA_VISIBLE_DEVICES")] * 2, Needs(gpu=True))
+    outcomes = Local().run(meet, [(str(tmp_path), "CUDA_VISIBLE_DEVICES")] * 2, Needs(gpus=1))
     assert {outcome.value for outcome in outcomes} == expected

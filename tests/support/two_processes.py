@@ -1,0 +1,128 @@
+"""Optimizer steps of a process alone and of two processes together, compared in both."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from musicemo.components import registry
+from musicemo.components.spec import default_component
+from musicemo.data import Batch, HeadSettings, Task
+from musicemo.training import Network, Objective, Prepared, Term, TrainingSettings
+from musicemo.training.processes import SINGLE, Processes
+from musicemo.training.scoring import Collected
+from musicemo.training.step import OptimizationStep
+from musicemo.workers import run_tasks
+
+TRACKS, TIME, FEATURES = 7, 12, 6
+KINDS = {"regression": (), "classification": ("a", "b", "c"), "tags": ("x", "y")}
+
+#: Losses by task, model with parameters, weighting with parameters.
+Case = tuple[Mapping[str, str], tuple[str, Mapping[str, Any]], tuple[str, Mapping[str, Any]]]
+
+
+def compare(cases: Sequence[Case]) -> list[dict[str, tuple[float, float]]]:
+    """Return, for each case, name -> largest difference and largest value, in whichever process it is larger."""
+    with tempfile.TemporaryDirectory() as folder:
+        outcomes = list(run_tasks(_compare, [(rank, folder, cases) for rank in range(2)], 2))
+    for outcome in outcomes:
+        if outcome.error:
+            raise outcome.error
+    return [
+        {name: max(one[name] for one in both) for name in both[0]}
+        for both in zip(*(outcome.value for outcome in outcomes), strict=True)
+    ]
+
+
+def _compare(task: tuple[int, str, Sequence[Case]]) -> list[dict[str, tuple[float, float]]]:
+    rank, folder, cases = task
+    torch.set_num_threads(1)
+    processes = Processes(rank, 2)
+    with processes.connected(Path(folder), torch.device("cpu")):
+        return [_difference(*case, processes) for case in cases]
+
+
+def _difference(
+    losses: Mapping[str, str],
+    model: tuple[str, Mapping[str, Any]],
+    weighting: tuple[str, Mapping[str, Any]],
+    processes: Processes,
+) -> dict[str, tuple[float, float]]:
+    alone, together = (_step(losses, model, weighting, one) for one in (SINGLE, processes))
+    assert alone.keys() == together.keys()
+    return {
+        name: (float((value - together[name]).abs().max()), float(value.abs().max()))
+        for name, value in alone.items()
+    }
+
+
+def _step(
+    losses: Mapping[str, str],
+    model: tuple[str, Mapping[str, Any]],
+    weighting: tuple[str, Mapping[str, Any]],
+    processes: Processes,
+) -> dict[str, torch.Tensor]:
+    """Take two steps; return the gradients of the second, and the buffers and predictions after it."""
+    torch.manual_seed(5)
+    counts = {"class_counts": dict.fromkeys("abc", 2), "tag_counts": dict.fromkeys("xy", (3, 4))}
+    built = {name: default_component("loss", loss).build(**counts) for name, loss in losses.items()}
+    tasks = [Task(name, name, loss.kind, classes=KINDS[loss.kind]) for name, loss in built.items()]
+    name, parameters = model
+    backbone = registry.load("model", name)(input_size=FEATURES, **parameters)
+    heads = dict.fromkeys(losses, HeadSettings(hidden=[5], dropout=0.3))
+    network = Network(backbone, tasks, heads).train()
+    prepared = Prepared(
+        tracks=None,  # type: ignore[arg-type]  # a step needs none
+        split=None,  # type: ignore[arg-type]
+        features=None,  # type: ignore[arg-type]
+        scaling=None,  # type: ignore[arg-type]
+        network=network,
+        weighting=registry.load("weighting", weighting[0])(tasks=list(losses), **weighting[1]),
+        objective=Objective(tasks, {name: [Term(1.0, loss)] for name, loss in built.items()}),
+        batches={},
+        # Adam would turn the rounding of gradients that are zero into steps.
+        training=TrainingSettings(optimizer={"type": "sgd", "lr": 0.01}),
+        device=torch.device("cpu"),
+        rebuild=lambda: network,
+        processes=processes,
+    )
+    step, collected = OptimizationStep(prepared, "min"), Collected()
+    for _ in range(2):
+        step(_batch(tasks, processes), collected, "here")
+    predictions, targets, _ = collected.finish()
+    return {
+        **{f"gradient {name}": one.grad for name, one in network.named_parameters() if one.grad is not None},
+        **{f"buffer {name}": one.double() for name, one in network.named_buffers()},
+        **{
+            f"weighting {name}": one.grad
+            for name, one in prepared.weighting.named_parameters()
+            if one.grad is not None
+        },
+        **{f"prediction {name}": one for name, one in predictions.items()},
+        "targets": targets.nan_to_num(),
+    }
+
+
+def _batch(tasks: Sequence[Task], processes: Processes) -> Batch:
+    """Return a share of a batch of tracks of different lengths, the first without a label of the first task."""
+    generator = torch.Generator().manual_seed(1)
+    lengths = torch.randint(TIME // 2, TIME + 1, (TRACKS,), generator=generator)
+    x = torch.randn(TRACKS, TIME, FEATURES, generator=generator)
+    x *= (torch.arange(TIME) < lengths[:, None])[..., None]
+    columns = []
+    for task in tasks:
+        if task.kind == "regression":
+            columns.append(torch.rand(TRACKS, 1, generator=generator))
+        else:
+            high, width = (3, 1) if task.kind == "classification" else (2, 2)
+            columns.append(torch.randint(high, (TRACKS, width), generator=generator).float())
+    columns[0][0] = torch.nan
+    share = processes.share(np.arange(TRACKS))
+    return Batch(
+        x[share, : int(lengths[share].max())], lengths[share], torch.cat(columns, dim=1), np.arange(TRACKS)
+    )
