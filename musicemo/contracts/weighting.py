@@ -19,7 +19,8 @@ __all__ = ["GradientWeighting", "Step", "Weighting"]
 class Step:
     """Inputs of a weighting in one optimizer step, in addition to the losses."""
 
-    #: Output of the backbone `[batch, embedding]`, through which the gradients of all tasks flow.
+    #: Output of the backbone `[batch, embedding]`, through which the gradients of all tasks flow; of the whole batch,
+    #: also if several processes train the network.
     embedding: Tensor
     #: Trained parameters of the backbone, and of the head of each task.
     shared: Sequence[nn.Parameter]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -68,12 +69,14 @@ class Team:
 
     def _check(self) -> None:
         for outcome in self._outcomes():
-            if outcome.error is not None:
-                cause = outcome.error
-                what = str(cause) if isinstance(cause, MusicemoError) else f"{type(cause).__name__}: {cause}"
-                raise RunError(
-                    f"process {outcome.task + 1} of the {self.processes.size} of this run failed: {what}"
-                ) from cause
+            if outcome.error is None:
+                continue
+            cause = outcome.error
+            who = f"process {outcome.task + 1} of {self.processes.size}"
+            if isinstance(cause, workers.WorkerDied):
+                raise RunError(f"{who} of the run died: {cause}. Run with --resume to continue") from cause
+            what = str(cause) if isinstance(cause, MusicemoError) else f"{type(cause).__name__}: {cause}"
+            raise RunError(f"{who} of the run failed: {what}") from cause
 
 
 @contextlib.contextmanager
@@ -124,6 +127,7 @@ def follow(
         folder: a folder of theirs.
         threads: threads of this process.
     """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process ends this one
     with use_threads(threads), messages.withheld():
         data = TrackReader().read(replicate.experiment)
         experiment = replicate.experiment.completed(data.tracks)

@@ -1,14 +1,20 @@
 """Several processes that train one network give the gradient of one, and a run like that of one."""
 
 import importlib.metadata
+import multiprocessing
+import os
 import signal
 
+import numpy as np
 import pytest
 import torch
 from two_processes import Case, compare
 
 from musicemo import load_experiment, open_run
+from musicemo.components.hooks import Hooks
 from musicemo.errors import InputError, RunError
+from musicemo.hookspecs import hookimpl
+from musicemo.running.prepare import RunOptions
 from musicemo.running.sweep import run
 from musicemo.training.processes import Processes
 
@@ -60,3 +66,84 @@ def test_every_track_of_a_batch_has_one_share():
 def test_a_process_without_a_share_computes_a_track_that_does_not_count():
     indices = torch.arange(10, 12).numpy()
     assert [Processes(rank, 3).share(indices).tolist() for rank in range(3)] == [[10], [11], [10]]
+
+
+EXPERIMENT = """\
+name = "together"
+dataset = { type = "table", path = "songs.csv", regression = { valence = [0, 1] }, classification = ["genre"] }
+model = { type = "mlp", hidden = [8], norm = "batch", dropout = 0.0 }
+tasks.valence.loss.type = "ccc"
+tasks.genre = {}
+training = { epochs = 3, batch_size = 8, device = "cpu", threads = 1, optimizer = { type = "sgd", lr = 0.05 } }
+evaluation.resamples = 100
+"""
+
+
+@pytest.fixture
+def experiment_file(tmp_path):
+    generator = np.random.default_rng(0)
+    rows = ["id,features,valence,genre"]
+    for number in range(31):
+        np.save(tmp_path / f"{number}.npy", generator.normal(size=(20 + number % 7, 5)).astype(np.float32))
+        rows.append(f"{number},{number}.npy,{generator.uniform():.3f},{'ab'[number % 2]}")
+    (tmp_path / "songs.csv").write_text("\n".join(rows))
+    path = tmp_path / "together.toml"
+    path.write_text(EXPERIMENT)
+    return path
+
+
+class Killer:
+    """Kills the other process of a run in its second epoch."""
+
+    def __init__(self) -> None:
+        self.killed = 0
+
+    @hookimpl
+    def musicemo_batch_finished(self, epoch):
+        if epoch == 2 and not self.killed:
+            (other,) = multiprocessing.active_children()
+            os.kill(other.pid, signal.SIGKILL)
+            self.killed = other.pid
+
+
+@pytest.mark.slow
+def test_a_run_that_loses_a_process_is_resumed_and_is_that_of_one_process(experiment_file, tmp_path):
+    alone, together = (load_experiment(experiment_file, [f"training.processes={number}"]) for number in (1, 2))
+    (expected,) = run(alone, tmp_path / "alone", hooks=Hooks())
+    killer, hooks = Killer(), Hooks()
+    hooks.register(killer, "killer")
+    with pytest.raises(RunError, match="process 2 of 2 of the run died: SIGKILL"):
+        run(together, tmp_path / "runs", hooks=hooks)
+    assert killer.killed
+    (outcome,) = run(together, tmp_path / "runs", hooks=Hooks(), resume=True)
+    assert not multiprocessing.active_children()
+    assert outcome.results["resumed_after_epoch"] == 1
+    record, one = open_run(outcome.directory), open_run(expected.directory)
+    assert len(record.history) == len(one.history) == 3
+    for ours, theirs in zip(record.history, one.history, strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-4, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["training.processes=9"], r"training.processes: must be at most training.batch_size, 8"),
+        (["training.processes=2", "model={ type = 'ridge' }"], r"'ridge' is fitted in one go, by one process"),
+    ],
+)
+def test_what_processes_cannot_share_is_an_error(experiment_file, tmp_path, overrides, message):
+    with pytest.raises(InputError, match=message):
+        run(load_experiment(experiment_file, overrides), tmp_path / "runs", hooks=Hooks())
+    assert not list(tmp_path.glob("runs/*/*"))
+
+
+def test_each_process_needs_a_gpu_of_its_own(experiment_file, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    experiment = load_experiment(experiment_file, ["training.processes=2", "training.device='cuda'"])
+    options = RunOptions()
+    assert [options.choose_device(experiment, rank).index for rank in range(2)] == [0, 1]
+    for overrides in (["training.processes=3"], ["training.processes=2", "training.device='cuda:1'"]):
+        experiment = load_experiment(experiment_file, ["training.device='auto'", *overrides])
+        with pytest.raises(InputError, match=r"training.processes: is [23], but cuda"):
+            options.choose_device(experiment)
