@@ -91,3 +91,7 @@ class Hookspecs:
     @hookspec
     def musicemo_run_failed(self, run: Run, error: BaseException) -> None:
         """Close your output after an error or an interruption."""
+
+    @hookspec
+    def musicemo_run_recorded(self, run: Run) -> None:
+        """Read the run directory, which is complete, also after a failure: `results.json` has the final status."""

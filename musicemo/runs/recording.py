@@ -64,9 +64,11 @@ def recorded(
         except RunError:  # a value that cannot be written, or a full disk, of which `error` is
             with contextlib.suppress(RunError):
                 directory.write_results({**head, **ending})
+        hooks("run_recorded", run=run)
         if isinstance(error, MusicemoError) or not isinstance(error, Exception):
             raise
         raise unforeseen(error, directory.path / "error.txt") from error
+    hooks("run_recorded", run=run)
 
 
 def unforeseen(error: BaseException, path: Path) -> RunError:

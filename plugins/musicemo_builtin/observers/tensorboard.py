@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from musicemo.hookspecs import hookimpl
+from musicemo.tracking import final_metrics, flat_settings
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -80,17 +81,7 @@ class TensorBoard:
         if self._writer:
             from torch.utils.tensorboard.summary import hparams
 
-            settings = {
-                key: value for key, value in _flat(run.settings) if not key.startswith(("name", "description"))
-            }
-            metrics = {
-                f"final/{part}/{task}/{name}": metric["value"]
-                for part, tasks in results["metrics"].items()
-                if part != "train"
-                for task, values in tasks.items()
-                for name, metric in values.items()
-                if isinstance(metric, dict) and metric.get("value") is not None
-            }
+            settings, metrics = flat_settings(run.settings), final_metrics(results)
             events = self._writer._get_file_writer()  # type: ignore[no-untyped-call]  # untyped in torch
             for summary in hparams(settings, metrics):  # type: ignore[no-untyped-call]  # untyped in torch
                 events.add_summary(summary)
@@ -144,15 +135,6 @@ def _tag(name: str, tasks: set[str]) -> str:
     if not slash:
         return f"loss/total/{part}" if rest == "loss" else f"optimization/{rest}"
     return f"{quantity}/{task}/{part}" if task in tasks else name
-
-
-def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, bool | int | float | str]]:
-    for name, value in table.items():
-        key = f"{prefix}{name}"
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{key}.")
-        else:
-            yield key, value if isinstance(value, bool | int | float | str) else str(value)
 
 
 def _text(label: Label) -> str:

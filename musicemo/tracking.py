@@ -1,0 +1,229 @@
+"""Experiment trackers: lifecycle plugins that send runs to a service, during training or afterwards."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from musicemo.errors import InputError, MusicemoError, nearest
+from musicemo.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from musicemo.runs import RunRecord as RunRecord
+    from musicemo.training import Run
+
+__all__ = ["Tracker", "final_metrics", "flat_settings", "make_tracker"]
+
+_log = logging.getLogger(__name__)
+
+
+class Tracker(ABC):
+    """Base class of experiment trackers.
+
+    Override the three methods. The hooks of this class call them during a run, and ``musicemo import`` calls them for a
+    run that was recorded before. A method reads everything about the run from its record. If a method raises an
+    exception, musicemo warns, and the run continues without the tracker. A tracker is active in experiments that have a
+    table ``[plugins.NAME]``.
+    """
+
+    opt_in: ClassVar[bool] = True
+
+    _run: Path | None = None
+    _epoch = 0
+
+    @abstractmethod
+    def start_run(self, run: RunRecord) -> int:
+        """Open a run, or reopen it if it was tracked before.
+
+        Returns:
+            The last epoch of which the tracker has metrics; 0 for a new run.
+        """
+
+    @abstractmethod
+    def log_metrics(self, metrics: Mapping[str, float], epoch: int) -> None:
+        """Log finite metrics of an epoch. Epochs are in order, and each is logged once."""
+
+    @abstractmethod
+    def end_run(self, run: RunRecord, status: str) -> None:
+        """Log final metrics and files, and close the run.
+
+        Args:
+            run: The run.
+            status: ``done``, ``failed`` or ``interrupted``.
+        """
+
+    def import_run(self, run: RunRecord) -> None:
+        """Track a run that was recorded before. A run that is imported twice is there once.
+
+        Raises:
+            InputError: The run is still in progress.
+        """
+        if run.in_use:
+            raise InputError(f"{run.directory}: is in progress. Import it when it is finished")
+        with _quiet():
+            self._start(run, run.history)
+            self._end(run)
+
+    @staticmethod
+    @contextmanager
+    def exclusive(run: RunRecord) -> Iterator[None]:
+        """Let one process at a time work on what the runs of an experiment have in common."""
+        from musicemo.runs.directory import exclusive
+
+        with exclusive(run.directory.parent):
+            yield
+
+    def _start(self, run: RunRecord, history: Any) -> None:
+        self._epoch = self.start_run(run)
+        self._run = run.directory
+        for record in history:
+            self._log(record)
+
+    def _log(self, record: Mapping[str, float | None]) -> None:
+        epoch = int(record["epoch"] or 0)
+        if epoch > self._epoch:
+            finite = {
+                name: float(value)
+                for name, value in record.items()
+                if name != "epoch" and value is not None and math.isfinite(value)
+            }
+            self.log_metrics(finite, epoch)
+            self._epoch = epoch
+
+    def _end(self, run: RunRecord) -> None:
+        self._run = None
+        status = run.status
+        self.end_run(run, status if status in ("done", "failed") else "interrupted")
+
+    def _attempt(self, directory: Path, function: Callable[..., None], *arguments: Any) -> None:
+        """Call a function; if it fails, warn and do not track the rest of this run."""
+        try:
+            with _quiet():
+                function(*arguments)
+        except Exception as error:  # such as a server that cannot be reached
+            self._run = None
+            reason = " ".join(str(error).split()) or type(error).__name__
+            _log.warning(
+                f"{type(self).__name__}: {reason[:300]}. {directory} is not tracked further; `musicemo import` "
+                "can complete it later"
+            )
+
+    @hookimpl
+    def musicemo_run_started(self, run: Run) -> None:
+        """Open the run, and log the epochs before a resumption."""
+        from musicemo.runs import open_run
+
+        self._run = None
+        self._attempt(run.directory, lambda: self._start(open_run(run.directory), run.history))
+
+    @hookimpl(trylast=True)
+    def musicemo_epoch_finished(self, run: Run, record: dict[str, float]) -> None:
+        """Log the metrics of an epoch, including those that other plugins added."""
+        if self._run == run.directory:
+            self._attempt(run.directory, self._log, record)
+
+    @hookimpl
+    def musicemo_run_recorded(self, run: Run) -> None:
+        """Log final metrics and files, and close the run."""
+        from musicemo.runs import open_run
+
+        if self._run == run.directory:
+            self._attempt(run.directory, lambda: self._end(open_run(run.directory)))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Ignore Python's warnings: those of a tracker's package are not about the run."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def flat_settings(experiment: Mapping[str, Any]) -> dict[str, bool | int | float | str]:
+    """Return the resolved experiment of a run by dotted key, without name, description and plugins.
+
+    Lists are JSON text.
+    """
+    kept = {key: value for key, value in experiment.items() if key not in ("name", "description", "plugins")}
+    return dict(_flat(kept))
+
+
+def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, bool | int | float | str]]:
+    for name, value in table.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        elif isinstance(value, bool | int | float | str):
+            yield f"{prefix}{name}", value
+        else:
+            yield f"{prefix}{name}", json.dumps(value, ensure_ascii=False, default=str)
+
+
+def final_metrics(results: Mapping[str, Any]) -> dict[str, float]:
+    """Return the metrics of the validation and test set in the best epoch: ``final/<set>/<task>/<metric>`` -> value."""
+    return {
+        f"final/{part}/{task}/{name}": float(metric["value"])
+        for part, tasks in (results.get("metrics") or {}).items()
+        if part != "train"
+        for task, values in tasks.items()
+        for name, metric in values.items()
+        if isinstance(metric, dict) and metric.get("value") is not None
+    }
+
+
+def make_tracker(name: str, settings: Mapping[str, Any]) -> Tracker:
+    """Construct an installed tracker.
+
+    Args:
+        name: Name of the plugin.
+        settings: Its table ``[plugins.NAME]``.
+
+    Raises:
+        InputError: No tracker has this name, or the settings do not match its signature.
+    """
+    from pydantic import ValidationError
+
+    from musicemo import toml
+    from musicemo.components import registry
+    from musicemo.components.spec import make_component
+
+    trackers: dict[str, Any] = {}
+    for claim in registry.claims("plugin"):
+        try:
+            plugin = claim.load()
+        except MusicemoError as error:
+            _log.warning(f"{error}. The plugin is ignored")
+            continue
+        if isinstance(plugin, type) and issubclass(plugin, Tracker):
+            trackers[claim.name] = plugin
+    if name not in trackers:
+        raise InputError(
+            f"no tracker has the name {name!r}{nearest(name, trackers)} (installed: {', '.join(trackers) or 'none'})"
+        )
+    factory = registry.load("plugin", name)
+    try:
+        tracker: Tracker = make_component("plugin", name, factory, settings).build()
+    except ValidationError as error:
+        allowed = ", ".join(sorted(settings_of(factory))) or "none"
+        raise InputError(
+            *(
+                f"plugins.{name}.{toml.dotted(one['loc'])}: {one['msg'][0].lower()}{one['msg'][1:]} "
+                f"(allowed keys: {allowed})"
+                for one in error.errors()
+            )
+        ) from error
+    return tracker
+
+
+def settings_of(factory: Any) -> set[str]:
+    """Return the keys of a plugin's table."""
+    from musicemo.components.spec import table_schema
+
+    return set(table_schema(factory, "plugin").model_fields)
