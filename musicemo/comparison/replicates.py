@@ -241,6 +241,11 @@ def _join(parts: Sequence[TaskEvaluation]) -> TaskEvaluation:
     classes = tuple(sorted({name for part in parts for name in part.classes}))
     ids = [name for part in parts for name in part.ids]
     order = np.argsort(np.array(ids, dtype=str), kind="stable")
+    if parts[0].kind == "pairs":  # no pair is in two folds
+        target, prediction = (
+            np.concatenate([getattr(part, name) for part in parts])[order] for name in ("target", "prediction")
+        )
+        return TaskEvaluation("pairs", [ids[place] for place in order], target, prediction)
     if parts[0].kind == "tags":
         return _join_tags(parts, classes, [ids[place] for place in order], order)
 

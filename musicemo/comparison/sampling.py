@@ -74,7 +74,7 @@ class Sampling:
             values = np.sum([weights[key] * self.values(*key) for key in together], axis=0)
             everyone += resampled.mean(axis=0)
             sources.append(of_seeds(values, resampled))
-        sources.append(of_tracks(everyone, min(self._tracks(name, task) for name, task, _ in weights)))
+        sources.append(of_tracks(everyone, min(self._task(name, task).units for name, task, _ in weights)))
         return estimate(total if value is None else value, sources, self._settings.confidence)
 
     def score(self, name: str, tasks: Sequence[str], metric: str) -> Score:
@@ -98,7 +98,7 @@ class Sampling:
             seeds_low=max(over_seeds.low, low),
             seeds_high=min(over_seeds.high, high),
             folds=self._folds(name, tasks, metric),
-            tracks=min(self._tracks(name, task) for task in tasks),
+            tracks=min(len(self._task(name, task).ids) for task in tasks),
         )
 
     def _folds(self, name: str, tasks: Sequence[str], metric: str) -> list[float]:
@@ -118,8 +118,8 @@ class Sampling:
             for fold in experiment.folds
         ]
 
-    def _tracks(self, name: str, task: str) -> int:
-        return len(self._experiments[name].tasks[task].ids)
+    def _task(self, name: str, task: str) -> TaskEvaluation:
+        return self._experiments[name].tasks[task]
 
 
 def fold_mean(experiment: Replicates, task: str, metric: str, settings: EvaluationSettings) -> Estimate:
@@ -145,7 +145,7 @@ def same_targets(first: TaskEvaluation, second: TaskEvaluation) -> bool:
     """Return whether two evaluations have the same tracks, in the same order, with the same targets."""
     if list(first.ids) != list(second.ids) or first.kind != second.kind:
         return False
-    if first.kind == "regression":
+    if first.kind in ("regression", "pairs"):
         return bool(np.allclose(first.target, second.target, rtol=1e-6, atol=1e-9))
     if first.kind == "tags":
         return list(first.classes) == list(second.classes) and np.array_equal(

@@ -27,7 +27,7 @@ from musicemo.components.spec import (
     permission_of,
     split_settings,
 )
-from musicemo.contracts import PROVIDED, ComponentTable
+from musicemo.contracts import PROVIDED, ComponentTable, kinds_of
 from musicemo.errors import InputError, nearest
 from musicemo.files import expanded
 from musicemo.settings import validate
@@ -367,9 +367,10 @@ class Components:
             component = self.find("loss", place, ignore=["weight"])
             if component and component.factory is None:
                 yield float(weight), component  # it was not executed
-            elif component and kind not in (None, component.factory.kind):
+            elif component and kind not in (None, *kinds_of(component.factory)):
+                kinds = " and ".join(kinds_of(component.factory))
                 self._problems.append(
-                    self._source.error((*place, "type"), f"{component.name!r} is for {component.factory.kind}")
+                    self._source.error((*place, "type"), f"{component.name!r} is for {kinds}")
                 )
             elif component:
                 yield float(weight), component

@@ -35,6 +35,7 @@ from musicemo.contracts import (
     FeatureExtractor,
     Launcher,
     Weighting,
+    kinds_of,
 )
 from musicemo.errors import InputError, MusicemoError, RunError, describe_error
 from musicemo.features import FeatureSettings
@@ -645,8 +646,10 @@ def check_declared(kind: str, name: str, factory: Any) -> None:
     Raises:
         InputError: The attribute is absent or has another value.
     """
-    if kind == "loss" and (declared := getattr(factory, "kind", None)) not in TARGET_KINDS:
-        problem = "declares no kind" if declared is None else f"declares the kind {declared!r}"
+    if kind == "loss" and not (
+        0 < len(declared := kinds_of(factory)) == len(set(declared) & set(TARGET_KINDS))
+    ):
+        problem = f"declares the kind {factory.kind!r}" if declared else "declares no kind"
         raise InputError(
             f"loss {name!r} {problem}: its class must declare the kind of target with the attribute "
             + " or ".join(f'kind = "{allowed}"' for allowed in TARGET_KINDS)

@@ -18,6 +18,7 @@ from musicemo.contracts.dataset import (
     ArrayFile,
     Dataset,
     FeatureArray,
+    Judgement,
     Label,
     Layout,
     Proposal,
@@ -27,6 +28,7 @@ from musicemo.contracts.dataset import (
     TargetKind,
     Track,
     find_layout,
+    kinds_of,
 )
 from musicemo.contracts.features import ArrayReader, Extraction, FeatureExtractor, Output
 from musicemo.contracts.launcher import Launcher, Needs
@@ -52,6 +54,7 @@ __all__ = [
     "FeatureExtractor",
     "Fitted",
     "GradientWeighting",
+    "Judgement",
     "Label",
     "Launcher",
     "Layout",
@@ -70,6 +73,7 @@ __all__ = [
     "Track",
     "Weighting",
     "find_layout",
+    "kinds_of",
 ]
 
 #: Constructor parameters that the core passes, by kind of component.

@@ -18,6 +18,7 @@ __all__ = [
     "ArrayFile",
     "Dataset",
     "FeatureArray",
+    "Judgement",
     "Label",
     "Layout",
     "Proposal",
@@ -27,6 +28,7 @@ __all__ = [
     "TargetKind",
     "Track",
     "find_layout",
+    "kinds_of",
 ]
 
 #: Kinds of targets, each of which has its metrics.
@@ -61,8 +63,31 @@ class Series:
         )
 
 
-#: A rating; a class; tags, see `Track.targets`; or ratings over time.
-Label = float | str | Collection[str] | Mapping[str, bool | None] | Series
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """Listeners' comparison of a track with another one.
+
+    Attributes:
+        other: Id of the other track.
+        higher: Number of listeners for whom this track is higher. A listener who hears no difference counts half here
+            and half in `lower`. Another measure of confidence can take the place of the number.
+        lower: Number of listeners for whom the other track is higher.
+    """
+
+    other: str
+    higher: float = 1.0
+    lower: float = 0.0
+
+
+#: A rating; a class; tags; ratings over time; or judgements; see `Track.targets`.
+Label = float | str | Collection[str] | Mapping[str, bool | None] | Series | Sequence[Judgement]
+
+
+def kinds_of(loss: Any) -> tuple[str, ...]:
+    """Return the kinds of targets that a loss declares with its attribute ``kind``; empty without it."""
+    declared = getattr(loss, "kind", ())
+    return (declared,) if isinstance(declared, str) else tuple(declared)
+
 
 #: Rows of features with 140 rows: mel spectrogram in dB, chromagram, or both.
 FEATURE_ROWS = {"mel": slice(0, 128), "chroma": slice(128, 140), "fused": slice(0, 140)}
@@ -159,9 +184,10 @@ class Track:
     #: Ready-made features `[time, feature]`: in memory, in a file, or read when needed. A path is `ArrayFile(path)`.
     #: None for audio.
     features: NDArray[np.floating] | Path | ArrayFile | FeatureArray | None = None
-    #: Target name -> rating (float), class (str), ratings over time (`Series`), or tags. A target that is absent or
-    #: None is missing. Tags are the names of those that apply, in any order: all others do not. If some are unknown: a
-    #: mapping from tag to whether it applies; a tag that is absent or None is unknown.
+    #: Target name -> rating (float), class (str), tags, ratings over time (`Series`), or judgements. A target that is
+    #: absent or None is missing. Tags are the names of those that apply, in any order: all others do not. If some are
+    #: unknown: a mapping from tag to whether it applies; a tag that is absent or None is unknown. Pairs are a sequence of
+    #: `Judgement`; a pair is in the sequence of one of its tracks; the listeners of judgements of one pair are added up.
     targets: Mapping[str, Label | None] = field(default_factory=dict)
     #: Artist or album, which a grouped split keeps in one set.
     group: str | None = None

@@ -15,15 +15,19 @@ __all__ = ["Loss"]
 class Loss(Protocol):
     """An `nn.Module` that maps a prediction and a target to a scalar, finite for every finite input.
 
-    Regression: prediction and target are `[batch]`, the target scaled to [0, 1]. Classification: logits
-    `[batch, classes]` and class indices `[batch]`. Tags: logits `[batch, tags]` and targets `[batch, tags]`, 1 if the
-    tag applies, 0 if not, NaN if unknown. Tracks without a target are removed before the call. A loss is
-    non-negative unless the class has ``may_be_negative = True``. An optional method ``diagnostics(prediction,
-    target) -> dict[str, float]`` is recorded once per epoch. A loss has no trained parameters and is not in a
-    checkpoint; use a weighting for trained parameters.
+    - Regression: prediction and target are `[batch]`, the target scaled to [0, 1].
+    - Classification: logits `[batch, classes]` and class indices `[batch]`.
+    - Tags: logits `[batch, tags]` and targets `[batch, tags]`, 1 if the tag applies, 0 if not, NaN if unknown.
+    - Pairs: the scores of the two tracks `[pairs, 2]`, and the number of listeners for whom each is the higher one
+      `[pairs, 2]`.
+
+    Tracks without a target are removed before the call. A loss for several kinds declares them in a tuple, such as
+    ``kind = ("regression", "pairs")``. A loss is non-negative unless the class has ``may_be_negative = True``. An
+    optional method ``diagnostics(prediction, target) -> dict[str, float]`` is recorded once per epoch. A loss has no
+    trained parameters and is not in a checkpoint; use a weighting for trained parameters.
     """
 
-    kind: TargetKind
+    kind: TargetKind | tuple[TargetKind, ...]
 
     def __call__(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Return the loss, a scalar."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
+
+from musicemo.contracts.dataset import TargetKind
 
 __all__ = ["Estimator", "Fitted", "Model"]
 
@@ -50,6 +52,8 @@ class Estimator(Fitted):
     checkpoints, and their shapes may depend on the data. Losses and weighting are not used, and there is one epoch.
     """
 
+    #: Kinds of targets that it can be fitted to. Experiments with others are refused.
+    kinds: Collection[TargetKind] = ("regression", "classification", "tags")
     #: Tasks whose true labels are inputs of the model. Tracks without them get no prediction.
     given: Sequence[str] = ()
 

@@ -6,6 +6,7 @@ from musicemo.data.features import Features, normalize_rows, rows_numbers, rows_
 from musicemo.data.identity import DataIdentity, identify_data
 from musicemo.data.joining import Joined, JoiningSettings, split_joined
 from musicemo.data.overlap import Correlation, Overlap, compare_datasets
+from musicemo.data.pairs import Pairs, find_partners, pair_groups
 from musicemo.data.same import EVIDENCE, Recording, Same, artist_key, find_same, recordings, sounding_alike
 from musicemo.data.scaling import Scaling, ScalingSettings, fit_scaling
 from musicemo.data.series import TimedRatings, at_times, smoothed
@@ -27,6 +28,7 @@ __all__ = [
     "Joined",
     "JoiningSettings",
     "Overlap",
+    "Pairs",
     "Proportions",
     "Recording",
     "Same",
@@ -45,6 +47,7 @@ __all__ = [
     "columns",
     "compare_datasets",
     "describe",
+    "find_partners",
     "find_same",
     "find_shared",
     "fit_scaling",
@@ -53,6 +56,7 @@ __all__ = [
     "make_split",
     "make_task",
     "normalize_rows",
+    "pair_groups",
     "read_split",
     "recordings",
     "rows_numbers",

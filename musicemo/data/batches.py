@@ -71,6 +71,8 @@ class Batches:
         bucket: whether to combine tracks of similar length, to reduce padding.
         proportions: draws the tracks of several datasets in proportions, instead of each track once per epoch.
         series: task with ratings over time -> those of all tracks.
+        partners: track -> the tracks that it is compared with. With a seed, a track that has partners
+            brings one of them into its batch, drawn at random; not in epoch 0.
 
     Attributes:
         join_single: whether a last batch of one track is joined to the batch before it.
@@ -87,6 +89,7 @@ class Batches:
         bucket: bool = False,
         proportions: Proportions | None = None,
         series: Mapping[str, Sequence[TimedRatings | None]] | None = None,
+        partners: Mapping[int, NDArray[np.intp]] | None = None,
     ) -> None:
         self._features = features
         self._series = dict(series or {})
@@ -96,6 +99,9 @@ class Batches:
         self._seed = seed
         self._bucket = bucket
         self._proportions = proportions
+        self._partners = partners if seed is not None else None
+        if self._partners:  # a track and its partner are two tracks of the batch
+            self._size = max(1, batch_size // 2)
         self.join_single = False
 
     def __len__(self) -> int:
@@ -151,11 +157,26 @@ class Batches:
         drawn = self._proportions
         order = drawn.draw(self._seed, epoch) if drawn and epoch else random.permutation(order)
         if not self._bucket:
-            return self._cut(order, self._size)
+            return self._paired(self._cut(order, self._size), epoch, random)
         batches = []
         for pool in self._cut(order, self._size * _POOL):
             batches += self._cut(pool[np.argsort(self._features.lengths[pool], kind="stable")], self._size)
-        return [batches[index] for index in random.permutation(len(batches))]
+        return self._paired([batches[index] for index in random.permutation(len(batches))], epoch, random)
+
+    def _paired(
+        self, batches: list[NDArray[np.intp]], epoch: int, random: np.random.Generator
+    ) -> list[NDArray[np.intp]]:
+        """Return the batches with a random partner of each track that has partners, once in a batch."""
+        if not self._partners or not epoch:
+            return batches
+        paired = []
+        for tracks in batches:
+            some = dict.fromkeys(tracks.tolist())
+            for index in tracks.tolist():
+                if (partners := self._partners.get(index)) is not None:
+                    some[int(random.choice(partners))] = None
+            paired.append(np.array(list(some), dtype=np.intp))
+        return paired
 
     def _cut(self, order: NDArray[np.intp], size: int) -> list[NDArray[np.intp]]:
         starts = list(range(0, len(order), size))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from musicemo.contracts import ArrayFile, FeatureArray, Series, Track
+from musicemo.data.pairs import judgements
 from musicemo.data.tasks import Task
 from musicemo.data.tracks import Tracks
 from musicemo.errors import InputError
@@ -73,9 +75,17 @@ def identify_data(tracks: Tracks, others: Sequence[str] = ()) -> DataIdentity:
             for name, series in tracks.series.items()
             if (rated := series[index]) is not None
         }
-        labels = json.dumps(
-            [encoded, ratings, track.group, track.part, track.source, *([over_time] if tracks.series else [])]
-        )
+        facts = [
+            encoded,
+            ratings,
+            track.group,
+            track.part,
+            track.source,
+            *([over_time] if tracks.series else []),
+        ]
+        if judged := [task.target for task in tracks.tasks if task.kind == "pairs"]:
+            facts.append([[dataclasses.astuple(one) for one in judgements(track, name)] for name in judged])
+        labels = json.dumps(facts)
         every[track.id] = f"{zlib.crc32(labels.encode()):08x}", f"{_features(track, tracks.rows):08x}"
     described = [_described(task) for task in (*tracks.tasks, *(task for task, _ in columns.values()))]
     rows = [tracks.rows.start, tracks.rows.stop, tracks.rows.step]

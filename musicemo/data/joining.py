@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from musicemo.contracts import Dataset, Label, Series, Target, Track
+from musicemo.contracts import Dataset, Judgement, Label, Series, Target, Track
 from musicemo.data.features import normalize_rows, rows_text
 from musicemo.data.splits import PARTS, Split, SplitSettings
 from musicemo.data.tasks import Task, TaskSettings, make_task
@@ -142,6 +142,8 @@ class Joined:
             rated = track.ratings.get(wanted.name)
             if target.kind == "tags":
                 value = _partly(value, wanted.classes)
+            if target.kind == "pairs":
+                value = _qualified(value, name)
             if isinstance(value, Series) and view is not None:
                 series = view.encode_series(track)
                 value = series and _restretched(series, target.range)
@@ -233,6 +235,15 @@ def _partly(value: Label | None, declared: Sequence[str]) -> Label | None:
     return dict.fromkeys(declared, False) | dict.fromkeys(value, True)
 
 
+def _qualified(value: Label | None, dataset: str) -> Label | None:
+    """Return judgements with the id that the other track has among the joined datasets."""
+    if isinstance(value, str | Mapping) or not isinstance(value, Sequence):
+        return value
+    return [
+        replace(one, other=f"{dataset}/{one.other}") if isinstance(one, Judgement) else one for one in value
+    ]
+
+
 def _find_targets(name: str, settings: TaskSettings, datasets: Mapping[str, Dataset]) -> dict[str, Target]:
     """Return a task's target in every dataset that has it.
 
@@ -288,7 +299,7 @@ def _common_target(name: str, settings: TaskSettings, members: Mapping[str, Targ
     (kind,) = kinds
     if kind not in ("regression", "series"):
         if settings.range is not None:
-            what = "a classification" if kind == "classification" else "a target with tags"
+            what = {"classification": "a classification", "tags": "a target with tags"}.get(kind, "of pairs")
             raise InputError(f"range: is for ratings, and this is {what}")
         classes = sorted({label for target in members.values() for label in target.classes})
         return Target(name, kind, classes=tuple(classes))

@@ -76,6 +76,10 @@ class SplitSettings(Settings):
     """k-fold: number of times that the tracks are divided into folds, each time differently. The folds of the second
     time are numbered on from those of the first.
     """
+    pairs: Literal["keep", "drop"] = "keep"
+    """Judged pairs: ``keep`` both tracks of a pair in one set, or ``drop`` pairs across sets. Pairs across the sets of
+    official splits and of files are always dropped.
+    """
     fold: int | None = Field(default=None, ge=0)
     """k-fold: number of the only fold to run, counted from 0. The default is every fold."""
 
@@ -165,6 +169,7 @@ def make_split(
     groups: Sequence[str | None],
     official: Sequence[str | None],
     fold: int | None = None,
+    together: Sequence[str] | None = None,
 ) -> Split:
     """Split tracks.
 
@@ -175,6 +180,8 @@ def make_split(
         groups: artist or album of each track.
         official: set of each track in the official split, or in the file of the settings.
         fold: fold that is the test set, for k-fold; by default that of the settings, or the first.
+        together: name of each track's group that is kept in one set, whatever the settings, such as the pairs that a
+            track is in; by default, the settings decide whether `groups` are kept.
 
     Raises:
         InputError: a set that must not be empty is empty, a stratum is too small, or groups or official sets are
@@ -188,7 +195,9 @@ def make_split(
             f"{len(without)} tracks have no group, for example {without[0]!r}, but a grouped split requires "
             "one for each track"
         )
-    group_codes = np.unique([group or "" for group in groups], return_inverse=True)[1]
+    grouped = settings.by_groups or together is not None
+    names = [group or "" for group in groups] if together is None else together
+    group_codes = np.unique(names, return_inverse=True)[1] if grouped else None
     val: Indices | None = None
     if settings.method == "file":
         rest, val, test = (np.flatnonzero([name == part for name in official]) for part in PARTS)
@@ -276,7 +285,7 @@ def _official(official: Sequence[str | None], ids: Sequence[str]) -> tuple[Indic
 
 
 def _fold(
-    settings: SplitSettings, tracks: Indices, strata: Indices, groups: Indices, fold: int | None
+    settings: SplitSettings, tracks: Indices, strata: Indices, groups: Indices | None, fold: int | None
 ) -> tuple[Indices, Indices]:
     from sklearn.model_selection import KFold, StratifiedKFold
 
@@ -289,15 +298,15 @@ def _fold(
         test = np.array_split(tracks, folds)[fold]
         return np.setdiff1d(tracks, test), test
     tagged = strata.ndim > 1
-    if settings.grouped and len(np.unique(groups)) < folds:
+    if groups is not None and len(np.unique(groups)) < folds:
         raise InputError(f"{len(np.unique(groups))} groups cannot be split into {folds} folds")
-    if not settings.grouped and len(tracks) < folds:
+    if groups is None and len(tracks) < folds:
         raise InputError(f"{len(tracks)} tracks cannot be split into {folds} folds")
-    if settings.grouped or tagged:
+    if groups is not None or tagged:
         labels = strata if tagged else (strata[:, None] == np.unique(strata)).astype(np.intp)
-        items = np.unique(groups, return_inverse=True)[1] if settings.grouped else tracks
+        items = tracks if groups is None else np.unique(groups, return_inverse=True)[1]
         dealt = _deal(labels, items, [1 / folds] * folds, np.random.RandomState(seed))
-        inside = (_balance(labels, items, dealt, folds) if settings.grouped else dealt) == fold
+        inside = (_balance(labels, items, dealt, folds) if groups is not None else dealt) == fold
         return _checked_fold(tracks[~inside], tracks[inside], fold, folds)
     if int(np.bincount(strata).max(initial=0)) >= folds:
         splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
@@ -317,18 +326,27 @@ def _checked_fold(rest: Indices, test: Indices, fold: int, folds: int) -> tuple[
 
 
 def _cut(
-    settings: SplitSettings, tracks: Indices, share: float, strata: Indices, groups: Indices, part: str
+    settings: SplitSettings,
+    tracks: Indices,
+    share: float,
+    strata: Indices,
+    groups: Indices | None,
+    part: str,
 ) -> tuple[Indices, Indices]:
     """Separate a share of the tracks: stratified, by groups, or at random."""
     if share == 0:
         return tracks, tracks[:0]
-    grouped = settings.by_groups
-    pieces = len(np.unique(groups[tracks])) if grouped else len(tracks)
-    noun = "groups" if grouped else "tracks"
+    pieces = len(tracks) if groups is None else len(np.unique(groups[tracks]))
+    noun = "tracks" if groups is None else "groups"
     if not 0 < math.ceil(pieces * share) < pieces:
         raise InputError(f"{pieces} {noun} are too few for a {part} set of {share:.0%}")
     random = np.random.RandomState(settings.seed)  # the draws of scikit-learn
-    if grouped:
+    if groups is not None and settings.method == "stratified":
+        labels = strata if strata.ndim > 1 else (strata[:, None] == np.unique(strata)).astype(np.intp)
+        codes = np.unique(groups[tracks], return_inverse=True)[1]
+        inside = _deal(labels[tracks], codes, [1 - share, share], random) == 1
+        rest, cut = np.flatnonzero(~inside), np.flatnonzero(inside)
+    elif groups is not None:
         _, codes = np.unique(groups[tracks], return_inverse=True)
         _, drawn = _shuffle(pieces, share, random)
         inside = np.isin(codes, drawn)

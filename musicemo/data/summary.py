@@ -12,6 +12,7 @@ import numpy as np
 from musicemo.contracts import Track
 from musicemo.data.features import Features
 from musicemo.data.overlap import Overlap, compare_datasets
+from musicemo.data.pairs import Pairs
 from musicemo.data.same import EVIDENCE, Evidence, Same, artist_key, find_same, recordings
 from musicemo.data.series import TimedRatings
 from musicemo.data.splits import PARTS, Split
@@ -44,6 +45,8 @@ class Summary:
     merged: Mapping[str, Mapping[str, Mapping[str, Any]]]
     #: The tasks with tags.
     tagged: Sequence[str]
+    #: Task with pairs -> part -> its pairs, and ``dropped``: those whose tracks are in different sets.
+    pairs: Mapping[str, Mapping[str, int]]
     #: Sentences about leaks between the sets.
     leaks: Sequence[str]
     #: Sentences about the same music several times in one set.
@@ -77,6 +80,8 @@ def summarize(
                 part: _over_time(task, [tracks.series[task.name][index] for index in split.parts[part]])
                 for part in PARTS
             }
+            continue
+        if task.kind == "pairs":
             continue
         values = {part: tracks.targets[split.parts[part], places[task.name]] for part in PARTS}
         if task.kind == "regression":
@@ -117,11 +122,17 @@ def summarize(
         classes=classes,
         merged=merged,
         tagged=[task.name for task in tracks.tasks if task.kind == "tags"],
+        pairs={name: _count_pairs(pairs, split) for name, pairs in tracks.pairs.items()},
         leaks=find_leaks(tracks.tracks, split, same),
         repeated=find_shared(tracks.tracks, split, same, crossing=False),
         overlaps=compare_datasets(tracks, same),
         heard=alike is not None,
     )
+
+
+def _count_pairs(pairs: Pairs, split: Split) -> dict[str, int]:
+    counts = {part: len(pairs.within(split.parts[part])) for part in PARTS}
+    return {**counts, "dropped": len(pairs) - sum(counts.values())}
 
 
 def _count(task: Task, values: np.ndarray[Any, np.dtype[np.float64]]) -> list[int]:

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import Field, field_validator
 
 from musicemo.contracts import TARGET_KINDS, Label, Series, Target, TargetKind, Track
+from musicemo.data.pairs import check_judgements
 from musicemo.errors import InputError, nearest
 from musicemo.settings import Settings
 
@@ -71,7 +72,10 @@ class TaskSettings(Settings):
 
 @dataclass(frozen=True)
 class Task:
-    """A target in the network's units: [0, 1] for ratings, a class index, or 0 and 1 for each tag."""
+    """A target in the network's units: [0, 1] for ratings, a class index, or 0 and 1 for each tag.
+
+    Pairs are no target of a single track; see `musicemo.data.Pairs`.
+    """
 
     name: str
     target: str
@@ -96,8 +100,8 @@ class Task:
 
     @property
     def width(self) -> int:
-        """Number of columns of its targets: one for each tag, none for a series, otherwise one."""
-        return {"tags": len(self.classes), "series": 0}.get(self.kind, 1)
+        """Number of columns of its targets: one for each tag, none for a series or pairs, otherwise one."""
+        return {"tags": len(self.classes), "series": 0, "pairs": 0}.get(self.kind, 1)
 
     @cached_property
     def _sources(self) -> Sequence[Sequence[str]]:
@@ -120,6 +124,9 @@ class Task:
             return [math.nan] * self.width
         if self.kind == "tags":
             return self._encode_tags(track, value)
+        if self.kind == "pairs":
+            check_judgements(track, self.target)
+            return []
         return [self._encode_one(track, value)]
 
     def encode_series(self, track: Track) -> Series | None:
@@ -245,15 +252,15 @@ class Task:
         )
         if self.smoothing is not None:
             labels["smoothing"] = self.smoothing
-        return {"kind": self.kind, "target": self.target, **labels}
+        return {"kind": self.kind, "target": self.target, **({} if self.kind == "pairs" else labels)}
 
     def restricted(self, labels: Iterable[Label | None]) -> Task:
-        """Return the task with the classes or tags that occur among a dataset's labels; ratings are unchanged.
+        """Return the task with the classes or tags that occur among a dataset's labels; other kinds are unchanged.
 
         Raises:
             InputError: fewer than two classes occur, or no tag.
         """
-        if self.rated:
+        if not self.classes:
             return self
         if self.kind == "tags":
             names = {name for label in labels for name in tags_of(label)}
@@ -276,12 +283,12 @@ class Task:
 def columns(tasks: Sequence[Task]) -> dict[str, int | slice]:
     """Return task -> its column among the encoded targets of all tasks, or the slice of its columns if it has tags.
 
-    Series have no columns; see `Tracks.series`.
+    Series and pairs have no columns; see `Tracks.series` and `Tracks.pairs`.
     """
     places: dict[str, int | slice] = {}
     start = 0
     for task in tasks:
-        if task.kind == "series":
+        if not task.width:
             continue
         places[task.name] = slice(start, start + task.width) if task.kind == "tags" else start
         start += task.width
@@ -336,6 +343,10 @@ def make_task(name: str, settings: TaskSettings, targets: Sequence[Target]) -> T
                 f"the dataset declares the range [{low:g}, {high:g}] of {wanted!r}, which is empty or infinite"
             )
         return Task(name, wanted, target.kind, range=(low, high), smoothing=settings.smoothing)
+    if target.kind == "pairs":
+        if settings.classes:
+            raise InputError(f"{wanted!r} is a target of pairs, which has no classes to merge or drop")
+        return Task(name, wanted, target.kind)
     noun, nouns = ("tag", "tags") if target.kind == "tags" else ("class", "classes")
     for old in settings.classes:
         if old not in target.classes:

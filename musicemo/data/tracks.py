@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from musicemo.contracts import Dataset, Series, Target, Track
 from musicemo.data.features import normalize_rows
+from musicemo.data.pairs import Pairs, compared, find_pairs
 from musicemo.data.provenance import overlaps
 from musicemo.data.series import TimedRatings, mean_rating, step_edges, timed
 from musicemo.data.tasks import Task, TaskSettings, columns, labelled, make_task
@@ -60,6 +61,8 @@ class Tracks:
     series: Mapping[str, Sequence[TimedRatings | None]] = field(default_factory=dict)
     #: Where the weights of pretrained features may have seen the songs, a sentence each.
     seen: Sequence[str] = ()
+    #: Task of the kind ``pairs`` -> its judged pairs.
+    pairs: Mapping[str, Pairs] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.tracks)
@@ -76,7 +79,7 @@ class Tracks:
         return {name: np.flatnonzero([track.source == name for track in self.tracks]) for name in names if name}
 
     def column(self, name: str) -> tuple[Task, NDArray[np.float64]]:
-        """Return a task and its targets `[tracks]` or `[tracks, tags]`; a target of the dataset becomes a task.
+        """Return a task and its targets `[tracks]` or `[tracks, columns]`; a target of the dataset becomes a task.
 
         The target of a series is the mean of each track's ratings.
 
@@ -87,13 +90,15 @@ class Tracks:
             if task.name == name:
                 if task.kind == "series":
                     return task, mean_rating(self.series[name])
+                if task.kind == "pairs":
+                    return task, np.empty((len(self), 0))
                 return task, self.targets[:, columns(self.tasks)[name]]
         task = make_task(name, TaskSettings(), self.declared)
         if task.kind == "series":
             every = [task.encode_series(track) for track in self.tracks]
             return task, np.array([np.nan if one is None else np.nanmean(one.values) for one in every])
         encoded = np.array([task.encode(track) for track in self.tracks])
-        return task, encoded if task.kind == "tags" else encoded[:, 0]
+        return task, encoded if task.kind in ("tags", "pairs") else encoded[:, 0]
 
     def labels(self, name: str) -> list[str | None]:
         """Return each track's class of a task, or of a target of the dataset; None if it is missing.
@@ -113,6 +118,10 @@ class Tracks:
             if task.kind == "series":
                 if all(self.series[task.name][index] is None for index in parts["train"]):
                     raise InputError(f"task {task.name!r}: no track of the training set has a label")
+                continue
+            if task.kind == "pairs":
+                if not len(self.pairs[task.name].within(parts["train"])):
+                    raise InputError(f"task {task.name!r}: no pair has both tracks in the training set")
                 continue
             labels = {part: self.targets[indices, places[task.name]] for part, indices in parts.items()}
             if not labelled(labels["train"]).any():
@@ -164,6 +173,7 @@ def collect(
         raise InputError(*first_of(strange))
     tasks, unusable = _restricted(tasks, everyone) if restrict else (tasks, [])
     width = sum(task.width for task in tasks)
+    judged = compared(everyone, {task.target for task in tasks if task.kind == "pairs"})
     for track in everyone:
         if track.id in seen:
             problems.append(f"track {track.id!r}: the id is not unique in the dataset")
@@ -182,7 +192,7 @@ def collect(
                     over_time[task.name] = task.encode_series(track)
             except InputError as error:
                 problems.extend(error.problems)
-        if len(row) == width and np.isnan(row).all() and not any(over_time.values()):
+        if len(row) == width and np.isnan(row).all() and not any(over_time.values()) and track.id not in judged:
             unlabelled.append(track)
         else:
             kept.append(track)
@@ -221,8 +231,9 @@ def collect(
     )
     origins = getattr(dataset, "origins", None) or {"": alone}
     series = _on_steps(kept, rated, streams, getattr(dataset, "rate", None)) if rated else {}
+    pairs = _pairs(kept, tasks)
     return Tracks(
-        kept, tasks, targets, rows, streams, extraction, unlabelled, declared_targets, origins, series, seen
+        kept, tasks, targets, rows, streams, extraction, unlabelled, declared_targets, origins, series, seen, pairs
     )
 
 
@@ -272,6 +283,23 @@ def _on_steps(
                 raise InputError(where)
             _log.warning(f"{where}. These tracks have no label")
     return result
+
+
+def _pairs(tracks: Sequence[Track], tasks: Sequence[Task]) -> dict[str, Pairs]:
+    """Return the judged pairs of each task with pairs, and warn of those that name other tracks."""
+    pairs: dict[str, Pairs] = {}
+    for task in (task for task in tasks if task.kind == "pairs"):
+        pairs[task.name], unknown = find_pairs(tracks, task.target)
+        problem = f"{len(unknown)} judgements of pairs name tracks that are not in the dataset"
+        if unknown:
+            problem += f", for example {unknown[0]!r}"
+        if not len(pairs[task.name]):
+            raise InputError(
+                f"task {task.name!r}: the dataset has no judged pair{f'; {problem}' if unknown else ''}"
+            )
+        if unknown:
+            _log.warning(f"task {task.name!r}: {problem}; they are ignored")
+    return pairs
 
 
 def _check_tags(task: Task, labels: Mapping[str, NDArray[np.float64]]) -> None:

@@ -9,6 +9,7 @@ from musicemo.evaluation.metrics import (
     EPOCH_METRICS,
     LEADING,
     METRICS,
+    PAIRS,
     REGRESSION,
     SCORES,
     SERIES,
@@ -19,6 +20,7 @@ from musicemo.evaluation.metrics import (
     higher_is_better,
     ranks,
 )
+from musicemo.evaluation.pairs import connected, pair_id, pair_members
 from musicemo.evaluation.reliability import Reliability, rating_reliability
 from musicemo.evaluation.tags import DEFAULT_THRESHOLD, choose_thresholds
 
@@ -29,6 +31,7 @@ __all__ = [
     "EPOCH_METRICS",
     "LEADING",
     "METRICS",
+    "PAIRS",
     "REGRESSION",
     "SCORES",
     "SERIES",
@@ -43,11 +46,14 @@ __all__ = [
     "bounds",
     "calibration_report",
     "choose_thresholds",
+    "connected",
     "controlled_scores",
     "finite",
     "fit_calibration",
     "group_means",
     "higher_is_better",
+    "pair_id",
+    "pair_members",
     "ranks",
     "rating_reliability",
 ]

@@ -20,6 +20,7 @@ from musicemo.evaluation.intervals import (
     percentile_intervals,
 )
 from musicemo.evaluation.metrics import METRICS, TargetKind, classification, regression
+from musicemo.evaluation.pairs import PairResampler
 from musicemo.evaluation.tags import DEFAULT_THRESHOLD, TagResampler, choose_thresholds, tags
 
 __all__ = ["Evaluation", "TaskEvaluation"]
@@ -27,13 +28,16 @@ __all__ = ["Evaluation", "TaskEvaluation"]
 
 @dataclass(frozen=True)
 class TaskEvaluation:
-    """Predictions and targets of one task on one set, for the tracks with a target."""
+    """Predictions and targets of one task on one set, for the tracks with a target, or for pairs of tracks."""
 
     kind: TargetKind
+    #: Ids of the tracks; of pairs, see `pair_id`.
     ids: Sequence[str]
-    #: `[n]`: ratings in the dataset's units, or class indices. Tags: `[n, tags]`, 1, 0, or NaN where unknown.
+    #: `[n]`: ratings in the dataset's units, or class indices. Tags: `[n, tags]`, 1, 0, or NaN where unknown. Pairs:
+    #: `[n, 2]`, number of listeners for whom each of the two tracks is higher.
     target: NDArray[Any]
-    #: Like `target`; for classification, the most probable class; for tags, whether each is predicted.
+    #: Like `target`; for classification, the most probable class; for tags, whether each is predicted; for pairs, the
+    #: score of each track.
     prediction: NDArray[Any]
     #: Classes or tags.
     classes: Sequence[str] = ()
@@ -76,6 +80,8 @@ class TaskEvaluation:
             return {name: float(value) for name, value in regression(self.prediction, self.target).items()}
         if self.probabilities is not None and self.kind == "tags":
             return tags(self.probabilities, self.prediction, self.target, self.classes)
+        if self.kind == "pairs":
+            return {name: float(values[0]) for name, values in self._pairs(np.ones((1, self.units))).items()}
         return classification(self.prediction, self.target, self.classes)
 
     def metric(self, name: str) -> float:
@@ -102,12 +108,23 @@ class TaskEvaluation:
         return _resample({"": self}, resamples, names, stream)[""]
 
     @cached_property
-    def _resampler(self) -> RegressionResampler | ClassificationResampler | TagResampler:
+    def _resampler(self) -> RegressionResampler | ClassificationResampler | TagResampler | PairResampler:
         if self.kind == "regression":
             return RegressionResampler(self.prediction, self.target)
         if self.probabilities is not None and self.kind == "tags":
             return TagResampler(self.probabilities, self.prediction, self.target)
+        if self.kind == "pairs":
+            return self._pairs
         return ClassificationResampler(self.prediction, self.target, len(self.classes))
+
+    @property
+    def units(self) -> int:
+        """Number of units that a resample draws: the tracks, or groups of pairs (see `PairResampler`)."""
+        return self._pairs.units if self.kind == "pairs" else len(self.target)
+
+    @cached_property
+    def _pairs(self) -> PairResampler:
+        return PairResampler(self.prediction, self.target, self.ids)
 
     def to_json(self, settings: EvaluationSettings) -> dict[str, Any]:
         """Return ``metric -> {value, low, high}`` and the rest of `metrics`; undefined values are null."""
@@ -178,10 +195,10 @@ class Evaluation:
 def _resample(
     tasks: Mapping[str, TaskEvaluation], resamples: int, names: Sequence[str] | None = None, stream: int = 0
 ) -> dict[str, dict[str, NDArray[np.float64]]]:
-    """Return ``task -> metric -> [resamples]``; tasks with the same number of tracks share the draws."""
+    """Return ``task -> metric -> [resamples]``; tasks with the same number of units share the draws."""
     sizes: dict[int, list[str]] = {}
     for name, task in tasks.items():
-        sizes.setdefault(len(task.target), []).append(name)
+        sizes.setdefault(task.units, []).append(name)
     blocks: dict[str, list[dict[str, NDArray[np.float64]]]] = {name: [] for name in tasks}
     for size, alike in sizes.items():
         if size < 2:

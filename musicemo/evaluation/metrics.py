@@ -17,6 +17,7 @@ __all__ = [
     "EPOCH_METRICS",
     "LEADING",
     "METRICS",
+    "PAIRS",
     "REGRESSION",
     "SCORES",
     "SERIES",
@@ -34,11 +35,13 @@ __all__ = [
 Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
-#: Kinds of targets: a rating, one class of several, any number of tags at once, ratings over time.
-TargetKind = Literal["regression", "classification", "tags", "series"]
+#: Kinds of targets: a rating, one class of several, any number of tags at once, ratings over time, which of two tracks
+#: is higher.
+TargetKind = Literal["regression", "classification", "tags", "series", "pairs"]
 
 REGRESSION = ("spearman", "pearson", "ccc", "r2", "rmse", "mae")
 CLASSIFICATION = ("accuracy", "macro_f1", "weighted_f1")
+PAIRS = ("pair_accuracy", "vote_accuracy")
 TAGS = ("pr_auc", "roc_auc", "micro_pr_auc", "micro_roc_auc", "macro_f1", "micro_f1")
 
 SERIES = ("song_pearson", "song_rmse", "song_ccc", "pooled_pearson", "pooled_rmse", "pooled_ccc")
@@ -48,6 +51,7 @@ METRICS: Mapping[str, tuple[str, ...]] = {
     "classification": CLASSIFICATION,
     "tags": TAGS,
     "series": SERIES,
+    "pairs": PAIRS,
 }
 """Kind of task -> its metrics."""
 
@@ -81,6 +85,8 @@ TITLES = {
     "pooled_pearson": "pooled r",
     "pooled_rmse": "pooled RMSE",
     "pooled_ccc": "pooled CCC",
+    "pair_accuracy": "pairwise accuracy",
+    "vote_accuracy": "vote accuracy",
 }
 """Each metric as it is written."""
 
@@ -88,7 +94,7 @@ TITLES = {
 def higher_is_better(metric: str) -> bool:
     """Return whether higher values of a recorded quantity are better: yes for scores, no for losses and errors."""
     series = (name for name in SERIES if not name.endswith("rmse"))
-    return metric in (*REGRESSION[:4], *CLASSIFICATION, *TAGS, *series, "mean_improvement")
+    return metric in (*REGRESSION[:4], *CLASSIFICATION, *TAGS, *series, *PAIRS, "mean_improvement")
 
 
 def bounds(metric: str) -> tuple[float, float]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from musicemo.data import Batches, Features, Proportions, Split, Tracks
+from musicemo.data import Batches, Features, Proportions, Split, Tracks, find_partners
 from musicemo.errors import InputError
 from musicemo.training import TrainingSettings
 
@@ -35,21 +35,52 @@ def make_batches(
         proportions: dataset -> its part of what is drawn to train on; without any, each track comes once an epoch.
     """
     size, bucket = training.batch_size, training.bucket
-    targets, series, parts = tracks.targets, tracks.series, split.parts
+    targets, series, parts = tracks.targets, tracks.series, _with_labels(tracks, split)
+    train = parts["train"]
+    partners = find_partners(tracks.pairs.values(), train) if tracks.pairs else None
     if overfit_batches:
-        order = np.random.default_rng(seed).permutation(parts["train"])
-        some = order[: size * overfit_batches]
+        if partners:
+            paired = Batches(features, targets, train, size, seed=seed, partners=partners).order(1)
+            some = np.array(
+                list(dict.fromkeys(np.concatenate(paired[:overfit_batches]).tolist())), dtype=np.intp
+            )
+        else:
+            some = np.random.default_rng(seed).permutation(train)[: size * overfit_batches]
         return {"train": Batches(features, targets, some, size, series=series)}
-    drawn = _proportions(tracks, parts["train"], proportions) if proportions else None
+    drawn = _proportions(tracks, train, proportions) if proportions else None
     batches = {
         "train": Batches(
-            features, targets, parts["train"], size, seed=seed, bucket=bucket, proportions=drawn, series=series
+            features,
+            targets,
+            train,
+            size,
+            seed=seed,
+            bucket=bucket,
+            proportions=drawn,
+            series=series,
+            partners=partners,
         )
     }
     for part in ("val", "test"):
         if len(parts[part]):
             batches[part] = Batches(features, targets, parts[part], size, bucket=True, series=series)
     return batches
+
+
+def _with_labels(tracks: Tracks, split: Split) -> dict[str, NDArray[np.intp]]:
+    """Return the tracks of each part that have a target, or are in a pair of which both tracks are in the part."""
+    if not tracks.pairs:
+        return dict(split.parts)
+    rated = np.isfinite(tracks.targets).any(axis=1)
+    for series in tracks.series.values():
+        rated |= [one is not None for one in series]
+    parts = {}
+    for part, indices in split.parts.items():
+        labeled = rated[indices]
+        for pairs in tracks.pairs.values():
+            labeled[pairs.within(indices).members.ravel()] = True
+        parts[part] = indices[labeled]
+    return parts
 
 
 def _proportions(tracks: Tracks, train: NDArray[np.intp], proportions: Mapping[str, float]) -> Proportions:

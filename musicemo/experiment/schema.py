@@ -40,6 +40,7 @@ DEFAULT_LOSSES: dict[TargetKind, str] = {
     "classification": "cross-entropy",
     "tags": "bce",
     "series": "mse",
+    "pairs": "ranknet",
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from musicemo import toml
 from musicemo.components.local import told_by_line
-from musicemo.contracts import Dataset, Track
+from musicemo.contracts import Dataset, Track, kinds_of
 from musicemo.data import (
     Features,
     Joined,
@@ -25,6 +26,7 @@ from musicemo.data import (
     find_shared,
     make_split,
     make_task,
+    pair_groups,
     read_split,
     recordings,
     split_joined,
@@ -100,9 +102,11 @@ def _unknown(experiment: Experiment, dataset: Dataset, key: toml.Key, name: str)
 
 def _check_losses(experiment: Experiment, task: Task) -> None:
     for _, loss in experiment.losses[task.name]:
-        kind = loss.factory.kind
-        if kind != task.kind and not (kind == "regression" and task.kind == "series"):
-            raise InputError(f"loss {loss.name!r} is for {kind}, and {task.target!r} is a {task.kind} target")
+        kinds = kinds_of(loss.factory)
+        if task.kind not in kinds and not ("regression" in kinds and task.kind == "series"):
+            raise InputError(
+                f"loss {loss.name!r} is for {' and '.join(kinds)}, and {task.target!r} is a {task.kind} target"
+            )
 
 
 def split_tracks(experiment: Experiment, tracks: Tracks, fold: int | None = None) -> Split:
@@ -129,6 +133,7 @@ def split_tracks(experiment: Experiment, tracks: Tracks, fold: int | None = None
         split = split_joined(split_one, grouped, tracks)
     else:
         split = split_one("", np.arange(len(tracks)))
+    _report_dropped(tracks, split)
     tracks.check_trainable(split.parts)
     return split
 
@@ -166,20 +171,58 @@ def _split_some(
     """Split some tracks, stratified by the target that is asked for, or by the first task that has a label."""
     names = [settings.stratify] if settings.stratify else []
     columns = (tracks.column(name) for name in (*names, *(task.name for task in tracks.tasks)))
-    task, labels = next(
-        (task, values[indices]) for task, values in columns if np.isfinite(values[indices]).any()
+    rated, labels = next(
+        ((task.rated, values[indices]) for task, values in columns if np.isfinite(values[indices]).any()),
+        (False, np.zeros(len(indices))),  # there are only pairs
     )
     some = [tracks.tracks[index] for index in indices]
     return make_split(
         settings,
         [track.id for track in some],
-        strata(labels, regression=task.rated, bins=settings.bins),
+        strata(labels, regression=rated, bins=settings.bins),
         [track.group for track in some],
         [listed.get(_listed_name(track, listed) or "") for track in some]
         if settings.method == "file"
         else [track.part for track in some],
         fold,
+        _kept_together(settings, tracks, indices),
     )
+
+
+def _kept_together(settings: SplitSettings, tracks: Tracks, indices: Indices) -> list[str] | None:
+    """Return the group of each track, for a split that keeps the tracks of a pair in one set; otherwise None.
+
+    Raises:
+        InputError: pairs connect more than half of the tracks.
+    """
+    if not tracks.pairs or settings.pairs == "drop" or settings.method in ("official", "file"):
+        return None
+    some = [tracks.tracks[index] for index in indices]
+    groups = pair_groups(
+        some,
+        [pairs.within(indices) for pairs in tracks.pairs.values()],
+        [track.group if settings.by_groups else None for track in some],
+    )
+    largest = max(Counter(groups).values())
+    if largest > len(some) / 2:
+        within = " and groups" if settings.by_groups else ""
+        raise InputError(
+            f"pairs{within} connect {largest} of {len(some)} tracks, so that both tracks of each pair cannot be kept "
+            'in one set. Set pairs = "drop" in [split] to drop the pairs across sets, or choose the sets with '
+            'method = "file"'
+        )
+    return groups
+
+
+def _report_dropped(tracks: Tracks, split: Split) -> None:
+    """Warn of the pairs whose tracks are in different sets."""
+    for name, pairs in tracks.pairs.items():
+        kept = sum(len(pairs.within(indices)) for indices in split.parts.values())
+        if dropped := len(pairs) - kept:
+            _log.warning(
+                f"task {name!r}: {dropped} of {len(pairs)} pairs are left out, because their tracks are not in the "
+                "same set of the split"
+            )
 
 
 def warn_of_shared(tracks: Tracks, split: Split, features: Features) -> None:

@@ -131,7 +131,7 @@ def evaluate_run(run: TrainedRun, *, overrides: Sequence[str] = (), part: str | 
         run.network, batches, tracks.tasks, run.device, experiment.training.precision
     )
     wanted = {task.name: predictions[task.name] for task in tracks.tasks}
-    evaluation = to_evaluation(wanted, targets, [ids[index] for index in predicted], tracks.tasks)
+    evaluation = to_evaluation(wanted, targets, tracks, predicted)
     evaluation = evaluation.decided(run.thresholds)
     if same_split and not any(
         override.partition("=")[0].split(".")[0].strip() != "evaluation" for override in overrides
@@ -216,6 +216,8 @@ def _match(task: Task, settings: TaskSettings, targets: Mapping[str, Target]) ->
                 f"[{task.range[0]:g}, {task.range[1]:g}] in the run's; predictions are stretched to it"
             )
         return replace(task, target=wanted, range=(low, high))
+    if task.kind == "pairs":
+        return replace(task, target=wanted)
     becomes = {name: settings.classes.get(name, name) or None for name in target.classes}
     merged = {old: new if new in task.classes else None for old, new in becomes.items()}
     if not any(merged.values()):

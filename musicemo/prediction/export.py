@@ -142,7 +142,7 @@ class _Graph(nn.Module):
         for task in self.tasks:
             prediction = predictions[task.name]
             low, high = task.range
-            if task.kind == "regression":
+            if task.kind in ("regression", "pairs"):
                 outputs.append(prediction * (high - low) + low)
             else:
                 outputs.append(prediction.sigmoid() if task.kind == "tags" else prediction.softmax(1))
@@ -354,7 +354,7 @@ def _metadata(run: TrainedRun, outputs: Mapping[str, str], stream: Stream | None
                 "name": task.name,
                 "output": outputs[task.name],
                 "kind": task.kind,
-                **({"range": task.range} if task.kind == "regression" else {"classes": task.classes}),
+                **{"regression": {"range": task.range}, "pairs": {}}.get(task.kind, {"classes": task.classes}),
             }
             for task in described.tasks
         ],

@@ -152,7 +152,7 @@ class TrainedRun:
             clips: unscaled features, each `[time, feature]`, with the rows of the training data.
 
         Returns:
-            Task -> ratings in their units `[clips]`, or probabilities `[clips, classes]` of classes or tags.
+            Task -> ratings in their units or scores `[clips]`, or probabilities `[clips, classes]` of classes or tags.
         """
         logits: dict[str, list[Tensor]] = {task.name: [] for task in self.description.tasks}
         for start in range(0, len(clips), _AT_ONCE):
@@ -169,7 +169,7 @@ class TrainedRun:
 
 
 def _in_units(task: Task, prediction: Tensor) -> NDArray[np.float64]:
-    if task.kind == "regression":
+    if task.kind in ("regression", "pairs"):  # the scale of scores is [0, 1], which changes nothing
         return task.decode(prediction.numpy())
     probabilities = prediction.sigmoid() if task.kind == "tags" else prediction.softmax(dim=1)
     return np.asarray(probabilities.numpy())

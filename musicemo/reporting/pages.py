@@ -211,6 +211,8 @@ def _results(runs: Sequence[RunRecord], notices: list[Notice]) -> list[Section]:
     tables = list(scores.tag_tables(metrics))
     blocks = [Charts(charts, note=tracks.TAG_CHART)] if charts else []
     sections.append(Section("Tags", [*blocks, *([Tables(tables)] if tables else [])]))
+    if charts := tracks.prediction_charts(evaluation, "pairs", metrics, run.tasks):
+        sections.append(Section("Pairs", [Charts(charts, note=tracks.PAIR_CHART)]))
     return [*sections, tracks.worst_tracks(evaluation), *analysis_sections(run.results, part)]
 
 

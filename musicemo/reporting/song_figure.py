@@ -43,11 +43,12 @@ def song_figure(prediction: SongPrediction, analysis: Analysis) -> Figure:
 def _draw(prediction: SongPrediction, analysis: Analysis) -> Figure:
     from matplotlib.figure import Figure
 
-    regressions: dict[tuple[float, float], dict[str, TaskPrediction]] = {}
+    #: Range of the ratings, None of scores -> the tasks of a panel.
+    regressions: dict[tuple[float, float] | None, dict[str, TaskPrediction]] = {}
     for name, task in prediction.tasks.items():
-        if task.kind == "regression":
-            regressions.setdefault(task.range, {})[name] = task
-    classifications = {name: task for name, task in prediction.tasks.items() if task.kind != "regression"}
+        if not task.classes:
+            regressions.setdefault(task.range if task.kind == "regression" else None, {})[name] = task
+    classifications = {name: task for name, task in prediction.tasks.items() if task.classes}
     heights = [1.25] + [1.0] * (len(regressions) + len(classifications))
     figure = Figure(figsize=(10, 0.9 + 2.1 * sum(heights)), layout="constrained")
     panels = np.atleast_1d(figure.subplots(len(heights), 1, height_ratios=heights))
@@ -91,7 +92,7 @@ def _spectrogram(axes: Axes, prediction: SongPrediction, analysis: Analysis) -> 
 
 
 def _emotions(
-    axes: Axes, prediction: SongPrediction, bounds: tuple[float, float], tasks: dict[str, TaskPrediction]
+    axes: Axes, prediction: SongPrediction, bounds: tuple[float, float] | None, tasks: dict[str, TaskPrediction]
 ) -> None:
     for number, (name, task) in enumerate(tasks.items()):
         colour = f"C{number % 10}"
@@ -106,15 +107,15 @@ def _emotions(
         if (spread := task.curve_deviation) is not None:
             _, half = _line(prediction, spread)
             axes.fill_between(times, curve - half, curve + half, color=colour, alpha=0.15, linewidth=0)
-    low, high = bounds
     everything = np.concatenate(
         [task.curve + side * _spread(task) for task in tasks.values() for side in (-1, 1)]
     )
+    low, high = bounds or (float(everything.min()) - 0.5, float(everything.max()) + 0.5)
     margin = 0.03 * (high - low)
     axes.set_ylim(min(low, everything.min()) - margin, max(high, everything.max()) + margin)
-    for end in bounds:
+    for end in bounds or ():
         axes.axhline(end, color="0.8", linewidth=0.8, zorder=0)
-    axes.set(ylabel="rating" if len(tasks) > 1 else drawable(next(iter(tasks))))
+    axes.set(ylabel=("rating" if bounds else "score") if len(tasks) > 1 else drawable(next(iter(tasks))))
     _legend(axes)
     _time(axes, prediction)
 

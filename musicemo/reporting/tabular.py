@@ -61,10 +61,10 @@ def _song_json(song: SongPrediction | Failure) -> dict[str, Any]:
 
 def _task_json(task: TaskPrediction) -> dict[str, Any]:
     deviation = task.deviation
-    if task.kind == "regression":
+    if task.kind in ("regression", "pairs"):
         return {
             "kind": task.kind,
-            "range": list(task.range),
+            **({"range": list(task.range)} if task.kind == "regression" else {}),
             "value": float(task.value),
             "deviation": None if deviation is None else float(deviation),
             "curve": task.curve.tolist(),

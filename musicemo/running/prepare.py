@@ -21,7 +21,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from musicemo.components.local import line_of, told_by_line
-from musicemo.contracts import Dataset, Weighting
+from musicemo.contracts import Dataset, Estimator, Weighting
 from musicemo.data import (
     PARTS,
     Batch,
@@ -263,8 +263,10 @@ def prepare(
         return Network(backbone, tracks.tasks, experiment.heads, sizes).to(device)
 
     with blaming("model"):
+        _check_kinds(experiment, tracks)
         network = build_network()
-        first = Batches(features, tracks.targets, train[:2], batch_size=2, series=tracks.series)
+        few = _examples(tracks, train)
+        first = Batches(features, tracks.targets, few, batch_size=len(few), series=tracks.series)
         some = next(first.epoch()).to(device)
         initialize(network, some)
         check_storable(network)
@@ -288,7 +290,7 @@ def prepare(
         weighting: Weighting = experiment.weighting.build(tasks=list(experiment.tasks))
         weighting.to(device)
         check_storable(weighting)
-    objective = Objective(tracks.tasks, _terms(experiment, tracks, train)).to(device)
+    objective = Objective(tracks.tasks, _terms(experiment, tracks, train), tracks.pairs).to(device)
     check_signs(experiment, objective, weighting)
     with blaming("dataset"):
         batches = make_batches(features, tracks, split, training, seed, overfit_batches, experiment.proportions)
@@ -313,6 +315,29 @@ def prepare(
         rehearse(experiment, network, objective, some)
         _rehearse_smallest_batch(experiment, prepared)
     return prepared
+
+
+def _examples(tracks: Tracks, train: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return two training tracks, and the first pair of each task with pairs."""
+    pairs = [train[judged.within(train).members[:1].ravel()] for judged in tracks.pairs.values()]
+    return np.unique(np.concatenate([train[:2], *pairs]))
+
+
+def _check_kinds(experiment: Experiment, tracks: Tracks) -> None:
+    """Refuse tasks of a kind that an estimator cannot be fitted to.
+
+    Raises:
+        InputError: with each such task.
+    """
+    estimator = experiment.model.factory
+    if not (isinstance(estimator, type) and issubclass(estimator, Estimator)):
+        return
+    refused = [f"{task.name!r} ({task.kind})" for task in tracks.tasks if task.kind not in estimator.kinds]
+    if refused:
+        raise InputError(
+            f"{experiment.model.name!r} is fitted in one go and cannot learn {', '.join(refused)} (kinds of targets: "
+            f"{', '.join(estimator.kinds)}). Use a model that is trained by gradients, such as 'cnn' or 'mlp'"
+        )
 
 
 def _begin_transfer(
@@ -521,7 +546,7 @@ def _losses(
 ) -> dict[str, torch.Tensor]:
     with experiment.source.blaming("tasks"):
         try:
-            return objective(predictions, batch.targets)  # type: ignore[no-any-return]  # torch's calls are untyped
+            return objective(predictions, batch.targets, batch.indices)  # type: ignore[no-any-return]  # torch's calls are untyped
         except InputError:
             raise
         except Exception as error:  # a stranger's loss may raise anything

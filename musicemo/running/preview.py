@@ -33,6 +33,7 @@ class TaskPreview:
     """What one task would learn."""
 
     task: Task
+    #: Number of tracks with a label, or of judged pairs.
     labelled: int
     #: Class or tag -> tracks.
     classes: Mapping[str, int]
@@ -177,8 +178,9 @@ def _task(experiment: Experiment, tracks: Tracks, name: str) -> TaskPreview:
         counts = dict(zip(task.classes, (labeled == 1).sum(axis=0).tolist(), strict=True))
     else:
         counts = Counter(task.classes[int(label)] for label in labeled) if task.classes else {}
+    count = len(tracks.pairs[name]) if task.kind == "pairs" else len(labeled)
     losses = [(weight, loss.name) for weight, loss in experiment.losses[task.name]]
-    return TaskPreview(task, len(labeled), {name: counts[name] for name in task.classes}, losses)
+    return TaskPreview(task, count, {name: counts[name] for name in task.classes}, losses)
 
 
 def _time_step(prepared: Prepared, steps: int) -> float | None:

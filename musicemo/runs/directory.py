@@ -193,7 +193,8 @@ class RunDirectory:
     def write_predictions(self, parts: Mapping[str, Evaluation]) -> None:
         """Write `predictions.csv`: one line per track, set and task, in the target's units.
 
-        The cells of tags are JSON objects: tag -> 1 or 0, without unknown ones, and tag -> probability.
+        The cells of tags are JSON objects: tag -> 1 or 0, without unknown ones, and tag -> probability. A line for a
+        pair has JSON lists: the ids of the two tracks, the numbers of listeners for whom each is higher, the scores.
         """
         rows = [["track", "part", "task", "target", "prediction"]]
         for part, evaluation in parts.items():
@@ -206,6 +207,12 @@ class RunDirectory:
                         truth = {tag: int(value) for tag, value in pairs if value == value}
                         shares = dict(zip(task.classes, probabilities.tolist(), strict=True))
                         rows.append([track, part, name, json.dumps(truth), json.dumps(shares)])
+                    continue
+                if task.kind == "pairs":
+                    for pair, *cells in zip(
+                        task.ids, task.target.tolist(), task.prediction.tolist(), strict=True
+                    ):
+                        rows.append([pair, part, name, *map(json.dumps, cells)])
                     continue
                 for track, target, prediction in zip(task.ids, task.target, task.prediction, strict=True):
                     shown = [

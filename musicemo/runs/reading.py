@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 
 from musicemo.errors import InputError
-from musicemo.evaluation import METRICS, Evaluation, EvaluationSettings, TaskEvaluation
+from musicemo.evaluation import METRICS, Evaluation, EvaluationSettings, TaskEvaluation, pair_members
 from musicemo.files import read_csv
 from musicemo.runs.directory import RunDirectory
 from musicemo.runs.schema import SECTIONS, Environment, Epoch, ExperimentFile, Results, SplitFile
@@ -257,7 +257,7 @@ class RunRecord:
             InputError: the file is damaged; the message names the line.
         """
         path = self.directory / "predictions.csv"
-        parts: dict[str, dict[str, _Column | _TagColumn]] = {}
+        parts: dict[str, dict[str, _Column | _TagColumn | _PairColumn]] = {}
         try:
             _open(path, _LARGEST_TABLE).close()
             for number, row in enumerate(read_csv(path), start=2):
@@ -288,9 +288,11 @@ class RunRecord:
 
 def _column(
     name: str, task: Mapping[str, Any] | None, thresholds: Mapping[str, Any] | None
-) -> _Column | _TagColumn:
+) -> _Column | _TagColumn | _PairColumn:
     if task is None:
         raise ValueError(f"{name!r} is not a task of results.json")
+    if task["kind"] == "pairs":
+        return _PairColumn()
     if task["kind"] != "tags":
         return _Column(task)
     tags = tuple(task.get("classes") or ())
@@ -341,6 +343,39 @@ class _TagColumn:
             np.array(rows, dtype=np.float64).reshape(shape) for rows in (self._target, self._prediction)
         )
         return TaskEvaluation.of_tags(tuple(self._ids), target, prediction, self._tags, self._thresholds)
+
+
+class _PairColumn:
+    """Predictions of the pairs of one task on one set, read line by line."""
+
+    def __init__(self) -> None:
+        self._ids: dict[str, None] = {}
+        self._values: list[tuple[list[float], list[float]]] = []
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def add(self, track: str, target: str, prediction: str) -> None:
+        if track in self._ids:
+            raise ValueError(f"pair {track} is there twice")
+        pair_members(track)
+        self._ids[track] = None
+        listeners, scores = (self._read(track, cell) for cell in (target, prediction))
+        if min(listeners) < 0 or not any(listeners):
+            raise ValueError(f"the numbers of listeners of pair {track} are {target}")
+        self._values.append((listeners, scores))
+
+    def _read(self, pair: str, cell: str) -> list[float]:
+        values = _parse(cell)
+        if not isinstance(values, list) or len(values) != 2:
+            raise ValueError(f"a cell of pair {pair} is not a list of two numbers: {cell[:80]}")
+        if not all(isinstance(one, int | float) and not isinstance(one, bool) for one in values):
+            raise ValueError(f"a cell of pair {pair} is not a list of two numbers: {cell[:80]}")
+        return [float(one) for one in values]
+
+    def finish(self) -> TaskEvaluation:
+        listeners, scores = (np.array(one).reshape(-1, 2) for one in zip(*self._values, strict=True))
+        return TaskEvaluation("pairs", tuple(self._ids), listeners, scores)
 
 
 class _Column:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from musicemo.components.spec import check_declared
-from musicemo.contracts import TargetKind
+from musicemo.contracts import kinds_of
 from musicemo.messages import muted
 from musicemo.testing._contract import (
     Contract,
@@ -54,17 +54,18 @@ def check_loss(loss: Any, parameters: Mapping[str, Any] | None = None) -> None:
         component = contract.configured()
         with contract.clause("kind", "looking at its kind", essential=True), told():
             check_declared("loss", contract.name, contract.given)
-        kind = contract.given.kind
+        kinds = kinds_of(contract.given)
         with contract.clause("construction", "constructing it", essential=True):
             loss_module = built(
                 contract,
                 component,
-                class_counts=_COUNTS if kind == "classification" else {},
-                tag_counts=_TAG_COUNTS if kind == "tags" else {},
+                class_counts=_COUNTS if "classification" in kinds else {},
+                tag_counts=_TAG_COUNTS if "tags" in kinds else {},
             )
-        examples = dict(_EXAMPLES[kind]())
-        _check_values(contract, loss_module, examples)
-        _check_repeats(contract, loss_module, *examples["random"])
+        for kind in kinds:
+            examples = dict(_EXAMPLES[kind]())
+            _check_values(contract, loss_module, examples)
+            _check_repeats(contract, loss_module, *examples["random"])
         with contract.clause("state", "reading its state_dict"):
             learnt = [name for name, _ in loss_module.named_parameters()]
             require(
@@ -203,8 +204,23 @@ def _tagged() -> Iterator[tuple[str, tuple[Tensor, Tensor]]]:
     yield "a batch of one", (torch.randn(1, tags, generator=generator), torch.tensor([[1.0, 0.0, torch.nan]]))
 
 
-_EXAMPLES: Mapping[TargetKind, Callable[[], Iterator[tuple[str, tuple[Tensor, Tensor]]]]] = {
+def _judged() -> Iterator[tuple[str, tuple[Tensor, Tensor]]]:
+    generator = torch.Generator().manual_seed(0)
+    scores = torch.randn(32, 2, generator=generator)
+    listeners = torch.randint(1, 9, (32, 2), generator=generator).float()
+    unanimous = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    yield "random", (scores, listeners)
+    yield "predictions that are right", (40 * unanimous, unanimous)
+    yield "predictions that are wrong", (-40 * unanimous, unanimous)
+    yield "constant predictions", (torch.zeros(32, 2), listeners)
+    yield "far outliers", (1e4 * scores, listeners)
+    yield "tied judgements", (scores, torch.full((32, 2), 0.5))
+    yield "a batch of one", (scores[:1], torch.tensor([[1.0, 0.0]]))
+
+
+_EXAMPLES: Mapping[str, Callable[[], Iterator[tuple[str, tuple[Tensor, Tensor]]]]] = {
     "regression": _ratings,
     "classification": _labels,
     "tags": _tagged,
+    "pairs": _judged,
 }

@@ -47,21 +47,29 @@ def mean_ranks(history: History, tasks: Sequence[str]) -> list[float]:
 
 @torch.no_grad()
 def mean_predictor_losses(
-    objective: Objective, labels: NDArray[np.float64], targets: Tensor, device: torch.device
+    objective: Objective,
+    labels: NDArray[np.float64],
+    targets: Tensor,
+    indices: NDArray[np.intp],
+    device: torch.device,
 ) -> dict[str, float]:
     """Return the losses of a predictor that knows the training part's labels and no features.
 
-    It predicts the mean rating, or the classes or tags in their shares.
+    It predicts the mean rating, the classes or tags in their shares, or equal scores of all tracks.
 
     Args:
         objective: each task's loss.
         labels: `[training tracks, columns]`; NaN where missing.
         targets: `[tracks, columns]`, of the part that is predicted.
+        indices: `[tracks]`, of the part that is predicted.
         device: where the losses are computed.
     """
     predictions = {}
     places = columns(objective.tasks)
     for task in objective.tasks:
+        if task.kind == "pairs":
+            predictions[task.name] = torch.zeros(len(targets), device=device)
+            continue
         task_labels = labels[:, places[task.name]]
         task_labels = task_labels[labelled(task_labels)]
         if task.kind == "regression":
@@ -73,7 +81,7 @@ def mean_predictor_losses(
             counts = np.bincount(task_labels.astype(np.intp), minlength=len(task.classes))
             row = torch.from_numpy(np.maximum(counts, 0.5)).log()  # half a track of a class that has none
         predictions[task.name] = row.float().expand(len(targets), *row.shape).clone().to(device)
-    return {name: float(loss) for name, loss in objective(predictions, targets).items()}
+    return {name: float(loss) for name, loss in objective(predictions, targets, indices).items()}
 
 
 def mean_improvement(record: Mapping[str, float], reference: Mapping[str, float]) -> float:

@@ -97,8 +97,8 @@ class GradientFitter:
             totals[0] += taken.objective / len(batches)
             totals[1] += taken.gradient_norm / len(batches)
             batch_finished(epoch, number, taken.losses)
-        predictions, targets, _ = collected.finish()
-        record = self._scorer.score("train", predictions, targets)
+        predictions, targets, indices = collected.finish()
+        record = self._scorer.score("train", predictions, targets, indices)
         prepared.weighting.epoch_finished(
             {
                 task.name: record[f"train/{task.name}/loss"]
@@ -106,7 +106,7 @@ class GradientFitter:
                 if f"train/{task.name}/loss" in record
             }
         )
-        diagnostics = prepared.objective.diagnostics(predictions, targets)
+        diagnostics = prepared.objective.diagnostics(predictions, targets, indices)
         record |= {"train/objective": totals[0], "train/gradient_norm": totals[1]}
         record["learning_rate"] = self._step.learning_rate
         with torch.no_grad():
@@ -172,11 +172,11 @@ class OneShotFitter:
         targets = {name: train.targets[:, place] for name, place in columns(self._prepared.tasks).items()}
         self._estimator.fit(train.tracks(), targets)
         self._estimator.to(self._prepared.device)
-        predictions, labels, _ = self._scorer.predict("train")
+        predictions, labels, indices = self._scorer.predict("train")
         for name, prediction in predictions.items():
             if not prediction.isfinite().all():
                 raise RunError(f"the fitted model's predictions of task {name!r} are not finite")
-        return self._scorer.score("train", predictions, labels)
+        return self._scorer.score("train", predictions, labels, indices)
 
     def epoch_finished(self, followed: float) -> None:
         """Do nothing: there is one epoch."""

@@ -19,7 +19,7 @@ __all__ = ["Head", "Network"]
 
 
 class Head(nn.Sequential):
-    """Dense layers from an embedding to ratings `[batch]`, or logits `[batch, classes]` of classes or tags."""
+    """Dense layers from an embedding to ratings, scores `[batch]`, or logits of classes or tags `[batch, classes]`."""
 
     def __init__(self, size: int, task: Task, settings: HeadSettings) -> None:
         layers: list[nn.Module] = []
@@ -27,8 +27,8 @@ class Head(nn.Sequential):
             layers += [nn.Linear(size, hidden), nn.ReLU(), nn.Dropout(settings.dropout)]
             size = hidden
         layers.append(nn.Linear(size, len(task.classes) or 1))
-        if task.kind == "regression":
-            if settings.output == "sigmoid":
+        if task.kind in ("regression", "pairs"):
+            if settings.output == "sigmoid" and task.kind == "regression":
                 layers.append(nn.Sigmoid())
             layers.append(nn.Flatten(0))  # [batch, 1] against targets [batch] would broadcast to [batch, batch]
         super().__init__(*layers)

@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from musicemo.data import Batches, Task, columns, labelled
-from musicemo.evaluation import EPOCH_METRICS, Evaluation, TaskEvaluation
+from musicemo.data import Batches, Task, Tracks, columns, labelled
+from musicemo.evaluation import EPOCH_METRICS, Evaluation, TaskEvaluation, pair_id
 from musicemo.training.criteria import MEAN_IMPROVEMENT, mean_improvement, mean_predictor_losses
 from musicemo.training.network import Network
 from musicemo.training.precision import autocast
@@ -96,12 +96,26 @@ def collect_predictions(
 
 
 def to_evaluation(
-    predictions: Mapping[str, Tensor], targets: Tensor, ids: Sequence[str], tasks: Sequence[Task]
+    predictions: Mapping[str, Tensor], targets: Tensor, tracks: Tracks, indices: NDArray[np.intp]
 ) -> Evaluation:
-    """Bring predictions into the targets' own units and leave out tracks whose target is missing."""
+    """Bring predictions into the targets' own units and leave out tracks whose target is missing.
+
+    Args:
+        predictions: task -> `[part]` or `[part, classes]`.
+        targets: `[part, columns]`.
+        tracks: the experiment's tracks.
+        indices: `[part]`, index of each track among them.
+    """
     evaluations = {}
-    places = columns(tasks)
-    for task in tasks:
+    places = columns(tracks.tasks)
+    ids = [tracks.tracks[index].id for index in indices]
+    for task in tracks.tasks:
+        if task.kind == "pairs":
+            pairs = tracks.pairs[task.name].within(indices)
+            scores = predictions[task.name].double().numpy()[pairs.members]
+            names = [pair_id(ids[first], ids[second]) for first, second in pairs.members.tolist()]
+            evaluations[task.name] = TaskEvaluation(task.kind, names, pairs.listeners, scores)
+            continue
         target = targets[:, places[task.name]].numpy()
         present = labelled(target)
         prediction = predictions[task.name].numpy()[present]
@@ -158,16 +172,19 @@ class Scorer:
     def evaluate(self, part: str) -> Evaluation:
         """Evaluate the network on a part."""
         predictions, targets, indices = self.predict(part)
-        ids = self._prepared.tracks.ids
-        return to_evaluation(predictions, targets, [ids[index] for index in indices], self._prepared.tasks)
+        return to_evaluation(predictions, targets, self._prepared.tracks, indices)
 
     @torch.no_grad()
-    def score(self, part: str, predictions: Mapping[str, Tensor], targets: Tensor) -> dict[str, float]:
+    def score(
+        self, part: str, predictions: Mapping[str, Tensor], targets: Tensor, indices: NDArray[np.intp]
+    ) -> dict[str, float]:
         """Return a part's losses, computed on the part as a whole, and its metrics."""
         on_device = {name: prediction.to(self._prepared.device) for name, prediction in predictions.items()}
-        losses = {name: float(loss) for name, loss in self._prepared.objective(on_device, targets).items()}
+        losses = {
+            name: float(loss) for name, loss in self._prepared.objective(on_device, targets, indices).items()
+        }
         record = {f"{part}/loss": sum(losses.values())}
-        evaluation = to_evaluation(predictions, targets, [""] * len(targets), self._prepared.tasks)
+        evaluation = to_evaluation(predictions, targets, self._prepared.tracks, indices)
         for name, task in evaluation.tasks.items():
             if name in losses:
                 record[f"{part}/{name}/loss"] = losses[name]
@@ -181,13 +198,13 @@ class Scorer:
         if "val" not in self._prepared.batches:
             return {}
         prepared = self._prepared
-        predictions, targets, _ = self.predict("val", prepared.processes)
-        record = self.score("val", predictions, targets)
+        predictions, targets, indices = self.predict("val", prepared.processes)
+        record = self.score("val", predictions, targets, indices)
         if len(prepared.tasks) > 1:
             if self._reference is None:
                 labels = prepared.tracks.targets[prepared.split.parts["train"]]
                 self._reference = mean_predictor_losses(
-                    self._prepared.objective, labels, targets, prepared.device
+                    self._prepared.objective, labels, targets, indices, prepared.device
                 )
             record[MEAN_IMPROVEMENT] = mean_improvement(record, self._reference)
         return record

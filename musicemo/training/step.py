@@ -127,7 +127,7 @@ class OptimizationStep:
             embedding = prepared.processes.embed(prepared.network, x, lengths, batch.indices)
             predictions = prepared.network.predict(embedding)
         predictions = {name: prediction.float() for name, prediction in predictions.items()}
-        return embedding, predictions, self._objective(predictions, batch.targets)
+        return embedding, predictions, self._objective(predictions, batch.targets, batch.indices)
 
     def _weigh(
         self, losses: Mapping[str, Tensor], step: Step, where: str, values: Mapping[str, float]

@@ -34,6 +34,13 @@ def data_blocks(dataset: str, method: str, summary: Summary) -> Iterator[Block]:
         if any(old["becomes"] != name for name, old in summary.merged[task].items()):
             yield _merging(task, summary, noun)
         yield _classes(task, classes, noun)
+    if summary.pairs:
+        rows = [
+            [task, *(str(counts[name]) for name in (*PARTS, "dropped"))]
+            for task, counts in summary.pairs.items()
+        ]
+        title = "Judged pairs; those whose tracks are in different sets are dropped"
+        yield Table(["task", *PARTS, "dropped"], rows, title)
     for overlap in summary.overlaps:
         yield from _overlap(overlap)
     for repeated in summary.repeated:

@@ -54,6 +54,8 @@ def _learns(preview: TaskPreview) -> Iterator[str]:
     if task.kind == "regression":
         low, high = task.range
         yield f"rating in [{low:g}, {high:g}] of {preview.labelled} tracks"
+    elif task.kind == "pairs":
+        yield f"which of two tracks is higher, {preview.labelled} judged pairs"
     else:
         shown = [f"{name} {count}" for name, count in list(preview.classes.items())[:_CLASSES]]
         more = f" and {len(preview.classes) - _CLASSES} more" if len(preview.classes) > _CLASSES else ""

@@ -90,6 +90,9 @@ def replicate_sections(runs: Sequence[RunRecord], part: str, notices: list[Notic
         metrics = {name: task.metrics() for name, task in combined.tasks.items() if task.kind == "tags"}
         tables = list(scores.tag_tables(metrics))
         sections.append(Section("Tags", [Charts(charts, note=mean + tracks.TAG_CHART), Tables(tables)]))
+    if charts := tracks.prediction_charts(combined, "pairs", {}, runs[0].tasks):
+        mean = f" Scores are means over {len(experiment.per_seed)} seeds." if several else ""
+        sections.append(Section("Pairs", [Charts(charts, note=tracks.PAIR_CHART + mean)]))
     analyses = analysis_sections(analyse_replicates(experiment, rows, settings), part)
     return [*sections, tracks.worst_tracks(combined), *analyses]
 
@@ -180,7 +183,9 @@ def _tables(experiment: Replicates, rows: Sequence[Row]) -> Iterator[Table]:
             for task in tasks
         ]
         if lines:
-            yield Table(["task", *scores.metric_columns(names[1:]), "tracks"], lines, "Other metrics", wrap=3)
+            yield Table(
+                ["task", *scores.metric_columns(names[1:]), scores.units(names)], lines, "Other metrics", wrap=3
+            )
 
 
 def _leading(experiment: Replicates, metric: str, rows: Sequence[Row]) -> Table:
@@ -230,7 +235,7 @@ def _combined(experiment: Replicates) -> Evaluation:
         if first.kind == "tags":
             tasks[name] = _combined_tags([one.evaluation.tasks[name] for one in experiment.per_seed])
             continue
-        if first.kind == "regression":
+        if first.kind in ("regression", "pairs"):
             prediction = every.mean(axis=0)
         else:
             votes = (every[..., None] == np.arange(len(first.classes))).sum(axis=0)

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from musicemo.evaluation import CLASSIFICATION, LEADING, METRICS, TAGS, TITLES
+from musicemo.evaluation import CLASSIFICATION, LEADING, METRICS, PAIRS, TAGS, TITLES
 from musicemo.reporting.blocks import Block, Cell, Charts, Column, Number, Table, Text
 from musicemo.reporting.charts import MUTED, Axis, Chart, Intervals, Points, Rule, categories, spanning
 from musicemo.reporting.words import SETS, SHORT, number, plural
@@ -26,6 +26,7 @@ __all__ = [
     "rows_aspect",
     "spread_blocks",
     "tag_tables",
+    "units",
 ]
 
 
@@ -65,7 +66,12 @@ def metric_tables(metrics: Mapping[str, Mapping[str, Any]], title: str = "") -> 
             if names[0] in scores
         ]
         if rows:
-            yield Table(["task", *metric_columns(names), "tracks"], rows, title)
+            yield Table(["task", *metric_columns(names), units(names)], rows, title)
+
+
+def units(names: Sequence[str]) -> str:
+    """Return what the metrics of a kind of task are computed on."""
+    return "pairs" if names == PAIRS else "tracks"
 
 
 def class_tables(metrics: Mapping[str, Mapping[str, Any]]) -> Iterator[Table]:
@@ -163,7 +169,7 @@ def forest(
     scores = [rows[name].get(metric) or {} for name in rows]
     value, low, high = ([one.get(end) for one in scores] for end in ("value", "low", "high"))
     ends = [end for end in [*value, *low, *high, *(one for one, _ in dots)] if end is not None]
-    is_share = metric in (*CLASSIFICATION, *TAGS)
+    is_share = metric in (*CLASSIFICATION, *TAGS, *PAIRS)
     least = min([0.0, *ends])
     axis = Axis(0, 1, TITLES[metric]) if is_share else spanning([least, 1.0, *ends], TITLES[metric], high=1)
     axis = axis if is_share else Axis(min(axis.low, 0) if least < 0 else 0.0, axis.high, axis.label)

@@ -29,6 +29,9 @@ def song_blocks(prediction: SongPrediction) -> list[Block]:
     classes: list[list[Cell]] = []
     tags: list[list[Cell]] = []
     for name, task in prediction.tasks.items():
+        if task.kind == "pairs":
+            ratings.append([name, *_numbers(task, (), count), "score"])
+            continue
         if task.kind == "regression":
             low, high = task.range
             ratings.append([name, *_numbers(task, (), count), f"{low:g} to {high:g}"])

@@ -9,9 +9,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from musicemo.evaluation import TITLES, Evaluation, TargetKind, TaskEvaluation
+from musicemo.evaluation import TITLES, Evaluation, TargetKind, TaskEvaluation, pair_members
 from musicemo.reporting.blocks import Block, Cell, Column, Number, Section, Table, Tables
-from musicemo.reporting.charts import MUTED, Axis, Cells, Chart, Line, Mark, Points, categories, draw, spanning
+from musicemo.reporting.charts import (
+    MUTED,
+    Axis,
+    Cells,
+    Chart,
+    Line,
+    Mark,
+    Points,
+    Rule,
+    categories,
+    draw,
+    spanning,
+)
 from musicemo.reporting.sections.scores import leading, rows_aspect
 from musicemo.reporting.words import SETS, number, plural, scale
 
@@ -21,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CONFUSION",
     "DOTS",
+    "PAIR_CHART",
     "TAG_CHART",
     "prediction_charts",
     "task_chart",
@@ -47,6 +60,14 @@ TAG_CHART = (
     "PR-AUC of each tag, the best first. Rings are the share of tracks with the tag: the PR-AUC of chance."
 )
 
+PAIR_CHART = (
+    "Share of the listeners for whom the first track of a pair is higher, against the difference of the scores. Rings "
+    "are means of a tenth of the pairs each. Of predictions that are right, all dots are top right and bottom left."
+)
+
+_TENTHS = 10
+"""Groups of pairs with similar differences of the scores, whose means are drawn."""
+
 _TAGS = 40
 """Tags that are drawn; of more, those with the most tracks."""
 
@@ -57,13 +78,14 @@ _PAIRS = 8
 def task_figure(name: str, part: str, task: TaskEvaluation) -> Figure:
     """Return `task_chart`, drawn by matplotlib, with the leading metric."""
     score = f"{TITLES[task.names[0]]} {number(task.metric(task.names[0]))}"
-    return draw(task_chart(name, task, notes=[SETS[part], plural(len(task.target), "track"), score]))
+    count = plural(len(task.target), "pair" if task.kind == "pairs" else "track")
+    return draw(task_chart(name, task, notes=[SETS[part], count, score]))
 
 
 def task_chart(
     name: str, task: TaskEvaluation, *, unit: str = "", rings: int = 0, notes: Sequence[str] = ()
 ) -> Chart:
-    """Return a chart of predicted against true ratings, the confusion matrix, or the scores of the tags.
+    """Return a chart of predicted against true ratings, the confusion matrix, or the scores of tags or pairs.
 
     Args:
         name: name of the task.
@@ -76,6 +98,8 @@ def task_chart(
         return _predicted(name, task, unit, rings, notes)
     if task.kind == "tags":
         return _tags(name, task, notes)
+    if task.kind == "pairs":
+        return _pairs(name, task, notes)
     return _confusion(name, task, notes)
 
 
@@ -169,6 +193,38 @@ def _tags(name: str, task: TaskEvaluation, notes: Sequence[str]) -> Chart:
     )
 
 
+def _pairs(name: str, task: TaskEvaluation, notes: Sequence[str]) -> Chart:
+    """Draw the listeners' judgements against the difference of the scores, each pair in both directions."""
+    difference = np.nan_to_num(task.prediction[:, 0] - task.prediction[:, 1])
+    share = task.target[:, 0] / task.target.sum(axis=1)
+    both = np.concatenate([difference, -difference]), np.concatenate([share, 1 - share])
+    order = np.argsort(both[0], kind="stable")
+    tenths = [some for some in np.array_split(order, min(_TENTHS, len(order))) if len(some)]
+    means = [[float(values[some].mean()) for some in tenths] for values in both]
+    titles: list[str] = []
+    if len(difference) <= _TITLED:
+        titles = [
+            f"{_pair(pair)}: {number(value)} of the listeners, difference {number(apart)}"
+            for pair, value, apart in zip(task.ids, share.tolist(), difference.tolist(), strict=True)
+        ]
+    return Chart(
+        title=name,
+        x=spanning(both[0].tolist(), f"difference of the scores of {name}", margin=0.04),
+        y=Axis(0, 1, "share of the listeners"),
+        marks=[
+            Rule(0),
+            Points(difference.tolist(), share.tolist(), titles=titles),
+            Points(means[0], means[1], colour=1, ring=True),
+        ],
+        description=", ".join([f"Judgements of {name} against the scores, {len(share)} pairs", *notes]),
+        notes=notes,
+    )
+
+
+def _pair(name: str) -> str:
+    return " / ".join(pair_members(name))
+
+
 def prediction_charts(
     evaluation: Evaluation, kind: TargetKind, metrics: Mapping[str, Any], tasks: Mapping[str, Mapping[str, Any]]
 ) -> list[Chart]:
@@ -201,7 +257,35 @@ def worst_tracks(evaluation: Evaluation) -> Section:
         for name, task in evaluation.tasks.items()
         if task.kind == "tags" and (task.prediction != (task.target == 1))[np.isfinite(task.target)].any()
     ]
-    return Section("Worst predicted tracks", [*([Tables(ratings)] if ratings else []), *confused, *mistagged])
+    misjudged: list[Block] = [
+        _misjudged(name, task)
+        for name, task in evaluation.tasks.items()
+        if task.kind == "pairs" and len(task.ids)
+    ]
+    return Section(
+        "Worst predicted tracks", [*([Tables(ratings)] if ratings else []), *confused, *mistagged, *misjudged]
+    )
+
+
+def _misjudged(name: str, task: TaskEvaluation) -> Table:
+    """Return the pairs whose scores contradict the listeners most."""
+    share = task.target[:, 0] / task.target.sum(axis=1)
+    difference = task.prediction[:, 0] - task.prediction[:, 1]
+    cost = np.nan_to_num((0.5 - share) * difference, nan=math.inf)
+    rows: list[list[Cell]] = []
+    for place in np.argsort(-cost, kind="stable")[:_PAIRS].tolist():
+        if cost[place] > 0:
+            first, second = pair_members(task.ids[place])
+            rows.append(
+                [first, second, Number(float(share[place])), Number(float(difference[place]), format="+.3f")]
+            )
+    columns: list[str | Column] = [
+        "first track",
+        Column("second track", text=True),
+        "listeners for the first",
+        "difference of the scores",
+    ]
+    return Table(columns, rows, f"{name}: pairs with scores opposite to the listeners' judgement")
 
 
 def _worst_ratings(name: str, task: TaskEvaluation) -> Table:

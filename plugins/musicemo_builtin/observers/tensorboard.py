@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from musicemo.contracts import Judgement
 from musicemo.hookspecs import hookimpl
 from musicemo.tracking import final_metrics, flat_settings
 
@@ -138,10 +139,13 @@ def _tag(name: str, tasks: set[str]) -> str:
 
 
 def _text(label: Label) -> str:
-    """Return a class, or the tags that apply."""
+    """Return a class, the tags that apply, or the number of judgements."""
     if isinstance(label, Mapping):
         label = [tag for tag, applies in label.items() if applies]
-    return str(label) if isinstance(label, str | float) else " + ".join(label)
+    if isinstance(label, str | float):
+        return str(label)
+    judged = sum(isinstance(one, Judgement) for one in label)
+    return f"{judged} judgements" if judged else " + ".join(map(str, label))
 
 
 def _example(run: Run, index: int) -> Figure:
