@@ -186,8 +186,8 @@ class Track:
     features: NDArray[np.floating] | Path | ArrayFile | FeatureArray | None = None
     #: Target name -> rating (float), class (str), tags, ratings over time (`Series`), or judgements. A target that is
     #: absent or None is missing. Tags are the names of those that apply, in any order: all others do not. If some are
-    #: unknown: a mapping from tag to whether it applies; a tag that is absent or None is unknown. Pairs are a sequence of
-    #: `Judgement`; a pair is in the sequence of one of its tracks; the listeners of judgements of one pair are added up.
+    #: unknown: a mapping from tag to whether it applies; a tag that is absent or None is unknown. Pairs are a sequence
+    #: of `Judgement`; a pair is in the sequence of one of its tracks. The listeners of one pair are added up.
     targets: Mapping[str, Label | None] = field(default_factory=dict)
     #: Artist or album, which a grouped split keeps in one set.
     group: str | None = None

@@ -89,7 +89,8 @@ def compared(tracks: Iterable[Track], targets: Collection[str]) -> set[str]:
     ids: set[str] = set()
     for track in tracks:
         for judgement in (one for target in targets for one in judgements(track, target)):
-            ids |= {track.id, judgement.other}
+            if isinstance(judgement, Judgement):
+                ids |= {track.id, judgement.other}
     return ids
 
 

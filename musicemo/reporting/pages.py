@@ -195,9 +195,10 @@ def _results(runs: Sequence[RunRecord], notices: list[Notice]) -> list[Section]:
     metrics = run.metrics[part]
     confidence = (run.experiment.get("evaluation") or {}).get("confidence", 0.95)
     count = max((task.get("tracks", 0) for task in metrics.values()), default=0)
+    noun = "pair" if all(task["kind"] == "pairs" for task in run.tasks.values()) else "track"
     lead = Text(
-        f"The best epoch's weights on the {SETS[part]}, {plural(count, 'track')}. Brackets show "
-        f"{100 * confidence:g} % bootstrap intervals over the tracks."
+        f"The best epoch's weights on the {SETS[part]}, {plural(count, noun)}. Brackets show "
+        f"{100 * confidence:g} % bootstrap intervals over the {noun}s."
     )
     sections = [Section("Results", [lead, scores.forests(metrics), *scores.metric_tables(metrics)])]
     evaluation = _evaluation(run, part, notices)

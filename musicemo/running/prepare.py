@@ -405,7 +405,7 @@ def _terms(experiment: Experiment, tracks: Tracks, train: NDArray[np.intp]) -> d
     terms: dict[str, list[Term]] = {}
     places = columns(tracks.tasks)
     for task in tracks.tasks:
-        labels = tracks.targets[train, places[task.name]]
+        labels = tracks.targets[train, places[task.name]] if task.width else np.empty(0)
         counts: dict[str, Any] = {"class_counts": {}, "tag_counts": {}}
         if task.kind == "tags":
             both = ((labels == value).sum(axis=0).tolist() for value in (1, 0))

@@ -12,6 +12,7 @@ import numpy as np
 
 from musicemo.contracts import TARGET_KINDS, ArrayFile, Dataset, FeatureArray, Signal, Target, Track
 from musicemo.data import TaskSettings, make_task
+from musicemo.data.pairs import judgements
 from musicemo.data.tracks import misdeclared, misyielded, unwritable
 from musicemo.errors import InputError
 from musicemo.features import StoredArray
@@ -92,7 +93,7 @@ def _check_declarations(dataset: Any) -> dict[str, Target]:
                 -np.inf < low < high < np.inf,
                 f"{target.name!r} has the range [{low:g}, {high:g}]; a range is finite, its lower end first",
             )
-        else:
+        elif target.kind != "pairs":
             least, text, nouns = (1, "one", "tags") if target.kind == "tags" else (2, "two", "classes")
             require(
                 len(set(target.classes)) == len(target.classes) >= least,
@@ -120,6 +121,7 @@ def _check_tracks(contract: Contract, declared: Mapping[str, Target], tracks: Se
             seen.add(track.id)
     with contract.clause("labels", "reading the targets of the tracks"):
         names = ", ".join(declared)
+        pairs = [name for name, target in declared.items() if target.kind == "pairs"]
         for track in tracks:
             for name in chain(track.targets, track.ratings):
                 require(
@@ -132,6 +134,12 @@ def _check_tracks(contract: Contract, declared: Mapping[str, Target], tracks: Se
             for name, ratings in track.ratings.items():
                 for rating in ratings:
                     _require_allowed(track, declared[name], rating)
+        for track in tracks:
+            for other in (one.other for name in pairs for one in judgements(track, name)):
+                require(
+                    other in seen,
+                    f"track {track.id!r} is compared with {other!r}, which is not the id of a track",
+                )
         for name in declared:
             require(
                 any(track.targets.get(name) is not None for track in tracks),
@@ -150,7 +158,7 @@ def _check_tracks(contract: Contract, declared: Mapping[str, Target], tracks: Se
 
 
 def _require_allowed(track: Track, target: Target, value: Any) -> None:
-    if target.kind in ("tags", "series"):
+    if target.kind in ("tags", "series", "pairs"):
         task = make_task(target.name, TaskSettings(), [target])
         try:
             task.encode(track)

@@ -59,7 +59,7 @@ def objective(**losses):
 def test_the_mean_predictor_knows_the_labels_of_the_training_part_alone():
     labels = np.array([[0.2, 0], [0.6, 0], [np.nan, 1], [0.4, np.nan]])
     targets = torch.tensor([[0.5, 0.0], [0.1, 1.0], [math.nan, 0.0]])
-    found = mean_predictor_losses(objective(), labels, targets, CPU)
+    found = mean_predictor_losses(objective(), labels, targets, np.arange(len(targets)), CPU)
     assert found["valence"] == pytest.approx((0.1**2 + 0.3**2) / 2)
     shares = np.array([2, 1, 0.5]) / 3.5  # rock has no track
     assert found["genre"] == pytest.approx(-(2 * np.log(shares[0]) + np.log(shares[1])) / 3)
@@ -69,7 +69,9 @@ def test_an_improvement_is_a_share_of_what_the_mean_predictor_lacks():
     targets = torch.rand(50, 2)
     targets[:, 1] = 0
     labels = targets.double().numpy()
-    reference = mean_predictor_losses(objective(valence=Pearson()), labels, targets, CPU)
+    reference = mean_predictor_losses(
+        objective(valence=Pearson()), labels, targets, np.arange(len(targets)), CPU
+    )
     assert reference["valence"] == pytest.approx(1.0)
     record = {"val/valence/loss": 0.25, "val/genre/loss": reference["genre"]}
     assert mean_improvement(record, reference) == pytest.approx((0.75 + 0) / 2)

@@ -113,7 +113,8 @@ def set_of(experiment: Replicates) -> str:
     """Return the set on which an experiment is evaluated, with its size: ``test set, 48 tracks``."""
     count = max((len(task.ids) for task in experiment.tasks.values()), default=0)
     folds = f"{plural(len(experiment.folds), 'fold')} combined, " if experiment.folds else ""
-    return f"{folds}{SETS[experiment.part]}, {plural(count, 'track')}"
+    noun = "pair" if all(task.kind == "pairs" for task in experiment.tasks.values()) else "track"
+    return f"{folds}{SETS[experiment.part]}, {plural(count, noun)}"
 
 
 def count_of(experiment: Replicates) -> str:

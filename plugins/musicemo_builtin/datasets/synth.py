@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from musicemo.contracts import Label, Series, Target, Track
+from musicemo.contracts import Judgement, Label, Series, Target, Track
 from musicemo.errors import InputError
 from musicemo.files import expanded
 from musicemo.workers import one_thread
@@ -40,6 +40,9 @@ __all__ = ["Synth", "render"]
 #: Ratings over time: time of the first in seconds, and how many a second.
 _START, _RATE = 2.0, 2.0
 
+#: Number of clips that the same listeners compare.
+_COMPARED = 3
+
 #: Seconds of the shortest section.
 _SHORTEST = 2.0
 
@@ -52,7 +55,9 @@ class Synth:
 
     Targets are `genre`, the listeners' mean ratings of `valence`, `energy` and `danceability` in [0, 1], and the tags
     `instruments` (what plays) and `mood` (words for the emotions that an ideal listener hears). Clips of several
-    sections also have `valence_over_time` and `energy_over_time`: mean ratings twice a second, from 2 s on.
+    sections also have `valence_over_time` and `energy_over_time`: mean ratings twice a second, from 2 s on. With
+    `pair_listeners`, the pairs `valence_pairs`, `energy_pairs` and `danceability_pairs` are targets too: the clips of a
+    set of the official split are compared in groups of three.
     `Track.ratings` has every listener's rating. A track's group is its artist, one of eight per genre. The
     official split is by artist: five are in the training set, one in the validation set, two in the test set.
     `docs/synth.md` describes the music and the listeners.
@@ -69,6 +74,7 @@ class Synth:
             chords and instruments.
         noise: Standard deviation of a rating's error, which also determines the spread of the listeners' bias and gain.
         raters: Number of listeners per clip, out of forty.
+        pair_listeners: Number of listeners who compare the clips of each group of three; with 0 there are no pairs.
         missing: Probability that a target is missing.
         cache: Folder of the records of what was played; by default `$MUSICEMO_CACHE`, or `musicemo` in the user's
             cache folder.
@@ -87,11 +93,12 @@ class Synth:
         sections: Annotated[int, Field(ge=1, le=20)] = 1,
         noise: Annotated[float, Field(ge=0.0, le=1.0)] = 0.15,
         raters: Annotated[int, Field(ge=1, le=40)] = 8,
+        pair_listeners: Annotated[int, Field(ge=0, le=40)] = 0,
         missing: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0,
         cache: Path | None = None,
     ) -> None:
         self.count, self.seed = tracks, seed
-        self.raters, self.missing = raters, missing
+        self.raters, self.pair_listeners, self.missing = raters, pair_listeners, missing
         self.targets = [
             *(Target(emotion, "regression", range=(0.0, 1.0)) for emotion in EMOTIONS),
             Target("genre", "classification", classes=GENRES),
@@ -105,6 +112,8 @@ class Synth:
                     f"duration = {_SHORTEST * sections:g} or more"
                 )
             self.targets += [Target(f"{name}_over_time", "series", range=(0.0, 1.0)) for name in OVER_TIME]
+        if pair_listeners:
+            self.targets += [Target(f"{name}_pairs", "pairs") for name in EMOTIONS]
         self.panel = Panel(noise, stream(seed, "panel"))
         self.store = Store(_folder(cache, seed, duration, sections), seed, float(duration), sections)
 
@@ -112,17 +121,41 @@ class Synth:
         """Yield the tracks by number. Compute those that are not in the cache."""
         from musicemo_builtin.datasets._synthesis.factory import fill
 
-        for index, record in enumerate(fill(self.store, self.count)):
-            yield self._track(index, record)
+        records = fill(self.store, self.count)
+        judgements = self._judgements(records) if self.pair_listeners else {}
+        for index, record in enumerate(records):
+            yield self._track(index, record, judgements.get(index, {}))
 
-    def _track(self, index: int, record: Record) -> Track:
-        what = slot(index)
+    def _heard(self, record: Record) -> tuple[list[tuple[float, dict[str, float]]], dict[str, float]]:
+        """Return the start of each section with what an ideal listener gives to it, and the mean over the clip."""
         sections = [(passage.start, perceive(passage.cues)) for passage in record]
         lengths = np.diff([*(start for start, _ in sections), self.store.duration]) / self.store.duration
-        perceived = {
+        return sections, {
             name: float(np.average([heard[name] for _, heard in sections], weights=lengths))
             for name in EMOTIONS
         }
+
+    def _judgements(self, records: Sequence[Record]) -> dict[int, dict[str, list[Judgement]]]:
+        """Return clip -> target -> its judgements: all pairs of each three clips in a row of a set of the split."""
+        sets: dict[str, list[int]] = {}
+        for index in range(len(records)):
+            sets.setdefault(slot(index).part, []).append(index)
+        judgements: dict[int, dict[str, list[Judgement]]] = {}
+        for clips in sets.values():
+            for start in range(0, len(clips), _COMPARED):
+                some = clips[start : start + _COMPARED]
+                heard = [self._heard(records[index])[1] for index in some]
+                compared = self.panel.compare(heard, stream(self.seed, "pairs", some[0]), self.pair_listeners)
+                for emotion, pairs in compared.items():
+                    for (one, other), listeners in pairs.items():
+                        judgement = Judgement(f"synth-{some[other]:05d}", *listeners)
+                        of_clip = judgements.setdefault(some[one], {})
+                        of_clip.setdefault(f"{emotion}_pairs", []).append(judgement)
+        return judgements
+
+    def _track(self, index: int, record: Record, judgements: Mapping[str, Sequence[Judgement]]) -> Track:
+        what = slot(index)
+        sections, perceived = self._heard(record)
         rng = stream(self.seed, "ratings", index)
         ratings: dict[str, Sequence[float] | Sequence[Series]] = dict(
             self.panel.rate(perceived, rng, self.raters)
@@ -138,6 +171,7 @@ class Synth:
             for name, values in self.panel.follow(sections, times, rng, self.raters).items():
                 targets[f"{name}_over_time"] = Series(values.mean(axis=0), _START, _RATE)
                 ratings[f"{name}_over_time"] = [Series(of_one, _START, _RATE) for of_one in values]
+        targets |= judgements
         lost = stream(self.seed, "missing", index).random(len(targets)) < self.missing
         for name, gone in zip(list(targets), lost, strict=True):
             if gone:

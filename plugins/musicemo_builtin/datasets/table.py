@@ -11,11 +11,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from musicemo.contracts import FEATURE_ROWS, ArrayFile, Label, Layout, Proposal, Target, Track
+from musicemo.contracts import FEATURE_ROWS, ArrayFile, Judgement, Label, Layout, Proposal, Target, Track
 from musicemo.errors import InputError, nearest
 from musicemo_builtin.datasets._arrays import FUSED_ROWS, array_shape
 from musicemo_builtin.datasets._cells import find_similar, is_missing
 from musicemo_builtin.datasets._columns import split_tags
+from musicemo_builtin.datasets._pairs import PairColumns, read_pairs
 from musicemo_builtin.datasets._problems import Problems
 from musicemo_builtin.datasets._proposal import propose_table
 from musicemo_builtin.datasets._recordings import OnError, Recordings
@@ -60,6 +61,15 @@ class Table:
     ``tag_columns = { mood = ["happy", "film"] }``, each tag has a column of its own, with 1, 0, or an empty cell where
     it is not known.
 
+    Pairs of tracks that listeners have compared are in another table, with a row for each judgement::
+
+        a,b,valence_pairs,arousal_pairs,listeners
+        a1,a2,a,b,7
+        a1,a3,tie,,1
+
+    which ``pairs = "pairs.csv"`` and ``pair_targets = ["valence_pairs", "arousal_pairs"]`` read: a cell is the column
+    (or the id) of the track that is higher, or ``tie``. Judgements of the same pair in several rows are added up.
+
     Everything is checked on construction. Only the headers of arrays are read, and audio files must exist.
 
     Args:
@@ -71,6 +81,11 @@ class Table:
             target -> allowed tags.
         tag_columns: Target -> the columns of its tags, whose names are those of the tags.
         separator: Separator of the tags in a cell.
+        pairs: Table of the judged pairs.
+        pair_targets: Columns of that table with the judgements, each of which is a target.
+        pair_ids: Its two columns with the ids of the tracks.
+        pair_weight: Its column with the number of listeners of a judgement, or another weight above 0; by default each
+            row is one listener.
         columns: Target -> column, if the column has another name.
         id: Column of the track's id, unique in the table.
         file: Column of the feature file, without `audio`.
@@ -106,6 +121,10 @@ class Table:
         tags: list[str] | dict[str, list[str]] | None = None,
         tag_columns: dict[str, Annotated[list[str], Field(min_length=1)]] | None = None,
         separator: Annotated[str, Field(min_length=1)] = ";",
+        pairs: Path | None = None,
+        pair_targets: list[str] | None = None,
+        pair_ids: Annotated[list[str], Field(min_length=2, max_length=2)] | None = None,
+        pair_weight: str | None = None,
         columns: dict[str, str] | None = None,
         id: str = "id",
         file: str = "features",
@@ -133,7 +152,15 @@ class Table:
         self._separator = separator
         in_one_column: dict[str, Mapping[str, object]]
         in_one_column = {"regression": self._ranges, "classification": self._classes, "tags": self._lists}
-        check_names("table", in_one_column | {"tag_columns": self._tag_columns}, columns)
+        judged = dict.fromkeys(pair_targets or [])
+        declared = in_one_column | {"tag_columns": self._tag_columns, "pair_targets": judged}
+        check_names("table", declared, columns)
+        if (pairs is None) != (not judged):
+            raise InputError(
+                "table: pairs, the table of judged pairs, and pair_targets, its columns, need each other"
+            )
+        if pairs is None and (pair_ids or pair_weight):
+            raise InputError("table: pair_ids and pair_weight need pairs, the table of judged pairs")
         if renamed := sorted((columns or {}).keys() & self._tag_columns.keys()):
             raise InputError(f"table: columns.{renamed[0]}: the columns of its tags are those in tag_columns")
         names = [name for declared in in_one_column.values() for name in declared]
@@ -159,11 +186,19 @@ class Table:
             raise InputError(
                 f'table: features = "{features}" requires arrays of {FUSED_ROWS} rows, but rows is {rows}'
             )
+        self._ids: set[str] = set()
         self._tracks = self._read()
         if self._arrays:
             self._tracks = self._with_layout(height)
         if self._recordings:
             self._recordings.check(self._problems)
+        #: Track -> target -> its judgements.
+        self._judgements: dict[str, dict[str, list[Judgement]]] = {}
+        if pairs is not None:
+            pair_columns = PairColumns(*(pair_ids or ("a", "b")), tuple(judged), pair_weight)
+            self._judgements = read_pairs(
+                pairs, pair_columns, self._ids, self._problems, missing=missing, decimal=decimal
+            )
         self._problems.raise_if_any()
         self._warn_of_similar_labels()
         if features != "all":
@@ -178,6 +213,7 @@ class Table:
                 Target(name, "tags", classes=tuple(names) or self._found(name))
                 for name, names in (*self._lists.items(), *self._tag_columns.items())
             ),
+            *(Target(name, "pairs") for name in judged),
         ]
 
     @classmethod
@@ -187,7 +223,9 @@ class Table:
 
     def tracks(self) -> Iterator[Track]:
         """Yield the tracks in the order of the table."""
-        yield from self._recordings.tracks() if self._recordings else self._tracks
+        for track in self._recordings.tracks() if self._recordings else self._tracks:
+            judged = self._judgements.get(track.id)
+            yield replace(track, targets={**track.targets, **judged}) if judged else track
 
     def _read(self) -> list[Track]:
         tracks: list[Track] = []
@@ -200,6 +238,7 @@ class Table:
         }
         sheet = Sheet(self.path, needs, self._problems, missing=self._missing, decimal=self._decimal)
         for name, row in sheet.tracks(self._names["id"]):
+            self._ids.add(name)
             targets = {target: self._target(row, target, column) for target, column in self._columns.items()}
             targets |= {target: _flags(row, names) for target, names in self._tag_columns.items()}
             path = self._file(row)

@@ -6,7 +6,7 @@ from complaints import any_warnings, warns
 from dataset_conformance import assert_conforms
 from musicemo_builtin.datasets.table import Table
 
-from musicemo.contracts import ArrayFile
+from musicemo.contracts import ArrayFile, Judgement
 from musicemo.errors import InputError
 from musicemo.features import StoredArray
 
@@ -506,3 +506,65 @@ def test_wrong_declarations_of_tags(folder):
         Table(path=write(folder, TAGGED), tags=["mood"], tag_columns={"mood": ["happy"]})
     with pytest.raises(InputError, match=r"columns\.feel: the columns of its tags are those in tag_columns"):
         Table(path=write(folder, TAGGED), tag_columns={"feel": ["happy"]}, columns={"feel": "mood"})
+
+
+JUDGED = """\
+a,b,valence_pairs,arousal_pairs,listeners
+a1,a2,a,b,7
+a1,"a,3",tie,,1
+a2,a1,a2,tie,2
+"""
+PAIRED = {"pair_targets": ["valence_pairs", "arousal_pairs"], "pair_weight": "listeners"}
+
+
+def test_reads_judged_pairs(folder):
+    pairs = write(folder, JUDGED, "pairs.csv")
+    dataset = Table(path=write(folder), regression=RANGES, pairs=pairs, **PAIRED)
+    tracks = assert_conforms(dataset)
+    assert [(target.name, target.kind) for target in dataset.targets][2:] == [
+        ("valence_pairs", "pairs"),
+        ("arousal_pairs", "pairs"),
+    ]
+    assert [{name: track.targets.get(name) for name in PAIRED["pair_targets"]} for track in tracks] == [
+        {
+            "valence_pairs": [Judgement("a2", 7.0, 0.0), Judgement("a,3", 0.5, 0.5)],
+            "arousal_pairs": [Judgement("a2", 0.0, 7.0)],
+        },
+        {"valence_pairs": [Judgement("a1", 2.0, 0.0)], "arousal_pairs": [Judgement("a1", 1.0, 1.0)]},
+        {"valence_pairs": None, "arousal_pairs": None},
+    ]
+
+
+def test_a_table_can_have_pairs_only_and_other_names_of_columns(folder):
+    text = JUDGED.replace("a,b,", "one;two;", 1).replace(",", ";").replace('"a;3"', "a,3").replace("tie", "one")
+    dataset = Table(
+        path=write(folder),
+        pairs=write(folder, text.replace(";a;", ";one;").replace(";b;", ";two;"), "pairs.csv"),
+        pair_ids=["one", "two"],
+        **PAIRED,
+    )
+    assert next(dataset.tracks()).targets["arousal_pairs"] == [Judgement("a2", 0.0, 7.0)]
+
+
+def test_wrong_pairs_are_reported_with_their_lines(folder):
+    text = JUDGED + "a1,a9,a,b,1\na2,a2,a,a,1\na1,a2,c,a,0\n"
+    found = problems(folder, pairs=write(folder, text, "pairs.csv"), **PAIRED)
+    assert [problem.rpartition("pairs.csv:")[2] for problem in found] == [
+        "5: column 'b': 'a9' is not the id of a track; did you mean 'a2'?",
+        "6: column 'b': compares 'a2' with itself",
+        "7: column 'listeners': is 0, but must be above 0",
+    ]
+    found = problems(folder, pairs=write(folder, JUDGED.replace("tie", "Tie"), "pairs.csv"), **PAIRED)
+    assert "'Tie' is not a judgement; allowed: a1, a,3, a, b, tie; did you mean 'tie'?" in found[0]
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"pair_targets": ["x"]}, "pairs, the table of judged pairs, and pair_targets"),
+        ({"pair_weight": "n"}, "pair_ids and pair_weight need pairs"),
+        ({"pair_targets": ["valence"]}, "'valence' must not be in both regression and pair_targets"),
+    ],
+)
+def test_parameters_of_pairs_need_each_other(folder, config, message):
+    assert message in problems(folder, **config)[0]

@@ -27,11 +27,11 @@ GENRES = tuple(sorted(STYLES))
 _RANGE, _UNEVEN = 12.0, 0.3
 
 Part = Literal["train", "val", "test"]
-Stream = Literal["music", "artist", "ratings", "missing", "panel"]
+Stream = Literal["music", "artist", "ratings", "missing", "panel", "pairs"]
 
 # The parts of a genre's eight artists; the first three clips of a genre are in three parts.
 _PARTS: tuple[Part, ...] = ("train", "test", "val", "train", "train", "train", "test", "train")
-_STREAMS: tuple[Stream, ...] = ("music", "artist", "ratings", "missing", "panel")
+_STREAMS: tuple[Stream, ...] = ("music", "artist", "ratings", "missing", "panel", "pairs")
 
 
 @dataclass(frozen=True, slots=True)

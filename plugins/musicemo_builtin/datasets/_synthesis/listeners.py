@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -142,12 +143,42 @@ class Panel:
             rng: Draws who listens, and the slips.
             raters: How many of the listeners hear this clip.
         """
-        listeners = self._drawn(rng, raters)
-        slips = rng.normal(0.0, 1.0, (raters, len(EMOTIONS))) * self.noise
+        hundredths = self._rate(perceived, rng, self._drawn(rng, raters))
+        return {emotion: tuple(map(float, hundredths[:, column])) for column, emotion in enumerate(EMOTIONS)}
+
+    def compare(
+        self, clips: Sequence[Mapping[str, float]], rng: np.random.Generator, listeners: int
+    ) -> dict[str, dict[tuple[int, int], tuple[float, float]]]:
+        """Have some of the listeners compare each clip with each other one.
+
+        A listener judges the clip higher that has the higher rating; equal ratings count half for each.
+
+        Args:
+            clips: What an ideal listener gives to each clip.
+            rng: Draws who listens, and the slips.
+            listeners: How many of the listeners compare these clips.
+
+        Returns:
+            Emotion -> pair of clips -> number of listeners for whom the first and the second is higher.
+        """
+        panel = self._drawn(rng, listeners)
+        ratings = [self._rate(perceived, rng, panel) for perceived in clips]
+        return {
+            emotion: {
+                (one, other): (higher := _preferring(ratings[one], ratings[other], column), listeners - higher)
+                for one, other in combinations(range(len(clips)), 2)
+            }
+            for column, emotion in enumerate(EMOTIONS)
+        }
+
+    def _rate(
+        self, perceived: Mapping[str, float], rng: np.random.Generator, listeners: NDArray[np.intp]
+    ) -> NDArray[np.float64]:
+        """Return the ratings of some listeners, `[listeners, emotions]`."""
+        slips = rng.normal(0.0, 1.0, (len(listeners), len(EMOTIONS))) * self.noise
         exact = np.array([perceived[emotion] for emotion in EMOTIONS]) - 0.5
         ratings = 0.5 + self._gains[listeners] * exact + self._leanings[listeners] + slips
-        hundredths = np.round(np.clip(ratings, 0.0, 1.0), 2)
-        return {emotion: tuple(map(float, hundredths[:, column])) for column, emotion in enumerate(EMOTIONS)}
+        return np.round(np.clip(ratings, 0.0, 1.0), 2)
 
     def follow(
         self,
@@ -195,3 +226,8 @@ class Panel:
 
     def _drawn(self, rng: np.random.Generator, raters: int) -> NDArray[np.intp]:
         return rng.choice(len(self._gains), raters, replace=False)
+
+
+def _preferring(first: NDArray[np.float64], second: NDArray[np.float64], column: int) -> float:
+    """Return the number of listeners for whom the first clip is higher; equal ratings count half."""
+    return float((0.5 + 0.5 * np.sign(first[:, column] - second[:, column])).sum())
