@@ -85,8 +85,8 @@ Label = float | str | Collection[str] | Mapping[str, bool | None] | Series | Seq
 
 def kinds_of(loss: Any) -> tuple[str, ...]:
     """Return the kinds of targets that a loss declares with its attribute ``kind``; empty without it."""
-    declared = getattr(loss, "kind", ())
-    return (declared,) if isinstance(declared, str) else tuple(declared)
+    declared = getattr(loss, "kind", None)
+    return tuple(declared) if isinstance(declared, tuple | list) else () if declared is None else (declared,)
 
 
 #: Rows of features with 140 rows: mel spectrogram in dB, chromagram, or both.

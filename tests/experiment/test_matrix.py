@@ -452,7 +452,7 @@ def test_losses_by_kind(write):
             "losses.regression=[{ type = 'mes' }]",
             "losses.regression[0].type: no loss has the name 'mes'; did you mean",
         ),
-        ("losses.ranking.type=mse", "losses.ranking: input should be 'regression', 'classification' or 'tags'"),
+        ("losses.ranking.type=mse", "losses.ranking: input should be 'regression', 'classification', 'tags', "),
         ("losses=3", "losses: must be a table, not 3"),
     ],
 )
