@@ -233,7 +233,18 @@ def collect(
     series = _on_steps(kept, rated, streams, getattr(dataset, "rate", None)) if rated else {}
     pairs = _pairs(kept, tasks)
     return Tracks(
-        kept, tasks, targets, rows, streams, extraction, unlabelled, declared_targets, origins, series, seen, pairs
+        kept,
+        tasks,
+        targets,
+        rows,
+        streams,
+        extraction,
+        unlabelled,
+        declared_targets,
+        origins,
+        series,
+        seen,
+        pairs,
     )
 
 
