@@ -110,8 +110,7 @@ def find_members(
             ]
             continue
         if component is not None:
-            type_name = component.code.attribute if component.code else component.name
-            members.append(Member(settings.name or type_name, component, settings))
+            members.append(Member(settings.name or component.name.rpartition(":")[2], component, settings))
     names = [member.name for member in members]
     for index, name in enumerate(names):
         if name in names[:index]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from os import PathLike
@@ -334,6 +334,7 @@ def load_experiments(
     only: Sequence[str] = (),
     *,
     local_code: Policy = "execute",
+    unneeded: Collection[str] = (),
 ) -> list[Experiment]:
     """Read, merge and validate an experiment file: an experiment, or each variant of its matrix.
 
@@ -342,12 +343,13 @@ def load_experiments(
         overrides: ``KEY=VALUE``, laid over every variant.
         only: ``AXIS=VALUE``, which variants to return.
         local_code: what is done with files of code that it names; ``read`` gives an experiment only to look at.
+        unneeded: kinds of components that are not used; they need not be installed.
 
     Raises:
         InputError: with every error, each with its file, line and key.
     """
     file = Path(file)
-    return _validate_variants(expand(toml.read(file, []), overrides, file.stem, only), local_code)
+    return _validate_variants(expand(toml.read(file, []), overrides, file.stem, only), local_code, unneeded)
 
 
 def load_benchmark(
@@ -382,13 +384,15 @@ def load_benchmark(
     return _validate_variants(expand(source, overrides, stem, only), local_code)
 
 
-def _validate_variants(variants: Sequence[toml.Source], local_code: Policy) -> list[Experiment]:
+def _validate_variants(
+    variants: Sequence[toml.Source], local_code: Policy, unneeded: Collection[str] = ()
+) -> list[Experiment]:
     loaded: list[Experiment] = []
     #: Problem -> the variants that have it.
     problems: dict[str, list[str]] = {}
     for source in variants:
         try:
-            loaded.append(validate_experiment(source, local_code=local_code))
+            loaded.append(validate_experiment(source, local_code=local_code, unneeded=unneeded))
         except InputError as error:
             for problem in dict.fromkeys(error.problems):
                 problems.setdefault(problem, []).append(str(source.table["name"]))
@@ -403,13 +407,14 @@ def load_experiment(
     only: Sequence[str] = (),
     *,
     local_code: Policy = "execute",
+    unneeded: Collection[str] = (),
 ) -> Experiment:
     """Read, merge and validate the file of one experiment; see `load_experiments`.
 
     Raises:
         InputError: with every error, each with its file, line and key; or more than one variant is left.
     """
-    first, *others = load_experiments(file, overrides, only, local_code=local_code)
+    first, *others = load_experiments(file, overrides, only, local_code=local_code, unneeded=unneeded)
     if others:
         raise InputError(
             f"{file}: its matrix has {1 + len(others)} variants, {first.name} to {others[-1].name}; choose one with "
@@ -418,8 +423,15 @@ def load_experiment(
     return first
 
 
-def validate_experiment(source: toml.Source, *, local_code: Policy = "execute") -> Experiment:
+def validate_experiment(
+    source: toml.Source, *, local_code: Policy = "execute", unneeded: Collection[str] = ()
+) -> Experiment:
     """Return the experiment of one variant's tables, which is what another process is sent of an experiment.
+
+    Args:
+        source: the tables.
+        local_code: what is done with files of code that it names.
+        unneeded: kinds of components that are not used; they need not be installed.
 
     Raises:
         InputError: with every error, each with its file, line and key.
@@ -440,7 +452,7 @@ def validate_experiment(source: toml.Source, *, local_code: Policy = "execute") 
         problems += [
             describe_problem(source, (), ExperimentTable, details, file_keys) for details in error.errors()
         ]
-    components = Components(source, problems, local_code=local_code)
+    components = Components(source, problems, local_code=local_code, unneeded=unneeded)
     dataset: Component | JointDataset | None
     if schema is not None and isinstance(schema.dataset, list):
         dataset = find_members(components, source, problems, schema.split)

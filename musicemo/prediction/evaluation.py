@@ -30,7 +30,7 @@ from musicemo.evaluation import Evaluation, EvaluationSettings
 from musicemo.experiment import Component, Experiment, load_experiment
 from musicemo.experiment.batches import make_batches
 from musicemo.experiment.tracks import split_tracks
-from musicemo.prediction.trained import TrainedRun
+from musicemo.prediction.trained import UNNEEDED, TrainedRun
 from musicemo.training.scoring import collect_predictions, to_evaluation
 
 __all__ = ["ALL", "RunEvaluation", "evaluate_run"]
@@ -99,7 +99,10 @@ def evaluate_run(run: TrainedRun, *, overrides: Sequence[str] = (), part: str | 
             f"{run.directory}: is an --overfit-batches check, not a trained run. Train it without this option first"
         )
     experiment = load_experiment(
-        run.directory / "experiment.toml", overrides, local_code="kept" if run.trusted else "refuse"
+        run.directory / "experiment.toml",
+        overrides,
+        local_code="kept" if run.trusted else "refuse",
+        unneeded=UNNEEDED,
     )
     other = any(override.partition("=")[0].split(".")[0].strip() == "dataset" for override in overrides)
     tracks = _read(run, experiment)

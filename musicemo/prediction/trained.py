@@ -24,6 +24,9 @@ from musicemo.training.checkpoint import read_scaling
 
 __all__ = ["TrainedRun", "find_runs"]
 
+#: Kinds of components that are used in training only.
+UNNEEDED = ("loss", "weighting", "launcher", "plugin")
+
 _AT_ONCE = 32
 """Clips in a batch."""
 
@@ -48,7 +51,7 @@ class TrainedRun:
     def load(
         cls, run: Path | RunRecord, device: torch.device | None = None, *, trust_local_code: bool = False
     ) -> TrainedRun:
-        """Rebuild a run's network. The dataset is not needed.
+        """Rebuild a run's network. Only the packages of its model and its features need to be installed.
 
         Args:
             run: the run directory, opened or not.
@@ -70,7 +73,9 @@ class TrainedRun:
             )
         try:
             experiment = load_experiment(
-                directory / "experiment.toml", local_code="kept" if trust_local_code else "refuse"
+                directory / "experiment.toml",
+                local_code="kept" if trust_local_code else "refuse",
+                unneeded=("dataset", *UNNEEDED),
             )
         except InputError as error:
             raise InputError(*error.problems, *_not_installed(record)) from error

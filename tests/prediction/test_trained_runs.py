@@ -1,11 +1,14 @@
 import json
+import tomllib
 
+import numpy as np
 import pytest
 import torch
 
+from musicemo import toml
 from musicemo.errors import InputError
 from musicemo.experiment.features import stream_of
-from musicemo.prediction import TrainedRun, find_runs
+from musicemo.prediction import TrainedRun, evaluate_run, find_runs
 
 
 def edit(copied, **changes):
@@ -146,6 +149,23 @@ def test_a_model_that_is_not_installed_is_told(components, copied):
     path.write_text(path.read_text().replace('type = "means"', 'type = "gone"'))
     with pytest.raises(InputError, match=r"experiment\.toml:\d+: model\.type: no model has the name 'gone'"):
         TrainedRun.load(copied)
+
+
+def test_only_the_model_and_the_features_need_to_be_installed(components, run, copied):
+    path = copied / "experiment.toml"
+    tables = tomllib.loads(path.read_text())
+    tables["dataset"]["type"] = "gone-dataset"
+    tables["weighting"] = {"type": "./gone.py:Weighting", "what": 1}
+    tables["plugins"] = {"gone-tracker": {"server": "http://localhost"}}
+    for task in tables["tasks"].values():
+        task["loss"] = [{"type": "gone-loss", "weight": 1.0, "slope": 2}]
+    path.write_text(toml.write(tables))
+    loaded = TrainedRun.load(copied)
+    clips = [torch.rand(30, run.description.input_size).numpy()]
+    for name, prediction in run.predict(clips).items():
+        np.testing.assert_array_equal(loaded.predict(clips)[name], prediction)
+    with pytest.raises(InputError, match="no dataset has the name 'gone-dataset'"):
+        evaluate_run(loaded)
 
 
 class Permitted:
