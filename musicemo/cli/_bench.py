@@ -142,12 +142,16 @@ def _load(name: str, file: Path | None, overrides: Sequence[str], only: Sequence
     from musicemo.experiment import load_benchmark, load_experiments, load_protocol
 
     if file is None:
-        if not any(one.startswith(("dataset.root=", "dataset=")) for one in overrides):
+        try:
+            return load_benchmark(name, overrides, only)
+        except InputError as error:
+            if not any(problem.endswith("dataset.root: is required") for problem in error.problems):
+                raise
+            dataset = load_protocol(name).dataset
             raise InputError(
-                f"--root DIR is required: the folder of the dataset {load_protocol(name).dataset!r}. "
-                "`musicemo data --cite` prints its source"
-            )
-        return load_benchmark(name, overrides, only)
+                f"--root DIR is required: the folder of the dataset {dataset!r}. `musicemo data --cite {dataset}` prints "
+                "its source"
+            ) from error
     experiments = load_experiments(file, overrides, only)
     followed = {one.protocol.name if one.protocol else None for one in experiments}
     if followed == {None}:

@@ -357,8 +357,8 @@ def load_benchmark(
 ) -> list[Experiment]:
     """Return the experiment of a protocol, or each variant of a matrix that the overrides make of it.
 
-    The features are those of the default extractor, and the name consists of the protocol, the features and the model,
-    unless the overrides set them.
+    Its name consists of the protocol, the features and the model. A table ``[features]`` without a type is that of the
+    default extractor.
 
     Args:
         name: the protocol.
@@ -373,7 +373,7 @@ def load_benchmark(
     source.lay({"protocol": name}, lambda _: toml.Origin(source.file, 1))
     preview = source.copy()
     preview.override(overrides)
-    features = preview.table.get("features", {})
+    features = preview.table.get("features")
     if isinstance(features, dict) and "type" not in features:
         source.lay({"features": {"type": DEFAULT_FEATURES}}, lambda _: toml.Origin(source.file, 1))
         features = {"type": DEFAULT_FEATURES}

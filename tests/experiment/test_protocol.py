@@ -117,16 +117,18 @@ def test_a_protocol_that_is_no_file(fakes):
 
 def test_the_experiment_of_a_protocol(protocol):
     (one,) = load_benchmark("memory", ["training.epochs=2"])
-    assert one.name == "memory-mel-chroma-means"
+    assert one.name == "memory-means"
     assert (one.protocol and one.protocol.name, one.split.seed, one.training.epochs) == ("memory", 5, 2)
     assert one.resolved()["protocol"] == "memory"
     (two,) = load_benchmark("memory", ["model.type=mean", "features.type=mfcc", "name=mine"])
     assert (two.name, two.model.name, two.features[0].component.name) == ("mine", "mean", "mfcc")
+    (three,) = load_benchmark("memory", ["features.grid=track"])
+    assert (three.name, three.features[0].component.name) == ("memory-mel-chroma-means", "mel-chroma")
 
 
 def test_a_matrix_of_models_under_a_protocol(protocol):
     variants = load_benchmark("memory", ['matrix={"model.type"=["means","mean"]}'])
-    assert [one.name for one in variants] == ["memory-mel-chroma-means-means", "memory-mel-chroma-means-mean"]
+    assert [one.name for one in variants] == ["memory-means-means", "memory-means-mean"]
     assert {one.protocol.name for one in variants if one.protocol} == {"memory"}
 
 

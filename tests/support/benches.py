@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from harness import load
 from rich.console import Console
 
 import musicemo
@@ -16,10 +17,75 @@ from musicemo.components.hooks import Hooks
 from musicemo.contracts import Extraction, Output
 from musicemo.evaluation import METRICS
 from musicemo.experiment import load_benchmark
+from musicemo.experiment.tracks import read_tracks, split_tracks
 from musicemo.reporting.blocks import Block
 from musicemo.reporting.sections.protocol import protocol_section
 from musicemo.reporting.terminal import show
 from musicemo.runs import RunRecord, open_run
+
+EXPERIMENT = """\
+[dataset]
+type = "{dataset}"
+
+[split]
+method = "{method}"
+{split}
+
+[model]
+type = "mean"
+
+[tasks.valence]
+
+[training]
+device = "cpu"
+epochs = 1
+"""
+
+PROTOCOL = """\
+[protocol]
+title = "Memory"
+reference = "A paper"
+split = "At random."
+segments = "Whole tracks."
+metrics = {{ valence = ["rmse"] }}
+average = "{average}"
+sources.Author = "A. Author, table 1"
+
+[protocol.sets]
+{sets}
+
+[[protocol.published]]
+system = "SVR"
+source = "Author"
+scores.valence.rmse = 1.5
+
+[[protocol.published]]
+system = "Joint"
+source = "Author"
+scores.valence.rmse = 1.4
+caveat = "it was trained on test tracks"
+
+"""
+
+
+def install_protocol(install, folder: Path, *, kfold: bool = False, other: str = "") -> None:
+    """Register the protocol `memory`, whose hashes are those of its split; of the sets in `other` they are wrong."""
+    split = "folds = 4\nvalidation = 0.0" if kfold else "seed = 3"
+    text = EXPERIMENT.format(dataset="memory", method="kfold" if kfold else "random", split=split)
+    experiment = load(folder, text=text)
+    tracks = read_tracks(experiment)
+    splits = [split_tracks(experiment, tracks, fold) for fold in (range(4) if kfold else [None])]
+    sets = []
+    for part in ("test",) if kfold else ("train", "val", "test"):
+        hashes = ["0" * 64 if part == other else split.hashes[part] for split in splits]
+        count = sum(len(split.parts[part]) for split in splits)
+        sets.append(
+            f"{part} = {{ tracks = {count}, hash = {hashes if kfold else hashes[0]!r} }}".replace("'", '"')
+        )
+    head = PROTOCOL.format(average="folds" if kfold else "tracks", sets="\n".join(sets))
+    path = folder / "memory.toml"
+    path.write_text(head + text)
+    install("protocol", "memory", lambda: path)
 
 
 class Loudness:
