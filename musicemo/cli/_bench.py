@@ -12,6 +12,7 @@ from musicemo.cli._completion import complete_component, complete_launcher
 from musicemo.cli._options import Only, Overrides
 from musicemo.cli._output import emit, emit_blocks
 from musicemo.errors import InputError
+from musicemo.terminal import say
 
 if TYPE_CHECKING:
     from musicemo.experiment import Experiment
@@ -120,8 +121,13 @@ def bench(
     from musicemo.reporting.sections.protocol import list_blocks, show_blocks
 
     if protocol == _LIST:
-        names = dict.fromkeys(claim.name for claim in registry.claims("protocol"))
-        emit_blocks(list_blocks([load_protocol(name) for name in names]))
+        protocols = []
+        for name in dict.fromkeys(claim.name for claim in registry.claims("protocol")):
+            try:
+                protocols.append(load_protocol(name))
+            except InputError as error:  # of one package, which is no reason to hide the others
+                say("warning", "yellow", str(error))
+        emit_blocks(list_blocks(protocols))
         return
     if show:
         emit_blocks(show_blocks(load_protocol(protocol)))
@@ -149,8 +155,8 @@ def _load(name: str, file: Path | None, overrides: Sequence[str], only: Sequence
                 raise
             dataset = load_protocol(name).dataset
             raise InputError(
-                f"--root DIR is required: the folder of the dataset {dataset!r}. `musicemo data --cite {dataset}` prints "
-                "its source"
+                f"--root DIR is required: the folder of the dataset {dataset!r}. `musicemo data --cite {dataset}` "
+                "prints its source"
             ) from error
     experiments = load_experiments(file, overrides, only)
     followed = {one.protocol.name if one.protocol else None for one in experiments}

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
 from musicemo import toml
 from musicemo.components.checks import protocol_file
@@ -108,12 +108,6 @@ class ProtocolTable(Settings):
                 )
         return published
 
-    @model_validator(mode="after")
-    def _one_kind_of_hashes(self) -> ProtocolTable:
-        if self.average == "folds" and not isinstance(self.sets["test"].hash, list):
-            raise ValueError('average = "folds" needs a list of hashes in sets.test, one for each fold')
-        return self
-
 
 @dataclass(frozen=True)
 class Protocol:
@@ -121,6 +115,8 @@ class Protocol:
 
     name: str
     table: ProtocolTable
+    split: SplitSettings
+    tasks: Mapping[str, TaskSettings]
     #: The experiment that it is by default, as it is written.
     source: toml.Source
 
@@ -152,18 +148,16 @@ class Protocol:
                 for key, value in self.experiment["dataset"].items()
                 if written.get(key) != value
             ]
-        wanted = validate(SplitSettings, self.experiment.get("split", {}))
         free = ("fold", *(() if "val" in self.table.sets else _OF_VALIDATION))
         wrong += [
-            (("split", key), getattr(wanted, key), getattr(split, key))
+            (("split", key), getattr(self.split, key), getattr(split, key))
             for key in SplitSettings.model_fields
-            if key not in free and getattr(split, key) != getattr(wanted, key)
+            if key not in free and getattr(split, key) != getattr(self.split, key)
         ]
-        for name, table in self.experiment["tasks"].items():
+        for name, task in self.tasks.items():
             if name not in tasks:
                 wrong.append((("tasks",), f"with the task {name!r}", f"of {', '.join(tasks)}"))
                 continue
-            task = validate(TaskSettings, table)
             pairs = {key: (getattr(task, key), getattr(tasks[name], key)) for key in ("range", "classes")}
             pairs["target"] = (task.target or name, tasks[name].target or name)
             wrong += [(("tasks", name, key), *pair) for key, pair in pairs.items() if pair[0] != pair[1]]
@@ -207,10 +201,21 @@ def load_protocol(name: str) -> Protocol:
     except ValidationError as error:
         problems = [describe_problem(source, ("protocol",), ProtocolTable, one) for one in error.errors()]
         raise InputError(*problems) from error
-    for key in ("dataset", "tasks"):
-        if not isinstance(source.table.get(key), dict):
-            problems.append(f"{path}: needs a table [{key}]")
-    tasks = source.table.get("tasks", {})
+    dataset = source.table.get("dataset")
+    if not isinstance(dataset, dict) or not isinstance(dataset.get("type"), str):
+        problems.append(f"{path}: needs a table [dataset] with a type")
+    tables: dict[toml.Key, tuple[type[Settings], Any]] = {
+        ("split",): (SplitSettings, source.table.get("split", {}))
+    }
+    tasks = source.table.get("tasks")
+    tasks = tasks if isinstance(tasks, dict) else {}
+    tables |= {("tasks", task): (TaskSettings, table) for task, table in tasks.items()}
+    settings: dict[toml.Key, Any] = {}
+    for key, (model, inner) in tables.items():
+        try:
+            settings[key] = validate(model, inner)
+        except ValidationError as error:
+            problems += [describe_problem(source, key, model, one) for one in error.errors()]
     problems += [
         source.error(
             ("protocol", "metrics", task), f"is not a task{nearest(task, tasks)} (tasks: {', '.join(tasks)})"
@@ -218,16 +223,16 @@ def load_protocol(name: str) -> Protocol:
         for task in validated.metrics
         if task not in tasks
     ]
-    hashes, folds = validated.sets["test"].hash, source.table.get("split", {}).get("folds")
-    if isinstance(hashes, list) and len(hashes) != folds:
-        key = ("protocol", "sets", "test", "hash")
-        problems.append(
-            source.error(key, f"has {len(hashes)} entries; split.folds is {folds}, and each fold needs one")
-        )
     if problems:
         raise InputError(*problems)
+    split: SplitSettings = settings.pop(("split",))
+    folds = split.folds if split.method == "kfold" else 1
+    hashes = validated.sets["test"].hash
+    if (len(hashes) if isinstance(hashes, list) else 1) != folds:
+        text = f"must be {'a list of ' * (folds > 1)}{folds} hash{'es, one for each fold' * (folds > 1)}"
+        raise InputError(source.error(("protocol", "sets", "test", "hash"), text))
     source.drop("protocol")
-    return Protocol(name, validated, source)
+    return Protocol(name, validated, split, {str(task): one for (_, task), one in settings.items()}, source)
 
 
 def _shown(value: object) -> str:

@@ -93,9 +93,11 @@ def test_a_protocol_has_its_published_results_and_its_experiment(protocol):
         ('reference = "A paper"\n', "", "protocol.reference: is required"),
         ("metrics = { valence", "metrics = { valance", "is not among the metrics"),
         ("[tasks.valence]", "[tasks.energy]", "protocol.metrics.valence: is not a task"),
-        ("sets.test", 'average = "folds"\nsets.test', "needs a list of hashes in sets.test"),
-        (f'"{HASH}"', f'["{HASH}"]', "protocol.sets.test.hash: has 1 entries; split.folds is None"),
-        ("[dataset]", "[data]", r"needs a table \[dataset\]"),
+        (f'"{HASH}"', f'["{HASH}", "{HASH}"]', r"protocol\.sets\.test\.hash: must be 1 hash$"),
+        ('"random"', '"kfold"', "hash: must be a list of 5 hashes, one for each fold"),
+        ("[dataset]", "[data]", r"needs a table \[dataset\] with a type"),
+        ('"random"', '"randomly"', r"split\.method"),
+        ("[tasks.valence]", "[tasks.valence]\ngoal = 1", r"tasks\.valence\.goal: unknown key"),
     ],
 )
 def test_errors_of_a_protocol_file_have_the_line_and_the_key(protocol, old, new, message):
