@@ -31,6 +31,7 @@ RESERVED = frozenset(
         *("best_epoch", "calibration", "controlled", "durations", "epochs", "error", "fingerprint", "fold"),
         *("gradients", "launch", "metrics", "monitor", "name", "overfit_batches", "parameters", "protocol"),
         "reliability",
+        *("inner_fold", "search"),
         *(
             "resumed_after_epoch",
             "seed",

@@ -7,7 +7,7 @@ import re
 import tomllib
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -365,12 +365,21 @@ class Source:
     #: Axis -> value of the variant that this is, of a file with a matrix.
     variant: dict[str, Any] = field(default_factory=dict)
 
+    #: ``name`` of the search and number of the ``trial``, of the experiment of a trial or of the best one.
+    search: dict[str, Any] = field(default_factory=dict)
+
     #: The files of code that it names, as they were read: another process executes the same.
     code: dict[Path, bytes] = field(default_factory=dict)
 
     def copy(self) -> Source:
         """Return a source that can be changed without changing this one."""
-        return Source(self.file, copy.deepcopy(self.table), dict(self.origins), dict(self.variant), self.code)
+        return replace(
+            self,
+            table=copy.deepcopy(self.table),
+            origins=dict(self.origins),
+            variant=dict(self.variant),
+            search=dict(self.search),
+        )
 
     def lay(self, table: Mapping[str, Any], origin: Callable[[Key], Origin]) -> list[Request]:
         """Lay a table over this one: tables merge, all else replaces, and so does a component of another type.
@@ -636,13 +645,13 @@ def inline(value: Any) -> str:
 
 
 def _item(value: Any, key: Key, source: Source | None) -> Item:
-    """Return a table for the file's own tables and for each task, and a value in one line for all else."""
+    """Return a table for the file's own tables, for each task and a search's space, and else a value in one line."""
     if len(key) == 1 and _are_tables(value):
         array = tomlkit.aot()
         for index, inner in enumerate(value):
             array.append(_table(inner, (*key, index), source))
         return array
-    if isinstance(value, Mapping) and (len(key) == 1 or key[:-1] == ("tasks",)):
+    if isinstance(value, Mapping) and (len(key) == 1 or key[:-1] == ("tasks",) or key == ("search", "space")):
         return _table(value, key, source)
     item: Item = _inline(value)
     if source is not None:

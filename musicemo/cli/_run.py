@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from musicemo.running.execute import Outcome
     from musicemo.running.launching import Failure, InProgress
     from musicemo.running.sweep import SweepResults
+    from musicemo.runs.search import SearchRecord, StudyRecord, TrialRecord
 
 __all__ = ["add_commands", "train"]
 
@@ -126,10 +127,10 @@ def train(
         observer=_Printer(overfit=bool(overfit_batches)),
         check=False,
     )
-    if blocks := outcomes.combined_blocks(experiments, results, overfit=bool(overfit_batches)):
+    if blocks := outcomes.combined_blocks(results.experiments, results, overfit=bool(overfit_batches)):
         emit("\n")
         emit_blocks(blocks)
-    if results.skipped and resume is None:
+    if results.skipped and resume is None and not any(one.source.search for one in results.experiments):
         emit(
             f"{results.skipped} of {results.total} runs were finished before. Use --no-resume to train them again.\n"
         )
@@ -187,6 +188,22 @@ class _Printer:
         else:
             emit("\n")
             emit_blocks(run_blocks(result, overfit=self._overfit))
+
+    def search_started(self, experiment: Experiment, record: SearchRecord, jobs: int) -> None:
+        from musicemo.reporting.sections.search import started_line
+
+        emit_blocks([started_line(experiment.name, record, jobs)])
+
+    def trial_finished(self, trial: TrialRecord, study: StudyRecord) -> None:
+        from musicemo.reporting.sections.search import trial_line
+
+        emit_blocks([trial_line(trial, study)])
+
+    def search_finished(self, record: SearchRecord, best: Sequence[Path]) -> None:
+        from musicemo.reporting.sections.search import finished_blocks
+
+        emit("\n")
+        emit_blocks(finished_blocks(record, best))
 
     def _report(self, replicate: Replicate, error: MusicemoError) -> None:
         """Print an error, once if several replicates have it; that of a single one ends the command."""

@@ -170,6 +170,7 @@ def make_split(
     official: Sequence[str | None],
     fold: int | None = None,
     together: Sequence[str] | None = None,
+    inner: tuple[int, int] | None = None,
 ) -> Split:
     """Split tracks.
 
@@ -182,6 +183,8 @@ def make_split(
         fold: fold that is the test set, for k-fold; by default that of the settings, or the first.
         together: name of each track's group that is kept in one set, whatever the settings, such as the pairs that a
             track is in; by default, the settings decide whether `groups` are kept.
+        inner: number of an inner fold, and number of all, for nested cross-validation: the tracks outside of the test
+            set are split into inner folds, of which this one is the validation set.
 
     Raises:
         InputError: a set that must not be empty is empty, a stratum is too small, or groups or official sets are
@@ -209,7 +212,14 @@ def make_split(
         rest, test, val = _together(settings, len(ids))
     else:
         rest, test = _cut(settings, everyone, settings.test, strata, group_codes, "test")
-    if val is None or not len(val):
+    if inner is not None:
+        number, count = inner
+        rest = np.sort(rest if val is None else np.concatenate([rest, val]))
+        codes = None if group_codes is None else np.unique(group_codes[rest], return_inverse=True)[1]
+        of_inner = settings.model_copy(update={"folds": count})
+        kept, held_out = _fold(of_inner, np.arange(len(rest)), strata[rest], codes, number)
+        rest, val = rest[kept], rest[held_out]
+    elif val is None or not len(val):
         share = settings.validation_share
         if settings.method not in ("official", "kfold", "file"):
             share = min(share / (1 - settings.test), 1.0)

@@ -49,6 +49,7 @@ from musicemo.experiment.schema import (
     DEFAULT_WEIGHTING,
     ExperimentTable,
 )
+from musicemo.experiment.search import Search, lay_overrides, parse_search
 from musicemo.features import Stream
 from musicemo.settings import validate
 from musicemo.training import TrainingSettings, TransferSettings
@@ -95,6 +96,8 @@ class Experiment:
     protocol: Protocol | None = None
     #: The files of code that the experiment names, as they were executed.
     code: Sequence[LocalCode] = ()
+    #: The hyperparameter search that the file describes; the rest is what all trials have in common.
+    search: Search | None = None
 
     @property
     def variant(self) -> Mapping[str, Any]:
@@ -279,6 +282,7 @@ class Experiment:
                 if self.plugins
                 else {}
             ),
+            **({"search": self.search.to_table()} if self.search and seed is None else {}),
             "tasks": tasks,
         }
 
@@ -303,11 +307,15 @@ class Replicate:
     seed: int
     #: None without k-fold.
     fold: int | None = None
+    #: The inner fold of nested cross-validation and the number of inner folds: the inner fold is the validation set.
+    inner: tuple[int, int] | None = None
 
     @classmethod
-    def of(cls, experiment: Experiment, seed: int, fold: int | None = None) -> Replicate:
+    def of(
+        cls, experiment: Experiment, seed: int, fold: int | None = None, inner: tuple[int, int] | None = None
+    ) -> Replicate:
         """Return the replicate of an experiment that has been validated."""
-        replicate = cls(experiment.source, seed, fold)
+        replicate = cls(experiment.source, seed, fold, inner)
         vars(replicate)["experiment"] = experiment
         return replicate
 
@@ -325,7 +333,8 @@ class Replicate:
 
     def __str__(self) -> str:
         fold = "" if self.fold is None else f", fold {self.fold}"
-        return f"{self.source.table['name']}, seed {self.seed}{fold}"
+        inner = "" if self.inner is None else f", inner fold {self.inner[0]}"
+        return f"{self.source.table['name']}, seed {self.seed}{fold}{inner}"
 
 
 def load_experiments(
@@ -437,6 +446,8 @@ def validate_experiment(
         InputError: with every error, each with its file, line and key.
     """
     source.table.setdefault("name", source.file.stem)
+    if "search" in source.table:
+        return _validate_search(source, local_code)
     training = source.table.get("training")
     optimizer = training.get("optimizer") if isinstance(training, dict) else None
     if isinstance(optimizer, dict):
@@ -448,7 +459,7 @@ def validate_experiment(
     try:
         schema = validate(ExperimentTable, source.table)
     except ValidationError as error:
-        file_keys = ["extends", "matrix"]
+        file_keys = ["extends", "matrix", "search"]
         problems += [
             describe_problem(source, (), ExperimentTable, details, file_keys) for details in error.errors()
         ]
@@ -529,6 +540,30 @@ def _find_plugins(components: Components, source: toml.Source, problems: list[st
         if component is not None:
             plugins[name] = replace(component, settings=settings)
     return plugins
+
+
+def _validate_search(source: toml.Source, local_code: Policy) -> Experiment:
+    """Return the experiment of tables with ``[search]``: that of the values that the file itself has.
+
+    Keys that it lacks have the first value of their space. Every choice and both ends of every range are validated.
+    """
+    search = parse_search(source, _names_of_tables(source.table.get("tasks")))
+    probes = list(search.probes())
+    base = lay_overrides(source, probes[0], search.places, absent_only=True)
+    problems: list[str] = []
+    experiment: Experiment | None = None
+    for trial in [base, *(lay_overrides(source, probe, search.places) for probe in probes)]:
+        trial.drop("search")
+        try:
+            validated = validate_experiment(trial, local_code=local_code)
+        except InputError as error:
+            problems += error.problems
+        else:
+            experiment = experiment or validated
+    if problems or experiment is None:
+        raise InputError(*dict.fromkeys(problems))
+    base = lay_overrides(source, probes[0], search.places, absent_only=True)
+    return replace(experiment, source=base, search=search)
 
 
 def _names_of_tables(value: Any) -> list[str]:

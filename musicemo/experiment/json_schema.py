@@ -18,6 +18,7 @@ from musicemo.contracts import TargetKind
 from musicemo.data import JoiningSettings, TaskSettings
 from musicemo.errors import InputError
 from musicemo.experiment.schema import ExperimentTable, TaskName
+from musicemo.experiment.search import SearchSettings, Values
 from musicemo.features import FeatureSettings
 from musicemo.settings import Settings
 
@@ -69,6 +70,15 @@ class _Matrix(Settings):
     """Further keys for the combinations that match `where`."""
 
 
+class _Search(SearchSettings):
+    """A hyperparameter search."""
+
+    space: dict[str, Values] = Field(min_length=1)
+    """Dotted key of the experiment -> its values: a range, a list, or a table of choices, each a table of further keys
+    for this choice.
+    """
+
+
 class _File(ExperimentTable):
     """An experiment file."""
 
@@ -76,12 +86,14 @@ class _File(ExperimentTable):
     """Experiment file that this one extends, relative to this one."""
     matrix: _Matrix | None = None
     """Axes whose combinations are experiments."""
+    search: _Search | None = None
+    """Hyperparameter search."""
 
 
 def experiment_schema() -> Json:
     """Return the schema of an experiment file, including the parameters of every installed component.
 
-    A file that extends another may omit required keys, as may one with a matrix. A component that cannot be
+    A file that extends another may omit required keys, as may one with a matrix or a search. A component that cannot be
     imported is left out with a warning.
     """
     dataset, model, weighting, launcher = (
@@ -113,7 +125,7 @@ def experiment_schema() -> Json:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "musicemo experiment",
         **schema,
-        "if": {"not": {"anyOf": [{"required": ["extends"]}, {"required": ["matrix"]}]}},
+        "if": {"not": {"anyOf": [{"required": [key]} for key in ("extends", "matrix", "search")]}},
         "then": {"required": required, "properties": typed},
     }
 

@@ -109,8 +109,17 @@ def _check_losses(experiment: Experiment, task: Task) -> None:
             )
 
 
-def split_tracks(experiment: Experiment, tracks: Tracks, fold: int | None = None) -> Split:
+def split_tracks(
+    experiment: Experiment, tracks: Tracks, fold: int | None = None, inner: tuple[int, int] | None = None
+) -> Split:
     """Split the tracks as the experiment says.
+
+    Args:
+        experiment: the experiment.
+        tracks: its tracks.
+        fold: the fold that is the test set, for k-fold.
+        inner: number of an inner fold, and number of all: the inner fold of the tracks outside of the test set is the
+            validation set, and the rest of them the training set.
 
     Raises:
         InputError: the split cannot be made, or a class has no track to train on.
@@ -126,7 +135,7 @@ def split_tracks(experiment: Experiment, tracks: Tracks, fold: int | None = None
     def split_one(name: str, indices: Indices) -> Split:
         key, settings = splits[name]
         with experiment.source.blaming(*key):
-            return _split_some(settings, tracks, indices, fold, listed)
+            return _split_some(settings, tracks, indices, fold, listed, inner)
 
     if tracks.sources:
         grouped = {name: settings.by_groups for name, (_, settings) in splits.items()}
@@ -166,7 +175,12 @@ def _listed_name(track: Track, listed: Mapping[str, str]) -> str | None:
 
 
 def _split_some(
-    settings: SplitSettings, tracks: Tracks, indices: Indices, fold: int | None, listed: Mapping[str, str]
+    settings: SplitSettings,
+    tracks: Tracks,
+    indices: Indices,
+    fold: int | None,
+    listed: Mapping[str, str],
+    inner: tuple[int, int] | None,
 ) -> Split:
     """Split some tracks, stratified by the target that is asked for, or by the first task that has a label."""
     names = [settings.stratify] if settings.stratify else []
@@ -186,6 +200,7 @@ def _split_some(
         else [track.part for track in some],
         fold,
         _kept_together(settings, tracks, indices),
+        inner,
     )
 
 

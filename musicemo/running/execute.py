@@ -93,7 +93,7 @@ def execute(
     experiment = replicate.experiment.completed(data.tracks)
     hooks = hooks.of(experiment.plugins, experiment.source)
     with use_threads(experiment.threads), collected(data.warnings) as messages:
-        split = split_tracks(experiment, data.tracks, replicate.fold)
+        split = split_tracks(experiment, data.tracks, replicate.fold, replicate.inner)
         device = options.choose_device(experiment)
         execution = _Execution(replicate, experiment, data, split, device, options, messages, launch)
         return execution.run(runs, hooks)
@@ -161,9 +161,14 @@ class _Execution:
         }
         if self.launch:
             head["launch"] = self.launch
+        if self.experiment.source.search:
+            head["search"] = self.experiment.source.search
         if self.options.overfit_batches:
             head["overfit_batches"] = self.options.overfit_batches
         label = f"seed{self.seed}" + ("" if self.fold is None else f"-fold{self.fold}")
+        if self.replicate.inner:
+            label += f"-inner{self.replicate.inner[0]}"
+            head["inner_fold"] = self.replicate.inner[0]
         damaged: list[Path] = []
         if resume:
             earlier = find_run(runs / name, identity.fingerprint)
@@ -183,6 +188,7 @@ class _Execution:
                     source,
                     self.data.features,
                     team.processes,
+                    self.options.sets,
                 )
                 try:
                     claim = claim_run(runs, name, label, head, resume=resume, excluded=damaged)
@@ -248,6 +254,9 @@ class _Execution:
             for record in earlier_runs(folder)
             if (record.seed, record.fold) == (self.seed, self.fold)
             and (record.results.get("overfit_batches") or 0) == self.options.overfit_batches
+            and record.results.get("inner_fold") == (self.replicate.inner[0] if self.replicate.inner else None)
+            # Trials of an earlier search have other settings.
+            and (record.results.get("search") or {}).get("study") == self.experiment.source.search.get("study")
         ]
         if not earlier:
             return

@@ -75,6 +75,8 @@ class RunOptions:
     resume: bool | None = None
     #: Number of training batches to train and evaluate on, as a check; 0 for the whole training set.
     overfit_batches: int = 0
+    #: Sets to evaluate. The trials of a search do not see the test set.
+    sets: Sequence[str] = PARTS
     #: Command line that the runs record.
     command: Sequence[str] = field(default_factory=lambda: tuple(sys.argv))
 
@@ -222,6 +224,7 @@ def prepare(
     source: Path | None = None,
     scaled: ScaledFeatures | None = None,
     processes: Processes = SINGLE,
+    sets: Sequence[str] = PARTS,
 ) -> Prepared:
     """Build everything that one seed and one fold of an experiment is trained with; nothing is written.
 
@@ -238,6 +241,7 @@ def prepare(
         source: the checkpoint to begin with, of an experiment with ``[transfer]``.
         scaled: features that several runs on the same tracks share.
         processes: the processes that train the network together.
+        sets: the sets that are evaluated.
 
     Raises:
         InputError: a component refuses its parameters, features cannot be read, the monitored quantity is not recorded,
@@ -294,6 +298,7 @@ def prepare(
     check_signs(experiment, objective, weighting)
     with blaming("dataset"):
         batches = make_batches(features, tracks, split, training, seed, overfit_batches, experiment.proportions)
+        batches = {part: one for part, one in batches.items() if part in sets}
     with blaming("training", "early_stopping", "monitor"):
         check_monitor(training.early_stopping, tracks.tasks, batches)
     prepared = Prepared(

@@ -38,6 +38,7 @@ from musicemo.running.launching import (
     to_failure,
 )
 from musicemo.running.prepare import ExperimentData, RunOptions, TrackReader
+from musicemo.running.search import SearchObserver, run_search
 from musicemo.runs import record_death
 
 __all__ = ["Observer", "Sweep", "SweepResults", "run"]
@@ -52,6 +53,8 @@ class SweepResults(Sequence[Outcome]):
 
     #: Number of replicates.
     total: int
+    #: The experiments; in place of one with ``[search]``, those of its best trials.
+    experiments: Sequence[Experiment] = ()
     finished: list[tuple[Replicate, Outcome]] = field(default_factory=list)
     failures: list[tuple[Replicate, MusicemoError]] = field(default_factory=list)
     #: Replicates that other processes are training.
@@ -114,7 +117,7 @@ class SweepResults(Sequence[Outcome]):
             raise kind(f"{len(errors)} of {self.total} runs {verb}: {names}")
 
 
-class Observer(Protocol):
+class Observer(SearchObserver, Protocol):
     """Is called while `run` works, to print results as they come."""
 
     def started(self, replicates: Sequence[Replicate], jobs: int) -> None:
@@ -138,6 +141,8 @@ def run(
     check: bool = True,
 ) -> SweepResults:
     """Train, evaluate and record every seed, fold and variant of some experiments.
+
+    Of an experiment with ``[search]``, run or continue the search first, and then evaluate its best trial.
 
     A run that fails does not stop the others. Progress is shown on standard error: the epochs of a run, or the number
     of finished runs if several are trained at a time.
@@ -169,9 +174,23 @@ def run(
         for experiment in ([one] if isinstance(one, Experiment) else load_experiments(Path(one)))
     ]
     options = RunOptions(device=device, resume=resume, overfit_batches=overfit_batches)
-    sweep = Sweep(loaded, options, jobs=jobs, launcher=launcher)
-    results = SweepResults(len(sweep.replicates))
+    hooks = load_hooks() if hooks is None else hooks
     with messages.shown(default=True), contextlib.ExitStack() as stack:
+        for index, one in reversed(list(enumerate(loaded))):
+            if one.search:
+                loaded[index : index + 1] = run_search(
+                    one,
+                    Path(runs),
+                    options=options,
+                    jobs=jobs,
+                    launcher=launcher,
+                    hooks=hooks,
+                    observer=observer,
+                )
+        if not loaded:
+            return SweepResults(0)
+        sweep = Sweep(loaded, options, jobs=jobs, launcher=launcher)
+        results = SweepResults(len(sweep.replicates), loaded)
         sweep.read_data()
         if observer:
             observer.started(sweep.replicates, sweep.jobs)
@@ -179,7 +198,7 @@ def run(
         if bar:
             bar.update(0, results.total)
             stack.enter_context(_epochs_shown(sweep, Path(runs), bar))
-        for replicate, result in sweep.run(Path(runs), load_hooks() if hooks is None else hooks):
+        for replicate, result in sweep.run(Path(runs), hooks):
             results.add(replicate, result)
             if observer:
                 with bar.aside() if bar else contextlib.nullcontext():

@@ -137,13 +137,14 @@ def follow(
         prepared = prepare(
             experiment,
             data.tracks,
-            split_tracks(experiment, data.tracks, replicate.fold),
+            split_tracks(experiment, data.tracks, replicate.fold, replicate.inner),
             replicate.seed,
             device,
             options.overfit_batches,
             source,
             data.features,
             Processes(rank, size),
+            options.sets,
         )
         run = Run(
             directory=folder,

@@ -22,8 +22,7 @@ _log = logging.getLogger(__name__)
 #: Keys of `results.json` by which a run is found.
 _HEAD = (
     *("status", "name", "seed", "fold", "fingerprint", "identity", "started", "process", "launch"),
-    "overfit_batches",
-    "stopped",
+    *("inner_fold", "overfit_batches", "search", "stopped"),
 )
 
 _PARTS = ("train", "val", "test")

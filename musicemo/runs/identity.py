@@ -14,7 +14,7 @@ from musicemo.runs.reading import RunRecord
 if TYPE_CHECKING:
     from musicemo.data import DataIdentity, Split
 
-__all__ = ["RunIdentity", "decisive_settings", "hash_settings", "same_data"]
+__all__ = ["RunIdentity", "decisive_settings", "fingerprint", "hash_settings", "same_data"]
 
 #: Keys of ``[training]`` that decide where and how fast to compute.
 _OUTCOME_IS_THE_SAME = ("device", "cache", "processes", "threads")
@@ -53,7 +53,7 @@ class RunIdentity:
     @property
     def fingerprint(self) -> str:
         """The hash of all parts."""
-        return _hash([self.to_json(), self.overfit_batches])
+        return fingerprint(self.to_json(), self.overfit_batches)
 
     def differences(self, record: RunRecord) -> list[str]:
         """Return the respects in which an earlier run differs, each as a clause."""
@@ -102,6 +102,11 @@ class RunIdentity:
                 yield f"the {what} differ"
         if recorded.get("tasks") != now["tasks"]:
             yield "a range, a class or the rows that are used differ"
+
+
+def fingerprint(identity: Mapping[str, str | None], overfit_batches: int = 0) -> str:
+    """Return the fingerprint of a run with an identity, as in `results.json`."""
+    return _hash([identity, overfit_batches])
 
 
 def hash_settings(settings: Mapping[str, Any]) -> str:

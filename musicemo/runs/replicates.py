@@ -85,6 +85,9 @@ def _has_begun(record: RunRecord) -> bool:
 
 def _version(record: RunRecord) -> str:
     """Return a run's experiment and data, without everything in which replicates may differ."""
+    search = record.results.get("search") or {}
+    if search.get("nested"):  # every outer fold has the settings of its own best trial
+        return json.dumps([search.get("study"), same_data(record)], default=str)
     kept = {
         name: value for name, value in decisive_settings(record.read_experiment()).items() if name != "seed"
     }

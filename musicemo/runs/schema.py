@@ -221,6 +221,13 @@ class _Protocol(_Shape):
     departures: list[Text]
 
 
+class _SearchOf(_Shape):
+    name: Text
+    trial: Count
+    study: Text | None = None
+    nested: bool = False
+
+
 class _Process(_Shape):
     pid: Count
     host: Text
@@ -233,6 +240,7 @@ class Results(_Shape):
     name: Text | None = None
     seed: Count | None = None
     fold: Count | None = None
+    inner_fold: Count | None = None
     fingerprint: Text | None = None
     identity: dict[str, Text | None] | None = None
     started: Annotated[Text, AfterValidator(_time)] | None = None
@@ -257,6 +265,7 @@ SECTIONS: Mapping[str, TypeAdapter[Any]] = {
     name: TypeAdapter(shape)
     for name, shape in {
         "variant": dict[str, Any],
+        "search": _SearchOf,
         "stopped": _Stopped,
         "selection": _Selection,
         "gradients": _Gradients,

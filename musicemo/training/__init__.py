@@ -10,7 +10,7 @@ from musicemo.training.resuming import check_resumable, has_checkpoint
 from musicemo.training.run import Prepared, Run
 from musicemo.training.selection import describe_selection
 from musicemo.training.settings import TrainingSettings, TransferSettings
-from musicemo.training.stopping import Stopping, StopRequest, check_monitor
+from musicemo.training.stopping import Stopping, StopRequest, check_monitor, recorded_quantities
 
 __all__ = [
     "SINGLE",
@@ -34,5 +34,6 @@ __all__ = [
     "describe_selection",
     "has_checkpoint",
     "load_checkpoint",
+    "recorded_quantities",
     "use_threads",
 ]

@@ -13,7 +13,7 @@ from musicemo.evaluation import EPOCH_METRICS, higher_is_better
 from musicemo.training.criteria import MEAN_IMPROVEMENT, MEAN_RANK, mean_ranks
 from musicemo.training.settings import EarlyStoppingSettings
 
-__all__ = ["StopRequest", "Stopping", "check_monitor"]
+__all__ = ["StopRequest", "Stopping", "check_monitor", "recorded_quantities"]
 
 
 @dataclass(frozen=True)
@@ -154,6 +154,13 @@ class Stopping:
             best.epoch, best.value = state["tasks"][task]
 
 
+def recorded_quantities(tasks: Sequence[Task]) -> list[str]:
+    """Return the names of the quantities of the validation set that every epoch records."""
+    overall = ["val/loss", *([MEAN_IMPROVEMENT] if len(tasks) > 1 else [])]
+    by_task = [f"val/{task.name}/{one}" for task in tasks for one in ("loss", *EPOCH_METRICS[task.kind])]
+    return [*overall, *by_task]
+
+
 def check_monitor(settings: EarlyStoppingSettings, tasks: Sequence[Task], parts: Collection[str]) -> None:
     """Check before training that a quantity of the validation part will be recorded.
 
@@ -170,9 +177,7 @@ def check_monitor(settings: EarlyStoppingSettings, tasks: Sequence[Task], parts:
             f"is {monitor!r} but the validation set is empty. Set split.validation above 0, or monitor a "
             "quantity of the training set, such as train/loss"
         )
-    names = ["val/loss", *([MEAN_RANK, MEAN_IMPROVEMENT] if len(tasks) > 1 else [])]
-    for task in tasks:
-        names += [f"val/{task.name}/{quantity}" for quantity in ("loss", *EPOCH_METRICS[task.kind])]
+    names = [*recorded_quantities(tasks), *([MEAN_RANK] if len(tasks) > 1 else [])]
     if monitor not in names:
         raise InputError(
             f"no quantity {monitor!r} is recorded{nearest(monitor, names)} (of val: {', '.join(names)})"

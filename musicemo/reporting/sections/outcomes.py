@@ -92,13 +92,15 @@ def combined_blocks(experiments: Sequence[Experiment], results: SweepResults, *,
         results: The outcomes of their runs.
         overfit: Whether the runs are checks that the network can memorize a few batches, which have no intervals.
     """
-    if len(experiments) > 1:
+    if len({one.name for one in experiments}) > 1:
         variants = [(one.name, [outcome.results for outcome in results.of(one)]) for one in experiments]
         return _variants([(name, runs) for name, runs in variants if runs])
-    (experiment,) = experiments
-    runs = results.of(experiment)
+    runs = [
+        outcome for one in experiments for outcome in results.of(one)
+    ]  # of one name: outer folds of a search
     if len(runs) < 2:
         return []
+    experiment = experiments[0]
     part = headline_part(runs[0].results["metrics"])
     if overfit:
         metrics = [outcome.results["metrics"][part] for outcome in runs]
