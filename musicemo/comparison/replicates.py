@@ -246,6 +246,13 @@ def _join(parts: Sequence[TaskEvaluation]) -> TaskEvaluation:
             np.concatenate([getattr(part, name) for part in parts])[order] for name in ("target", "prediction")
         )
         return TaskEvaluation("pairs", [ids[place] for place in order], target, prediction)
+    if parts[0].kind == "series":
+        rows = {
+            name: [row for part in parts for row in part.rows(name)]
+            for name in ("times", "target", "prediction")
+        }
+        in_order = {name: [values[place] for place in order] for name, values in rows.items()}
+        return TaskEvaluation.of_series([ids[place] for place in order], **in_order)
     if parts[0].kind == "tags":
         return _join_tags(parts, classes, [ids[place] for place in order], order)
 

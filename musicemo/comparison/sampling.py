@@ -145,6 +145,11 @@ def same_targets(first: TaskEvaluation, second: TaskEvaluation) -> bool:
     """Return whether two evaluations have the same tracks, in the same order, with the same targets."""
     if list(first.ids) != list(second.ids) or first.kind != second.kind:
         return False
+    if first.times is not None and second.times is not None:
+        return first.times.shape == second.times.shape and all(
+            np.allclose(getattr(first, name), getattr(second, name), rtol=1e-6, atol=1e-9, equal_nan=True)
+            for name in ("times", "target")
+        )
     if first.kind in ("regression", "pairs"):
         return bool(np.allclose(first.target, second.target, rtol=1e-6, atol=1e-9))
     if first.kind == "tags":

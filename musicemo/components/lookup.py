@@ -9,7 +9,7 @@ import typing
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -26,13 +26,14 @@ from musicemo.components.spec import (
     make_component,
     permission_of,
     split_settings,
+    suits,
 )
-from musicemo.contracts import PROVIDED, ComponentTable, kinds_of
+from musicemo.contracts import PROVIDED, ComponentTable, Per, TargetKind, kinds_of
 from musicemo.errors import InputError, nearest
 from musicemo.files import expanded
 from musicemo.settings import validate
 
-__all__ = ["Components", "describe_problem"]
+__all__ = ["Components", "LossTerm", "describe_problem"]
 
 _UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
 #: Errors whose message does not need the value, "not 3", at its end.
@@ -44,6 +45,20 @@ _COMPLETE = (
     "union_tag_invalid",
     "union_tag_not_found",
 )
+
+
+class LossTerm(NamedTuple):
+    """One term of a loss, as a file configures it."""
+
+    weight: float
+    component: Component
+    #: Series: ratings that it compares with each other; None for the default of the loss.
+    per: Per | None = None
+
+    def to_table(self) -> dict[str, Any]:
+        """Return the TOML table, defaults filled in."""
+        per = {} if self.per is None else {"per": self.per}
+        return {**self.component.to_table(), "weight": self.weight, **per}
 
 
 def describe_problem(
@@ -339,8 +354,8 @@ class Components:
             table = default if absent else table[part]
         return table
 
-    def losses(self, key: toml.Key, kind: str | None = None) -> Iterator[tuple[float, Component]]:
-        """Yield the weight and the component of each loss at a key.
+    def losses(self, key: toml.Key, kind: TargetKind | None = None) -> Iterator[LossTerm]:
+        """Yield the terms of the loss at a key.
 
         Args:
             key: Key of a loss or a list of losses, such as ``("tasks", "valence", "loss")``.
@@ -364,16 +379,21 @@ class Components:
                     self._source.error((*place, "weight"), f"must be a finite number above 0, not {weight!r}")
                 )
                 continue
-            component = self.find("loss", place, ignore=["weight"])
+            per = term.get("per")
+            if per not in (None, *get_args(Per)):
+                allowed = ", ".join(map(repr, get_args(Per)))
+                self._problems.append(self._source.error((*place, "per"), f"{per!r} must be one of {allowed}"))
+                continue
+            component = self.find("loss", place, ignore=["weight", "per"])
             if component and component.factory is None:
-                yield float(weight), component  # it was not executed
-            elif component and kind not in (None, *kinds_of(component.factory)):
+                yield LossTerm(float(weight), component, per)  # it was not executed
+            elif component and kind is not None and not suits(component.factory, kind):
                 kinds = " and ".join(kinds_of(component.factory))
                 self._problems.append(
                     self._source.error((*place, "type"), f"{component.name!r} is for {kinds}")
                 )
             elif component:
-                yield float(weight), component
+                yield LossTerm(float(weight), component, per)
 
     def _anchored(self, key: toml.Key, path: Path) -> Path:
         """Return the absolute path of a path at a key, relative to the folder of its file.

@@ -34,6 +34,8 @@ from musicemo.contracts import (
     Dataset,
     FeatureExtractor,
     Launcher,
+    Per,
+    TargetKind,
     Weighting,
     kinds_of,
 )
@@ -55,6 +57,7 @@ __all__ = [
     "make_component",
     "signature_schema",
     "split_settings",
+    "suits",
     "table_schema",
     "to_toml",
 ]
@@ -69,7 +72,7 @@ class PluginSettings(Settings):
 
 #: Kind of component -> keys of its table that are not constructor parameters.
 RESERVED = {
-    "loss": ("type", "weight"),
+    "loss": ("type", "weight", "per"),
     "features": ("type", *FeatureSettings.model_fields),
     "plugin": ("type", *PluginSettings.model_fields),
 }
@@ -246,6 +249,8 @@ def component_table(kind: str, name: str, factory: Any, base: type[BaseModel] | 
     if kind == "loss":
         weight = Field(default=1.0, gt=0, description="Weight of the term in the loss of the task.")
         fields["weight"] = (float, weight)
+        per = Field(default=None, description="Series: ratings that the loss compares with each other.")
+        fields["per"] = (Per | None, per)
     label = "joined" if base and kind == "dataset" else kind
     options: dict[str, Any] = {"__base__": base} if base else {"__config__": parameters.model_config}
     with warnings.catch_warnings():
@@ -638,6 +643,12 @@ def check_component(kind: str, name: str, factory: Any) -> type[BaseModel]:
     schema = table_schema(factory, kind)
     check_declared(kind, name, factory)
     return schema
+
+
+def suits(loss: Any, target: TargetKind) -> bool:
+    """Return whether a loss trains a kind of target: those that it declares, and one of ratings also series."""
+    kinds = kinds_of(loss)
+    return target in kinds or (target == "series" and "regression" in kinds)
 
 
 def check_declared(kind: str, name: str, factory: Any) -> None:

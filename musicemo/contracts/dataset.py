@@ -21,6 +21,7 @@ __all__ = [
     "Judgement",
     "Label",
     "Layout",
+    "Per",
     "Proposal",
     "Series",
     "Signal",
@@ -93,6 +94,9 @@ def kinds_of(loss: Any) -> tuple[str, ...]:
 FEATURE_ROWS = {"mel": slice(0, 128), "chroma": slice(128, 140), "fused": slice(0, 140)}
 
 Layout = Literal["time-rows", "rows-time", "vector"]
+
+#: The ratings over time that a loss compares with each other: those of a song, of a time step, or all of a batch.
+Per = Literal["song", "step", "all"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,11 +20,16 @@ class Loss(Protocol):
     - Tags: logits `[batch, tags]` and targets `[batch, tags]`, 1 if the tag applies, 0 if not, NaN if unknown.
     - Pairs: the scores of the two tracks `[pairs, 2]`, and the number of listeners for whom each is the higher one
       `[pairs, 2]`.
+    - Series: prediction and target are `[batch, time]`, the target NaN where it is not rated.
 
     Tracks without a target are removed before the call. A loss for several kinds declares them in a tuple, such as
     ``kind = ("regression", "pairs")``. A loss is non-negative unless the class has ``may_be_negative = True``. An
     optional method ``diagnostics(prediction, target) -> dict[str, float]`` is recorded once per epoch. A loss has no
     trained parameters and is not in a checkpoint; use a weighting for trained parameters.
+
+    A regression loss also trains series: it is called with the ratings `[ratings]` of each song, of each time step over
+    the songs of the batch, or of the whole batch, and the results are averaged. ``per`` in its TOML table chooses; an
+    optional class attribute ``per`` is the default, otherwise "all".
     """
 
     kind: TargetKind | tuple[TargetKind, ...]

@@ -63,12 +63,12 @@ class Estimator(Fitted):
         Args:
             tracks: features of each track, `[time, feature]`, on the CPU, read lazily, each time they are iterated.
             targets: task -> `[tracks]`: ratings in [0, 1] or class indices; or `[tracks, tags]`: 1 if the tag applies,
-                otherwise 0. NaN where missing.
+                otherwise 0; or `[tracks, time]`: ratings over time, if `kinds` has "series". NaN where missing.
         """
         raise NotImplementedError(f"{type(self).__name__} does not override fit")
 
     def forward(self, x: Tensor, lengths: Tensor, labels: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return task -> ratings in [0, 1] `[batch]`, or logits `[batch, classes]` of classes or tags.
+        """Return task -> ratings in [0, 1] `[batch]`, over time `[batch, time]`, or logits `[batch, classes]`.
 
         Args:
             x: `[batch, time, feature]`, zero beyond the length of each track. Padding must not change a prediction.

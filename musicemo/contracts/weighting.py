@@ -20,7 +20,8 @@ class Step:
     """Inputs of a weighting in one optimizer step, in addition to the losses."""
 
     #: Output of the backbone `[batch, embedding]`, through which the gradients of all tasks flow; of the whole batch,
-    #: also if several processes train the network.
+    #: also if several processes train the network. With series only, the embeddings of the time steps, `[batch, time,
+    #: embedding]`; with other tasks beside them, both in one row a track, `[batch, values]`.
     embedding: Tensor
     #: Trained parameters of the backbone, and of the head of each task.
     shared: Sequence[nn.Parameter]

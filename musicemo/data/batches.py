@@ -186,11 +186,12 @@ class Batches:
 
     def _pad(self, indices: Indices, share: Indices) -> Batch:
         lengths = self._features.lengths[share]
-        x = torch.zeros(len(share), int(lengths.max()), self._features.size)
+        steps = int(self._features.lengths[indices].max())
+        # The embeddings of time steps are gathered from all processes, and have one shape in all.
+        x = torch.zeros(len(share), steps if self._series else int(lengths.max()), self._features.size)
         padded = x.numpy()
         for row, index in enumerate(share):
             padded[row, : lengths[row]] = self._features[int(index)]
-        steps = int(self._features.lengths[indices].max())
         series = {name: self._padded(name, indices, steps) for name in self._series}
         return Batch(x, torch.from_numpy(lengths), self._targets[torch.from_numpy(indices)], indices, series)
 

@@ -90,13 +90,14 @@ def smoothed(values: Floats, edges: Floats, seconds: float | None) -> Floats:
         edges: `[time + 1]`, in seconds, ascending.
         seconds: length of the window.
     """
-    if seconds is None:
+    if seconds is None or not len(values):
         return values
-    total = np.concatenate([[0.0], np.cumsum(values * np.diff(edges))])
+    first_value = values[0]  # a constant stays one, without rounding errors that correlate with something
+    total = np.concatenate([[0.0], np.cumsum((values - first_value) * np.diff(edges))])
     middles = (edges[:-1] + edges[1:]) / 2
     ends = [np.clip(middles + side * seconds / 2, edges[0], edges[-1]) for side in (-1, 1)]
     first, last = (np.interp(end, edges, total) for end in ends)
-    return np.asarray((last - first) / (ends[1] - ends[0]))
+    return np.asarray(first_value + (last - first) / (ends[1] - ends[0]))
 
 
 def step_edges(track: Track, rate: float | None, offset: float = 0.0) -> Floats:

@@ -22,6 +22,7 @@ from musicemo.evaluation.metrics import (
 )
 from musicemo.evaluation.pairs import connected, pair_id, pair_members
 from musicemo.evaluation.reliability import Reliability, rating_reliability
+from musicemo.evaluation.series import song_metrics
 from musicemo.evaluation.tags import DEFAULT_THRESHOLD, choose_thresholds
 
 __all__ = [
@@ -56,4 +57,5 @@ __all__ = [
     "pair_members",
     "ranks",
     "rating_reliability",
+    "song_metrics",
 ]

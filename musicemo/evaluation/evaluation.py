@@ -21,6 +21,7 @@ from musicemo.evaluation.intervals import (
 )
 from musicemo.evaluation.metrics import METRICS, TargetKind, classification, regression
 from musicemo.evaluation.pairs import PairResampler
+from musicemo.evaluation.series import SeriesResampler, padded
 from musicemo.evaluation.tags import DEFAULT_THRESHOLD, TagResampler, choose_thresholds, tags
 
 __all__ = ["Evaluation", "TaskEvaluation"]
@@ -34,7 +35,8 @@ class TaskEvaluation:
     #: Ids of the tracks; of pairs, see `pair_id`.
     ids: Sequence[str]
     #: `[n]`: ratings in the dataset's units, or class indices. Tags: `[n, tags]`, 1, 0, or NaN where unknown. Pairs:
-    #: `[n, 2]`, number of listeners for whom each of the two tracks is higher.
+    #: `[n, 2]`, number of listeners for whom each of the two tracks is higher. Series: `[n, ratings]`, NaN beyond the
+    #: ratings of a track.
     target: NDArray[Any]
     #: Like `target`; for classification, the most probable class; for tags, whether each is predicted; for pairs, the
     #: score of each track.
@@ -43,6 +45,19 @@ class TaskEvaluation:
     classes: Sequence[str] = ()
     #: Classification: `[n, classes]`. Tags: `[n, tags]`.
     probabilities: NDArray[np.float64] | None = None
+    #: Series: `[n, ratings]`, the time of each rating in seconds, NaN beyond the ratings of a track.
+    times: NDArray[np.float64] | None = None
+
+    @classmethod
+    def of_series(
+        cls,
+        ids: Sequence[str],
+        times: Sequence[NDArray[np.float64]],
+        target: Sequence[NDArray[np.float64]],
+        prediction: Sequence[NDArray[np.float64]],
+    ) -> TaskEvaluation:
+        """Return the evaluation of ratings over time; of each track, all three are `[ratings]`."""
+        return cls("series", ids, padded(target), padded(prediction), times=padded(times))
 
     @classmethod
     def of_tags(
@@ -65,13 +80,22 @@ class TaskEvaluation:
         decisions = probabilities >= np.asarray(thresholds)
         return cls("tags", ids, target.astype(np.float64), decisions, classes, probabilities)
 
+    def rows(self, name: str) -> list[NDArray[np.float64]]:
+        """Return ``times``, ``target`` or ``prediction`` of a series: `[ratings]` of each track."""
+        assert self.times is not None
+        values = getattr(self, name)
+        return [row[there] for row, there in zip(values, np.isfinite(self.times), strict=True)]
+
     @property
     def names(self) -> tuple[str, ...]:
         """The task's metrics, the leading one first."""
         return METRICS[self.kind]
 
     def metrics(self) -> dict[str, Any]:
-        """Return the metrics; for classification also ``per_class`` and ``confusion_matrix``; see `tags` for tags."""
+        """Return the metrics; for classification also ``per_class`` and ``confusion_matrix``; see `tags` for tags.
+
+        Series also have ``deviations``: metric -> its standard deviation over the songs.
+        """
         return dict(self._metrics)
 
     @cached_property
@@ -82,6 +106,13 @@ class TaskEvaluation:
             return tags(self.probabilities, self.prediction, self.target, self.classes)
         if self.kind == "pairs":
             return {name: float(values[0]) for name, values in self._pairs(np.ones((1, self.units))).items()}
+        if isinstance(resampler := self._resampler, SeriesResampler):
+            once = np.ones((1, len(self.target)))
+            scores: dict[str, Any] = {name: float(values[0]) for name, values in resampler(once).items()}
+            return {
+                **scores,
+                "deviations": {name: finite(value) for name, value in resampler.deviations.items()},
+            }
         return classification(self.prediction, self.target, self.classes)
 
     def metric(self, name: str) -> float:
@@ -108,13 +139,17 @@ class TaskEvaluation:
         return _resample({"": self}, resamples, names, stream)[""]
 
     @cached_property
-    def _resampler(self) -> RegressionResampler | ClassificationResampler | TagResampler | PairResampler:
+    def _resampler(
+        self,
+    ) -> RegressionResampler | ClassificationResampler | TagResampler | PairResampler | SeriesResampler:
         if self.kind == "regression":
             return RegressionResampler(self.prediction, self.target)
         if self.probabilities is not None and self.kind == "tags":
             return TagResampler(self.probabilities, self.prediction, self.target)
         if self.kind == "pairs":
             return self._pairs
+        if self.kind == "series":
+            return SeriesResampler(self.prediction, self.target)
         return ClassificationResampler(self.prediction, self.target, len(self.classes))
 
     @property

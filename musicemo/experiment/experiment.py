@@ -17,7 +17,7 @@ from torch import nn
 from musicemo import toml
 from musicemo.components import registry
 from musicemo.components.local import LocalCode, Policy, unplaced
-from musicemo.components.lookup import Components, describe_problem
+from musicemo.components.lookup import Components, LossTerm, describe_problem
 from musicemo.components.spec import Component, PluginSettings, default_component, to_toml
 from musicemo.contracts import Dataset, Estimator, Target, Track
 from musicemo.data import (
@@ -80,10 +80,10 @@ class Experiment:
     model: Component
     tasks: Mapping[str, TaskSettings]
     heads: Mapping[str, HeadSettings]
-    #: Task -> (weight, loss); empty where the task's kind decides.
-    losses: Mapping[str, Sequence[tuple[float, Component]]]
+    #: Task -> the terms of its loss; empty where the task's kind decides.
+    losses: Mapping[str, Sequence[LossTerm]]
     #: The same by kind of target, for those tasks; only the kinds that the file names.
-    default_losses: Mapping[str, Sequence[tuple[float, Component]]]
+    default_losses: Mapping[str, Sequence[LossTerm]]
     weighting: Component
     training: TrainingSettings
     transfer: TransferSettings | None
@@ -135,7 +135,8 @@ class Experiment:
     @property
     def unchecked(self) -> Sequence[str]:
         """The names of components in files that were not executed and whose source does not tell their parameters."""
-        losses = [term for terms in (*self.losses.values(), *self.default_losses.values()) for _, term in terms]
+        every = (*self.losses.values(), *self.default_losses.values())
+        losses = [term.component for terms in every for term in terms]
         extractors = [table.component for table in self.features]
         components = [
             *self.datasets.values(),
@@ -215,7 +216,7 @@ class Experiment:
         losses = {
             task.name: self.losses[task.name]
             or self.default_losses.get(task.kind)
-            or [(1.0, default_component("loss", DEFAULT_LOSSES[task.kind]))]
+            or [LossTerm(1.0, default_component("loss", DEFAULT_LOSSES[task.kind]))]
             for task in tasks
         }
         features = self.features or default_features(tracks.streams)
@@ -250,7 +251,7 @@ class Experiment:
         for name, task in self.tasks.items():
             table = to_toml(task.model_dump(exclude={"loss", "head"}))
             if losses := self.losses[name]:
-                table["loss"] = _tables_of(losses)
+                table["loss"] = [term.to_table() for term in losses]
             tasks[name] = table | {"head": to_toml(self.heads[name].model_dump())}
         training = self.training.model_copy(update={"threads": self.training.threads or threads})
         split = self.split if fold is None else self.split.model_copy(update={"fold": fold})
@@ -269,7 +270,11 @@ class Experiment:
             "scaling": to_toml(self.scaling.model_dump()),
             "model": self.model.to_table(),
             **(
-                {"losses": {kind: _tables_of(terms) for kind, terms in self.default_losses.items()}}
+                {
+                    "losses": {
+                        kind: [term.to_table() for term in terms] for kind, terms in self.default_losses.items()
+                    }
+                }
                 if self.default_losses
                 else {}
             ),
@@ -479,7 +484,7 @@ def validate_experiment(
         for name in _names_of_tables(source.table.get("tasks"))
     }
     kinds = source.table.get("losses")
-    default_losses: dict[str, list[tuple[float, Component]]] = {
+    default_losses: dict[str, list[LossTerm]] = {
         kind: list(components.losses(("losses", kind), kind))
         for kind in DEFAULT_LOSSES
         if isinstance(kinds, dict) and kind in kinds
@@ -569,7 +574,3 @@ def _validate_search(source: toml.Source, local_code: Policy) -> Experiment:
 def _names_of_tables(value: Any) -> list[str]:
     """Return the names of the tables in a table; anything else is the schema's to report."""
     return [name for name, table in value.items() if isinstance(table, dict)] if isinstance(value, dict) else []
-
-
-def _tables_of(losses: Sequence[tuple[float, Component]]) -> list[dict[str, Any]]:
-    return [{**loss.to_table(), "weight": weight} for weight, loss in losses]

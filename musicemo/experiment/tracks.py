@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from musicemo import toml
 from musicemo.components.local import told_by_line
+from musicemo.components.spec import suits
 from musicemo.contracts import Dataset, Track, kinds_of
 from musicemo.data import (
     Features,
@@ -101,12 +102,16 @@ def _unknown(experiment: Experiment, dataset: Dataset, key: toml.Key, name: str)
 
 
 def _check_losses(experiment: Experiment, task: Task) -> None:
-    for _, loss in experiment.losses[task.name]:
+    for _, loss, per in experiment.losses[task.name]:
         kinds = kinds_of(loss.factory)
-        if task.kind not in kinds and not ("regression" in kinds and task.kind == "series"):
+        if not suits(loss.factory, task.kind):
             raise InputError(
                 f"loss {loss.name!r} is for {' and '.join(kinds)}, and {task.target!r} is a {task.kind} target"
             )
+        if per is not None and task.kind != "series":
+            raise InputError(f"loss.per: is for series, and {task.target!r} is a {task.kind} target")
+        if per is not None and "series" in kinds:
+            raise InputError(f"loss.per: loss {loss.name!r} takes whole series, which are not divided")
 
 
 def split_tracks(

@@ -130,11 +130,10 @@ def evaluate_run(run: TrainedRun, *, overrides: Sequence[str] = (), part: str | 
         batches = every[part]
     if not same_split or part == ALL:
         _warn_of_overlap(run, experiment, [ids[index] for index in batches.indices])
-    predictions, targets, predicted = collect_predictions(
+    predicted = collect_predictions(
         run.network, batches, tracks.tasks, run.device, experiment.training.precision
     )
-    wanted = {task.name: predictions[task.name] for task in tracks.tasks}
-    evaluation = to_evaluation(wanted, targets, tracks, predicted)
+    evaluation = to_evaluation(predicted, tracks)
     evaluation = evaluation.decided(run.thresholds)
     if same_split and not any(
         override.partition("=")[0].split(".")[0].strip() != "evaluation" for override in overrides
@@ -144,7 +143,7 @@ def evaluate_run(run: TrainedRun, *, overrides: Sequence[str] = (), part: str | 
         run,
         experiment.dataset.name,
         part,
-        len(predicted),
+        len(predicted.indices),
         evaluation,
         experiment.evaluation,
         intervals=not (same_split and part == "train"),

@@ -75,7 +75,8 @@ def export_onnx(
         input: the input of the file; "auto" is audio if the features are computed by an ONNX model.
 
     Raises:
-        InputError: a required package, the dataset or the folder is missing, or the input cannot be audio.
+        InputError: a required package, the dataset or the folder is missing, the input cannot be audio, or a task is a
+            series.
         RunError: the model cannot be exported, or the file does not compute the same values as torch.
     """
     try:
@@ -87,6 +88,11 @@ def export_onnx(
         ) from error
     if not path.parent.is_dir():
         raise InputError(f"{path}: the folder {path.parent} does not exist")
+    if timed := [task.name for task in run.description.tasks if task.kind == "series"]:
+        raise InputError(
+            f"{run.directory}: {', '.join(timed)}: ratings over time cannot be exported. `musicemo predict` writes "
+            "their curves"
+        )
     stream = None if input == "features" else _audio_stream(run, required=input == "audio")
     clips = list(clips) or _dataset_clips(run)
     run = dataclasses.replace(run, network=run.network.cpu(), device=torch.device("cpu"))

@@ -34,7 +34,10 @@ _SILENCE = 1e-4
 
 @dataclass(frozen=True)
 class TaskPrediction:
-    """Prediction of one task for one song."""
+    """Prediction of one task for one song.
+
+    That of a series is one curve over the whole song: its windows are the steps of the features.
+    """
 
     kind: TargetKind
     range: tuple[float, float]
@@ -43,12 +46,20 @@ class TaskPrediction:
     values: NDArray[np.float64]
     #: Tags: `[classes]`, probability from which on a tag is predicted: the mean over the runs.
     thresholds: NDArray[np.float64] | None = None
+    #: Series: `[windows, 2]`, start and end of each step in seconds; None for the windows of the song.
+    steps: NDArray[np.float64] | None = None
 
     @property
     def value(self) -> NDArray[np.float64]:
         """The mean over windows and runs: a scalar, or `[classes]`."""
-        mean: NDArray[np.float64] = self.values.mean(axis=(0, 1))
+        mean: NDArray[np.float64] = self.of_windows(self.values).mean(axis=0)
         return mean
+
+    def of_windows(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the mean over the windows, the second axis, in which the steps of a series weigh by their length."""
+        return np.asarray(
+            np.average(values, axis=1, weights=None if self.steps is None else np.diff(self.steps)[:, 0])
+        )
 
     @property
     def ranked(self) -> list[int]:
@@ -59,14 +70,14 @@ class TaskPrediction:
     def beyond(self) -> bool:
         """Whether the value is a rating outside the range of the ratings."""
         low, high = self.range
-        return self.kind == "regression" and not low <= float(self.value) <= high
+        return self.kind in ("regression", "series") and not low <= float(self.value) <= high
 
     @property
     def deviation(self) -> NDArray[np.float64] | None:
         """The standard deviation of the value over the runs, with the shape of the value; None for one run."""
         if len(self.values) < 2:
             return None
-        deviation: NDArray[np.float64] = self.values.mean(axis=1).std(axis=0, ddof=1)
+        deviation: NDArray[np.float64] = self.of_windows(self.values).std(axis=0, ddof=1)
         return deviation
 
     @property
@@ -91,6 +102,11 @@ class SongPrediction:
     #: `[windows, 2]`: start and end of each window, in seconds.
     windows: NDArray[np.float64]
     tasks: Mapping[str, TaskPrediction]
+
+    def windows_of(self, task: str) -> NDArray[np.float64]:
+        """Return `[windows, 2]`: start and end of what each value of a task is for, in seconds."""
+        steps = self.tasks[task].steps
+        return self.windows if steps is None else steps
 
 
 def failure_of(song: str | PathLike[str], error: BaseException) -> Failure:
@@ -123,7 +139,7 @@ class Predictor:
     A song with no more time steps than the longest training track is one clip, as in training. A longer song is cut
     into windows of the median training track's length, overlapping by half; its value is the mean over the windows. The
     features of a window are those of a clip: decibels, for example, are relative to its own loudest moment. Silent
-    windows are left out.
+    windows are left out. Series are predicted from the whole song at once, whatever its length.
 
     Args:
         runs: the runs that `find_runs` returns.
@@ -191,9 +207,16 @@ class Predictor:
         Raises:
             InputError: the song cannot be analyzed, or the model fails on it.
         """
-        clips, windows, duration = self.clips(features or self.extract(song))
+        features = features or self.extract(song)
+        described = self.runs[0].description.tasks
+        clips, windows, duration = self.clips(features)
         try:
             found = [run.calibrated(run.predict(clips)) for run in self.runs]
+            if any(task.kind == "series" for task in described):
+                whole = self._whole(features)
+                found = [
+                    one | run.curves(whole, features.edges) for one, run in zip(found, self.runs, strict=True)
+                ]
         except torch.OutOfMemoryError:
             raise
         except (RuntimeError, ValueError, IndexError) as error:  # too short for a network, for example
@@ -205,13 +228,18 @@ class Predictor:
                 task.classes,
                 np.stack([one[task.name] for one in found]),
                 self._thresholds(task) if task.kind == "tags" else None,
+                np.stack([features.edges[:-1], features.edges[1:]], axis=1) if task.kind == "series" else None,
             )
-            for task in self.runs[0].description.tasks
+            for task in described
         }
         for name, task in tasks.items():
             if not np.isfinite(task.values).all():
                 raise InputError(f"{fspath(song)}: the prediction of {name!r} is not finite")
         return SongPrediction(fspath(song), duration, windows, tasks)
+
+    def _whole(self, features: SongFeatures) -> Array:
+        steps = np.array([[0, len(features.edges) - 1]])
+        return _Clips(self.streams, features.clips, steps, self._rows)[0]
 
     def _thresholds(self, task: Task) -> NDArray[np.float64]:
         of_runs = [[run.thresholds[task.name][tag] for tag in task.classes] for run in self.runs]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from musicemo.components import registry
-from musicemo.data import Description, Scaling, Task
+from musicemo.data import Description, Scaling, Task, smoothed
 from musicemo.errors import InputError
 from musicemo.evaluation import Calibration
 from musicemo.experiment import Experiment, load_experiment
@@ -158,14 +158,40 @@ class TrainedRun:
 
         Returns:
             Task -> ratings in their units or scores `[clips]`, or probabilities `[clips, classes]` of classes or tags.
+            Series are not among them; see `curves`.
         """
-        logits: dict[str, list[Tensor]] = {task.name: [] for task in self.description.tasks}
+        static = [task for task in self.description.tasks if task.kind != "series"]
+        if not static:
+            return {}
+        logits: dict[str, list[Tensor]] = {task.name: [] for task in static}
         for start in range(0, len(clips), _AT_ONCE):
             x, lengths = pad([self.scaling(clip) for clip in clips[start : start + _AT_ONCE]])
             _, predictions = self.network(x.to(self.device), lengths.to(self.device))
-            for name, prediction in predictions.items():
-                logits[name].append(prediction.double().cpu())
-        return {task.name: _in_units(task, torch.cat(logits[task.name])) for task in self.description.tasks}
+            for name, several in logits.items():
+                several.append(predictions[name].double().cpu())
+        return {task.name: _in_units(task, torch.cat(logits[task.name])) for task in static}
+
+    @torch.no_grad()
+    def curves(self, clip: NDArray[np.float32], edges: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        """Return task -> ratings of each time step of a clip in their units, `[time]`, of the series.
+
+        They are smoothed as in the evaluation of the run.
+
+        Args:
+            clip: unscaled features `[time, feature]`, with the rows of the training data.
+            edges: `[time + 1]`, the edges of the time steps in seconds.
+        """
+        x, lengths = pad([self.scaling(clip)])
+        _, predictions = self.network(x.to(self.device), lengths.to(self.device))
+        return {
+            task.name: task.decode(
+                smoothed(
+                    predictions[task.name][0].double().cpu().numpy(), edges[: len(clip) + 1], task.smoothing
+                )
+            )
+            for task in self.description.tasks
+            if task.kind == "series"
+        }
 
     def calibrated(self, predictions: Mapping[str, NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:
         """Return the result of `predict` with calibrated ratings, if the run is calibrated."""

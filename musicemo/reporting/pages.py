@@ -202,11 +202,16 @@ def _results(runs: Sequence[RunRecord], notices: list[Notice]) -> list[Section]:
     )
     sections = [Section("Results", [lead, scores.forests(metrics), *scores.metric_tables(metrics)])]
     evaluation = _evaluation(run, part, notices)
+    blocks: list[Block]
     if charts := tracks.prediction_charts(evaluation, "regression", metrics, run.tasks):
         sections.append(Section("Predicted against true", [Charts(charts, note=tracks.DOTS)]))
+    if charts := tracks.curve_charts(evaluation, run.tasks):
+        together = tracks.prediction_charts(evaluation, "series", metrics, run.tasks)
+        blocks = [Charts(charts, note=tracks.CURVES), Charts(together, note=tracks.TOGETHER)]
+        sections.append(Section("Over time", blocks))
     confusions = tracks.prediction_charts(evaluation, "classification", metrics, run.tasks)
     classes = list(scores.class_tables(metrics))
-    blocks: list[Block] = [Charts(confusions, note=tracks.CONFUSION)] if confusions else []
+    blocks = [Charts(confusions, note=tracks.CONFUSION)] if confusions else []
     sections.append(Section("Classes", [*blocks, *([Tables(classes)] if classes else [])]))
     charts = tracks.prediction_charts(evaluation, "tags", metrics, run.tasks)
     tables = list(scores.tag_tables(metrics))

@@ -31,7 +31,8 @@ _CLASSES = 8
 def song_figure(prediction: SongPrediction, analysis: Analysis) -> Figure:
     """Draw a song's mel spectrogram with its beats, its emotions over time, and the probabilities of classes and tags.
 
-    Emotions with equal ranges share a panel. Bands are standard deviations over the runs. For a song of one window,
+    Emotions with equal ranges share a panel; those that were trained on ratings over time have a value for every time
+    step. Bands are standard deviations over the runs. For a song of one window,
     lines extend over the whole song and classes are bars.
     """
     names = [Path(prediction.song).name, *prediction.tasks]
@@ -47,7 +48,7 @@ def _draw(prediction: SongPrediction, analysis: Analysis) -> Figure:
     regressions: dict[tuple[float, float] | None, dict[str, TaskPrediction]] = {}
     for name, task in prediction.tasks.items():
         if not task.classes:
-            regressions.setdefault(task.range if task.kind == "regression" else None, {})[name] = task
+            regressions.setdefault(None if task.kind == "pairs" else task.range, {})[name] = task
     classifications = {name: task for name, task in prediction.tasks.items() if task.classes}
     heights = [1.25] + [1.0] * (len(regressions) + len(classifications))
     figure = Figure(figsize=(10, 0.9 + 2.1 * sum(heights)), layout="constrained")
@@ -96,16 +97,17 @@ def _emotions(
 ) -> None:
     for number, (name, task) in enumerate(tasks.items()):
         colour = f"C{number % 10}"
-        times, curve = _line(prediction, task.curve)
+        windows = prediction.windows_of(name)
+        times, curve = _line(windows, task.curve)
         label = f"{drawable(name)} {float(task.value):.2f}"
         if (deviation := task.deviation) is not None:
             label += f" ± {float(deviation):.2f}"
-        marker = "." if 1 < len(prediction.windows) <= 60 else ""
+        marker = "." if 1 < len(windows) <= 60 else ""
         axes.plot(
             times, curve, color=colour, marker=marker, label=label, linestyle="-" if number < 10 else "--"
         )
         if (spread := task.curve_deviation) is not None:
-            _, half = _line(prediction, spread)
+            _, half = _line(windows, spread)
             axes.fill_between(times, curve - half, curve + half, color=colour, alpha=0.15, linewidth=0)
     everything = np.concatenate(
         [task.curve + side * _spread(task) for task in tasks.values() for side in (-1, 1)]
@@ -126,12 +128,12 @@ def _spread(task: TaskPrediction) -> NDArray[np.float64]:
 
 
 def _line(
-    prediction: SongPrediction, curve: NDArray[np.float64]
+    windows: NDArray[np.float64], curve: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return times and values: at the middle of each window, or over the whole song if it has one window."""
-    if len(prediction.windows) == 1:
-        return prediction.windows[0], np.repeat(curve, 2, axis=0)
-    return prediction.windows.mean(axis=1), curve
+    if len(windows) == 1:
+        return windows[0], np.repeat(curve, 2, axis=0)
+    return windows.mean(axis=1), curve
 
 
 def _classes_over_time(axes: Axes, prediction: SongPrediction, name: str, task: TaskPrediction) -> None:

@@ -61,13 +61,14 @@ def _song_json(song: SongPrediction | Failure) -> dict[str, Any]:
 
 def _task_json(task: TaskPrediction) -> dict[str, Any]:
     deviation = task.deviation
-    if task.kind in ("regression", "pairs"):
+    if task.kind in ("regression", "pairs", "series"):
         return {
             "kind": task.kind,
-            **({"range": list(task.range)} if task.kind == "regression" else {}),
+            **({} if task.kind == "pairs" else {"range": list(task.range)}),
             "value": float(task.value),
             "deviation": None if deviation is None else float(deviation),
             "curve": task.curve.tolist(),
+            **({} if task.steps is None else {"steps": task.steps.round(3).tolist()}),
         }
     if task.thresholds is not None:
         value: Any = [
@@ -109,12 +110,13 @@ def stream_csv(songs: Iterable[SongPrediction | Failure]) -> Iterator[tuple[str,
 
 def _song_rows(song: SongPrediction) -> Iterator[Sequence[Any]]:
     for name, task in song.tasks.items():
+        windows = song.windows_of(name)
         curve, spread = task.curve, task.curve_deviation
         for index, label in enumerate(task.classes or [""]):
             select = (index,) if task.classes else ()
             whole = _pair(task.value, task.deviation, select)
             yield song.song, name, label, "", "0.000", f"{song.duration:.3f}", *whole
-            for number, (start, end) in enumerate(song.windows if len(song.windows) > 1 else ()):
+            for number, (start, end) in enumerate(windows if len(windows) > 1 else ()):
                 pair = _pair(curve, spread, (number, *select))
                 yield song.song, name, label, number, f"{start:.3f}", f"{end:.3f}", *pair
 

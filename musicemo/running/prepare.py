@@ -421,7 +421,7 @@ def _terms(experiment: Experiment, tracks: Tracks, train: NDArray[np.intp]) -> d
             }
         losses = experiment.losses[task.name]
         with experiment.source.blaming("tasks", task.name, "loss"):
-            terms[task.name] = [Term(weight, loss.build(**counts)) for weight, loss in losses]
+            terms[task.name] = [Term(weight, loss.build(**counts), per) for weight, loss, per in losses]
     return terms
 
 
@@ -483,9 +483,8 @@ def rehearse(experiment: Experiment, network: Network, objective: Objective, bat
     """
     with _without_trace(network, objective) as (copied, losses):
         with experiment.source.blaming("model"):
-            embedding = _embed(copied, batch)
-            _check_padding(copied, batch, embedding)
-        predictions = {name: head(embedding) for name, head in copied.heads.items()}
+            _check_padding(copied, batch, _embed(copied, batch))
+            _, predictions = copied(batch.x, batch.lengths)
         _losses(experiment, losses, predictions, batch)
 
 
@@ -551,7 +550,9 @@ def _losses(
 ) -> dict[str, torch.Tensor]:
     with experiment.source.blaming("tasks"):
         try:
-            return objective(predictions, batch.targets, batch.indices)  # type: ignore[no-any-return]  # torch's calls are untyped
+            return objective(  # type: ignore[no-any-return]  # torch's calls are untyped
+                predictions, batch.targets, batch.indices, batch.series
+            )
         except InputError:
             raise
         except Exception as error:  # a stranger's loss may raise anything
@@ -561,30 +562,41 @@ def _losses(
             ) from error
 
 
-def _check_padding(network: Network, batch: Batch, embedding: torch.Tensor) -> None:
-    longer = torch.nn.functional.pad(batch.x, (0, 0, 0, max(8, batch.x.shape[1] // 4)))
-    padded = _embed(network, dataclasses.replace(batch, x=longer))
-    apart = float((padded - embedding).abs().max())
-    if apart > 1e-3 * max(float(embedding.abs().max()), 1.0):
-        raise InputError(
-            f"padding changes its embedding, by {apart:.2g}: what lies beyond a track's length must be left out, "
-            "or a track's prediction depends on the others in its batch"
-        )
+def _check_padding(network: Network, batch: Batch, embeddings: Mapping[str, torch.Tensor]) -> None:
+    steps = batch.x.shape[1]
+    longer = torch.nn.functional.pad(batch.x, (0, 0, 0, max(8, steps // 4)))
+    for name, padded in _embed(network, dataclasses.replace(batch, x=longer)).items():
+        embedding = embeddings[name]
+        apart = float((padded[:, : embedding.shape[1]] - embedding).abs().max())
+        if apart > 1e-3 * max(float(embedding.abs().max()), 1.0):
+            raise InputError(
+                f"padding changes its {name}, by {apart:.2g}: what lies beyond a track's length must be left out, "
+                "or a track's prediction depends on the others in its batch"
+            )
 
 
-def _embed(network: Network, batch: Batch) -> torch.Tensor:
+def _embed(network: Network, batch: Batch) -> dict[str, torch.Tensor]:
+    """Return what the backbone gives to the tasks: ``embedding`` and ``sequence``, checked."""
     network.eval()
-    expected = [len(batch.x), network.backbone.embedding_size]
-    try:
-        embedding = network.backbone(network.combine(batch.x), batch.lengths)
-    except Exception as error:  # a stranger's model may raise anything
-        hint = "; it is called with x and lengths" if isinstance(error, TypeError) else ""
-        raise InputError(
-            f"fails on a batch of shape {list(batch.x.shape)}: {describe_error(error, where=line_of(error))}{hint}"
-        ) from error
-    if not isinstance(embedding, torch.Tensor) or list(embedding.shape) != expected:
-        shape = list(embedding.shape) if isinstance(embedding, torch.Tensor) else type(embedding).__name__
-        raise InputError(f"the embedding has shape {shape}, where {expected} is expected")
-    if not embedding.is_floating_point():
-        raise InputError(f"the embedding is of type {embedding.dtype}; it must be floating point")
-    return embedding.float()
+    backbone: Any = network.backbone
+    embeddings = {}
+    for name in network.embeddings:
+        expected = [len(batch.x)]
+        expected += (
+            [backbone.embedding_size] if name == "embedding" else [batch.x.shape[1], backbone.sequence_size]
+        )
+        call = backbone if name == "embedding" else backbone.sequence
+        try:
+            embedding = call(network.combine(batch.x), batch.lengths)
+        except Exception as error:  # a stranger's model may raise anything
+            hint = "; it is called with x and lengths" if isinstance(error, TypeError) else ""
+            raise InputError(
+                f"fails on a batch of shape {list(batch.x.shape)}: {describe_error(error, where=line_of(error))}{hint}"
+            ) from error
+        if not isinstance(embedding, torch.Tensor) or list(embedding.shape) != expected:
+            shape = list(embedding.shape) if isinstance(embedding, torch.Tensor) else type(embedding).__name__
+            raise InputError(f"the {name} has shape {shape}, where {expected} is expected")
+        if not embedding.is_floating_point():
+            raise InputError(f"the {name} is of type {embedding.dtype}; it must be floating point")
+        embeddings[name] = embedding.float()
+    return embeddings

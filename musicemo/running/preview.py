@@ -179,7 +179,7 @@ def _task(experiment: Experiment, tracks: Tracks, name: str) -> TaskPreview:
     else:
         counts = Counter(task.classes[int(label)] for label in labeled) if task.classes else {}
     count = len(tracks.pairs[name]) if task.kind == "pairs" else len(labeled)
-    losses = [(weight, loss.name) for weight, loss in experiment.losses[task.name]]
+    losses = [(weight, loss.name) for weight, loss, _ in experiment.losses[task.name]]
     return TaskPreview(task, count, {name: counts[name] for name in task.classes}, losses)
 
 

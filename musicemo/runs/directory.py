@@ -195,10 +195,19 @@ class RunDirectory:
 
         The cells of tags are JSON objects: tag -> 1 or 0, without unknown ones, and tag -> probability. A line for a
         pair has JSON lists: the ids of the two tracks, the numbers of listeners for whom each is higher, the scores.
+        Series are in `series.csv`, with one line per rating and its time in seconds.
         """
         rows = [["track", "part", "task", "target", "prediction"]]
+        over_time = [["track", "part", "task", "time", "target", "prediction"]]
         for part, evaluation in parts.items():
             for name, task in evaluation.tasks.items():
+                if task.times is not None:
+                    for track, *columns in zip(
+                        task.ids, *(task.rows(key) for key in ("times", "target", "prediction")), strict=True
+                    ):
+                        values = zip(*(column.tolist() for column in columns), strict=True)
+                        over_time += [[track, part, name, *map(repr, row)] for row in values]
+                    continue
                 if task.kind == "tags" and task.probabilities is not None:
                     for track, target, probabilities in zip(
                         task.ids, task.target, task.probabilities, strict=True
@@ -221,6 +230,8 @@ class RunDirectory:
                     ]
                     rows.append([track, part, name, *shown])
         write_text(self.path / "predictions.csv", csv_text(rows))
+        if len(over_time) > 1:
+            write_text(self.path / "series.csv", csv_text(over_time))
 
 
 @contextmanager

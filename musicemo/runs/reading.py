@@ -251,13 +251,43 @@ class RunRecord:
 
     @cached_property
     def evaluations(self) -> Mapping[str, Evaluation]:
-        """Set -> predictions in `predictions.csv`; empty without that file.
+        """Set -> predictions in `predictions.csv`, and of series in `series.csv`; empty without these files.
 
         Raises:
-            InputError: the file is damaged; the message names the line.
+            InputError: a file is damaged; the message names the line.
         """
-        path = self.directory / "predictions.csv"
-        parts: dict[str, dict[str, _Column | _TagColumn | _PairColumn]] = {}
+        parts: dict[str, dict[str, _Column | _TagColumn | _PairColumn | _SeriesColumn]] = {}
+        files = {
+            name: self._read_predictions(self.directory / name, keys, parts) for name, keys in _CELLS.items()
+        }
+        if not any(files.values()):
+            return {}
+        for part, tasks in self.metrics.items():
+            for name, metrics in tasks.items():
+                present = len(parts.get(part, {}).get(name, ()))
+                if (recorded := metrics.get("tracks", present)) != present:
+                    file = (
+                        "series.csv" if self.tasks.get(name, {}).get("kind") == "series" else "predictions.csv"
+                    )
+                    raise InputError(
+                        f"{self.directory / file}: has {present} of the {recorded} {part} predictions of {name!r}"
+                    )
+        return {
+            part: Evaluation({name: column.finish() for name, column in tasks.items()})
+            for part, tasks in parts.items()
+        }
+
+    def _read_predictions(
+        self,
+        path: Path,
+        keys: Sequence[str],
+        parts: dict[str, dict[str, _Column | _TagColumn | _PairColumn | _SeriesColumn]],
+    ) -> bool:
+        """Add the lines of a file; return whether there is one.
+
+        Raises:
+            InputError: it is damaged; the message names the line.
+        """
         try:
             _open(path, _LARGEST_TABLE).close()
             for number, row in enumerate(read_csv(path), start=2):
@@ -266,33 +296,37 @@ class RunRecord:
                     if row["task"] not in of_part:
                         limits = (self.results.get("thresholds") or {}).get(row["task"])
                         of_part[row["task"]] = _column(row["task"], self.tasks.get(row["task"]), limits)
-                    of_part[row["task"]].add(row["track"], row["target"], row["prediction"])
+                    column = of_part[row["task"]]
+                    if isinstance(column, _SeriesColumn) != ("time" in keys):
+                        raise ValueError(f"{row['task']!r} is not a task of this file")
+                    column.add(*(row[key] for key in keys))
                 except ValueError as error:
                     raise ValueError(f"line {number}: {error}") from error
         except FileNotFoundError:
-            return {}
+            return False
         except KeyError as error:
             raise InputError(f"{path}: cannot be read: it has no column {error}") from error
         except (OSError, ValueError) as error:
             raise InputError(f"{path}: {_problems(error)[0]}") from error
-        for part, tasks in self.metrics.items():
-            for name, metrics in tasks.items():
-                present = len(parts.get(part, {}).get(name, ()))
-                if (recorded := metrics.get("tracks", present)) != present:
-                    raise InputError(f"{path}: has {present} of the {recorded} {part} predictions of {name!r}")
-        return {
-            part: Evaluation({name: column.finish() for name, column in tasks.items()})
-            for part, tasks in parts.items()
-        }
+        return True
+
+
+#: File of predictions -> its columns beside the set and the task.
+_CELLS = {
+    "predictions.csv": ("track", "target", "prediction"),
+    "series.csv": ("track", "time", "target", "prediction"),
+}
 
 
 def _column(
     name: str, task: Mapping[str, Any] | None, thresholds: Mapping[str, Any] | None
-) -> _Column | _TagColumn | _PairColumn:
+) -> _Column | _TagColumn | _PairColumn | _SeriesColumn:
     if task is None:
         raise ValueError(f"{name!r} is not a task of results.json")
     if task["kind"] == "pairs":
         return _PairColumn()
+    if task["kind"] == "series":
+        return _SeriesColumn()
     if task["kind"] != "tags":
         return _Column(task)
     tags = tuple(task.get("classes") or ())
@@ -300,6 +334,31 @@ def _column(
     if missing := [tag for tag in tags if tag not in values]:
         raise ValueError(f"results.json has no threshold of {name!r} for the tag {missing[0]!r}")
     return _TagColumn(tags, [values[tag] for tag in tags])
+
+
+class _SeriesColumn:
+    """Ratings over time of one task on one set, read line by line."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, list[tuple[float, float, float]]] = {}
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def add(self, track: str, time: str, target: str, prediction: str) -> None:
+        row = float(time), float(target), float(prediction)
+        if not (math.isfinite(row[0]) and math.isfinite(row[1])):
+            raise ValueError(f"the target of track {track!r} is {target} at {time} s")
+        rows = self._rows.setdefault(track, [])
+        if rows and rows[-1][0] >= row[0]:
+            raise ValueError(f"the times of track {track!r} do not ascend: {rows[-1][0]!r}, then {time}")
+        rows.append(row)
+
+    def finish(self) -> TaskEvaluation:
+        times, target, prediction = (
+            [np.array([row[place] for row in rows]) for rows in self._rows.values()] for place in range(3)
+        )
+        return TaskEvaluation.of_series(tuple(self._rows), times, target, prediction)
 
 
 class _TagColumn:

@@ -60,6 +60,7 @@ _Metrics = create_model(
     confusion_matrix=(list[list[Number]] | None, None),
     per_tag=(dict[str, _TagScores] | None, None),
     left_out=(list[Text] | None, None),
+    deviations=(dict[str, Number | None] | None, None),
     **dict.fromkeys(SCORES, (_Ends | None, None)),  # type: ignore[call-overload]
 )
 
@@ -69,6 +70,7 @@ class _Task(_Shape):
     target: Text | None = None
     range: tuple[Number, Number] | None = None
     classes: list[Text] | None = None
+    smoothing: Number | None = None
 
 
 class _Split(_Shape):

@@ -52,6 +52,8 @@ def mean_predictor_losses(
     targets: Tensor,
     indices: NDArray[np.intp],
     device: torch.device,
+    series: Mapping[str, Tensor] | None = None,
+    means: Mapping[str, float] | None = None,
 ) -> dict[str, float]:
     """Return the losses of a predictor that knows the training part's labels and no features.
 
@@ -63,12 +65,18 @@ def mean_predictor_losses(
         targets: `[tracks, columns]`, of the part that is predicted.
         indices: `[tracks]`, of the part that is predicted.
         device: where the losses are computed.
+        series: task with ratings over time -> those of the part that is predicted, `[tracks, time]`.
+        means: task with ratings over time -> the mean of its training ratings.
     """
     predictions = {}
     places = columns(objective.tasks)
     for task in objective.tasks:
         if task.kind == "pairs":
             predictions[task.name] = torch.zeros(len(targets), device=device)
+            continue
+        if task.kind == "series":
+            steps = (series or {})[task.name]
+            predictions[task.name] = torch.full_like(steps, (means or {})[task.name], device=device)
             continue
         task_labels = labels[:, places[task.name]]
         task_labels = task_labels[labelled(task_labels)]
@@ -81,7 +89,7 @@ def mean_predictor_losses(
             counts = np.bincount(task_labels.astype(np.intp), minlength=len(task.classes))
             row = torch.from_numpy(np.maximum(counts, 0.5)).log()  # half a track of a class that has none
         predictions[task.name] = row.float().expand(len(targets), *row.shape).clone().to(device)
-    return {name: float(loss) for name, loss in objective(predictions, targets, indices).items()}
+    return {name: float(loss) for name, loss in objective(predictions, targets, indices, series).items()}
 
 
 def mean_improvement(record: Mapping[str, float], reference: Mapping[str, float]) -> float:

@@ -97,8 +97,8 @@ class GradientFitter:
             totals[0] += taken.objective / len(batches)
             totals[1] += taken.gradient_norm / len(batches)
             batch_finished(epoch, number, taken.losses)
-        predictions, targets, indices = collected.finish()
-        record = self._scorer.score("train", predictions, targets, indices)
+        predicted = collected.finish()
+        record = self._scorer.score("train", predicted)
         prepared.weighting.epoch_finished(
             {
                 task.name: record[f"train/{task.name}/loss"]
@@ -106,7 +106,9 @@ class GradientFitter:
                 if f"train/{task.name}/loss" in record
             }
         )
-        diagnostics = prepared.objective.diagnostics(predictions, targets, indices)
+        diagnostics = prepared.objective.diagnostics(
+            predicted.values, predicted.targets, predicted.indices, predicted.series
+        )
         record |= {"train/objective": totals[0], "train/gradient_norm": totals[1]}
         record["learning_rate"] = self._step.learning_rate
         with torch.no_grad():
@@ -170,13 +172,13 @@ class OneShotFitter:
         """Fit the estimator; return the scores on the training set."""
         train = self._prepared.batches["train"]
         targets = {name: train.targets[:, place] for name, place in columns(self._prepared.tasks).items()}
-        self._estimator.fit(train.tracks(), targets)
+        self._estimator.fit(train.tracks(), {**targets, **train.series})
         self._estimator.to(self._prepared.device)
-        predictions, labels, indices = self._scorer.predict("train")
-        for name, prediction in predictions.items():
+        predicted = self._scorer.predict("train")
+        for name, prediction in predicted.values.items():
             if not prediction.isfinite().all():
                 raise RunError(f"the fitted model's predictions of task {name!r} are not finite")
-        return self._scorer.score("train", predictions, labels, indices)
+        return self._scorer.score("train", predicted)
 
     def epoch_finished(self, followed: float) -> None:
         """Do nothing: there is one epoch."""

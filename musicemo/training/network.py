@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,10 @@ __all__ = ["Head", "Network"]
 
 
 class Head(nn.Sequential):
-    """Dense layers from an embedding to ratings, scores `[batch]`, or logits of classes or tags `[batch, classes]`."""
+    """Dense layers from an embedding to ratings, scores `[batch]`, or logits of classes or tags `[batch, classes]`.
+
+    Those of a series go from the embedding of each time step to ratings `[batch, time]`.
+    """
 
     def __init__(self, size: int, task: Task, settings: HeadSettings) -> None:
         layers: list[nn.Module] = []
@@ -27,10 +30,11 @@ class Head(nn.Sequential):
             layers += [nn.Linear(size, hidden), nn.ReLU(), nn.Dropout(settings.dropout)]
             size = hidden
         layers.append(nn.Linear(size, len(task.classes) or 1))
-        if task.kind in ("regression", "pairs"):
-            if settings.output == "sigmoid" and task.kind == "regression":
+        if not task.classes:
+            if settings.output == "sigmoid" and task.rated:
                 layers.append(nn.Sigmoid())
-            layers.append(nn.Flatten(0))  # [batch, 1] against targets [batch] would broadcast to [batch, batch]
+            # [batch, 1] against targets [batch] would broadcast to [batch, batch]
+            layers.append(nn.Flatten(1 if task.kind == "series" else 0))
         super().__init__(*layers)
 
 
@@ -52,7 +56,7 @@ class Network(nn.Module):
             default the backbone gets `x` as it is.
 
     Raises:
-        InputError: the backbone does not tell the size of its embedding.
+        InputError: the backbone does not tell the size of its embedding, or has none per time step, which series need.
     """
 
     def __init__(
@@ -71,18 +75,30 @@ class Network(nn.Module):
         self._frozen: list[nn.Module] = []
         self.backbone = backbone
         self.heads = _Heads({})
+        self._timed = frozenset(task.name for task in tasks if task.kind == "series")
         if self.estimator:
             return
-        size = getattr(backbone, "embedding_size", None)
+        name, size = type(backbone).__name__, getattr(backbone, "embedding_size", None)
         if not isinstance(size, int):
-            raise InputError(f"model {type(backbone).__name__} has no integer attribute embedding_size")
+            raise InputError(f"model {name} has no integer attribute embedding_size")
+        steps = getattr(backbone, "sequence_size", None)
+        if self._timed and not (isinstance(steps, int) and callable(getattr(backbone, "sequence", None))):
+            raise InputError(
+                f"model {name} has no embedding per time step (sequence_size and sequence), which "
+                f"{', '.join(map(repr, sorted(self._timed)))} {'need' if len(self._timed) > 1 else 'needs'}: a rating "
+                "over time"
+            )
         for task in tasks:
-            self.heads[task.name] = Head(size, task, heads[task.name])
+            of_task = steps if isinstance(steps, int) and task.kind == "series" else size
+            self.heads[task.name] = Head(of_task, task, heads[task.name])
 
     def forward(
         self, x: Tensor, lengths: Tensor, labels: Mapping[str, Tensor] | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the embedding `[batch, embedding]`, of an estimator an empty one, and every task's predictions.
+
+        With series, the embedding is that of the steps, `[batch, time, embedding]`, or with other tasks beside them
+        both in one row, `[batch, values]`: the tensor that all predictions depend on.
 
         Args:
             x: features, zero from each track's length on.
@@ -102,13 +118,27 @@ class Network(nn.Module):
         return x.new_empty(len(x), 0), self.estimator(x, lengths, labels)
 
     def embed(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """Return the embedding `[batch, embedding]`: all that is computed track by track, before the heads."""
-        embedding: Tensor = self.backbone(self.combine(x), lengths)
-        return embedding.float()  # of a backbone in double or half precision too
+        """Return the embedding of `forward`: all that is computed track by track, before the heads."""
+        x, backbone = self.combine(x), cast("Any", self.backbone)
+        calls = {"embedding": backbone, "sequence": getattr(backbone, "sequence", None)}
+        # In float32 also if the backbone is in double or half precision.
+        parts: list[Tensor] = [calls[name](x, lengths).float() for name in self.embeddings]
+        return parts[0] if len(parts) == 1 else torch.cat([part.flatten(1) for part in parts], dim=1)
 
     def predict(self, embedding: Tensor) -> dict[str, Tensor]:
         """Return every task's predictions from the embedding."""
-        return {name: head(embedding) for name, head in self.heads.items()}
+        steps = embedding
+        if len(self.embeddings) > 1:
+            backbone: Any = self.backbone
+            embedding, rest = embedding[:, : backbone.embedding_size], embedding[:, backbone.embedding_size :]
+            steps = rest.unflatten(1, (-1, backbone.sequence_size))
+        return {name: head(steps if name in self._timed else embedding) for name, head in self.heads.items()}
+
+    @property
+    def embeddings(self) -> Sequence[str]:
+        """The outputs of the backbone that the tasks need: ``embedding``, ``sequence`` or both."""
+        static = not self._timed or len(self._timed) < len(self.heads)
+        return ["embedding"] * static + ["sequence"] * bool(self._timed)
 
     @property
     def layer_weights(self) -> dict[str, list[float]]:

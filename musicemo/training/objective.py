@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from musicemo.contracts import Per, kinds_of
 from musicemo.data import Pairs, Task, columns
 from musicemo.errors import InputError
 
@@ -22,6 +23,30 @@ class Term:
 
     weight: float
     loss: nn.Module
+    #: Series: ratings that a loss of ratings compares with each other; None for the default of the loss.
+    per: Per | None = None
+
+    def arguments(self, task: Task, prediction: Tensor, target: Tensor) -> Sequence[tuple[Tensor, Tensor]]:
+        """Return the predictions and targets that the loss is called with. The term is the mean of the results.
+
+        It is called once, unless the task is a series and the loss compares the ratings of each song, or of each step.
+
+        Args:
+            task: the task.
+            prediction: as in `Objective.forward`.
+            target: of a series `[batch, time]`, NaN where not rated.
+        """
+        if task.kind != "series" or "series" in kinds_of(self.loss):
+            return [(prediction, target)]
+        per = self.per or getattr(self.loss, "per", "all")
+        if per == "step":
+            prediction, target = prediction.T, target.T
+        rated = target.isfinite().cpu()
+        counts = rated.sum(dim=1)
+        lengths = [int(counts.sum())] if per == "all" else counts[counts > 0].tolist()
+        place = rated.flatten().nonzero().squeeze(1).to(prediction.device)
+        some = (values.flatten()[place].split(lengths) for values in (prediction, target))
+        return list(zip(*some, strict=True))
 
 
 class Objective(nn.Module):
@@ -46,30 +71,34 @@ class Objective(nn.Module):
         self._losses = nn.ModuleList(term.loss for task in tasks for term in terms[task.name])
 
     def forward(
-        self, predictions: Mapping[str, Tensor], targets: Tensor, indices: NDArray[np.intp]
+        self,
+        predictions: Mapping[str, Tensor],
+        targets: Tensor,
+        indices: NDArray[np.intp],
+        series: Mapping[str, Tensor] | None = None,
     ) -> dict[str, Tensor]:
         """Return task -> loss, a scalar, for the tasks that have a target here.
 
         Args:
-            predictions: task -> ratings `[batch]`, or logits `[batch, classes]` of classes or tags.
+            predictions: task -> ratings `[batch]`, over time `[batch, time]`, or logits `[batch, classes]` of classes
+                or tags.
             targets: `[batch, columns]`, see `musicemo.data.columns`, on the CPU; NaN where missing.
             indices: `[batch]`, index of each track among the experiment's tracks.
+            series: task with ratings over time -> `[batch, time]`, NaN where not rated.
         """
-        losses = {}
-        for task, prediction, target in self.known(predictions, targets, indices):
-            parts = [term.weight * term.loss(prediction, target) for term in self.terms[task.name]]
-            for term, part in zip(self.terms[task.name], parts, strict=True):
-                if not isinstance(part, Tensor) or part.dim():
-                    name = type(term.loss).__name__
-                    returned = f"shape {list(part.shape)}" if isinstance(part, Tensor) else type(part).__name__
-                    raise InputError(
-                        f"task {task.name!r}: loss {name} returns {returned}, where a scalar tensor is expected"
-                    )
-            losses[task.name] = torch.stack(parts).sum()
-        return losses
+        return {
+            task.name: torch.stack(
+                [term.weight * _value(task, term, prediction, target) for term in self.terms[task.name]]
+            ).sum()
+            for task, prediction, target in self.known(predictions, targets, indices, series)
+        }
 
     def known(
-        self, predictions: Mapping[str, Tensor], targets: Tensor, indices: NDArray[np.intp]
+        self,
+        predictions: Mapping[str, Tensor],
+        targets: Tensor,
+        indices: NDArray[np.intp],
+        series: Mapping[str, Tensor] | None = None,
     ) -> list[tuple[Task, Tensor, Tensor]]:
         """Return each task that has a target here, with prediction and target of those tracks or pairs."""
         labeled = []
@@ -82,9 +111,9 @@ class Objective(nn.Module):
                     listeners = torch.from_numpy(pairs.listeners).to(prediction)
                     labeled.append((task, prediction[members], listeners))
                 continue
-            target = targets[:, places[task.name]]
+            target = (series or {})[task.name] if task.kind == "series" else targets[:, places[task.name]]
             present = torch.isfinite(target)
-            if task.kind == "tags":
+            if task.kind in ("tags", "series"):
                 present = present.any(dim=1)
             if not present.all():
                 if not present.any():
@@ -96,14 +125,39 @@ class Objective(nn.Module):
 
     @torch.no_grad()
     def diagnostics(
-        self, predictions: Mapping[str, Tensor], targets: Tensor, indices: NDArray[np.intp]
+        self,
+        predictions: Mapping[str, Tensor],
+        targets: Tensor,
+        indices: NDArray[np.intp],
+        series: Mapping[str, Tensor] | None = None,
     ) -> dict[str, float]:
-        """Return ``<task>/<name>`` of whatever the losses tell of themselves."""
+        """Return ``<task>/<name>`` of whatever the losses tell of themselves; of a series, the means over the calls."""
         values: dict[str, float] = {}
-        for task, prediction, target in self.known(predictions, targets, indices):
+        for task, prediction, target in self.known(predictions, targets, indices, series):
             for term in self.terms[task.name]:
-                tell: Callable[..., dict[str, float]] = getattr(term.loss, "diagnostics", lambda *_: {})
+                tell: Callable[..., dict[str, float]] | None = getattr(term.loss, "diagnostics", None)
+                if tell is None:
+                    continue
+                every = [tell(*both) for both in term.arguments(task, prediction, target)]
                 values |= {
-                    f"{task.name}/{name}": float(value) for name, value in tell(prediction, target).items()
+                    f"{task.name}/{name}": sum(float(one[name]) for one in every) / len(every)
+                    for name in every[0]
                 }
         return values
+
+
+def _value(task: Task, term: Term, prediction: Tensor, target: Tensor) -> Tensor:
+    """Return the value of a term, a scalar.
+
+    Raises:
+        InputError: the loss returns something else.
+    """
+    parts = [term.loss(*both) for both in term.arguments(task, prediction, target)]
+    for part in parts:
+        if not isinstance(part, Tensor) or part.dim():
+            name = type(term.loss).__name__
+            returned = f"shape {list(part.shape)}" if isinstance(part, Tensor) else type(part).__name__
+            raise InputError(
+                f"task {task.name!r}: loss {name} returns {returned}, where a scalar tensor is expected"
+            )
+    return parts[0] if len(parts) == 1 else torch.stack(parts).mean()

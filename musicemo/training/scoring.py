@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from musicemo.data import Batches, Task, Tracks, columns, labelled
+from musicemo.data import Batch, Batches, Task, Tracks, at_times, columns, labelled, smoothed
 from musicemo.evaluation import EPOCH_METRICS, Evaluation, TaskEvaluation, pair_id
 from musicemo.training.criteria import MEAN_IMPROVEMENT, mean_improvement, mean_predictor_losses
 from musicemo.training.network import Network
@@ -17,7 +19,21 @@ from musicemo.training.precision import autocast
 from musicemo.training.processes import SINGLE, Processes
 from musicemo.training.run import Prepared
 
-__all__ = ["Collected", "Scorer", "collect_predictions", "to_evaluation"]
+__all__ = ["Collected", "Predictions", "Scorer", "collect_predictions", "to_evaluation"]
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Predictions and targets of some tracks, in the order of the tracks, on the CPU."""
+
+    #: Task -> ratings `[tracks]`, over time `[tracks, time]`, or logits `[tracks, classes]`.
+    values: Mapping[str, Tensor]
+    #: `[tracks, columns]`, see `Tracks.targets`.
+    targets: Tensor
+    #: Task with ratings over time -> `[tracks, time]`, NaN where not rated.
+    series: Mapping[str, Tensor]
+    #: Index of each track among the experiment's tracks.
+    indices: NDArray[np.intp]
 
 
 class Collected:
@@ -25,43 +41,49 @@ class Collected:
 
     def __init__(self) -> None:
         self._predictions: dict[str, list[Tensor]] = {}
-        self._targets: list[Tensor] = []
-        self._indices: list[np.ndarray[tuple[int], np.dtype[np.intp]]] = []
+        self._batches: list[Batch] = []
 
-    def add(
-        self,
-        predictions: Mapping[str, Tensor],
-        targets: Tensor,
-        indices: np.ndarray[tuple[int], np.dtype[np.intp]],
-    ) -> None:
-        """Take in a batch."""
+    def add(self, predictions: Mapping[str, Tensor], batch: Batch) -> None:
+        """Take in the predictions of a batch, whose features are not kept."""
         for name, prediction in predictions.items():
             self._predictions.setdefault(name, []).append(prediction.detach())
-        self._targets.append(targets)
-        self._indices.append(indices)
+        self._batches.append(replace(batch, x=batch.x.new_empty(0)))
 
     def merge(self, processes: Processes) -> None:
         """Take in the batches of all processes."""
         if processes.size == 1:
             return
-        own = ({name: [one.cpu() for one in kept] for name, kept in self._predictions.items()}, self._targets)
-        gathered = processes.all((*own, self._indices))
-        self._targets = [one for _, targets, _ in gathered for one in targets]
-        self._indices = [one for *_, indices in gathered for one in indices]
-        names = {name for predictions, *_ in gathered for name in predictions}
+        kept = {name: [one.cpu() for one in every] for name, every in self._predictions.items()}
+        gathered = processes.all((kept, self._batches))
+        self._batches = [batch for _, batches in gathered for batch in batches]
+        names = {name for predictions, _ in gathered for name in predictions}
         self._predictions = {
-            name: [one for predictions, *_ in gathered for one in predictions.get(name, ())] for name in names
+            name: [one for predictions, _ in gathered for one in predictions.get(name, ())] for name in names
         }
 
-    def finish(self) -> tuple[dict[str, Tensor], Tensor, np.ndarray[tuple[int], np.dtype[np.intp]]]:
-        """Return task -> predictions, targets `[tracks, columns]` and track indices, ascending, on the CPU."""
-        indices = np.concatenate(self._indices)
+    def finish(self) -> Predictions:
+        """Return the predictions of all batches."""
+        indices = np.concatenate([batch.indices for batch in self._batches])
         order = np.argsort(indices, kind="stable")
         place = torch.from_numpy(order)
-        predictions = {
-            name: torch.cat(batches).float().cpu()[place] for name, batches in self._predictions.items()
+        series = {
+            name: _joined([batch.series[name] for batch in self._batches], math.nan)[place].cpu()
+            for name in self._batches[0].series
         }
-        return predictions, torch.cat(self._targets)[place], indices[order]
+        predictions = {
+            name: (_joined(batches, 0.0) if name in series else torch.cat(batches)).float().cpu()[place]
+            for name, batches in self._predictions.items()
+        }
+        targets = torch.cat([batch.targets for batch in self._batches]).cpu()[place]
+        return Predictions(predictions, targets, series, indices[order])
+
+
+def _joined(batches: Sequence[Tensor], filling: float) -> Tensor:
+    """Return batches `[batch, time]` as one, filled up to the longest."""
+    steps = max(batch.shape[1] for batch in batches)
+    return torch.cat(
+        [torch.nn.functional.pad(batch, (0, steps - batch.shape[1]), value=filling) for batch in batches]
+    )
 
 
 @torch.no_grad()
@@ -72,8 +94,8 @@ def collect_predictions(
     device: torch.device,
     precision: str,
     processes: Processes = SINGLE,
-) -> tuple[dict[str, Tensor], Tensor, np.ndarray[tuple[int], np.dtype[np.intp]]]:
-    """Run the network in evaluation mode over a part; see `Collected.finish` for what it returns.
+) -> Predictions:
+    """Run the network in evaluation mode over a part.
 
     Args:
         network: the network.
@@ -86,40 +108,39 @@ def collect_predictions(
     network.eval()
     collected = Collected()
     for batch in batches.epoch(batches=slice(processes.rank, None, processes.size)):
-        batch = batch.to(device)
+        moved = batch.to(device)
         with autocast(device, precision):
-            labels = network.known_labels(batch.targets, tasks)
-            _, predictions = network(batch.x, batch.lengths, labels)
-        collected.add(predictions, batch.targets.cpu(), batch.indices)
+            labels = network.known_labels(moved.targets, tasks)
+            _, predictions = network(moved.x, moved.lengths, labels)
+        collected.add(predictions, batch)
     collected.merge(processes)
     return collected.finish()
 
 
-def to_evaluation(
-    predictions: Mapping[str, Tensor], targets: Tensor, tracks: Tracks, indices: NDArray[np.intp]
-) -> Evaluation:
+def to_evaluation(predicted: Predictions, tracks: Tracks) -> Evaluation:
     """Bring predictions into the targets' own units and leave out tracks whose target is missing.
 
-    Args:
-        predictions: task -> `[part]` or `[part, classes]`.
-        targets: `[part, columns]`.
-        tracks: the experiment's tracks.
-        indices: `[part]`, index of each track among them.
+    Those of a series are smoothed, if the task says so, and taken to the times of the ratings.
     """
     evaluations = {}
     places = columns(tracks.tasks)
-    ids = [tracks.tracks[index].id for index in indices]
+    ids = tracks.ids
     for task in tracks.tasks:
+        if task.kind == "series":
+            evaluations[task.name] = _over_time(task, predicted, tracks)
+            continue
         if task.kind == "pairs":
-            pairs = tracks.pairs[task.name].within(indices)
-            scores = predictions[task.name].double().numpy()[pairs.members]
-            names = [pair_id(ids[first], ids[second]) for first, second in pairs.members.tolist()]
+            pairs = tracks.pairs[task.name].within(predicted.indices)
+            scores = predicted.values[task.name].double().numpy()[pairs.members]
+            names = [
+                pair_id(*(ids[predicted.indices[place]] for place in both)) for both in pairs.members.tolist()
+            ]
             evaluations[task.name] = TaskEvaluation(task.kind, names, pairs.listeners, scores)
             continue
-        target = targets[:, places[task.name]].numpy()
+        target = predicted.targets[:, places[task.name]].numpy()
         present = labelled(target)
-        prediction = predictions[task.name].numpy()[present]
-        present_ids = [name for name, there in zip(ids, present, strict=True) if there]
+        prediction = predicted.values[task.name].numpy()[present]
+        present_ids = [ids[index] for index in predicted.indices[present]]
         if task.kind == "regression":
             evaluations[task.name] = TaskEvaluation(
                 task.kind, present_ids, task.decode(target[present]), task.decode(prediction)
@@ -144,6 +165,20 @@ def to_evaluation(
     return Evaluation(evaluations)
 
 
+def _over_time(task: Task, predicted: Predictions, tracks: Tracks) -> TaskEvaluation:
+    ids, times, target, prediction = [], [], [], []
+    for row, index in zip(predicted.values[task.name].numpy(), predicted.indices.tolist(), strict=True):
+        rated = tracks.series[task.name][index]
+        if rated is None:
+            continue
+        steps = smoothed(row[: len(rated.steps)].astype(np.float64), rated.edges, task.smoothing)
+        ids.append(tracks.tracks[index].id)
+        times.append(rated.times)
+        target.append(task.decode(rated.values))
+        prediction.append(task.decode(at_times(steps, rated.edges, rated.times)))
+    return TaskEvaluation.of_series(ids, times, target, prediction)
+
+
 class Scorer:
     """Predicts the parts of a run, and scores what was predicted.
 
@@ -155,10 +190,8 @@ class Scorer:
         self._prepared = prepared
         self._reference: dict[str, float] | None = None
 
-    def predict(
-        self, part: str, processes: Processes = SINGLE
-    ) -> tuple[dict[str, Tensor], Tensor, NDArray[np.intp]]:
-        """Return task -> predictions, targets `[tracks, columns]` and track indices of a part."""
+    def predict(self, part: str, processes: Processes = SINGLE) -> Predictions:
+        """Return the predictions of a part."""
         prepared = self._prepared
         return collect_predictions(
             prepared.network,
@@ -171,20 +204,16 @@ class Scorer:
 
     def evaluate(self, part: str) -> Evaluation:
         """Evaluate the network on a part."""
-        predictions, targets, indices = self.predict(part)
-        return to_evaluation(predictions, targets, self._prepared.tracks, indices)
+        return to_evaluation(self.predict(part), self._prepared.tracks)
 
     @torch.no_grad()
-    def score(
-        self, part: str, predictions: Mapping[str, Tensor], targets: Tensor, indices: NDArray[np.intp]
-    ) -> dict[str, float]:
+    def score(self, part: str, predicted: Predictions) -> dict[str, float]:
         """Return a part's losses, computed on the part as a whole, and its metrics."""
-        on_device = {name: prediction.to(self._prepared.device) for name, prediction in predictions.items()}
-        losses = {
-            name: float(loss) for name, loss in self._prepared.objective(on_device, targets, indices).items()
-        }
+        on_device = {name: values.to(self._prepared.device) for name, values in predicted.values.items()}
+        objective = self._prepared.objective(on_device, predicted.targets, predicted.indices, predicted.series)
+        losses = {name: float(loss) for name, loss in objective.items()}
         record = {f"{part}/loss": sum(losses.values())}
-        evaluation = to_evaluation(predictions, targets, self._prepared.tracks, indices)
+        evaluation = to_evaluation(predicted, self._prepared.tracks)
         for name, task in evaluation.tasks.items():
             if name in losses:
                 record[f"{part}/{name}/loss"] = losses[name]
@@ -198,13 +227,23 @@ class Scorer:
         if "val" not in self._prepared.batches:
             return {}
         prepared = self._prepared
-        predictions, targets, indices = self.predict("val", prepared.processes)
-        record = self.score("val", predictions, targets, indices)
+        predicted = self.predict("val", prepared.processes)
+        record = self.score("val", predicted)
         if len(prepared.tasks) > 1:
             if self._reference is None:
-                labels = prepared.tracks.targets[prepared.split.parts["train"]]
+                train, tracks = prepared.split.parts["train"], prepared.tracks
+                steps = {
+                    name: np.concatenate([one.steps for index in train if (one := series[index]) is not None])
+                    for name, series in tracks.series.items()
+                }
                 self._reference = mean_predictor_losses(
-                    self._prepared.objective, labels, targets, indices, prepared.device
+                    prepared.objective,
+                    tracks.targets[train],
+                    predicted.targets,
+                    predicted.indices,
+                    prepared.device,
+                    predicted.series,
+                    {name: float(np.nanmean(values)) for name, values in steps.items()},
                 )
             record[MEAN_IMPROVEMENT] = mean_improvement(record, self._reference)
         return record

@@ -92,7 +92,7 @@ class OptimizationStep:
             if prepared.weighting.remeasures:
                 *_, losses = self._forward(batch)
             prepared.weighting.step_finished({name: loss.detach() for name, loss in losses.items()})
-        collected.add(predictions, batch.targets, batch.indices)
+        collected.add(predictions, batch)
         return Taken(values, float(objective.detach()), norm)
 
     @property
@@ -127,7 +127,8 @@ class OptimizationStep:
             embedding = prepared.processes.embed(prepared.network, x, lengths, batch.indices)
             predictions = prepared.network.predict(embedding)
         predictions = {name: prediction.float() for name, prediction in predictions.items()}
-        return embedding, predictions, self._objective(predictions, batch.targets, batch.indices)
+        losses = self._objective(predictions, batch.targets, batch.indices, batch.series)
+        return embedding, predictions, losses
 
     def _weigh(
         self, losses: Mapping[str, Tensor], step: Step, where: str, values: Mapping[str, float]

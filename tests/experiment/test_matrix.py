@@ -53,7 +53,7 @@ def test_every_combination_is_an_experiment(write):
         assert experiment.dataset.parameters["classes"] == classes
         assert experiment.weighting.name == weighting
         expected = [(0.5, "mse")] if loss == "squared" else [(1.0, "squared-error")]
-        assert [(weight, one.name) for weight, one in experiment.losses["valence"]] == expected
+        assert [(weight, one.name) for weight, one, _ in experiment.losses["valence"]] == expected
 
 
 def test_a_file_without_a_matrix_is_one_experiment(write):

@@ -20,7 +20,7 @@ def test_a_small_experiment(write):
         "nan_track": None,
     }
     assert found.model.parameters == {"hidden": 8}
-    assert [(weight, loss.name) for weight, loss in found.losses["valence"]] == [(1.0, "squared-error")]
+    assert [(weight, loss.name) for weight, loss, _ in found.losses["valence"]] == [(1.0, "squared-error")]
     assert found.losses["genre"] == []
     assert found.training.epochs == 3
     assert found.split.method == "stratified"
@@ -94,7 +94,7 @@ clases = {}
             "(installed: cross-entropy, mse, squared-error). If another package "
             "provides it, install that package with pip",
             "e.toml:31: tasks.genre.clases: unknown key; did you mean 'classes'? "
-            "(allowed: classes, head, loss, range, target)",
+            "(allowed: classes, head, loss, range, smoothing, target)",
         ]
     )
 
@@ -138,11 +138,12 @@ clases = {}
         ),
         (
             "tasks.head.targt=energy",
-            "tasks.head.targt: unknown key; did you mean 'target'? (allowed: classes, head, loss, range, target)",
+            "tasks.head.targt: unknown key; did you mean 'target'? "
+            "(allowed: classes, head, loss, range, smoothing, target)",
         ),
         (
             'tasks.genre.loss=[{ type = "cross-entropy", balance = true }]',
-            "tasks.genre.loss[0].balance: unknown key; did you mean 'balanced'? (allowed: balanced, type, weight)",
+            "tasks.genre.loss[0].balance: unknown key; did you mean 'balanced'? (allowed: balanced, per, type, weight)",
         ),
         ("evaluation.resample=100", "evaluation.resample: unknown key; did you mean 'resamples'?"),
         ("scaling.methods=none", "scaling.methods: unknown key; did you mean 'method'? (allowed: method)"),
@@ -218,7 +219,8 @@ def test_tasks_named_like_keys(write, name):
         f'[dataset]\ntype = "memory"\n[model]\ntype = "means"\n[tasks.{name}]\ntarget = "energy"\nhed = 1\n'
     )
     assert problems(path) == [
-        f"e.toml:7: tasks.{name}.hed: unknown key; did you mean 'head'? (allowed: classes, head, loss, range, target)"
+        f"e.toml:7: tasks.{name}.hed: unknown key; did you mean 'head'? "
+        "(allowed: classes, head, loss, range, smoothing, target)"
     ]
 
 

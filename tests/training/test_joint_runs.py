@@ -382,7 +382,7 @@ def test_an_override_names_a_table_of_an_array_by_number_name_or_type(tmp_path):
         text=TEXT,
     )
     assert [component.parameters["tracks"] for component in found.datasets.values()] == [10, 20]
-    assert [weight for weight, _ in found.losses["valence"]] == [1.0, 0.25]
+    assert [weight for weight, *_ in found.losses["valence"]] == [1.0, 0.25]
     shown = toml.write(found.resolved(), found.source)
     assert "tracks = 10 # --set dataset.0.tracks=10" in shown
     assert re.search(r'name = "songs" # .*small.toml:4', shown)

@@ -51,9 +51,12 @@ def _described(component: Component) -> tuple[str, str]:
 def _learns(preview: TaskPreview) -> Iterator[str]:
     """Yield the targets, the merged classes and the loss of a task."""
     task = preview.task
-    if task.kind == "regression":
+    if task.rated:
         low, high = task.range
-        yield f"rating in [{low:g}, {high:g}] of {preview.labelled} tracks"
+        what = "ratings over time" if task.kind == "series" else "rating"
+        yield f"{what} in [{low:g}, {high:g}] of {preview.labelled} tracks"
+        if task.smoothing is not None:
+            yield f"smoothed over {task.smoothing:g} s"
     elif task.kind == "pairs":
         yield f"which of two tracks is higher, {preview.labelled} judged pairs"
     else:

@@ -79,6 +79,14 @@ def replicate_sections(runs: Sequence[RunRecord], part: str, notices: list[Notic
     if charts := tracks.prediction_charts(combined, "regression", {}, runs[0].tasks):
         mean = f" Predictions are means over {count}." if several else ""
         sections.append(Section("Predicted against true", [Charts(charts, note=tracks.DOTS + mean)]))
+    if charts := tracks.curve_charts(combined, runs[0].tasks):
+        mean = f" Predictions are means over {len(experiment.per_seed)} seeds." if several else ""
+        together = tracks.prediction_charts(combined, "series", {}, runs[0].tasks)
+        over_time: list[Block] = [
+            Charts(charts, note=tracks.CURVES + mean),
+            Charts(together, note=tracks.TOGETHER),
+        ]
+        sections.append(Section("Over time", over_time))
     pooled = _pooled(experiment)
     if charts := tracks.prediction_charts(pooled, "classification", {}, runs[0].tasks):
         counted = f" Each track is counted {len(experiment.per_seed)} times, over {count}." if several else ""
@@ -229,14 +237,14 @@ def _leading_metric(metrics: Mapping[str, Any], task: Mapping[str, Any]) -> Numb
 
 
 def _combined(experiment: Replicates) -> Evaluation:
-    """Return one prediction per track: the mean rating or probability over the seeds, or the most frequent class."""
+    """Return one prediction per track: the mean ratings or probabilities over the seeds, or the most frequent class."""
     tasks = {}
     for name, first in experiment.tasks.items():
         every = np.stack([one.evaluation.tasks[name].prediction for one in experiment.per_seed])
         if first.kind == "tags":
             tasks[name] = _combined_tags([one.evaluation.tasks[name] for one in experiment.per_seed])
             continue
-        if first.kind in ("regression", "pairs"):
+        if first.kind in ("regression", "pairs", "series"):
             prediction = every.mean(axis=0)
         else:
             votes = (every[..., None] == np.arange(len(first.classes))).sum(axis=0)
@@ -253,9 +261,11 @@ def _combined_tags(every: Sequence[TaskEvaluation]) -> TaskEvaluation:
 
 
 def _pooled(experiment: Replicates) -> Evaluation:
-    """Return the predictions of all seeds, concatenated."""
+    """Return the predicted classes of all seeds, concatenated."""
     tasks = {}
     for name, first in experiment.tasks.items():
+        if first.kind != "classification":
+            continue
         every = [one.evaluation.tasks[name] for one in experiment.per_seed]
         tasks[name] = TaskEvaluation(
             first.kind,
@@ -263,8 +273,5 @@ def _pooled(experiment: Replicates) -> Evaluation:
             np.concatenate([one.target for one in every]),
             np.concatenate([one.prediction for one in every]),
             first.classes,
-            None
-            if first.probabilities is None
-            else np.concatenate([one.probabilities for one in every if one.probabilities is not None]),
         )
     return Evaluation(tasks)

@@ -35,10 +35,12 @@ def leading(kind: str) -> str:
     return METRICS[kind][0]
 
 
-def measured(metric: Mapping[str, Any] | None, *, strong: bool = False) -> Number:
-    """Return a metric of `results.json` with its interval."""
+def measured(
+    metric: Mapping[str, Any] | None, *, strong: bool = False, deviation: float | None = None
+) -> Number:
+    """Return a metric of `results.json` with its interval, and its deviation over the songs if there is one."""
     metric = metric or {}
-    return Number(metric.get("value"), metric.get("low"), metric.get("high"), strong=strong)
+    return Number(metric.get("value"), metric.get("low"), metric.get("high"), deviation, strong=strong)
 
 
 def mean(values: Sequence[float | None]) -> Number:
@@ -59,7 +61,14 @@ def metric_tables(metrics: Mapping[str, Mapping[str, Any]], title: str = "") -> 
         rows: list[list[Cell]] = [
             [
                 task,
-                *(measured(scores.get(name), strong=name == names[0]) for name in names),
+                *(
+                    measured(
+                        scores.get(name),
+                        strong=name == names[0],
+                        deviation=(scores.get("deviations") or {}).get(name),
+                    )
+                    for name in names
+                ),
                 str(scores.get("tracks", "")),
             ]
             for task, scores in metrics.items()

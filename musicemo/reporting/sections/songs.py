@@ -20,9 +20,10 @@ _CLASSES, _TAGS = 3, 8
 
 def song_blocks(prediction: SongPrediction) -> list[Block]:
     """Return a song's ratings, and its most probable classes and tags."""
-    count = len(prediction.windows)
+    count = max(len(prediction.windows_of(name)) for name in prediction.tasks)
+    windows = len(prediction.windows) if any(task.steps is None for task in prediction.tasks.values()) else 1
     length = prediction.windows[0][1] - prediction.windows[0][0]
-    over = f", {count} windows of about {length:.0f} s" if count > 1 else ""
+    over = f", {windows} windows of about {length:.0f} s" if windows > 1 else ""
     several = any(task.deviation is not None for task in prediction.tasks.values())
     columns = ["± over runs"] * several + ["lowest", "highest"] * (count > 1)
     ratings: list[list[Cell]] = []
@@ -32,7 +33,7 @@ def song_blocks(prediction: SongPrediction) -> list[Block]:
         if task.kind == "pairs":
             ratings.append([name, *_numbers(task, (), count), "score"])
             continue
-        if task.kind == "regression":
+        if task.kind in ("regression", "series"):
             low, high = task.range
             ratings.append([name, *_numbers(task, (), count), f"{low:g} to {high:g}"])
             continue
@@ -71,7 +72,7 @@ def song_blocks(prediction: SongPrediction) -> list[Block]:
 
 
 def _numbers(task: TaskPrediction, place: tuple[int, ...], windows: int) -> list[Cell]:
-    """Return the value, its deviation over the runs, and its extremes over the windows."""
+    """Return the value, its deviation over the runs, and its extremes over the windows or the steps."""
     numbers = [float(task.value[place])]
     if (deviation := task.deviation) is not None:
         numbers.append(float(deviation[place]))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from musicemo.evaluation import TITLES, Evaluation, TargetKind, TaskEvaluation, pair_members
+from musicemo.evaluation import TITLES, Evaluation, TargetKind, TaskEvaluation, pair_members, song_metrics
 from musicemo.reporting.blocks import Block, Cell, Column, Number, Section, Table, Tables
 from musicemo.reporting.charts import (
     MUTED,
@@ -32,9 +32,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CONFUSION",
+    "CURVES",
     "DOTS",
     "PAIR_CHART",
     "TAG_CHART",
+    "TOGETHER",
+    "curve_charts",
     "prediction_charts",
     "task_chart",
     "task_figure",
@@ -68,6 +71,16 @@ PAIR_CHART = (
 _TENTHS = 10
 """Groups of pairs with similar differences of the scores, whose means are drawn."""
 
+CURVES = (
+    "True ratings over time, and the predictions at the same times, of the tracks with the lowest, the median and the "
+    "highest RMSE. Lines break where a track is not rated."
+)
+
+#: Metrics of a track that is rated over time, as they are written.
+_OF_A_TRACK = {"rmse": "RMSE", "pearson": "r", "ccc": "CCC"}
+
+TOGETHER = "The ratings of all tracks together; on the dashed line, predicted and true ratings are equal."
+
 _TAGS = 40
 """Tags that are drawn; of more, those with the most tracks."""
 
@@ -87,6 +100,8 @@ def task_chart(
 ) -> Chart:
     """Return a chart of predicted against true ratings, the confusion matrix, or the scores of tags or pairs.
 
+    That of a series has the ratings of all tracks together; see `curve_charts` for single tracks.
+
     Args:
         name: name of the task.
         task: predictions and targets.
@@ -96,11 +111,56 @@ def task_chart(
     """
     if task.kind == "regression":
         return _predicted(name, task, unit, rings, notes)
+    if task.kind == "series":
+        return _predicted(name, _ratings(task), unit, 0, notes, "ratings")
     if task.kind == "tags":
         return _tags(name, task, notes)
     if task.kind == "pairs":
         return _pairs(name, task, notes)
     return _confusion(name, task, notes)
+
+
+def curve_charts(evaluation: Evaluation, tasks: Mapping[str, Mapping[str, Any]]) -> list[Chart]:
+    """Return the true and the predicted ratings of the best, the median and the worst track of each series, by RMSE."""
+    charts = []
+    for name, task in evaluation.tasks.items():
+        if task.kind != "series" or not len(task.target):
+            continue
+        order = np.argsort(song_metrics(task.prediction, task.target)["rmse"], kind="stable").tolist()
+        shown = {"best": order[0], "median": order[len(order) // 2], "worst": order[-1]}
+        unit = scale(tasks.get(name, {}))
+        y = spanning(
+            np.concatenate([values[np.isfinite(values)] for values in (task.target, task.prediction)]),
+            name + (unit and f" ({unit})"),
+        )
+        for which, place in list(shown.items())[: len(order)]:
+            charts.append(_curve(f"{name}: {which} track", task, place, y))
+    return charts
+
+
+def _curve(title: str, task: TaskEvaluation, place: int, y: Axis) -> Chart:
+    times, target, prediction = (task.rows(key)[place] for key in ("times", "target", "prediction"))
+    scores = song_metrics(prediction[None], target[None])
+    notes = [task.ids[place], *(f"{text} {number(float(scores[key][0]))}" for key, text in _OF_A_TRACK.items())]
+    # A line breaks where the track is not rated.
+    gaps = np.flatnonzero(np.diff(times) > 1.5 * np.diff(times).min(initial=np.inf)) + 1
+    x, true, predicted = (np.insert(values, gaps, np.nan).tolist() for values in (times, target, prediction))
+    return Chart(
+        title=title,
+        x=spanning(times, "seconds"),
+        y=y,
+        marks=[Line(x, true, label="true", colour=0), Line(x, predicted, label="predicted", colour=1)],
+        description=f"True and predicted ratings over time, {title}, {', '.join(notes)}",
+        name=title.replace(": ", "-"),
+        notes=notes,
+    )
+
+
+def _ratings(task: TaskEvaluation) -> TaskEvaluation:
+    """Return the ratings of all tracks of a series as those of one track each."""
+    times, target, prediction = (task.rows(key) for key in ("times", "target", "prediction"))
+    ids = [f"{track} at {time:g} s" for track, every in zip(task.ids, times, strict=True) for time in every]
+    return TaskEvaluation("regression", ids, np.concatenate(target), np.concatenate(prediction))
 
 
 def worst(task: TaskEvaluation, count: int) -> NDArray[np.intp]:
@@ -109,7 +169,9 @@ def worst(task: TaskEvaluation, count: int) -> NDArray[np.intp]:
     return np.argsort(-error, kind="stable")[:count]
 
 
-def _predicted(name: str, task: TaskEvaluation, unit: str, rings: int, notes: Sequence[str]) -> Chart:
+def _predicted(
+    name: str, task: TaskEvaluation, unit: str, rings: int, notes: Sequence[str], nouns: str = "tracks"
+) -> Chart:
     """Draw dots, or their density if there are many, and the diagonal."""
     unit = unit and f" ({unit})"
     both = np.concatenate([task.target, task.prediction])
@@ -138,7 +200,7 @@ def _predicted(name: str, task: TaskEvaluation, unit: str, rings: int, notes: Se
         y=y,
         marks=marks,
         aspect=1,
-        description=", ".join([f"Predicted against true {name} of {len(task.target)} tracks", *notes]),
+        description=", ".join([f"Predicted against true {name} of {len(task.target)} {nouns}", *notes]),
         notes=notes,
     )
 
@@ -262,9 +324,13 @@ def worst_tracks(evaluation: Evaluation) -> Section:
         for name, task in evaluation.tasks.items()
         if task.kind == "pairs" and len(task.ids)
     ]
-    return Section(
-        "Worst predicted tracks", [*([Tables(ratings)] if ratings else []), *confused, *mistagged, *misjudged]
-    )
+    curves = [
+        _worst_curves(name, task)
+        for name, task in evaluation.tasks.items()
+        if task.kind == "series" and len(task.target)
+    ]
+    tables = [Tables(some) for some in (ratings, curves) if some]
+    return Section("Worst predicted tracks", [*tables, *confused, *mistagged, *misjudged])
 
 
 def _misjudged(name: str, task: TaskEvaluation) -> Table:
@@ -286,6 +352,17 @@ def _misjudged(name: str, task: TaskEvaluation) -> Table:
         "difference of the scores",
     ]
     return Table(columns, rows, f"{name}: pairs with scores opposite to the listeners' judgement")
+
+
+def _worst_curves(name: str, task: TaskEvaluation) -> Table:
+    """Return the tracks with the largest RMSE of their ratings over time."""
+    scores = song_metrics(task.prediction, task.target)
+    order = np.argsort(-np.nan_to_num(scores["rmse"], nan=math.inf), kind="stable")[:_WORST]
+    rows: list[list[Cell]] = [
+        [task.ids[place], *(Number(float(scores[key][place]), strong=key == "rmse") for key in _OF_A_TRACK)]
+        for place in order.tolist()
+    ]
+    return Table(["track", *_OF_A_TRACK.values()], rows, name)
 
 
 def _worst_ratings(name: str, task: TaskEvaluation) -> Table:

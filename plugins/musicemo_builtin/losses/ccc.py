@@ -30,6 +30,7 @@ class CCC(nn.Module):
     """
 
     kind = "regression"
+    per = "song"
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Return the loss of a batch."""

@@ -27,6 +27,7 @@ class Pearson(nn.Module):
     """
 
     kind = "regression"
+    per = "song"
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Return the loss of a batch."""

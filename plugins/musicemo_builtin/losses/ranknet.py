@@ -49,6 +49,7 @@ class RankNet(nn.Module):
     """
 
     kind = ("regression", "pairs")
+    per = "step"
 
     def __init__(
         self,

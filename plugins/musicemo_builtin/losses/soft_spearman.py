@@ -48,6 +48,7 @@ class SoftSpearman(nn.Module):
     """
 
     kind = "regression"
+    per = "step"
 
     def __init__(
         self,

@@ -21,8 +21,8 @@ def averages(targets: Sequence[Target], values: Mapping[str, Tensor]) -> Tensor:
 
     Args:
         targets: the targets.
-        values: target -> `[tracks]` or `[tracks, tags]`, NaN where missing. The average of a rating without any value
-            is 0.5.
+        values: target -> `[tracks]`, `[tracks, tags]`, or `[tracks, time]` of a series; NaN where missing. The average
+            of a rating without any value is 0.5.
     """
     parts = []
     for target in targets:
@@ -31,7 +31,7 @@ def averages(targets: Sequence[Target], values: Mapping[str, Tensor]) -> Tensor:
             parts.append(((having + 1) / (without + 1)).log())
             continue
         present = values[target.name][values[target.name].isfinite()]
-        if target.kind == "regression":
+        if target.kind in ("regression", "series"):
             parts.append(present.mean().reshape(1) if len(present) else torch.full((1,), 0.5))
         else:
             counts = torch.bincount(present.long(), minlength=len(target.classes))

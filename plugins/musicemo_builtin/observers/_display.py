@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Display"]
 
 #: Scores in the order of preference: the first one recorded stands for its task.
-_LEADING = ("spearman", "accuracy", "pr_auc")
+_LEADING = ("spearman", "accuracy", "pr_auc", "song_pearson")
 
 
 class Display:

@@ -139,7 +139,13 @@ def _tag(name: str, tasks: set[str]) -> str:
 
 
 def _text(label: Label) -> str:
-    """Return a class, the tags that apply, or the number of judgements."""
+    """Return a class, the tags that apply, the number of judgements, or the mean of ratings over time."""
+    from musicemo.contracts import Series
+
+    if isinstance(label, Series):
+        import numpy as np
+
+        return f"{np.nanmean(label.values):.2f} on average"
     if isinstance(label, Mapping):
         label = [tag for tag, applies in label.items() if applies]
     if isinstance(label, str | float):
