@@ -27,6 +27,7 @@ __all__ = [
     "entry_points",
     "ignored",
     "load",
+    "normalized",
     "noun",
     "third_party_plugins",
     "without",
@@ -75,7 +76,7 @@ class Claim:
     @property
     def disabled(self) -> bool:
         """Whether its name or its distribution is ignored: see `without`."""
-        return bool({self.name, _normalized(self.distribution)} & _disabled())
+        return bool({self.name, normalized(self.distribution)} & _disabled())
 
     @property
     def incompatible(self) -> str:
@@ -103,7 +104,8 @@ class Claim:
             raise InputError(f"{self.kind} {self.name!r} of {self} cannot be imported: {error}") from error
 
 
-def _normalized(name: str) -> str:
+def normalized(name: str) -> str:
+    """Return the name of a distribution in its normal form: ``my-package`` for ``My_Package``."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
@@ -136,8 +138,8 @@ def without(names: Sequence[str]) -> Iterator[None]:
         InputError: No installed component, plugin or distribution has such a name.
     """
     installed = [claim for kind in GROUPS for claim in claims(kind, disabled=True)]
-    allowed = {claim.name for claim in installed} | {_normalized(claim.distribution) for claim in installed}
-    if unknown := [name for name in names if _normalized(name) not in allowed and name not in allowed]:
+    allowed = {claim.name for claim in installed} | {normalized(claim.distribution) for claim in installed}
+    if unknown := [name for name in names if normalized(name) not in allowed and name not in allowed]:
         raise InputError(
             *(
                 f"--without {name}: no component, plugin or package has this name{nearest(name, allowed)}"
@@ -197,7 +199,7 @@ def _distributions() -> dict[str, list[importlib.metadata.EntryPoint]]:
     points: dict[str, list[importlib.metadata.EntryPoint]] = {}
     for distribution in importlib.metadata.distributions():
         try:
-            name = _normalized(distribution.name)
+            name = normalized(distribution.name)
             if name not in points:
                 points[name] = list(distribution.entry_points)
         except Exception as error:
@@ -221,7 +223,7 @@ def third_party_plugins() -> bool:
         if folder.is_file():  # an archive
             return True
         for file in (file for pattern in _METADATA for file in folder.glob(f"{pattern}/entry_points.txt")):
-            is_musicemo = _normalized(file.parent.stem.partition("-")[0]) == "musicemo"
+            is_musicemo = normalized(file.parent.stem.partition("-")[0]) == "musicemo"
             with suppress(OSError):
                 if not is_musicemo and b"musicemo.plugins" in file.read_bytes():
                     return True

@@ -490,7 +490,7 @@ def validate_experiment(
         if isinstance(kinds, dict) and kind in kinds
     }
     protocol: Protocol | None = None
-    if schema is not None and schema.protocol is not None and dataset is not None:
+    if schema and schema.protocol is not None and dataset and "dataset" not in unneeded:
         try:
             with source.blaming("protocol"):
                 protocol = load_protocol(schema.protocol)

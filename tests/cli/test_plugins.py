@@ -73,12 +73,48 @@ def test_in_a_terminal_a_sentence_stays_in_its_column(install):
         found = CliRunner(env=environment).invoke(make_app(), ["plugins"], catch_exceptions=False)
         return re.sub(r"\x1b\[[\d;]*m", "", found.stdout).splitlines()
 
-    header, *lines = lines_of(80)
-    assert header.split() == ["kind", "name", "distribution", "version", "description"]
+    header, *lines = lines_of(50)
+    assert header.split() == ["kind", "name", "description"]
     place = header.index("description")
     assert len(lines) > 1
-    assert all(len(line) <= 80 and line[:place].strip() in ("", lines[0][:place].strip()) for line in lines)
+    assert all(len(line) <= 50 and line[:place].strip() in ("", lines[0][:place].strip()) for line in lines)
     assert "talkative" in "".join(lines_of(20))
+
+
+def test_in_a_terminal_every_built_in_fits_eighty_columns():
+    environment = {"FORCE_COLOR": "1", "COLUMNS": "80", "TERM": "xterm"}
+    output = CliRunner(env=environment).invoke(make_app(), ["plugins"], catch_exceptions=False).stdout
+    lines = re.sub(r"\x1b\[[\d;]*m", "", output).splitlines()
+    assert max(map(len, lines)) <= 80
+    rows = [line.split() for line in lines[1:] if line[:1].strip()]
+    assert {("model", "cnn"), ("plugin", "mlflow")} <= {(row[0], row[1]) for row in rows}
+
+
+@pytest.mark.usefixtures("fakes")
+def test_rows_of_a_kind_and_of_a_package(install):
+    install("model", "other", fakes_module.MeanModel, distribution="My_Package")
+
+    def names(*arguments):
+        return {row["name"] for row in json.loads(call("--json", *arguments))}
+
+    assert names("--package", "my-package") == {"other"}
+    assert names("--kind", "model", "--package", "fake") == {
+        name for kind, name, _ in fakes_module.FAKES if kind == "model"
+    }
+    with pytest.raises(InputError, match=r"--kind modle: must be one of .*did you mean 'model'"):
+        call("--kind", "modle")
+    with pytest.raises(InputError, match=r"--package fakes: no installed package .*did you mean 'fake'"):
+        call("--package", "fakes")
+
+
+@pytest.mark.usefixtures("fakes")
+def test_checking_prints_a_verdict(install):
+    count = len(fakes_module.FAKES)
+    assert call("--check").splitlines()[-1] == f"{count} components of 1 package: all can be loaded"
+    install("model", "absent", "no_such_module:Model", distribution="lost")
+    assert call("--check", code=2).splitlines()[-1] == (
+        f"{count + 1} components of 2 packages: 1 cannot be loaded (model absent)"
+    )
 
 
 def test_nothing_is_imported(install):
