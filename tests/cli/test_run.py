@@ -161,7 +161,7 @@ def test_several_files_are_checked_before_the_first_is_run(launcher, small, tmp_
 def test_overfitting_is_told_as_what_it_is(launcher, small, tmp_path):
     finished = run(launcher, tmp_path, "small.toml", "--overfit-batches", "1", *ONE)
     assert finished.code == 0
-    assert "The network was trained on these tracks only" in finished.out
+    assert "Not memorized: " in finished.out
     assert "small-overfit, seed 0: training set" in finished.out
     assert run(launcher, tmp_path, "small.toml", "--overfit-batches", "-1").code == 2
 

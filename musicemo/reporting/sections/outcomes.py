@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from musicemo.comparison import read_replicates
-from musicemo.evaluation import LEADING, METRICS
+from musicemo.comparison import compare, read_replicates
+from musicemo.errors import InputError
+from musicemo.evaluation import LEADING, METRICS, SCORES
 from musicemo.progress import duration
-from musicemo.reporting.blocks import Block, Cell, Column, Facts, Table, Text
+from musicemo.reporting.blocks import Block, Cell, Column, Facts, Number, Table, Text
 from musicemo.reporting.sections import scores
 from musicemo.reporting.sections.analyses import analysis_sections
-from musicemo.reporting.sections.replicates import replicate_blocks
+from musicemo.reporting.sections.replicates import replicate_blocks, score_number
 from musicemo.reporting.sections.selection import selection_section
 from musicemo.reporting.words import SETS, SHORT, headline_part, number
 
@@ -22,6 +26,10 @@ if TYPE_CHECKING:
 
 __all__ = ["combined_blocks", "run_blocks", "run_line"]
 
+_log = logging.getLogger(__name__)
+
+#: Leading metric from which on a few batches count as memorized.
+_MEMORIZED = 0.95
 #: Number of metrics with a deviation beside the names of an experiment and a task.
 _METRICS = 3
 
@@ -52,15 +60,29 @@ def run_blocks(outcome: Outcome, *, overfit: bool) -> list[Block]:
         *(block for section in sections for block in section.blocks),
     ]
     if overfit:
-        blocks.append(
-            Text("The network was trained on these tracks only: loss and metrics should be almost perfect.")
-        )
+        blocks.append(Text(_memorized(results["metrics"][part])))
     facts = [("Run directory", str(directory))]
     if (report := directory / "report.html").exists():
         facts.append(("Report", str(report)))
     if not overfit:
         facts.append(("TensorBoard", f"musicemo tensorboard {directory.parent.parent}"))
     return [*blocks, Facts(facts)]
+
+
+def _memorized(metrics: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return whether the network memorized the tracks on which it was trained and evaluated."""
+    failed = []
+    for task, one in metrics.items():
+        leading = next(name for name in LEADING if name in one)
+        value = one[leading]["value"]
+        if value is None or not value >= _MEMORIZED:
+            failed.append(f"{task} ({SHORT[leading]} {number(value)})")
+    if not failed:
+        return f"Memorized: the leading metric of every task is at least {_MEMORIZED}, as it should be on these tracks."
+    return (
+        f"Not memorized: {', '.join(failed)} below {_MEMORIZED}. A network that can learn memorizes the few tracks "
+        "that it is trained on. Train for more epochs, use a higher learning rate or less dropout, or check the labels."
+    )
 
 
 def _epochs(results: Results) -> str:
@@ -92,12 +114,12 @@ def combined_blocks(experiments: Sequence[Experiment], results: SweepResults, *,
         results: The outcomes of their runs.
         overfit: Whether the runs are checks that the network can memorize a few batches, which have no intervals.
     """
+    outcomes = [(one, some) for one in experiments if (some := results.of(one))]
+    if not outcomes:
+        return []
     if len({one.name for one in experiments}) > 1:
-        variants = [(one.name, [outcome.results for outcome in results.of(one)]) for one in experiments]
-        return _variants([(name, runs) for name, runs in variants if runs])
-    runs = [
-        outcome for one in experiments for outcome in results.of(one)
-    ]  # of one name: outer folds of a search
+        return _variants(outcomes)
+    runs = [outcome for _, some in outcomes for outcome in some]  # of one name: outer folds of a search
     if len(runs) < 2:
         return []
     experiment = experiments[0]
@@ -106,31 +128,76 @@ def combined_blocks(experiments: Sequence[Experiment], results: SweepResults, *,
         metrics = [outcome.results["metrics"][part] for outcome in runs]
         return list(scores.spread_blocks(experiment.name, part, metrics))
     replicates = read_replicates([outcome.directory for outcome in runs], part, experiment.name)
-    return replicate_blocks(replicates, experiment.evaluation)
+    folder = runs[0].directory.parent
+    facts = Facts([("Run directories", str(folder)), ("Report", f"musicemo report {folder}")])
+    return [*replicate_blocks(replicates, experiment.evaluation), facts]
 
 
-def _variants(experiments: Sequence[tuple[str, Sequence[Results]]]) -> list[Block]:
-    """Return each metric's mean and standard deviation over the runs of each experiment, a row per task."""
-    if not experiments:
-        return []
-    part = headline_part(experiments[0][1][0]["metrics"])
-    lead = "Mean ± standard deviation over the runs of each experiment"
-    return [Text(f", {SETS[part]}", lead=lead), *_variant_tables(experiments, part)]
-
-
-def _variant_tables(experiments: Sequence[tuple[str, Sequence[Results]]], part: str) -> Iterator[Table]:
+def _variants(experiments: Sequence[tuple[Experiment, Sequence[Outcome]]]) -> list[Block]:
+    """Return a row for each experiment and task: the validation score by which to choose, and the test scores."""
+    part = headline_part(experiments[0][1][0].results["metrics"])
+    rows = [row for experiment, runs in experiments for row in _variant_rows(experiment, runs, part)]
+    validated = part != "val" and any(row.validation is not None for row in rows)
+    tables = []
     for names in (names[:_METRICS] for names in METRICS.values()):
-        rows: list[list[Cell]] = []
-        for name, runs in experiments:
-            metrics = [run["metrics"].get(part, {}) for run in runs]
-            for task in (task for task in metrics[0] if names[0] in metrics[0][task]):
-                means = (scores.mean([run[task][metric]["value"] for run in metrics]) for metric in names)
-                rows.append([name, str(len(runs)), task, *means])
-        if rows:
-            columns: list[str | Column] = [
-                "experiment",
-                "runs",
-                Column("task", text=True),
-                *scores.metric_columns(names),
-            ]
-            yield Table(columns, rows)
+        lines: list[list[Cell]] = [
+            [row.experiment, str(row.runs), row.task, *([row.validation or Number(None)] if validated else [])]
+            + [row.metrics[name] for name in names]
+            for row in rows
+            if names[0] in row.metrics
+        ]
+        columns: list[str | Column] = ["experiment", "runs", Column("task", text=True)]
+        columns += [f"validation {SHORT[names[0]]}"] if validated else []
+        if lines:
+            tables.append(Table([*columns, *scores.metric_columns(names)], lines))
+    text = (
+        f", {SETS[part]}. Runs of one experiment are scored together, folds by their out-of-fold predictions."
+    )
+    folders = list(dict.fromkeys(str(runs[0].directory.parent) for _, runs in experiments))
+    facts = Facts([("Tests and intervals", f"musicemo compare {' '.join(map(shlex.quote, folders))}")])
+    return [
+        Text(text, lead=f"{len(experiments)} experiments"),
+        *tables,
+        Text(_looks(len(experiments), validated, part)),
+        facts,
+    ]
+
+
+def _looks(count: int, validated: bool, part: str) -> str:
+    """Return how the best of several experiments is chosen."""
+    best = f"The best of {count} results on the {SETS[part]} is optimistic."
+    return f"{best} Choose an experiment by its validation score." if validated else best
+
+
+@dataclass(frozen=True)
+class _Row:
+    experiment: str
+    runs: int
+    task: str
+    #: The leading metric on the validation set, the mean over runs.
+    validation: Number | None
+    metrics: Mapping[str, Number]
+
+
+def _variant_rows(experiment: Experiment, runs: Sequence[Outcome], part: str) -> Iterator[_Row]:
+    metrics = [outcome.results["metrics"] for outcome in runs]
+    pooled: dict[str, dict[str, Number]] = {}
+    if len(runs) > 1 and not runs[0].results.get("overfit_batches"):
+        try:
+            replicates = read_replicates([outcome.directory for outcome in runs], part, experiment.name)
+        except InputError as error:
+            _log.warning(f"{experiment.name}: its runs cannot be scored together: {error}")
+        else:
+            for row in compare([replicates], metrics=SCORES, settings=experiment.evaluation).rows:
+                pooled.setdefault(str(row.task), {})[row.metric] = score_number(row.scores[0])
+    for task, first in metrics[0].get(part, {}).items():
+        names = [name for name in SCORES if name in first]
+        means = {name: scores.mean([one[part][task][name]["value"] for one in metrics]) for name in names}
+        validation = [one["val"][task][names[0]]["value"] for one in metrics if task in one.get("val", {})]
+        yield _Row(
+            experiment.name,
+            len(runs),
+            task,
+            replace(scores.mean(validation), deviation=None) if validation else None,
+            means | pooled.get(task, {}),
+        )
