@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -197,8 +199,8 @@ def collect(
         else:
             kept.append(track)
             encoded.append(row)
-            for name, series in over_time.items():
-                rated[name].append(series)
+            for name, ratings in over_time.items():
+                rated[name].append(ratings)
     if everyone:
         problems += unusable
     if problems:
@@ -230,7 +232,16 @@ def collect(
         getattr(dataset, "id_space", None), declared_targets, {task.name: task.target for task in tasks}
     )
     origins = getattr(dataset, "origins", None) or {"": alone}
-    series = _on_steps(kept, rated, streams, getattr(dataset, "rate", None)) if rated else {}
+    series: dict[str, list[TimedRatings | None]] = {}
+    if rated:
+        series = _on_steps(kept, rated, streams, getattr(dataset, "rate", None))
+        there = [
+            track.id in judged or bool(np.isfinite(row).any()) or any(every[index] for every in series.values())
+            for index, (track, row) in enumerate(zip(kept, targets, strict=True))
+        ]
+        unlabelled += itertools.compress(kept, map(operator.not_, there))
+        kept, targets = list(itertools.compress(kept, there)), targets[np.array(there)]
+        series = {name: list(itertools.compress(every, there)) for name, every in series.items()}
     pairs = _pairs(kept, tasks)
     return Tracks(
         kept,
@@ -292,7 +303,7 @@ def _on_steps(
             )
             if len(outside) == asked:
                 raise InputError(where)
-            _log.warning(f"{where}. These tracks have no label")
+            _log.warning(f"{where}. These tracks have no label for the task")
     return result
 
 

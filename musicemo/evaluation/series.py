@@ -90,7 +90,7 @@ class SeriesResampler:
         #: Metric -> `[songs]`.
         self.songs = song_metrics(prediction, target)
         rated = np.isfinite(target)
-        self._spoilt = (rated & ~np.isfinite(prediction)).any(axis=1)
+        self._spoilt = np.asarray((rated & ~np.isfinite(prediction)).any(axis=1))
         usable = rated & ~self._spoilt[:, None]
         # Values less their means, so that the differences of sums below keep their digits.
         p, t = (

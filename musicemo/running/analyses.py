@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 from musicemo.data import Split, Task, Tracks
 from musicemo.evaluation import (
@@ -65,7 +65,9 @@ def _reliability(
     tables = {}
     for task in _ratings(tracks):
         ratings = [
-            track.ratings[task.target] for track in tracks.tracks if track.ratings.get(task.target) is not None
+            cast("Sequence[float]", track.ratings[task.target])  # a regression has no series
+            for track in tracks.tracks
+            if track.ratings.get(task.target) is not None
         ]
         reliability = rating_reliability(ratings, settings)
         if reliability is None:

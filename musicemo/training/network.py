@@ -131,7 +131,7 @@ class Network(nn.Module):
         if len(self.embeddings) > 1:
             backbone: Any = self.backbone
             embedding, rest = embedding[:, : backbone.embedding_size], embedding[:, backbone.embedding_size :]
-            steps = rest.unflatten(1, (-1, backbone.sequence_size))
+            steps = rest.view(len(rest), -1, backbone.sequence_size)
         return {name: head(steps if name in self._timed else embedding) for name, head in self.heads.items()}
 
     @property

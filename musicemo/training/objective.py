@@ -45,7 +45,7 @@ class Term:
         counts = rated.sum(dim=1)
         lengths = [int(counts.sum())] if per == "all" else counts[counts > 0].tolist()
         place = rated.flatten().nonzero().squeeze(1).to(prediction.device)
-        some = (values.flatten()[place].split(lengths) for values in (prediction, target))
+        some = (torch.split(values.flatten()[place], lengths) for values in (prediction, target))
         return list(zip(*some, strict=True))
 
 

@@ -190,7 +190,9 @@ def test_ratings_that_miss_the_features_are_reported():
         collect(Rated(track("a", 4, late)), [task()])
     with warns("no rating lies within the features of 1 of 2 tracks"):
         tracks = collect(Rated(track("a", 4, late), track("b", 20, late)), [task()])
-    assert [one is None for one in tracks.series["arousal"]] == [True, False]
+    assert tracks.ids == ["b"]
+    assert [one.id for one in tracks.unlabelled] == ["a"]
+    assert [one is None for one in tracks.series["arousal"]] == [False]
 
 
 def test_a_dataset_declares_a_rate_above_zero():

@@ -157,11 +157,10 @@ class Synth:
         what = slot(index)
         sections, perceived = self._heard(record)
         rng = stream(self.seed, "ratings", index)
-        ratings: dict[str, Sequence[float] | Sequence[Series]] = dict(
-            self.panel.rate(perceived, rng, self.raters)
-        )
+        rated = self.panel.rate(perceived, rng, self.raters)
+        ratings: dict[str, Sequence[float] | Sequence[Series]] = dict(rated)
         targets: dict[str, Label | None] = {
-            name: float(np.mean(track_ratings)) for name, track_ratings in ratings.items()
+            name: float(np.mean(track_ratings)) for name, track_ratings in rated.items()
         }
         targets["genre"] = what.genre
         targets["instruments"] = instruments_of([passage.played for passage in record])

@@ -225,7 +225,7 @@ class Panel:
         return ratings
 
     def _drawn(self, rng: np.random.Generator, raters: int) -> NDArray[np.intp]:
-        return rng.choice(len(self._gains), raters, replace=False)
+        return np.asarray(rng.choice(len(self._gains), raters, replace=False), np.intp)
 
 
 def _preferring(first: NDArray[np.float64], second: NDArray[np.float64], column: int) -> float:
