@@ -8,7 +8,7 @@ from packaging.requirements import Requirement
 from typer.testing import CliRunner
 
 from musicemo import __version__
-from musicemo.authoring.plugin import KINDS, _bounds, new_plugin
+from musicemo.authoring.plugin import KINDS, _bounds, add_component, new_plugin
 from musicemo.cli._app import make_app
 from musicemo.components.registry import GROUPS, noun
 from musicemo.errors import InputError, RunError
@@ -108,3 +108,54 @@ def test_nothing_is_left_of_what_cannot_be_written(tmp_path, monkeypatch):
 )
 def test_a_plugin_works_with_what_it_was_written_for(version, bounds):
     assert _bounds(version) == bounds
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_component_is_added_to_a_package(kind, tmp_path):
+    project = new_plugin("first", "loss", tmp_path)
+    before = (project / "pyproject.toml").read_text()
+    *written, metadata = add_component("second-one", kind, project)
+    package = project / "src" / "musicemo_first"
+    assert written == [
+        package / "second_one.py",
+        project / "tests" / "test_second_one.py",
+        project / "second-one.toml",
+    ]
+    assert "class SecondOne" in written[0].read_text()
+    tree = ast.parse(written[1].read_text())
+    names = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert kind == "hooks" or "musicemo_first.second_one" in names
+    assert '"example.toml"' not in written[1].read_text()
+    points = tomllib.loads(metadata.read_text())["project"]["entry-points"]
+    assert points["musicemo.losses"]["first"] == "musicemo_first.loss:First"
+    assert points[GROUPS[KINDS[kind]]]["second-one"] == "musicemo_first.second_one:SecondOne"
+    kept = [line for line in before.splitlines() if line in metadata.read_text().splitlines()]
+    assert kept == before.splitlines()
+    assert (project / "example_data").exists() == (kind == "dataset")
+
+
+def test_a_component_that_cannot_be_added(tmp_path):
+    project = new_plugin("first", "loss", tmp_path)
+    add_component("second", "loss", project)
+    before = {path: path.read_bytes() for path in project.rglob("*") if path.is_file()}
+    for arguments, words in [
+        (("second", "model", project), "already exists. Nothing was written"),
+        (("First", "loss", project), "is not a valid component name"),
+        (("third", "lost", project), "--kind lost: must be one of"),
+        (("third", "loss", tmp_path), "is not the metadata of a package"),
+    ]:
+        with pytest.raises(InputError, match=words):
+            add_component(*arguments)
+    (project / "src" / "other").mkdir()
+    (project / "src" / "other" / "__init__.py").touch()
+    with pytest.raises(InputError, match=r"must have one package .*\(packages: musicemo_first, other\)"):
+        add_component("third", "loss", project)
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_the_command_adds_to_a_package(tmp_path):
+    project = new_plugin("first", "loss", tmp_path)
+    arguments = ["plugin", "new", "second", "--kind", "hooks", "--to", str(project)]
+    said = CliRunner().invoke(make_app(), arguments, catch_exceptions=False)
+    assert said.exit_code == 0
+    assert f"changed {project}/pyproject.toml" in said.stdout

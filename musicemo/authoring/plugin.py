@@ -12,14 +12,16 @@ from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from string import Template
+from typing import Any
 
 import numpy as np
+import tomlkit
 
 from musicemo import __version__
 from musicemo.components import registry
 from musicemo.errors import InputError, RunError
 
-__all__ = ["KINDS", "new_plugin"]
+__all__ = ["KINDS", "add_component", "new_plugin"]
 
 #: What can be made -> the kind of component that the registry calls it.
 KINDS = {
@@ -50,6 +52,8 @@ def new_plugin(name: str, kind: str, folder: Path) -> Path:
     if kind not in KINDS:
         raise InputError(f"--kind {kind}: must be one of {', '.join(KINDS)}")
     words = _words(name, kind)
+    if importlib.util.find_spec(words["package"]) is not None:
+        raise InputError(f"{name!r}: a package {words['package']} is already installed. Choose another name")
     target = folder / words["distribution"]
     if target.exists():
         raise InputError(f"{target}: already exists. Nothing was written")
@@ -88,8 +92,6 @@ def _words(name: str, kind: str) -> dict[str, str]:
     registered = KINDS[kind]
     if claimed := [claim for claim in registry.claims(registered, disabled=True) if claim.name == name]:
         raise InputError(f"{registered} {name!r} already exists, from {claimed[0]}. Choose another name")
-    if importlib.util.find_spec(package) is not None:
-        raise InputError(f"{name!r}: a package {package} is already installed. Choose another name")
     return {
         "name": name,
         "kind": kind,
@@ -98,6 +100,8 @@ def _words(name: str, kind: str) -> dict[str, str]:
         "package": package,
         "distribution": f"musicemo-{name}",
         "bounds": _bounds(__version__),
+        "module": kind,
+        "example": "example.toml",
     }
 
 
@@ -108,22 +112,100 @@ def _bounds(version: str) -> str:
     return f">={major}.{minor},<{following}"
 
 
+def add_component(name: str, kind: str, project: Path) -> list[Path]:
+    """Add a component to the project of a package: its class, a test, an example and an entry point.
+
+    Args:
+        name: name of the component, as for `new_plugin`.
+        kind: a key of `KINDS`.
+        project: folder with the `pyproject.toml` of the package, which is in ``src/<package>`` or ``<package>``.
+
+    Returns:
+        The files that were written and changed.
+
+    Raises:
+        InputError: the name is not valid or taken, the folder is not such a project, or a file exists already.
+        RunError: a file cannot be written.
+    """
+    if kind not in KINDS:
+        raise InputError(f"--kind {kind}: must be one of {', '.join(KINDS)}")
+    words = _words(name, kind)
+    metadata = project / "pyproject.toml"
+    try:
+        document = tomlkit.parse(metadata.read_text(encoding="utf-8"))
+        distribution = document["project"]["name"]  # type: ignore[index]  # a missing key is an error below
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"--to {project}: {metadata} is not the metadata of a package: {error}") from error
+    package = _package(project)
+    module = name.replace("-", "_")
+    example = "example.toml" if not (project / "example.toml").exists() else f"{name}.toml"
+    words |= {"distribution": str(distribution), "package": package.name, "module": module, "example": example}
+    texts = {
+        package / f"{module}.py": _substituted(f"{kind}.py", words),
+        project / "tests" / f"test_{module}.py": _substituted(f"test_{kind}.py", words),
+        project / example: _substituted(f"{kind}.toml", words),
+    }
+    if existing := [path for path in texts if path.exists()]:
+        raise InputError(f"{existing[0]}: already exists. Nothing was written")
+    value = f"{package.name}.{module}:{words['class_name']}"
+    entry_points: Any = document["project"].setdefault(  # type: ignore[union-attr]  # a table, as read above
+        "entry-points", tomlkit.table(is_super_table=True)
+    )
+    if words["group"] not in entry_points:
+        group = tomlkit.table()
+        group[name] = value
+        group.add(tomlkit.nl())
+        entry_points[words["group"]] = group
+    elif name in entry_points[words["group"]]:
+        raise InputError(
+            f"{metadata}: project.entry-points.{words['group']} already has {name!r}. Nothing was written"
+        )
+    else:
+        entry_points[words["group"]][name] = value
+    try:
+        for path, text in texts.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        if kind == "dataset" and not (project / "example_data").exists():
+            _write_clips(project / "example_data")
+        metadata.write_text(tomlkit.dumps(document), encoding="utf-8")
+    except OSError as error:
+        raise RunError(f"{project}: cannot be written: {error.strerror or error}") from error
+    return [*texts, metadata]
+
+
+def _package(project: Path) -> Path:
+    """Return the folder of the only package of a project.
+
+    Raises:
+        InputError: it has none, or several.
+    """
+    folder = project / "src" if (project / "src").is_dir() else project
+    packages = sorted(path.parent for path in folder.glob("*/__init__.py") if path.parent.name != "tests")
+    if len(packages) != 1:
+        names = ", ".join(path.name for path in packages) or "none"
+        raise InputError(f"--to {project}: must have one package in {folder} (packages: {names})")
+    return packages[0]
+
+
+def _substituted(template: str, words: Mapping[str, str]) -> str:
+    file = files("musicemo.authoring").joinpath("templates", f"{template}.template")
+    return Template(file.read_text(encoding="utf-8")).substitute(words)
+
+
 def _fill(folder: Path, kind: str, words: Mapping[str, str]) -> None:
     sources = {
         "pyproject.toml": "pyproject.toml",
         "README.md": "README.md",
-        "example.toml": f"{kind}.toml",
+        words["example"]: f"{kind}.toml",
         f"src/{words['package']}/__init__.py": "package.py",
-        f"src/{words['package']}/{kind}.py": f"{kind}.py",
+        f"src/{words['package']}/{words['module']}.py": f"{kind}.py",
         f"tests/test_{kind}.py": f"test_{kind}.py",
     }
     for name, source in sources.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        text = (
-            files("musicemo.authoring").joinpath("templates", f"{source}.template").read_text(encoding="utf-8")
-        )
-        path.write_text(Template(text).substitute(words), encoding="utf-8")
+        path.write_text(_substituted(source, words), encoding="utf-8")
     if kind == "dataset":
         _write_clips(folder / "example_data")
 

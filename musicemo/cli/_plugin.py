@@ -37,13 +37,24 @@ def new(
     ],
     kind: Annotated[Kind, typer.Option(help="Kind of component.", show_default=False)],
     output: Annotated[Path, typer.Option(metavar="DIR", help="Folder to create the project in.")] = Path(),
+    to: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Add the component to the package in this folder instead.", show_default=False
+        ),
+    ] = None,
 ) -> None:
     """Create an installable project for a component.
 
-    The project contains tests and an example experiment.
+    The project contains tests and an example experiment. With --to, they are added to an existing project.
     """
-    from musicemo.authoring.plugin import new_plugin
+    from musicemo.authoring.plugin import add_component, new_plugin
     from musicemo.cli._output import emit
 
-    folder = new_plugin(name, kind.value, output)
-    emit(f"Created {folder}. Next:\n  cd {folder}\n  pip install --editable '.[test]'\n  pytest\n")
+    if to is None:
+        folder = new_plugin(name, kind.value, output)
+        emit(f"Created {folder}. Next:\n  cd {folder}\n  pip install --editable '.[test]'\n  pytest\n")
+    else:
+        *written, metadata = add_component(name, kind.value, to)
+        emit(f"Created {', '.join(map(str, written))}; changed {metadata}. Next:\n")
+        emit(f"  cd {to}\n  pip install --editable '.[test]'\n  pytest\n")

@@ -133,4 +133,4 @@ def test_new_plugins_pass_their_own_tests(environment, tmp_path):
     options = ["-p", "no:cacheprovider", "-W", "error", "-q", "--durations", "5"]
     done = environment.run(tmp_path, "python", "-m", "pytest", *options, *tests)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "18 passed" in done.stdout
+    assert "19 passed" in done.stdout
