@@ -3,13 +3,14 @@
 from musicemo.comparison.analyses import analyse_replicates
 from musicemo.comparison.compare import compare
 from musicemo.comparison.replicates import Replicates, SeedResult, read_experiments, read_replicates
-from musicemo.comparison.results import Comparison, Difference, Improvement, Row, Score
+from musicemo.comparison.results import Comparison, Difference, Improvement, Ranking, Row, Score
 from musicemo.comparison.sampling import fold_mean
 
 __all__ = [
     "Comparison",
     "Difference",
     "Improvement",
+    "Ranking",
     "Replicates",
     "Row",
     "Score",

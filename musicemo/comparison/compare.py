@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from os import PathLike
@@ -9,11 +10,11 @@ from os import PathLike
 import numpy as np
 
 from musicemo.comparison.replicates import Replicates, read_experiments
-from musicemo.comparison.results import Comparison, Difference, Improvement, Row
+from musicemo.comparison.results import Comparison, Difference, Improvement, Ranking, Row
 from musicemo.comparison.sampling import Key, Sampling, same_targets
 from musicemo.comparison.statistics import holm
 from musicemo.errors import InputError, nearest
-from musicemo.evaluation import LEADING, EvaluationSettings
+from musicemo.evaluation import LEADING, EvaluationSettings, higher_is_better
 
 __all__ = ["compare"]
 
@@ -82,6 +83,12 @@ def compare(
         [corrected[row.task, row.metric] for row in rows],
         [corrected[row.task, row.metric] for row in averages],
         improvements,
+        list(_rankings(sampling, experiments)) if len(experiments) > 2 else [],
+        [
+            (one.name, other.name)
+            for one, other in itertools.combinations(experiments, 2)
+            if _same_predictions(one, other)
+        ],
     )
 
 
@@ -127,6 +134,60 @@ def _tested(one: Replicates, task: str) -> str:
     return f"{len(one.tasks[task].ids)} tracks{folds}, hash {one.tested(task)[0][:12]}"
 
 
+def _common(experiments: Sequence[Replicates], metric: str) -> list[str]:
+    """Return the tasks with a leading metric that all experiments have."""
+    return [
+        name
+        for name, task in experiments[0].tasks.items()
+        if task.names[0] == metric and all(name in other.tasks for other in experiments)
+    ]
+
+
+def _rankings(sampling: Sampling, experiments: Sequence[Replicates]) -> Iterator[Ranking]:
+    for metric in LEADING:
+        tasks = _common(experiments, metric)
+        if not tasks:
+            continue
+        share = 1 / len(tasks)
+        means = {
+            one.name: float(np.mean([sampling.mean(one.name, task, metric) for task in tasks]))
+            for one in experiments
+        }
+        sign = 1 if higher_is_better(metric) else -1
+        order = sorted(means, key=lambda name: -sign * means[name] if np.isfinite(means[name]) else np.inf)
+        pairs = {}
+        for better, worse in itertools.combinations(order, 2):
+            weights = {
+                (name, task, metric): side
+                for task in tasks
+                for name, side in ((better, share), (worse, -share))
+            }
+            one = sampling.estimate(weights)
+            paired = all(sampling.paired(better, worse, task) for task in tasks)
+            pairs[better, worse] = Difference(worse, one.value, one.low, one.high, one.p, np.nan, paired)
+        corrected = holm([difference.p for difference in pairs.values()])
+        yield Ranking(
+            metric,
+            tasks,
+            {name: means[name] for name in order},
+            {
+                pair: replace(difference, corrected=p)
+                for (pair, difference), p in zip(pairs.items(), corrected, strict=True)
+            },
+        )
+
+
+def _same_predictions(one: Replicates, other: Replicates) -> bool:
+    shared = set(one.tasks) & set(other.tasks)
+    if not shared or one.seeds != other.seeds:
+        return False
+    return all(
+        np.array_equal(first.evaluation.tasks[task].prediction, second.evaluation.tasks[task].prediction)
+        for first, second in zip(one.per_seed, other.per_seed, strict=True)
+        for task in shared
+    )
+
+
 def _row(
     sampling: Sampling, task: str, tasks: Sequence[str], metric: str, having: Sequence[str], baseline: str
 ) -> Row:
@@ -148,11 +209,7 @@ def _row(
 
 def _averages(sampling: Sampling, experiments: Sequence[Replicates], baselines: Sequence[str]) -> Iterator[Row]:
     for metric in LEADING:
-        tasks = [
-            name
-            for name, task in experiments[0].tasks.items()
-            if task.names[0] == metric and all(name in other.tasks for other in experiments)
-        ]
+        tasks = _common(experiments, metric)
         if len(tasks) > 1:
             yield _row(sampling, "", tasks, metric, [one.name for one in experiments], baselines[0])
 

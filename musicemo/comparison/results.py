@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from musicemo.comparison.replicates import Replicates
 from musicemo.evaluation import EvaluationSettings, higher_is_better
 
-__all__ = ["Comparison", "Difference", "Improvement", "Row", "Score"]
+__all__ = ["Comparison", "Difference", "Improvement", "Ranking", "Row", "Score"]
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,19 @@ class Improvement:
 
 
 @dataclass(frozen=True)
+class Ranking:
+    """The experiments in the order of a leading metric, and a test of every pair."""
+
+    metric: str
+    #: The tasks of this metric that all experiments have; the metric is the mean over them.
+    tasks: Sequence[str]
+    #: Experiment -> its mean, best first.
+    means: Mapping[str, float]
+    #: Better and worse experiment -> the first's mean minus the second's. Holm's correction is over all pairs.
+    pairs: Mapping[tuple[str, str], Difference]
+
+
+@dataclass(frozen=True)
 class Comparison:
     """The result of `compare`, from which tables, figures and reports of several experiments are built."""
 
@@ -99,3 +112,7 @@ class Comparison:
     averages: Sequence[Row]
     #: One for each experiment that is compared with baselines on at least two tasks.
     improvements: Sequence[Improvement]
+    #: One for each leading metric, if there are at least three experiments.
+    rankings: Sequence[Ranking] = ()
+    #: Pairs of experiments with the same predictions on every track, for every seed and shared task.
+    identical: Sequence[tuple[str, str]] = ()

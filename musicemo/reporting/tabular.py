@@ -176,6 +176,19 @@ def comparison_json(comparison: Comparison) -> dict[str, Any]:
         "rows": [_row_json(row) for row in comparison.rows],
         "averages": [_row_json(row) for row in comparison.averages],
         "improvements": [_json(dataclasses.asdict(one)) for one in comparison.improvements],
+        "rankings": [
+            {
+                "metric": one.metric,
+                "tasks": list(one.tasks),
+                "means": _json(dict(one.means)),
+                "pairs": [
+                    {"better": better, **_json(dataclasses.asdict(difference))}
+                    for (better, _), difference in one.pairs.items()
+                ],
+            }
+            for one in comparison.rankings
+        ],
+        "identical": [list(pair) for pair in comparison.identical],
         "verdicts": verdicts(comparison),
         "notes": notes(comparison),
     }

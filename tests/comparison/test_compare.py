@@ -9,6 +9,8 @@ from scipy import stats
 from musicemo.comparison import compare, read_replicates
 from musicemo.errors import InputError
 from musicemo.evaluation import EvaluationSettings
+from musicemo.reporting.sections.comparison import verdicts
+from musicemo.reporting.tabular import comparison_json
 
 
 @pytest.fixture
@@ -172,6 +174,31 @@ def test_the_mean_over_tasks(runs):
         means = [row.scores[place].mean for row in found.rows]
         assert average.scores[place].mean == pytest.approx(np.mean(means))
     assert not compare(read(runs, "single", "good"), settings=SETTINGS).averages
+
+
+def test_every_pair_of_three_is_tested(tmp_path):
+    qualities = {"good": 3.0, "poor": 0.2, "fair": 1.0}
+    folders = [write_experiment(tmp_path, name, {"a": value, "b": value}) for name, value in qualities.items()]
+    comparison = compare([folders[0], f"same={folders[0]}", *folders[1:]])
+    (ranking,) = comparison.rankings
+    assert (ranking.metric, ranking.tasks) == ("spearman", ["a", "b"])
+    assert list(ranking.means) == ["good", "same", "fair", "poor"]
+    assert len(ranking.pairs) == 6
+    whole = comparison.averages[0]
+    means = {score.experiment: score.mean for score in whole.scores}
+    difference = ranking.pairs["fair", "poor"]
+    assert difference.value == pytest.approx(means["fair"] - means["poor"])
+    assert difference.p <= difference.corrected < 0.05
+    against_first = {score.experiment: score.difference for score in whole.scores}["poor"]
+    assert ranking.pairs["good", "poor"].p == pytest.approx(against_first.p)
+    assert comparison.identical == [("good", "same")]
+    first, same, *others = verdicts(comparison)
+    assert first.startswith("good has the highest mean Spearman's ρ of 2 tasks (")
+    assert "It is better than fair and poor (all pairs tested, corrected p < 0.05)." in first
+    assert "not known" not in first
+    assert same == "good and same are identical: they have the same predictions on every track."
+    assert not any(text.startswith(("same is", "No significant difference between same")) for text in others)
+    assert comparison_json(comparison)["rankings"][0]["pairs"][0]["better"] == "good"
 
 
 def test_relative_improvement_by_hand(runs):

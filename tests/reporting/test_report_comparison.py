@@ -38,7 +38,8 @@ def test_it_says_what_the_comparison_says(given):
         for score in row.scores:
             assert f"{score.mean:.3f}" in page.text
             assert not score.difference or f"{score.difference.value:+.3f}".replace("-", "−") in page.text
-    assert page.texts["h2"] == ["Verdict", "Scores", "Differences", "Training", "What differs", "Experiments"]
+    titles = ["Verdict", "Scores", "All pairs", "Differences", "Training", "What differs", "Experiments"]
+    assert page.texts["h2"] == titles
     assert page.texts["h1"] == ["plain · other · <b>alone</b>"]
 
 

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from musicemo.comparison import Comparison, Difference, Row, Score
-from musicemo.evaluation import LEADING, TITLES, finite
+from musicemo.comparison import Comparison, Difference, Ranking, Replicates, Row, Score
+from musicemo.evaluation import LEADING, TITLES, finite, higher_is_better
 from musicemo.progress import duration
 from musicemo.reporting.blocks import Block, Cell, Charts, Column, Notice, Number, Section, Table, Text
 from musicemo.reporting.charts import Axis, Chart, Intervals, Line, Mark, Rule, categories, spanning
 from musicemo.reporting.charts.chart import COLOURS
 from musicemo.reporting.sections import scores
 from musicemo.reporting.sections.replicates import count_of, score_number, set_of
-from musicemo.reporting.words import SETS, listed, plural
+from musicemo.reporting.words import SETS, listed, number, plural
 from musicemo.runs import RunRecord
 
 __all__ = ["comparison_blocks", "comparison_facts", "comparison_sections", "notes", "score_blocks", "verdicts"]
@@ -49,6 +49,7 @@ def comparison_sections(comparison: Comparison) -> list[Section]:
     return [
         Section("Verdict", _conclusions(comparison)),
         Section("Scores", [_forests(comparison), *score_tables(comparison)]),
+        Section("All pairs", list(_pairs(comparison))),
         Section("Differences", _differences(comparison)),
         Section("Training", _training(runs)),
         Section("What differs", _settings(runs)),
@@ -79,7 +80,7 @@ def score_tables(comparison: Comparison) -> Iterator[Table]:
         direction = "higher" if rows[0].higher_is_better else "lower"
         lines = [line for row in rows for line in _lines(row, several=several)]
         yield Table(columns, lines, f"{TITLES[metric]} ({direction} is better)")
-    if comparison.improvements:
+    if any(math.isfinite(one.value) for one in comparison.improvements):
         improvements: list[list[Cell]] = [
             [
                 one.experiment,
@@ -87,8 +88,43 @@ def score_tables(comparison: Comparison) -> Iterator[Table]:
                 str(len(one.tasks)),
             ]
             for one in comparison.improvements
+            if math.isfinite(one.value)
         ]
         yield Table(["experiment", "Δm", "tasks"], improvements, "Relative improvement Δm over the baselines")
+
+
+def _pairs(comparison: Comparison) -> Iterator[Table]:
+    """Yield the differences of all pairs of experiments."""
+    for ranking in comparison.rankings:
+        rows: list[list[Cell]] = [
+            [
+                better,
+                worse,
+                Number(difference.value, difference.low, difference.high, format="+.3f", ends="+.2f"),
+                _p_cell(difference.corrected),
+            ]
+            for (better, worse), difference in ranking.pairs.items()
+        ]
+        columns: list[str | Column] = [
+            Column("experiment", text=True),
+            Column("minus", text=True),
+            "difference",
+            "p",
+        ]
+        yield Table(columns, rows, _of_ranking(ranking))
+
+
+def _of_ranking(ranking: Ranking) -> str:
+    title = TITLES[ranking.metric]
+    return (
+        f"{title} of {ranking.tasks[0]}"
+        if len(ranking.tasks) == 1
+        else f"Mean {title} of {len(ranking.tasks)} tasks"
+    )
+
+
+def _p_cell(value: float) -> Cell:
+    return "<0.001" if value < 0.001 else Number(value)
 
 
 def _lines(row: Row, *, several: bool) -> Iterator[list[Cell]]:
@@ -97,7 +133,7 @@ def _lines(row: Row, *, several: bool) -> Iterator[list[Cell]]:
         difference = score.difference
         if several and difference:
             line.append(Number(difference.value, difference.low, difference.high, format="+.3f", ends="+.2f"))
-            line.append("<0.001" if difference.corrected < 0.001 else Number(difference.corrected))
+            line.append(_p_cell(difference.corrected))
         elif several:
             line += ["baseline" if row.baseline == score.experiment else "", ""]
         yield line
@@ -115,18 +151,42 @@ def verdicts(comparison: Comparison) -> list[str]:
 
     No sentence claims more than was tested.
     """
-    sentences: list[str] = []
+    level = 1 - comparison.settings.confidence
+    identical = {frozenset(pair) for pair in comparison.identical}
+    sentences = [_best(ranking, identical, level) for ranking in comparison.rankings]
+    sentences += [
+        f"{one} and {other} are identical: they have the same predictions on every track."
+        for one, other in comparison.identical
+    ]
     for experiment in comparison.experiments:
         tested = list(_tested(experiment.name, comparison))
         if tested:
-            sentences += _of(experiment.name, tested, 1 - comparison.settings.confidence)
+            sentences += _of(experiment.name, tested, level)
     return sentences
 
 
+def _best(ranking: Ranking, identical: Collection[frozenset[str]], level: float) -> str:
+    """Return which experiment is best on a metric, and of which others this is known."""
+    best, *others = ranking.means
+    title = _of_ranking(ranking)
+    what = f"{title[0].lower()}{title[1:]}" if title.startswith("Mean") else title
+    worse = [other for other in others if ranking.pairs[best, other].corrected < level]
+    unknown = [other for other in others if other not in worse and frozenset((best, other)) not in identical]
+    most = "highest" if higher_is_better(ranking.metric) else "lowest"
+    text = f"{best} has the {most} {what} ({number(ranking.means[best])})."
+    if worse:
+        text += f" It is better than {listed(worse)} (all pairs tested, corrected p < {level:.2g})."
+    if unknown:
+        text += f" Whether it is better than {listed(unknown)} is not known."
+    return text
+
+
 def _tested(name: str, comparison: Comparison) -> Iterator[tuple[Row, Difference]]:
-    for row in comparison.rows:
+    identical = {frozenset(pair) for pair in comparison.identical}
+    for row in (row for row in comparison.rows if row.metric in LEADING):
         for score in row.scores:
-            if score.experiment == name and score.difference and row.metric in LEADING:
+            against = score.difference.baseline if score.difference else name
+            if score.experiment == name and score.difference and frozenset((name, against)) not in identical:
                 yield row, score.difference
 
 
@@ -165,7 +225,7 @@ def notes(comparison: Comparison) -> list[str]:
             else f"The difference is the mean over seeds minus the baseline's, with its {confidence} interval over "
             "tracks and seeds. The p-value is two-sided."
         )
-    single = [one.name for one in comparison.experiments if len(one.per_seed) == 1]
+    single = [one.name for one in comparison.experiments if len(one.per_seed) == 1 and _is_trained(one)]
     if single:
         verb = "have" if len(single) > 1 else "has"
         sentences.append(
@@ -191,6 +251,11 @@ def notes(comparison: Comparison) -> list[str]:
                 "above 0."
             )
     return sentences
+
+
+def _is_trained(experiment: Replicates) -> bool:
+    """Return whether a network was trained, whose initial weights and batches depend on the seed."""
+    return experiment.records[0].results.get("parameters") != 0
 
 
 def _p(value: float) -> str:
