@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from musicemo.cli._completion import complete_component, complete_launcher
+from musicemo.cli._completion import complete_component, complete_experiment, complete_launcher, complete_run
 from musicemo.cli._options import Only, Overrides
 from musicemo.cli._output import emit, emit_blocks
 from musicemo.errors import InputError
@@ -16,10 +17,20 @@ from musicemo.terminal import say
 
 if TYPE_CHECKING:
     from musicemo.experiment import Experiment
+    from musicemo.reporting.blocks import Block
+    from musicemo.runs import RunRecord
 
 __all__ = ["add_commands"]
 
 _LIST = "list"
+
+
+class Form(StrEnum):
+    """Output format of a protocol's table."""
+
+    table = "table"
+    markdown = "markdown"
+    latex = "latex"
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -29,6 +40,10 @@ def add_commands(app: typer.Typer) -> None:
 
 def _complete_protocol(incomplete: str) -> list[str]:
     return [*complete_component(incomplete, "protocol"), *([_LIST] if _LIST.startswith(incomplete) else [])]
+
+
+def _complete_experiment_or_run(incomplete: str) -> list[str]:
+    return [*complete_experiment(incomplete), *complete_run(incomplete)]
 
 
 def _complete_model(incomplete: str) -> list[str]:
@@ -50,12 +65,14 @@ def bench(
             help="Name of a protocol, or `list` for a table of all.",
         ),
     ],
-    experiment: Annotated[
-        Path | None,
+    experiments: Annotated[
+        list[Path] | None,
         typer.Argument(
-            metavar="[EXPERIMENT]",
+            metavar="[EXPERIMENT...]",
             show_default=False,
-            help="TOML file of an experiment that follows the protocol. Default: the protocol's own experiment.",
+            autocompletion=_complete_experiment_or_run,
+            help="TOML files of experiments that follow the protocol, or run directories and experiments' folders, "
+            "whose results are printed without training. Default: the protocol's own experiment.",
         ),
     ] = None,
     model: Annotated[
@@ -110,6 +127,9 @@ def bench(
     show: Annotated[
         bool, typer.Option("--show", help="Print the protocol and its published results without training.")
     ] = False,
+    form: Annotated[
+        Form, typer.Option("--format", help="Output format, with --show, `list` or finished runs.")
+    ] = Form.table,
 ) -> None:
     """Run an experiment under a published protocol and print its results beside the published ones.
 
@@ -118,8 +138,9 @@ def bench(
     """
     from musicemo.components import registry
     from musicemo.experiment import load_protocol
-    from musicemo.reporting.sections.protocol import list_blocks, show_blocks
+    from musicemo.reporting.sections.protocol import list_blocks, result_blocks, show_blocks
 
+    folders = [path for path in experiments or [] if path.is_dir()]
     if protocol == _LIST:
         protocols = []
         for name in dict.fromkeys(claim.name for claim in registry.claims("protocol")):
@@ -127,27 +148,66 @@ def bench(
                 protocols.append(load_protocol(name))
             except InputError as error:  # of one package, which is no reason to hide the others
                 say("warning", "yellow", str(error))
-        emit_blocks(list_blocks(protocols))
-        return
-    if show:
-        emit_blocks(show_blocks(load_protocol(protocol)))
-        return
-    written = {"model.type": model, "features.type": features, "dataset.root": root}
-    keys = [f"{key}={value}" for key, value in written.items() if value is not None]
-    loaded = _load(protocol, experiment, [*keys, *(overrides or [])], only or [])
-    from musicemo.cli._run import train
+        _emit(list_blocks(protocols), form)
+    elif show:
+        _emit(show_blocks(load_protocol(protocol)), form)
+    elif folders:
+        if others := [path for path in experiments or [] if path not in folders]:
+            raise InputError(
+                f"{others[0]}: is not a folder of runs, as {folders[0]} is. Print one kind at a time"
+            )
+        _emit(result_blocks(_read(protocol, folders)), form)
+    else:
+        if form != Form.table:
+            raise InputError(
+                f"--format {form}: is for results without training. Train first, then use musicemo bench {protocol} "
+                f"RUN --format {form}"
+            )
+        written = {"model.type": model, "features.type": features, "dataset.root": root}
+        keys = [f"{key}={value}" for key, value in written.items() if value is not None]
+        loaded = _load(protocol, experiments or [], [*keys, *(overrides or [])], only or [])
+        from musicemo.cli._run import train
+        from musicemo.runs import open_run
 
-    results = train(loaded, runs, hooks=context.obj, resume=resume, device=device, jobs=jobs, launcher=launcher)
-    outcomes = [(one.name, [outcome.directory for outcome in results.of(one)]) for one in loaded]
-    _print([(name, directories) for name, directories in outcomes if directories])
-    results.raise_failures()
+        results = train(
+            loaded, runs, hooks=context.obj, resume=resume, device=device, jobs=jobs, launcher=launcher
+        )
+        finished = [(one.name, [open_run(outcome.directory) for outcome in results.of(one)]) for one in loaded]
+        if finished := [(name, records) for name, records in finished if records]:
+            emit("\n")
+            emit_blocks(result_blocks(finished))
+        results.raise_failures()
 
 
-def _load(name: str, file: Path | None, overrides: Sequence[str], only: Sequence[str]) -> list[Experiment]:
-    """Return the experiments: those of a file, which must follow the protocol, or the protocol's own."""
+def _emit(blocks: Sequence[Block], form: Form) -> None:
+    from musicemo.reporting import latex, markdown
+
+    if form == Form.table:
+        emit_blocks(blocks)
+    else:
+        emit((markdown if form == Form.markdown else latex).render(blocks))
+
+
+def _read(name: str, folders: Sequence[Path]) -> list[tuple[str, Sequence[RunRecord]]]:
+    """Return the name and the finished runs of each experiment, which must have followed the protocol."""
+    from musicemo.runs import open_replicates
+
+    experiments = []
+    for folder in folders:
+        records = open_replicates(folder)
+        for record in records:
+            if (followed := (record.results.get("protocol") or {}).get("name")) != name:
+                text = f"the protocol {followed!r}" if followed else "no protocol"
+                raise InputError(f"{record.directory}: the run followed {text}, not {name!r}")
+        experiments.append((records[0].name, records))
+    return experiments
+
+
+def _load(name: str, files: Sequence[Path], overrides: Sequence[str], only: Sequence[str]) -> list[Experiment]:
+    """Return the experiments: those of files, which must follow the protocol, or the protocol's own."""
     from musicemo.experiment import load_benchmark, load_experiments, load_protocol
 
-    if file is None:
+    if not files:
         try:
             return load_benchmark(name, overrides, only)
         except InputError as error:
@@ -158,22 +218,15 @@ def _load(name: str, file: Path | None, overrides: Sequence[str], only: Sequence
                 f"--root DIR is required: the folder of the dataset {dataset!r}. `musicemo data --cite {dataset}` "
                 "prints its source"
             ) from error
-    experiments = load_experiments(file, overrides, only)
-    followed = {one.protocol.name if one.protocol else None for one in experiments}
-    if followed == {None}:
-        return load_experiments(file, [*overrides, f"protocol={name}"], only)
-    if others := sorted(other or "none" for other in followed - {name}):
-        raise InputError(
-            f"{file}: protocol is {', '.join(others)}, not {name}. Use musicemo bench {others[0]} {file}"
-        )
-    return experiments
-
-
-def _print(experiments: Sequence[tuple[str, Sequence[Path]]]) -> None:
-    """Print the results of experiments, each a name and its run directories, beside the published ones."""
-    from musicemo.reporting.sections.protocol import result_blocks
-    from musicemo.runs import open_run
-
-    if experiments:
-        emit("\n")
-        emit_blocks(result_blocks([(name, list(map(open_run, paths))) for name, paths in experiments]))
+    loaded: list[Experiment] = []
+    for file in files:
+        variants = load_experiments(file, overrides, only)
+        followed = {one.protocol.name if one.protocol else None for one in variants}
+        if followed == {None}:
+            variants = load_experiments(file, [*overrides, f"protocol={name}"], only)
+        elif others := sorted(other or "none" for other in followed - {name}):
+            raise InputError(
+                f"{file}: protocol is {', '.join(others)}, not {name}. Use musicemo bench {others[0]} {file}"
+            )
+        loaded += variants
+    return loaded

@@ -10,7 +10,7 @@ from musicemo.data.pairs import Pairs, find_partners, pair_groups
 from musicemo.data.same import EVIDENCE, Recording, Same, artist_key, find_same, recordings, sounding_alike
 from musicemo.data.scaling import Scaling, ScalingSettings, fit_scaling
 from musicemo.data.series import TimedRatings, at_times, smoothed
-from musicemo.data.splits import PARTS, Split, SplitSettings, make_split, read_split, strata
+from musicemo.data.splits import PARTS, Split, SplitSettings, hash_ids, make_split, read_split, strata
 from musicemo.data.summary import Summary, find_shared, summarize
 from musicemo.data.tasks import HeadSettings, Task, TaskSettings, columns, labelled, make_task, tags_of
 from musicemo.data.tracks import Tracks, collect
@@ -51,6 +51,7 @@ __all__ = [
     "find_same",
     "find_shared",
     "fit_scaling",
+    "hash_ids",
     "identify_data",
     "labelled",
     "make_split",

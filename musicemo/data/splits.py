@@ -19,7 +19,7 @@ from pydantic import Field, model_validator
 from musicemo.errors import InputError
 from musicemo.settings import Settings
 
-__all__ = ["PARTS", "Split", "SplitSettings", "make_split", "read_split", "strata"]
+__all__ = ["PARTS", "Split", "SplitSettings", "hash_ids", "make_split", "read_split", "strata"]
 
 PARTS = ("train", "val", "test")
 
@@ -150,12 +150,17 @@ class Split:
     @property
     def hashes(self) -> dict[str, str]:
         """SHA-256 of each set's sorted ids, and of all sets together."""
-        hashes = {part: _hash(sorted(self.track_ids(part))) for part in PARTS}
+        hashes = {part: hash_ids(self.track_ids(part)) for part in PARTS}
         return {**hashes, "all": _hash([hashes[part] for part in PARTS])}
 
     def to_json(self) -> dict[str, object]:
         """Return the content of `split.json`."""
         return {"hash": self.hashes, **{part: self.track_ids(part) for part in PARTS}}
+
+
+def hash_ids(ids: Sequence[str]) -> str:
+    """Return the SHA-256 of ids in any order, which identifies a set of tracks."""
+    return _hash(sorted(ids))
 
 
 def _hash(value: list[str]) -> str:

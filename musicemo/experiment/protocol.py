@@ -35,8 +35,10 @@ class ProtocolSet(Settings):
 
     tracks: int = Field(gt=0)
     """Number of tracks."""
-    hash: _Hash | list[_Hash]
-    """SHA-256 of the set's ids, as in the ``split.json`` of a run; with k-fold one for each fold."""
+    hash: _Hash | list[_Hash] | None = None
+    """SHA-256 of the set's ids, as in the ``split.json`` of a run; with k-fold one for each fold. Without it, only the
+    number of tracks is compared.
+    """
 
 
 class Published(Settings):
@@ -48,6 +50,8 @@ class Published(Settings):
     """Publication of the result: a key of ``sources``."""
     scores: dict[str, dict[str, float]]
     """Task -> metric -> value, as a fraction and not in percent."""
+    deviations: dict[str, dict[str, float]] = Field(default_factory=dict)
+    """Task -> metric -> standard deviation over the songs."""
     caveat: str = ""
     """Reason why the result is not comparable with others of the protocol."""
 
@@ -68,7 +72,9 @@ class ProtocolTable(Settings):
     average: Literal["tracks", "folds"] = "tracks"
     """k-fold: metrics of all folds' predictions together (``tracks``), or the mean of the folds' metrics."""
     sets: dict[Literal["train", "val", "test"], ProtocolSet]
-    """The sets that are compared with the protocol's."""
+    """The sets that are compared with the protocol's. Without a validation set, the training set includes the tracks
+    that an experiment validates on.
+    """
     sources: dict[str, _Text]
     """Key -> publication, with its table or address."""
     published: list[Published] = Field(min_length=1)
@@ -101,7 +107,12 @@ class ProtocolTable(Settings):
                     f"the result of {row.system}: {row.source!r} is not a source{nearest(row.source, sources)} "
                     f"(sources: {', '.join(sources)})"
                 )
-            pairs = [(task, metric) for task, scores in row.scores.items() for metric in scores]
+            pairs = [
+                (task, metric)
+                for numbers in (row.scores, row.deviations)
+                for task, scores in numbers.items()
+                for metric in scores
+            ]
             if unknown := [pair for pair in pairs if pair[1] not in metrics.get(pair[0], ())]:
                 raise ValueError(
                     f"the result of {row.system}: {' '.join(unknown[0])} is not among the metrics of the protocol"
@@ -228,7 +239,7 @@ def load_protocol(name: str) -> Protocol:
     split: SplitSettings = settings.pop(("split",))
     folds = split.folds if split.method == "kfold" else 1
     hashes = validated.sets["test"].hash
-    if (len(hashes) if isinstance(hashes, list) else 1) != folds:
+    if hashes is not None and (len(hashes) if isinstance(hashes, list) else 1) != folds:
         text = f"must be {'a list of ' * (folds > 1)}{folds} hash{'es, one for each fold' * (folds > 1)}"
         raise InputError(source.error(("protocol", "sets", "test", "hash"), text))
     source.drop("protocol")

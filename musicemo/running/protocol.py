@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from musicemo.data import Split, Tracks
+from musicemo.data import Split, Tracks, hash_ids
 from musicemo.experiment import Experiment
 from musicemo.running.transfer import find_leaks
 
@@ -34,16 +34,17 @@ def describe_conformity(
         return None
     sets: dict[str, dict[str, Any]] = {}
     for part, wanted in protocol.table.sets.items():
-        expected = wanted.hash if isinstance(wanted.hash, str) else wanted.hash[fold or 0]
-        sets[part] = {
-            "tracks": len(split.parts[part]),
-            "expected": wanted.tracks,
-            "same": split.hashes[part] == expected,
-        }
+        ids = split.track_ids(part)
+        if part == "train" and "val" not in protocol.table.sets:
+            ids += split.track_ids("val")
+        expected = wanted.hash[fold or 0] if isinstance(wanted.hash, list) else wanted.hash
+        same = len(ids) == wanted.tracks if expected is None else hash_ids(ids) == expected
+        sets[part] = {"tracks": len(ids), "expected": wanted.tracks, "same": same}
     departures = [
         *_of_sets(sets),
         *protocol.deviations(experiment.features),
         *tracks.seen,
+        *_undeclared(tracks),
         *_seen_before(experiment, split, checkpoint),
     ]
     if experiment.split.fold is not None:
@@ -58,6 +59,16 @@ def _of_sets(sets: dict[str, dict[str, Any]]) -> Iterator[str]:
             yield (
                 f"the {names[part]} set is not the protocol's: it has {sizes['tracks']} tracks, of "
                 f"{sizes['expected']}"
+            )
+
+
+def _undeclared(tracks: Tracks) -> Iterator[str]:
+    """Yield the streams whose extractor has weights without the corpora that they have seen."""
+    for stream in tracks.streams:
+        if not getattr(stream.extractor, "pretrained_on", True):
+            yield (
+                f"features {stream.name!r}: which corpora their weights have seen is not declared "
+                "(features.pretrained_on)"
             )
 
 

@@ -201,6 +201,7 @@ class _Published(_Shape):
     system: Text
     source: Text
     scores: dict[str, dict[str, Number]]
+    deviations: dict[str, dict[str, Number]] = Field(default_factory=dict)
     caveat: Text = ""
 
 

@@ -47,6 +47,12 @@ def test_a_run_is_printed_below_the_published_results(bench, tmp_path):
     assert published < ours
     assert "(2) memory-mean departs from the protocol: the validation set is not the protocol's" in done.out
     assert len(list((tmp_path / "runs/memory-mean").glob("*/results.json"))) == 1
+    table = bench("memory", "runs/memory-mean", "--format", "markdown")
+    assert table.code == 0, table.err
+    assert "| SVR | 1.500 | Author |" in table.out
+    assert "| memory-mean (2) | " in table.out
+    other = bench("emopia", "runs/memory-mean")
+    assert (other.code, "the run followed the protocol 'memory', not 'emopia'" in other.err) == (2, True)
 
 
 @pytest.mark.slow

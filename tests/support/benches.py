@@ -98,7 +98,8 @@ class Loudness:
     device = "cpu"
 
     def __init__(self, *, pretrained_on: list[str] | None = None) -> None:
-        self.pretrained_on = tuple(pretrained_on or ())
+        if pretrained_on is not None:
+            self.pretrained_on = tuple(pretrained_on)
 
     def extract(self, samples, outputs):
         step = self.sample_rate // 4
@@ -107,9 +108,8 @@ class Loudness:
         return Extraction({"level": Output.regular(values, 0.25)})
 
 
-def run_benchmark(install, name: str, root: Path, runs: Path, *overrides: str) -> list[RunRecord]:
-    """Run a protocol's experiment for an epoch on tiny features, and return its runs."""
-    install("features", "loudness", Loudness)
+def run_benchmark(name: str, root: Path, runs: Path, *overrides: str) -> list[RunRecord]:
+    """Run a protocol's experiment for an epoch on tiny features, those of `Loudness`, and return its runs."""
     keys = [f"dataset.root={root}", "features.type=loudness", f"features.cache={runs / 'cache'}"]
     keys += ["training.device=cpu", "training.epochs=1", "evaluation.resamples=100", *overrides]
     (experiment,) = load_benchmark(name, keys)

@@ -24,6 +24,9 @@ Entry = Mapping[str, Any]
 #: The test set is the only one that protocols compare.
 _PART = "test"
 
+#: Number of metrics that a terminal has room for.
+_BESIDE = 3
+
 
 def protocol_section(runs: Sequence[RunRecord]) -> Section:
     """Return the section on the protocol of an experiment's finished runs; empty without one."""
@@ -108,15 +111,17 @@ def _published(entry: Entry, notes: _Notes) -> list[list[Cell]]:
     return [
         [
             f"{row['system']} {notes.of(row.get('caveat') or '')}".rstrip(),
-            *(_cell((row["scores"].get(task) or {}).get(metric)) for task, metric in _metrics(entry)),
+            *(_cell(row, task, metric) for task, metric in _metrics(entry)),
             row["source"],
         ]
         for row in entry["published"]
     ]
 
 
-def _cell(value: float | None) -> Cell:
-    return "" if value is None else Number(value)
+def _cell(row: Mapping[str, Any], task: str, metric: str) -> Cell:
+    """Return a published number; empty if there is none."""
+    value, deviation = (((row.get(key) or {}).get(task) or {}).get(metric) for key in ("scores", "deviations"))
+    return "" if value is None else Number(value, deviation=deviation)
 
 
 def _metrics(entry: Entry) -> list[tuple[str, str]]:
@@ -162,7 +167,8 @@ def _table(entry: Entry, rows: Sequence[Sequence[Cell]]) -> Table:
             [SHORT[metric]] * (len(metrics) > 1),
         )
         columns.append(Column(" ".join(names[0] + names[1]), " ".join(names[0] + names[2])))
-    return Table([*columns, Column("source", text=True)], rows)
+    # More metrics than a terminal has room for are in several tables there.
+    return Table([*columns, Column("source", text=True)], rows, wrap=2 if len(_metrics(entry)) > _BESIDE else 0)
 
 
 def _sources(entry: Entry) -> Facts:

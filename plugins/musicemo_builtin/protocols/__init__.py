@@ -3,16 +3,23 @@
 from pathlib import Path
 
 __all__ = [
+    "deam_dynamic",
     "deam_music2emo",
     "emomusic",
     "emomusic_music2emo",
     "emopia",
     "mtg_jamendo",
     "pmemo",
+    "pmemo_dynamic",
     "pmemo_music2emo",
 ]
 
 _FOLDER = Path(__file__).parent
+
+
+def deam_dynamic() -> Path:
+    """DEAM, valence and arousal over time: the split of MediaEval 2015."""
+    return _FOLDER / "deam-dynamic.toml"
 
 
 def deam_music2emo() -> Path:
@@ -43,6 +50,11 @@ def mtg_jamendo() -> Path:
 def pmemo() -> Path:
     """PMEmo, valence and arousal of a chorus: the authors' ten folds."""
     return _FOLDER / "pmemo.toml"
+
+
+def pmemo_dynamic() -> Path:
+    """PMEmo, valence and arousal over time: the authors' 77 test songs."""
+    return _FOLDER / "pmemo-dynamic.toml"
 
 
 def pmemo_music2emo() -> Path:

@@ -3,7 +3,14 @@
 from pathlib import Path
 
 import pytest
+from benches import Loudness
 from songs import write_song, write_text
+
+
+@pytest.fixture(autouse=True)
+def extractor(fakes_beside) -> None:
+    """Register an extractor that takes no time."""
+    fakes_beside("features", "loudness", Loudness)
 
 
 @pytest.fixture

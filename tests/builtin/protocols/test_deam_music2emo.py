@@ -4,8 +4,8 @@ from sklearn.model_selection import train_test_split
 
 
 @pytest.mark.slow
-def test_the_split_is_two_cuts_of_scikit_learn(deam, tmp_path, fakes_beside):
-    (run,) = run_benchmark(fakes_beside, "deam-music2emo", deam, tmp_path / "runs", "model.type=mean")
+def test_the_split_is_two_cuts_of_scikit_learn(deam, tmp_path):
+    (run,) = run_benchmark("deam-music2emo", deam, tmp_path / "runs", "model.type=mean")
     assert_reports([run])
     names = [*map(str, range(1, 21)), "2001"]
     train, drawn = train_test_split(names, test_size=0.3, random_state=42)

@@ -7,8 +7,8 @@ HELD_OUT = {"d", "f"}
 
 
 @pytest.mark.slow
-def test_marbles_probe_with_the_validation_set_of_jukemir(emomusic, tmp_path, fakes_beside):
-    (run,) = run_benchmark(fakes_beside, "emomusic", emomusic, tmp_path / "runs")
+def test_marbles_probe_with_the_validation_set_of_jukemir(emomusic, tmp_path):
+    (run,) = run_benchmark("emomusic", emomusic, tmp_path / "runs")
     entry = assert_reports([run])
     assert {part: one["expected"] for part, one in entry["sets"].items()} == {
         "train": 504,
@@ -24,9 +24,13 @@ def test_marbles_probe_with_the_validation_set_of_jukemir(emomusic, tmp_path, fa
 
 
 @pytest.mark.slow
-def test_weights_that_have_seen_the_songs_are_a_departure(emomusic, tmp_path, fakes_beside):
+def test_weights_that_have_seen_the_songs_are_a_departure(emomusic, tmp_path):
     overrides = ["model.type=mean", "features.pretrained_on=['FMA']"]
     with warns("their weights have seen fma"):
-        (run,) = run_benchmark(fakes_beside, "emomusic", emomusic, tmp_path / "runs", *overrides)
+        (run,) = run_benchmark("emomusic", emomusic, tmp_path / "runs", *overrides)
     (text,) = run.results["protocol"]["departures"][3:]
     assert text == "features 'loudness': their weights have seen fma, from which the dataset's songs are drawn"
+    overrides = ["model.type=mean", "features.pretrained_on=[]", "name=undeclared"]
+    (run,) = run_benchmark("emomusic", emomusic, tmp_path / "runs", *overrides)
+    (text,) = run.results["protocol"]["departures"][3:]
+    assert "which corpora their weights have seen is not declared" in text

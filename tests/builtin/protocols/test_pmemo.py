@@ -8,8 +8,8 @@ from musicemo.reporting.sections.protocol import result_blocks
 
 
 @pytest.mark.slow
-def test_ten_folds_in_order_whose_errors_are_averaged(pmemo, tmp_path, fakes_beside):
-    runs = run_benchmark(fakes_beside, "pmemo", pmemo, tmp_path / "runs", "model.type=mean")
+def test_ten_folds_in_order_whose_errors_are_averaged(pmemo, tmp_path):
+    runs = run_benchmark("pmemo", pmemo, tmp_path / "runs", "model.type=mean")
     assert_reports(runs)
     folds = [[str(1 + place) for place in test] for _, test in KFold(10).split(np.zeros(20))]
     assert [run.split["test"] for run in runs] == folds
