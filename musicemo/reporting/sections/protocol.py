@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from musicemo.comparison import Replicates, fold_mean, read_replicates
@@ -99,10 +100,11 @@ def _introduction(entry: Entry) -> Text:
     metrics = listed(list(dict.fromkeys(TITLES[metric] for _, metric in _metrics(entry))))
     averaged = " A metric is the mean over the folds." if entry["average"] == "folds" else ""
     lower = sorted({SHORT[metric] for _, metric in _metrics(entry) if not higher_is_better(metric)})
+    deviations = " ± is the standard deviation over the songs." if _over_songs(entry) else ""
     direction = f" A lower {listed(lower)} is better." if lower else ""
+    text = f": {entry['title']}: {metrics} on the {SETS[_PART]}. {entry['segments']}{averaged}{deviations}{direction}"
     return Text(
-        f": {entry['title']}: {metrics} on the {SETS[_PART]}. {entry['segments']}{averaged}{direction} Brackets show "
-        "intervals of this experiment; published results have none.",
+        f"{text} Brackets show intervals of this experiment; published results have none.",
         lead=f"Protocol {entry['name']}",
     )
 
@@ -131,9 +133,13 @@ def _metrics(entry: Entry) -> list[tuple[str, str]]:
 def _measured(entry: Entry, runs: Sequence[RunRecord], reasons: list[str]) -> list[Number]:
     """Return the experiment's metrics; of several runs their means. Why runs are left out is added to `reasons`."""
     if len(runs) == 1 and runs[0].fold is None:
-        metrics = runs[0].metrics[_PART]
+        tasks = {task: runs[0].metrics[_PART].get(task) or {} for task in entry["metrics"]}
         return [
-            scores.measured((metrics.get(task) or {}).get(metric), strong=True)
+            scores.measured(
+                tasks[task].get(metric),
+                strong=True,
+                deviation=(tasks[task].get("deviations") or {}).get(metric) if _over_songs(entry) else None,
+            )
             for task, metric in _metrics(entry)
         ]
     try:
@@ -147,6 +153,11 @@ def _measured(entry: Entry, runs: Sequence[RunRecord], reasons: list[str]) -> li
     return [_mean(entry, replicates, task, metric, runs[0]) for task, metric in _metrics(entry)]
 
 
+def _over_songs(entry: Entry) -> bool:
+    """Return whether the published results have deviations over the songs."""
+    return any(row.get("deviations") for row in entry["published"])
+
+
 def _mean(entry: Entry, replicates: Replicates, task: str, metric: str, run: RunRecord) -> Number:
     settings = run.evaluation_settings
     if task not in replicates.tasks:
@@ -154,7 +165,8 @@ def _mean(entry: Entry, replicates: Replicates, task: str, metric: str, run: Run
     if entry["average"] == "folds":
         estimate = fold_mean(replicates, task, metric, settings)
         return Number(estimate.value, estimate.low, estimate.high, strong=True)
-    return score_number(metric_row(replicates, task, metric, settings).scores[0], strong=True)
+    number = score_number(metric_row(replicates, task, metric, settings).scores[0], strong=True)
+    return replace(number, deviation=None) if _over_songs(entry) else number
 
 
 def _table(entry: Entry, rows: Sequence[Sequence[Cell]]) -> Table:

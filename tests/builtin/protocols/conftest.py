@@ -1,5 +1,6 @@
 """Tiny copies of the layouts of published datasets."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,40 @@ def deam(tmp_path: Path) -> Path:
     write_text(folder / "static_annotations_averaged_songs_1_2000.csv", "\n".join(lines[:-1]) + "\n")
     write_text(folder / "static_annotations_averaged_songs_2000_2058.csv", f"{lines[0]}\n{lines[-1]}\n")
     return root
+
+
+def lengthen(folder: Path) -> None:
+    """Make the songs in a folder long enough for ratings from 15 s on; one song is encoded, for all."""
+    first, *others = sorted(folder.iterdir())
+    write_song(first, seconds=18.0)
+    for song in others:
+        shutil.copy(first, song)
+
+
+@pytest.fixture
+def deam_over_time(deam: Path) -> Path:
+    """Return the copy of DEAM with longer songs and their ratings from 15 s on."""
+    times = ",".join(f"sample_{15000 + 500 * place}ms" for place in range(6))
+    for name, slope in (("arousal", 0.1), ("valence", -0.05)):
+        lines = [f"song_id,{times}"]
+        for number in (*range(1, 21), 2001):
+            values = (slope * place * (-1) ** number + number % 3 / 10 for place in range(6))
+            lines.append(f"{number},{','.join(f'{value:.3f}' for value in values)}")
+        folder = deam / "annotations/annotations averaged per song/dynamic (per second annotations)"
+        write_text(folder / f"{name}.csv", "\n".join(lines) + "\n")
+    lengthen(deam / "MEMD_audio")
+    return deam
+
+
+@pytest.fixture
+def pmemo_over_time(pmemo: Path) -> Path:
+    """Return the copy of PMEmo with longer choruses and their ratings from 15.5 s on."""
+    lines = ["musicId,frameTime,Arousal(mean),Valence(mean)"]
+    for number in range(1, 21):
+        lines += [f"{number},{15.5 + place / 2},{0.1 * place},{0.9 - 0.02 * number}" for place in range(4)]
+    write_text(pmemo / "annotations/dynamic_annotations.csv", "\n".join(lines) + "\n")
+    lengthen(pmemo / "chorus")
+    return pmemo
 
 
 @pytest.fixture
