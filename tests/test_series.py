@@ -20,12 +20,14 @@ from musicemo.contracts import Series, Target, Track
 from musicemo.data import summarize
 from musicemo.errors import InputError
 from musicemo.evaluation import SERIES, EvaluationSettings
+from musicemo.features import Analysis, Recipe
 from musicemo.files import read_csv
-from musicemo.prediction import SongPrediction, TaskPrediction, TrainedRun, evaluate_run
+from musicemo.prediction import Predictor, SongPrediction, TaskPrediction, TrainedRun, evaluate_run
 from musicemo.prediction.export import export_onnx
 from musicemo.reporting import make_report
 from musicemo.reporting.html import render
 from musicemo.reporting.sections.songs import song_blocks
+from musicemo.reporting.song_figure import song_figure
 from musicemo.reporting.tabular import predictions_csv, predictions_json
 from musicemo.reporting.terminal import show
 from musicemo.running.preview import check_experiment
@@ -339,6 +341,34 @@ def test_export_says_what_it_cannot(directory, tmp_path):
         export_onnx(TrainedRun.load(directory), tmp_path / "a.onnx")
 
 
+@pytest.mark.slow
+def test_songs_are_predicted_as_a_whole_beside_windows(one_thread, tmp_path, monkeypatch):
+    """One network learns a rating of each clip and a rating over time; a longer song has windows for the first only."""
+    import soundfile
+    from musicemo_builtin.datasets.synth import render
+
+    monkeypatch.setenv("MUSICEMO_CACHE", str(tmp_path / "cache"))
+    experiment = """\
+name = "synthesized"
+dataset = { type = "synth", tracks = 5, duration = 4.0, sections = 2 }
+features = { type = "log-mel", grid = "segment", segment = 0.5 }
+model = { type = "lstm", hidden = 4 }
+split = { method = "random", validation = 0.2, test = 0.2 }
+training = { epochs = 1, batch_size = 3, device = "cpu" }
+evaluation.resamples = 100
+tasks.valence.loss.type = "mse"
+tasks.energy_over_time = { loss = { type = "ccc" }, smoothing = 1.0 }
+"""
+    (outcome,) = run_all(tmp_path, text=experiment)
+    soundfile.write(tmp_path / "song.wav", render(5, 3, 10.0), 22050)
+    predictor = Predictor(outcome.directory)
+    found = predictor.predict(tmp_path / "song.wav")
+    assert len(found.windows) > 2
+    assert found.tasks["valence"].values.shape == (1, len(found.windows))
+    np.testing.assert_allclose(found.windows_of("energy_over_time")[:, 0], np.arange(20) / 2)
+    assert found.tasks["energy_over_time"].values.shape == (1, 20)
+
+
 def song():
     steps = np.array([[0.0, 1.0], [1.0, 2.0], [2.0, 4.0]])
     curves = np.array([[0.1, 0.3, 0.5], [0.3, 0.5, 0.7]])
@@ -361,3 +391,14 @@ def test_a_song_is_predicted_with_its_curve():
     assert sum(row.startswith("a.mp3,arousal,") for row in rows) == 4
     assert sum(row.startswith("a.mp3,valence,") for row in rows) == 1
     assert any(row.startswith("a.mp3,arousal,,2,2.000,4.000,0.6") for row in rows)
+
+
+@pytest.mark.slow
+def test_the_figure_of_a_song_draws_a_value_for_every_step():
+    found = song()
+    frame = np.zeros((140, 172), np.float32)
+    figure = song_figure(found, Analysis(frame, frame[:, :4], np.array([40, 90]), Recipe()))
+    lines = {str(line.get_label()).split()[0]: line for axes in figure.axes[1:] for line in axes.lines}
+    np.testing.assert_allclose(lines["arousal"].get_xdata(), [0.5, 1.5, 3.0])
+    np.testing.assert_allclose(lines["arousal"].get_ydata(), [0.2, 0.4, 0.6])
+    np.testing.assert_allclose(lines["valence"].get_xdata(), [0.0, 4.0])

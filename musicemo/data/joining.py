@@ -201,7 +201,7 @@ def _named(value: object) -> str:
     return str(value)
 
 
-def _stretched(share: Any, ends: tuple[float, float]) -> float:
+def _stretched(share: float, ends: tuple[float, float]) -> float:
     low, high = ends
     return low + share * (high - low)
 
@@ -219,11 +219,10 @@ def _moved(
     if old == new:
         return values
 
-    def moved(value: Any) -> Any:
-        return _stretched((value - old[0]) / (old[1] - old[0]), new)
-
     return [
-        replace(value, values=moved(value.values)) if isinstance(value, Series) else moved(value)
+        replace(value, values=np.asarray(_moved(value.values.tolist(), old, new)))
+        if isinstance(value, Series)
+        else _stretched((value - old[0]) / (old[1] - old[0]), new)
         for value in values
     ]
 

@@ -239,7 +239,7 @@ class Task:
                 raise InputError(
                     f"track {track.id!r}: a listener's rating of {self.target} is {rating!r}, not a number"
                 )
-            if not low - slack <= rating <= high + slack:
+            if not low - slack <= float(rating) <= high + slack:
                 raise InputError(
                     f"track {track.id!r}: a listener's rating of {self.target} is {float(rating)!r}, outside "
                     f"[{low:g}, {high:g}]. Omit missing ratings"

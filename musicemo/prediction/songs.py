@@ -209,14 +209,18 @@ class Predictor:
         """
         features = features or self.extract(song)
         described = self.runs[0].description.tasks
-        clips, windows, duration = self.clips(features)
+        timed = [task.kind == "series" for task in described]
+        duration = float(features.edges[-1])
+        windows = np.array([[0.0, duration]])
+        found: list[dict[str, NDArray[np.float64]]] = [{} for _ in self.runs]
+        if not all(timed):
+            clips, windows, duration = self.clips(features)
         try:
-            found = [run.calibrated(run.predict(clips)) for run in self.runs]
-            if any(task.kind == "series" for task in described):
-                whole = self._whole(features)
-                found = [
-                    one | run.curves(whole, features.edges) for one, run in zip(found, self.runs, strict=True)
-                ]
+            for run, predicted in zip(self.runs, found, strict=True):
+                if not all(timed):
+                    predicted |= run.calibrated(run.predict(clips))
+                if any(timed):
+                    predicted |= run.curves(self._whole(features), features.edges)
         except torch.OutOfMemoryError:
             raise
         except (RuntimeError, ValueError, IndexError) as error:  # too short for a network, for example

@@ -296,7 +296,8 @@ def prediction_charts(
     for name, task in evaluation.tasks.items():
         if task.kind == kind and len(task.target):
             value = (metrics.get(name) or {}).get(metric)
-            notes = [f"{TITLES[metric].split()[-1]} {number(value.get('value'))}"] if value else []
+            symbol = TITLES[metric].rpartition("'s ")[2]
+            notes = [f"{symbol} {number(value.get('value'))}"] if value else []
             rings = min(_WORST, len(task.target) // 4)
             charts.append(task_chart(name, task, unit=scale(tasks.get(name, {})), rings=rings, notes=notes))
     return charts
