@@ -47,6 +47,7 @@ _API = {
     "plugins](../plugins.md#a-model) the modules for padded batches.",
     "features": "Features of songs. [Extract features](../extraction.md) describes the command line and the recipe.",
     "testing": "Tests for plugin authors. [Write plugins](../plugins.md#test-them) has an example.",
+    "tracking": "Base class of trackers. [Track runs](../trackers.md#write-a-tracker) has an example.",
     "prediction": "Predict songs, evaluate and export trained runs. [Predict, evaluate and "
     "export](../prediction.md) describes the commands.",
 }
@@ -137,6 +138,25 @@ def _plugins() -> str:
     return "\n".join(lines)
 
 
+#: Members of a run that hooks may use; the trainer uses the others.
+_RUN = [
+    *(
+        "directory",
+        "name",
+        "label",
+        "seed",
+        "settings",
+        "toml",
+        "history",
+        "epochs",
+        "seconds",
+        "stop",
+        "stopped",
+    ),
+    *("tracks", "split", "features", "tasks", "network", "weighting", "device", "stopping", "transfer"),
+]
+
+
 def _hooks() -> str:
     from musicemo.hookspecs import Hookspecs
 
@@ -160,7 +180,16 @@ def _hooks() -> str:
                 _markdown(sections(function)[""]),
                 "",
             ]
-    return "\n".join(lines)
+    members = ", ".join(_RUN)
+    lines += [
+        "## The run",
+        "",
+        "The argument `run` of the hooks.",
+        "",
+        "::: musicemo.training.Run",
+        "    options:",
+    ]
+    return "\n".join([*lines, f"      members: [{members}]", ""])
 
 
 def _commands() -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -49,6 +48,7 @@ class Recorder:
         self.directory = run.directory
         self.checkpoints = run.directory / "checkpoints"
         self.stopping = run.stopping
+        self.clock = run.clock
         self.history: Sequence[Mapping[str, float]] = run.history
 
     def start(self) -> None:
@@ -116,7 +116,6 @@ class Trainer:
         self.fitter = make_fitter(prepared, self._scorer, recorder.stopping.mode)
         self._compared = False
         self._random: dict[str, Any] | None = None
-        self._started = time.monotonic()
 
     def resume(self) -> None:
         """Continue from the last checkpoint, or from the best one if the last one is damaged.
@@ -155,7 +154,7 @@ class Trainer:
         self._recorder.stopping.load_state_dict(state["stopping"])
         restore_random_state(state["random"])
         self._random = state["random"]
-        self._started = time.monotonic() - state["seconds"]
+        self._recorder.clock.seconds = state["seconds"]
         if threads := state.get("threads"):  # sums over other numbers of threads differ in the last digits
             torch.set_num_threads(threads)
         self._recorder.restore(checkpoint.history)
@@ -174,8 +173,8 @@ class Trainer:
 
     @property
     def seconds(self) -> float:
-        """Time since training began, that before a resumption included."""
-        return time.monotonic() - self._started
+        """Seconds of training so far, including those before a resumption."""
+        return self._recorder.clock.seconds
 
     def fit(self) -> None:
         """Train until the epochs or the patience are used up, or until a lifecycle plugin stops the run.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -61,21 +62,42 @@ class Prepared:
         }
 
 
+class Clock:
+    """The duration of a training that may be resumed, in seconds."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of training so far, including those before a resumption."""
+        return time.monotonic() - self._began
+
+    @seconds.setter
+    def seconds(self, seconds: float) -> None:
+        self._began = time.monotonic() - seconds
+
+
 @dataclass(frozen=True)
 class Run:
     """One training of one network, with one seed and one split, and the folder that records it."""
 
+    #: The run directory. Plugins can write files into it.
     directory: Path
+    #: Name of the experiment.
     name: str
+    #: Seed of the initial weights and the batch order.
     seed: int
-    #: The resolved experiment, as nested tables and as TOML.
+    #: The resolved experiment, as nested tables.
     settings: Mapping[str, Any]
+    #: The resolved experiment, as TOML.
     toml: str
     prepared: Prepared
     #: Best epoch so far, and the monitored quantity.
     stopping: Stopping
     #: The record of every finished epoch, those before a resumption included. The trainer writes it: read only.
     history: list[Mapping[str, float]] = field(default_factory=list)
+    clock: Clock = field(default_factory=Clock)
 
     @property
     def tracks(self) -> Tracks:
@@ -111,6 +133,11 @@ class Run:
     def epochs(self) -> int:
         """Maximum number of epochs."""
         return self.prepared.training.epochs
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of training so far, including those before a resumption."""
+        return self.clock.seconds
 
     @property
     def transfer(self) -> Mapping[str, Any] | None:
