@@ -46,7 +46,20 @@ def extract(
         ),
     ] = None,
     jobs: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Number of processes. Default: one per core.")
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Number of processes, or with --launcher of blocks at a time. Default: one per core.",
+        ),
+    ] = None,
+    launcher: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Launcher that executes blocks of songs, such as ray or submitit. Its parameters are those of "
+            "\\[launcher] in --features. Default: processes of this machine.",
+        ),
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first song that fails.")] = False,
     pack: Annotated[
@@ -65,6 +78,7 @@ def extract(
     """
     from musicemo.errors import InputError, RunError
     from musicemo.experiment.features import read_stream
+    from musicemo.experiment.launchers import read_launcher
     from musicemo.features import Pack, Recipe, Stream, find_songs, read_array
     from musicemo.features import extract as extract_songs
     from musicemo.progress import Progress
@@ -77,13 +91,20 @@ def extract(
                 "--offset, --duration and --pack"
             )
         recipe = read_stream(features)
+    where = read_launcher(features, launcher, jobs) if launcher else None
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: is a file. The last argument must be the output folder")
     songs = find_songs(sources, out)
     with Progress("Extracting", "songs") as bar:
         try:
             report = extract_songs(
-                songs, recipe, jobs=jobs, strict=strict, failures=out / "failures.csv", progress=bar.update
+                songs,
+                recipe,
+                jobs=jobs,
+                launcher=where,
+                strict=strict,
+                failures=out / "failures.csv",
+                progress=bar.update,
             )
         except InputError as error:
             raise RunError(str(error)) from error

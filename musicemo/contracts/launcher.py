@@ -37,6 +37,9 @@ class Launcher(Protocol):
     or a network. The function that executes it is picklable too, and is given the same task again after the loss of a
     worker: it must continue what the lost one began. The outcome of a task must not depend on the launcher.
 
+    A class with the attribute ``distributed = False`` executes tasks on this machine only. Extraction then uses worker
+    processes for single songs, and does not call it.
+
     Tasks are executed in the working directory of the caller, with the same installed packages. A process that has
     executed a task may execute further ones, so that it reads the data of several runs once.
     """

@@ -19,7 +19,7 @@ from musicemo.components import registry
 from musicemo.components.local import LocalCode, Policy, unplaced
 from musicemo.components.lookup import Components, LossTerm, describe_problem
 from musicemo.components.spec import Component, PluginSettings, default_component, to_toml
-from musicemo.contracts import Dataset, Estimator, Target, Track
+from musicemo.contracts import Dataset, Estimator, Launcher, Target, Track
 from musicemo.data import (
     HeadSettings,
     ScalingSettings,
@@ -181,14 +181,20 @@ class Experiment:
             )
         return model
 
-    def extract(self, tracks: Sequence[Track]) -> tuple[list[Track], Sequence[Stream]]:
+    def extract(
+        self, tracks: Sequence[Track], launcher: Launcher | None = None
+    ) -> tuple[list[Track], Sequence[Stream]]:
         """Return tracks with their features, and the streams of those that have audio.
+
+        Args:
+            tracks: the tracks.
+            launcher: where blocks of songs are extracted; by default in processes of this machine.
 
         Raises:
             InputError: features cannot be extracted or read; with the line of the experiment file.
             RunError: the cache cannot be written, or an extractor returns invalid values.
         """
-        return extract(self.features, self.source, self.dataset.name, tracks)
+        return extract(self.features, self.source, self.dataset.name, tracks, launcher)
 
     @property
     def threads(self) -> int | None:

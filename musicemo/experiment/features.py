@@ -14,7 +14,7 @@ from musicemo.components import registry
 from musicemo.components.local import unplaced
 from musicemo.components.lookup import Components, describe_problem
 from musicemo.components.spec import Component, default_component, make_component, permission_of, to_toml
-from musicemo.contracts import FeatureExtractor, Track
+from musicemo.contracts import FeatureExtractor, Launcher, Track
 from musicemo.errors import InputError
 from musicemo.features import FeatureSettings, Stream, with_features
 from musicemo.settings import validate
@@ -198,7 +198,11 @@ def streams_of(features: Sequence[FeatureTable], source: toml.Source) -> list[St
 
 
 def extract(
-    features: Sequence[FeatureTable], source: toml.Source, dataset: str, tracks: Sequence[Track]
+    features: Sequence[FeatureTable],
+    source: toml.Source,
+    dataset: str,
+    tracks: Sequence[Track],
+    launcher: Launcher | None = None,
 ) -> tuple[list[Track], Sequence[Stream]]:
     """Return tracks with their features, and the streams of those that have audio; see `with_features`.
 
@@ -211,4 +215,4 @@ def extract(
         return list(tracks), ()
     streams = streams_of(features, source)
     with source.blaming("features"):
-        return with_features(tracks, streams, unplaced(dataset)), streams if audio else ()
+        return with_features(tracks, streams, unplaced(dataset), launcher=launcher), streams if audio else ()

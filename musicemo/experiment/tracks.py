@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections import Counter
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from musicemo import toml
 from musicemo.components.local import told_by_line
 from musicemo.components.spec import suits
-from musicemo.contracts import Dataset, Track, kinds_of
+from musicemo.contracts import Dataset, Launcher, Track, kinds_of
 from musicemo.data import (
     Features,
     Joined,
@@ -43,15 +44,20 @@ _log = logging.getLogger(__name__)
 Indices = NDArray[np.intp]
 
 
-def read_tracks(experiment: Experiment) -> Tracks:
+def read_tracks(experiment: Experiment, launcher: Launcher | None = None) -> Tracks:
     """Build the dataset, match the tasks with its targets, and read its tracks.
+
+    Args:
+        experiment: the experiment.
+        launcher: where features that are missing are extracted; by default in processes of this machine.
 
     Raises:
         InputError: with the line of the experiment file where there is one.
     """
     with told_by_line():
         dataset = experiment.build_dataset()
-        return collect(dataset, match_tasks(experiment, dataset), experiment.extract)
+        extract = functools.partial(experiment.extract, launcher=launcher)
+        return collect(dataset, match_tasks(experiment, dataset), extract)
 
 
 @told_by_line()

@@ -14,14 +14,16 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from musicemo.contracts import Launcher
 from musicemo.errors import InputError, RunError
+from musicemo.features._blocks import distributes, in_blocks
 from musicemo.features._decode import check_file
 from musicemo.features._files import FeatureInfo, Source, check_features, write_features, write_outputs
 from musicemo.features._recipe import Recipe
 from musicemo.features._stream import Stream
 from musicemo.features.melchroma import Analysis, analyse
 from musicemo.files import csv_text, printable, temporary_prefix, write_text
-from musicemo.workers import WorkerDied, cores, run_tasks, unbroken
+from musicemo.workers import Outcome, WorkerDied, cores, run_tasks, unbroken
 
 __all__ = ["ExtractionReport", "Failure", "extract", "failure_of"]
 
@@ -70,6 +72,7 @@ def extract(
     recipe: Recipe | Stream | None = None,
     *,
     jobs: int | None = None,
+    launcher: Launcher | None = None,
     strict: bool = False,
     failures: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -88,6 +91,7 @@ def extract(
         recipe: The parameters; by default those of the original study. A stream writes the outputs of its extractor;
             see `write_outputs`.
         jobs: Number of processes; None is one per core, 0 works in this process.
+        launcher: Executes blocks of songs elsewhere, each in one process at a time, instead of `jobs` processes here.
         strict: Whether to stop at the first song that fails.
         failures: CSV file for the failures, with the columns `path` and `reason`, sorted by path. It is written
             however the extraction ends, and has only its header if no song failed.
@@ -112,6 +116,19 @@ def extract(
         report = progress or (lambda finished, total: None)
         if tasks:
             report(0, len(tasks))
+        if launcher is not None and distributes(launcher):
+            finished = 0
+            with contextlib.closing(
+                in_blocks(partial(_extract_block, recipe=recipe), tasks, recipe, launcher)
+            ) as blocks:
+                for block in blocks:
+                    part = _result(block, _fingerprint(recipe))
+                    done, skipped = done + part.done, skipped + part.skipped
+                    failed += part.failures
+                    if strict and failed:
+                        raise InputError(f"{failed[-1].path}: {failed[-1].reason}") from block.error
+                    report(finished := finished + len(block.task), len(tasks))
+            tasks = []
         with contextlib.closing(run_tasks(partial(_extract, recipe=recipe), tasks, jobs)) as outcomes:
             for finished, outcome in enumerate(outcomes, start=1):
                 if outcome.error is None:
@@ -132,6 +149,29 @@ def extract(
         raise
     _write_failures(failures, failed)
     return ExtractionReport(done, skipped, sorted(failed, key=_path), time.monotonic() - begin)
+
+
+def _extract_block(tasks: list[_Task], recipe: Recipe | Stream) -> ExtractionReport:
+    """Write the feature files of a block of songs, in a process beside this one, which a song may crash."""
+    return extract([(Path(source), Path(target)) for source, target in tasks], recipe, jobs=1)
+
+
+def _result(block: Outcome[list[_Task], ExtractionReport], fingerprint: str) -> ExtractionReport:
+    """Return the report of a block; of one whose process was lost too often, its songs without features have failed.
+
+    Raises:
+        Exception: The songs are not to blame.
+    """
+    if block.value is not None:
+        return block.value
+    assert block.error is not None
+    if not isinstance(block.error, WorkerDied):
+        raise block.error
+    _sweep(block.task, 0)
+    lost = _stale(block.task, fingerprint)
+    return ExtractionReport(
+        len(block.task) - len(lost), 0, [failure_of(song, block.error) for song, _ in lost], 0.0
+    )
 
 
 def failure_of(song: str | os.PathLike[str], error: BaseException, doing: str = "analyzed") -> Failure:

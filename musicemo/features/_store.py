@@ -2,7 +2,8 @@
 
 The features of one stream (an extractor with its settings) for one dataset are in one folder of the cache,
 `<dataset>/<extractor>-<16 hexadecimal digits>`; the digits are `Stream.key`. A folder holds blocks of songs, in the
-order in which they were extracted. A song's features are in the last block that has its content::
+order in which they were extracted. A song's features are in the last block that has its content. Many small blocks are
+merged into larger ones::
 
     about.json          the extractor, its parameters and settings
     0000.<output>.pack  the arrays of one output, whose name is percent-encoded
@@ -20,27 +21,28 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
 
-from musicemo.contracts import ArrayFile, ArrayReader, FeatureArray, Track
+from musicemo.contracts import ArrayFile, ArrayReader, FeatureArray, Launcher, Track
 from musicemo.errors import InputError, RunError, problem_kind, summarize_problems
 from musicemo.features._arrays import StoredArray
 from musicemo.features._batch import failure_of
+from musicemo.features._blocks import distributes, in_blocks
 from musicemo.features._files import Source, Stamp, cache_folder, stamp_of
 from musicemo.features._pack import Pack
 from musicemo.features._stream import Audio, Clip, Stream
 from musicemo.files import exclusive, expanded, read_json, shortened, write_json
 from musicemo.progress import Progress
-from musicemo.workers import cores, run_tasks
+from musicemo.workers import WorkerDied, cores, run_tasks
 
 __all__ = ["Extracted", "FeatureStore", "side_by_side", "with_features"]
 
@@ -53,6 +55,12 @@ _WORTH_STARTING = 6
 
 _BLOCK_BYTES, _BLOCK_SECONDS = 256e6, 60.0
 """A block of songs is written when it has so many bytes, or so long after the block before."""
+
+_SMALL_BLOCKS = 16
+"""So many blocks of less than half this size are merged: each is open in every process that reads it."""
+
+_DAMAGE = (InputError, OSError, ValueError, AttributeError, TypeError, KeyError)
+"""What a block that is missing, damaged or incomplete raises."""
 
 _MUCH = 1e8
 """Bytes on the disk that are announced."""
@@ -139,7 +147,12 @@ def side_by_side(arrays: Sequence[NDArray[np.floating]], whole: Sequence[bool]) 
 
 
 def with_features(
-    tracks: Sequence[Track], streams: Sequence[Stream], dataset: str, *, jobs: int | None = None
+    tracks: Sequence[Track],
+    streams: Sequence[Stream],
+    dataset: str,
+    *,
+    jobs: int | None = None,
+    launcher: Launcher | None = None,
 ) -> list[Track]:
     """Return tracks with their features: those of audio are extracted, unless they are in the cache.
 
@@ -150,6 +163,7 @@ def with_features(
         streams: The streams of the experiment.
         dataset: Name of the dataset, and of its folder in the cache, for tracks without `Track.source`.
         jobs: Number of processes; by default one per core.
+        launcher: Executes blocks of songs elsewhere; see `FeatureStore.read`.
 
     Raises:
         InputError: Songs are missing or cannot be analyzed, or streams do not have the same time steps.
@@ -186,6 +200,7 @@ def with_features(
                 {index: audio[index] for index in indices},
                 {index: tracks[index].id for index in indices},
                 jobs=jobs,
+                launcher=launcher,
             )
             for index in indices:
                 if index in arrays:
@@ -253,10 +268,15 @@ class FeatureStore:
     def __init__(self, stream: Stream, dataset: str) -> None:
         self.stream = stream
         top = expanded(stream.settings.cache or cache_folder())
-        self.folder = top / _plain(dataset) / f"{_plain(stream.type)}-{stream.key}"
+        self.folder = top.absolute() / _plain(dataset) / f"{_plain(stream.type)}-{stream.key}"
 
     def read(
-        self, audio: Mapping[_Key, Audio], names: Mapping[_Key, str], *, jobs: int | None = None
+        self,
+        audio: Mapping[_Key, Audio],
+        names: Mapping[_Key, str],
+        *,
+        jobs: int | None = None,
+        launcher: Launcher | None = None,
     ) -> dict[_Key, Extracted]:
         """Return the features of some audio, extracting those that are not in the cache.
 
@@ -264,6 +284,8 @@ class FeatureStore:
             audio: The audio, by any key.
             names: Their names in messages, by the same keys.
             jobs: Number of processes; by default one per core.
+            launcher: Executes blocks of songs elsewhere, which see the same folders. Each writes its own blocks into
+                the cache, so that one that is interrupted is continued.
 
         Raises:
             InputError: Songs are missing or cannot be analyzed; with ``on_error = "skip"``, only if all are.
@@ -287,7 +309,12 @@ class FeatureStore:
                 with exclusive(self.folder):
                     entries, stale = self._look(wanted)  # what another process has done in the meantime
                     if stale:
-                        reasons |= self._extract({place: songs[place] for place in stale}, jobs)
+                        part = {place: songs[place] for place in stale}
+                        if launcher is not None and distributes(launcher):
+                            reasons |= self._distribute(part, launcher)
+                        else:
+                            reasons |= self._extract(part, jobs)
+                        self._merge()
                         entries, changed = self._look(
                             {place: one for place, one in wanted.items() if place not in reasons}
                         )
@@ -378,23 +405,70 @@ class FeatureStore:
 
     def _blocks(self) -> Iterator[_Block]:
         """Yield the blocks that have the stream's outputs, the oldest first."""
-        paths = sorted(self.folder.glob("[0-9]*.json"), key=lambda path: int(path.stem))
+        paths = _index_files(self.folder)
         _allow_open_files(len(paths) * (len(self.stream.outputs) + 1))
         for path in paths:
             try:
                 yield _Block.open(path, self.stream.outputs)
-            except (InputError, OSError, ValueError, AttributeError, TypeError, KeyError) as error:
+            except _DAMAGE as error:
                 if _code_of(error) in (errno.EMFILE, errno.ENFILE):
                     raise RunError(
                         f"{self.folder}: its {len(paths)} blocks of songs cannot be open at the same time. Allow more "
                         f"open files: ulimit -n {2 * len(paths) * (len(self.stream.outputs) + 1)}"
                     ) from error
 
+    def _distribute(self, songs: Mapping[str, Audio], launcher: Launcher) -> dict[str, str]:
+        """Extract songs where a launcher decides; return the reasons of those that fail."""
+        self._describe()
+        reasons: dict[str, str] = {}
+        with (
+            Progress(f"Extracting {self.stream.name} into {self.folder}", "songs") as progress,
+            contextlib.closing(
+                in_blocks(partial(_extract_block, store=self), list(songs.items()), self.stream, launcher)
+            ) as blocks,
+        ):
+            progress.update(0, len(songs))
+            done = 0
+            for block in blocks:
+                if block.value is not None:
+                    reasons |= block.value
+                elif isinstance(block.error, WorkerDied):  # too often
+                    _, lost = self._look(dict(block.task))
+                    reasons |= {place: failure_of(place, block.error).reason for place in lost}
+                else:
+                    assert block.error is not None
+                    raise block.error
+                progress.update(done := done + len(block.task), len(songs))
+        return reasons
+
+    def _describe(self) -> None:
+        table = self.stream.to_table()
+        features = {name: value for name, value in table.items() if name not in ("cache", "on_error")}
+        write_json(self.folder / "about.json", {"source": _described(self.stream), "features": features})
+
+    def _merge(self) -> None:
+        """Write the songs of small blocks as larger ones, if there are many, and remove the small ones."""
+        groups: dict[tuple[tuple[str, ...], str], list[_Block]] = {}
+        for path in _index_files(self.folder):
+            with contextlib.suppress(*_DAMAGE):
+                block = _Block.open(path, [name for name in read_json(path)["packs"] if name != _STEPS])
+                if block.size < _BLOCK_BYTES / 2:
+                    dtype = next(iter(block.packs.values())).dtype.name
+                    groups.setdefault((tuple(sorted(block.packs)), dtype), []).append(block)
+        for blocks in groups.values():
+            if len(blocks) < _SMALL_BLOCKS:
+                continue
+            batch: list[_Block] = []
+            for index, block in enumerate(blocks, start=1):
+                batch.append(block)
+                if sum(one.size for one in batch) >= _BLOCK_BYTES or index == len(blocks):
+                    _write_merged(self.folder, batch)
+                    batch = []
+
     def _extract(self, songs: Mapping[str, Audio], jobs: int | None) -> dict[str, str]:
         """Extract songs and write them in blocks; return the reasons of those that fail."""
         stream = self.stream
-        table = {name: value for name, value in stream.to_table().items() if name not in ("cache", "on_error")}
-        write_json(self.folder / "about.json", {"source": _described(stream), "features": table})
+        self._describe()
         if hasattr(stream.extractor, "device") or (jobs is None and len(songs) < _WORTH_STARTING):
             jobs = 0
         reasons: dict[str, str] = {}
@@ -437,6 +511,11 @@ class _Block:
     sources: dict[str, Source | None]
     #: Output -> fingerprint of its pack, also of outputs that are not opened.
     fingerprints: dict[str, str]
+
+    @property
+    def size(self) -> int:
+        """Bytes of the packs that are open."""
+        return sum(pack.path.stat().st_size for pack in (*self.packs.values(), self.steps))
 
     @classmethod
     def open(cls, path: Path, outputs: Iterable[str]) -> _Block:
@@ -502,28 +581,109 @@ class _Writer:
         """Write the songs that were added since the last block."""
         if not self._songs:
             return
-        taken = [int(path.name.partition(".")[0]) for path in self._folder.glob("[0-9]*.*")]
-        stem = self._folder / f"{max(taken, default=-1) + 1:04d}"
-        fingerprints = {
-            name: Pack.build(
-                _pack_path(stem, name),
-                ((place, clip.values[name].T) for place, (_, clip) in self._songs.items()),
-                self._stream.settings.dtype,
-            ).fingerprint
-            for name in self._stream.outputs
-        }
-        fingerprints[_STEPS] = Pack.build(
-            _pack_path(stem, _STEPS),
-            ((place, _packed_edges(clip.edges)) for place, (_, clip) in self._songs.items()),
-        ).fingerprint
-        sources = {place: source for place, (source, _) in self._songs.items()}
-        songs = {place: source and dataclasses.asdict(source) for place, source in sources.items()}
-        write_json(Path(f"{stem}.json"), {"packs": fingerprints, "songs": songs})
+        clips = {place: clip for place, (_, clip) in self._songs.items()}
+        _write_block(
+            self._folder,
+            {
+                name: [(place, partial(_transposed, clip.values[name])) for place, clip in clips.items()]
+                for name in self._stream.outputs
+            }
+            | {_STEPS: [(place, partial(_packed_edges, clip.edges)) for place, clip in clips.items()]},
+            {place: source for place, (source, _) in self._songs.items()},
+            self._stream.settings.dtype,
+        )
         self._songs, self._pending, self._since = {}, 0.0, time.monotonic()
 
     def close(self) -> None:
         """Write what is left; called however the extraction ends, so that an interruption loses nothing."""
         self.flush()
+
+
+_Arrays = Mapping[str, Sequence[tuple[str, Callable[[], NDArray[np.floating]]]]]
+"""Output, or the steps -> name of a song, and a function that returns its array `[rows, time]`."""
+
+
+def _write_block(
+    folder: Path, arrays: _Arrays, sources: Mapping[str, Source | None], dtype: Literal["float32", "float16"]
+) -> None:
+    """Write a block under the next free number, which several processes may do at the same time."""
+    index = _reserved(folder)
+    try:
+        fingerprints = {
+            name: Pack.build(
+                _pack_path(index.with_suffix(""), name),
+                ((song, array()) for song, array in songs),
+                "float32" if name == _STEPS else dtype,
+            ).fingerprint
+            for name, songs in arrays.items()
+        }
+        songs = {name: source and dataclasses.asdict(source) for name, source in sources.items()}
+        write_json(index, {"packs": fingerprints, "songs": songs})
+    except BaseException:
+        with contextlib.suppress(OSError):
+            index.unlink()
+        raise
+
+
+def _reserved(folder: Path) -> Path:
+    """Return the index file of a new block, empty: readers ignore it until it is written."""
+    taken = [int(path.name.partition(".")[0]) for path in folder.glob("[0-9]*.*")]
+    number = max(taken, default=-1)
+    while True:
+        number += 1
+        path = folder / f"{number:04d}.json"
+        try:
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise RunError(f"{path}: cannot be written: {error.strerror or error}") from error
+        return path
+
+
+def _write_merged(folder: Path, blocks: Sequence[_Block]) -> None:
+    """Write the undamaged songs of blocks as one block, and remove those."""
+    arrays: dict[str, list[tuple[str, Callable[[], NDArray[np.floating]]]]] = {}
+    sources: dict[str, Source | None] = {}
+    contents: set[tuple[int, str]] = set()
+    for block in blocks:
+        packs = {**block.packs, _STEPS: block.steps}
+        damaged = {name for pack in packs.values() for name in pack.damaged(block.sources)}
+        for name, source in block.sources.items():
+            if name in damaged or (source is None and name in sources):
+                continue
+            new = name
+            if source is not None:
+                if (source.size, source.sha256) in contents:
+                    continue
+                contents.add((source.size, source.sha256))
+                while new in sources:  # the same file with another content
+                    new += "'"
+            sources[new] = source
+            for output, pack in packs.items():
+                arrays.setdefault(output, []).append((new, partial(pack.__getitem__, name)))
+    if sources:
+        dtype = next(iter(blocks[0].packs.values())).dtype
+        _write_block(folder, arrays, sources, "float16" if dtype == np.float16 else "float32")
+    for block in blocks:  # the index first: a block without it is ignored
+        for path in (block.path, *(pack.path for pack in (*block.packs.values(), block.steps))):
+            path.unlink(missing_ok=True)
+
+
+def _index_files(folder: Path) -> list[Path]:
+    """Return the index files of the blocks, the oldest first."""
+    return sorted(folder.glob("[0-9]*.json"), key=lambda path: int(path.stem))
+
+
+def _transposed(values: NDArray[np.floating]) -> NDArray[np.floating]:
+    return values.T
+
+
+def _extract_block(block: Sequence[tuple[str, Audio]], store: FeatureStore) -> dict[str, str]:
+    """Extract a block of songs that are not in the cache yet, in a process beside this one, which a song may crash."""
+    songs = dict(block)
+    _, left = store._look(songs)
+    return store._extract({place: songs[place] for place in left}, 1) if left else {}
 
 
 def _compute(task: tuple[str, Audio], stream: Stream) -> tuple[Source | None, Clip]:

@@ -13,16 +13,14 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 import torch
-from pydantic import ValidationError
 
 from musicemo import workers
-from musicemo.components import registry
 from musicemo.components.hooks import Hooks, load_hooks
-from musicemo.components.spec import make_component
 from musicemo.contracts import Launcher, Needs
 from musicemo.data import Features, Tracks
 from musicemo.errors import InputError, MusicemoError, RunError, RunStopped
 from musicemo.experiment import Experiment
+from musicemo.experiment.launchers import build_launcher
 from musicemo.experiment.tracks import read_tracks
 from musicemo.running.prepare import RunOptions, TrackReader
 from musicemo.runs import RunInUseError, unforeseen
@@ -74,17 +72,7 @@ def choose_launcher(experiments: Sequence[Experiment], name: str | None, jobs: i
     first = experiments[0].launcher
     if any(one.launcher.to_table() != first.to_table() for one in experiments) and name is None:
         raise InputError("the experiments have different launchers. Choose one with --launcher NAME")
-    if name not in (None, first.name):
-        first = make_component("launcher", name, registry.load("launcher", name), {})
-    if jobs is not None:
-        try:
-            table = {**first.to_table(), "jobs": jobs}
-            del table["type"]
-            first = make_component("launcher", first.name, first.factory, table, code=first.code)
-        except ValidationError as error:
-            raise InputError(f"--jobs {jobs}: the launcher {first.name!r} has no parameter jobs") from error
-    launcher: Launcher = first.build()
-    return launcher
+    return build_launcher(first, name, jobs)
 
 
 def needed(experiments: Sequence[Experiment], options: RunOptions) -> Needs:
@@ -104,10 +92,11 @@ def _processes(experiments: Sequence[Experiment]) -> int:
     return max(experiment.training.processes for experiment in experiments)
 
 
-def measure_memory(experiments: Sequence[Experiment]) -> int:
+def measure_memory(experiments: Sequence[Experiment], launcher: Launcher) -> int:
     """Read each dataset with each table of features, and return the bytes of memory that one run needs.
 
-    Features that are extracted on first use are extracted here, over all cores, and not by every worker.
+    Features that are extracted on first use are extracted here, by the launcher or over all cores, and not by every
+    run.
     """
     tables = {
         json.dumps(
@@ -120,7 +109,7 @@ def measure_memory(experiments: Sequence[Experiment]) -> int:
     memory = 0
     for experiment in tables.values():
         with contextlib.suppress(Exception, SystemExit):  # its runs report errors
-            memory = max(memory, _features_memory(read_tracks(experiment), experiment.training.cache))
+            memory = max(memory, _features_memory(read_tracks(experiment, launcher), experiment.training.cache))
     return _processes(experiments) * (memory + workers.used_memory())
 
 

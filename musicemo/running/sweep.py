@@ -265,7 +265,7 @@ class Sweep:
         """
         if self.in_turn:
             return
-        self._needs = replace(self._needs, memory=measure_memory(self._experiments))
+        self._needs = replace(self._needs, memory=measure_memory(self._experiments, self._launcher))
         self._workers = self._launcher.workers(len(self.replicates), self._needs) or 1
 
     def run(self, runs: Path, hooks: Hooks) -> Iterator[tuple[Replicate, Outcome | Failure | InProgress]]:

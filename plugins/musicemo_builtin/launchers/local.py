@@ -30,6 +30,8 @@ class Local:
         attempts: Number of times that a run is begun before it fails because its worker dies.
     """
 
+    distributed = False
+
     def __init__(
         self, *, jobs: Annotated[int, Field(ge=1)] | None = None, attempts: Annotated[int, Field(ge=1)] = 2
     ) -> None:
