@@ -59,13 +59,13 @@ def total(tensor: Tensor) -> Tensor:
 def gather(rows: Tensor, counts: Sequence[int]) -> Tensor:
     """Return the rows `[batch, ...]` of all processes, those of the first process first.
 
-    Sequences `[batch, time, ...]` are padded with zeros to the longest.
+    Sequences `[batch, time, ...]` are padded with zeros to the longest, rows `[batch, values]` to the longest row.
 
     Args:
         rows: the rows of this process; further ones than it has in `counts` are left out.
         counts: number of rows of each process.
     """
-    if rows.dim() > 2:
+    if rows.dim() > 1:
         steps = torch.tensor(rows.shape[1], device=rows.device)
         dist.all_reduce(steps, dist.ReduceOp.MAX)
         rows = torch.nn.functional.pad(rows, (0, 0) * (rows.dim() - 2) + (0, int(steps) - rows.shape[1]))

@@ -652,13 +652,13 @@ def _workers(launcher: Launcher, experiment: Experiment, options: RunOptions, sl
     needs = needed([experiment], options)
     count = launcher.workers(slots, needs)
     if count:
-        count = launcher.workers(slots, replace(needs, memory=measure_memory([experiment]))) or 1
+        count = launcher.workers(slots, replace(needs, memory=measure_memory([experiment], launcher))) or 1
     return count
 
 
 def _launch(launcher: Launcher, plan: _Plan, slots: Sequence[tuple[int | None, str]]) -> Generator[None]:
     """Train trials in other processes; yield when one is done."""
-    needs = replace(needed([plan.experiment], plan.options), memory=measure_memory([plan.experiment]))
+    needs = replace(needed([plan.experiment], plan.options), memory=measure_memory([plan.experiment], launcher))
     work = functools.partial(_execute_slot, plan=plan, threads=torch.get_num_threads())
     with contextlib.closing(launcher.run(work, slots, needs)) as outcomes:
         for outcome in outcomes:

@@ -12,6 +12,7 @@ import torch
 
 from musicemo.components import registry
 from musicemo.components.spec import default_component
+from musicemo.contracts import kinds_of
 from musicemo.data import Batch, HeadSettings, Task
 from musicemo.training import Network, Objective, Prepared, Term, TrainingSettings
 from musicemo.training.processes import SINGLE, Processes
@@ -20,7 +21,7 @@ from musicemo.training.step import OptimizationStep
 from musicemo.workers import run_tasks
 
 TRACKS, TIME, FEATURES = 7, 12, 6
-KINDS = {"regression": (), "classification": ("a", "b", "c"), "tags": ("x", "y")}
+KINDS = {"regression": (), "series": (), "classification": ("a", "b", "c"), "tags": ("x", "y")}
 
 #: Losses by task, model with parameters, weighting with parameters.
 Case = tuple[Mapping[str, str], tuple[str, Mapping[str, Any]], tuple[str, Mapping[str, Any]]]
@@ -58,6 +59,7 @@ def _difference(
     return {
         name: (float((value - together[name]).abs().max()), float(value.abs().max()))
         for name, value in alone.items()
+        if value.numel()
     }
 
 
@@ -71,7 +73,8 @@ def _step(
     torch.manual_seed(5)
     counts = {"class_counts": dict.fromkeys("abc", 2), "tag_counts": dict.fromkeys("xy", (3, 4))}
     built = {name: default_component("loss", loss).build(**counts) for name, loss in losses.items()}
-    tasks = [Task(name, name, loss.kind, classes=KINDS[loss.kind]) for name, loss in built.items()]
+    kinds = {name: "series" if name.endswith("series") else kinds_of(loss)[0] for name, loss in built.items()}
+    tasks = [Task(name, name, kind, classes=KINDS[kind]) for name, kind in kinds.items()]
     name, parameters = model
     backbone = registry.load("model", name)(input_size=FEATURES, **parameters)
     heads = dict.fromkeys(losses, HeadSettings(hidden=[5], dropout=0.3))
@@ -94,7 +97,7 @@ def _step(
     step, collected = OptimizationStep(prepared, "min"), Collected()
     for _ in range(2):
         step(_batch(tasks, processes), collected, "here")
-    predictions, targets, _ = collected.finish()
+    predicted = collected.finish()
     return {
         **{f"gradient {name}": one.grad for name, one in network.named_parameters() if one.grad is not None},
         **{f"buffer {name}": one.double() for name, one in network.named_buffers()},
@@ -103,8 +106,8 @@ def _step(
             for name, one in prepared.weighting.named_parameters()
             if one.grad is not None
         },
-        **{f"prediction {name}": one for name, one in predictions.items()},
-        "targets": targets.nan_to_num(),
+        **{f"prediction {name}": one for name, one in predicted.values.items()},
+        "targets": predicted.targets.nan_to_num(),
     }
 
 
@@ -114,15 +117,18 @@ def _batch(tasks: Sequence[Task], processes: Processes) -> Batch:
     lengths = torch.randint(TIME // 2, TIME + 1, (TRACKS,), generator=generator)
     x = torch.randn(TRACKS, TIME, FEATURES, generator=generator)
     x *= (torch.arange(TIME) < lengths[:, None])[..., None]
-    columns = []
+    columns, series = [torch.empty(TRACKS, 0)], {}
     for task in tasks:
-        if task.kind == "regression":
+        if task.kind == "series":
+            rated = torch.rand(TRACKS, int(lengths.max()), generator=generator)
+            series[task.name] = rated.masked_fill(torch.arange(rated.shape[1]) >= lengths[:, None], torch.nan)
+        elif task.kind == "regression":
             columns.append(torch.rand(TRACKS, 1, generator=generator))
         else:
             high, width = (3, 1) if task.kind == "classification" else (2, 2)
             columns.append(torch.randint(high, (TRACKS, width), generator=generator).float())
-    columns[0][0] = torch.nan
+    targets = torch.cat(columns, dim=1)
+    targets[:1, :1] = torch.nan
     share = processes.share(np.arange(TRACKS))
-    return Batch(
-        x[share, : int(lengths[share].max())], lengths[share], torch.cat(columns, dim=1), np.arange(TRACKS)
-    )
+    x = x[share, : int(lengths[share].max())]
+    return Batch(x, lengths[share], targets, np.arange(TRACKS), series)

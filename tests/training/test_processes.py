@@ -41,6 +41,13 @@ def every_model() -> list[Case]:
     ]
 
 
+def over_time() -> list[Case]:
+    """Return a series alone, whose embedding has steps, and one beside another task."""
+    model = ("lstm", {"hidden": 5, "dropout": 0.0})
+    alone: Case = ({"series": "ccc"}, model, ("constant", {}))
+    return [alone, ({"a": "mse", "series": "soft-spearman"}, model, ("pcgrad", {}))]
+
+
 def every_weighting() -> list[Case]:
     losses = {"valence": "soft-spearman", "energy": "mse", "genre": "cross-entropy"}
     cases = [(losses, ("mlp", {"dropout": 0.0}), (name, {})) for name in names("weightings")]
@@ -49,7 +56,7 @@ def every_weighting() -> list[Case]:
 
 @pytest.mark.slow
 def test_two_processes_have_the_gradient_of_one():
-    cases = [*every_loss(), *every_model(), *every_weighting()]
+    cases = [*every_loss(), *every_model(), *over_time(), *every_weighting()]
     for case, differences in zip(cases, compare(cases), strict=True):
         gradients = [largest for name, (_, largest) in differences.items() if name.startswith("gradient")]
         for name, (difference, largest) in differences.items():
