@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import tomllib
 
 import pytest
@@ -14,8 +15,12 @@ import musicemo
 from musicemo.errors import InputError, RunError
 from musicemo.experiment.tracks import read_tracks, split_tracks
 from musicemo.hookspecs import hookimpl
+from musicemo.running.prepare import RunOptions, TrackReader
+from musicemo.running.search import _Worker, run_search
 from musicemo.runs import open_replicates, open_run
+from musicemo.runs.directory import exclusive
 from musicemo.runs.search import JOURNAL, TRIALS, open_journal, read_search
+from musicemo.workers import Outcome, WorkerDied
 
 pytestmark = pytest.mark.usefixtures("fakes", "one_thread")
 
@@ -239,6 +244,33 @@ def test_a_failed_trial_is_recorded_and_does_not_stop_the_search(tmp_path, fakes
         search(tmp_path, "training.epochs=1", "search.trials=1", text=text, runs="others")
 
 
+class Losing:
+    """A launcher that executes tasks in this process, and loses the worker of the first."""
+
+    def workers(self, tasks, needs):
+        return tasks
+
+    def run(self, function, tasks, needs):
+        first, *others = tasks
+        plan = function.keywords["plan"]
+        with exclusive(plan.folder):
+            claim = _Worker(plan, None, TrackReader(), hooks_of())._claim(first[1])
+        os.close(claim.lock)
+        yield Outcome(first, error=WorkerDied("SIGKILL"))
+        for task in others:
+            yield Outcome(task, function(task))
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_lost_too_often_is_a_failed_trial(tmp_path):
+    text = EXPERIMENT + '[search]\ntrials = 3\nsampler = "grid"\n[search.space]\n"model.hidden" = [4, 8, 12]\n'
+    experiment = load(tmp_path, "training.epochs=1", text=text)
+    run_search(experiment, tmp_path / "runs", options=RunOptions(), launcher=Losing(), hooks=hooks_of())
+    study = study_of(tmp_path)
+    assert [one.status for one in study.trials] == ["failed", "complete", "complete"]
+    assert study.trials[0].error == "its process died: SIGKILL"
+
+
 @pytest.mark.slow
 def test_nested_cross_validation_searches_within_each_outer_fold(tmp_path):
     overrides = ["split.method=kfold", "split.folds=3", "search.inner_folds=2", "search.trials=2"]
@@ -281,6 +313,8 @@ def test_another_search_of_the_same_name_is_another_study(tmp_path):
     assert (len(first.trials), len(second.trials)) == (1, 1)
     assert first.trials[0].hash == second.trials[0].hash
     assert first.trials[0].runs != second.trials[0].runs
+    search(tmp_path, "search.trials=1", "training.epochs=1")
+    assert summary(study_of(tmp_path)) == summary(first)
 
 
 def test_a_line_that_a_killed_process_did_not_complete_is_removed(tmp_path):

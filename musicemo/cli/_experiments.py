@@ -94,11 +94,12 @@ def _valid(experiment: Experiment, preview: Preview | None) -> str:
         tail += f"; runs code from {files}" + (" (not executed)" if preview is None else "")
     if unchecked := experiment.unchecked:
         tail += f"; the keys of {', '.join(unchecked)} were not checked"
-    count = len(experiment.replicates())
+    count = experiment.run_count
+    search = f"search of {experiment.search.trials} trials, at most " if experiment.search else ""
     name = f" {experiment.name}:" if experiment.variant else ""
     return (
         f"{experiment.source.file}:{name} valid: {experiment.model.name} on {experiment.dataset.name} for "
-        f"{', '.join(experiment.tasks)}, {count} run{'s' if count > 1 else ''}{tail}"
+        f"{', '.join(experiment.tasks)}, {search}{count} run{'s' if count > 1 else ''}{tail}"
     )
 
 

@@ -148,18 +148,19 @@ def _preview(
     launcher: str | None,
 ) -> None:
     from musicemo.reporting.sections.preview import dry_run_blocks
+    from musicemo.running.launching import choose_launcher, needed
     from musicemo.running.prepare import RunOptions
     from musicemo.running.preview import check_experiments
-    from musicemo.running.sweep import Sweep
 
     options = RunOptions(device=device, overfit_batches=overfit_batches)
-    sweep = Sweep(experiments, options, jobs=jobs, launcher=launcher)
+    tasks = sum(experiment.task_count for experiment in experiments)
+    workers = choose_launcher(experiments, launcher, jobs).workers(tasks, needed(experiments, options))
     previews = []
     for checked in check_experiments(experiments, runs, options, steps=_STEPS):
         if isinstance(checked, InputError):
             raise checked
         previews.append(checked)
-    emit_blocks(dry_run_blocks(previews, sweep.jobs))
+    emit_blocks(dry_run_blocks(previews, workers or 1))
 
 
 class _Printer:

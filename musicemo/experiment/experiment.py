@@ -297,6 +297,25 @@ class Experiment:
             "tasks": tasks,
         }
 
+    @property
+    def run_count(self) -> int:
+        """Number of runs. Of a search, the number if no trial is pruned or a duplicate."""
+        replicates = self.replicates()
+        if self.search is None:
+            return len(replicates)
+        inner = self.search.settings.inner_folds
+        if inner is None:
+            return self.search.trials * len(replicates)
+        return self.search.trials * len(replicates) * inner + len(replicates)  # and those of the best trials
+
+    @property
+    def task_count(self) -> int:
+        """Number of tasks that can be executed at the same time: runs, or trials of a search."""
+        if self.search is None:
+            return len(self.replicates())
+        outer = len({one.fold for one in self.replicates()}) if self.search.settings.inner_folds else 1
+        return self.search.trials * outer
+
     def replicates(self) -> list[Replicate]:
         """Return a replicate for every seed and fold, the folds of the first seed first."""
         folds: Sequence[int | None] = [None]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,10 +23,12 @@ from musicemo.reporting.sections.comparison import comparison_facts, comparison_
 from musicemo.reporting.sections.gradients import gradient_section
 from musicemo.reporting.sections.protocol import protocol_section
 from musicemo.reporting.sections.replicates import replicate_sections
+from musicemo.reporting.sections.search import search_facts, search_sections, searches_of
 from musicemo.reporting.sections.selection import selection_section, transfer_section
 from musicemo.reporting.sections.training import layers_section, training_section, weights_section
 from musicemo.reporting.words import SETS, headline_part, plural
 from musicemo.runs import RunRecord, open_replicates
+from musicemo.runs.search import SearchRecord, read_search
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -46,7 +49,28 @@ def make_report(path: Path) -> Page:
     Raises:
         InputError: there is no such run, or it cannot be read.
     """
-    return run_page(open_replicates(path, unfinished=True))
+    search = read_search(path)
+    if search is None:
+        return run_page(open_replicates(path, unfinished=True))
+    sections = search_sections(search)
+    if not any(path.glob("*/results.json")):  # no trial was evaluated on the test set yet
+        return _search_page(path, search, sections)
+    page = run_page(open_replicates(path, unfinished=True))
+    return replace(page, sections=[*page.sections[:1], *sections, *page.sections[1:]])
+
+
+def _search_page(path: Path, search: SearchRecord, sections: Sequence[Section]) -> Page:
+    """Return the page of a search whose best trial is not evaluated yet."""
+    return Page(
+        kind="search",
+        title=path.name,
+        description="",
+        status="running" if any(study.of("running") for study in search.studies) else "unfinished",
+        facts=search_facts(search),
+        notices=[Notice("The search is not finished: no trial was evaluated on the test set.")],
+        sections=[section for section in sections if section.blocks],
+        footer=[f"Made by musicemo {__version__} from {path}"],
+    )
 
 
 def make_comparison(
@@ -69,7 +93,11 @@ def make_comparison(
         comparison = compare(
             experiments, baselines=baselines, settings=settings, allow_different=allow_different
         )
-    return _comparison_page(comparison, [Notice(text, "warning") for text in messages.texts])
+    page = _comparison_page(comparison, [Notice(text, "warning") for text in messages.texts])
+    searches = [
+        section for name, search in searches_of(comparison).items() for section in search_sections(search, name)
+    ]
+    return replace(page, sections=[*page.sections, *(section for section in searches if section.blocks)])
 
 
 def report_finished(directory: Path, results: dict[str, Any], history: Sequence[Mapping[str, float]]) -> Path:

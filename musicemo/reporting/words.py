@@ -24,7 +24,7 @@ def number(value: float | None, form: str = ".3f") -> str:
 
 def plural(count: int, noun: str) -> str:
     """Return ``1 track``, ``2 tracks``."""
-    return f"{count:,} {noun}{'' if count == 1 else 'es' if noun.endswith('ch') else 's'}"
+    return f"{count:,} {noun}{'' if count == 1 else 'es' if noun.endswith('tch') else 's'}"
 
 
 def listed(names: Sequence[str]) -> str:

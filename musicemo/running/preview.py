@@ -16,6 +16,7 @@ from musicemo.errors import InputError
 from musicemo.experiment import Experiment
 from musicemo.experiment.tracks import read_tracks, split_tracks, warn_of_shared
 from musicemo.running.prepare import RunOptions, TrackReader, prepare
+from musicemo.running.search import check_search
 from musicemo.running.transfer import find_source
 from musicemo.training import Prepared, Stopping, use_threads
 from musicemo.training.fitters import make_fitter
@@ -147,6 +148,8 @@ def check_experiment(
     device = options.choose_device(experiment)
     tracks = read(experiment)
     experiment = experiment.completed(tracks)
+    if experiment.search:
+        check_search(experiment, tracks)
     first = experiment.replicates()[0]
     split = split_tracks(experiment, tracks, first.fold)
     before = random_state()

@@ -26,7 +26,7 @@ from musicemo import messages, toml, workers
 from musicemo.components import local
 from musicemo.components.hooks import Hooks
 from musicemo.contracts import Launcher
-from musicemo.data import Task
+from musicemo.data import Task, Tracks
 from musicemo.errors import InputError, MusicemoError, RunError, RunStopped
 from musicemo.experiment import Experiment, Replicate, validate_experiment
 from musicemo.experiment.search import (
@@ -79,7 +79,7 @@ from musicemo.runs.search import (
 )
 from musicemo.training import Run, recorded_quantities
 
-__all__ = ["SearchObserver", "run_search"]
+__all__ = ["SearchObserver", "check_search", "run_search"]
 
 #: Sets that a trial is evaluated on.
 _SETS = ("train", "val")
@@ -159,32 +159,29 @@ class _Plan:
         """
         import optuna
 
-        settings, name = self.search.settings, self.study_name(fold)
         study = optuna.create_study(
             storage=open_journal(self.folder),
-            study_name=name,
+            study_name=self.study_name(fold),
             direction="maximize" if self.search.maximizes else "minimize",
             load_if_exists=True,
             pruner=self._pruner(),
         )
         study.sampler = self._sampler(number)
-        replicates = self.replicates(self.experiment, fold)
+        return study
+
+    def begin_study(self, fold: int | None) -> None:
+        """Record what the search optimizes and how, and that it is the one that was run last."""
+        settings = self.search.settings
         about = {
             "key": self.key,
             "fold": fold,
-            "runs": len(replicates),
+            "runs": len(self.replicates(self.experiment, fold)),
             "epochs": self.experiment.training.epochs,
-            "seeds": len(self.experiment.seeds),
-            **{
-                name: getattr(settings, name)
-                for name in ("metric", "sampler", "pruner", "inner_folds", "startup_trials", "warmup_epochs")
-            },
             "trials": self.search.trials,
+            "begun": time.time(),
+            **{name: getattr(settings, name) for name in ("metric", "sampler", "pruner", "inner_folds")},
         }
-        before = study.user_attrs.get(ABOUT) or {}
-        if {**before, "begun": None} != {**about, "begun": None}:
-            study.set_user_attr(ABOUT, {**about, "begun": time.time()})
-        return study
+        self.open_study(fold).set_user_attr(ABOUT, about)
 
     def _sampler(self, number: int) -> Any:
         from optuna import samplers
@@ -528,10 +525,11 @@ def run_search(
     reader = TrackReader()
     options.choose_device(experiment)
     data = reader.read(experiment)
-    _check_data(experiment, data)
+    check_search(experiment, data.tracks)
     plan = _Plan(experiment.source, runs, options, _key(experiment, data))
     vars(plan)["experiment"] = experiment
-    studies = {fold: plan.open_study(fold) for fold in plan.folds}
+    for fold in plan.folds:
+        plan.begin_study(fold)
     record = _read(plan)
     slots = _slots(plan, record)
     chosen = choose_launcher([experiment], launcher, jobs) if isinstance(launcher, str | None) else launcher
@@ -576,7 +574,7 @@ def run_search(
     ]
     for study in record.studies:
         if study.best and study.best.number not in study.tested:
-            studies[study.fold].set_user_attr(TESTED, [*study.tested, study.best.number])
+            plan.open_study(study.fold).set_user_attr(TESTED, [*study.tested, study.best.number])
     if observer:
         observer.search_finished(_read(plan), best)
     return winners
@@ -592,7 +590,7 @@ def _slots(plan: _Plan, record: SearchRecord) -> list[tuple[int | None, str]]:
 
 
 def _read(plan: _Plan) -> SearchRecord:
-    record = read_search(plan.folder)
+    record = read_search(plan.folder, plan.key)
     assert record is not None
     return record
 
@@ -623,24 +621,27 @@ def _key(experiment: Experiment, data: ExperimentData) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:12]
 
 
-def _check_data(experiment: Experiment, data: ExperimentData) -> None:
-    """Check that every run records the metric.
+def check_search(experiment: Experiment, tracks: Tracks) -> None:
+    """Check that the runs of a search record its metric.
+
+    Args:
+        experiment: an experiment with ``[search]``.
+        tracks: its tracks.
 
     Raises:
-        InputError: it does not.
+        InputError: they do not, because of the kinds of the tasks or an empty validation set.
     """
     assert experiment.search is not None
     settings = experiment.search.settings
-    experiment = experiment.completed(data.tracks)
     first = experiment.replicates()[0]
     inner = None if settings.inner_folds is None else (0, settings.inner_folds)
-    split = split_tracks(experiment, data.tracks, first.fold, inner)
+    split = split_tracks(experiment.completed(tracks), tracks, first.fold, inner)
     with experiment.source.blaming("search", "metric"):
         if not len(split.parts["val"]):
             raise InputError(
                 f"is {settings.metric!r}, but the validation set is empty. Set split.validation above 0"
             )
-        names = [MEAN_SCORE, *recorded_quantities(data.tracks.tasks)]
+        names = [MEAN_SCORE, *recorded_quantities(tracks.tasks)]
         if settings.metric not in names:
             raise InputError(f"no quantity {settings.metric!r} is recorded (of val: {', '.join(names)})")
 
@@ -715,9 +716,10 @@ def _progress(record: SearchRecord) -> Iterator[str]:
             yield f"best {study.best.value:.4g} (trial {study.best.number})"
     running = [trial for study in record.studies for trial in study.of("running")]
     if running:
-        yield "running " + ", ".join(
-            f"{trial.number} (epoch {max(trial.epochs, default=0)})" for trial in running
-        )
+        about = record.studies[0].about
+        total = about["epochs"] * about["runs"]
+        listed = (f"{one.number} (epoch {max(one.epochs, default=0)} of {total})" for one in running)
+        yield "running " + ", ".join(listed)
 
 
 def _winner(plan: _Plan, study: StudyRecord) -> Experiment:

@@ -15,7 +15,16 @@ from musicemo.errors import InputError
 if TYPE_CHECKING:
     import optuna
 
-__all__ = ["JOURNAL", "TRIALS", "SearchRecord", "StudyRecord", "TrialRecord", "open_journal", "read_search"]
+__all__ = [
+    "JOURNAL",
+    "TRIALS",
+    "SearchRecord",
+    "StudyRecord",
+    "TrialRecord",
+    "importances",
+    "open_journal",
+    "read_search",
+]
 
 #: Names in the folder of a search's experiment: the journal, and the folder of the trials' runs.
 JOURNAL, TRIALS = "search.jsonl", "trials"
@@ -151,8 +160,12 @@ def open_journal(folder: Path) -> optuna.storages.JournalStorage:
         raise InputError(f"{path}: cannot be read as the journal of a search: {error}") from error
 
 
-def read_search(folder: Path) -> SearchRecord | None:
+def read_search(folder: Path, key: str | None = None) -> SearchRecord | None:
     """Return the search of an experiment's folder that was run last; None if the folder has none.
+
+    Args:
+        folder: the folder, ``runs/<name>``.
+        key: the key of another search.
 
     Raises:
         InputError: Optuna is not installed, or the journal cannot be read.
@@ -160,16 +173,37 @@ def read_search(folder: Path) -> SearchRecord | None:
     if not (folder / JOURNAL).is_file():
         return None
     journal = open_journal(folder)
-    studies = [read_study(journal, study) for study in journal.get_all_studies()]
-    studies = [study for study in studies if study.about]
+    studies = [study for study in journal.get_all_studies() if study.user_attrs.get(ABOUT)]
     if not studies:
         return None
-    last = max(studies, key=lambda study: study.about.get("begun", 0.0))
-    key = last.about.get("key")
-    return SearchRecord(folder, [study for study in studies if study.about.get("key") == key])
+    last = max(studies, key=lambda study: float(study.user_attrs[ABOUT]["begun"]))
+    key = key or last.user_attrs[ABOUT]["key"]
+    return SearchRecord(
+        folder, [_study(journal, study) for study in studies if study.user_attrs[ABOUT]["key"] == key]
+    )
 
 
-def read_study(journal: optuna.storages.JournalStorage, study: Any) -> StudyRecord:
+def importances(record: SearchRecord, study: StudyRecord) -> dict[str, float]:
+    """Return the share of each parameter in the variance of a study's values, by functional analysis of variance.
+
+    Parameters that only some trials have are left out. Empty if there are fewer than two values.
+
+    F. Hutter, H. Hoos, K. Leyton-Brown, "An Efficient Approach for Assessing Hyperparameter Importance", ICML 2014.
+
+    Raises:
+        InputError: Optuna is not installed, or the journal cannot be read.
+    """
+    if len({trial.value for trial in study.of("complete")}) < 2:
+        return {}
+    journal = open_journal(record.folder)
+    import optuna
+
+    loaded = optuna.load_study(study_name=study.name, storage=journal)
+    evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
+    return dict(optuna.importance.get_param_importances(loaded, evaluator=evaluator))
+
+
+def _study(journal: optuna.storages.JournalStorage, study: Any) -> StudyRecord:
     """Return the content of a study of a journal.
 
     Args:

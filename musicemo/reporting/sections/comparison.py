@@ -14,6 +14,7 @@ from musicemo.reporting.charts import Axis, Chart, Intervals, Line, Mark, Rule, 
 from musicemo.reporting.charts.chart import COLOURS
 from musicemo.reporting.sections import scores
 from musicemo.reporting.sections.replicates import count_of, score_number, set_of
+from musicemo.reporting.sections.search import looks, searches_of
 from musicemo.reporting.words import SETS, listed, number, plural
 from musicemo.runs import RunRecord
 
@@ -35,7 +36,8 @@ def comparison_blocks(comparison: Comparison) -> list[Block]:
         )
         for one in comparison.experiments
     ]
-    return [*experiments, *score_blocks(comparison)]
+    searches = [Text(f": {looks(one).text}", lead=name) for name, one in searches_of(comparison).items()]
+    return [*experiments, *score_blocks(comparison), *searches]
 
 
 def score_blocks(comparison: Comparison) -> list[Block]:

@@ -40,6 +40,10 @@ def explanation_blocks(preview: Preview) -> list[Block]:
     rows.append(
         ("network", f"{preview.parameters:,}", f"parameters: backbone {preview.backbone:,}, heads {heads:,}")
     )
+    if search := experiment.search:
+        aim = "highest" if search.maximizes else "lowest"
+        text = f"{aim} {search.settings.metric} in {search.trials} trials: {', '.join(search.places)}"
+        rows.append(("search", search.settings.sampler, text))
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
     return [Text(f"  {kind:<{widths[0]}}  {name:<{widths[1]}}  {text}".rstrip()) for kind, name, text in rows]
 
@@ -79,16 +83,14 @@ def dry_run_blocks(previews: Sequence[Preview], jobs: int) -> Iterator[Block]:
     for preview in previews:
         names = [preview.experiment.name, *[""] * len(preview.tracks)]
         for name, (part, tracks) in zip(names, preview.tracks.items(), strict=False):
-            count = str(len(preview.experiment.replicates())) if name else ""
+            count = str(preview.experiment.run_count) if name else ""
             rows.append([name, count, part, str(tracks), str(preview.batches.get(part, 0))])
     yield Table(["experiment", "runs", Column("set", text=True), "tracks", "batches"], rows)
     yield Text("")
     for preview in previews:
         yield Text(f"{preview.experiment.name}: {'; '.join(_effort(preview))}")
-    runs = sum(len(preview.experiment.replicates()) for preview in previews)
-    times = [
-        preview.run * len(preview.experiment.replicates()) for preview in previews if preview.run is not None
-    ]
+    runs = sum(preview.experiment.run_count for preview in previews)
+    times = [preview.run * preview.experiment.run_count for preview in previews if preview.run is not None]
     if times:
         beside = f", {jobs} at a time" if jobs > 1 else ""
         yield Text("", lead=f"{plural(runs, 'run')}{beside}: about {duration(sum(times) / jobs)}")
