@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from musicemo.contracts import Judgement
+from musicemo.errors import InputError
+from musicemo.evaluation import METRICS
+from musicemo.features import decode
 from musicemo.hookspecs import hookimpl
 from musicemo.tracking import final_metrics, flat_settings
 
@@ -15,13 +19,14 @@ if TYPE_CHECKING:
     from matplotlib.transforms import Bbox
     from torch.utils.tensorboard import SummaryWriter
 
-    from musicemo.contracts import Label
+    from musicemo.contracts import Label, Track
     from musicemo.evaluation import Evaluation
     from musicemo.training import Run
 
 __all__ = ["TensorBoard"]
 
-_EXAMPLES = 3
+#: Number of tracks of the training set that are shown, and seconds of each that can be heard.
+_EXAMPLES, _SECONDS, _SAMPLE_RATE = 3, 15, 22050
 
 
 class TensorBoard:
@@ -48,9 +53,12 @@ class TensorBoard:
         if not run.history:
             indented = "\n".join(f"    {line}" for line in run.toml.splitlines())
             self._writer.add_text("experiment", indented, 0)
+            self._writer.add_custom_scalars(_layout(run))
             for index in run.split.parts["train"][:_EXAMPLES]:
                 track = run.tracks.tracks[index]
-                self._show(f"example/{track.id}", _example(run, int(index)), 0, "example")
+                if _is_picture(run):
+                    self._show(f"tracks/{track.id}", _example(run, int(index)), 0, "tracks")
+                self._play(track)
 
     @hookimpl
     def musicemo_epoch_finished(self, run: Run, record: dict[str, float]) -> None:
@@ -59,7 +67,7 @@ class TensorBoard:
 
     def _write(self, run: Run, record: Mapping[str, float]) -> None:
         if self._writer:
-            tasks = {task.name for task in run.tasks}
+            tasks = {task.name: METRICS[task.kind][0] for task in run.tasks}
             for name, value in record.items():
                 if name != "epoch" and math.isfinite(value):
                     self._writer.add_scalar(_tag(name, tasks), value, int(record["epoch"]))
@@ -74,7 +82,7 @@ class TensorBoard:
             for name, task in evaluation.tasks.items():
                 if len(task.target):
                     figure = task_figure(name, part, task)
-                    self._show(f"{name}/{part}", figure, run.stopping.best_epoch, f"task/{name}")
+                    self._show(f"predictions/{name}/{part}", figure, run.stopping.best_epoch, f"task/{name}")
 
     @hookimpl
     def musicemo_run_finished(self, run: Run, results: dict[str, Any]) -> None:
@@ -86,8 +94,10 @@ class TensorBoard:
             events = self._writer._get_file_writer()  # type: ignore[no-untyped-call]  # untyped in torch
             for summary in hparams(settings, metrics):  # type: ignore[no-untyped-call]  # untyped in torch
                 events.add_summary(summary)
+            # A line over the epochs, beside the curves of the same metric, instead of a single point.
             for name, value in metrics.items():
-                self._writer.add_scalar(name, value, run.stopping.best_epoch)
+                for epoch in sorted({1, max(len(run.history), 1)}):
+                    self._writer.add_scalar(name, value, epoch)
             if (results.get("gradients") or {}).get("cosines"):
                 from musicemo.reporting import cosine_chart
                 from musicemo.reporting.charts import draw
@@ -121,21 +131,62 @@ class TensorBoard:
             pixels = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]  # untyped in matplotlib
             self._writer.add_image(tag, pixels[..., :3], step, dataformats="HWC")
 
+    def _play(self, track: Track) -> None:
+        """Write the beginning of a track as audio, if the dataset has audio."""
+        if track.audio is None or not self._writer:
+            return
+        try:
+            if isinstance(track.audio, Path):
+                samples, rate = decode(track.audio, _SAMPLE_RATE, duration=_SECONDS), _SAMPLE_RATE
+            else:
+                samples, rate = track.audio.samples()
+        except InputError:  # such as a song that was moved after its features were extracted
+            return
+        clip = samples[: int(_SECONDS * rate)]
+        self._writer.add_audio(f"audio/{track.id}", clip[None], 0, rate)
+
     def _close(self) -> None:
         if self._writer:
             self._writer.close()
             self._writer = None
 
 
-def _tag(name: str, tasks: set[str]) -> str:
-    """Turn ``val/valence/spearman`` into ``spearman/valence/val``, so that a metric's charts stand together."""
+def _tag(name: str, tasks: Mapping[str, str]) -> str:
+    """Return the tag of a recorded quantity: ``val/valence/spearman`` is ``Metrics/valence/spearman/val``.
+
+    TensorBoard sorts groups by name, capitals first: losses, leading metrics and weights, then all else, then pictures.
+
+    Args:
+        name: the quantity.
+        tasks: task -> its leading metric.
+    """
     part, _, rest = name.partition("/")
+    if part == "weight":
+        return f"Weights/{rest}"
     if part not in ("train", "val"):
         return name if "/" in name else f"optimization/{name}"
     task, slash, quantity = rest.rpartition("/")
     if not slash:
-        return f"loss/total/{part}" if rest == "loss" else f"optimization/{rest}"
-    return f"{quantity}/{task}/{part}" if task in tasks else name
+        return f"Loss/Total/{part}" if rest == "loss" else f"optimization/{rest}"
+    if task not in tasks:
+        return name
+    if quantity == "loss":
+        return f"Loss/{task}/{part}"
+    return f"{'Metrics' if quantity == tasks[task] else 'metrics'}/{task}/{quantity}/{part}"
+
+
+def _layout(run: Run) -> dict[str, dict[str, list[Any]]]:
+    """Return the charts of the tab Custom Scalars: training and validation in one chart, and all weights in one."""
+    parts = [part for part in ("train", "val") if len(run.split.parts[part])]
+    losses = {"total": ["Multiline", [f"Loss/Total/{part}" for part in parts]]}
+    metrics = {}
+    for task in run.tasks:
+        losses[task.name] = ["Multiline", [f"Loss/{task.name}/{part}" for part in parts]]
+        leading = METRICS[task.kind][0]
+        tags = [f"Metrics/{task.name}/{leading}/{part}" for part in parts]
+        metrics[f"{task.name}: {leading}"] = ["Multiline", [*tags, f"final/test/{task.name}/{leading}"]]
+    weights = {"weights": ["Multiline", [f"Weights/{task.name}" for task in run.tasks]]}
+    return {"Loss": losses, "Metrics": metrics, "Weights": weights}
 
 
 def _text(label: Label) -> str:
@@ -152,6 +203,14 @@ def _text(label: Label) -> str:
         return str(label)
     judged = sum(isinstance(one, Judgement) for one in label)
     return f"{judged} judgements" if judged else " + ".join(map(str, label))
+
+
+def _is_picture(run: Run) -> bool:
+    """Return whether features are a picture over time, such as a spectrogram; an embedding looks like noise."""
+    streams = run.tracks.streams
+    return not any(
+        getattr(stream.extractor, "pretrained_on", ()) or stream.settings.grid == "track" for stream in streams
+    )
 
 
 def _example(run: Run, index: int) -> Figure:
