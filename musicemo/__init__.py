@@ -14,10 +14,11 @@ if TYPE_CHECKING:
     from musicemo.comparison.compare import compare as compare
     from musicemo.experiment import load_experiment as load_experiment
     from musicemo.prediction import Predictor as Predictor
+    from musicemo.running.cross import cross as cross
     from musicemo.running.sweep import run as run
     from musicemo.runs import open_run as open_run
 
-__all__ = ["Predictor", "__version__", "compare", "load_experiment", "open_run", "run"]
+__all__ = ["Predictor", "__version__", "compare", "cross", "load_experiment", "open_run", "run"]
 
 __version__ = "0.1.0"
 
@@ -25,6 +26,7 @@ __version__ = "0.1.0"
 _MODULES = {
     "Predictor": "musicemo.prediction",
     "compare": "musicemo.comparison.compare",
+    "cross": "musicemo.running.cross",
     "load_experiment": "musicemo.experiment",
     "open_run": "musicemo.runs",
     "run": "musicemo.running.sweep",

@@ -21,6 +21,7 @@ from musicemo.cli import (
     _bench,
     _cache,
     _compare,
+    _cross,
     _data,
     _environment,
     _evaluate,
@@ -51,7 +52,7 @@ _log = logging.getLogger(__name__)
 _INTERRUPTED = 130
 
 #: Commands whose results are files: they go on without a terminal, and succeed without output.
-_RECORDING = ("run", "bench", "extract")
+_RECORDING = ("run", "bench", "cross", "extract")
 
 _REPORT = (
     "\nUnexpected error. Please report the traceback above with the output of `musicemo environment`, "
@@ -105,6 +106,7 @@ def make_app() -> typer.Typer:
         _predict,
         _evaluate,
         _compare,
+        _cross,
         _report,
         _export,
         _import,
@@ -278,6 +280,7 @@ def _command() -> str:
 
 def _interrupted() -> int:
     hints = {
+        "cross": "run the same command again to continue",
         "extract": "run the same command again to continue",
         "predict": "the output contains the songs that were predicted before",
         "run": "run `musicemo run` with --resume to continue",

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from musicemo.running.sweep import SweepResults
     from musicemo.runs.search import SearchRecord, StudyRecord, TrialRecord
 
-__all__ = ["add_commands", "train"]
+__all__ = ["Printer", "add_commands", "train"]
 
 #: Optimization steps that a dry run measures.
 _STEPS = 5
@@ -124,7 +124,7 @@ def train(
         jobs=jobs,
         launcher=launcher,
         hooks=hooks,
-        observer=_Printer(overfit=bool(overfit_batches)),
+        observer=Printer(overfit=bool(overfit_batches)),
         check=False,
     )
     if blocks := outcomes.combined_blocks(results.experiments, results, overfit=bool(overfit_batches)):
@@ -163,11 +163,17 @@ def _preview(
     emit_blocks(dry_run_blocks(previews, workers or 1))
 
 
-class _Printer:
+class Printer:
     """Prints each result when it comes: in full, or in a line if several runs are trained at a time."""
 
-    def __init__(self, *, overfit: bool) -> None:
-        self._overfit = overfit
+    def __init__(self, *, overfit: bool = False, brief: bool = False) -> None:
+        """Create a printer.
+
+        Args:
+            overfit: whether the runs are ``--overfit-batches`` checks.
+            brief: whether to print a line for each result in any case.
+        """
+        self._overfit, self._brief = overfit, brief
         self._total = self._jobs = 1
         self._errors: set[str] = set()
 
@@ -184,7 +190,7 @@ class _Printer:
             say("note", "bold", f"{replicate}: {result.message}")
         elif isinstance(result, Failure):
             self._report(replicate, result.error)
-        elif self._jobs > 1:
+        elif self._jobs > 1 or self._brief:
             emit_blocks([run_line(str(replicate), result)])
         else:
             emit("\n")

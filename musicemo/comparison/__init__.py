@@ -2,7 +2,13 @@
 
 from musicemo.comparison.analyses import analyse_replicates
 from musicemo.comparison.compare import compare
-from musicemo.comparison.replicates import Replicates, SeedResult, read_experiments, read_replicates
+from musicemo.comparison.replicates import (
+    Replicates,
+    SeedResult,
+    join_evaluations,
+    read_experiments,
+    read_replicates,
+)
 from musicemo.comparison.results import Comparison, Difference, Improvement, Ranking, Row, Score
 from musicemo.comparison.sampling import fold_mean
 
@@ -18,6 +24,7 @@ __all__ = [
     "analyse_replicates",
     "compare",
     "fold_mean",
+    "join_evaluations",
     "read_experiments",
     "read_replicates",
 ]

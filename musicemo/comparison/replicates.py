@@ -18,7 +18,7 @@ from musicemo.errors import InputError
 from musicemo.evaluation import Evaluation, TaskEvaluation
 from musicemo.runs import RunRecord, open_replicates, open_run
 
-__all__ = ["Replicates", "SeedResult", "read_experiments", "read_replicates"]
+__all__ = ["Replicates", "SeedResult", "join_evaluations", "read_experiments", "read_replicates"]
 
 _log = logging.getLogger(__name__)
 
@@ -136,7 +136,9 @@ def read_replicates(
                 )
         evaluations = {fold: run.evaluation for fold, run in folds.items()}
         of_folds = {fold: run.record for fold, run in folds.items()}
-        replicates.append(SeedResult(seed, repeat, of_folds, evaluations, _joined(list(evaluations.values()))))
+        replicates.append(
+            SeedResult(seed, repeat, of_folds, evaluations, join_evaluations(list(evaluations.values())))
+        )
     hashes = [run.hash for first in firsts.values() for run in first.values()]
     return Replicates(name or runs[0].name, part, replicates, hashes)
 
@@ -231,7 +233,7 @@ def _complete(
     return complete
 
 
-def _joined(evaluations: Sequence[Evaluation]) -> Evaluation:
+def join_evaluations(evaluations: Sequence[Evaluation]) -> Evaluation:
     """Return several sets as one, with each task's tracks in the order of their ids."""
     names = [name for name in evaluations[0].tasks if all(name in fold.tasks for fold in evaluations)]
     return Evaluation({name: _join([fold.tasks[name] for fold in evaluations]) for name in names})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -31,9 +31,10 @@ from musicemo.experiment import Component, Experiment, load_experiment
 from musicemo.experiment.batches import make_batches
 from musicemo.experiment.tracks import split_tracks
 from musicemo.prediction.trained import UNNEEDED, TrainedRun
+from musicemo.training import TrainingSettings
 from musicemo.training.scoring import collect_predictions, to_evaluation
 
-__all__ = ["ALL", "RunEvaluation", "evaluate_run"]
+__all__ = ["ALL", "RunEvaluation", "evaluate_on", "evaluate_run", "read_for"]
 
 _log = logging.getLogger(__name__)
 
@@ -105,7 +106,7 @@ def evaluate_run(run: TrainedRun, *, overrides: Sequence[str] = (), part: str | 
         unneeded=UNNEEDED,
     )
     other = any(override.partition("=")[0].split(".")[0].strip() == "dataset" for override in overrides)
-    tracks = _read(run, experiment)
+    tracks = read_for(run, experiment)
     ids = tracks.ids
     part = part or (ALL if other else next((name for name in reversed(PARTS) if name in metrics), ALL))
     split = None
@@ -130,11 +131,7 @@ def evaluate_run(run: TrainedRun, *, overrides: Sequence[str] = (), part: str | 
         batches = every[part]
     if not same_split or part == ALL:
         _warn_of_overlap(run, experiment, [ids[index] for index in batches.indices])
-    predicted = collect_predictions(
-        run.network, batches, tracks.tasks, run.device, experiment.training.precision
-    )
-    evaluation = to_evaluation(predicted, tracks)
-    evaluation = evaluation.decided(run.thresholds)
+    evaluation = _evaluate(run, tracks, batches, experiment.training.precision)
     if same_split and not any(
         override.partition("=")[0].split(".")[0].strip() != "evaluation" for override in overrides
     ):
@@ -143,11 +140,37 @@ def evaluate_run(run: TrainedRun, *, overrides: Sequence[str] = (), part: str | 
         run,
         experiment.dataset.name,
         part,
-        len(predicted.indices),
+        len(batches.indices),
         evaluation,
         experiment.evaluation,
         intervals=not (same_split and part == "train"),
     )
+
+
+def evaluate_on(
+    run: TrainedRun, tracks: Tracks, ids: Collection[str], training: TrainingSettings
+) -> Evaluation:
+    """Evaluate a run's network on tracks of any dataset.
+
+    Args:
+        run: the run.
+        tracks: the tracks of `read_for`.
+        ids: the tracks to evaluate on.
+        training: size of the batches, precision and cache.
+
+    Raises:
+        InputError: features cannot be read.
+    """
+    features = Features(tracks.tracks, tracks.rows, training.cache)
+    features.scale(run.scaling)
+    indices = np.flatnonzero([name in ids for name in tracks.ids])
+    batches = Batches(features, tracks.targets, indices, training.batch_size, bucket=True, series=tracks.series)
+    return _evaluate(run, tracks, batches, training.precision)
+
+
+def _evaluate(run: TrainedRun, tracks: Tracks, batches: Batches, precision: str) -> Evaluation:
+    predicted = collect_predictions(run.network, batches, tracks.tasks, run.device, precision)
+    return to_evaluation(predicted, tracks).decided(run.thresholds)
 
 
 def _compare_with_recorded(
@@ -170,12 +193,19 @@ def _compare_with_recorded(
         )
 
 
-def _read(run: TrainedRun, experiment: Experiment) -> Tracks:
-    """Read the tracks of the dataset, with targets for those of the run's tasks that it has."""
+def read_for(run: TrainedRun, experiment: Experiment) -> Tracks:
+    """Read the tracks of an experiment's dataset, with targets for those of the run's tasks that both have.
+
+    Ratings are in the range of this dataset, and classes are those of the run.
+
+    Raises:
+        InputError: the dataset cannot be read, has no target of the run's tasks, or the features differ.
+    """
     dataset: Dataset = experiment.build_dataset()
     by_name = {target.name: target for target in dataset.targets}
     tasks = []
-    for task in run.description.tasks:
+    described = [task for task in run.description.tasks if task.name in experiment.tasks]
+    for task in described:
         settings = experiment.tasks[task.name]
         matched: Task | str
         try:

@@ -7,6 +7,7 @@ from musicemo.reporting.blocks import Page
 from musicemo.reporting.html import render
 from musicemo.reporting.pages import (
     make_comparison,
+    make_cross_page,
     make_report,
     report_finished,
     write_figures,
@@ -19,6 +20,7 @@ __all__ = [
     "Page",
     "cosine_chart",
     "make_comparison",
+    "make_cross_page",
     "make_report",
     "render",
     "report_finished",

@@ -20,20 +20,31 @@ from musicemo.reporting.html import render
 from musicemo.reporting.sections import scores, setup, tracks
 from musicemo.reporting.sections.analyses import analysis_sections
 from musicemo.reporting.sections.comparison import comparison_facts, comparison_sections
+from musicemo.reporting.sections.cross import cross_notices, cross_sections
 from musicemo.reporting.sections.gradients import gradient_section
 from musicemo.reporting.sections.protocol import protocol_section
 from musicemo.reporting.sections.replicates import replicate_sections
 from musicemo.reporting.sections.search import search_facts, search_sections, searches_of
 from musicemo.reporting.sections.selection import selection_section, transfer_section
 from musicemo.reporting.sections.training import layers_section, training_section, weights_section
-from musicemo.reporting.words import SETS, headline_part, plural
+from musicemo.reporting.words import SETS, headline_part, listed, plural
 from musicemo.runs import RunRecord, open_replicates
 from musicemo.runs.search import SearchRecord, read_search
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["make_comparison", "make_report", "report_finished", "run_page", "write_figures", "write_report"]
+    from musicemo.running.cross import Cross
+
+__all__ = [
+    "make_comparison",
+    "make_cross_page",
+    "make_report",
+    "report_finished",
+    "run_page",
+    "write_figures",
+    "write_report",
+]
 
 _FORMATS = ("png", "svg")
 _LONGEST_NAME = 100
@@ -98,6 +109,25 @@ def make_comparison(
         section for name, search in searches_of(comparison).items() for section in search_sections(search, name)
     ]
     return replace(page, sections=[*page.sections, *(section for section in searches if section.blocks)])
+
+
+def make_cross_page(cross: Cross) -> Page:
+    """Return the page of crossed datasets."""
+    return Page(
+        kind="cross",
+        title=cross.name,
+        description=f"Trained on each of {listed([one.name for one in cross.datasets])}, tested on each",
+        status="",
+        facts=[
+            ("datasets", str(len(cross.datasets))),
+            ("shared tasks", str(len(cross.tasks))),
+            ("runs", str(sum(len(one.runs) for one in cross.trained))),
+            ("confidence", f"{100 * cross.confidence:g} %"),
+        ],
+        notices=cross_notices(cross),
+        sections=[section for section in cross_sections(cross) if section.blocks],
+        footer=[f"Made by musicemo {__version__}"],
+    )
 
 
 def report_finished(directory: Path, results: dict[str, Any], history: Sequence[Mapping[str, float]]) -> Path:

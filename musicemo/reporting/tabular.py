@@ -17,10 +17,13 @@ from musicemo.features import Failure
 from musicemo.files import csv_text
 from musicemo.prediction import RunEvaluation, SongPrediction, TaskPrediction, TrainedRun
 from musicemo.reporting.sections.comparison import notes, verdicts
+from musicemo.running.cross import Cell as Result
+from musicemo.running.cross import Cross
 
 __all__ = [
     "comparison_csv",
     "comparison_json",
+    "cross_csv",
     "evaluations_csv",
     "evaluations_json",
     "predictions_csv",
@@ -210,6 +213,20 @@ def _json(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_json(inner) for inner in value]
     return finite(value) if isinstance(value, float) else value
+
+
+def cross_csv(cross: Cross) -> str:
+    """Return a row for each task, metric, training set and tested dataset; cells that are not defined are empty."""
+    names = [field.name for field in dataclasses.fields(Result)]
+    return csv_text(
+        [
+            names,
+            *(
+                ["" if (value := getattr(cell, name)) is None else _cell(value) for name in names]
+                for cell in cross.cells
+            ),
+        ]
+    )
 
 
 _COLUMNS = ("task", "metric", "experiment", "seeds", "tracks", "mean", "deviation", "low", "high")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -68,6 +68,7 @@ class Emotify(Preset):
     Args:
         minimum_raters: Minimum number of listeners of a song; songs with fewer have a genre but no emotions.
         tag_share: Minimum share of a song's listeners who ticked an emotion, for it to be one of the song's tags.
+        genres: Genres whose songs are read; by default all.
 
     Raises:
         InputError: A file is missing, or an answer is not as described; with file, line and column.
@@ -75,6 +76,9 @@ class Emotify(Preset):
 
     minimum_raters: Annotated[int, Field(ge=1)] = 1
     tag_share: Annotated[float, Field(gt=0, le=1)] = 0.3
+    genres: Annotated[list[Literal["classical", "electronic", "pop", "rock"]], Field(min_length=1)] | None = (
+        None
+    )
 
     citation = (
         'A. Aljanaki, F. Wiering, R. C. Veltkamp, "Studying emotion induced by music through a crowdsourcing game", '
@@ -92,6 +96,8 @@ class Emotify(Preset):
         answers = _LAYOUT.find_any(self.root, *_ANSWERS)
         audio = folder if (folder := inside(self.root, "audio")).is_dir() else self.root
         for song in _read(answers, problems):
+            if self.genres is not None and song.genre not in self.genres:
+                continue
             enough = len(song.answers[EMOTIONS[0]]) >= self.minimum_raters
             shares = {
                 name: sum(song_answers) / len(song_answers) if enough and song_answers else None

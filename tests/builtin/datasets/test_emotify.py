@@ -45,6 +45,12 @@ def answers(root: Path, text: str) -> Path:
     return write_text(path, HEADER + text)
 
 
+def test_genres_are_selected(root):
+    dataset = emotify(root, genres=["pop", "classical"])
+    assert [track.id for track in dataset.tracks()] == ["classical/1", "pop/100"]
+    assert dataset.targets[-2].classes == ("classical", "electronic", "pop", "rock")
+
+
 def test_conforms(root):
     dataset = emotify(root)
     tracks = {track.id: track for track in assert_conforms(dataset)}
