@@ -38,6 +38,19 @@ def test_a_run_is_split_as_the_file_says_and_keeps_it(tmp_path):
         assert evaluate_run(run, part="test").metrics() == run.results["metrics"]["test"]
 
 
+def test_tracks_that_a_file_excludes_are_left_out_without_a_warning(tmp_path):
+    publish(
+        tmp_path,
+        train=ids(*range(30)),
+        val=ids(*range(30, 40)),
+        test=ids(*range(40, 50)),
+        excluded=ids(*range(50, 60)),
+    )
+    (outcome,) = run_all(tmp_path, *overrides(tmp_path))
+    split = json.loads((outcome.directory / "split.json").read_text())
+    assert not {*split["train"], *split["val"], *split["test"]} & set(ids(*range(50, 60)))
+
+
 def test_a_file_of_other_tracks_is_an_error(tmp_path):
     publish(tmp_path, train=["x"], test=["y"])
     message = r"published\.json: none of its 2 ids is that of a track \(ids in the file: 'x', .*'track000'"

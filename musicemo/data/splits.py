@@ -44,7 +44,7 @@ class SplitSettings(Settings):
     """
     path: str | None = Field(default=None, min_length=1)
     """File with the ids of each set: JSON with lists ``train``, ``val`` and ``test``, such as the ``split.json`` of a
-    run; or a table with the columns ``id`` and ``part``.
+    run, and ``excluded`` for ids in no set; or a table with the columns ``id`` and ``part``.
     """
     validation: float | None = Field(default=None, ge=0, lt=1)
     """Fraction of the tracks in the validation set. The default is 0.2; it is 0 in k-fold cross-validation of an
@@ -236,7 +236,7 @@ def make_split(
 
 
 def read_split(path: Path) -> dict[str, str]:
-    """Return track id -> set, from a file; see `SplitSettings.path`.
+    """Return track id -> set, or "excluded", from a file; see `SplitSettings.path`.
 
     Raises:
         InputError: the file cannot be read, has another form, or has an id in more than one set.
@@ -263,7 +263,7 @@ def _pairs_of_json(text: str) -> Iterator[tuple[str, str]]:
     table = json.loads(text)
     if "train" not in table:
         raise ValueError("it has no list train")
-    for part in PARTS:
+    for part in (*PARTS, "excluded"):
         ids = table.get(part, [])
         if not isinstance(ids, list) or not all(isinstance(name, str | int) for name in ids):
             raise ValueError(f"{part} is not a list of ids")

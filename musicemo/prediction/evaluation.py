@@ -107,6 +107,7 @@ def evaluate_run(run: TrainedRun, *, overrides: Sequence[str] = (), part: str | 
     )
     other = any(override.partition("=")[0].split(".")[0].strip() == "dataset" for override in overrides)
     tracks = read_for(run, experiment)
+    _warn_of_ranges(run, tracks)
     ids = tracks.ids
     part = part or (ALL if other else next((name for name in reversed(PARTS) if name in metrics), ALL))
     split = None
@@ -242,11 +243,6 @@ def _match(task: Task, settings: TaskSettings, targets: Mapping[str, Target]) ->
         return f"{wanted!r} is a {target.kind} target, and the run's is a {task.kind}"
     if task.rated:
         low, high = (float(end) for end in target.range)
-        if (low, high) != task.range:
-            _log.warning(
-                f"task {task.name!r}: its range is [{low:g}, {high:g}] in this dataset and "
-                f"[{task.range[0]:g}, {task.range[1]:g}] in the run's; predictions are stretched to it"
-            )
         return replace(task, target=wanted, range=(low, high))
     if task.kind == "pairs":
         return replace(task, target=wanted)
@@ -256,6 +252,18 @@ def _match(task: Task, settings: TaskSettings, targets: Mapping[str, Target]) ->
         nouns = "tags" if task.kind == "tags" else "classes"
         return f"none of its {nouns} is one of the run's ({nouns}: {', '.join(task.classes)})"
     return replace(task, target=wanted, merged=merged)
+
+
+def _warn_of_ranges(run: TrainedRun, tracks: Tracks) -> None:
+    """Warn of ratings whose range differs from that of the run."""
+    ranges = {task.name: task.range for task in run.description.tasks}
+    for task in tracks.tasks:
+        (low, high), before = task.range, ranges[task.name]
+        if task.rated and (low, high) != before:
+            _log.warning(
+                f"task {task.name!r}: its range is [{low:g}, {high:g}] in this dataset and "
+                f"[{before[0]:g}, {before[1]:g}] in the run's; predictions are stretched to it"
+            )
 
 
 def _warn_of_classes(task: Task, settings: TaskSettings, tracks: Tracks) -> None:

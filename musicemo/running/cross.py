@@ -23,6 +23,7 @@ from musicemo.components.hooks import Hooks
 from musicemo.components.local import unplaced
 from musicemo.contracts import Launcher
 from musicemo.data import (
+    PARTS,
     Features,
     Recording,
     Split,
@@ -360,8 +361,12 @@ def _shared_tasks(corpora: Sequence[_Corpus]) -> tuple[list[SharedTask], dict[st
     return shared, unshared
 
 
-def _shared_music(corpora: Sequence[_Corpus], *, audio: bool) -> dict[str, dict[str, set[str]]]:
-    """Return dataset -> id of its track -> the other datasets of which a test track is the same music."""
+_Place = tuple[str, str]
+"""A dataset and the id of a track in it."""
+
+
+def _shared_music(corpora: Sequence[_Corpus], *, audio: bool) -> dict[_Place, list[_Place]]:
+    """Return track -> the tracks of other datasets that are the same music."""
     every = [(corpus, recording) for corpus in corpora for recording in corpus.recordings]
     alike: Sequence[tuple[int, int]] = ()
     if audio:
@@ -370,12 +375,14 @@ def _shared_music(corpora: Sequence[_Corpus], *, audio: bool) -> dict[str, dict[
             for corpus, recording in every
         ]
         alike = sounding_alike(tracks, "")
-    shared: dict[str, dict[str, set[str]]] = {corpus.name: {} for corpus in corpora}
+    shared: dict[_Place, list[_Place]] = {}
     for same in find_same([recording for _, recording in every], alike):
-        members = [every[index] for index in same.members]
-        for (corpus, recording), (other, tested) in itertools.permutations(members, 2):
-            if corpus is not other and tested.track.id in other.tested:
-                shared[corpus.name].setdefault(recording.track.id, set()).add(other.name)
+        places = [
+            (corpus.name, recording.track.id) for corpus, recording in map(every.__getitem__, same.members)
+        ]
+        for place in places:
+            if others := [other for other in places if other[0] != place[0]]:
+                shared[place] = others
     return shared
 
 
@@ -412,8 +419,8 @@ class _Plan:
     corpora: Sequence[_Corpus]
     tasks: Sequence[SharedTask]
     folder: Path
-    #: See `_shared_music`.
-    shared: Mapping[str, Mapping[str, set[str]]]
+    #: Track -> the tracks of other datasets that are the same music.
+    shared: Mapping[_Place, Sequence[_Place]]
 
     def sources(self, *, joint: bool) -> list[_Source]:
         """Return the training sets.
@@ -440,12 +447,25 @@ class _Plan:
     @property
     def notes(self) -> list[str]:
         """Sentences about music that datasets share."""
-        return [
-            f"{len(tracks)} tracks of {name} are music that is tested in another dataset, for example "
-            f"{min(tracks)!r} ({', '.join(sorted(tracks[min(tracks)]))}). They are not trained on"
-            for name, tracks in self.shared.items()
-            if tracks
-        ]
+        notes = []
+        for corpus in self.corpora:
+            places = {
+                place: others
+                for place in self.shared
+                if place[0] == corpus.name and (others := self._tests(place))
+            }
+            if places:
+                first = min(places)
+                notes.append(
+                    f"{len(places)} tracks of {corpus.name} are music that is tested in another dataset, for "
+                    f"example {first[1]!r} ({', '.join(places[first])}). They are not trained on"
+                )
+        return notes
+
+    def _tests(self, place: _Place) -> list[str]:
+        """Return the other datasets that test the music of a track."""
+        tested = {corpus.name: corpus.tested for corpus in self.corpora}
+        return sorted({name for name, track in self.shared.get(place, ()) if track in tested[name]})
 
     def _check_folds(self) -> None:
         folds = {corpus.name: list(corpus.splits) for corpus in self.corpora}
@@ -485,16 +505,26 @@ class _Plan:
         resolved.pop("description", None)
         return self._written(name, kind, corpora, resolved, prefixed=True)
 
-    def _excluded(self, corpora: Sequence[_Corpus]) -> set[tuple[str, str]]:
-        """Return the dataset and id of each track that is the same music as a test track of another dataset."""
-        trained = {
-            (corpus.name, name)
-            for corpus in corpora
-            for split in corpus.splits.values()
+    def _excluded(self, corpora: Sequence[_Corpus]) -> set[_Place]:
+        """Return the tracks of training and validation sets whose music is tested in another dataset.
+
+        Of tracks of the same music in the training set of one dataset and in the validation set of another, that in the
+        validation set is returned.
+        """
+        sets = {
+            part: {
+                (corpus.name, track)
+                for corpus in corpora
+                for split in corpus.splits.values()
+                for track in split.track_ids(part)
+            }
             for part in ("train", "val")
-            for name in split.track_ids(part)
         }
-        return {(corpus.name, name) for corpus in corpora for name in self.shared[corpus.name]} & trained
+        tested = {place for place in sets["train"] | sets["val"] if self._tests(place)}
+        kept = sets["train"] - tested
+        return tested | {
+            place for place in sets["val"] if any(other in kept for other in self.shared.get(place, ()))
+        }
 
     def _written(
         self, name: str, kind: Kind, corpora: Sequence[_Corpus], resolved: Mapping[str, Any], *, prefixed: bool
@@ -505,13 +535,12 @@ class _Plan:
         folds: dict[int | None, Experiment] = {}
         for fold in corpora[0].splits:
             stem = name if fold is None else f"{name}-fold{fold}"
-            parts: dict[str, list[str]] = {"train": [], "val": [], "test": []}
-            for corpus, part in itertools.product(corpora, parts):
-                parts[part] += [
-                    f"{corpus.name}/{track}" if prefixed else track
-                    for track in corpus.splits[fold].track_ids(part)
-                    if part == "test" or (corpus.name, track) not in excluded
-                ]
+            parts: dict[str, list[str]] = {part: [] for part in (*PARTS, "excluded")}
+            for corpus, part in itertools.product(corpora, PARTS):
+                for track in corpus.splits[fold].track_ids(part):
+                    kept = part == "test" or (corpus.name, track) not in excluded
+                    listed = f"{corpus.name}/{track}" if prefixed else track
+                    parts[part if kept else "excluded"].append(listed)
             write_json(self.folder / f"{stem}.split.json", parts)
             split = {**resolved["split"], "method": "file", "path": f"{stem}.split.json"}
             for key in ("fold", "stratify"):
