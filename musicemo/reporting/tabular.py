@@ -6,7 +6,7 @@ import dataclasses
 import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +17,9 @@ from musicemo.features import Failure
 from musicemo.files import csv_text
 from musicemo.prediction import RunEvaluation, SongPrediction, TaskPrediction, TrainedRun
 from musicemo.reporting.sections.comparison import notes, verdicts
-from musicemo.running.cross import Cell as Result
-from musicemo.running.cross import Cross
+
+if TYPE_CHECKING:
+    from musicemo.running.cross import Cross
 
 __all__ = [
     "comparison_csv",
@@ -217,16 +218,9 @@ def _json(value: Any) -> Any:
 
 def cross_csv(cross: Cross) -> str:
     """Return a row for each task, metric, training set and tested dataset; cells that are not defined are empty."""
-    names = [field.name for field in dataclasses.fields(Result)]
-    return csv_text(
-        [
-            names,
-            *(
-                ["" if (value := getattr(cell, name)) is None else _cell(value) for name in names]
-                for cell in cross.cells
-            ),
-        ]
-    )
+    rows = [dataclasses.asdict(cell) for cell in cross.cells]
+    values = [["" if value is None else _cell(value) for value in row.values()] for row in rows]
+    return csv_text([list(rows[0]), *values])
 
 
 _COLUMNS = ("task", "metric", "experiment", "seeds", "tracks", "mean", "deviation", "low", "high")

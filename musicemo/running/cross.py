@@ -347,7 +347,7 @@ def _shared_tasks(corpora: Sequence[_Corpus]) -> tuple[list[SharedTask], dict[st
                 name,
                 first.kind,
                 {corpus: task.target for corpus, task in members.items()},
-                {corpus: list(task.range) for corpus, task in members.items() if task.kind == "regression"},
+                {corpus: list(task.range) for corpus, task in members.items() if task.rated},
             )
         )
     if not shared and not problems:

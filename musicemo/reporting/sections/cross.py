@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -10,8 +11,10 @@ from musicemo.evaluation import LEADING, TITLES, bounds, higher_is_better
 from musicemo.reporting.blocks import Block, Cell, Charts, Column, Notice, Number, Section, Table, Text
 from musicemo.reporting.charts import Cells, Chart, categories
 from musicemo.reporting.words import listed, number, plural
-from musicemo.running.cross import Cell as Result
-from musicemo.running.cross import Cross
+
+if TYPE_CHECKING:
+    from musicemo.running.cross import Cell as Result
+    from musicemo.running.cross import Cross
 
 __all__ = ["cross_blocks", "cross_notices", "cross_sections"]
 
