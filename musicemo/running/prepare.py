@@ -483,8 +483,9 @@ def rehearse(experiment: Experiment, network: Network, objective: Objective, bat
     """
     with _without_trace(network, objective) as (copied, losses):
         with experiment.source.blaming("model"):
-            _check_padding(copied, batch, _embed(copied, batch))
-            _, predictions = copied(batch.x, batch.lengths)
+            embeddings = _embed(copied, batch)
+            _check_padding(copied, batch, embeddings)
+        predictions = copied.predict(copied.joined(list(embeddings.values())))
         _losses(experiment, losses, predictions, batch)
 
 

@@ -122,7 +122,11 @@ class Network(nn.Module):
         x, backbone = self.combine(x), cast("Any", self.backbone)
         calls = {"embedding": backbone, "sequence": getattr(backbone, "sequence", None)}
         # In float32 also if the backbone is in double or half precision.
-        parts: list[Tensor] = [calls[name](x, lengths).float() for name in self.embeddings]
+        return self.joined([calls[name](x, lengths).float() for name in self.embeddings])
+
+    @staticmethod
+    def joined(parts: Sequence[Tensor]) -> Tensor:
+        """Return the outputs of the backbone that `embeddings` names as one tensor, from which `predict` takes them."""
         return parts[0] if len(parts) == 1 else torch.cat([part.flatten(1) for part in parts], dim=1)
 
     def predict(self, embedding: Tensor) -> dict[str, Tensor]:

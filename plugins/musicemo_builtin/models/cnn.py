@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
 import torch
@@ -9,7 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from musicemo.errors import InputError
-from musicemo.ops import BatchNormReLUMaxPool2d, masked_mean, repeat_steps, valid_steps
+from musicemo.ops import BatchNormReLUMaxPool2d, MaskedBatchNorm2d, masked_mean, repeat_steps, valid_steps
 
 __all__ = ["CNN"]
 
@@ -24,7 +25,8 @@ class CNN(nn.Module):
       embedding has C * ceil(`input_size` / 2^n) values. Convolutions are zero-padded to keep the size, and a
       last odd row or step is pooled by itself, so that any length from 1 step and the 12 rows of chroma are
       accepted. Padding is masked in every block, and changes neither an embedding nor the batch statistics in
-      training.
+      training. `strides` replaces the pooling over time: with 1 for every block, only rows are pooled, and every time
+      step has an embedding of its own (`sequence`).
     - ``pooling = "mean-max"``: the same mean, followed by the maximum over the valid steps; twice the size.
     - ``pooling = "flatten"``: the form of the original study. Every track is cropped, or padded with zeros, to `frames`
       steps; convolutions are unpadded; all of `h` is the embedding. A block reduces time and rows from s to
@@ -41,13 +43,14 @@ class CNN(nn.Module):
         input_size: Number of feature rows.
         channels: Output channels of each block.
         kernels: Kernel size of each block; as many values as `channels`.
+        strides: Pooling factor of each block over time; by default 2.
         pooling: Pooling of the last block's output into an embedding.
         frames: Number of time steps of the flattened form, such as 129 for beat-synchronous clips of 30 s.
         dropout: Dropout probability of the embedding.
 
     Raises:
-        InputError: `channels` and `kernels` differ in number; `frames` is missing with ``pooling = "flatten"``, or set
-            without it; the blocks reduce time or rows to nothing.
+        InputError: `channels` and `kernels` or `strides` differ in number; `frames` is missing with ``pooling =
+            "flatten"``, or set without it; the blocks reduce time or rows to nothing.
     """
 
     def __init__(
@@ -56,6 +59,7 @@ class CNN(nn.Module):
         input_size: int,
         channels: Annotated[list[Annotated[int, Field(gt=0)]], Field(min_length=1)] = [4, 16, 64, 256],  # noqa: B006  # never changed; a list is what TOML has
         kernels: Annotated[list[Annotated[int, Field(gt=0)]], Field(min_length=1)] = [5, 4, 3, 3],  # noqa: B006  # likewise
+        strides: Annotated[list[Annotated[int, Field(gt=0)]], Field(min_length=1)] | None = None,
         pooling: Literal["mean", "mean-max", "flatten"] = "mean",
         frames: Annotated[int, Field(gt=0)] | None = None,
         dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0,
@@ -71,11 +75,20 @@ class CNN(nn.Module):
                 if frames is None
                 else f'`frames` can be set only with pooling = "flatten", not {pooling!r}'
             )
+        if strides is not None and (len(strides) != len(channels) or frames is not None):
+            raise InputError(
+                '`strides` cannot be set with pooling = "flatten"'
+                if frames is not None
+                else f"`channels` has {len(channels)} entries and `strides` {len(strides)}; a block has one of each"
+            )
+        self.strides = strides or [2] * len(channels)
         self.pooling = pooling
         self.frames = frames
         self.blocks = nn.ModuleList(
-            _Block(inputs, outputs, kernel, same_size=frames is None)
-            for inputs, outputs, kernel in zip([1, *channels], channels, kernels, strict=False)
+            _Block(inputs, outputs, kernel, stride, same_size=frames is None)
+            for inputs, outputs, kernel, stride in zip(
+                [1, *channels], channels, kernels, self.strides, strict=False
+            )
         )
         self.dropout = nn.Dropout(dropout)
         if frames is None:
@@ -105,38 +118,44 @@ class CNN(nn.Module):
     def sequence(self, x: Tensor, lengths: Tensor) -> Tensor:
         """Return an embedding per time step, `[batch, time, sequence_size]`: the last block's output before pooling.
 
-        Each of its steps stands for the 2^n steps of `x` from which it was pooled.
+        Each of its steps stands for the steps of `x` from which it was pooled: 2^n, or the product of `strides`.
         """
         if self.frames is not None:
             raise InputError('pooling = "flatten" has no embedding per time step. Use pooling = "mean"')
         h, _ = self._convolve(x, lengths)
-        return self.dropout(repeat_steps(h, 2 ** len(self.blocks), lengths, x.shape[1]))  # type: ignore[no-any-return]  # likewise
+        return self.dropout(repeat_steps(h, math.prod(self.strides), lengths, x.shape[1]))  # type: ignore[no-any-return]  # likewise
 
     def _convolve(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return the last block's output `[batch, time / 2^n, embedding]` and its valid steps, None without padding."""
         padded = bool((lengths < x.shape[1]).any())  # without padding, the blocks are faster
         h = x.unsqueeze(1)
-        for block in self.blocks:
+        for block, stride in zip(self.blocks, self.strides, strict=True):
             h = block(h, valid_steps(lengths, h.shape[2]) if padded else None)
-            lengths = (lengths + 1) // 2
+            lengths = (lengths + stride - 1) // stride
         h = h.transpose(1, 2).flatten(2)
         return h, valid_steps(lengths, h.shape[1]) if padded else None
 
 
 class _Block(nn.Module):
-    """Convolution, batch normalization, ReLU, 2x2 max pooling; `same_size`: padded, and odd sizes round up."""
+    """Convolution, batch normalization, ReLU, max pooling; `same_size`: padded, and odd sizes round up."""
 
-    def __init__(self, inputs: int, outputs: int, kernel: int, *, same_size: bool) -> None:
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, *, same_size: bool) -> None:
         super().__init__()
         before, after = ((kernel - 1) // 2, kernel // 2) if same_size else (0, 0)
         # A convolution pads equally on both sides; an even kernel needs one more row after than before.
         uneven = before != after
         self.margin = nn.ZeroPad2d((before, after, before, after)) if uneven else nn.Identity()
         self.convolution = nn.Conv2d(inputs, outputs, kernel, padding=0 if uneven else before, bias=False)
-        self.normalization = BatchNormReLUMaxPool2d(outputs, ceil_mode=same_size)
+        self.stride = stride
+        self.normalization = (
+            BatchNormReLUMaxPool2d(outputs, ceil_mode=same_size) if stride == 2 else MaskedBatchNorm2d(outputs)
+        )
 
     def forward(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
-        return self.normalization(self.convolution(self.margin(x)), valid)  # type: ignore[no-any-return]  # torch leaves Module calls untyped
+        h: Tensor = self.normalization(self.convolution(self.margin(x)), valid)
+        if self.stride == 2:
+            return h
+        return nn.functional.max_pool2d(h.relu(), (self.stride, 2), ceil_mode=True)
 
 
 def _flattened_size(channels: int, kernels: list[int], sizes: dict[str, int]) -> int:

@@ -231,3 +231,40 @@ def test_the_flattened_form_has_no_sequence():
     assert not hasattr(model, "sequence_size")
     with pytest.raises(InputError, match='Use pooling = "mean"'):
         model.sequence(torch.zeros(1, 16, 20), torch.tensor([16]))
+
+
+def test_without_pooling_over_time_every_step_has_its_own_embedding():
+    torch.manual_seed(0)
+    model = with_statistics(CNN(input_size=12, strides=[1] * len(SMALL["channels"]), **SMALL), 12)
+    x, lengths = padded(tracks_of([9, 5], 12))
+    steps = model.sequence(x, lengths)
+    assert steps.shape == (2, 9, model.sequence_size)
+    assert all(not torch.equal(*pair) for pair in zip(steps[0], steps[0, 1:], strict=False))
+    assert not steps[1, 5:].any()
+    torch.testing.assert_close(model.sequence(x[1:, :5], lengths[1:])[0], steps[1, :5])
+    means = torch.stack([track[:length].mean(0) for track, length in zip(steps, lengths, strict=True)])
+    torch.testing.assert_close(means, model(x, lengths))
+
+
+def test_strides_of_two_are_the_default():
+    torch.manual_seed(0)
+    default = with_statistics(CNN(input_size=12, **SMALL), 12)
+    same = CNN(input_size=12, strides=[2] * len(SMALL["channels"]), **SMALL).eval()
+    same.load_state_dict(default.state_dict())
+    x, lengths = padded(tracks_of([9, 5], 12))
+    torch.testing.assert_close(same(x, lengths), default(x, lengths))
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"strides": [2]}, "`channels` has 4 entries and `strides` 1; a block has one of each"),
+        (
+            {"strides": [1] * 4, "pooling": "flatten", "frames": 200},
+            '`strides` cannot be set with pooling = "flatten"',
+        ),
+    ],
+)
+def test_strides_that_do_not_fit(parameters, message):
+    with pytest.raises(InputError, match=message):
+        CNN(input_size=128, **parameters)
