@@ -133,7 +133,7 @@ def add_component(name: str, kind: str, project: Path) -> list[Path]:
     metadata = project / "pyproject.toml"
     try:
         document = tomlkit.parse(metadata.read_text(encoding="utf-8"))
-        distribution = document["project"]["name"]  # type: ignore[index]  # a missing key is an error below
+        distribution = document["project"]["name"]
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"--to {project}: {metadata} is not the metadata of a package: {error}") from error
     package = _package(project)
@@ -148,9 +148,7 @@ def add_component(name: str, kind: str, project: Path) -> list[Path]:
     if existing := [path for path in texts if path.exists()]:
         raise InputError(f"{existing[0]}: already exists. Nothing was written")
     value = f"{package.name}.{module}:{words['class_name']}"
-    entry_points: Any = document["project"].setdefault(  # type: ignore[union-attr]  # a table, as read above
-        "entry-points", tomlkit.table(is_super_table=True)
-    )
+    entry_points: Any = document["project"].setdefault("entry-points", tomlkit.table(is_super_table=True))
     if words["group"] not in entry_points:
         group = tomlkit.table()
         group[name] = value

@@ -87,6 +87,6 @@ def _settings(overrides: list[str]) -> dict[str, Any]:
 
 def _recorded_settings(record: RunRecord, name: str) -> dict[str, Any]:
     """Return the settings of a plugin in the experiment file of a run; empty if it has no table."""
-    tables = record.experiment.get("plugins") or {}
-    table = next((table for key, table in tables.items() if table.get("type", key) == name), {})
+    tables: dict[str, dict[str, Any]] = record.experiment.get("plugins") or {}
+    table: dict[str, Any] = next((one for key, one in tables.items() if one.get("type", key) == name), {})
     return {key: value for key, value in table.items() if key not in ("type", "enabled")}

@@ -64,7 +64,7 @@ class Hooks:
             if name.partition(" of ")[0] not in configured:
                 hooks.register(plugin, name)
         for name, component in plugins.items():
-            if component.settings and not component.settings.enabled:
+            if not getattr(component.settings, "enabled", True):
                 continue
             key = json.dumps([name, component.to_table(), component.code.sha256 if component.code else None])
             with source.blaming("plugins", name):

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import math
 import typing
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
@@ -23,6 +22,7 @@ from musicemo.components.spec import (
     Component,
     check_component,
     existing_keys,
+    load_factory,
     make_component,
     permission_of,
     split_settings,
@@ -218,9 +218,7 @@ class Components:
                     return self._unexecuted(kind, name, key, code, ignore)
                 factory = code.load()
             else:
-                code, factory = None, registry.load(kind, name)
-            if kind == "plugin" and not inspect.isclass(factory):
-                factory = _returning(factory)  # an object or a module, which has no settings
+                code, factory = None, load_factory(kind, name)
             schema = check_component(kind, name, factory)
         except InputError as error:
             self._problems += [self._source.error((*key, "type"), problem) for problem in error.problems]
@@ -415,13 +413,6 @@ class Components:
 
 def _parameters(table: Mapping[str, Any], ignore: Sequence[str]) -> dict[str, Any]:
     return {name: value for name, value in table.items() if name != "type" and name not in ignore}
-
-
-def _returning(plugin: Any) -> Callable[[], Any]:
-    def factory() -> Any:
-        return plugin
-
-    return factory
 
 
 class _BadPathError(InputError):

@@ -53,6 +53,7 @@ __all__ = [
     "component_table",
     "default_component",
     "existing_keys",
+    "load_factory",
     "location_of",
     "make_component",
     "signature_schema",
@@ -536,6 +537,24 @@ class Component:
         """Return the TOML table, including defaults."""
         settings = {} if self.settings is None else to_toml(self.settings)
         return {"type": str(self.code or self.name), **settings, **to_toml(self.parameters)}
+
+
+def load_factory(kind: str, name: str) -> Any:
+    """Return the class of a registered component, or a function that returns it; see `registry.load`.
+
+    A plugin can be an object or a module, which has no settings.
+
+    Raises:
+        InputError: Not exactly one distribution provides the name, or the component cannot be imported.
+    """
+    component = registry.load(kind, name)
+    if kind != "plugin" or inspect.isclass(component):
+        return component
+
+    def itself() -> Any:
+        return component
+
+    return itself
 
 
 def default_component(kind: str, name: str) -> Component:

@@ -13,7 +13,7 @@ from typing_extensions import TypeAliasType
 
 from musicemo.components import registry
 from musicemo.components.documentation import summary
-from musicemo.components.spec import PluginSettings, component_table, table_schema
+from musicemo.components.spec import PluginSettings, component_table, load_factory, table_schema
 from musicemo.contracts import TargetKind
 from musicemo.data import JoiningSettings, TaskSettings
 from musicemo.errors import InputError
@@ -180,19 +180,16 @@ def _plugins() -> type[BaseModel]:
         optional: Any = {"type": (Literal[name], name)}
         model = create_model(f"plugins.{name}", __base__=table, __doc__=table.__doc__, **optional)
         named[name] = (model | None, Field(default=None, description=summary(table) or None))
-    other = _union("plugin", [*tables.values()])
-    base = type(
-        "_Plugins",
-        (BaseModel,),
-        {"__annotations__": {"__pydantic_extra__": dict[str, other]}, "model_config": {"extra": "allow"}},
-    )
+    others = dict[str, _union("plugin", [*tables.values()])]  # type: ignore[misc]  # made at run time
+    annotations = {"__pydantic_extra__": others}
+    base = type("_Plugins", (BaseModel,), {"__annotations__": annotations, "model_config": {"extra": "allow"}})
     return create_model("Plugins", __base__=base, **named)
 
 
 def _components(kind: str) -> Iterator[tuple[str, Any]]:
     for name in sorted({claim.name for claim in registry.claims(kind)}):
         try:
-            component = registry.load(kind, name)
+            component = load_factory(kind, name)
             table_schema(component, kind)
         except InputError as error:
             _log.warning(f"{error}. It is ignored")

@@ -168,6 +168,9 @@ def test_an_ignored_plugin_is_left_out(noted, tmp_path):
 
 def test_an_object_has_no_settings(fakes, tmp_path):
     fakes("plugin", "object", Noted("object"))
+    assert not jsonschema.Draft202012Validator(experiment_schema()).is_valid(
+        {"plugins": {"object": {"word": "x"}}}
+    )
     assert load(tmp_path, "plugins.object.enabled=false").plugins["object"].settings.enabled is False
     with pytest.raises(InputError, match=r"plugins\.object\.word: unknown key"):
         load(tmp_path, 'plugins.object.word="x"')
