@@ -236,6 +236,8 @@ def _experiment_file(schema: Json) -> str:
         table = definitions.get(entry.get("$ref", "").rpartition("/")[2])
         if table and "properties" in table:
             lines += _keys(f"[{name}]", table, definitions)
+    lines += _keys("[search]", definitions["_Search"], definitions)
+    lines += _keys("[search.space], a range", definitions["RangeSettings"], definitions)
     lines += _keys("[[dataset]], additional keys", JoiningSettings.model_json_schema(), definitions)
     lines += _keys("[[dataset]] split", definitions["DatasetSplitSettings"], definitions)
     lines += _keys("[tasks.NAME]", definitions["TaskSettings"], definitions)
