@@ -7,7 +7,7 @@ from typing import Any
 
 from musicemo.comparison.replicates import Replicates
 from musicemo.comparison.results import Row
-from musicemo.evaluation import EvaluationSettings, controlled_scores, finite
+from musicemo.evaluation import SPREAD, EvaluationSettings, controlled_scores, finite
 from musicemo.runs import RunRecord
 
 __all__ = ["analyse_replicates"]
@@ -21,7 +21,8 @@ def analyse_replicates(
     ``reliability``: the ceilings are those of the ratings, ``reached`` is the share of them that `rows` have.
     ``controlled``: groups and their mean ratings are those that the runs recorded; each fold's baseline is that of its
     own training set, in the first seed's runs. ``calibration``:
-    means over the runs, each of which has a map of its own, so that there is none here.
+    means over the runs, each of which has a map of its own, so that there is none here. ``distributions``: the scores
+    are those in `rows`, the rest are means over the runs.
 
     Args:
         replicates: the replicates.
@@ -34,6 +35,7 @@ def analyse_replicates(
         "reliability": _reliability(replicates, runs[0], rows),
         "controlled": _controlled(replicates, of_first_seed, settings),
         "calibration": _calibration(replicates, runs),
+        "distributions": _distributions(replicates, runs, rows),
     }
     return {name: value for name, value in every.items() if value}
 
@@ -93,6 +95,33 @@ def _calibration(replicates: Replicates, runs: Sequence[RunRecord]) -> dict[str,
         }
         tasks[name] = {"parts": {replicates.part: metrics}}
     return {"method": every[0]["method"], "tasks": tasks} if tasks else {}
+
+
+def _distributions(replicates: Replicates, runs: Sequence[RunRecord], rows: Sequence[Row]) -> dict[str, Any]:
+    scores = {(row.task, row.metric): row.scores[0] for row in rows}
+    tasks: dict[str, Any] = {}
+    for name, first in (runs[0].results.get("distributions") or {}).items():
+        of_runs = [((run.results.get("distributions") or {}).get(name) or {}).get("parts", {}) for run in runs]
+        parts = [one[replicates.part] for one in of_runs if replicates.part in one]
+        measured = {metric: scores[name, metric] for metric in SPREAD if (name, metric) in scores}
+        if len(parts) < len(runs) or len(measured) < len(SPREAD):
+            continue
+        tasks[name] = first | {
+            "parts": {
+                replicates.part: {
+                    **{
+                        metric: {"value": one.mean, "low": finite(one.low), "high": finite(one.high)}
+                        for metric, one in measured.items()
+                    },
+                    "deviation": _mean([part["deviation"] for part in parts]),
+                    **{
+                        key: {label: _mean([part[key][label] for part in parts]) for label in parts[0][key]}
+                        for key in ("coverage", "reference")
+                    },
+                }
+            }
+        }
+    return tasks
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

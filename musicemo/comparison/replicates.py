@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musicemo.errors import InputError
-from musicemo.evaluation import Evaluation, TaskEvaluation
+from musicemo.evaluation import Evaluation, Spread, TaskEvaluation
 from musicemo.runs import RunRecord, open_replicates, open_run
 
 __all__ = ["Replicates", "SeedResult", "join_evaluations", "read_experiments", "read_replicates"]
@@ -270,7 +270,9 @@ def _join(parts: Sequence[TaskEvaluation]) -> TaskEvaluation:
     prediction = column("prediction")
     if _constant_per_fold(parts):
         prediction = np.full(len(prediction), prediction.mean())
-    return TaskEvaluation(parts[0].kind, sorted_ids, column("target"), prediction, classes)
+    spreads = [part.spread for part in parts if part.spread is not None]
+    spread = Spread.joined(spreads).taken(order) if len(spreads) == len(parts) else None
+    return TaskEvaluation(parts[0].kind, sorted_ids, column("target"), prediction, classes, spread=spread)
 
 
 def _constant_per_fold(parts: Sequence[TaskEvaluation]) -> bool:

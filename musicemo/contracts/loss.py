@@ -22,6 +22,12 @@ class Loss(Protocol):
       `[pairs, 2]`.
     - Series: prediction and target are `[batch, time]`, the target NaN where it is not rated.
 
+    A loss of regression with an attribute ``distribution`` (`musicemo.ops.Gaussian` or `Levels`) learns a distribution
+    of the listeners' ratings: a head has ``distribution.outputs`` outputs, prediction is `[batch, outputs]`, and target
+    `[batch, listeners]`, NaN where there are fewer. The distribution says how outputs become a rating, which is what
+    other terms of the same task get. A loss with the attribute ``weighted = True`` takes the weights of the tracks
+    `[batch]` as a third argument, if the task has weights.
+
     Tracks without a target are removed before the call. A loss for several kinds declares them in a tuple, such as
     ``kind = ("regression", "pairs")``. A loss is non-negative unless the class has ``may_be_negative = True``. An
     optional method ``diagnostics(prediction, target) -> dict[str, float]`` is recorded once per epoch. A loss has no

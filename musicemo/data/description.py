@@ -15,6 +15,7 @@ from musicemo.data.splits import Split
 from musicemo.data.tasks import Task
 from musicemo.data.tracks import Tracks
 from musicemo.errors import InputError
+from musicemo.ops import Distribution, distribution_of
 
 __all__ = ["Description", "describe", "stream_columns", "stream_sizes"]
 
@@ -47,6 +48,7 @@ class Description:
                     "classes": list(task.classes),
                     "merged": dict(task.merged),
                     "smoothing": task.smoothing,
+                    "distribution": json.dumps(task.distribution and task.distribution.to_json()),
                 }
                 for task in self.tasks
             ],
@@ -71,6 +73,7 @@ class Description:
                         **task,
                         "range": tuple(float(end) for end in task["range"]),
                         "classes": tuple(task["classes"]),
+                        "distribution": _distribution(task.get("distribution")),
                     }
                 )
                 for task in state["tasks"]
@@ -86,6 +89,11 @@ class Description:
             )
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"its description is damaged: {type(error).__name__}: {error}") from error
+
+
+def _distribution(text: str | None) -> Distribution | None:
+    table = json.loads(text) if text else None
+    return table and distribution_of(table)
 
 
 def stream_columns(streams: Mapping[str, tuple[int, int]]) -> dict[str, slice]:

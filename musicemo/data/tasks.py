@@ -16,6 +16,8 @@ from pydantic import Field, field_validator
 from musicemo.contracts import TARGET_KINDS, Label, Series, Target, TargetKind, Track
 from musicemo.data.pairs import check_judgements
 from musicemo.errors import InputError, nearest
+from musicemo.evaluation import EPOCH_METRICS, SPREAD
+from musicemo.ops import Distribution
 from musicemo.settings import Settings
 
 __all__ = ["HeadSettings", "Task", "TaskSettings", "columns", "labelled", "make_task", "tags_of"]
@@ -53,6 +55,10 @@ class TaskSettings(Settings):
     """Classification: class -> class that it is merged into, or ``false`` to drop its tracks. Tags: tag -> tag that it
     is merged into, or ``false`` to drop it.
     """
+    weights: Literal["listeners"] | None = None
+    """Regression: weight of each track in the loss. ``listeners`` is the number of listeners who rated it. The default
+    is the same weight for all.
+    """
     smoothing: float | None = Field(default=None, gt=0)
     """Series: length in seconds of the moving average that predictions are smoothed with."""
     head: HeadSettings | None = None
@@ -87,6 +93,10 @@ class Task:
     merged: Mapping[str, str | None] = field(default_factory=dict)
     #: Series: seconds of the moving average of the predictions; None leaves them as they are.
     smoothing: float | None = None
+    #: Regression: the distribution of the listeners' ratings that is predicted; None for the rating alone.
+    distribution: Distribution | None = None
+    #: Regression: whether a track's weight in the loss is its number of listeners.
+    weighted: bool = False
 
     @property
     def rated(self) -> bool:
@@ -102,6 +112,26 @@ class Task:
     def width(self) -> int:
         """Number of columns of its targets: one for each tag, none for a series or pairs, otherwise one."""
         return {"tags": len(self.classes), "series": 0, "pairs": 0}.get(self.kind, 1)
+
+    @property
+    def outputs(self) -> int:
+        """Number of outputs of a head."""
+        return len(self.classes) or (self.distribution.outputs if self.distribution else 1)
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The names of its metrics in each epoch."""
+        return (*EPOCH_METRICS[self.kind], *(SPREAD if self.distribution else ()))
+
+    def listeners(self, track: Track) -> list[float]:
+        """Return the listeners' ratings of a track in [0, 1]; its rating if no single ratings are there."""
+        low, high = self.range
+        ratings = track.ratings.get(self.target)
+        if ratings is None or not len(ratings):
+            value = track.targets.get(self.target)
+            ratings = [] if value is None else [value]  # type: ignore[list-item]  # a regression has ratings
+        scaled = (np.asarray(ratings, dtype=np.float64) - low) / (high - low)
+        return list(np.clip(scaled, 0.0, 1.0).tolist())
 
     @cached_property
     def _sources(self) -> Sequence[Sequence[str]]:
@@ -252,6 +282,10 @@ class Task:
         )
         if self.smoothing is not None:
             labels["smoothing"] = self.smoothing
+        if self.distribution is not None:
+            labels["distribution"] = self.distribution.to_json()
+        if self.weighted:
+            labels["weights"] = "listeners"
         return {"kind": self.kind, "target": self.target, **({} if self.kind == "pairs" else labels)}
 
     def restricted(self, labels: Iterable[Label | None]) -> Task:
@@ -332,6 +366,8 @@ def make_task(name: str, settings: TaskSettings, targets: Sequence[Target]) -> T
             f"the dataset declares {wanted!r} as a {target.kind!r}, but the kind of a target must be one of "
             f"{', '.join(TARGET_KINDS)}"
         )
+    if settings.weights is not None and target.kind != "regression":
+        raise InputError(f"weights: is for regression, and {wanted!r} is a {target.kind} target")
     if settings.smoothing is not None and target.kind != "series":
         raise InputError(f"smoothing: is for series, and {wanted!r} is a {target.kind} target")
     if target.kind in ("regression", "series"):
@@ -342,7 +378,14 @@ def make_task(name: str, settings: TaskSettings, targets: Sequence[Target]) -> T
             raise InputError(
                 f"the dataset declares the range [{low:g}, {high:g}] of {wanted!r}, which is empty or infinite"
             )
-        return Task(name, wanted, target.kind, range=(low, high), smoothing=settings.smoothing)
+        return Task(
+            name,
+            wanted,
+            target.kind,
+            range=(low, high),
+            smoothing=settings.smoothing,
+            weighted=settings.weights is not None,
+        )
     if target.kind == "pairs":
         if settings.classes:
             raise InputError(f"{wanted!r} is a target of pairs, which has no classes to merge or drop")

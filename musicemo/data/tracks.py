@@ -63,6 +63,9 @@ class Tracks:
     series: Mapping[str, Sequence[TimedRatings | None]] = field(default_factory=dict)
     #: Where the weights of pretrained features may have seen the songs, a sentence each.
     seen: Sequence[str] = ()
+    #: Task that predicts distributions, or has weights -> the listeners' ratings of each track in [0, 1], `[tracks,
+    #: listeners]`, NaN where there are fewer.
+    listeners: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     #: Task of the kind ``pairs`` -> its judged pairs.
     pairs: Mapping[str, Pairs] = field(default_factory=dict)
 
@@ -255,8 +258,20 @@ def collect(
         origins,
         series,
         seen,
+        _listeners(kept, tasks),
         pairs,
     )
+
+
+def _listeners(tracks: Sequence[Track], tasks: Sequence[Task]) -> dict[str, NDArray[np.float32]]:
+    listeners: dict[str, NDArray[np.float32]] = {}
+    for task in (task for task in tasks if task.distribution or task.weighted):
+        every = [task.listeners(track) for track in tracks]
+        padded = np.full((len(every), max(map(len, every))), np.nan, dtype=np.float32)
+        for row, ratings in zip(padded, every, strict=True):
+            row[: len(ratings)] = ratings
+        listeners[task.name] = padded
+    return listeners
 
 
 def _on_steps(

@@ -13,6 +13,7 @@ from musicemo.evaluation.metrics import (
     REGRESSION,
     SCORES,
     SERIES,
+    SPREAD,
     TAGS,
     TITLES,
     TargetKind,
@@ -23,6 +24,7 @@ from musicemo.evaluation.metrics import (
 from musicemo.evaluation.pairs import connected, pair_id, pair_members
 from musicemo.evaluation.reliability import Reliability, rating_reliability
 from musicemo.evaluation.series import song_metrics
+from musicemo.evaluation.spread import SHARES, Spread
 from musicemo.evaluation.tags import DEFAULT_THRESHOLD, choose_thresholds
 
 __all__ = [
@@ -36,12 +38,15 @@ __all__ = [
     "REGRESSION",
     "SCORES",
     "SERIES",
+    "SHARES",
+    "SPREAD",
     "TAGS",
     "TITLES",
     "Calibration",
     "Evaluation",
     "EvaluationSettings",
     "Reliability",
+    "Spread",
     "TargetKind",
     "TaskEvaluation",
     "bounds",

@@ -19,9 +19,10 @@ from musicemo.evaluation.intervals import (
     draw_counts,
     percentile_intervals,
 )
-from musicemo.evaluation.metrics import METRICS, TargetKind, classification, regression
+from musicemo.evaluation.metrics import METRICS, SPREAD, TargetKind, classification, regression
 from musicemo.evaluation.pairs import PairResampler
 from musicemo.evaluation.series import SeriesResampler, padded
+from musicemo.evaluation.spread import Spread
 from musicemo.evaluation.tags import DEFAULT_THRESHOLD, TagResampler, choose_thresholds, tags
 
 __all__ = ["Evaluation", "TaskEvaluation"]
@@ -47,6 +48,8 @@ class TaskEvaluation:
     probabilities: NDArray[np.float64] | None = None
     #: Series: `[n, ratings]`, the time of each rating in seconds, NaN beyond the ratings of a track.
     times: NDArray[np.float64] | None = None
+    #: Regression: scores of the predicted distributions, if distributions are predicted.
+    spread: Spread | None = None
 
     @classmethod
     def of_series(
@@ -89,7 +92,7 @@ class TaskEvaluation:
     @property
     def names(self) -> tuple[str, ...]:
         """The task's metrics, the leading one first."""
-        return METRICS[self.kind]
+        return METRICS[self.kind] if self.spread is None else (*METRICS[self.kind], *SPREAD)
 
     def metrics(self) -> dict[str, Any]:
         """Return the metrics; for classification also ``per_class`` and ``confusion_matrix``; see `tags` for tags.
@@ -101,7 +104,8 @@ class TaskEvaluation:
     @cached_property
     def _metrics(self) -> dict[str, Any]:
         if self.kind == "regression":
-            return {name: float(value) for name, value in regression(self.prediction, self.target).items()}
+            scores = {name: float(value) for name, value in regression(self.prediction, self.target).items()}
+            return scores if self.spread is None else scores | self.spread.metrics()
         if self.probabilities is not None and self.kind == "tags":
             return tags(self.probabilities, self.prediction, self.target, self.classes)
         if self.kind == "pairs":
@@ -151,6 +155,14 @@ class TaskEvaluation:
         if self.kind == "series":
             return SeriesResampler(self.prediction, self.target)
         return ClassificationResampler(self.prediction, self.target, len(self.classes))
+
+    def _resample(self, counts: NDArray[np.float64], names: Sequence[str]) -> dict[str, NDArray[np.float64]]:
+        """Return metrics of every resample, `[resamples]` each, from counts `[resamples, units]`."""
+        if self.spread is None:
+            return self._resampler(counts, names)
+        spread = self.spread.resampled(counts)
+        others = self._resampler(counts, [name for name in names if name not in spread])
+        return {name: spread[name] if name in spread else others[name] for name in names}
 
     @property
     def units(self) -> int:
@@ -244,7 +256,7 @@ def _resample(
         for counts in draw_counts(size, resamples, stream):
             for name in alike:
                 task = tasks[name]
-                blocks[name].append(task._resampler(counts, task.names if names is None else names))
+                blocks[name].append(task._resample(counts, task.names if names is None else names))
     return {
         name: {metric: np.concatenate([block[metric] for block in drawn]) for metric in drawn[0]}
         for name, drawn in blocks.items()

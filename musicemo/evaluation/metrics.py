@@ -21,6 +21,7 @@ __all__ = [
     "REGRESSION",
     "SCORES",
     "SERIES",
+    "SPREAD",
     "TAGS",
     "TITLES",
     "TargetKind",
@@ -41,6 +42,7 @@ TargetKind = Literal["regression", "classification", "tags", "series", "pairs"]
 
 REGRESSION = ("spearman", "pearson", "ccc", "r2", "rmse", "mae")
 CLASSIFICATION = ("accuracy", "macro_f1", "weighted_f1")
+SPREAD = ("crps", "nll")
 PAIRS = ("pair_accuracy", "vote_accuracy")
 TAGS = ("pr_auc", "roc_auc", "micro_pr_auc", "micro_roc_auc", "macro_f1", "micro_f1")
 
@@ -61,8 +63,8 @@ EPOCH_METRICS: Mapping[str, tuple[str, ...]] = {**METRICS, "tags": TAGS[:4]}
 LEADING = tuple(names[0] for names in METRICS.values())
 """The metric by which a task is judged, of each kind."""
 
-SCORES = tuple(dict.fromkeys(name for names in METRICS.values() for name in names))
-"""Every metric of every kind."""
+SCORES = tuple(dict.fromkeys(name for names in (*METRICS.values(), SPREAD) for name in names))
+"""Every metric of every kind, and those of predicted distributions of ratings."""
 
 TITLES = {
     "spearman": "Spearman's ρ",
@@ -85,6 +87,8 @@ TITLES = {
     "pooled_pearson": "pooled r",
     "pooled_rmse": "pooled RMSE",
     "pooled_ccc": "pooled CCC",
+    "crps": "CRPS",
+    "nll": "NLL",
     "pair_accuracy": "pairwise accuracy",
     "vote_accuracy": "vote accuracy",
 }
@@ -101,7 +105,7 @@ def bounds(metric: str) -> tuple[float, float]:
     """Return the lowest and the highest value that a metric can have."""
     if metric in REGRESSION[:3] or metric.endswith(("_pearson", "_ccc")):
         return -1.0, 1.0
-    return (-math.inf if metric == "r2" else 0.0), (1.0 if higher_is_better(metric) else math.inf)
+    return (-math.inf if metric in ("r2", "nll") else 0.0), (1.0 if higher_is_better(metric) else math.inf)
 
 
 def regression(prediction: Floats, target: Floats) -> dict[str, Floats]:

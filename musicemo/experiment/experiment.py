@@ -19,7 +19,7 @@ from musicemo.components import registry
 from musicemo.components.local import LocalCode, Policy, unplaced
 from musicemo.components.lookup import Components, LossTerm, describe_problem
 from musicemo.components.spec import Component, PluginSettings, default_component, to_toml
-from musicemo.contracts import Dataset, Estimator, Launcher, Target, Track
+from musicemo.contracts import Dataset, Estimator, Launcher, Target, Track, kinds_of
 from musicemo.data import (
     HeadSettings,
     ScalingSettings,
@@ -51,6 +51,7 @@ from musicemo.experiment.schema import (
 )
 from musicemo.experiment.search import Search, lay_overrides, parse_search
 from musicemo.features import Stream
+from musicemo.ops import Distribution
 from musicemo.settings import validate
 from musicemo.training import TrainingSettings, TransferSettings
 from musicemo.workers import cores
@@ -147,6 +148,24 @@ class Experiment:
             *self.plugins.values(),
         ]
         return list(dict.fromkeys(one.name for one in components if one.factory is None and not one.checked))
+
+    def distributions(self, task: str, kind: str) -> dict[str, Distribution]:
+        """Return loss -> the distribution of ratings that it learns, for the losses of a task that learn one.
+
+        Args:
+            task: name of the task.
+            kind: kind of its target, which decides its default losses.
+
+        Raises:
+            InputError: a loss rejects its parameters, with the line of the experiment file.
+        """
+        terms = self.losses[task] or self.default_losses.get(kind, ())
+        losses = {
+            loss.name: loss.build(class_counts={}, tag_counts={})
+            for _, loss in terms
+            if "regression" in kinds_of(loss.factory)
+        }
+        return {name: loss.distribution for name, loss in losses.items() if hasattr(loss, "distribution")}
 
     def build_dataset(self) -> Dataset:
         """Construct the dataset, or all of them and what they are together.

@@ -6,6 +6,7 @@ import functools
 import logging
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,7 @@ from musicemo.data import (
 )
 from musicemo.errors import InputError, nearest
 from musicemo.experiment import Experiment
+from musicemo.ops import Distribution
 
 __all__ = ["match_tasks", "read_tracks", "split_tracks", "warn_of_shared"]
 
@@ -76,8 +78,9 @@ def match_tasks(experiment: Experiment, dataset: Dataset) -> list[Task]:
                 if isinstance(dataset, Joined):
                     dataset.check(name)
                     settings = settings.under(name)
-                tasks.append(make_task(name, settings, dataset.targets))
-                _check_losses(experiment, tasks[-1])
+                task = make_task(name, settings, dataset.targets)
+                _check_losses(experiment, task)
+                tasks.append(replace(task, distribution=_distribution(experiment, task)))
         except InputError as error:
             problems += error.problems
     for key, split in experiment.splits.values():
@@ -118,6 +121,32 @@ def _check_losses(experiment: Experiment, task: Task) -> None:
             raise InputError(f"loss.per: is for series, and {task.target!r} is a {task.kind} target")
         if per is not None and "series" in kinds:
             raise InputError(f"loss.per: loss {loss.name!r} takes whole series, which are not divided")
+        if task.weighted and not getattr(loss.factory, "weighted", False):
+            raise InputError(
+                f"weights: loss {loss.name!r} does not take weights of tracks. Losses that do, such as 'mse' and "
+                "'gaussian-nll', have the attribute weighted"
+            )
+
+
+def _distribution(experiment: Experiment, task: Task) -> Distribution | None:
+    """Return the distribution that the losses of a task learn.
+
+    Raises:
+        InputError: two losses learn different ones, or the task is no regression.
+    """
+    if not (distributions := experiment.distributions(task.name, task.kind)):
+        return None
+    (first, distribution), *others = distributions.items()
+    for other, another in others:
+        if another != distribution:
+            raise InputError(
+                f"losses {first!r} and {other!r} learn different distributions ({distribution} and {another})"
+            )
+    if task.kind != "regression":
+        raise InputError(
+            f"loss {first!r} learns a distribution of ratings, and {task.target!r} is a {task.kind} target"
+        )
+    return distribution
 
 
 def split_tracks(

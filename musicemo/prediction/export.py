@@ -148,6 +148,8 @@ class _Graph(nn.Module):
         for task in self.tasks:
             prediction = predictions[task.name]
             low, high = task.range
+            if task.distribution is not None:
+                prediction = task.distribution.mean(prediction)
             if task.kind in ("regression", "pairs"):
                 outputs.append(prediction * (high - low) + low)
             else:

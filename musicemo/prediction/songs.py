@@ -48,6 +48,14 @@ class TaskPrediction:
     thresholds: NDArray[np.float64] | None = None
     #: Series: `[windows, 2]`, start and end of each step in seconds; None for the windows of the song.
     steps: NDArray[np.float64] | None = None
+    #: Ratings of a run that learns distributions: `[runs, windows]`, predicted standard deviation of the listeners'
+    #: ratings in the dataset's units.
+    spread: NDArray[np.float64] | None = None
+
+    @property
+    def listeners_deviation(self) -> float | None:
+        """The predicted standard deviation of the listeners' ratings: the root of the mean variance."""
+        return None if self.spread is None else float(np.sqrt((self.spread**2).mean()))
 
     @property
     def value(self) -> NDArray[np.float64]:
@@ -213,12 +221,15 @@ class Predictor:
         duration = float(features.edges[-1])
         windows = np.array([[0.0, duration]])
         found: list[dict[str, NDArray[np.float64]]] = [{} for _ in self.runs]
+        spreads: list[dict[str, NDArray[np.float64]]] = []
         if not all(timed):
             clips, windows, duration = self.clips(features)
         try:
             for run, predicted in zip(self.runs, found, strict=True):
                 if not all(timed):
-                    predicted |= run.calibrated(run.predict(clips))
+                    outputs = run.outputs(clips)
+                    predicted |= run.calibrated(run.in_units(outputs))
+                    spreads.append(run.spreads(outputs))
                 if any(timed):
                     predicted |= run.curves(self._whole(features), features.edges)
         except torch.OutOfMemoryError:
@@ -233,6 +244,7 @@ class Predictor:
                 np.stack([one[task.name] for one in found]),
                 self._thresholds(task) if task.kind == "tags" else None,
                 np.stack([features.edges[:-1], features.edges[1:]], axis=1) if task.kind == "series" else None,
+                np.stack([one[task.name] for one in spreads]) if task.distribution else None,
             )
             for task in described
         }

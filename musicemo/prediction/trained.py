@@ -160,16 +160,40 @@ class TrainedRun:
             Task -> ratings in their units or scores `[clips]`, or probabilities `[clips, classes]` of classes or tags.
             Series are not among them; see `curves`.
         """
-        static = [task for task in self.description.tasks if task.kind != "series"]
+        return self.in_units(self.outputs(clips))
+
+    @torch.no_grad()
+    def outputs(self, clips: Sequence[NDArray[np.float32]]) -> dict[str, Tensor]:
+        """Return task -> the outputs of the network for clips, `[clips]` or `[clips, outputs]`; see `predict`."""
+        static = [task.name for task in self.description.tasks if task.kind != "series"]
         if not static:
             return {}
-        logits: dict[str, list[Tensor]] = {task.name: [] for task in static}
+        outputs: dict[str, list[Tensor]] = {name: [] for name in static}
         for start in range(0, len(clips), _AT_ONCE):
             x, lengths = pad([self.scaling(clip) for clip in clips[start : start + _AT_ONCE]])
             _, predictions = self.network(x.to(self.device), lengths.to(self.device))
-            for name, several in logits.items():
+            for name, several in outputs.items():
                 several.append(predictions[name].double().cpu())
-        return {task.name: _in_units(task, torch.cat(logits[task.name])) for task in static}
+        return {name: torch.cat(batches) for name, batches in outputs.items()}
+
+    def in_units(self, outputs: Mapping[str, Tensor]) -> dict[str, NDArray[np.float64]]:
+        """Return the result of `predict`, from that of `outputs`."""
+        return {
+            task.name: _in_units(task, outputs[task.name])
+            for task in self.description.tasks
+            if task.name in outputs
+        }
+
+    def spreads(self, outputs: Mapping[str, Tensor]) -> dict[str, NDArray[np.float64]]:
+        """Return task -> predicted standard deviation of the listeners' ratings `[clips]`, from `outputs`.
+
+        Only tasks that learn a distribution have one. It is in the units of the ratings.
+        """
+        return {
+            task.name: task.distribution.deviation(outputs[task.name]).numpy() * (task.range[1] - task.range[0])
+            for task in self.description.tasks
+            if task.distribution is not None
+        }
 
     @torch.no_grad()
     def curves(self, clip: NDArray[np.float32], edges: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
@@ -200,6 +224,8 @@ class TrainedRun:
 
 
 def _in_units(task: Task, prediction: Tensor) -> NDArray[np.float64]:
+    if task.distribution is not None:
+        prediction = task.distribution.mean(prediction)
     if task.kind in ("regression", "pairs"):  # the scale of scores is [0, 1], which changes nothing
         return task.decode(prediction.numpy())
     probabilities = prediction.sigmoid() if task.kind == "tags" else prediction.softmax(dim=1)

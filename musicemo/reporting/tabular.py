@@ -73,6 +73,7 @@ def _task_json(task: TaskPrediction) -> dict[str, Any]:
             "deviation": None if deviation is None else float(deviation),
             "curve": task.curve.tolist(),
             **({} if task.steps is None else {"steps": task.steps.round(3).tolist()}),
+            **({} if task.spread is None else {"listeners_deviation": task.listeners_deviation}),
         }
     if task.thresholds is not None:
         value: Any = [

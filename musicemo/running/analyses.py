@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
+import numpy as np
+import torch
+
 from musicemo.data import Split, Task, Tracks
 from musicemo.evaluation import (
     Calibration,
@@ -17,6 +20,7 @@ from musicemo.evaluation import (
     group_means,
     rating_reliability,
 )
+from musicemo.training.scoring import score_spread
 
 __all__ = ["analyse_evaluations"]
 
@@ -41,6 +45,11 @@ def analyse_evaluations(
     ``map`` (see `musicemo.evaluation.Calibration.from_json`) and ``parts``: part -> metric -> ``before`` and
     ``after``. With ``evaluation.calibration``; fitted on the validation part.
 
+    ``distributions``: task that learns a distribution -> ``type``, ``listeners`` of a track (``min``, ``median``,
+    ``max``), and ``parts``: part -> ``crps`` and ``nll`` (value, low, high), the mean predicted
+    ``deviation``, ``coverage``: probability of a central interval -> share of the listeners in it, and ``reference``:
+    the scores of the distribution of all ratings in the training set.
+
     Args:
         tracks: the experiment's tracks.
         split: their parts.
@@ -51,8 +60,49 @@ def analyse_evaluations(
         "reliability": _reliability(tracks, evaluations, settings),
         "controlled": _controlled(tracks, split, evaluations, settings),
         "calibration": _calibration(tracks, evaluations, settings),
+        "distributions": _distributions(tracks, split, evaluations, settings),
     }
     return {name: value for name, value in analyses.items() if value}
+
+
+def _distributions(
+    tracks: Tracks, split: Split, evaluations: Mapping[str, Evaluation], settings: EvaluationSettings
+) -> dict[str, Any]:
+    tables = {}
+    place = {name: index for index, name in enumerate(tracks.ids)}
+    for task in tracks.tasks:
+        if task.distribution is None:
+            continue
+        ratings = tracks.listeners[task.name]
+        counts = np.isfinite(ratings).sum(axis=1)
+        rated = counts[counts > 0]
+        constant = task.distribution.constant(torch.from_numpy(ratings[split.parts["train"]]))
+        parts = {}
+        for part in (part for part in _HELD_OUT if part in evaluations):
+            evaluation = evaluations[part].tasks[task.name]
+            if evaluation.spread is None or not len(evaluation.ids):
+                continue
+            listeners = ratings[[place[name] for name in evaluation.ids]]
+            reference = score_spread(task, constant.expand(len(listeners), -1), listeners)
+            intervals = evaluations[part].intervals(settings)[task.name]
+            parts[part] = {
+                **{
+                    name: {
+                        "value": value,
+                        "low": finite(intervals[name][0]),
+                        "high": finite(intervals[name][1]),
+                    }
+                    for name, value in evaluation.spread.metrics().items()
+                },
+                **evaluation.spread.to_json(),
+                "reference": reference.metrics(),
+            }
+        tables[task.name] = {
+            "type": task.distribution.type,
+            "listeners": {"min": int(rated.min()), "median": float(np.median(rated)), "max": int(rated.max())},
+            "parts": parts,
+        }
+    return tables
 
 
 def _ratings(tracks: Tracks) -> list[Task]:

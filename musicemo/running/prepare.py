@@ -186,7 +186,10 @@ class TrackReader:
         """Return text that is the same for experiments whose tracks are the same."""
         resolved = experiment.resolved()
         targets = {
-            name: {key: task.get(key) for key in ("target", "range", "classes")}
+            name: [
+                {key: task.get(key) for key in ("target", "range", "classes", "weights")},
+                _learned(experiment, name),
+            ]
             for name, task in resolved["tasks"].items()
         }
         code = [(str(one), one.sha256) for one in experiment.code]
@@ -212,6 +215,14 @@ class TrackReader:
             first = next(iter(self._read.values()))
             self._read.setdefault(control, replace(first, control=control))
         return self._read[control]
+
+
+def _learned(experiment: Experiment, task: str) -> list[str]:
+    """Return the distributions of ratings that a task learns; none if a loss is wrong, which `match_tasks` reports."""
+    try:
+        return [str(one) for one in experiment.distributions(task, "regression").values()]
+    except InputError:
+        return []
 
 
 def prepare(
@@ -294,7 +305,9 @@ def prepare(
         weighting: Weighting = experiment.weighting.build(tasks=list(experiment.tasks))
         weighting.to(device)
         check_storable(weighting)
-    objective = Objective(tracks.tasks, _terms(experiment, tracks, train), tracks.pairs).to(device)
+    objective = Objective(tracks.tasks, _terms(experiment, tracks, train), tracks.pairs, tracks.listeners).to(
+        device
+    )
     check_signs(experiment, objective, weighting)
     with blaming("dataset"):
         batches = make_batches(features, tracks, split, training, seed, overfit_batches, experiment.proportions)
@@ -338,6 +351,12 @@ def _check_kinds(experiment: Experiment, tracks: Tracks) -> None:
     if not (isinstance(estimator, type) and issubclass(estimator, Estimator)):
         return
     refused = [f"{task.name!r} ({task.kind})" for task in tracks.tasks if task.kind not in estimator.kinds]
+    for task in tracks.tasks:
+        if task.distribution:
+            raise InputError(
+                f"{experiment.model.name!r} is fitted in one go and predicts ratings, but the loss of {task.name!r} "
+                "learns a distribution of ratings. Use a loss such as 'mse', or a model that is trained by gradients"
+            )
     if refused:
         raise InputError(
             f"{experiment.model.name!r} is fitted in one go and cannot learn {', '.join(refused)} (kinds of targets: "

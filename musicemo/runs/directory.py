@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from musicemo.errors import InputError, RunError
-from musicemo.evaluation import Evaluation
+from musicemo.evaluation import SHARES, SPREAD, Evaluation
 from musicemo.files import csv_text, to_json, write_bytes, write_json, write_text
 
 if TYPE_CHECKING:
@@ -39,6 +39,10 @@ _FIRST = ("experiment.toml", "environment.json", "split.json", _LOCK)
 
 #: Temporary files of `musicemo.files.write_atomically`.
 _TEMPORARY = re.compile(r"^\..+\.[^.]+$")
+
+
+#: Columns of `distributions.csv` before those of the coverage.
+SPREAD_COLUMNS = ("deviation", *SPREAD)
 
 
 class LinkedRunError(InputError):
@@ -232,6 +236,29 @@ class RunDirectory:
         write_text(self.path / "predictions.csv", csv_text(rows))
         if len(over_time) > 1:
             write_text(self.path / "series.csv", csv_text(over_time))
+        self._write_spreads(parts)
+
+    def _write_spreads(self, parts: Mapping[str, Evaluation]) -> None:
+        """Write `distributions.csv`, if distributions of ratings are predicted: one line per track, set and task.
+
+        ``deviation`` and ``crps`` are in the units of the ratings. The other columns are shares of the listeners in the
+        central intervals with these probabilities.
+        """
+        rows = [
+            [track, part, name, *map(repr, (*scores, *coverage))]
+            for part, evaluation in parts.items()
+            for name, task in evaluation.tasks.items()
+            if (spread := task.spread) is not None
+            for track, scores, coverage in zip(
+                task.ids,
+                zip(*(getattr(spread, name).tolist() for name in SPREAD_COLUMNS), strict=True),
+                spread.coverage.tolist(),
+                strict=True,
+            )
+        ]
+        if rows:
+            header = ["track", "part", "task", *SPREAD_COLUMNS, *map(str, SHARES)]
+            write_text(self.path / "distributions.csv", csv_text([header, *rows]))
 
 
 @contextmanager

@@ -8,7 +8,8 @@ import os
 import re
 import stat
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
 from os import PathLike
@@ -20,9 +21,17 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 
 from musicemo.errors import InputError
-from musicemo.evaluation import METRICS, Evaluation, EvaluationSettings, TaskEvaluation, pair_members
+from musicemo.evaluation import (
+    METRICS,
+    SHARES,
+    Evaluation,
+    EvaluationSettings,
+    Spread,
+    TaskEvaluation,
+    pair_members,
+)
 from musicemo.files import read_csv
-from musicemo.runs.directory import RunDirectory
+from musicemo.runs.directory import SPREAD_COLUMNS, RunDirectory
 from musicemo.runs.schema import SECTIONS, Environment, Epoch, ExperimentFile, Results, SplitFile
 
 __all__ = ["INTERRUPTED", "RunRecord", "open_run"]
@@ -272,8 +281,14 @@ class RunRecord:
                     raise InputError(
                         f"{self.directory / file}: has {present} of the {recorded} {part} predictions of {name!r}"
                     )
+        spreads = self._spreads({name for name, task in self.tasks.items() if task.get("distribution")})
         return {
-            part: Evaluation({name: column.finish() for name, column in tasks.items()})
+            part: Evaluation(
+                {
+                    name: _spread_over(column.finish(), spreads.get((part, name)))
+                    for name, column in tasks.items()
+                }
+            )
             for part, tasks in parts.items()
         }
 
@@ -310,12 +325,52 @@ class RunRecord:
             raise InputError(f"{path}: {_problems(error)[0]}") from error
         return True
 
+    def _spreads(self, tasks: Collection[str]) -> dict[tuple[str, str], dict[str, list[float]]]:
+        """Return set and task -> track -> its row of `distributions.csv`.
+
+        Raises:
+            InputError: the file is missing or damaged.
+        """
+        spreads: dict[tuple[str, str], dict[str, list[float]]] = {}
+        path = self.directory / "distributions.csv"
+        if not tasks:
+            return spreads
+        columns = (*SPREAD_COLUMNS, *map(str, SHARES))
+        try:
+            _open(path, _LARGEST_TABLE).close()
+            for number, row in enumerate(read_csv(path), start=2):
+                values = [float(row[name]) for name in columns]
+                if row["task"] not in tasks:
+                    raise ValueError(f"line {number}: {row['task']!r} is not a task with a distribution")
+                spreads.setdefault((row["part"], row["task"]), {})[row["track"]] = values
+        except KeyError as error:
+            raise InputError(f"{path}: cannot be read: it has no column {error}") from error
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path}: {_problems(error)[0]}") from error
+        return spreads
+
 
 #: File of predictions -> its columns beside the set and the task.
 _CELLS = {
     "predictions.csv": ("track", "target", "prediction"),
     "series.csv": ("track", "time", "target", "prediction"),
 }
+
+
+def _spread_over(task: TaskEvaluation, rows: Mapping[str, list[float]] | None) -> TaskEvaluation:
+    """Return the evaluation with the scores of its predicted distributions, if there are any.
+
+    Raises:
+        InputError: the scores of a track are missing.
+    """
+    if rows is None:
+        return task
+    if missing := [track for track in task.ids if track not in rows]:
+        raise InputError(f"distributions.csv has no row of track {missing[0]!r}")
+    values = np.array([rows[track] for track in task.ids]).reshape(len(task.ids), -1)
+    count = len(SPREAD_COLUMNS)
+    deviation, crps, nll = values[:, :count].T
+    return replace(task, spread=Spread(deviation, crps, nll, values[:, count:]))
 
 
 def _column(

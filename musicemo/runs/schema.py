@@ -231,6 +231,20 @@ class _SearchOf(_Shape):
     nested: bool = False
 
 
+class _SpreadScores(_Shape):
+    crps: _Ends
+    nll: _Ends
+    deviation: Number
+    coverage: dict[str, Number]
+    reference: dict[str, Number] = Field(default_factory=dict)
+
+
+class _Distribution(_Shape):
+    type: Text
+    listeners: _Raters
+    parts: dict[str, _SpreadScores]
+
+
 class _Process(_Shape):
     pid: Count
     host: Text
@@ -277,6 +291,7 @@ SECTIONS: Mapping[str, TypeAdapter[Any]] = {
         "reliability": dict[str, _Reliability],
         "controlled": _ControlledParts,
         "calibration": _Calibration,
+        "distributions": dict[str, _Distribution],
         "protocol": _Protocol,
     }.items()
 }

@@ -62,8 +62,9 @@ def check_loss(loss: Any, parameters: Mapping[str, Any] | None = None) -> None:
                 class_counts=_COUNTS if "classification" in kinds else {},
                 tag_counts=_TAG_COUNTS if "tags" in kinds else {},
             )
+        learned = getattr(loss_module, "distribution", None)
         for kind in kinds:
-            examples = dict(_EXAMPLES[kind]())
+            examples = dict(_distributed(learned.outputs) if learned else _EXAMPLES[kind]())
             _check_values(contract, loss_module, examples)
             _check_repeats(contract, loss_module, *examples["random"])
         with contract.clause("state", "reading its state_dict"):
@@ -202,6 +203,22 @@ def _tagged() -> Iterator[tuple[str, tuple[Tensor, Tensor]]]:
     yield "far outliers", (1e4 * torch.randn(32, tags, generator=generator), target)
     yield "a batch without any tag", (torch.randn(4, tags, generator=generator), torch.zeros(4, tags))
     yield "a batch of one", (torch.randn(1, tags, generator=generator), torch.tensor([[1.0, 0.0, torch.nan]]))
+
+
+def _distributed(outputs: int) -> Iterator[tuple[str, tuple[Tensor, Tensor]]]:
+    generator = torch.Generator().manual_seed(0)
+    prediction, target = (
+        torch.randn(32, outputs, generator=generator),
+        torch.rand(32, 5, generator=generator),
+    )
+    fewer = target.masked_fill(torch.arange(5) > torch.arange(32)[:, None] % 5, torch.nan)
+    yield "random", (prediction, target)
+    yield "numbers of listeners that differ", (prediction, fewer)
+    yield "constant predictions", (torch.zeros(32, outputs), target)
+    yield "listeners that agree", (prediction, target[:, :1].expand(-1, 5).clone())
+    yield "ratings at the ends", (prediction, target.round())
+    yield "far outliers", (1e3 * prediction, target)
+    yield "a batch of one", (prediction[:1], target[:1, :1])
 
 
 def _judged() -> Iterator[tuple[str, tuple[Tensor, Tensor]]]:

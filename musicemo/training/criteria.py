@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -54,14 +55,17 @@ def mean_predictor_losses(
     device: torch.device,
     series: Mapping[str, Tensor] | None = None,
     means: Mapping[str, float] | None = None,
+    listeners: Mapping[str, NDArray[np.float32]] = MappingProxyType({}),
 ) -> dict[str, float]:
     """Return the losses of a predictor that knows the training part's labels and no features.
 
-    It predicts the mean rating, the classes or tags in their shares, or equal scores of all tracks.
+    It predicts the mean rating, or the distribution of all ratings, the classes or tags in their shares, or equal
+    scores of all tracks.
 
     Args:
         objective: each task's loss.
         labels: `[training tracks, columns]`; NaN where missing.
+        listeners: task that learns a distribution -> the ratings of the training part's listeners.
         targets: `[tracks, columns]`, of the part that is predicted.
         indices: `[tracks]`, of the part that is predicted.
         device: where the losses are computed.
@@ -80,7 +84,9 @@ def mean_predictor_losses(
             continue
         task_labels = labels[:, places[task.name]]
         task_labels = task_labels[labelled(task_labels)]
-        if task.kind == "regression":
+        if task.distribution:
+            row = task.distribution.constant(torch.from_numpy(listeners[task.name]))
+        elif task.kind == "regression":
             row = torch.tensor(float(task_labels.mean()))
         elif task.kind == "tags":
             having, without = (np.maximum((task_labels == value).sum(axis=0), 0.5) for value in (1, 0))

@@ -29,8 +29,14 @@ class Head(nn.Sequential):
         for hidden in settings.hidden:
             layers += [nn.Linear(size, hidden), nn.ReLU(), nn.Dropout(settings.dropout)]
             size = hidden
-        layers.append(nn.Linear(size, len(task.classes) or 1))
-        if not task.classes:
+        layers.append(nn.Linear(size, task.outputs))
+        if task.distribution:
+            if settings.output == "sigmoid":
+                raise InputError(
+                    f'output = "sigmoid" is for single ratings, and the loss of {task.name!r} learns a distribution. '
+                    f'Set tasks.{task.name}.head.output = "linear"'
+                )
+        elif not task.classes:
             if settings.output == "sigmoid" and task.rated:
                 layers.append(nn.Sigmoid())
             # [batch, 1] against targets [batch] would broadcast to [batch, batch]

@@ -18,6 +18,29 @@ __all__ = ["Objective", "Term"]
 
 
 @dataclass(frozen=True)
+class Labeled:
+    """A task with the predictions and targets of the tracks, or pairs, that have a target."""
+
+    task: Task
+    prediction: Tensor
+    target: Tensor
+    #: The listeners' ratings `[batch, listeners]`, of a task that learns a distribution or has weights.
+    listeners: Tensor | None = None
+
+    def arguments(self, loss: nn.Module) -> tuple[Tensor, ...]:
+        """Return the arguments of a loss; see `musicemo.contracts.Loss`."""
+        prediction, target = self.prediction, self.target
+        if self.task.distribution is not None:
+            if hasattr(loss, "distribution") and self.listeners is not None:
+                target = self.listeners
+            else:
+                prediction = self.task.distribution.mean(prediction)
+        if self.task.weighted and self.listeners is not None:
+            return prediction, target, self.listeners.isfinite().sum(dim=1).to(prediction.dtype)
+        return prediction, target
+
+
+@dataclass(frozen=True)
 class Term:
     """One term of a task's loss."""
 
@@ -26,18 +49,14 @@ class Term:
     #: Series: ratings that a loss of ratings compares with each other; None for the default of the loss.
     per: Per | None = None
 
-    def arguments(self, task: Task, prediction: Tensor, target: Tensor) -> Sequence[tuple[Tensor, Tensor]]:
-        """Return the predictions and targets that the loss is called with. The term is the mean of the results.
+    def arguments(self, labeled: Labeled) -> Sequence[tuple[Tensor, ...]]:
+        """Return the arguments of each call of the loss. The term is the mean of the results.
 
         It is called once, unless the task is a series and the loss compares the ratings of each song, or of each step.
-
-        Args:
-            task: the task.
-            prediction: as in `Objective.forward`.
-            target: of a series `[batch, time]`, NaN where not rated.
         """
-        if task.kind != "series" or "series" in kinds_of(self.loss):
-            return [(prediction, target)]
+        prediction, target = labeled.prediction, labeled.target
+        if labeled.task.kind != "series" or "series" in kinds_of(self.loss):
+            return [labeled.arguments(self.loss)]
         per = self.per or getattr(self.loss, "per", "all")
         if per == "step":
             prediction, target = prediction.T, target.T
@@ -56,6 +75,8 @@ class Objective(nn.Module):
         tasks: the tasks.
         terms: task -> terms of its loss.
         pairs: task of the kind ``pairs`` -> its judged pairs.
+        listeners: task that learns a distribution, or has weights -> the listeners' ratings, `[tracks, listeners]`, NaN
+            where there are fewer.
     """
 
     def __init__(
@@ -63,10 +84,12 @@ class Objective(nn.Module):
         tasks: Sequence[Task],
         terms: Mapping[str, Sequence[Term]],
         pairs: Mapping[str, Pairs] | None = None,
+        listeners: Mapping[str, NDArray[np.float32]] | None = None,
     ) -> None:
         super().__init__()
         self.tasks = tuple(tasks)
         self._pairs = dict(pairs or {})
+        self._listeners = {name: torch.from_numpy(ratings) for name, ratings in (listeners or {}).items()}
         self.terms = dict(terms)
         self._losses = nn.ModuleList(term.loss for task in tasks for term in terms[task.name])
 
@@ -87,10 +110,10 @@ class Objective(nn.Module):
             series: task with ratings over time -> `[batch, time]`, NaN where not rated.
         """
         return {
-            task.name: torch.stack(
-                [term.weight * _value(task, term, prediction, target) for term in self.terms[task.name]]
+            labeled.task.name: torch.stack(
+                [term.weight * _value(labeled, term) for term in self.terms[labeled.task.name]]
             ).sum()
-            for task, prediction, target in self.known(predictions, targets, indices, series)
+            for labeled in self.known(predictions, targets, indices, series)
         }
 
     def known(
@@ -99,7 +122,7 @@ class Objective(nn.Module):
         targets: Tensor,
         indices: NDArray[np.intp],
         series: Mapping[str, Tensor] | None = None,
-    ) -> list[tuple[Task, Tensor, Tensor]]:
+    ) -> list[Labeled]:
         """Return each task that has a target here, with prediction and target of those tracks or pairs."""
         labeled = []
         places = columns(self.tasks)
@@ -109,7 +132,7 @@ class Objective(nn.Module):
                 if len(pairs := self._pairs[task.name].within(indices)):
                     members = torch.from_numpy(pairs.members).to(prediction.device)
                     listeners = torch.from_numpy(pairs.listeners).to(prediction)
-                    labeled.append((task, prediction[members], listeners))
+                    labeled.append(Labeled(task, prediction[members], listeners))
                 continue
             target = (series or {})[task.name] if task.kind == "series" else targets[:, places[task.name]]
             present = torch.isfinite(target)
@@ -120,7 +143,11 @@ class Objective(nn.Module):
                     continue
                 target, prediction = target[present], prediction[present.to(prediction.device)]
             dtype = torch.int64 if task.kind == "classification" else prediction.dtype
-            labeled.append((task, prediction, target.to(prediction.device, dtype)))
+            listeners = None
+            if task.name in self._listeners:
+                rows = torch.from_numpy(indices)[present]
+                listeners = self._listeners[task.name][rows].to(prediction)
+            labeled.append(Labeled(task, prediction, target.to(prediction.device, dtype), listeners))
         return labeled
 
     @torch.no_grad()
@@ -133,31 +160,31 @@ class Objective(nn.Module):
     ) -> dict[str, float]:
         """Return ``<task>/<name>`` of whatever the losses tell of themselves; of a series, the means over the calls."""
         values: dict[str, float] = {}
-        for task, prediction, target in self.known(predictions, targets, indices, series):
-            for term in self.terms[task.name]:
+        for labeled in self.known(predictions, targets, indices, series):
+            for term in self.terms[labeled.task.name]:
                 tell: Callable[..., dict[str, float]] | None = getattr(term.loss, "diagnostics", None)
                 if tell is None:
                     continue
-                every = [tell(*both) for both in term.arguments(task, prediction, target)]
+                every = [tell(*arguments) for arguments in term.arguments(labeled)]
                 values |= {
-                    f"{task.name}/{name}": sum(float(one[name]) for one in every) / len(every)
+                    f"{labeled.task.name}/{name}": sum(float(one[name]) for one in every) / len(every)
                     for name in every[0]
                 }
         return values
 
 
-def _value(task: Task, term: Term, prediction: Tensor, target: Tensor) -> Tensor:
+def _value(labeled: Labeled, term: Term) -> Tensor:
     """Return the value of a term, a scalar.
 
     Raises:
         InputError: the loss returns something else.
     """
-    parts = [term.loss(*both) for both in term.arguments(task, prediction, target)]
+    parts = [term.loss(*arguments) for arguments in term.arguments(labeled)]
     for part in parts:
         if not isinstance(part, Tensor) or part.dim():
             name = type(term.loss).__name__
             returned = f"shape {list(part.shape)}" if isinstance(part, Tensor) else type(part).__name__
             raise InputError(
-                f"task {task.name!r}: loss {name} returns {returned}, where a scalar tensor is expected"
+                f"task {labeled.task.name!r}: loss {name} returns {returned}, where a scalar tensor is expected"
             )
     return parts[0] if len(parts) == 1 else torch.stack(parts).mean()

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from musicemo.data import Batch, Batches, Task, Tracks, at_times, columns, labelled, smoothed
-from musicemo.evaluation import EPOCH_METRICS, Evaluation, TaskEvaluation, pair_id
+from musicemo.evaluation import EPOCH_METRICS, SHARES, SPREAD, Evaluation, Spread, TaskEvaluation, pair_id
 from musicemo.training.criteria import MEAN_IMPROVEMENT, mean_improvement, mean_predictor_losses
 from musicemo.training.network import Network
 from musicemo.training.precision import autocast
@@ -142,8 +142,13 @@ def to_evaluation(predicted: Predictions, tracks: Tracks) -> Evaluation:
         prediction = predicted.values[task.name].numpy()[present]
         present_ids = [ids[index] for index in predicted.indices[present]]
         if task.kind == "regression":
+            spread = None
+            if task.distribution:
+                outputs = torch.from_numpy(prediction)
+                spread = score_spread(task, outputs, tracks.listeners[task.name][predicted.indices[present]])
+                prediction = task.distribution.mean(outputs.double()).numpy()
             evaluations[task.name] = TaskEvaluation(
-                task.kind, present_ids, task.decode(target[present]), task.decode(prediction)
+                task.kind, present_ids, task.decode(target[present]), task.decode(prediction), spread=spread
             )
         elif task.kind == "tags":
             evaluations[task.name] = TaskEvaluation.of_tags(
@@ -177,6 +182,25 @@ def _over_time(task: Task, predicted: Predictions, tracks: Tracks) -> TaskEvalua
         target.append(task.decode(rated.values))
         prediction.append(task.decode(at_times(steps, rated.edges, rated.times)))
     return TaskEvaluation.of_series(ids, times, target, prediction)
+
+
+def score_spread(task: Task, outputs: Tensor, ratings: NDArray[np.float32]) -> Spread:
+    """Score predicted distributions of ratings, in the units of the ratings.
+
+    Args:
+        task: a task that learns a distribution.
+        outputs: `[tracks, outputs]`, of a head.
+        ratings: `[tracks, listeners]` in [0, 1], NaN where there are fewer.
+    """
+    assert task.distribution is not None
+    outputs, listeners = outputs.double(), torch.from_numpy(ratings).double()
+    low, high = task.range
+    return Spread(
+        deviation=task.distribution.deviation(outputs).numpy() * (high - low),
+        crps=task.distribution.crps(outputs, listeners).numpy() * (high - low),
+        nll=task.distribution.nll(outputs, listeners).numpy() + math.log(high - low),
+        coverage=task.distribution.coverage(outputs, listeners, SHARES).numpy(),
+    )
 
 
 class Scorer:
@@ -217,9 +241,8 @@ class Scorer:
         for name, task in evaluation.tasks.items():
             if name in losses:
                 record[f"{part}/{name}/loss"] = losses[name]
-                record |= {
-                    f"{part}/{name}/{metric}": task.metric(metric) for metric in EPOCH_METRICS[task.kind]
-                }
+                names = (*EPOCH_METRICS[task.kind], *(SPREAD if task.spread else ()))
+                record |= {f"{part}/{name}/{metric}": task.metric(metric) for metric in names}
         return record
 
     def validate(self) -> dict[str, float]:
@@ -244,6 +267,7 @@ class Scorer:
                     prepared.device,
                     predicted.series,
                     {name: float(np.nanmean(values)) for name, values in steps.items()},
+                    {name: ratings[train] for name, ratings in tracks.listeners.items()},
                 )
             record[MEAN_IMPROVEMENT] = mean_improvement(record, self._reference)
         return record

@@ -9,7 +9,7 @@ from typing import Any
 
 from musicemo.data import Task
 from musicemo.errors import InputError, nearest
-from musicemo.evaluation import EPOCH_METRICS, higher_is_better
+from musicemo.evaluation import higher_is_better
 from musicemo.training.criteria import MEAN_IMPROVEMENT, MEAN_RANK, mean_ranks
 from musicemo.training.settings import EarlyStoppingSettings
 
@@ -157,7 +157,7 @@ class Stopping:
 def recorded_quantities(tasks: Sequence[Task]) -> list[str]:
     """Return the names of the quantities of the validation set that every epoch records."""
     overall = ["val/loss", *([MEAN_IMPROVEMENT] if len(tasks) > 1 else [])]
-    by_task = [f"val/{task.name}/{one}" for task in tasks for one in ("loss", *EPOCH_METRICS[task.kind])]
+    by_task = [f"val/{task.name}/{one}" for task in tasks for one in ("loss", *task.metrics)]
     return [*overall, *by_task]
 
 

@@ -6,11 +6,15 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from musicemo.evaluation import CALIBRATED, LEADING, TITLES
-from musicemo.reporting.blocks import Block, Cell, Change, Column, Number, Section, Table, Text
+from musicemo.reporting.blocks import Block, Cell, Change, Charts, Column, Number, Section, Table, Text
+from musicemo.reporting.charts import MUTED, Axis, Chart, Line, Mark
 from musicemo.reporting.sections.scores import measured
 from musicemo.reporting.words import plural
 
 __all__ = ["analysis_sections"]
+
+#: Probabilities of the intervals that the table has.
+_COVERED = ("0.5", "0.9")
 
 _RHO = TITLES[LEADING[0]]
 
@@ -26,6 +30,8 @@ def analysis_sections(results: Mapping[str, Any], part: str) -> Iterator[Section
         yield Section("Noise ceiling", list(_ceilings(reliability, part)))
     if controlled := _table(results, "controlled"):
         yield Section(f"Beyond the {controlled['by']}", list(_controlled(controlled, part)))
+    if distributions := _table(results, "distributions"):
+        yield Section("Distributions of the ratings", list(_distributions(distributions, part)))
     if calibration := _table(results, "calibration"):
         yield Section("Calibration", list(_calibration(calibration, part)))
 
@@ -100,6 +106,64 @@ def _controlled(controlled: Mapping[str, Any], part: str) -> Iterator[Block]:
         ]
         columns = ["task", *(Column(f"{name}, {plural(count, 'track')}") for name, count in sizes.items())]
         yield Table(columns, groups, title=f"{_RHO} within each {by}", detail=True)
+
+
+def _distributions(tasks: Mapping[str, Any], part: str) -> Iterator[Block]:
+    shown = {name: task["parts"][part] for name, task in tasks.items() if part in task.get("parts", {})}
+    if not shown:
+        return
+    rows: list[list[Cell]] = []
+    for name, scores in shown.items():
+        constant = scores.get("reference", {})
+        rows.append(
+            [
+                name,
+                measured(scores["crps"], strong=True),
+                Number(constant.get("crps")),
+                measured(scores["nll"]),
+                Number(constant.get("nll")),
+                Number(scores["deviation"]),
+                *(Number.share(scores["coverage"].get(share)) for share in _COVERED),
+            ]
+        )
+    columns: list[str | Column] = [
+        "task",
+        TITLES["crps"],
+        f"constant {TITLES['crps']}",
+        Column(TITLES["nll"], brief=True),
+        Column(f"constant {TITLES['nll']}", detail=True),
+        "deviation",
+        *(f"in {float(share) * 100:g} %" for share in _COVERED),
+    ]
+    note = (
+        "Scores of the predicted distributions on the ratings of single listeners; lower is better. The constant "
+        "prediction is the distribution of all ratings in the training set, for every track. The deviation is the "
+        "predicted one of the ratings of a track. A calibrated model has 50 % of them in its central 50 % interval."
+    )
+    yield Table(columns, rows, "Predicted distributions of the listeners' ratings", note)
+    marks: list[Mark] = [Line([0, 1], [0, 1], colour=MUTED, dashed=True)]
+    for colour, (name, scores) in enumerate(shown.items()):
+        points = [(float(share), observed) for share, observed in scores["coverage"].items()]
+        marks.append(Line(*zip(*points, strict=True), label=name, colour=colour))
+    chart = Chart(
+        title="Coverage of the predicted intervals",
+        x=Axis(0, 1, "probability of the interval"),
+        y=Axis(0, 1, "share of the ratings"),
+        marks=marks,
+        aspect=1,
+        description="Share of the listeners' ratings in central intervals: "
+        + "; ".join(f"{name}: {_observed(scores['coverage'])}" for name, scores in shown.items()),
+        name="coverage",
+    )
+    yield Charts(
+        [chart], note="On the dashed line, the predicted distributions are calibrated; below it too narrow."
+    )
+
+
+def _observed(coverage: Mapping[str, float]) -> str:
+    return ", ".join(
+        f"{observed:.0%} in the {float(share):.0%} interval" for share, observed in coverage.items()
+    )
 
 
 def _calibration(calibration: Mapping[str, Any], part: str) -> Iterator[Block]:

@@ -249,7 +249,7 @@ def _combined(experiment: Replicates) -> Evaluation:
         else:
             votes = (every[..., None] == np.arange(len(first.classes))).sum(axis=0)
             prediction = votes.argmax(axis=-1)
-        tasks[name] = replace(first, prediction=prediction)
+        tasks[name] = replace(first, prediction=prediction, spread=None)
     return Evaluation(tasks)
 
 

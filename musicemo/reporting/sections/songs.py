@@ -26,16 +26,19 @@ def song_blocks(prediction: SongPrediction) -> list[Block]:
     over = f", {windows} windows of about {length:.0f} s" if windows > 1 else ""
     several = any(task.deviation is not None for task in prediction.tasks.values())
     columns = ["± over runs"] * several + ["lowest", "highest"] * (count > 1)
+    spread = any(task.spread is not None for task in prediction.tasks.values())
     ratings: list[list[Cell]] = []
     classes: list[list[Cell]] = []
     tags: list[list[Cell]] = []
     for name, task in prediction.tasks.items():
         if task.kind == "pairs":
-            ratings.append([name, *_numbers(task, (), count), "score"])
+            ratings.append([name, *_numbers(task, (), count), *_listeners(task, spread), "score"])
             continue
         if task.kind in ("regression", "series"):
             low, high = task.range
-            ratings.append([name, *_numbers(task, (), count), f"{low:g} to {high:g}"])
+            ratings.append(
+                [name, *_numbers(task, (), count), *_listeners(task, spread), f"{low:g} to {high:g}"]
+            )
             continue
         if task.thresholds is not None:
             for place in task.ranked[:_TAGS]:
@@ -54,7 +57,8 @@ def song_blocks(prediction: SongPrediction) -> list[Block]:
             classes.append([f"{name}: {task.classes[place]}", *_numbers(task, (place,), count)])
     blocks: list[Block] = [Text(f": {prediction.duration:.1f} s{over}", lead=str(prediction.song))]
     if ratings:
-        blocks.append(Table(["emotion", "rating", *columns, "range"], ratings))
+        listeners = ["± over listeners"] * spread
+        blocks.append(Table(["emotion", "rating", *columns, *listeners, "range"], ratings))
     if classes:
         blocks.append(Table(["class", "probability", *columns], classes))
     if tags:
@@ -69,6 +73,11 @@ def song_blocks(prediction: SongPrediction) -> list[Block]:
             )
         )
     return blocks
+
+
+def _listeners(task: TaskPrediction, shown: bool) -> list[Cell]:
+    """Return the predicted deviation of the listeners' ratings, if the table has a column for it."""
+    return [Number(task.listeners_deviation)] if shown else []
 
 
 def _numbers(task: TaskPrediction, place: tuple[int, ...], windows: int) -> list[Cell]:

@@ -272,7 +272,7 @@ def _pairs(name: str, task: TaskEvaluation, notes: Sequence[str]) -> Chart:
     return Chart(
         title=name,
         x=spanning(both[0].tolist(), f"difference of the scores of {name}", margin=0.04),
-        y=Axis(0, 1, "share of the listeners"),
+        y=Axis(-0.05, 1.05, "share of the listeners"),
         marks=[
             Rule(0),
             Points(difference.tolist(), share.tolist(), titles=titles),

@@ -10,12 +10,20 @@ from torch import Tensor
 
 from musicemo.errors import InputError
 
-__all__ = ["check_pair", "one_minus", "single"]
+__all__ = ["check_pair", "one_minus", "single", "weighted_mean"]
 
 
 def single(values: Tensor) -> Tensor:
     """Return values in float32 if they are of half precision, in which a mean over a batch loses its digits."""
     return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
+
+
+def weighted_mean(values: Tensor, weight: Tensor | None) -> Tensor:
+    """Return the mean of the values of a batch, `[batch]`, with the weight of each track if there is one."""
+    if weight is None:
+        return values.mean()
+    weight = weight.to(values.dtype)
+    return (weight * values).sum() / weight.sum()
 
 
 def check_pair(prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:

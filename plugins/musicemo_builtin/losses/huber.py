@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 from torch import Tensor, nn
 
-from musicemo_builtin.losses._pairs import check_pair
+from musicemo_builtin.losses._pairs import check_pair, weighted_mean
 
 __all__ = ["Huber"]
 
@@ -21,7 +21,7 @@ class Huber(nn.Module):
     with p -> `prediction`, y -> `target`, n the batch size. For `delta` >= 1 it is half of `mse`, because
     targets are in [0, 1]; the default is smaller.
 
-    Shapes: `prediction` and `target` `[batch]` -> scalar.
+    Shapes: `prediction` and `target` `[batch]` -> scalar. With `weight` `[batch]`: the weight of each track.
 
     P. J. Huber, "Robust Estimation of a Location Parameter", Annals of Mathematical Statistics, 1964.
 
@@ -33,15 +33,18 @@ class Huber(nn.Module):
     """
 
     kind = "regression"
+    weighted = True
 
     def __init__(self, *, delta: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.1) -> None:
         super().__init__()
         self.delta = delta
 
-    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
+    def forward(self, prediction: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
         """Return the loss of a batch."""
         prediction, target = check_pair(prediction, target)
-        return nn.functional.huber_loss(prediction, target, delta=self.delta)
+        return weighted_mean(
+            nn.functional.huber_loss(prediction, target, delta=self.delta, reduction="none"), weight
+        )
 
     def extra_repr(self) -> str:
         """Describe the constructor's arguments."""
