@@ -104,7 +104,7 @@ def test_a_run_is_scored_by_likelihood_and_coverage(directory):
     assert results["monitor"] == {"name": "val/valence/crps", "mode": "min"}
     described = results["distributions"]["valence"]
     assert described["type"] == "gaussian"
-    assert described["listeners"] == {"min": 1, "median": 3.0, "max": 5}
+    assert described["listeners"] == {"min": 1, "median": 3.5, "max": 5}
     scores = described["parts"]["test"]
     assert scores["crps"]["value"] == valence["crps"]["value"] < scores["reference"]["crps"]
     coverage = list(scores["coverage"].values())

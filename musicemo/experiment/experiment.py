@@ -162,7 +162,7 @@ class Experiment:
         terms = self.losses[task] or self.default_losses.get(kind, ())
         losses = {
             loss.name: loss.build(class_counts={}, tag_counts={})
-            for _, loss in terms
+            for _, loss, _ in terms
             if "regression" in kinds_of(loss.factory)
         }
         return {name: loss.distribution for name, loss in losses.items() if hasattr(loss, "distribution")}
