@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from benches import EXPERIMENT, install_protocol, text_of
 from complaints import warns
+from fakes import MemoryDataset
 from harness import hooks_of, load
 
 import musicemo
@@ -82,6 +84,53 @@ def test_test_tracks_in_the_source_of_a_transfer_are_refused_or_marked(fakes_bes
         (record,) = run(tmp_path, *overrides, "transfer.leaks=warn")
     (text,) = record.results["protocol"]["departures"]
     assert re.match(r"\d+ of 12 test tracks are among those that .* was trained or stopped on", text)
+
+
+class Other(MemoryDataset):
+    """Tracks with the same ids as those of the dataset `memory`."""
+
+    drawn_from = ("fma",)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shared", ["ids", "corpus", "nothing"])
+def test_joint_training_is_measured_on_the_protocols_dataset(fakes_beside, tmp_path, monkeypatch, shared):
+    fakes_beside("dataset", "other", Other)
+    if shared == "ids":
+        monkeypatch.setattr(MemoryDataset, "id_space", "memory", raising=False)
+    if shared == "corpus":
+        monkeypatch.setattr(MemoryDataset, "drawn_from", ("fma-small",), raising=False)
+    install_protocol(fakes_beside, tmp_path)
+    text = EXPERIMENT.format(dataset="memory", method="random", split="seed = 3").replace('"mean"', '"means"')
+    other = '[[dataset]]\ntype = "other"\nseed = 1\nsplit.method = "stratified"\n\n[[dataset]]'
+    text = text.replace("[dataset]", other).replace("[tasks.valence]", "[tasks.valence]\nrange = [1, 9]")
+    path = tmp_path / "joint.toml"
+    path.write_text(f'protocol = "memory"\nseeds = [0, 1]\n{text}')
+    with warns("suspected leak") if shared == "ids" else contextlib.nullcontext():
+        outcomes = musicemo.run(path, tmp_path / "runs", jobs=1, hooks=hooks_of())
+    records = [open_run(outcome.directory) for outcome in outcomes]
+    entry = records[0].results["protocol"]
+    assert (entry["dataset"], entry["sets"]["test"]) == (
+        "memory",
+        {"tracks": 12, "expected": 12, "same": True},
+    )
+    trained = {name.removeprefix("other/") for part in ("train", "val") for name in records[0].split[part]}
+    common = [name for name in records[0].split["test"] if name.removeprefix("memory/") in trained]
+    sentences = {
+        "ids": f"{len(common)} of 12 test tracks are, with the same ids, in the training or validation set of 'other'",
+        "corpus": "'other', which is trained on too, has songs of fma",
+    }
+    assert len(entry["departures"]) == (shared in sentences)
+    assert all(text.startswith(sentences[shared]) for text in entry["departures"])
+    task = records[0].evaluations["test"].tasks["valence"]
+    ours = [place for place, name in enumerate(task.ids) if name.startswith("memory/")]
+    error = np.sqrt(np.mean((task.prediction[ours] - task.target[ours]) ** 2))
+    assert entry["scores"]["valence"]["rmse"]["value"] == pytest.approx(error, rel=1e-4)
+    errors = [record.results["protocol"]["scores"]["valence"]["rmse"]["value"] for record in records]
+    lines = text_of(result_blocks([("ours", records), ("one", records[:1])])).splitlines()
+    for name, value in (("ours", np.mean(errors)), ("one", errors[0])):
+        row = next(line for line in lines if line.startswith(name)).replace(" (2)", "").replace(" (3)", "")
+        assert row.split()[1] == f"{value:.3f}"
 
 
 @pytest.mark.slow

@@ -188,7 +188,7 @@ def _emit(blocks: Sequence[Block], form: Form) -> None:
         emit((markdown if form == Form.markdown else latex).render(blocks))
 
 
-def _read(name: str, folders: Sequence[Path]) -> list[tuple[str, Sequence[RunRecord]]]:
+def _read(name: str, folders: Sequence[Path]) -> Sequence[tuple[str, Sequence[RunRecord]]]:
     """Return the name and the finished runs of each experiment, which must have followed the protocol."""
     from musicemo.runs import open_replicates
 

@@ -80,6 +80,18 @@ class Replicates:
         ids = [sorted(one.ids) if one else [] for one in evaluations]
         return sorted(hashlib.sha256(json.dumps(names).encode()).hexdigest() for names in ids)
 
+    def of_dataset(self, name: str) -> Replicates:
+        """Return the replicates as evaluated on the tracks of one of several joined datasets."""
+        per_seed = [
+            replace(
+                one,
+                folds={fold: evaluation.of_dataset(name) for fold, evaluation in one.folds.items()},
+                evaluation=one.evaluation.of_dataset(name),
+            )
+            for one in self.per_seed
+        ]
+        return replace(self, per_seed=per_seed)
+
     @property
     def directories(self) -> list[Path]:
         """The run directories, by seed and fold."""

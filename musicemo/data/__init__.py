@@ -7,6 +7,7 @@ from musicemo.data.identity import DataIdentity, identify_data
 from musicemo.data.joining import Joined, JoiningSettings, split_joined
 from musicemo.data.overlap import Correlation, Overlap, compare_datasets
 from musicemo.data.pairs import Pairs, find_partners, pair_groups
+from musicemo.data.provenance import overlaps
 from musicemo.data.same import EVIDENCE, Recording, Same, artist_key, find_same, recordings, sounding_alike
 from musicemo.data.scaling import Scaling, ScalingSettings, fit_scaling
 from musicemo.data.series import TimedRatings, at_times, smoothed
@@ -57,6 +58,7 @@ __all__ = [
     "make_split",
     "make_task",
     "normalize_rows",
+    "overlaps",
     "pair_groups",
     "read_split",
     "recordings",

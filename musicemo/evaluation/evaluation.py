@@ -218,6 +218,25 @@ class Evaluation:
             decided[name] = task
         return Evaluation(decided)
 
+    def of_dataset(self, name: str) -> Evaluation:
+        """Return the evaluation on the tracks of one of several joined datasets, whose ids begin with its name.
+
+        Tasks without such a track are left out.
+        """
+        tasks = {}
+        for task, one in self.tasks.items():
+            places = [place for place, track in enumerate(one.ids) if track.startswith(f"{name}/")]
+            if places:
+                tasks[task] = replace(
+                    one,
+                    ids=[one.ids[place] for place in places],
+                    target=one.target[places],
+                    prediction=one.prediction[places],
+                    probabilities=None if one.probabilities is None else one.probabilities[places],
+                    times=None if one.times is None else one.times[places],
+                )
+        return Evaluation(tasks)
+
     def intervals(self, settings: EvaluationSettings) -> Mapping[str, Mapping[str, Interval]]:
         """Return ``task -> metric -> (low, high)``, see `TaskEvaluation.intervals`; computed once."""
         key = settings.resamples, settings.confidence

@@ -15,7 +15,7 @@ from musicemo.components.spec import Component
 from musicemo.data import SplitSettings, TaskSettings
 from musicemo.errors import InputError, nearest
 from musicemo.evaluation import SCORES
-from musicemo.experiment.datasets import JointDataset
+from musicemo.experiment.datasets import JointDataset, Member
 from musicemo.experiment.features import FeatureTable
 from musicemo.settings import Settings, validate
 
@@ -141,6 +141,12 @@ class Protocol:
         """The name of the dataset."""
         return str(self.experiment["dataset"]["type"])
 
+    def member(self, dataset: Component | JointDataset) -> Member | None:
+        """Return which of several joined datasets is the protocol's; None if there is one dataset only, or none."""
+        members = [] if isinstance(dataset, Component) else dataset.members
+        fitting = [one for one in members if one.component.name == self.dataset]
+        return fitting[0] if len(fitting) == 1 else None
+
     def breaches(
         self,
         dataset: Component | JointDataset,
@@ -148,20 +154,31 @@ class Protocol:
         tasks: Mapping[str, TaskSettings],
         source: toml.Source,
     ) -> list[str]:
-        """Return the reasons why an experiment is not one under the protocol, each with its file, line and key."""
+        """Return the reasons why an experiment is not one under the protocol, each with its file, line and key.
+
+        Of several joined datasets, one must be the protocol's.
+        """
         wrong: list[tuple[toml.Key, object, object]] = []
+        place: toml.Key = ("dataset",)
+        split_place: toml.Key = ("split",)
+        member = self.member(dataset)
         if isinstance(dataset, JointDataset):
-            wrong.append((("dataset",), f"one table, of the dataset {self.dataset!r},", "several"))
-        else:
-            written = {**dataset.to_table(), "type": dataset.name}
-            wrong += [
-                (("dataset", key), value, written.get(key))
-                for key, value in self.experiment["dataset"].items()
-                if written.get(key) != value
-            ]
+            if member is None:
+                types = ", ".join(one.component.name for one in dataset.members)
+                text = f"must have {self.dataset!r} once under the protocol {self.name!r} (datasets: {types}). {_FREE}"
+                return [source.error(place, text)]
+            place = ("dataset", dataset.members.index(member))
+            split_place, split = dataset.splits(split)[member.name]
+        component = dataset if isinstance(dataset, Component) else member.component if member else None
+        written = component.to_table() if component else {}
+        wrong += [
+            ((*place, key), value, written.get(key))
+            for key, value in self.experiment["dataset"].items()
+            if written.get(key) != value
+        ]
         free = ("fold", *(() if "val" in self.table.sets else _OF_VALIDATION))
         wrong += [
-            (("split", key), getattr(self.split, key), getattr(split, key))
+            ((*split_place, key), getattr(self.split, key), getattr(split, key))
             for key in SplitSettings.model_fields
             if key not in free and getattr(split, key) != getattr(self.split, key)
         ]
@@ -169,12 +186,20 @@ class Protocol:
             if name not in tasks:
                 wrong.append((("tasks",), f"with the task {name!r}", f"of {', '.join(tasks)}"))
                 continue
-            pairs = {key: (getattr(task, key), getattr(tasks[name], key)) for key in ("range", "classes")}
-            pairs["target"] = (task.target or name, tasks[name].target or name)
+            target = tasks[name].target
+            if member and isinstance(target, dict):
+                target = target.get(member.name, "")
+            pairs = {
+                "target": (task.target or name, name if target is None else target or None),
+                "classes": (task.classes, tasks[name].classes),
+                # The ratings of joined datasets may be on a common scale.
+                **({} if member else {"range": (task.range, tasks[name].range)}),
+            }
             wrong += [(("tasks", name, key), *pair) for key, pair in pairs.items() if pair[0] != pair[1]]
         return [
             source.error(
-                key, f"must be {_shown(value)} under the protocol {self.name!r}, not {_shown(other)}. {_FREE}"
+                key,
+                f"must be {_shown(value)} under the protocol {self.name!r}, not {_shown(other)}. {_FREE}",
             )
             for key, value, other in wrong
         ]

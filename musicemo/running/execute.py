@@ -334,6 +334,8 @@ class _Execution:
         results |= trainer.fitter.results()
         if layers := run.prepared.layer_weights:
             results["layers"] = layers
+        if (dataset := results.get("protocol", {}).get("dataset")) and "test" in evaluations:
+            results["protocol"]["scores"] = evaluations["test"].of_dataset(dataset).to_json(settings)
         results |= {
             "status": "done",
             "best_epoch": run.stopping.best_epoch,

@@ -222,6 +222,8 @@ class _Protocol(_Shape):
     published: list[_Published]
     sets: dict[str, _ProtocolSet]
     departures: list[Text]
+    dataset: Text | None = None
+    scores: dict[str, _Metrics] | None = None  # type: ignore[valid-type]
 
 
 class _SearchOf(_Shape):

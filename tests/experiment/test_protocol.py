@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from fakes import MemoryDataset
 
 from musicemo.errors import InputError
 from musicemo.experiment import load_benchmark, load_experiment, load_protocol
@@ -171,7 +172,7 @@ def test_the_validation_set_is_free_if_the_protocol_has_none(protocol, tmp_path)
         load_experiment(path)
 
 
-def test_further_tasks_are_allowed_and_several_datasets_are_not(protocol, tmp_path):
+def test_further_tasks_are_allowed_and_the_dataset_twice_is_not(protocol, tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text(EXPERIMENT + '\n[tasks.energy]\nloss = { type = "squared-error" }\n')
     assert len(load_experiment(path).tasks) == 2
@@ -181,5 +182,25 @@ def test_further_tasks_are_allowed_and_several_datasets_are_not(protocol, tmp_pa
             '[[dataset]]\nname = "a"\ntype = "memory"\n[[dataset]]\ntype = "memory"',
         )
     )
-    with pytest.raises(InputError, match="dataset: must be one table, of the dataset 'memory'"):
+    with pytest.raises(InputError, match="dataset: must have 'memory' once under the protocol 'memory'"):
+        load_experiment(path)
+
+
+def test_one_of_several_joined_datasets_is_the_protocols(protocol, fakes_beside, tmp_path):
+    fakes_beside("dataset", "other", MemoryDataset)
+    both = '[[dataset]]\ntype = "other"\n\n[[dataset]]\ntype = "memory"'
+    text = EXPERIMENT.replace('[dataset]\ntype = "memory"', both)
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    assert load_experiment(path).protocol
+    path.write_text(text.replace("classes = 3", "classes = 3\nsplit = { seed = 5 }"))
+    with pytest.raises(InputError, match=r"dataset\[1\]\.split"):
+        load_experiment(path)
+    path.write_text(text.replace("classes = 3", 'classes = 3\nsplit = { method = "stratified" }'))
+    with pytest.raises(InputError, match=r'mine.toml:\d+: dataset\[1\]\.split\.method: must be "random" under'):
+        load_experiment(path)
+    path.write_text(
+        text.replace("[tasks.valence]", '[tasks.valence]\ntarget = { other = "valence", memory = "energy" }')
+    )
+    with pytest.raises(InputError, match=r'tasks\.valence\.target: must be "valence" under .*, not "energy"'):
         load_experiment(path)

@@ -133,7 +133,8 @@ def _metrics(entry: Entry) -> list[tuple[str, str]]:
 def _measured(entry: Entry, runs: Sequence[RunRecord], reasons: list[str]) -> list[Number]:
     """Return the experiment's metrics; of several runs their means. Why runs are left out is added to `reasons`."""
     if len(runs) == 1 and runs[0].fold is None:
-        tasks = {task: runs[0].metrics[_PART].get(task) or {} for task in entry["metrics"]}
+        metrics = runs[0].results["protocol"].get("scores") or runs[0].metrics[_PART]
+        tasks = {task: metrics.get(task) or {} for task in entry["metrics"]}
         return [
             scores.measured(
                 tasks[task].get(metric),
@@ -147,6 +148,8 @@ def _measured(entry: Entry, runs: Sequence[RunRecord], reasons: list[str]) -> li
     except InputError as error:
         reasons.append(f"its runs cannot be combined: {error}")
         return [Number(None) for _ in _metrics(entry)]
+    if dataset := runs[0].results["protocol"].get("dataset"):
+        replicates = replicates.of_dataset(dataset)
     declared = (runs[0].read_experiment().get("split") or {}).get("folds") or 0
     if replicates.folds and len(replicates.folds) < declared and not any("fold" in text for text in reasons):
         reasons.append(f"it has {len(replicates.folds)} of {declared} folds")
