@@ -235,9 +235,26 @@ def _judged() -> Iterator[tuple[str, tuple[Tensor, Tensor]]]:
     yield "a batch of one", (scores[:1], torch.tensor([[1.0, 0.0]]))
 
 
+def _over_time() -> Iterator[tuple[str, tuple[Tensor, Tensor]]]:
+    generator = torch.Generator().manual_seed(0)
+    prediction, target = (torch.rand(6, 20, generator=generator) for _ in range(2))
+    partly = target.masked_fill(torch.rand(6, 20, generator=generator) < 0.3, torch.nan)
+    padded = target.clone()
+    padded[1:, 5:] = torch.nan
+    yield "random", (prediction, target)
+    yield "times that are partly not rated", (prediction, partly)
+    yield "songs of different lengths", (prediction, padded)
+    yield "predictions that are right", (target.clone(), target)
+    yield "constant predictions", (torch.full((6, 20), 0.3), target)
+    yield "constant targets", (prediction, torch.full((6, 20), 0.3))
+    yield "far outliers", (1e4 * prediction, target)
+    yield "a batch of one rating", (prediction[:1, :1], target[:1, :1])
+
+
 _EXAMPLES: Mapping[str, Callable[[], Iterator[tuple[str, tuple[Tensor, Tensor]]]]] = {
     "regression": _ratings,
     "classification": _labels,
     "tags": _tagged,
     "pairs": _judged,
+    "series": _over_time,
 }

@@ -101,7 +101,23 @@ class Talkative(SquaredError):
         return {"error": prediction - target}
 
 
-@pytest.mark.parametrize("loss", [SquaredError, Balanced, Correlation])
+class Changes(nn.Module):
+    """The squared error of series, and that of their changes from step to step, where they are rated."""
+
+    kind = "series"
+
+    def forward(self, prediction, target):
+        errors = (prediction - target)[target.isfinite()]
+        changes = (prediction - target).diff(dim=1)
+        changes = changes[target.diff(dim=1).isfinite()]
+        return errors.square().mean() + (changes.square().mean() if len(changes) else 0.0)
+
+
+class Unmasked(SquaredError):
+    kind = "series"
+
+
+@pytest.mark.parametrize("loss", [SquaredError, Balanced, Correlation, Changes])
 def test_a_loss_that_holds_its_contract_passes(loss):
     check_loss(loss)
 
@@ -118,6 +134,7 @@ def test_a_loss_that_holds_its_contract_passes(loss):
         (NotReduced, "scalar", "a loss returns a scalar"),
         (Root, "finite", "predictions that are right: its gradient"),
         (Deviation, "finite", "a batch of one"),
+        (Unmasked, "finite", "times that are partly not rated: it is nan"),
         (Negative, "sign", "may_be_negative"),
         (Flat, "gradient", "nothing can be learnt"),
         (Hard, "finite", "cannot be differentiated"),
