@@ -11,7 +11,7 @@ __all__ = ["check_names", "check_ranges"]
 
 
 def check_ranges(
-    regression: Mapping[str, list[float]], dataset: str = "table"
+    ranges: Mapping[str, list[float]], dataset: str = "table", key: str = "regression"
 ) -> dict[str, tuple[float, float]]:
     """Return target -> lowest and highest value.
 
@@ -19,13 +19,13 @@ def check_ranges(
         InputError: A range is empty.
     """
     wrong = [
-        f"{dataset}: regression.{name} = [{low:g}, {high:g}]: the lowest value must be below the highest"
-        for name, (low, high) in regression.items()
+        f"{dataset}: {key}.{name} = [{low:g}, {high:g}]: the lowest value must be below the highest"
+        for name, (low, high) in ranges.items()
         if not low < high
     ]
     if wrong:
         raise InputError(*wrong)
-    return {name: (float(low), float(high)) for name, (low, high) in regression.items()}
+    return {name: (float(low), float(high)) for name, (low, high) in ranges.items()}
 
 
 def check_names(

@@ -16,6 +16,7 @@ from musicemo.errors import InputError, nearest
 from musicemo_builtin.datasets._arrays import FUSED_ROWS, array_shape
 from musicemo_builtin.datasets._cells import find_similar, is_missing
 from musicemo_builtin.datasets._columns import split_tags
+from musicemo_builtin.datasets._over_time import RatedTrack, SeriesColumns, read_series
 from musicemo_builtin.datasets._pairs import PairColumns, read_pairs
 from musicemo_builtin.datasets._problems import Problems
 from musicemo_builtin.datasets._proposal import propose_table
@@ -26,6 +27,8 @@ from musicemo_builtin.datasets._targets import check_names, check_ranges
 __all__ = ["Table"]
 
 _log = logging.getLogger(__name__)
+
+_NOT_RATED = RatedTrack({}, {})
 
 
 class Table:
@@ -70,6 +73,16 @@ class Table:
     which ``pairs = "pairs.csv"`` and ``pair_targets = ["valence_pairs", "arousal_pairs"]`` read: a cell is the column
     (or the id) of the track that is higher, or ``tie``. Judgements of the same pair in several rows are added up.
 
+    Ratings over time are in a table with a row for each time::
+
+        id,time,arousal_over_time,worker
+        a1,15.0,0.25,w1
+        a1,15.5,0.30,w1
+
+    which ``series = "ratings.csv"`` and ``series_targets = { arousal_over_time = [-1, 1] }`` read. The times of a track
+    are a constant period apart, and may have gaps. With ``series_listener = "worker"``, each row is of one listener,
+    and the target is the mean over the listeners.
+
     Everything is checked on construction. Only the headers of arrays are read, and audio files must exist.
 
     Args:
@@ -86,6 +99,12 @@ class Table:
         pair_ids: Its two columns with the ids of the tracks.
         pair_weight: Its column with the number of listeners of a judgement, or another weight above 0; by default each
             row is one listener.
+        series: Table of the ratings over time.
+        series_targets: Columns of that table with ratings, each of which is a target -> lowest and highest possible
+            rating.
+        series_time: Its column with the time in seconds, from the start of the audio file.
+        series_listener: Its column with the listener.
+        series_rate: Ratings per second; by default from the smallest difference between two times of a track.
         columns: Target -> column, if the column has another name.
         id: Column of the track's id, unique in the table.
         file: Column of the feature file, without `audio`.
@@ -125,6 +144,11 @@ class Table:
         pair_targets: list[str] | None = None,
         pair_ids: Annotated[list[str], Field(min_length=2, max_length=2)] | None = None,
         pair_weight: str | None = None,
+        series: Path | None = None,
+        series_targets: dict[str, Annotated[list[float], Field(min_length=2, max_length=2)]] | None = None,
+        series_time: str = "time",
+        series_listener: str | None = None,
+        series_rate: Annotated[float, Field(gt=0)] | None = None,
         columns: dict[str, str] | None = None,
         id: str = "id",
         file: str = "features",
@@ -153,7 +177,12 @@ class Table:
         in_one_column: dict[str, Mapping[str, object]]
         in_one_column = {"regression": self._ranges, "classification": self._classes, "tags": self._lists}
         judged = dict.fromkeys(pair_targets or [])
-        declared = in_one_column | {"tag_columns": self._tag_columns, "pair_targets": judged}
+        over_time = check_ranges(series_targets or {}, key="series_targets")
+        declared = in_one_column | {
+            "tag_columns": self._tag_columns,
+            "pair_targets": judged,
+            "series_targets": over_time,
+        }
         check_names("table", declared, columns)
         if (pairs is None) != (not judged):
             raise InputError(
@@ -161,6 +190,14 @@ class Table:
             )
         if pairs is None and (pair_ids or pair_weight):
             raise InputError("table: pair_ids and pair_weight need pairs, the table of judged pairs")
+        if (series is None) != (not over_time):
+            raise InputError(
+                "table: series, the table of ratings over time, and series_targets, its columns, need each other"
+            )
+        if series is None and (series_listener or series_rate):
+            raise InputError(
+                "table: series_listener and series_rate need series, the table of ratings over time"
+            )
         if renamed := sorted((columns or {}).keys() & self._tag_columns.keys()):
             raise InputError(f"table: columns.{renamed[0]}: the columns of its tags are those in tag_columns")
         names = [name for declared in in_one_column.values() for name in declared]
@@ -199,6 +236,13 @@ class Table:
             self._judgements = read_pairs(
                 pairs, pair_columns, self._ids, self._problems, missing=missing, decimal=decimal
             )
+        #: Track -> its ratings over time.
+        self._rated: dict[str, RatedTrack] = {}
+        if series is not None:
+            series_columns = SeriesColumns(id, series_time, over_time, series_listener, series_rate)
+            self._rated = read_series(
+                series, series_columns, self._ids, self._problems, missing=missing, decimal=decimal
+            )
         self._problems.raise_if_any()
         self._warn_of_similar_labels()
         if features != "all":
@@ -214,6 +258,7 @@ class Table:
                 for name, names in (*self._lists.items(), *self._tag_columns.items())
             ),
             *(Target(name, "pairs") for name in judged),
+            *(Target(name, "series", range=bounds) for name, bounds in over_time.items()),
         ]
 
     @classmethod
@@ -224,8 +269,8 @@ class Table:
     def tracks(self) -> Iterator[Track]:
         """Yield the tracks in the order of the table."""
         for track in self._recordings.tracks() if self._recordings else self._tracks:
-            judged = self._judgements.get(track.id)
-            yield replace(track, targets={**track.targets, **judged}) if judged else track
+            judged, rated = self._judgements.get(track.id, {}), self._rated.get(track.id, _NOT_RATED)
+            yield replace(track, targets={**track.targets, **judged, **rated.means}, ratings=rated.listeners)
 
     def _read(self) -> list[Track]:
         tracks: list[Track] = []
