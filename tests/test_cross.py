@@ -253,6 +253,9 @@ def test_folds_and_all_but_one(tmp_path):
         of_a = {name.removeprefix("a/") for name in record.split["test"] if name.startswith("a/")}
         single = open_run(crossed.trained[0].runs[fold])
         assert of_a == set(single.split["test"])
+        for part in ("train", "val"):
+            names = {name.removeprefix("a/") for name in record.split[part] if name.startswith("a/")}
+            assert names == set(single.split[part])
     runs = {path.parent.parent.name for path in (tmp_path / "runs").glob("*/*/results.json")}
     assert {"a", "b", "c", "three-joint-fold0", "three-without-a-fold1"} <= runs
 

@@ -91,11 +91,13 @@ def sound_prints(
     settings = FeatureSettings(grid="frame", on_error="skip")
     stream = Stream("sound-print", {}, SoundPrint, settings)
     arrays = FeatureStore(stream, dataset).read(audio, names, jobs=jobs)
-    return {
-        key: values[:, 0].astype(np.uint32) << 16 | values[:, 1].astype(np.uint32)
-        for key, array in arrays.items()
-        for values in [array.read()]
-    }
+    return {key: _joined(array.read()) for key, array in arrays.items()}
+
+
+def _joined(values: NDArray[np.floating]) -> Prints:
+    """Return 32 bits from their upper and lower half."""
+    halves = values.astype(np.uint32)
+    return (halves[:, 0] << np.uint32(16)) | halves[:, 1]
 
 
 def find_alike(prints: Sequence[Prints]) -> list[tuple[int, int]]:

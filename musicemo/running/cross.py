@@ -542,9 +542,11 @@ class _Plan:
                     listed = f"{corpus.name}/{track}" if prefixed else track
                     parts[part if kept else "excluded"].append(listed)
             write_json(self.folder / f"{stem}.split.json", parts)
-            split = {**resolved["split"], "method": "file", "path": f"{stem}.split.json"}
-            for key in ("fold", "stratify"):
-                split.pop(key, None)
+            split = {
+                "method": "file",
+                "path": f"{stem}.split.json",
+                "validation": 0.0,
+            }  # the file has what there is
             path = self.folder / f"{stem}.toml"
             write_text(path, toml.write({**resolved, "name": stem, "split": split}))
             folds[fold] = load_experiment(path)
