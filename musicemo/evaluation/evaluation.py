@@ -94,6 +94,26 @@ class TaskEvaluation:
         """The task's metrics, the leading one first."""
         return METRICS[self.kind] if self.spread is None else (*METRICS[self.kind], *SPREAD)
 
+    @cached_property
+    def chance(self) -> float:
+        """The leading metric of predictions that do not depend on the track.
+
+        It is 0 for correlations, the share of the most frequent class for accuracy, the mean frequency of the tags for
+        PR-AUC, and 0.5 for pairs. NaN without tracks.
+        """
+        if self.kind in ("regression", "series"):
+            return 0.0
+        if self.kind == "pairs":
+            return 0.5
+        if not len(self.target):
+            return math.nan
+        if self.kind == "classification":
+            return float(np.bincount(self.target.astype(np.intp)).max() / len(self.target))
+        known = np.isfinite(self.target)
+        counts, present = known.sum(axis=0), np.where(known, self.target, 0.0).sum(axis=0)
+        scored = (present > 0) & (present < counts)
+        return float((present[scored] / counts[scored]).mean()) if scored.any() else math.nan
+
     def metrics(self) -> dict[str, Any]:
         """Return the metrics; for classification also ``per_class`` and ``confusion_matrix``; see `tags` for tags.
 

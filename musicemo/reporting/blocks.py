@@ -233,6 +233,8 @@ class Section:
 
     title: str
     blocks: Sequence[Block]
+    #: Whether a page shows it only if the reader opens it.
+    folded: bool = False
 
     @property
     def slug(self) -> str:

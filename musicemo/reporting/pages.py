@@ -26,6 +26,7 @@ from musicemo.reporting.sections.protocol import protocol_section
 from musicemo.reporting.sections.replicates import replicate_sections
 from musicemo.reporting.sections.search import search_facts, search_sections, searches_of
 from musicemo.reporting.sections.selection import selection_section, transfer_section
+from musicemo.reporting.sections.summary import chances, summary
 from musicemo.reporting.sections.training import layers_section, training_section, weights_section
 from musicemo.reporting.words import SETS, headline_part, listed, plural
 from musicemo.runs import RunRecord, open_replicates
@@ -258,8 +259,10 @@ def _results(runs: Sequence[RunRecord], notices: list[Notice]) -> list[Section]:
         f"The best epoch's weights on the {SETS[part]}, {plural(count, noun)}. Brackets show "
         f"{100 * confidence:g} % bootstrap intervals over the {noun}s."
     )
-    sections = [Section("Results", [lead, scores.forests(metrics), *scores.metric_tables(metrics)])]
     evaluation = _evaluation(run, part, notices)
+    words = summary(metrics, evaluation, run.results, part)
+    forests = scores.forests(metrics, chances(evaluation))
+    sections = [Section("Results", [*words, lead, forests, *scores.metric_tables(metrics)])]
     blocks: list[Block]
     if charts := tracks.prediction_charts(evaluation, "regression", metrics, run.tasks):
         sections.append(Section("Predicted against true", [Charts(charts, note=tracks.DOTS)]))

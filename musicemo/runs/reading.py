@@ -140,6 +140,11 @@ class RunRecord:
         return int(self.results.get("seed") or 0)
 
     @property
+    def fitted(self) -> bool:
+        """Whether the model was fitted in one go: it has no epochs, and its result does not depend on the seed."""
+        return self.results.get("parameters") == 0
+
+    @property
     def fold(self) -> int | None:
         """The fold; None without k-fold."""
         fold = self.results.get("fold")

@@ -6,7 +6,7 @@ import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from musicemo.comparison import Comparison, Difference, Ranking, Replicates, Row, Score
+from musicemo.comparison import Comparison, Difference, Ranking, Row, Score
 from musicemo.evaluation import LEADING, TITLES, finite, higher_is_better
 from musicemo.progress import duration
 from musicemo.reporting.blocks import Block, Cell, Charts, Column, Notice, Number, Section, Table, Text
@@ -15,6 +15,7 @@ from musicemo.reporting.charts.chart import COLOURS
 from musicemo.reporting.sections import scores
 from musicemo.reporting.sections.replicates import count_of, score_number, set_of
 from musicemo.reporting.sections.search import looks, searches_of
+from musicemo.reporting.sections.setup import value_text
 from musicemo.reporting.words import SETS, listed, number, plural
 from musicemo.runs import RunRecord
 
@@ -227,7 +228,9 @@ def notes(comparison: Comparison) -> list[str]:
             else f"The difference is the mean over seeds minus the baseline's, with its {confidence} interval over "
             "tracks and seeds. The p-value is two-sided."
         )
-    single = [one.name for one in comparison.experiments if len(one.per_seed) == 1 and _is_trained(one)]
+    single = [
+        one.name for one in comparison.experiments if len(one.per_seed) == 1 and not one.records[0].fitted
+    ]
     if single:
         verb = "have" if len(single) > 1 else "has"
         sentences.append(
@@ -253,11 +256,6 @@ def notes(comparison: Comparison) -> list[str]:
                 "above 0."
             )
     return sentences
-
-
-def _is_trained(experiment: Replicates) -> bool:
-    """Return whether a network was trained, whose initial weights and batches depend on the seed."""
-    return experiment.records[0].results.get("parameters") != 0
 
 
 def _p(value: float) -> str:
@@ -395,10 +393,8 @@ def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str
     for name, value in table.items():
         if isinstance(value, dict):
             yield from _flat(value, f"{prefix}{name}.")
-        elif isinstance(value, list) and value and all(isinstance(one, dict) for one in value):
-            yield f"{prefix}{name}", ", ".join("; ".join(f"{k} {v}" for k, v in one.items()) for one in value)
         else:
-            yield f"{prefix}{name}", str(value)
+            yield f"{prefix}{name}", value_text(value)
 
 
 def _experiments(runs: Mapping[str, Sequence[RunRecord]]) -> Block:

@@ -141,8 +141,11 @@ def _variants(experiments: Sequence[tuple[Experiment, Sequence[Outcome]]]) -> li
     tables = []
     for names in (names[:_METRICS] for names in METRICS.values()):
         lines: list[list[Cell]] = [
-            [row.experiment, str(row.runs), row.task, *([row.validation or Number(None)] if validated else [])]
-            + [row.metrics[name] for name in names]
+            [
+                *(row.experiment, str(row.runs), row.task),
+                *([row.validation or Number(None)] if validated else []),
+                *(row.metrics[name] for name in names),
+            ]
             for row in rows
             if names[0] in row.metrics
         ]

@@ -35,6 +35,7 @@ from musicemo.reporting.blocks import (
 )
 from musicemo.reporting.sections import scores, tracks
 from musicemo.reporting.sections.analyses import analysis_sections
+from musicemo.reporting.sections.summary import chances, summary
 from musicemo.reporting.words import SETS, SHORT, plural
 from musicemo.runs import RunRecord
 
@@ -67,9 +68,12 @@ def replicate_sections(runs: Sequence[RunRecord], part: str, notices: list[Notic
     except InputError as error:
         notices.append(Notice(f"The runs cannot be combined: {error}", "warning"))
         return [Section("Results", [_each_run(runs, part)])]
+    analysed = analyse_replicates(experiment, rows, settings)
+    first = experiment.per_seed[0].evaluation
     blocks: list[Block] = [
+        *summary(_metrics(rows), first, analysed, part),
         Text(_introduction(experiment, settings)),
-        _forests(rows),
+        _forests(rows, chances(first)),
         *_tables(experiment, rows),
     ]
     sections = [Section("Results", [*blocks, _each_run(runs, part)])]
@@ -101,7 +105,7 @@ def replicate_sections(runs: Sequence[RunRecord], part: str, notices: list[Notic
     if charts := tracks.prediction_charts(combined, "pairs", {}, runs[0].tasks):
         mean = f" Scores are means over {len(experiment.per_seed)} seeds." if several else ""
         sections.append(Section("Pairs", [Charts(charts, note=tracks.PAIR_CHART + mean)]))
-    analyses = analysis_sections(analyse_replicates(experiment, rows, settings), part)
+    analyses = analysis_sections(analysed, part)
     return [*sections, tracks.worst_tracks(combined), *analyses]
 
 
@@ -146,25 +150,32 @@ def _introduction(experiment: Replicates, settings: EvaluationSettings) -> str:
     confidence = f"{settings.confidence:.0%}".replace("%", " %")
     if len(experiment.seeds) > 1:
         return f"{text[0].upper()}{text[1:]}. Brackets show {confidence} intervals over tracks and seeds."
-    return (
-        f"{text[0].upper()}{text[1:]}. Brackets show {confidence} intervals over tracks. With one seed, the variation "
-        "between seeds is unknown."
-    )
+    text = f"{text[0].upper()}{text[1:]}. Brackets show {confidence} intervals over tracks."
+    if not experiment.records[0].fitted:
+        text += " With one seed, the variation between seeds is unknown."
+    return text
 
 
-def _forests(rows: Sequence[Row]) -> Charts:
+def _metrics(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
+    """Return task -> metric -> ``value``, ``low`` and ``high``."""
+    metrics: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        if row.task:
+            (score,) = row.scores
+            ends = {"value": score.mean, "low": score.low, "high": score.high}
+            metrics.setdefault(row.task, {})[row.metric] = {name: finite(end) for name, end in ends.items()}
+    return metrics
+
+
+def _forests(rows: Sequence[Row], chance: Mapping[str, float]) -> Charts:
     charts = []
+    metrics = _metrics(rows)
     for metric in LEADING:
-        values: dict[str, dict[str, Any]] = {}
-        each: dict[str, Sequence[float]] = {}
-        for row in rows:
-            if row.metric == metric and row.task:
-                (score,) = row.scores
-                ends = {"value": score.mean, "low": score.low, "high": score.high}
-                values[row.task] = {metric: {name: finite(end) for name, end in ends.items()}}
-                each[row.task] = score.values if len(score.values) > 1 else score.folds
+        values = {task: one for task, one in metrics.items() if metric in one}
+        single = {row.task: row.scores[0] for row in rows if row.metric == metric and row.task}
+        each = {task: one.values if len(one.values) > 1 else one.folds for task, one in single.items()}
         if values:
-            charts.append(scores.forest(values, metric, each))
+            charts.append(scores.forest(values, metric, each, chance=chance))
     return Charts(charts)
 
 

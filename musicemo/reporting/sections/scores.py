@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from musicemo.evaluation import CLASSIFICATION, LEADING, METRICS, PAIRS, TAGS, TITLES
 from musicemo.reporting.blocks import Block, Cell, Charts, Column, Number, Table, Text
-from musicemo.reporting.charts import MUTED, Axis, Chart, Intervals, Points, Rule, categories, spanning
+from musicemo.reporting.charts import MUTED, Axis, Chart, Intervals, Line, Points, Rule, categories, spanning
 from musicemo.reporting.words import SETS, SHORT, number, plural
 
 #: Tags that are listed by name.
@@ -163,6 +164,7 @@ def forest(
     title: str = "",
     notes: Sequence[str] = (),
     colours: Mapping[str, int] | None = None,
+    chance: Mapping[str, float] | None = None,
 ) -> Chart:
     """Return values with their intervals, a row for each name.
 
@@ -173,7 +175,9 @@ def forest(
         title: Title of the chart; by default the metric.
         notes: Small text behind the title.
         colours: name -> number of its colour.
+        chance: name -> value of predictions that do not depend on the track, which is marked.
     """
+    levels = [(chance or {}).get(name) for name in rows]
     dots = [(one, place) for place, name in enumerate(rows) for one in (each or {}).get(name, ())]
     scores = [rows[name].get(metric) or {} for name in rows]
     value, low, high = ([one.get(end) for one in scores] for end in ("value", "low", "high"))
@@ -189,6 +193,11 @@ def forest(
         y=categories(list(rows)),
         marks=[
             *([Rule(0)] if axis.low < 0 else []),
+            *(
+                Line([level, level], [place - 0.4, place + 0.4], "chance", dashed=True, colour=MUTED)
+                for place, level in enumerate(levels)
+                if level and math.isfinite(level)
+            ),
             *([Points([one for one, _ in dots], [y + 0.27 for _, y in dots], colour=MUTED)] if dots else []),
             *(
                 Intervals(
@@ -211,11 +220,11 @@ def rows_aspect(count: int) -> float:
     return min(1.6, 0.14 + 0.085 * count)
 
 
-def forests(metrics: Mapping[str, Mapping[str, Any]]) -> Charts:
-    """Return a forest plot for the leading metric of each kind of task."""
+def forests(metrics: Mapping[str, Mapping[str, Any]], chance: Mapping[str, float]) -> Charts:
+    """Return a forest plot for the leading metric of each kind of task; see `forest` for `chance`."""
     charts = []
     for names in METRICS.values():
         rows = {task: scores for task, scores in metrics.items() if names[0] in scores}
         if rows:
-            charts.append(forest(rows, names[0]))
+            charts.append(forest(rows, names[0], chance=chance))
     return Charts(charts)

@@ -11,7 +11,10 @@ from musicemo.reporting.blocks import Block, Code, Column, Facts, Notice, Sectio
 from musicemo.reporting.words import SETS, plural, scale
 from musicemo.runs import RunRecord
 
-__all__ = ["environment", "headline", "notices", "setup"]
+#: Settings that have no effect on a model that is fitted in one go.
+_OF_NETWORKS = ("weighting", "optimizer", "batch size", "maximum epochs", "best epoch by")
+
+__all__ = ["environment", "headline", "notices", "setup", "value_text"]
 
 
 def headline(runs: Sequence[RunRecord]) -> list[tuple[str, str]]:
@@ -25,7 +28,7 @@ def headline(runs: Sequence[RunRecord]) -> list[tuple[str, str]]:
         facts.append(("seed", str(results.get("seed", "unknown"))))
         if results.get("fold") is not None:
             facts.append(("fold", str(results["fold"])))
-        if "best_epoch" in results:
+        if "best_epoch" in results and not first.fitted:
             facts.append(("best epoch", f"{results['best_epoch']} of {results.get('epochs', 'unknown')}"))
         elif first.history:
             facts.append(("epochs so far", str(first.history[-1].get("epoch", len(first.history)))))
@@ -101,7 +104,9 @@ def setup(runs: Sequence[RunRecord]) -> Section:
     """Return the section on the experiment: data, split, tasks, and the file."""
     run = runs[0]
     experiment = run.experiment
-    blocks: list[Block] = [Facts(rows)] if (rows := [row for row in _choices(experiment) if row[1]]) else []
+    fitted = run.fitted
+    rows = [row for row in _choices(experiment) if row[1] and not (fitted and row[0] in _OF_NETWORKS)]
+    blocks: list[Block] = [Facts(rows)] if rows else []
     if run.tasks:
         tasks = [[name, *_task(name, task, experiment)] for name, task in run.tasks.items()]
         columns = ["task", "kind", "target", "scale or classes", "loss"]
@@ -137,12 +142,21 @@ def _choices(experiment: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _listed(table: Mapping[str, Any]) -> str:
     """Return a component's name, then its parameters."""
-    rest = [f"{key} {_value(value)}" for key, value in table.items() if key != "type"]
+    rest = [f"{key} {value_text(value)}" for key, value in table.items() if key != "type"]
     return "; ".join([str(table["type"]), *rest] if "type" in table else rest)
 
 
-def _value(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+def value_text(value: Any) -> str:
+    """Return a value of a TOML file in words: no brackets or quotation marks but of nested lists."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {value_text(inner)}" for name, inner in value.items() if inner is not None)
+    if isinstance(value, list):
+        return ", ".join(
+            f"({value_text(one)})" if isinstance(one, list | dict) else value_text(one) for one in value
+        )
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _task(name: str, task: Mapping[str, Any], experiment: Mapping[str, Any]) -> list[str]:
@@ -175,13 +189,13 @@ def _split(runs: Sequence[RunRecord]) -> Iterator[Block]:
 def environment(runs: Sequence[RunRecord]) -> Section:
     """Return the section on the run directories, versions and devices."""
     recorded: Mapping[str, Any] = next((run.environment for run in runs if run.environment), {})
-    facts = Facts([(name, shown) for name, value in recorded.items() if (shown := _plain(value))])
+    facts = Facts([(name, shown) for name, value in recorded.items() if (shown := value_text(value))])
     runs_table = Table(
         ["run", "seed", "fold", Column("status", text=True), "epochs", "best", "training"],
         [_row(run) for run in runs],
         "Run directories",
     )
-    return Section("Environment", [runs_table, facts])
+    return Section("Environment", [runs_table, facts], folded=True)
 
 
 def _row(run: RunRecord) -> list[str]:
@@ -197,11 +211,3 @@ def _row(run: RunRecord) -> list[str]:
         str(results.get("best_epoch", "")),
         "" if seconds is None else duration(seconds),
     ]
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {inner}" for key, inner in value.items() if inner is not None)
-    if isinstance(value, list):
-        return " ".join(map(str, value))
-    return "" if value is None else str(value)

@@ -21,7 +21,7 @@ _NOT_WEIGHTS = ("train", "val", "gradient", "layer")
 
 def training_section(runs: Sequence[RunRecord]) -> Section:
     """Return the section on losses, scores and optimization over the epochs."""
-    begun = [run for run in runs if run.history]
+    begun = [run for run in runs if run.history and not run.fitted]
     tasks = runs[0].tasks
     groups = [
         Charts(_losses(begun, tasks), "Loss"),
@@ -34,7 +34,7 @@ def training_section(runs: Sequence[RunRecord]) -> Section:
 def weights_section(runs: Sequence[RunRecord]) -> Section:
     """Return the section on the weights of the tasks over the epochs."""
     tasks = list(runs[0].tasks)
-    begun = [run for run in runs if run.history]
+    begun = [run for run in runs if run.history and not run.fitted]
     charts = list(_weights(begun, tasks)) if len(tasks) > 1 else []
     return Section("Weights of the tasks", [Charts(charts)] if charts else [])
 
