@@ -127,6 +127,10 @@ def bench(
     show: Annotated[
         bool, typer.Option("--show", help="Print the protocol and its published results without training.")
     ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Check the protocol and list the runs, without training."),
+    ] = False,
     form: Annotated[
         Form, typer.Option("--format", help="Output format, with --show, `list` or finished runs.")
     ] = Form.table,
@@ -166,8 +170,12 @@ def bench(
         written = {"model.type": model, "features.type": features, "dataset.root": root}
         keys = [f"{key}={value}" for key, value in written.items() if value is not None]
         loaded = _load(protocol, experiments or [], [*keys, *(overrides or [])], only or [])
-        from musicemo.cli._run import train
+        from musicemo.cli._run import preview, train
         from musicemo.runs import open_run
+
+        if dry_run:
+            preview(loaded, runs, device, 0, jobs, launcher)
+            return
 
         results = train(
             loaded, runs, hooks=context.obj, resume=resume, device=device, jobs=jobs, launcher=launcher

@@ -86,7 +86,7 @@ def run(
     files = [load_experiments(file, overrides or [], only or []) for file in experiments]
     loaded = [experiment for variants in files for experiment in variants]
     if dry_run:
-        _preview(loaded, runs, device, overfit_batches, jobs, launcher)
+        preview(loaded, runs, device, overfit_batches, jobs, launcher)
         return
     train(
         loaded,
@@ -139,7 +139,7 @@ def train(
     return results
 
 
-def _preview(
+def preview(
     experiments: Sequence[Experiment],
     runs: Path,
     device: str | None,
@@ -147,6 +147,7 @@ def _preview(
     jobs: int | None,
     launcher: str | None,
 ) -> None:
+    """Print the runs of some experiments and an estimate of their duration, without training."""
     from musicemo.reporting.sections.preview import dry_run_blocks
     from musicemo.running.launching import choose_launcher, needed
     from musicemo.running.prepare import RunOptions

@@ -16,6 +16,7 @@ from musicemo.errors import InputError
 from musicemo.experiment import Experiment
 from musicemo.experiment.tracks import read_tracks, split_tracks, warn_of_shared
 from musicemo.running.prepare import RunOptions, TrackReader, prepare
+from musicemo.running.protocol import describe_conformity
 from musicemo.running.search import check_search
 from musicemo.running.transfer import find_source
 from musicemo.training import Prepared, Stopping, use_threads
@@ -58,6 +59,8 @@ class Preview:
     backbone: int
     #: Seconds that a training step takes, the median of some; None where none was taken.
     step: float | None
+    #: Departures from the published protocol, which are known before the run; None without a protocol.
+    departures: Sequence[str] | None = None
 
     @property
     def epoch(self) -> float | None:
@@ -160,6 +163,7 @@ def check_experiment(
             step = _time_step(prepared, steps) if steps else None
     finally:
         restore_random_state(before)
+    conformity = describe_conformity(experiment, tracks, split, first.fold, None)
     backbone = sum(one.numel() for one in prepared.network.backbone.parameters() if one.requires_grad)
     return Preview(
         experiment=experiment,
@@ -171,6 +175,7 @@ def check_experiment(
         parameters=prepared.network.parameter_count,
         backbone=backbone,
         step=step,
+        departures=None if conformity is None else conformity["departures"],
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from benches import EXPERIMENT, install_protocol
 
@@ -53,6 +55,19 @@ def test_a_run_is_printed_below_the_published_results(bench, tmp_path):
     assert "| memory-mean (2) | " in table.out
     other = bench("emopia", "runs/memory-mean")
     assert (other.code, "the run followed the protocol 'memory', not 'emopia'" in other.err) == (2, True)
+
+
+@pytest.mark.slow
+def test_departures_are_known_before_training(bench, command, tmp_path):
+    text = "the validation set is not the protocol's: it has 12 tracks, of 12"
+    planned = bench("memory", "--dry-run")
+    assert planned.code == 0, planned.err
+    assert f"memory-mean: protocol memory: {text}\n" in planned.out
+    assert not (tmp_path / "runs").exists()
+    (tmp_path / "mine.toml").write_text(f'protocol = "memory"\n{FILE}')
+    valid = command("validate", "mine.toml", folder=tmp_path)
+    assert valid.code == 0, valid.err
+    assert re.search(rf"protocol +memory +{text}", valid.out)
 
 
 @pytest.mark.slow

@@ -44,8 +44,15 @@ def explanation_blocks(preview: Preview) -> list[Block]:
         aim = "highest" if search.maximizes else "lowest"
         text = f"{aim} {search.settings.metric} in {search.trials} trials: {', '.join(search.places)}"
         rows.append(("search", search.settings.sampler, text))
+    rows += [("protocol", name, text) for name, text in _protocol(preview)]
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
     return [Text(f"  {kind:<{widths[0]}}  {name:<{widths[1]}}  {text}".rstrip()) for kind, name, text in rows]
+
+
+def _protocol(preview: Preview) -> Iterator[tuple[str, str]]:
+    """Yield the published protocol of an experiment, and its departures from it."""
+    if preview.experiment.protocol is not None and preview.departures is not None:
+        yield preview.experiment.protocol.name, "; ".join(preview.departures) or "no departure"
 
 
 def _described(component: Component) -> tuple[str, str]:
@@ -89,6 +96,8 @@ def dry_run_blocks(previews: Sequence[Preview], jobs: int) -> Iterator[Block]:
     yield Text("")
     for preview in previews:
         yield Text(f"{preview.experiment.name}: {'; '.join(_effort(preview))}")
+        for name, text in _protocol(preview):
+            yield Text(f"{preview.experiment.name}: protocol {name}: {text}")
     runs = sum(preview.experiment.run_count for preview in previews)
     times = [preview.run * preview.experiment.run_count for preview in previews if preview.run is not None]
     if times:
