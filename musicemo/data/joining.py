@@ -77,6 +77,10 @@ class Joined:
         extraction = self._common(
             "features", lambda dataset: getattr(dataset, "extraction", None), missing=None
         )
+        rates = {rate for dataset in datasets.values() if (rate := getattr(dataset, "rate", None)) is not None}
+        if len(rates) == 1:
+            #: Time steps per second of the arrays in memory.
+            (self.rate,) = rates
         if all(getattr(dataset, "extraction", None) for dataset in datasets.values()):
             self.extraction = extraction
         #: Corpora that the songs of any of the datasets are drawn from.
@@ -218,13 +222,15 @@ def _moved(
     """Return single listeners' ratings rescaled to another range, which they can exceed."""
     if old == new:
         return values
+    return [_moved_one(value, old, new) for value in values]  # type: ignore[return-value]  # all of one type
 
-    return [
-        replace(value, values=np.asarray(_moved(value.values.tolist(), old, new)))
-        if isinstance(value, Series)
-        else _stretched((value - old[0]) / (old[1] - old[0]), new)
-        for value in values
-    ]
+
+def _moved_one(value: float | Series, old: tuple[float, float], new: tuple[float, float]) -> float | Series:
+    if isinstance(value, Series):
+        low, high = new
+        shares = (value.values - old[0]) / (old[1] - old[0])
+        return replace(value, values=low + shares * (high - low))
+    return _stretched((value - old[0]) / (old[1] - old[0]), new)
 
 
 def _partly(value: Label | None, declared: Sequence[str]) -> Label | None:

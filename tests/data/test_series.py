@@ -6,7 +6,7 @@ import pytest
 from complaints import warns
 
 from musicemo.contracts import ArrayFile, Series, Target, Track
-from musicemo.data import Batches, Features, Task, TaskSettings, collect, identify_data, make_task
+from musicemo.data import Batches, Features, Joined, Task, TaskSettings, collect, identify_data, make_task
 from musicemo.data.series import at_times, onto_steps, smoothed, step_edges, timed
 from musicemo.errors import InputError
 
@@ -218,3 +218,25 @@ def test_files_of_arrays_have_times_by_rate_or_by_their_edges(tmp_path):
 
 def test_an_older_description_of_a_task_has_no_smoothing():
     assert Task("a", "a", "series").smoothing is None
+
+
+def test_joined_datasets_have_series_in_one_range():
+    one = Rated(track("a", 4, Series(np.array([-1.0, 1.0]), 0, 1)))
+    other = Rated(
+        Track(
+            "b",
+            np.full((4, 2), 1.0),
+            {"arousal": Series(np.array([1.0, 5.0, nan]), 0, 1)},
+            ratings={"arousal": [Series(np.array([3.0, 9.0]), 0, 1)]},
+        ),
+        targets=(Target("arousal", "series", range=(1.0, 9.0)),),
+    )
+    joined = Joined({"one": one, "other": other}, {"arousal": TaskSettings()})
+    (target,) = joined.targets
+    assert (target.kind, target.range) == ("series", (0.0, 1.0))
+    first, second = joined.tracks()
+    assert first.targets["arousal"] == Series(np.array([0.0, 1.0]), 0, 1)
+    assert second.targets["arousal"] == Series(np.array([0.0, 0.5, nan]), 0, 1)
+    assert second.ratings["arousal"] == [Series(np.array([0.25, 1.0]), 0, 1)]
+    tracks = collect(joined, [make_task("arousal", TaskSettings(), joined.targets)])
+    np.testing.assert_allclose(tracks.series["arousal"][1].steps, [0.0, 0.5, nan, nan])

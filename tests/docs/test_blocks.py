@@ -75,7 +75,8 @@ TARGETS = {
 def declared(dataset: dict) -> list[str] | None:
     """Return the targets of a table `[dataset]`; None if it does not say them."""
     if dataset.get("type") in ("table", "mirdata"):
-        return [*dataset.get("regression", ()), *dataset.get("classification", ())]
+        keys = ("regression", "classification", "tags", "tag_columns", "pair_targets", "series_targets")
+        return [name for key in keys for name in dataset.get(key, ())]
     return TARGETS.get(dataset.get("type"))
 
 
