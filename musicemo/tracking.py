@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from musicemo.runs import RunRecord as RunRecord
     from musicemo.training import Run
 
-__all__ = ["Tracker", "final_metrics", "flat_settings", "make_tracker"]
+__all__ = ["Tracker", "final_metrics", "flat_settings", "group_of", "label_of", "make_tracker", "runs_of"]
 
 _log = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ class Tracker(ABC):
         """Let one process at a time work on what the runs of an experiment have in common."""
         from musicemo.runs.directory import exclusive
 
-        with exclusive(run.directory.parent):
+        with exclusive(runs_of(run) / group_of(run)):
             yield
 
     def _start(self, run: RunRecord, history: Any) -> None:
@@ -145,6 +145,23 @@ def _quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
+
+
+def group_of(run: RunRecord) -> str:
+    """Return the name of the experiment of a run, or of the search of a trial."""
+    return str((run.results.get("search") or {}).get("name") or run.name)
+
+
+def label_of(run: RunRecord) -> str:
+    """Return what distinguishes a run in its group: ``trial 3, seed 0, fold 1``."""
+    trial = (run.results.get("search") or {}).get("trial")
+    parts = {"trial": trial, "seed": run.seed, "fold": run.fold, "inner fold": run.results.get("inner_fold")}
+    return ", ".join(f"{name} {value}" for name, value in parts.items() if value is not None)
+
+
+def runs_of(run: RunRecord) -> Path:
+    """Return the folder of runs that contains a run, which for a trial is the folder of its search."""
+    return run.directory.parents[3 if run.results.get("search") else 1]
 
 
 def flat_settings(experiment: Mapping[str, Any]) -> dict[str, bool | int | float | str]:

@@ -14,8 +14,8 @@ from harness import Recorder, run_all
 from musicemo.components.hooks import load_hooks
 from musicemo.errors import InputError, RunError, RunStopped
 from musicemo.hookspecs import hookimpl
-from musicemo.runs import RunDirectory, open_run
-from musicemo.tracking import Tracker, final_metrics, flat_settings, make_tracker
+from musicemo.runs import RunDirectory, RunRecord, open_run
+from musicemo.tracking import Tracker, final_metrics, flat_settings, group_of, label_of, make_tracker, runs_of
 
 pytestmark = pytest.mark.usefixtures("fakes", "one_thread")
 
@@ -172,3 +172,18 @@ def test_the_documented_tracker_logs_each_epoch_once(tmp_path, monkeypatch):
     assert any(line.startswith(f"small/{outcome.directory.name},,final/test/valence/rmse,") for line in lines)
     tracker.import_run(open_run(outcome.directory))
     assert (tmp_path / "metrics.csv").read_text().splitlines() == lines
+
+
+def test_trials_are_in_the_group_of_their_search(tmp_path):
+    directory = tmp_path / "runs" / "study" / "trials" / "0a1b" / "20260101-120000Z-seed1-inner2"
+    search = {"name": "study", "trial": 4, "study": "x"}
+    trial = RunRecord(
+        directory, {"status": "done", "name": "0a1b", "seed": 1, "search": search, "inner_fold": 2}
+    )
+    assert (group_of(trial), label_of(trial)) == ("study", "trial 4, seed 1, inner fold 2")
+    assert runs_of(trial) == tmp_path / "runs"
+    plain = RunRecord(
+        tmp_path / "runs" / "study" / "x", {"status": "done", "name": "study", "seed": 1, "fold": 0}
+    )
+    assert (group_of(plain), label_of(plain)) == ("study", "seed 1, fold 0")
+    assert runs_of(plain) == tmp_path / "runs"

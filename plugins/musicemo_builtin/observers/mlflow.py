@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from musicemo.errors import InputError
-from musicemo.tracking import Tracker, final_metrics, flat_settings
+from musicemo.tracking import Tracker, final_metrics, flat_settings, group_of, label_of, runs_of
 
 if TYPE_CHECKING:
     from mlflow.entities import Run as MLflowRun
@@ -78,22 +78,22 @@ class MLflow(Tracker):
 
     def start_run(self, run: RunRecord) -> int:
         """Open a run below the parent run of its experiment, and log the parameters."""
-        runs = run.directory.parents[1]
         self._times = None if run.status == "running" else _times(run)
         started = self._times[0] if self._times else None
-        tags = {"mlflow.source.name": "musicemo", _EXPERIMENT: run.name}
+        group = group_of(run)
+        tags = {"mlflow.source.name": "musicemo", _EXPERIMENT: group}
         label = f"{run.name}/{run.directory.name}"
         with self.exclusive(run):
-            client = self._client = _connect(self._uri, runs)
+            client = self._client = _connect(self._uri, runs_of(run))
             folder = _experiment_id(client, self._experiment)
-            parent = _find(client, folder, {_EXPERIMENT: run.name, _KIND: "experiment"})
+            parent = _find(client, folder, {_EXPERIMENT: group, _KIND: "experiment"})
             if parent is None:
-                parent = client.create_run(folder, started, {**tags, _KIND: "experiment"}, run.name)
+                parent = client.create_run(folder, started, {**tags, _KIND: "experiment"}, group)
             self._folder, self._parent = folder, parent.info.run_id
             child = _find(client, folder, {_RUN: label, _PARENT: self._parent})
             if child is None:
                 tags |= {_KIND: "run", _RUN: label, _PARENT: self._parent}
-                child = client.create_run(folder, started, tags, run.directory.name)
+                child = client.create_run(folder, started, tags, label_of(run))
             self._id = child.info.run_id
             if self._times is None:
                 for one in (self._parent, self._id):
@@ -145,11 +145,11 @@ class MLflow(Tracker):
         final = {
             key: value for key, value in final_metrics(run.results).items() if logged.get(_legal(key)) != value
         }
-        self._log_batch(final, int(run.results.get("best_epoch") or 0), end or self._time_of(0))
+        self._log_batch(final, 0, end or self._time_of(0))  # with step 0, MLflow shows bars and no curve
         for file in sorted({file for pattern in self._artifacts for file in run.directory.glob(pattern)}):
             folder = str(file.parent.relative_to(run.directory))
             client.log_artifact(self._id, str(file), None if folder == "." else folder)
-        for key in ("error", "stopped"):
+        for key in ("best_epoch", "error", "stopped"):
             if value := run.results.get(key):
                 client.set_tag(self._id, f"musicemo.{key}", str(value)[:_LONGEST])
         client.set_terminated(self._id, _STATUS[status], end)
@@ -189,7 +189,7 @@ def _experiment_id(client: MlflowClient, name: str) -> str:
     database = address.removeprefix("sqlite:///")
     place = None if database == address else (Path(database).resolve().parent / "mlflow-artifacts").as_uri()
     try:
-        return str(client.create_experiment(name, place))
+        return str(client.create_experiment(name, place, {"mlflow.experimentKind": "custom_model_development"}))
     except MlflowException:
         if experiment := client.get_experiment_by_name(name):  # another process was faster
             return str(experiment.experiment_id)

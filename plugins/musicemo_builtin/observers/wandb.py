@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from musicemo.errors import InputError
-from musicemo.tracking import Tracker, final_metrics, flat_settings
+from musicemo.tracking import Tracker, final_metrics, flat_settings, group_of, label_of, runs_of
 
 if TYPE_CHECKING:
     import wandb
@@ -67,7 +67,7 @@ class WandB(Tracker):
         self._wandb = None
         label = f"{run.name}/{run.directory.name}"
         identifier = hashlib.sha256(f"{label} {run.results.get('fingerprint')}".encode()).hexdigest()[:16]
-        folder = self._folder or run.directory.parents[1]
+        folder = self._folder or runs_of(run)
         offline = (self._mode or os.environ.get("WANDB_MODE", "online")) != "online"
         logged = _logged(folder, identifier) if offline else {}
         if logged == {"epoch": len(run.history), "status": run.status}:
@@ -82,8 +82,8 @@ class WandB(Tracker):
             project=self._project,
             entity=self._entity,
             id=identifier,
-            name=run.directory.name,
-            group=run.name,
+            name=label_of(run),
+            group=group_of(run),
             dir=folder,
             mode=self._mode,
             resume="allow",

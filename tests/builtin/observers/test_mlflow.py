@@ -51,10 +51,11 @@ def test_seeds_are_children_of_the_experiment(store, tmp_path):
     outcomes = run_all(tmp_path, "seeds=[0, 1]", plugins=[MLflow(tracking_uri=uri, experiment="study")])
     client, (parent,), children = read()
     assert (parent.info.run_name, parent.info.status) == ("small", "FINISHED")
-    assert [run.info.run_name for run in children] == [outcome.directory.name for outcome in outcomes]
+    assert [run.info.run_name for run in children] == ["seed 0", "seed 1"]
     for run, outcome in zip(children, outcomes, strict=True):
         assert run.info.status == "FINISHED"
         assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
+        assert run.data.tags["musicemo.run"] == f"small/{outcome.directory.name}"
         assert run.data.tags["musicemo.fingerprint"] == outcome.results["fingerprint"]
         assert run.data.params["seed"] == str(outcome.seed)
         assert run.data.params["training.optimizer.type"] == "adam"

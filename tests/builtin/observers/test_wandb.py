@@ -89,7 +89,7 @@ def read_once(folder):
 def test_seeds_are_a_group(tmp_path):
     outcomes = run_all(tmp_path, "seeds=[0, 1]", plugins=[WandB(project="study", mode="offline")])
     runs = read(tmp_path / "runs")
-    assert [run["run"].display_name for run in runs] == [outcome.directory.name for outcome in outcomes]
+    assert [run["run"].display_name for run in runs] == ["seed 0", "seed 1"]
     for run, outcome in zip(runs, outcomes, strict=True):
         assert (run["run"].run_group, run["run"].project, run["exit"]) == ("small", "study", 0)
         config = values(run["run"].config.update)
