@@ -141,9 +141,11 @@ class MLflow(Tracker):
         client = self._client
         assert client is not None
         end = self._times[1] if self._times else None
-        logged = client.get_run(self._id).data.metrics
+        data = client.get_run(self._id).data
         final = {
-            key: value for key, value in final_metrics(run.results).items() if logged.get(_legal(key)) != value
+            key: value
+            for key, value in final_metrics(run.results).items()
+            if data.metrics.get(_legal(key)) != value
         }
         self._log_batch(final, 0, end or self._time_of(0))  # with step 0, MLflow shows bars and no curve
         for file in sorted({file for pattern in self._artifacts for file in run.directory.glob(pattern)}):
@@ -152,6 +154,8 @@ class MLflow(Tracker):
         for key in ("best_epoch", "error", "stopped"):
             if value := run.results.get(key):
                 client.set_tag(self._id, f"musicemo.{key}", str(value)[:_LONGEST])
+            elif f"musicemo.{key}" in data.tags:  # of the run before it was resumed
+                client.delete_tag(self._id, f"musicemo.{key}")
         client.set_terminated(self._id, _STATUS[status], end)
         with self.exclusive(run):
             children = f"tags.`{_PARENT}` = '{self._parent}'"

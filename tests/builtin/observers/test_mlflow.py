@@ -23,7 +23,7 @@ class Interrupts:
     @hookimpl
     def musicemo_epoch_started(self, epoch):
         if epoch == 2:
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt("by the user")
 
 
 @pytest.fixture
@@ -83,10 +83,12 @@ def test_an_interrupted_run_is_killed_and_its_resumption_continues_it(store, tmp
         run_all(tmp_path, plugins=[Interrupts(), tracker])
     _, (parent,), (run,) = read()
     assert (parent.info.status, run.info.status) == ("KILLED", "KILLED")
+    assert run.data.tags["musicemo.error"] == "by the user"
     run_all(tmp_path, plugins=[tracker], resume=True)
     client, (parent,), (again,) = read()
     assert (parent.info.status, again.info.status) == ("FINISHED", "FINISHED")
     assert again.info.run_id == run.info.run_id
+    assert "musicemo.error" not in again.data.tags
     assert [one.step for one in client.get_metric_history(run.info.run_id, "train/loss")] == [1, 2, 3]
 
 
