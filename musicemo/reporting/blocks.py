@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from musicemo.reporting.charts import Chart
 from musicemo.reporting.words import number
@@ -95,6 +96,8 @@ class Label:
 
     text: str
     strong: bool = False
+    #: File that a page links to.
+    link: Path | None = None
 
     note: str = ""
     interval: str = ""

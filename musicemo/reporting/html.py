@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from importlib import resources
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
+from urllib.parse import quote
 
 from musicemo.reporting.blocks import Block, Cell, Label, Page, as_cell
 from musicemo.reporting.charts import Chart, legend, to_svg
@@ -16,9 +19,18 @@ if TYPE_CHECKING:
 __all__ = ["render"]
 
 
-def render(page: Page) -> str:
-    """Return the page as HTML that stands alone: no script, nothing that is fetched."""
-    return visible(_template().render(page=page, style=_resource("style.css")))
+def render(page: Page, folder: Path | None = None) -> str:
+    """Return the page as HTML that stands alone: no script, nothing that is fetched.
+
+    Args:
+        page: The page.
+        folder: The folder in which it is written, to which links to other pages are relative. None: no links.
+    """
+    return visible(_template().render(page=page, style=_resource("style.css"), folder=folder))
+
+
+def _relative(link: Path, folder: Path) -> str:
+    return quote(Path(os.path.relpath(link, folder)).as_posix())
 
 
 def _resource(name: str) -> str:
@@ -30,7 +42,8 @@ def _shown(cell: Cell) -> dict[str, Any]:
     cell = as_cell(cell)
     minus = "-" if isinstance(cell, Label) else "−"
     more = " ".join(filter(None, [cell.interval.replace("-", minus), cell.note]))
-    return {"text": cell.text.replace("-", minus), "more": more, "strong": cell.strong}
+    link = cell.link if isinstance(cell, Label) else None
+    return {"text": cell.text.replace("-", minus), "more": more, "strong": cell.strong, "link": link}
 
 
 @cache
@@ -49,6 +62,7 @@ def _template() -> Template:
 
     environment.filters["legend"] = keys
     environment.filters["cell"] = _shown
+    environment.filters["relative"] = _relative
     environment.tests |= {kind.__name__.lower(): _is(kind) for kind in get_args(Block)}
     return environment.from_string(_resource("page.html"))
 

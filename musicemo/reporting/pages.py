@@ -149,7 +149,7 @@ def write_report(page: Page, path: Path) -> Path:
     Raises:
         RunError: it cannot be written.
     """
-    write_text(path, render(page))
+    write_text(path, render(page, path.parent))
     return path
 
 
@@ -280,7 +280,9 @@ def _results(runs: Sequence[RunRecord], notices: list[Notice]) -> list[Section]:
     sections.append(Section("Tags", [*blocks, *([Tables(tables)] if tables else [])]))
     if charts := tracks.prediction_charts(evaluation, "pairs", metrics, run.tasks):
         sections.append(Section("Pairs", [Charts(charts, note=tracks.PAIR_CHART)]))
-    return [*sections, tracks.worst_tracks(evaluation), *analysis_sections(run.results, part)]
+    labels = {one: run.evaluations[one] for one in ("train", part) if one in run.evaluations}
+    about = [tracks.worst_tracks(evaluation), tracks.label_section(labels, run.tasks)]
+    return [*sections, *about, *analysis_sections(run.results, part)]
 
 
 def _others(run: RunRecord) -> Section:

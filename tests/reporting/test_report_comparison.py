@@ -1,12 +1,15 @@
 """Reports of several experiments beside one another."""
 
+import re
+from urllib.parse import unquote
+
 import pytest
 from reading_html import Reader
 from recorded_runs import TOML, evaluation, write_run
 
 from musicemo.comparison import compare, read_experiments
 from musicemo.errors import InputError
-from musicemo.reporting import make_comparison, render, write_figures
+from musicemo.reporting import make_comparison, render, write_figures, write_report
 from musicemo.reporting.sections.comparison import notes, verdicts
 
 OTHER = TOML.replace('[dataset]\ntype = "memory"', '[dataset]\ntype = "memory"\ntracks = 7')
@@ -96,3 +99,15 @@ def test_what_was_left_out_is_told_on_the_page(given, tmp_path):
 def test_figures_of_a_comparison(given, tmp_path):
     names = {path.name for path in write_figures(make_comparison(given), tmp_path / "figures")}
     assert {"scores-valence-intervals.png", "training-genre.svg"} <= names
+
+
+def test_a_comparison_links_to_the_reports_of_its_runs(given, tmp_path):
+    first, *_ = read_experiments(given)
+    (first.directories[0] / "report.html").write_text("page")
+    page = make_comparison(given)
+    folder = tmp_path / "pages"
+    folder.mkdir()
+    text = write_report(page, folder / "comparison.html").read_text()
+    link = re.search(r'href="([^"#]*report\.html)"', text)[1]
+    assert (folder / unquote(link)).resolve() == (first.directories[0] / "report.html").resolve()
+    assert "report.html" not in re.findall(r'href="([^"]*)"', render(page)), "no links without a place"

@@ -44,4 +44,4 @@ def test_a_variant_names_its_axes(read):
 @pytest.mark.parametrize("key", ["selection", "transfer", "reliability", "controlled", "calibration"])
 @pytest.mark.parametrize("value", [None, {}, [], "text"])
 def test_what_is_empty_has_no_section(read, key, value):
-    assert len(read(**{key: value}).texts["h2"]) == 9
+    assert len(read(**{key: value}).texts["h2"]) == 10

@@ -9,7 +9,7 @@ from typing import Any
 from musicemo.comparison import Comparison, Difference, Ranking, Row, Score
 from musicemo.evaluation import LEADING, TITLES, finite, higher_is_better
 from musicemo.progress import duration
-from musicemo.reporting.blocks import Block, Cell, Charts, Column, Notice, Number, Section, Table, Text
+from musicemo.reporting.blocks import Block, Cell, Charts, Column, Label, Notice, Number, Section, Table, Text
 from musicemo.reporting.charts import Axis, Chart, Intervals, Line, Mark, Rule, categories, spanning
 from musicemo.reporting.charts.chart import COLOURS
 from musicemo.reporting.sections import scores
@@ -56,7 +56,7 @@ def comparison_sections(comparison: Comparison) -> list[Section]:
         Section("Differences", _differences(comparison)),
         Section("Training", _training(runs)),
         Section("What differs", _settings(runs)),
-        Section("Experiments", [_experiments(runs)]),
+        Section("Experiments", _experiments(runs)),
     ]
 
 
@@ -397,8 +397,9 @@ def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str
             yield f"{prefix}{name}", value_text(value)
 
 
-def _experiments(runs: Mapping[str, Sequence[RunRecord]]) -> Block:
-    rows = []
+def _experiments(runs: Mapping[str, Sequence[RunRecord]]) -> list[Block]:
+    """Return the experiments, and links to the reports of their runs."""
+    rows: list[list[Cell]] = []
     for name, records in runs.items():
         seconds = sum((run.results.get("durations") or {}).get("training") or 0 for run in records)
         parameters = records[0].results.get("parameters")
@@ -420,4 +421,11 @@ def _experiments(runs: Mapping[str, Sequence[RunRecord]]) -> Block:
         "training",
         Column("directory", text=True),
     ]
-    return Table(columns, rows)
+    pages: list[list[Cell]] = [
+        [name, Label(run.directory.name, link=page)]
+        for name, records in runs.items()
+        for run in records
+        if (page := run.directory / "report.html").is_file()
+    ]
+    reports = Table(["experiment", Column("report", text=True)], pages, "Reports of the runs", detail=True)
+    return [Table(columns, rows), *([reports] if pages else [])]

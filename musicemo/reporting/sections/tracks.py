@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musicemo.evaluation import TITLES, Evaluation, TargetKind, TaskEvaluation, pair_members, song_metrics
-from musicemo.reporting.blocks import Block, Cell, Column, Number, Section, Table, Tables
+from musicemo.reporting.blocks import Block, Cell, Charts, Column, Number, Section, Table, Tables
 from musicemo.reporting.charts import (
     MUTED,
     Axis,
@@ -34,10 +34,12 @@ __all__ = [
     "CONFUSION",
     "CURVES",
     "DOTS",
+    "LABELS",
     "PAIR_CHART",
     "TAG_CHART",
     "TOGETHER",
     "curve_charts",
+    "label_section",
     "prediction_charts",
     "task_chart",
     "task_figure",
@@ -53,10 +55,16 @@ _TITLED = 150
 
 _BINS = 30
 
+_RATING_BINS = 12
+"""Bins of the distribution of the ratings."""
+
 _WORST = 5
 """Tracks that the table of the worst predicted ones has for each rating."""
 
 DOTS = "Dots are tracks; on the dashed line, predicted and true ratings are equal. Rings mark the worst."
+LABELS = (
+    "Distributions of the true ratings. A set whose ratings differ from the training set is harder to predict."
+)
 CONFUSION = "Rows are true classes, columns predicted ones; the colour is the share of the true class."
 
 TAG_CHART = (
@@ -301,6 +309,47 @@ def prediction_charts(
             rings = min(_WORST, len(task.target) // 4)
             charts.append(task_chart(name, task, unit=scale(tasks.get(name, {})), rings=rings, notes=notes))
     return charts
+
+
+def label_section(parts: Mapping[str, Evaluation], tasks: Mapping[str, Mapping[str, Any]]) -> Section:
+    """Return the section on the distributions of the ratings in the training set and in another set.
+
+    Args:
+        parts: set -> its evaluation.
+        tasks: task -> its ``kind`` and ``range``.
+    """
+    charts = []
+    for name, table in tasks.items():
+        ratings = {
+            part: evaluation.tasks[name].target
+            for part, evaluation in parts.items()
+            if table["kind"] == "regression" and name in evaluation.tasks and len(evaluation.tasks[name].target)
+        }
+        if ratings:
+            charts.append(_distribution(name, table, ratings))
+    return Section("Ratings", [Charts(charts, note=LABELS)] if charts else [], folded=True)
+
+
+def _distribution(name: str, table: Mapping[str, Any], ratings: Mapping[str, NDArray[np.float64]]) -> Chart:
+    every = np.concatenate(list(ratings.values()))
+    low, high = (float(end) for end in table.get("range") or (every.min(), every.max()))
+    low, high = min(low, float(every.min())), max(high, float(every.max()))
+    edges = np.linspace(low, high if high > low else low + 1, _RATING_BINS + 1)
+    marks: list[Mark] = []
+    largest = 0.0
+    for place, (part, values) in enumerate(ratings.items()):
+        shares = 100 * np.histogram(values, edges)[0] / len(values)
+        largest = max(largest, float(shares.max()))
+        x, y = np.repeat(edges, 2), np.concatenate([[0.0], np.repeat(shares, 2), [0.0]])
+        marks.append(Line(x.tolist(), y.tolist(), SETS[part], place, dashed=part == "train"))
+    return Chart(
+        name,
+        Axis(float(edges[0]), float(edges[-1]), f"{name} ({scale(table)})"),
+        Axis(0.0, largest * 1.05, "% of tracks"),
+        marks,
+        f"Distribution of the ratings of {name}",
+        name=f"ratings-{name}",
+    )
 
 
 def worst_tracks(evaluation: Evaluation) -> Section:
