@@ -147,6 +147,15 @@ def test_a_run_learns_curves_and_records_their_scores(directory):
         f"val/arousal/{name}" for name in ("loss", *SERIES)
     }
     assert results["monitor"] == {"name": "val/arousal/song_pearson", "mode": "max"}
+    ceiling = results["reliability"]["arousal"]
+    assert ceiling["raters"] == {"min": 2, "median": 2.0, "max": 2}
+    assert ceiling["song_pearson"]["ceiling"] == pytest.approx(
+        1.0
+    )  # the two listeners differ in their level only
+    assert ceiling["song_pearson"]["reached"]["test"]["value"] == pytest.approx(
+        arousal["song_pearson"]["value"]
+    )
+    assert 0.9 < ceiling["pooled_pearson"]["ceiling"] < 1
     assert "smoothing = 1.0" in (directory / "experiment.toml").read_text()
 
 
@@ -246,6 +255,8 @@ def test_the_reports_of_runs_and_replicates_draw_curves(directory, runs):
         assert "r per song" in render(page)
         worst = next(section for section in page.sections if section.title == "Worst predicted tracks")
         assert "arousal" in text(worst.blocks)
+        ceiling = next(section for section in page.sections if section.title == "Noise ceiling")
+        assert "Noise ceiling of r per song" in text(ceiling.blocks)
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ from typing import Any
 
 from musicemo.comparison.replicates import Replicates
 from musicemo.comparison.results import Row
-from musicemo.evaluation import SPREAD, EvaluationSettings, controlled_scores, finite
+from musicemo.evaluation import RELIABLE, SPREAD, EvaluationSettings, controlled_scores, finite
 from musicemo.runs import RunRecord
 
 __all__ = ["analyse_replicates"]
@@ -45,7 +45,7 @@ def _reliability(replicates: Replicates, run: RunRecord, rows: Sequence[Row]) ->
     tasks: dict[str, Any] = {}
     for task, reliability in (run.results.get("reliability") or {}).items():
         tasks[task] = dict(reliability)
-        for metric in ("spearman", "pearson"):
+        for metric in (metric for metric in RELIABLE if metric in reliability):
             if (score := scores.get((task, metric))) is not None:
                 ceiling = reliability[metric]["ceiling"]
                 ends = {"value": score.mean, "low": score.low, "high": score.high}

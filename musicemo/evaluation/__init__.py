@@ -22,7 +22,12 @@ from musicemo.evaluation.metrics import (
     ranks,
 )
 from musicemo.evaluation.pairs import connected, pair_id, pair_members
-from musicemo.evaluation.reliability import Reliability, rating_reliability
+from musicemo.evaluation.reliability import (
+    RELIABLE,
+    Reliability,
+    rating_reliability,
+    series_reliability,
+)
 from musicemo.evaluation.series import song_metrics
 from musicemo.evaluation.spread import SHARES, Spread
 from musicemo.evaluation.tags import DEFAULT_THRESHOLD, choose_thresholds
@@ -36,6 +41,7 @@ __all__ = [
     "METRICS",
     "PAIRS",
     "REGRESSION",
+    "RELIABLE",
     "SCORES",
     "SERIES",
     "SHARES",
@@ -62,5 +68,6 @@ __all__ = [
     "pair_members",
     "ranks",
     "rating_reliability",
+    "series_reliability",
     "song_metrics",
 ]

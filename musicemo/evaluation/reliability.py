@@ -13,8 +13,12 @@ from numpy.typing import NDArray
 from musicemo.evaluation.evaluation import finite
 from musicemo.evaluation.intervals import EvaluationSettings, draw_counts, percentile_intervals
 from musicemo.evaluation.metrics import ranks
+from musicemo.evaluation.series import SeriesResampler, padded
 
-__all__ = ["Reliability", "rating_reliability"]
+__all__ = ["RELIABLE", "Reliability", "rating_reliability", "series_reliability"]
+
+#: Correlations whose reliability is estimated: of ratings of tracks, and of ratings over time.
+RELIABLE = ("spearman", "pearson", "song_pearson", "pooled_pearson")
 
 Floats = NDArray[np.float64]
 
@@ -42,7 +46,7 @@ class Reliability:
     tracks: int
     #: Minimum, median and maximum number of listeners of a track.
     raters: tuple[int, float, int]
-    #: Metric (``spearman``, ``pearson``) -> reliability and its bootstrap interval over tracks.
+    #: Metric of `RELIABLE` -> reliability and its bootstrap interval over tracks.
     values: dict[str, tuple[float, float, float]]
 
     def ceiling(self, metric: str) -> float:
@@ -88,6 +92,65 @@ def rating_reliability(
     }
     counts = [len(track_ratings) for track_ratings in several]
     return Reliability(len(several), (min(counts), float(np.median(counts)), max(counts)), values)
+
+
+def series_reliability(
+    ratings: Sequence[Floats], settings: EvaluationSettings, seed: int = 0
+) -> Reliability | None:
+    """Return the split-half reliability of mean ratings over time; None if fewer than ten tracks have two listeners.
+
+    The correlations of the halves' mean curves are those within each track, averaged over the tracks, and those of the
+    ratings of all tracks together; see `SeriesResampler`.
+
+    Args:
+        ratings: of each track `[listeners, times]`, NaN where a listener did not rate.
+        settings: resamples and confidence of the intervals.
+        seed: seed of the random halves.
+    """
+    several = [of_track for of_track in ratings if len(of_track) > 1]
+    if len(several) < _FEWEST:
+        return None
+    random = np.random.default_rng(seed)
+    halves = [_curves(several, random) for _ in range(_SPLITS)]
+    names = ("song_pearson", "pooled_pearson")
+
+    def stepped_up(counts: Floats) -> dict[str, Floats]:
+        """Return each metric's 2 r / (1 + r), `[resamples]`, of the mean correlation r over the splits."""
+        every = [resampler(counts, names) for resampler in halves]
+        means = {name: np.mean([one[name] for one in every], axis=0) for name in names}
+        return {name: np.asarray(2 * mean / (1 + mean)) for name, mean in means.items()}
+
+    once = stepped_up(np.ones((1, len(several))))
+    resampled = [stepped_up(counts) for counts in draw_counts(len(several), settings.resamples)]
+    intervals = percentile_intervals(
+        {name: np.concatenate([one[name] for one in resampled]) for name in names}, settings.confidence
+    )
+    counts = [len(of_track) for of_track in several]
+    return Reliability(
+        len(several),
+        (min(counts), float(np.median(counts)), max(counts)),
+        {name: (float(once[name][0]), *intervals[name]) for name in names},
+    )
+
+
+def _curves(ratings: Sequence[Floats], random: np.random.Generator) -> SeriesResampler:
+    """Return the scores of the mean curve of a random half of each track's listeners against that of the others."""
+    first, second = [], []
+    for of_track in ratings:
+        order = random.permutation(len(of_track))
+        half = len(order) // 2
+        means = [_mean(of_track[order[begin : begin + half]]) for begin in (0, half)]
+        there = np.isfinite(means[0]) & np.isfinite(means[1])
+        first.append(means[0][there])
+        second.append(means[1][there])
+    return SeriesResampler(padded(first), padded(second))
+
+
+def _mean(ratings: Floats) -> Floats:
+    """Return the mean over the listeners who rated, `[times]`; NaN where none did."""
+    rated = np.isfinite(ratings)
+    with np.errstate(all="ignore"):
+        return np.asarray(np.where(rated, ratings, 0.0).sum(axis=0) / rated.sum(axis=0))
 
 
 def _halves(ratings: Sequence[Sequence[float]], seed: int) -> tuple[Floats, Floats]:

@@ -7,7 +7,9 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
+from musicemo.contracts import Series, Track
 from musicemo.data import Split, Task, Tracks
 from musicemo.evaluation import (
     Calibration,
@@ -19,6 +21,7 @@ from musicemo.evaluation import (
     fit_calibration,
     group_means,
     rating_reliability,
+    series_reliability,
 )
 from musicemo.training.scoring import score_spread
 
@@ -33,10 +36,10 @@ def analyse_evaluations(
 ) -> dict[str, Any]:
     """Return what `results.json` has of a run's evaluations beside ``metrics``; a key is there where it applies.
 
-    ``reliability``: regression task -> ``tracks``, ``raters`` (``min``, ``median``, ``max``), ``splits``, and for
-    ``spearman`` and ``pearson`` each ``reliability`` (value, low, high), ``ceiling`` and ``reached``: part -> the
-    model's correlation and its interval as shares of the ceiling. Of the tasks whose tracks have single listeners'
-    ratings; see `musicemo.evaluation.Reliability`.
+    ``reliability``: task with ratings -> ``tracks``, ``raters`` (``min``, ``median``, ``max``), ``splits``, and for
+    ``spearman`` and ``pearson``, or for ``song_pearson`` and ``pooled_pearson`` of a series, each ``reliability``
+    (value, low, high), ``ceiling`` and ``reached``: part -> the model's correlation and its interval as shares of the
+    ceiling. Of the tasks whose tracks have single listeners' ratings; see `musicemo.evaluation.Reliability`.
 
     ``controlled``: ``by``, the target that is controlled for; ``parts``: part -> regression task -> the scores of
     `musicemo.evaluation.controlled_scores`; and ``labels``: part -> track id -> its label. With ``evaluation.control``.
@@ -113,13 +116,17 @@ def _reliability(
     tracks: Tracks, evaluations: Mapping[str, Evaluation], settings: EvaluationSettings
 ) -> dict[str, Any]:
     tables = {}
-    for task in _ratings(tracks):
-        ratings = [
-            cast("Sequence[float]", track.ratings[task.target])  # a regression has no series
+    for task in (task for task in tracks.tasks if task.rated):
+        rated = [
+            track
             for track in tracks.tracks
-            if track.ratings.get(task.target) is not None
+            if track.ratings.get(task.target) is not None and track.targets.get(task.target) is not None
         ]
-        reliability = rating_reliability(ratings, settings)
+        if task.kind == "series":
+            reliability = series_reliability([_over_time(track, task.target) for track in rated], settings)
+        else:
+            ratings = [cast("Sequence[float]", track.ratings[task.target]) for track in rated]
+            reliability = rating_reliability(ratings, settings)
         if reliability is None:
             continue
         table = reliability.to_json()
@@ -132,6 +139,14 @@ def _reliability(
             }
         tables[task.name] = table
     return tables
+
+
+def _over_time(track: Track, target: str) -> NDArray[np.float64]:
+    """Return `[listeners, times]`: the ratings of each listener at the times of the target, NaN where there is none."""
+    mean = cast("Series", track.targets[target])
+    listeners = cast("Sequence[Series]", track.ratings[target])
+    rows = [np.interp(mean.times, one.times, one.values, left=np.nan, right=np.nan) for one in listeners]
+    return np.array(rows).reshape(len(rows), len(mean.values))
 
 
 def _shares(

@@ -156,8 +156,10 @@ class _Ceiling(_Shape):
 class _Reliability(_Shape):
     tracks: Count
     raters: _Raters | None = None
-    spearman: _Ceiling
-    pearson: _Ceiling
+    spearman: _Ceiling | None = None
+    pearson: _Ceiling | None = None
+    song_pearson: _Ceiling | None = None
+    pooled_pearson: _Ceiling | None = None
 
 
 class _Group(_Shape):

@@ -4,7 +4,7 @@ from math import nan
 import numpy as np
 import pytest
 
-from musicemo.evaluation import EvaluationSettings, TaskEvaluation, song_metrics
+from musicemo.evaluation import EvaluationSettings, TaskEvaluation, series_reliability, song_metrics
 from musicemo.evaluation.metrics import SERIES, bounds, higher_is_better, regression
 from musicemo.evaluation.series import SeriesResampler, padded
 
@@ -117,3 +117,45 @@ def test_errors_are_better_if_they_are_lower():
     assert [name for name in SERIES if not higher_is_better(name)] == ["song_rmse", "pooled_rmse"]
     assert bounds("song_pearson") == bounds("pooled_ccc") == (-1.0, 1.0)
     assert bounds("song_rmse") == (0.0, math.inf)
+
+
+def panel(noise, songs=40, listeners=8, times=30, seed=0):
+    random = np.random.default_rng(seed)
+    truth = random.normal(size=(songs, times)).cumsum(axis=1) / 4
+    return [curve + noise * random.normal(size=(listeners, times)) for curve in truth]
+
+
+def test_listeners_who_agree_are_reliable():
+    found = series_reliability(panel(0.0), SETTINGS)
+    assert found.values["song_pearson"][0] == pytest.approx(1.0)
+    assert found.values["pooled_pearson"][0] == pytest.approx(1.0)
+    assert (found.tracks, found.raters) == (40, (8, 8.0, 8))
+
+
+def test_the_reliability_is_the_agreement_with_another_panel():
+    """Its square root bounds the correlation with the mean opinion of all listeners."""
+    ratings = panel(2.0)
+    other = panel(2.0, listeners=16)
+    same = [np.concatenate([one, two[8:]]) for one, two in zip(ratings, other, strict=True)]
+    found = series_reliability(ratings, SETTINGS)
+    value, low, high = found.values["pooled_pearson"]
+    random = np.random.default_rng(0)
+    truth = random.normal(size=(40, 30)).cumsum(axis=1) / 4
+    means = np.array([one.mean(axis=0) for one in ratings])
+    reached = np.corrcoef(means.ravel(), truth.ravel())[0, 1]
+    assert low < value < high
+    assert math.sqrt(value) == pytest.approx(reached, abs=0.03)
+    assert series_reliability(same, SETTINGS).values["pooled_pearson"][0] > value
+
+
+def test_reliability_needs_listeners_and_ratings_that_overlap():
+    assert series_reliability(panel(0.5, songs=9), SETTINGS) is None
+    assert series_reliability(panel(0.5, listeners=1), SETTINGS) is None
+    gappy = panel(0.5)
+    for one in gappy:
+        one[:, :5] = nan
+        one[0, 10:12] = nan
+    found = series_reliability(gappy, SETTINGS)
+    assert 0.5 < found.values["song_pearson"][0] < 1
+    nobody = [np.full((4, 6), nan) for _ in range(12)]
+    assert math.isnan(series_reliability(nobody, SETTINGS).values["song_pearson"][0])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from musicemo.evaluation import CALIBRATED, LEADING, TITLES
+from musicemo.evaluation import CALIBRATED, LEADING, METRICS, TITLES
 from musicemo.reporting.blocks import Block, Cell, Change, Charts, Column, Number, Section, Table, Text
 from musicemo.reporting.charts import MUTED, Axis, Chart, Line, Mark
 from musicemo.reporting.sections.scores import measured
@@ -42,9 +42,15 @@ def _table(results: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def _ceilings(tasks: Mapping[str, Any], part: str) -> Iterator[Block]:
+    """Yield a table for the ratings of tracks, and one for ratings over time."""
+    for metric in (LEADING[0], METRICS["series"][0]):
+        yield from _ceilings_of(metric, tasks, part)
+
+
+def _ceilings_of(metric: str, tasks: Mapping[str, Any], part: str) -> Iterator[Block]:
     rows: list[list[Cell]] = []
     for name, task in tasks.items():
-        rho = task["spearman"]
+        rho = task.get(metric) or {}
         if part in rho.get("reached", {}):
             raters = task.get("raters")
             listeners = f"{raters['min']:g} to {raters['max']:g}" if raters else ""
@@ -64,10 +70,10 @@ def _ceilings(tasks: Mapping[str, Any], part: str) -> Iterator[Block]:
     ]
     note = (
         "The reliability is the agreement with another panel of as many listeners (Spearman-Brown, over split halves). "
-        f"Its square root is the ceiling: {_RHO} of predictions that equal the mean opinion of all listeners."
+        f"Its square root is the ceiling: {TITLES[metric]} of predictions that equal the mean opinion of all listeners."
     )
     if rows:
-        yield Table(columns, rows, f"Noise ceiling of {_RHO}", note)
+        yield Table(columns, rows, f"Noise ceiling of {TITLES[metric]}", note)
 
 
 def _controlled(controlled: Mapping[str, Any], part: str) -> Iterator[Block]:
