@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import textwrap
 from collections import Counter
@@ -66,6 +67,8 @@ class Draft:
     parts: Mapping[str, int]
     #: Ignored columns, with the reason.
     notes: Sequence[str]
+    #: Decisions and facts that the user should check.
+    remarks: Sequence[str]
     #: Other possible targets.
     others: Sequence[str]
     #: Files that the dataset needs beside the experiment: path -> text.
@@ -73,7 +76,12 @@ class Draft:
 
 
 def draft_experiment(
-    path: Path, output: Path, *, dataset: str | None = None, targets: Sequence[str] = ()
+    path: Path,
+    output: Path,
+    *,
+    dataset: str | None = None,
+    targets: Sequence[str] = (),
+    files: Path | None = None,
 ) -> Draft:
     """Look at a table or folder and write an experiment on it, as text.
 
@@ -81,14 +89,17 @@ def draft_experiment(
         path: The table or folder.
         output: Where the experiment will stand: its paths are relative to that.
         dataset: The dataset to read it with; found out where absent.
-        targets: What to learn, instead of all that is proposed.
+        targets: Targets to learn, instead of all that are proposed.
+        files: Folder of the audio or feature files that a table names, if it is not beside the table.
 
     Raises:
         InputError: No dataset reads it, or what is there cannot be learnt; with the reason and what would help.
     """
     if not path.exists():
         raise InputError(f"{path}: there is no such file or folder")
-    name, proposal = _choose(path, dataset)
+    if files is not None and not files.is_dir():
+        raise InputError(f"--files {files}: there is no such folder")
+    name, proposal = _choose(path, dataset, files, targets)
     proposal = _restrict(path, proposal, targets)
     if len(proposal.tracks) < _FEWEST_TRACKS:
         raise InputError(
@@ -107,12 +118,15 @@ def draft_experiment(
         method=method,
         parts=parts,
         notes=proposal.notes,
+        remarks=proposal.remarks,
         others=[target.name for target in proposal.others],
         files={output.parent / file: content for file, content in proposal.files.items()},
     )
 
 
-def _choose(path: Path, dataset: str | None) -> tuple[str, Proposal]:
+def _choose(
+    path: Path, dataset: str | None, files: Path | None, targets: Sequence[str]
+) -> tuple[str, Proposal]:
     """Return the dataset that knows the path for its own, or else one that takes what looks right."""
     names = [dataset] if dataset else sorted({claim.name for claim in registry.claims("dataset")})
     proposals: dict[str, Proposal] = {}
@@ -121,8 +135,15 @@ def _choose(path: Path, dataset: str | None) -> tuple[str, Proposal]:
     for name in names:
         try:
             propose = getattr(registry.load("dataset", name), "propose", None)
-            asked += propose is not None
-            if propose and (proposal := propose(path)):
+            if propose is None:
+                continue
+            asked += 1
+            accepted = inspect.signature(propose).parameters
+            options = {"files": files, "tasks": targets}
+            if files is not None and "files" not in accepted:
+                continue
+            proposal = propose(path, **{key: value for key, value in options.items() if key in accepted})
+            if proposal is not None:
                 proposals[name] = proposal
         except InputError as error:
             if dataset or not str(error).startswith(f"dataset {name!r}"):
@@ -138,9 +159,9 @@ def _choose(path: Path, dataset: str | None) -> tuple[str, Proposal]:
     raise InputError(
         *reasons
         or [
-            f"{path}: is not data of a supported kind. musicemo reads a table (.csv, .tsv) with one row per track, a "
-            "column of audio or .npy files and at least one target column; a folder with a subfolder of songs per "
-            f"class; and the folders of the datasets {', '.join(names)}"
+            f"{path}: is not data of a supported kind. musicemo reads a table (.csv, .tsv, .xlsx, .parquet) with one "
+            "row per track, a column of audio or feature files and at least one target column; a folder with a "
+            f"subfolder of songs per class; and the folders of the datasets {', '.join(names)}"
         ]
     )
 
@@ -251,6 +272,8 @@ class _Lines:
         if proposal.others:
             others = ", ".join(target.name for target in proposal.others)
             self._comment(f"Other possible targets, each in a table [tasks.NAME]: {others}.")
+        for remark in proposal.remarks:
+            self._comment(f"Note: {remark}.")
         for note in proposal.notes:
             self._comment(f"Ignored: {note}.")
         for name, value in tables.items():

@@ -32,8 +32,8 @@ def init(
         typer.Argument(
             metavar="DATA",
             show_default=False,
-            help="Table (.csv, .tsv) with one row per track, a folder containing one, a folder with a subfolder of "
-            "songs per class, or the folder of a supported dataset.",
+            help="Table (.csv, .tsv, .xlsx, .parquet) with one row per track, a folder containing one, a folder with "
+            "a subfolder of songs per class, or the folder of a supported dataset.",
         ),
     ],
     output: Annotated[
@@ -50,6 +50,15 @@ def init(
             metavar="NAME",
             show_default=False,
             help="Target to predict. Can be repeated. Default: every column that looks like a target.",
+        ),
+    ] = None,
+    files: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            show_default=False,
+            help="Folder of the audio or feature files that a table names. Default: the table's folder and those "
+            "in it.",
         ),
     ] = None,
     dataset: Annotated[
@@ -74,7 +83,7 @@ def init(
     file = output or Path(f"{data.resolve().stem}.toml")
     if not file.parent.is_dir():
         raise InputError(f"{file}: the folder {file.parent} does not exist")
-    draft = draft_experiment(data, file, dataset=dataset, targets=task or [])
+    draft = draft_experiment(data, file, dataset=dataset, targets=task or [], files=files)
     if taken := [path for path in (file, *draft.files) if path.exists()]:
         raise InputError(
             f"{taken[0]}: already exists and is not overwritten. Use --output to write another file"
@@ -116,6 +125,7 @@ def _print(file: Path, draft: Draft) -> None:
         f"{file}: {', '.join(draft.tasks)} from {sum(draft.parts.values())} tracks, read by {draft.dataset}",
         f"Split: {draft.method}: {sizes}",
         *([f"Other possible targets, with --task: {', '.join(draft.others)}"] if draft.others else []),
+        *(f"Note: {remark}" for remark in draft.remarks),
         *(f"Ignored: {note}" for note in draft.notes),
         *(f"Also wrote {path} with the list of files" for path in draft.files),
         "Next, check the file and run:",

@@ -234,7 +234,9 @@ class Proposal:
     """An experiment's dataset and tasks for a user's file or folder.
 
     ``musicemo init PATH`` calls the class method ``propose(path) -> Proposal | None`` of every dataset that has it. A
-    dataset that recognizes the path but cannot use it raises an `InputError` with the reason.
+    dataset that recognizes the path but cannot use it raises an `InputError` with the reason. ``propose`` can have two
+    more parameters: ``files``, the folder given with ``--files``, or None; and ``tasks``, the targets given with
+    ``--task``.
     """
 
     #: The keys of its TOML table.
@@ -249,6 +251,8 @@ class Proposal:
     comments: Mapping[str, str] = field(default_factory=dict)
     #: Omitted columns or files, each with the reason.
     notes: Sequence[str] = ()
+    #: Decisions and facts that the user should check.
+    remarks: Sequence[str] = ()
     #: Files that the dataset needs and that are to be written: path -> text.
     files: Mapping[Path, str] = field(default_factory=dict)
     #: Whether the dataset accepts any suitable data; datasets with a specific layout take precedence.

@@ -18,7 +18,7 @@ from musicemo.features._files import (
     read_with_info,
     write_features,
 )
-from musicemo.features._find import find_songs, songs_in
+from musicemo.features._find import SONG_SUFFIXES, find_songs, songs_in
 from musicemo.features._npy import ArrayHeader, array_header, map_array
 from musicemo.features._pack import Pack
 from musicemo.features._recipe import Recipe
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from musicemo.features.melchroma import frame_count, mel_filters, mel_power, transform
 
 __all__ = [
+    "SONG_SUFFIXES",
     "Analysis",
     "ArrayHeader",
     "Audio",

@@ -15,11 +15,11 @@ from pathlib import Path
 from musicemo.errors import InputError
 from musicemo.files import printable, shortened
 
-__all__ = ["find_songs", "songs_in"]
+__all__ = ["SONG_SUFFIXES", "find_songs", "songs_in"]
 
 _log = logging.getLogger(__name__)
 
-_SUFFIXES = frozenset(
+SONG_SUFFIXES = frozenset(
     {".aac", ".ac3", ".aif", ".aifc", ".aiff", ".ape", ".au", ".caf", ".flac", ".m4a", ".m4b", ".mka", ".mp2"}
     | {".mp3", ".mp4", ".oga", ".ogg", ".opus", ".snd", ".w64", ".wav", ".wave", ".webm", ".wma", ".wv"}
 )
@@ -71,7 +71,7 @@ def find_songs(sources: Iterable[str | os.PathLike[str]], out: Path) -> dict[Pat
         if not count:
             what = "no song matches" if _is_pattern(source) else "there is no such file or folder"
             if os.path.isdir(source):
-                what = f"no song in this folder; songs end with {', '.join(sorted(_SUFFIXES))}"
+                what = f"no song in this folder; songs end with {', '.join(sorted(SONG_SUFFIXES))}"
             problems.append(f"{printable(source)}: {what}")
     folders = {folder: song for song, target in songs.items() for folder in target.parents}
     problems += [
@@ -108,7 +108,7 @@ def _search(source: str) -> Iterator[tuple[Path, Path]]:
             Path(folder, name)
             for folder, names in _folders(source)
             for name in names
-            if os.path.splitext(name)[1].lower() in _SUFFIXES
+            if os.path.splitext(name)[1].lower() in SONG_SUFFIXES
         ]
         yield from ((song, song.relative_to(path)) for song in sorted(songs))
     elif os.path.exists(source):

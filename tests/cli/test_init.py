@@ -170,6 +170,8 @@ def test_the_scale_is_the_narrowest_common_one(make, scale, folder):
         ("quality", lambda n: f"{n},5", "numbers that have a decimal comma ('0,5'"),
         ("quality", lambda n: "3,5" if n == 7 else n / 40, "cells that have a decimal comma ('3,5')"),
         ("album", lambda n: f"album {n % 9}", "contains names of artists"),
+        ("Jahr", lambda n: 1960 + n % 30, "contains years"),
+        ("Punkte", lambda n: f"{n} %", "numbers and cells with more than a number ('0 %'"),
         ("url", lambda n: ("a.org", "b.org")[n % 2], "is metadata"),
         ("mood text", lambda n: ("la " * 30, "da " * 30)[n % 2], "contains free text"),
     ],
@@ -236,8 +238,8 @@ def test_groups_that_leave_a_class_without_training_are_not_split_by(folder):
 def test_tasks_are_chosen(folder):
     path = table(folder, features=file, valence=rating, arousal=rating, grit=rating)
     text = call(path)
-    assert list(written()["tasks"]) == ["valence", "arousal"]
-    assert "Other possible targets, with --task: grit" in text
+    assert list(written()["tasks"]) == ["valence", "arousal", "grit"]
+    assert "Other possible targets" not in text
     call(path, "--task", "grit", "--output", "grit.toml")
     found = written("grit.toml")
     assert list(found["tasks"]) == ["grit"]
@@ -258,8 +260,8 @@ def test_many_numbers_are_features_and_those_called_as_an_emotion_are_learnt(fol
     [
         ({"valence": rating}, "no column names audio or feature files.*Columns: valence"),
         (
-            {"features": lambda n: f"{n}.mp3", "valence": rating},
-            "'features' names files that do not exist.*'0.mp3'",
+            {"features": lambda n: f"song {n}.mp3", "valence": rating},
+            "'features' names files that do not exist.*'song 0.mp3'.*40 files there, such as",
         ),
         (
             {"features": lambda n: file(n // 2), "valence": rating},
@@ -334,6 +336,169 @@ def test_a_german_table(folder, encoding, before):
     assert sum(checked.tracks.values()) == COUNT
 
 
+def european(folder, *, names, artists=20, encoding="utf-8-sig", columns=None):
+    """Write a table as Excel does in most of Europe, of files whose names are `names`."""
+    (folder / "features").rename(folder / "Lieder")
+    header = "Datei;Künstler;Valenz;Arousal;Genre"
+    rows = [
+        f"{names(n)};Sängerin {n % artists};{rating(n)};{rating(n * 7)};{('Jazz', 'Rock', 'Folk')[n % 3]}".replace(
+            ".", ","
+        )
+        for n in range(COUNT)
+    ]
+    path = folder / "songs.csv"
+    path.write_bytes("\r\n".join([columns or header, *rows]).encode(encoding))
+    return path
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "windows-1252"])
+@pytest.mark.parametrize("columns", [None, "a;b;c;d;e"])
+def test_a_european_spreadsheet(folder, encoding, columns):
+    text = call(european(folder, names=lambda n: f"{n:03d}", encoding=encoding, columns=columns))
+    dataset = written()["dataset"]
+    file, artist, valence, arousal, genre = (columns or "Datei;Künstler;Valenz;Arousal;Genre").split(";")
+    assert dataset.pop("encoding", "utf-8-sig") == encoding
+    assert dataset == {
+        "type": "table",
+        "path": "songs.csv",
+        "id": file,
+        "file": file,
+        "root": "Lieder",
+        "match": "stem",
+        "decimal": ",",
+        "regression": {valence: [1, 9], arousal: [1, 9]},
+        "classification": [genre],
+        "group": artist,
+    }
+    assert list(written()["tasks"]) == [valence, arousal, genre]
+    assert f"Note: column {file!r}: 40 of 40 names are matched without extension, case and separators" in text
+    if columns:
+        assert "Note: column 'b' is used as the group (20 values for 40 tracks are many for classes)" in text
+        assert "Are these artists" in (folder / "songs.toml").read_text()
+    assert sum(check_experiment(load_experiment(folder / "songs.toml")).tracks.values()) == COUNT
+
+
+def test_groups_and_classes_are_told_apart_by_their_cells(folder):
+    classes = ("x", "y")
+    path = table(
+        folder, features=file, q=lambda n: f"q{n % 8}", r=lambda n: classes[n % 2], s=lambda n: "stu"[n % 3]
+    )
+    call(path)
+    dataset = written()["dataset"]
+    assert (dataset["group"], dataset["classification"]) == ("q", ["r", "s"]), "each q is within one class of r"
+    call(path, "--task", "q", "--output", "q.toml")
+    assert "group" not in written("q.toml")["dataset"]
+    assert list(written("q.toml")["tasks"]) == ["q"]
+
+
+def test_ratings_that_cannot_be_read_are_an_error_and_not_a_classifier(folder):
+    path = table(folder, features=file, Valenz=lambda n: f"{n} Punkte", Genre=lambda n: ("Jazz", "Rock")[n % 2])
+    with pytest.raises(
+        InputError, match=r"(?s)1 of 1 columns with numbers cannot be read. Without them, Genre .*'Valenz'"
+    ):
+        call(path)
+    call(path, "--task", "Genre")
+    assert list(written()["tasks"]) == ["Genre"]
+
+
+def test_features_only(folder):
+    extracted = {f"x{n}": (lambda k: lambda n: (n * k % 37) / 7)(n) for n in range(1, 30)}
+    path = table(folder, features=file, **extracted)
+    with pytest.raises(InputError, match=r"has 29 columns of numbers.*--task x1"):
+        call(path)
+    call(path, "--task", "x28")
+    assert list(written()["tasks"]) == ["x28"]
+
+
+def test_columns_that_are_no_ratings_are_learned_on_request(folder):
+    path = table(folder, features=file, valence=rating, year=lambda n: 1960 + n % 30)
+    assert "column 'year' is metadata, not a rating; --task year learns it" in call(path)
+    call(path, "--task", "year", "--output", "year.toml")
+    assert list(written("year.toml")["tasks"]) == ["year"]
+
+
+def workbook(path, **sheets):
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    book.remove(book.active)
+    for name, rows in sheets.items():
+        sheet = book.create_sheet(name)
+        for row in rows:
+            sheet.append(row)
+    book.save(path)
+
+
+def test_a_workbook(folder):
+    rows = [["Titel", "Valenz", "Jahr"], *([str(n), float(rating(n)), 1960 + n % 30] for n in range(COUNT))]
+    workbook(folder / "songs.xlsx", Notizen=[["von mir"]], Lieder=rows)
+    text = call("songs.xlsx")
+    assert "the sheet 'Lieder' is read, which has the most rows; other sheets: Notizen" in text
+    dataset = written()["dataset"]
+    assert (dataset["sheet"], dataset["regression"], dataset["match"]) == ("Lieder", {"Valenz": [1, 9]}, "stem")
+    assert sum(check_experiment(load_experiment(folder / "songs.toml")).tracks.values()) == COUNT
+
+
+def test_files_in_another_folder(folder):
+    place = folder / "far"
+    place.mkdir()
+    path = table(place, clip=lambda n: f"{n}.mp3", valence=rating)
+    with pytest.raises(InputError, match=r"no audio or feature file there.*--files FOLDER"):
+        call(path)
+    with pytest.raises(InputError, match="--files no: there is no such folder"):
+        call(path, "--files", "no")
+    call(path, "--files", "features")
+    assert written()["dataset"]["root"] == "features"
+
+
+def test_a_table_beside_folders_of_songs_is_used(folder):
+    for name in ("songs", "new"):
+        (folder / name).mkdir()
+        for number in range(COUNT):
+            (folder / name / f"{name} {number}.mp3").touch()
+            (folder / "features" / f"{number}.npy").unlink(missing_ok=True)
+    path = table(folder, "ratings.csv", track=lambda n: f"Songs_{n}", valence=rating)
+    with any_warnings():
+        call(folder, "--output", "mine.toml")
+    assert written("mine.toml")["dataset"]["root"] == "songs"
+    path.write_text(path.read_text().replace("Songs_", "Lied "))
+    with pytest.raises(
+        InputError,
+        match=r"(?s)table \(ratings.csv\), which cannot be used, and folders of songs \(new, "
+        r"songs\).*--task class.*no column names audio",
+    ):
+        call(folder, "--output", "other.toml")
+    with any_warnings():
+        call(folder, "--output", "other.toml", "--task", "class")
+    assert list(written("other.toml")["tasks"]) == ["class"]
+
+
+def test_names_of_several_files(folder):
+    for name in ("new", "old"):
+        (folder / name).mkdir()
+        for number in range(COUNT):
+            (folder / name / f"a{number}.mp3").touch()
+    path = table(folder, track=lambda n: f"A{n}", valence=rating)
+    with pytest.raises(
+        InputError, match=r"40 names match several files.*'A0' \(new/a0.mp3 and old/a0.mp3\).*37 more.*--files"
+    ):
+        call(path)
+    with any_warnings():
+        call(path, "--files", "old")
+    assert written()["dataset"]["root"] == "old"
+
+
+def test_rows_that_repeat_a_track(folder):
+    path = table(folder, features=file, valence=rating)
+    path.write_text(path.read_text() + f"{file(3)},{rating(3)}\n")
+    with warns(r"1 row is ignored because of an identical earlier row \(line 42 like line 5\)"):
+        call(path)
+    path.write_text(path.read_text() + f"{file(4)},8\n")
+    with pytest.raises(
+        InputError, match=r"'features/4.npy' in lines 6 and 43, with '2.50' and '8' in column 'valence'"
+    ):
+        call(path, "--output", "other.toml")
+
+
 def test_missing_markers_are_no_classes_and_no_parts(folder):
     markers = ("NA", "nan", "None")
     call(
@@ -396,7 +561,7 @@ def test_no_table_at_all(folder):
     (folder / "empty.csv").touch()
     with pytest.raises(InputError, match="is empty"):
         call("empty.csv")
-    (folder / "latin.csv").write_bytes("features,stimmung\nx,fröhlich\n".encode("latin-1"))
+    (folder / "latin.csv").write_bytes(b"features,stimmung\nx,fr\x81hlich\n")
     with pytest.raises(InputError, match="is not UTF-8"):
         call("latin.csv")
     with pytest.raises(InputError, match="'synth' does not support"):
@@ -446,7 +611,7 @@ def test_songs_that_are_not_there_are_skipped(folder):
     assert found["dataset"]["audio"] == "file"
     assert found["features"] == {"type": "mel-chroma", "grid": "beat"}
     assert found["dataset"]["on_error"] == "skip"
-    assert "4 of 40 files do not exist" in (folder / "songs.toml").read_text()
+    assert "4 of 40 tracks have no file" in (folder / "songs.toml").read_text()
 
 
 def test_a_plugins_dataset_may_know_its_own_folder(fakes, folder):

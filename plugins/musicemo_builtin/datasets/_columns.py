@@ -7,7 +7,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from musicemo.contracts import TargetKind
 from musicemo_builtin.datasets._cells import is_missing, parse_number
@@ -15,6 +15,7 @@ from musicemo_builtin.datasets._cells import is_missing, parse_number
 __all__ = [
     "Guess",
     "decimal_of",
+    "group_reason",
     "guess_column",
     "is_group",
     "is_id",
@@ -30,6 +31,7 @@ _IDS = re.compile(
 )
 _GROUPS = re.compile(
     r"(.*[ _-])?(artist|performer|band|album|composer|group|singer|author|label)([ _-](id|name))?"
+    r"|künstler(in)?|interpret(in)?|sänger(in)?|komponist(in)?|artiste|interprète|artista|esecutore|kunstenaar"
 )
 _PARTS = re.compile(r"(data[ _-]?)?(split|part|subset|set|fold|partition)")
 _PART_NAMES = {"train", "val", "validation", "test"}
@@ -48,6 +50,11 @@ _SEPARATED = re.compile(r"[+-]?[0-9]{1,3}(?:[.,'\u2019\s][0-9]{3})*(?:[.,][0-9]+
 #: Common rating scales.
 _SCALES = ((0, 1), (-1, 1), (1, 5), (0, 5), (1, 7), (1, 9), (1, 10), (0, 10), (-10, 10), (0, 100), (-100, 100))
 
+#: A number with a unit or a sign that is no part of numbers here, such as 55 %, 6 Punkte or a Unicode minus.
+_WITH_UNIT = re.compile(r"[+-\N{MINUS SIGN}]?\s*[0-9]+(?:[.,][0-9]+)?\s*[^\W\d]{0,8}[%‰°]?")
+#: Whole numbers in this range, in every row, are years.
+_YEARS = (1900, 2100)
+
 #: Number of cells per column that decide on the decimal separator.
 _SAMPLE = 200
 #: Minimum number of tracks of a class. At least two classes must have that many.
@@ -58,10 +65,14 @@ _MOST_CLASSES = 50
 _SEPARATORS = (";", "|", ",")
 #: Minimum share of cells with more than one tag.
 _LISTS = 0.1
-#: Maximum number of characters of a tag.
-_LONGEST_TAG = 40
+#: Maximum number of characters of a tag, and of a class or group.
+_LONGEST_TAG, _LONGEST_CLASS = 40, 60
 #: Minimum average number of tracks per class.
 _TRACKS_A_CLASS = 4
+#: Groups, such as artists, are at least this many, with this many tracks on average.
+_FEWEST_GROUPS, _TRACKS_A_GROUP = 5, 1.2
+#: Values that could be classes are groups if they are more than this, with fewer tracks than this on average, ...
+_MANY_GROUPS, _FEW_TRACKS = 12, 10
 
 
 @dataclass(frozen=True)
@@ -70,11 +81,17 @@ class Guess:
 
     kind: TargetKind | None
     why: str = ""
+    #: The lowest and the highest rating, as text.
+    values: str = ""
     range: tuple[float, float] = (0.0, 1.0)
     #: Class or tag -> tracks.
     classes: dict[str, int] | None = None
     #: Separator of the tags in a cell.
     separator: str = ""
+    #: Whether the column is a target only on request.
+    on_request: bool = False
+    #: Whether the cells are numbers in a form that is not read.
+    unreadable: bool = False
 
 
 def is_id(name: str) -> bool:
@@ -93,6 +110,35 @@ def is_part(name: str, cells: Sequence[str]) -> bool:
     return bool(_PARTS.fullmatch(_plain(name))) and {"train", "test"} <= values <= _PART_NAMES
 
 
+def group_reason(cells: Sequence[str], classes: Iterable[Sequence[str]]) -> str | None:
+    """Return why the repeated texts of a column are groups, such as artists, and not classes; None if they are not.
+
+    Args:
+        cells: The cells of the column.
+        classes: The cells of each other column that could be a target of classes.
+    """
+    present = [cell for cell in cells if not is_missing(cell)]
+    count = len(set(present))
+    if count < _FEWEST_GROUPS or max(map(len, present)) > _LONGEST_CLASS:
+        return None
+    if any(number(cell, decimal) is not None for cell in set(present) for decimal in ".,"):
+        return None
+    average = len(present) / count
+    if not _TRACKS_A_GROUP <= average < _FEW_TRACKS or not len(present) > len(cells) / 2:
+        return None
+    if average < _TRACKS_A_CLASS or count > _MANY_GROUPS:
+        return f"{count} values for {len(present)} tracks are many for classes"
+    for other in classes:
+        pairs = {
+            (cell, name)
+            for cell, name in zip(cells, other, strict=True)
+            if not (is_missing(cell) or is_missing(name))
+        }
+        if len(pairs) == count > len({name for _, name in pairs}) > 1:
+            return "each value occurs with one class only"
+    return None
+
+
 def target_name(column: str) -> str:
     """Return a name that a task can have: ``Valence(mean)`` is valence_mean."""
     name = re.sub(r"[^A-Za-z0-9_-]+", "_", column).strip("_-")
@@ -109,16 +155,19 @@ def guess_column(name: str, cells: Sequence[str], decimal: str = ".") -> Guess:
     if len(numbers) == len(present):
         return _of_numbers(name, present, numbers)
     others = sorted({cell for cell in present if number(cell, decimal) is None})
+    what = ", ".join(repr(cell) for cell in others[:3])
     if len(numbers) > len(present) / 2:
-        what = ", ".join(repr(cell) for cell in others[:3])
-        hint = _separators(others, decimal) or "are not numbers"
-        return Guess(
-            None, f"contains numbers and cells that {hint} ({what}): correct them to use it as a target"
-        )
-    if hint := _separators(present, decimal):
-        what = ", ".join(repr(cell) for cell in others[:3])
-        return Guess(None, f"contains numbers that {hint} ({what}): correct them to use it as a target")
-    return _of_text(name, present)
+        hint = f"and cells that {_separators(others, decimal) or 'are not numbers'}"
+    elif separators := _separators(present, decimal):
+        hint = f"that {separators}"
+    elif sum(_WITH_UNIT.fullmatch(cell) is not None for cell in present) > len(present) / 2 and (
+        len({cell.lstrip("+-\N{MINUS SIGN}0123456789., ") for cell in present}) <= _FEWEST
+    ):
+        hint = "and cells with more than a number"
+    else:
+        return _of_text(name, present)
+    why = f"contains numbers {hint} ({what}): correct them to use it as a target"
+    return Guess(None, why, unreadable=True)
 
 
 def _separators(cells: Sequence[str], decimal: str) -> str:
@@ -146,35 +195,41 @@ def number(cell: str, decimal: str = ".") -> float | None:
 def _of_numbers(name: str, cells: list[str], numbers: list[float]) -> Guess:
     plain = _plain(name)
     whole = all(value.is_integer() for value in numbers)
-    if not plain or plain.startswith("unnamed") or (whole and _counts(numbers)):
-        return Guess(None, "numbers the tracks")
-    if is_id(name):
-        return Guess(None, "identifies the tracks")
-    if _CATALOGUE.fullmatch(plain):
-        return Guess(None, "is metadata, not a rating")
-    if _SPREAD.fullmatch(plain):
-        return Guess(None, "measures the disagreement of raters")
     low, high = min(numbers), max(numbers)
     if len(set(numbers)) == 2 and whole:
-        return Guess("classification", f"{' or '.join(sorted(set(cells)))}", classes=dict(Counter(cells)))
-    scale = _scale(low, high)
-    return Guess("regression", f"values {low:g} to {high:g}", range=scale)
+        guess = Guess("classification", classes=dict(Counter(cells)))
+    else:
+        guess = Guess("regression", values=f"values {low:g} to {high:g}", range=_scale(low, high))
+    if not plain or plain.startswith("unnamed") or (whole and _counts(numbers)):
+        why = "numbers the tracks"
+    elif is_id(name):
+        why = "identifies the tracks"
+    elif _CATALOGUE.fullmatch(plain):
+        why = "is metadata, not a rating"
+    elif _SPREAD.fullmatch(plain):
+        why = "measures the disagreement of raters"
+    elif whole and _YEARS[0] <= low and high <= _YEARS[1]:
+        why = "contains years, not ratings"
+    else:
+        return guess
+    return replace(guess, why=why, on_request=True)
 
 
 def _of_text(name: str, cells: list[str]) -> Guess:
     if (lists := _of_lists(cells)) is not None:
         return lists
-    if _CATALOGUE.fullmatch(_plain(name)):
-        return Guess(None, "is metadata, not a rating")
     classes = Counter(cells)
     if len(classes) == len(cells):
         return Guess(None, "has a different value for every track")
     kept = [count for count in classes.values() if count >= _FEWEST]
     if len(classes) > _MOST_CLASSES or len(cells) < _TRACKS_A_CLASS * len(classes) or len(kept) < 2:
         return Guess(None, f"has {len(classes)} distinct values for {len(cells)} tracks, too many for classes")
-    if max(map(len, classes)) > 60:
+    if max(map(len, classes)) > _LONGEST_CLASS:
         return Guess(None, "contains free text")
-    return Guess("classification", classes=dict(classes))
+    guess = Guess("classification", classes=dict(classes))
+    if _CATALOGUE.fullmatch(_plain(name)):
+        return replace(guess, why="is metadata, not a rating", on_request=True)
+    return guess
 
 
 def split_tags(cell: str, separator: str) -> list[str]:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
-from os.path import splitext
 from pathlib import Path
 from typing import Any
 
 from musicemo.contracts import Label, Proposal, Target, Track
 from musicemo.errors import InputError
+from musicemo.features import SONG_SUFFIXES
 from musicemo.files import csv_text
 from musicemo_builtin.datasets._cells import is_missing
 from musicemo_builtin.datasets._columns import (
     Guess,
     decimal_of,
+    group_reason,
     guess_column,
     is_group,
     is_id,
@@ -25,48 +26,56 @@ from musicemo_builtin.datasets._columns import (
     split_tags,
     target_name,
 )
-from musicemo_builtin.datasets._layout import AUDIO_SUFFIXES, is_companion
-from musicemo_builtin.datasets._rows import read_rows
+from musicemo_builtin.datasets._filenames import ARRAY_SUFFIXES, Files, files_below, suffix_of
+from musicemo_builtin.datasets._layout import is_companion
+from musicemo_builtin.datasets._rows import TABLES, encoding_of, read_rows
+from musicemo_builtin.datasets._sheet import repeated_rows
+from musicemo_builtin.datasets._workbook import sheets_of
 
 __all__ = ["propose_table"]
 
-_TABLES = (".csv", ".tsv")
-_SUFFIXES = (*AUDIO_SUFFIXES, ".npy")
-#: Number of rows whose files are looked up to detect the column of files.
+#: Number of cells of a column whose files are looked up to detect the column of files.
 _SAMPLE = 50
 #: Minimum share of these files that must exist.
 _THERE = 0.5
 #: Maximum depth of folders to look for files in.
 _DEPTH = 2
-#: Maximum number of targets. A table with more numeric columns usually contains features.
+#: Maximum number of numeric targets. A table with more numeric columns usually contains features.
 _MOST_TARGETS = 24
 #: Maximum number of columns listed by name for one reason.
 _LISTED = 3
 #: Maximum number of column names in a message.
 _SHOWN = 30
-#: Column names of preferred targets.
+#: Rows per file, on average, from which on a table has a row for each listener.
+_ROWS_A_LISTENER = 1.5
+#: The target of a folder with a subfolder of songs per class.
+_CLASS = "class"
+#: Names of the targets that are preferred in a table with too many numeric columns.
 _TELLING = re.compile(
-    "valence|arousal|energy|danceability|dominance|tension|happ|sad|ang(er|ry)|fear|tender|calm|power|joy|surprise"
-    "|nostalgia|solemn|amaze|pleas|activation|mood|genre|style|quadrant|emotion"
+    "valen[cz]|arousal|energ|danceab|dominan|tension|happ|sad|ang(er|ry)|fear|tender|calm|power|joy|surprise"
+    "|nostalgi|solemn|amaze|pleas|activation|mood|genre|style|quadrant|emotion"
 )
 
 
-def propose_table(path: Path) -> Proposal | None:
+def propose_table(path: Path, files: Path | None = None, tasks: Collection[str] = ()) -> Proposal | None:
     """Return the proposal for a table, for the table in a folder, or for a folder with a subfolder of songs per class.
+
+    Args:
+        path: The table or folder.
+        files: Folder of the audio or feature files; by default they are looked for beside the table.
+        tasks: Targets that the user asks for.
 
     Raises:
         InputError: There is a table but it cannot be used. The message gives the reason and a fix.
     """
     if path.is_file():
-        return _of_table(path) if path.suffix.lower() in _TABLES else None
-    tables = sorted(
-        file for file in path.iterdir() if file.suffix.lower() in _TABLES and not is_companion(file.name)
-    )
+        return _of_table(path, files, tasks) if is_table(path) else None
+    tables = sorted(file for file in path.iterdir() if is_table(file) and not is_companion(file.name))
     proposals: list[Proposal] = []
     reasons: list[str] = []
     for table in tables:
         try:
-            proposals.append(_of_table(table))
+            proposals.append(_of_table(table, files, tasks))
         except InputError as error:
             reasons += error.problems
     if len(proposals) > 1:
@@ -77,7 +86,20 @@ def propose_table(path: Path) -> Proposal | None:
     by_class = _by_class(path)
     if by_class is None and reasons:
         raise InputError(*reasons)
+    if by_class is not None and reasons and _CLASS not in tasks:
+        classes = ", ".join(by_class.targets[0].classes)
+        names = ", ".join(table.name for table in tables)
+        raise InputError(
+            f"{path}: contains a table ({names}), which cannot be used, and folders of songs ({classes}). To use the "
+            f"table, correct it; to learn in which folder a song is, use --task {_CLASS}",
+            *reasons,
+        )
     return by_class
+
+
+def is_table(path: Path) -> bool:
+    """Return whether a path has the suffix of a table."""
+    return path.suffix.lower() in TABLES
 
 
 @dataclass
@@ -86,50 +108,115 @@ class _Columns:
 
     path: Path
     cells: dict[str, list[str]]
+    #: Line of each row.
+    lines: list[int]
+    encoding: str | None = None
+    sheet: str | None = None
     left_out: dict[str, str] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
+    #: Key of the dataset's table -> comment.
+    comments: dict[str, str] = field(default_factory=dict)
     decimal: str = "."
 
     @property
     def rows(self) -> int:
-        return len(next(iter(self.cells.values())))
+        return len(self.lines)
 
 
-def _of_table(path: Path) -> Proposal:
-    (_, header), *rows = read_rows(path)
-    usable = [cells for _, cells in rows if len(cells) == len(header)]
-    if not usable:
+@dataclass
+class _FileColumn:
+    """The column of audio or feature files."""
+
+    name: str
+    #: Folder that the cells are relative to.
+    root: Path
+    audio: bool
+    #: Cell -> file.
+    paths: dict[str, Path]
+    #: Number of cells that name a file only without extension, case and separators.
+    alike: int = 0
+
+
+def _read(path: Path) -> _Columns:
+    """Return the table, whose identical rows are one.
+
+    Raises:
+        InputError: It cannot be read, or has no tracks, or a workbook has several sheets with tracks.
+    """
+    encoding, sheet = encoding_of(path), None
+    if path.suffix.lower() in (".xlsx", ".xlsm") and len(sheets := sheets_of(path)) > 1:
+        usable = [name for name in sheets if len(read_rows(path, sheet=name)) > 1]
+        sheet = max(usable or sheets, key=lambda name: len(read_rows(path, sheet=name)))
+    (_, header), *rows = read_rows(path, encoding=encoding, sheet=sheet)
+    places: dict[tuple[str, ...], int] = {}
+    repeated = []
+    for line, cells in rows:
+        if len(cells) == len(header) and places.setdefault(tuple(cells), line) != line:
+            repeated.append(f"line {line} like line {places[tuple(cells)]}")
+    if not places:
         raise InputError(f"{path}: has no tracks (expected a header, then one row per track)")
-    columns = _Columns(path, {name: [row[at] for row in usable] for at, name in enumerate(header) if name})
+    names = {name: at for at, name in enumerate(header) if name}
+    columns = _Columns(
+        path,
+        {name: [row[at] for row in places] for name, at in names.items()},
+        list(places.values()),
+        encoding,
+        sheet,
+    )
+    if repeated:
+        columns.comments["path"] = repeated_rows(repeated)
+    if sheet is not None:
+        others = ", ".join(name for name in sheets if name != sheet)
+        columns.remarks.append(f"the sheet {sheet!r} is read, which has the most rows; other sheets: {others}")
     for name in [name for name, count in Counter(header).items() if count > 1 and name]:
         columns.left_out[name] = "appears more than once in the header"
         del columns.cells[name]
     columns.decimal = decimal_of(columns.cells.values())
-    file, root = _file_column(columns)
+    return columns
+
+
+def _of_table(path: Path, folder: Path | None, tasks: Collection[str]) -> Proposal:
+    columns = _read(path)
+    file = _file_column(columns, folder)
     identity = _id_column(columns, file)
-    group = _first(columns, lambda name, cells: is_group(name) and 1 < len(set(cells)) < len(cells))
     part = _first(columns, is_part)
-    guesses = _targets(columns, {file, identity, group, part})
-    audio = not _common_suffix(columns.cells[file]).endswith(".npy")
-    names = {column: target_name(column) for column in guesses}
-    parameters: dict[str, Any] = {"path": path, "id": identity, ("audio" if audio else "file"): file}
-    comments = {"id": f"{len(set(columns.cells[identity]))} distinct values"}
-    if root != path.parent:
-        parameters["root"] = root
-        comments["root"] = "folder that the file paths are relative to"
-    used = [columns.cells[name] for name in (*guesses, group, part) if name]
+    group, group_why = _group(columns, {file.name, identity, part}, tasks)
+    guesses, others = _targets(columns, {file.name, identity, group, part}, tasks)
+    declared = guesses | others
+    names = {column: target_name(column) for column in declared}
+    parameters: dict[str, Any] = {"path": path}
+    comments = columns.comments | {"id": f"{len(set(columns.cells[identity]))} distinct values"}
+    if columns.encoding:
+        parameters["encoding"] = columns.encoding
+        comments["encoding"] = "the text is not UTF-8; if letters are wrong, save the table in UTF-8"
+    if columns.sheet:
+        parameters["sheet"] = columns.sheet
+    parameters |= {"id": identity, ("audio" if file.audio else "file"): file.name}
+    if file.root != path.parent:
+        parameters["root"] = file.root
+        comments["root"] = "folder of the files"
+    if file.alike:
+        parameters["match"] = "stem"
+        cell, example = next((cell, name) for cell, name in file.paths.items() if cell != str(name))
+        comments["match"] = (
+            f"{file.alike} of {len(set(columns.cells[file.name]))} names are matched without extension, case and "
+            f"separators, such as {cell!r} with {example.name!r}"
+        )
+        columns.remarks.append(f"column {file.name!r}: {comments['match']}")
+    used = [columns.cells[name] for name in (*declared, group, part) if name]
     if markers := Counter(cell for cells in used for cell in cells if cell and is_missing(cell)):
         parameters["missing"] = sorted(markers)
         listed = ", ".join(f"{count} {cell!r}" for cell, count in sorted(markers.items()))
         comments["missing"] = f"cells that mark a missing value: {listed}"
-    if columns.decimal == "," and any(guess.kind == "regression" for guess in guesses.values()):
+    if columns.decimal == "," and any(guess.kind == "regression" for guess in declared.values()):
         parameters["decimal"] = ","
         comments["decimal"] = "decimal separator of the ratings"
-    ranges = {names[column]: guess for column, guess in guesses.items() if guess.kind == "regression"}
-    classes = [names[column] for column, guess in guesses.items() if guess.kind == "classification"]
-    tags = {names[column]: guess for column, guess in guesses.items() if guess.kind == "tags"}
+    ranges = {names[column]: guess for column, guess in declared.items() if guess.kind == "regression"}
+    classes = [names[column] for column, guess in declared.items() if guess.kind == "classification"]
+    tags = {names[column]: guess for column, guess in declared.items() if guess.kind == "tags"}
     if ranges:
         parameters["regression"] = {name: [*guess.range] for name, guess in ranges.items()}
-        reasons = "; ".join(f"{name} has {guess.why}" for name, guess in ranges.items())
+        reasons = "; ".join(f"{name} has {guess.values}" for name, guess in ranges.items())
         comments["regression"] = (
             f"the ends of the rating scales are guesses, replace them by the true ones: {reasons}"
         )
@@ -143,33 +230,39 @@ def _of_table(path: Path) -> Proposal:
         )
     if renamed := {name: column for column, name in names.items() if name != column}:
         parameters["columns"] = renamed
-    for role, column in (("group", group), ("part", part)):
-        if column:
-            parameters[role] = column
-            comments[role] = (
-                f"{len(set(columns.cells[column]) - {''})} distinct values; a grouped split puts each in only one set"
-                if role == "group"
-                else "official split of the table"
-            )
-    targets = [_target(names[column], guess) for column, guess in guesses.items()]
-    telling = [target for target in targets if _TELLING.search(target.name.casefold())] or targets
-    tracks = list(_tracks(columns, root, file, identity, group, part, guesses, audio=audio))
-    if audio and (
-        absent := [track for track in tracks if track.audio and not Path(str(track.audio)).is_file()]
-    ):
-        parameters["on_error"] = "skip"
-        comments["on_error"] = (
-            f"{len(absent)} of {len(tracks)} files do not exist, for example {absent[0].audio}"
+    if group:
+        parameters["group"] = group
+        count = len(set(columns.cells[group]) - {""})
+        comments["group"] = (
+            f"{count} distinct values; a grouped split puts each in only one set"
+            if not group_why
+            else f"Are these artists, albums or the like? {group_why}. A grouped split puts each in only one set: "
+            "otherwise, a model that recognizes an artist seems better than it is. If they are not, delete this line"
         )
+        if group_why:
+            columns.remarks.append(
+                f"column {group!r} is used as the group ({group_why}). If its values are classes, use "
+                f"--task {target_name(group)}"
+            )
+    if part:
+        parameters["part"] = part
+        comments["part"] = "official split of the table"
+    tracks = list(_tracks(columns, file, identity, group, part, declared))
+    absent = [track for track in tracks if not Path(str(track.audio or track.features)).is_file()]
+    if file.audio and absent:
+        parameters["on_error"] = "skip"
+        shown = ", ".join(repr(track.id) for track in absent[:_LISTED])
+        comments["on_error"] = f"{len(absent)} of {len(tracks)} tracks have no file, for example {shown}"
         missing = {track.id for track in absent}
         tracks = [track for track in tracks if track.id not in missing]
     return Proposal(
         parameters,
         tracks,
-        telling,
-        others=[target for target in targets if target not in telling],
+        [_target(names[column], guess) for column, guess in guesses.items()],
+        others=[_target(names[column], guess) for column, guess in others.items()],
         comments=comments,
         notes=_notes(columns.left_out),
+        remarks=columns.remarks,
         general=True,
     )
 
@@ -189,93 +282,249 @@ def _notes(left_out: dict[str, str]) -> list[str]:
     return notes
 
 
-def _file_column(columns: _Columns) -> tuple[str, Path]:
-    """Return the column of the audio or feature files, and the folder that they are relative to."""
-    folder = columns.path.parent
-    named = {name: cells for name, cells in columns.cells.items() if _common_suffix(cells)}
-    for root in (folder, *sorted(_folders(folder))):
+def _file_column(columns: _Columns, folder: Path | None) -> _FileColumn:
+    """Return the column of the audio or feature files: by the paths in its cells, or else by the names of files.
+
+    Raises:
+        InputError: No column names files, or it is open which files it names.
+    """
+    top = folder or columns.path.parent
+    named = {name: cells for name, cells in columns.cells.items() if _common_suffixes(cells)}
+    for root in (top, *_folders(top)):
         for name, cells in named.items():
-            sample = [cell for cell in cells if not is_missing(cell)][:_SAMPLE]
+            present = [cell for cell in dict.fromkeys(cells) if not is_missing(cell)]
+            sample = present[:_SAMPLE]
             if sum((root / cell).is_file() for cell in sample) > _THERE * len(sample):
-                return name, root
-    kinds = ", ".join(_SUFFIXES)
-    if named:
-        name, cells = next(iter(named.items()))
-        missing = next(cell for cell in cells if not is_missing(cell))
+                return _with_paths(columns, name, root, audio=not _common_suffixes(cells) <= ARRAY_SUFFIXES)
+    by_name = [
+        column
+        for suffixes in (SONG_SUFFIXES, ARRAY_SUFFIXES)
+        if (column := _column_by_name(columns, top, suffixes)) is not None
+    ]
+    if len(by_name) > 1:
         raise InputError(
-            f"{columns.path}: column {name!r} names files that do not exist, for example {missing!r} (searched "
-            f"{folder} and its subfolders). Paths are relative to the table"
+            f"{columns.path}: {by_name[0].name!r} names audio files in {by_name[0].root} and feature files in "
+            f"{by_name[1].root}. Choose the folder with --files"
+        )
+    if by_name:
+        return by_name[0]
+    raise InputError(_no_files(columns, top, named))
+
+
+def _no_files(columns: _Columns, top: Path, named: Collection[str]) -> str:
+    """Return the message that no column names files that exist."""
+    there = files_below(top, SONG_SUFFIXES | ARRAY_SUFFIXES)
+    examples = ", ".join(repr(str(file.relative_to(top))) for file in there[:_LISTED])
+    below = f"{len(there)} files there, such as {examples}" if there else "no audio or feature file there"
+    fix = "If the files are in another folder, name it with --files FOLDER"
+    if named:
+        name = next(iter(named))
+        missing = next(cell for cell in columns.cells[name] if not is_missing(cell))
+        return (
+            f"{columns.path}: column {name!r} names files that do not exist, for example {missing!r} (searched {top} "
+            f"and its subfolders; {below}). {fix}"
         )
     names = list(columns.cells)
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     listed = ", ".join(names[:_SHOWN]) + more
-    raise InputError(
-        f"{columns.path}: no column names audio or feature files ({kinds}). Columns: {listed}. Add a column "
-        "with the path "
-        "of each track's file, relative to the table"
+    return (
+        f"{columns.path}: no column names audio or feature files (searched {top} and its subfolders; {below}). "
+        f"Columns: {listed}. Add a column with each track's file. {fix}"
     )
 
 
-def _common_suffix(cells: Sequence[str]) -> str:
-    """Return the suffix of the files that a column names, or "" if it does not name files."""
+def _with_paths(columns: _Columns, name: str, root: Path, *, audio: bool) -> _FileColumn:
+    """Return a column with the files that its cells name."""
+    files = Files(root, SONG_SUFFIXES if audio else ARRAY_SUFFIXES)
+    paths: dict[str, Path] = {}
+    alike, several = 0, []
+    for cell in dict.fromkeys(columns.cells[name]):
+        if not cell or (is_missing(cell) and not (root / cell).is_file()):
+            continue
+        matches = files.find(cell)
+        if len(matches) > 1:
+            shown = " and ".join(str(file.relative_to(root)) for file in matches[:2])
+            several.append(f"{cell!r} ({shown})")
+        elif matches:
+            paths[cell] = matches[0]
+            alike += matches[0] != root / cell
+    if several:
+        more = f" and {len(several) - _LISTED} more" if len(several) > _LISTED else ""
+        raise InputError(
+            f"{columns.path}: column {name!r}: {len(several)} names match several files in {root}: "
+            f"{', '.join(several[:_LISTED])}{more}. Choose the folder with --files"
+        )
+    return _FileColumn(name, root, audio, paths, alike)
+
+
+def _column_by_name(columns: _Columns, top: Path, suffixes: Collection[str]) -> _FileColumn | None:
+    """Return the column whose cells are names of files without extension, case and separators; None without one."""
+    files = Files(top, suffixes)
+    best: tuple[int, str] = (0, "")
+    for name, cells in columns.cells.items():
+        different = [cell for cell in dict.fromkeys(cells) if not is_missing(cell)]
+        count = sum(bool(files.find(cell)) for cell in different)
+        if count > max(best[0], _THERE * columns.rows):
+            best = count, name
+    name = best[1]
+    if not name:
+        return None
+    matches = [several for cell in set(columns.cells[name]) if (several := files.find(cell))]
+    counts = Counter(
+        folder for several in matches for folder in {file.relative_to(top).parts[:-1][:1] for file in several}
+    )
+    complete = [folder for folder, count in counts.items() if count == len(matches)]
+    root = top.joinpath(*complete[0]) if len(complete) == 1 else top
+    return _with_paths(columns, name, root, audio=suffixes is SONG_SUFFIXES)
+
+
+def _common_suffixes(cells: Sequence[str]) -> set[str]:
+    """Return the suffixes of the files that a column names; empty if it does not name files of one kind."""
     endings: set[str] = set()
     for cell in cells:
         if not is_missing(cell):
-            suffix = splitext(cell)[1].lower()  # noqa: PTH122  # a tenth of a Path's time, in each of many columns
-            if suffix not in _SUFFIXES:
-                return ""
+            if not (suffix := suffix_of(cell)):
+                return set()
             endings.add(suffix)
-    one_kind = endings == {".npy"} or ".npy" not in endings
-    return min(endings) if endings and one_kind else ""
+    return endings if endings <= ARRAY_SUFFIXES or not endings & ARRAY_SUFFIXES else set()
 
 
 def _folders(top: Path, depth: int = _DEPTH) -> Iterator[Path]:
     if not depth:
         return
-    for path in top.iterdir():
+    for path in sorted(top.iterdir()):
         if path.is_dir() and not is_companion(path.name):
             yield path
             yield from _folders(path, depth - 1)
 
 
-def _id_column(columns: _Columns, file: str) -> str:
+def _id_column(columns: _Columns, file: _FileColumn) -> str:
     unique = [name for name, cells in columns.cells.items() if all(cells) and len(set(cells)) == len(cells)]
-    if not unique:
-        cells = columns.cells[file]
-        twice, rows = Counter(cells).most_common(1)[0]
-        raise InputError(
-            f"{columns.path}: no column has a distinct value in every row; {twice!r} has {rows} rows. The "
-            "table must have one "
-            "row per track. If it has one row per listener, write the mean ratings into a table of tracks"
-        )
-    return next((name for name in unique if is_id(name)), file if file in unique else unique[0])
+    cells = columns.cells[file.name]
+    if file.name not in unique and not any(is_id(name) for name in unique):
+        counts = Counter(cells)
+        if columns.rows >= _ROWS_A_LISTENER * len(counts):
+            twice, rows = counts.most_common(1)[0]
+            raise InputError(
+                f"{columns.path}: no column has a distinct value in every row; {twice!r} has {rows} rows. The table "
+                "must have one row per track. If it has one row per listener, write the mean ratings into a table of "
+                "tracks"
+            )
+        raise InputError(_repeated(columns, file.name))
+    return next((name for name in unique if is_id(name)), file.name)
+
+
+def _repeated(columns: _Columns, name: str) -> str:
+    """Return the message that several rows have one id but differ in another column."""
+    first: dict[str, int] = {}
+    repeated = []
+    for row, cell in enumerate(columns.cells[name]):
+        if (earlier := first.setdefault(cell, row)) != row:
+            other, values = next(
+                (other, values) for other, values in columns.cells.items() if values[row] != values[earlier]
+            )
+            repeated.append(
+                f"{cell!r} in lines {columns.lines[earlier]} and {columns.lines[row]}, with {values[earlier]!r} and "
+                f"{values[row]!r} in column {other!r}"
+            )
+    more = f"; and {len(repeated) - _LISTED} more" if len(repeated) > _LISTED else ""
+    return (
+        f"{columns.path}: column {name!r}: {len(repeated)} rows repeat a track with other values: "
+        f"{'; '.join(repeated[:_LISTED])}{more}. Keep one row per track"
+    )
 
 
 def _first(columns: _Columns, suits: Any) -> str | None:
     return next((name for name, cells in columns.cells.items() if suits(name, cells)), None)
 
 
-def _targets(columns: _Columns, taken: set[str | None]) -> dict[str, Guess]:
-    """Return the columns that can be targets, those with the name of an emotion first."""
+def _group(columns: _Columns, taken: Collection[str | None], tasks: Collection[str]) -> tuple[str | None, str]:
+    """Return the column of artists, albums or other groups; if its name does not show it, with the reason.
+
+    Among several columns that the cells show, it is the one with the fewest groups, which contain those of the others.
+    """
+    cells = {
+        name: cells
+        for name, cells in columns.cells.items()
+        if name not in taken and target_name(name) not in tasks and 1 < len(set(cells)) < len(cells)
+    }
+    if named := next((name for name in cells if is_group(name)), None):
+        return named, ""
+    classes = {
+        name: values
+        for name, values in cells.items()
+        if guess_column(name, values, columns.decimal).kind == "classification"
+    }
+    reasons = {}
+    for name, values in cells.items():
+        others = [other for key, other in classes.items() if key != name]
+        if len(set(values) - {""}) > 1 and (why := group_reason(values, others)):
+            reasons[name] = why
+    if not reasons:
+        return None, ""
+    name = min(reasons, key=lambda name: len(set(cells[name])))
+    return name, reasons[name]
+
+
+def _targets(
+    columns: _Columns, taken: Collection[str | None], tasks: Collection[str]
+) -> tuple[dict[str, Guess], dict[str, Guess]]:
+    """Return the columns to learn, ratings first, and other columns that can be targets.
+
+    Raises:
+        InputError: No column can be a target, or most ratings cannot be read.
+    """
     targets: dict[str, Guess] = {}
+    unreadable: dict[str, str] = {}
     for name, cells in columns.cells.items():
         if name in taken:
             continue
         guess = guess_column(name, cells, columns.decimal)
-        if guess.kind is None:
-            columns.left_out[name] = guess.why
-        elif is_group(name):
+        if guess.unreadable:
+            unreadable[name] = guess.why
+        asked = target_name(name) in tasks
+        if guess.kind is None or (guess.on_request and not asked):
+            option = f"; --task {target_name(name)} learns it" if guess.on_request else ""
+            columns.left_out[name] = f"{guess.why}{option}"
+        elif is_group(name) and not asked:
             columns.left_out[name] = "contains names of artists or other groups"
         else:
             targets[name] = guess
+    ratings = [name for name, guess in targets.items() if guess.kind == "regression"]
+    if len(unreadable) > len(ratings) and not tasks:
+        learned = f" Without them, {', '.join(targets)} would be learned: --task NAME." if targets else ""
+        raise InputError(
+            f"{columns.path}: {len(unreadable)} of {len(unreadable) + len(ratings)} columns with numbers cannot be "
+            f"read.{learned}",
+            *_notes(unreadable),
+        )
     if not targets:
         reasons = "".join(f"\n  {note}" for note in _notes(columns.left_out)) or " there is no other column"
         raise InputError(f"{columns.path}: no column can be a target:{reasons}")
-    telling = [name for name in targets if _TELLING.search(name.casefold())]
-    order = [*telling, *(name for name in targets if name not in telling)]
+    _drop_clashes(columns, targets)
+    ratings = [name for name in targets if targets[name].kind == "regression"]
+    learned = dict.fromkeys([*ratings, *targets])
+    if len(ratings) > _MOST_TARGETS:
+        telling = [name for name in targets if _TELLING.search(name.casefold())]
+        learned = dict.fromkeys(telling[:_MOST_TARGETS])
+    asked = [name for name in targets if target_name(name) in tasks]
+    order = list(dict.fromkeys([*asked, *learned, *targets]))
     for name in order[_MOST_TARGETS:]:
-        columns.left_out[name] = f"is one of {len(order)} possible targets"
-    targets = {name: targets[name] for name in order[:_MOST_TARGETS]}
+        columns.left_out[name] = f"is one of {len(order)} possible targets; --task NAME learns it"
+    kept = order[:_MOST_TARGETS]
+    if not learned and not tasks:
+        raise InputError(
+            f"{columns.path}: has {len(ratings)} columns of numbers, which are probably features. Name the ratings "
+            f"with --task, for example --task {target_name(ratings[0])}"
+        )
+    return (
+        {name: targets[name] for name in kept if name in learned},
+        {name: targets[name] for name in kept if name not in learned},
+    )
+
+
+def _drop_clashes(columns: _Columns, targets: dict[str, Guess]) -> None:
+    """Drop columns of tags with another separator than the first, and columns with the task name of another."""
     separators = [guess.separator for guess in targets.values() if guess.kind == "tags"]
     for name, guess in list(targets.items()):
         if guess.kind == "tags" and guess.separator != separators[0]:
@@ -289,19 +538,15 @@ def _targets(columns: _Columns, taken: set[str | None]) -> dict[str, Guess]:
         if other != name:
             columns.left_out[name] = f"would have the same task name as {other!r}"
             del targets[name]
-    return targets
 
 
 def _tracks(
     columns: _Columns,
-    root: Path,
-    file: str,
+    file: _FileColumn,
     identity: str,
     group: str | None,
     part: str | None,
     guesses: dict[str, Guess],
-    *,
-    audio: bool,
 ) -> Iterator[Track]:
     cells = columns.cells
     for row in range(columns.rows):
@@ -314,11 +559,13 @@ def _tracks(
                 continue
             targets[target_name(name)] = number(cell, columns.decimal) if cell and rated else cell
         official: Any = _known(cells[part][row]) if part else None
+        cell = cells[file.name][row]
+        path = file.paths.get(cell, file.root / cell)
         yield Track(
             cells[identity][row],
-            None if audio else root / cells[file][row],
+            None if file.audio else path,
             targets,
-            audio=root / cells[file][row] if audio else None,
+            audio=path if file.audio else None,
             group=_known(cells[group][row]) if group else None,
             part={"validation": "val"}.get(official, official),
         )
@@ -339,29 +586,29 @@ def _by_class(folder: Path) -> Proposal | None:
     songs = {
         path.relative_to(folder).as_posix(): path.parent.name
         for path in sorted(folder.glob("*/*"))
-        if path.suffix.lower() in _SUFFIXES and path.is_file()
+        if suffix_of(path.name) and path.is_file()
         if not is_companion(path.name) and not is_companion(path.parent.name)
     }
-    kinds = {Path(song).suffix.lower() == ".npy" for song in songs}
-    guess = guess_column("class", list(songs.values())) if songs else Guess(None)
+    kinds = {suffix_of(song) in ARRAY_SUFFIXES for song in songs}
+    guess = guess_column(_CLASS, list(songs.values())) if songs else Guess(None)
     if guess.kind is None or len(kinds) > 1:
         return None
     (features,) = kinds
     table = Path(f"{folder.resolve().name}.csv")
     parameters: dict[str, Any] = {"path": table, "id": "file", ("file" if features else "audio"): "file"}
     return Proposal(
-        {**parameters, "root": folder, "classification": ["class"]},
+        {**parameters, "root": folder, "classification": [_CLASS]},
         [
             Track(
                 song,
                 folder / song if features else None,
-                {"class": _known(name)},
+                {_CLASS: _known(name)},
                 audio=folder / song if not features else None,
             )
             for song, name in songs.items()
         ],
-        [_target("class", guess)],
+        [_target(_CLASS, guess)],
         comments={"classification": f"subfolders of {folder}"},
-        files={table: csv_text([("file", "class"), *songs.items()])},
+        files={table: csv_text([("file", _CLASS), *songs.items()])},
         general=True,
     )

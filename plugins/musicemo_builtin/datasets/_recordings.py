@@ -58,7 +58,7 @@ class Recordings:
         if self._missing and self._on_error == "raise":
             problems.add(f"{self._source}: {_count(self._missing)} without a file. {_HINT}")
             for message in self._missing:
-                problems.add(message)
+                problems.add(message, "no file")
         problems.raise_if_any()
         if self._missing:
             shown = "; ".join(self._missing[:_NAMED])

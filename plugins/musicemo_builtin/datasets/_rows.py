@@ -1,4 +1,4 @@
-"""Reader of delimited text, with the file and line of every value."""
+"""Reader of tables: delimited text, Excel workbooks and Parquet files, with the line of every value."""
 
 from __future__ import annotations
 
@@ -12,10 +12,16 @@ from pathlib import Path
 
 from musicemo.errors import InputError
 from musicemo.files import plain_cell
+from musicemo_builtin.datasets._workbook import Rows, read_parquet, read_workbook
 
-__all__ = ["Rows", "long_cells", "read_rows"]
+__all__ = ["TABLES", "Rows", "encoding_of", "long_cells", "read_rows"]
 
-Rows = list[tuple[int, list[str]]]
+#: Suffixes of tables.
+TABLES = (".csv", ".tsv", ".xlsx", ".xlsm", ".parquet")
+#: Suffixes of spreadsheets that no reader here supports.
+_UNSUPPORTED = (".xls", ".xlsb", ".ods", ".numbers")
+#: Encodings in which spreadsheet programs save text that is not Unicode: in Windows of western Europe and America.
+_LEGACY = "windows-1252"
 
 _DELIMITERS = ",;\t"
 #: Excel's first line that names the delimiter.
@@ -33,23 +39,42 @@ _LONGEST_CELL = 2**31 - 1
 _SAMPLE = 50
 
 
-def read_rows(path: Path, delimiter: str | None = None, *, strict: bool = True) -> Rows:
+def read_rows(
+    path: Path,
+    delimiter: str | None = None,
+    *,
+    strict: bool = True,
+    encoding: str | None = None,
+    sheet: str | None = None,
+) -> Rows:
     """Return every row that is not blank as its line number and its cells, stripped of surrounding space.
 
     Empty cells beyond the header's last name are dropped. The apostrophe that `musicemo.files.csv_line` puts before a
     formula is removed.
 
     Args:
-        path: Text in UTF-8, or in UTF-16 or UTF-32 with a byte order mark.
+        path: Text in UTF-8, or in UTF-16 or UTF-32 with a byte order mark; or a workbook (`.xlsx`, `.xlsm`), or a
+            Parquet file.
         delimiter: The character between cells. None: that of a first line such as ``sep=;``; otherwise the comma,
             semicolon or tab that splits the rows into as many cells as the header.
         strict: Whether text that is not UTF-8 and quotes in odd places are errors; otherwise they are read as well
             as can be.
+        encoding: Encoding of text without a byte order mark; by default UTF-8.
+        sheet: Sheet of a workbook; by default the only one that is not empty.
 
     Raises:
-        InputError: The file is missing, unreadable, not UTF-8, not delimited text, or has no row.
+        InputError: The file is missing, unreadable, not UTF-8, not a table, or has no row.
     """
-    lines = list(io.StringIO(_decoded(path, strict=strict), newline=""))
+    suffix = path.suffix.lower()
+    if suffix in _UNSUPPORTED:
+        raise InputError(f"{path}: {suffix} files are not supported. Save the table as .xlsx or .csv")
+    if suffix in (".xlsx", ".xlsm"):
+        return _without_blanks(path, read_workbook(path, sheet))
+    if sheet is not None:
+        raise InputError(f"{path}: sheet = {sheet!r} requires a workbook (.xlsx, .xlsm)")
+    if suffix == ".parquet":
+        return _without_blanks(path, read_parquet(path))
+    lines = list(io.StringIO(_decoded(path, strict=strict, encoding=encoding), newline=""))
     first = next((place for place, line in enumerate(lines) if line.strip()), None)
     if first is None:
         raise InputError(f"{path}: is empty (expected a header and one row per track)")
@@ -65,15 +90,19 @@ def read_rows(path: Path, delimiter: str | None = None, *, strict: bool = True) 
     try:
         with long_cells():
             for row in reader:
-                cells = [plain_cell(cell.strip()) for cell in row]
-                if any(cells):
-                    rows.append((start, cells))
+                rows.append((start, row))
                 start = first + reader.line_num + 1
     except csv.Error as error:
         raise InputError(f"{path}:{start}: malformed row ({error})") from None
-    if not rows:
+    return _without_blanks(path, rows)
+
+
+def _without_blanks(path: Path, rows: Rows) -> Rows:
+    stripped = [(line, [plain_cell(cell.strip()) for cell in row]) for line, row in rows]
+    kept = [(line, cells) for line, cells in stripped if any(cells)]
+    if not kept:
         raise InputError(f"{path}: is empty (expected a header and one row per track)")
-    return [(line, _trimmed(cells, rows[0][1])) for line, cells in rows]
+    return [(line, _trimmed(cells, kept[0][1])) for line, cells in kept]
 
 
 @contextlib.contextmanager
@@ -86,22 +115,44 @@ def long_cells() -> Iterator[None]:
         csv.field_size_limit(limit)
 
 
-def _decoded(path: Path, *, strict: bool) -> str:
+def encoding_of(path: Path) -> str | None:
+    """Return the encoding to read text in; None for UTF-8, for a byte order mark, and for a file that is not text."""
+    if path.suffix.lower() not in (".csv", ".tsv"):
+        return None
+    content = _content(path)
+    if any(content.startswith(mark) for mark in _MARKS):
+        return None
     try:
-        content = path.read_bytes()
+        content.decode("utf-8")
+    except UnicodeDecodeError:
+        with contextlib.suppress(UnicodeDecodeError):
+            content.decode(_LEGACY)
+            return None if b"\0" in content else _LEGACY
+    return None
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
-    encoding = next((name for mark, name in _MARKS.items() if content.startswith(mark)), "utf-8")
+
+
+def _decoded(path: Path, *, strict: bool, encoding: str | None) -> str:
+    content = _content(path)
+    encoding = next((name for mark, name in _MARKS.items() if content.startswith(mark)), encoding or "utf-8")
     try:
         text = content.decode(encoding, "strict" if strict else "replace")
+    except LookupError:
+        raise InputError(f"{path}: encoding = {encoding!r} is not an encoding, such as {_LEGACY!r}") from None
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         if encoding.startswith("utf-8"):
             raise InputError(
-                f"{path}:{line}: is not UTF-8 text (byte 0x{content[error.start]:02X}). Save it in UTF-8, or convert "
-                f"it, if it is from Windows: iconv -f WINDOWS-1252 -t UTF-8 {path.name}"
+                f"{path}:{line}: is not UTF-8 text (byte 0x{content[error.start]:02X}). Save it in UTF-8, or set "
+                f'encoding = "{_LEGACY}" if it is from Windows'
             ) from None
         raise InputError(
             f"{path}: is damaged {encoding.upper()} text ({error.reason}); save it in UTF-8"

@@ -1,7 +1,8 @@
-"""Reader of delimited text with a header. Each problem names file, line and column."""
+"""Reader of tables with a header. Each problem names file, line and column."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from musicemo_builtin.datasets._cells import is_missing, parse_number
 from musicemo_builtin.datasets._problems import Problems
 from musicemo_builtin.datasets._rows import read_rows
 
-__all__ = ["PARTS", "Part", "Row", "Sheet"]
+__all__ = ["PARTS", "Part", "Row", "Sheet", "differing_rows", "repeated_rows"]
 
 Part = Literal["train", "val", "test"]
 
@@ -22,6 +23,9 @@ PARTS: dict[str, Part] = {"train": "train", "val": "val", "validation": "val", "
 
 #: Number of a header's names in a message.
 _NAMED = 30
+_EXAMPLES = 3
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +46,19 @@ class Row:
     missing: Collection[str] | None = None
     decimal: str | None = None
 
+    @property
+    def line(self) -> str:
+        """The line number."""
+        return self.where.rpartition(":")[2]
+
     def text(self, column: str) -> str | None:
         """Return a cell."""
         cell = self.cells[column]
         if not is_missing(cell, self.missing):
             return cell
         if cell and self.missing is None:
-            source, _, line = self.where.rpartition(":")
-            self.problems.note_missing(source, f"line {line}", column, cell)
+            source = self.where.rpartition(":")[0]
+            self.problems.note_missing(source, f"line {self.line}", column, cell)
         return None
 
     def number(self, column: str, low: float, high: float) -> float | None:
@@ -86,13 +95,15 @@ class Sheet:
     """A table in a file.
 
     Args:
-        path: Delimited text; the first row that is not blank is the header.
+        path: A table; the first row that is not blank is the header.
         needs: Purpose -> required column; other columns are allowed.
         problems: Collection of problems; those of the header are raised immediately.
         delimiter: Delimiter of the cells; by default it is detected.
         strict: Whether quotes in unusual places are errors; see `read_rows`.
         missing: Cells that mark a missing value; see `is_missing`.
         decimal: The decimal separator; see `Row`.
+        encoding: Encoding of text; see `read_rows`.
+        sheet: Sheet of a workbook; see `read_rows`.
 
     Raises:
         InputError: The file cannot be read, lacks a column, or has no rows.
@@ -108,8 +119,10 @@ class Sheet:
         strict: bool = True,
         missing: Collection[str] | None = None,
         decimal: str | None = None,
+        encoding: str | None = None,
+        sheet: str | None = None,
     ) -> None:
-        (header_line, header), *rows = read_rows(path, delimiter, strict=strict)
+        (header_line, header), *rows = read_rows(path, delimiter, strict=strict, encoding=encoding, sheet=sheet)
         for what, column in needs.items():
             if header.count(column) != 1:
                 count = f"{header.count(column)} columns" if column in header else "no column"
@@ -138,18 +151,39 @@ class Sheet:
 
     def tracks(self, column: str) -> Iterator[tuple[str, Row]]:
         """Yield the rows with the track's id, which must be unique."""
-        places: dict[str, str] = {}
+        places: dict[str, Row] = {}
+        repeated: list[str] = []
         for row in self:
             name = row.cells[column]
             if not name:
                 self._problems.add(f"{row.where}: column {column!r} is empty, but every track needs an id")
+            elif name in places and row.cells == places[name].cells:
+                repeated.append(f"line {row.line} like line {places[name].line}")
+                continue
             elif name in places:
-                line = places[name].rpartition(":")[2]
-                self._problems.add(f"{row.where}: track {name!r} is already in line {line}")
+                self._problems.add(f"{row.where}: {differing_rows(name, row, places[name])}", "repeated id")
             elif not name.isprintable() and (strange := [char for char in name if category(char) == "Cc"]):
                 row.blame(column, f"{name!r} contains the control character {strange[0]!r}")
-            places.setdefault(name, row.where)
+            places.setdefault(name, row)
             yield name, row
+        if repeated:
+            _log.warning(f"{self.path}: {repeated_rows(repeated)}")
+
+
+def repeated_rows(repeated: Sequence[str]) -> str:
+    """Return a note about ignored rows, each described as ``line 7 like line 3``."""
+    more = f" and {len(repeated) - _EXAMPLES} more" if len(repeated) > _EXAMPLES else ""
+    subject = "1 row is" if len(repeated) == 1 else f"{len(repeated)} rows are"
+    return f"{subject} ignored because of an identical earlier row ({', '.join(repeated[:_EXAMPLES])}{more})"
+
+
+def differing_rows(name: str, row: Row, earlier: Row) -> str:
+    """Return the problem of two different rows of one id."""
+    column = next(column for column, cell in row.cells.items() if cell != earlier.cells[column])
+    return (
+        f"track {name!r} is already in line {earlier.line}, with {earlier.cells[column]!r} instead of "
+        f"{row.cells[column]!r} in column {column!r}"
+    )
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -1,10 +1,11 @@
-"""A CSV of tracks with an audio file or a `.npy` file for each: the user's own data."""
+"""A table of tracks with an audio file or a `.npy` file for each: the user's own data."""
 
 from __future__ import annotations
 
 import logging
+import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -13,9 +14,11 @@ from pydantic import Field
 
 from musicemo.contracts import FEATURE_ROWS, ArrayFile, Judgement, Label, Layout, Proposal, Target, Track
 from musicemo.errors import InputError, nearest
+from musicemo.features import SONG_SUFFIXES
 from musicemo_builtin.datasets._arrays import FUSED_ROWS, array_shape
 from musicemo_builtin.datasets._cells import find_similar, is_missing
 from musicemo_builtin.datasets._columns import split_tags
+from musicemo_builtin.datasets._filenames import ARRAY_SUFFIXES, Files, Match
 from musicemo_builtin.datasets._over_time import RatedTrack, SeriesColumns, read_series
 from musicemo_builtin.datasets._pairs import PairColumns, read_pairs
 from musicemo_builtin.datasets._problems import Problems
@@ -32,7 +35,7 @@ _NOT_RATED = RatedTrack({}, {})
 
 
 class Table:
-    """Tracks from delimited text with a header and one row per track.
+    """Tracks from a table with a header and one row per track.
 
     ::
 
@@ -50,10 +53,11 @@ class Table:
         a1,audio/a1.mp3,6.5,3.25,Jazz,Nina
         a2,audio/a2.flac,2.0,,Rock,The Posts
 
-    The text is UTF-8, or UTF-16 with a byte order mark. The delimiter is the comma, semicolon or tab that
-    splits the rows into as many cells as the header; a first line such as ``sep=;`` names it. An empty cell of
-    a target, the group or the part is a missing value, and so is, with a warning, a common marker such as
-    ``nan`` or ``NA``. Tracks keep the order of the table.
+    The table is delimited text, an Excel workbook (`.xlsx`) or a Parquet file; the last two need
+    ``pip install 'musicemo[tables]'``. Text is UTF-8, or UTF-16 with a byte order mark. The delimiter is the comma,
+    semicolon or tab that splits the rows into as many cells as the header; a first line such as ``sep=;`` names it. An
+    empty cell of a target, the group or the part is a missing value, and so is, with a warning, a common marker such as
+    ``nan`` or ``NA``. Tracks keep the order of the table. Identical rows are one track, with a warning.
 
     With `audio`, a column names audio files. Without it, the column `file` names feature files: `.npy`, floating
     point, `[rows, time]` or `[time, rows]`, with the same number of rows in every track, or one vector `[rows]` per
@@ -86,7 +90,9 @@ class Table:
     Everything is checked on construction. Only the headers of arrays are read, and audio files must exist.
 
     Args:
-        path: The table.
+        path: The table: `.csv`, `.tsv` or other text, `.xlsx` or `.parquet`.
+        encoding: Encoding of the text, such as ``windows-1252``; by default UTF-8.
+        sheet: Sheet of a workbook; by default the only one that is not empty.
         regression: Target -> lowest and highest possible value, in the table's units.
         classification: Targets whose cells are class names: as a list, with all classes that occur, in
             alphabetical order; or target -> allowed classes, in this order.
@@ -110,6 +116,8 @@ class Table:
         file: Column of the feature file, without `audio`.
         audio: Column of the audio file.
         root: Folder to which file names are relative; by default the table's folder.
+        match: How cells name files: ``exact``, by their path; or ``stem``, where that is missing, by a name that can
+            differ in extension, case, separators, leading zeros and folder. A name of several files is an error.
         group: Column of the group that a grouped split keeps in one set: the artist, the album.
         part: Column of the official split: train, val (or validation), test.
         missing: Cells that mark a missing value in addition to empty cells, exactly as written; by default
@@ -135,6 +143,8 @@ class Table:
         self,
         *,
         path: Path,
+        encoding: str | None = None,
+        sheet: str | None = None,
         regression: dict[str, Annotated[list[float], Field(min_length=2, max_length=2)]] | None = None,
         classification: list[str] | dict[str, list[str]] | None = None,
         tags: list[str] | dict[str, list[str]] | None = None,
@@ -154,6 +164,7 @@ class Table:
         file: str = "features",
         audio: str | None = None,
         root: Path | None = None,
+        match: Match = "exact",
         group: str | None = None,
         part: str | None = None,
         missing: list[str] | None = None,
@@ -203,6 +214,9 @@ class Table:
         names = [name for declared in in_one_column.values() for name in declared]
         self._columns = {name: (columns or {}).get(name, name) for name in names}
         self._missing, self._decimal = missing, decimal
+        self._encoding, self._sheet = encoding, sheet
+        self._files = Files(self._root, ARRAY_SUFFIXES if audio is None else SONG_SUFFIXES, match)
+        self._alike: list[str] = []
         self._problems = Problems(hint="list the cells that mark a missing value with missing = [...]")
         self._arrays: list[tuple[Path, Row, tuple[int, ...]]] = []
         self._recordings: Recordings | None = None
@@ -262,9 +276,9 @@ class Table:
         ]
 
     @classmethod
-    def propose(cls, path: Path) -> Proposal | None:
+    def propose(cls, path: Path, files: Path | None = None, tasks: Collection[str] = ()) -> Proposal | None:
         """Return a proposal for a user's table or folder of songs."""
-        return propose_table(path)
+        return propose_table(path, files, tasks)
 
     def tracks(self) -> Iterator[Track]:
         """Yield the tracks in the order of the table."""
@@ -281,7 +295,15 @@ class Table:
         needs |= {
             f"the tag {tag} of {target}": tag for target, names in self._tag_columns.items() for tag in names
         }
-        sheet = Sheet(self.path, needs, self._problems, missing=self._missing, decimal=self._decimal)
+        sheet = Sheet(
+            self.path,
+            needs,
+            self._problems,
+            missing=self._missing,
+            decimal=self._decimal,
+            encoding=self._encoding,
+            sheet=self._sheet,
+        )
         for name, row in sheet.tracks(self._names["id"]):
             self._ids.add(name)
             targets = {target: self._target(row, target, column) for target, column in self._columns.items()}
@@ -300,6 +322,12 @@ class Table:
             tracks.append(track)
             if self._recordings:
                 self._recordings.add(f"{row.where}: column {self._names['audio']!r}", track)
+        if self._alike:
+            listed = ", ".join(self._alike[:3])
+            self._problems.add(
+                f'{self.path}: set dataset.match = "stem": {len(self._alike)} of the missing files exist under another '
+                f"extension, case or separator ({listed})"
+            )
         return tracks
 
     def _file(self, row: Row) -> Path | None:
@@ -307,7 +335,7 @@ class Table:
         column = self._names["audio" if self._recordings else "file"]
         cell = row.cells[column]
         path = self._root / cell
-        if is_missing(cell, self._missing) and not path.is_file():
+        if is_missing(cell, self._missing) and not os.path.isfile(path):  # noqa: PTH113  # any text is allowed
             if self._recordings:
                 self._recordings.leave_out(
                     f"{row.where}: column {column!r}: is empty, but every track needs an audio file"
@@ -315,6 +343,17 @@ class Table:
             else:
                 row.blame(column, "is empty, but every track needs a feature file", "empty")
             return None
+        matches = self._files.find(cell)
+        if len(matches) > 1:
+            shown = " and ".join(str(file.relative_to(self._root)) for file in matches[:2])
+            row.blame(
+                column, f"{cell!r} is the name of {len(matches)} files in {self._root} ({shown})", "several"
+            )
+            return None
+        if matches:
+            (path,) = matches
+        elif alike := self._files.alike(cell):
+            self._alike.append(f"{cell!r} as {str(alike[0].relative_to(self._root))!r}")
         if not self._recordings and path.suffix.lower() != ".npz":
             try:
                 self._arrays.append((path, row, array_shape(path)))

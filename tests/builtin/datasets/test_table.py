@@ -1,9 +1,12 @@
+import csv
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from complaints import any_warnings, warns
 from dataset_conformance import assert_conforms
+from musicemo_builtin.datasets._rows import read_rows
 from musicemo_builtin.datasets.table import Table
 
 from musicemo.contracts import ArrayFile, Judgement
@@ -81,6 +84,130 @@ def test_byte_order_mark_and_windows_lines(folder):
     path = folder / "songs.csv"
     path.write_bytes(b"\xef\xbb\xbf" + TEXT.replace("\n", "\r\n").encode())
     assert len(assert_conforms(Table(path=path, regression=RANGES))) == 3
+
+
+def as_rows(text: str = TEXT) -> list[list[str]]:
+    return [row for row in csv.reader(text.splitlines()) if row]
+
+
+def labels(dataset: Table) -> list[tuple]:
+    return [(track.id, dict(track.targets), track.group, track.part) for track in dataset.tracks()]
+
+
+OPTIONS = {"regression": RANGES, "classification": ["genre"], "group": "artist", "part": "split"}
+
+
+def test_workbooks(folder):
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    for line, row in enumerate(as_rows(), start=3):
+        for column, cell in enumerate(row, start=1):
+            book.active.cell(line, column, float(cell) if cell.replace(".", "").isdigit() else cell or None)
+    book.create_sheet("empty")
+    book.save(folder / "songs.xlsx")
+    dataset = Table(path=folder / "songs.xlsx", **OPTIONS)
+    assert labels(dataset) == labels(Table(path=write(folder), **OPTIONS))
+    book.active["C4"] = "high"
+    book.create_sheet("More").append(["id", True, 2.0])
+    book.save(folder / "songs.xlsx")
+    with pytest.raises(InputError, match=r"several sheets \(Sheet, More\)"):
+        Table(path=folder / "songs.xlsx", **OPTIONS)
+    with pytest.raises(InputError, match=r"no sheet 'Shet'; did you mean 'Sheet'"):
+        Table(path=folder / "songs.xlsx", sheet="Shet", **OPTIONS)
+    with pytest.raises(InputError, match=r"songs.xlsx:4: column 'valence': 'high' is not a number"):
+        Table(path=folder / "songs.xlsx", sheet="Sheet", **OPTIONS)
+    with pytest.raises(InputError, match=r"songs.csv: sheet = 'Sheet' requires a workbook"):
+        Table(path=folder / "songs.csv", sheet="Sheet", **OPTIONS)
+    assert read_rows(folder / "songs.xlsx", sheet="More") == [(1, ["id", "1", "2"])]
+
+
+def test_parquet(folder):
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    header, *rows = as_rows()
+    columns = dict(zip(header, zip(*rows, strict=True), strict=True))
+    for name in RANGES:
+        values = [0.9 * float(cell) + 0.1 if cell else None for cell in columns[name]]
+        columns[name] = pyarrow.array(values, pyarrow.float32())
+    columns["mood"] = pyarrow.array([["a", "b"], [], None])
+    parquet.write_table(pyarrow.table(columns), folder / "songs.parquet")
+    first, *_ = Table(path=folder / "songs.parquet", tags=["mood"], **OPTIONS).tracks()
+    assert first.targets == {"valence": 5.95, "arousal": 3.025, "genre": "Jazz", "mood": ("a", "b")}
+    (folder / "songs.parquet").write_bytes(b"id,valence")
+    with pytest.raises(InputError, match="not a readable Parquet file"):
+        Table(path=folder / "songs.parquet", **OPTIONS)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "message"),
+    [
+        (".xlsx", "is not a readable workbook"),
+        (".ods", r"\.ods files are not supported\. Save the table as \.xlsx or \.csv"),
+    ],
+)
+def test_files_that_are_no_workbooks(folder, suffix, message):
+    pytest.importorskip("openpyxl")
+    with pytest.raises(InputError, match=message):
+        Table(path=write(folder, name=f"songs{suffix}"), regression=RANGES)
+
+
+@pytest.mark.parametrize(("suffix", "package"), [(".xlsx", "openpyxl"), (".parquet", "pyarrow")])
+def test_packages_that_are_missing(folder, monkeypatch, suffix, package):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(InputError, match=rf"need {package}: pip install 'musicemo\[tables\]'"):
+        Table(path=write(folder, name=f"songs{suffix}"), regression=RANGES)
+
+
+def test_another_encoding(folder):
+    path = folder / "songs.csv"
+    path.write_bytes(TEXT.replace("Jazz", "Süß").encode("windows-1252"))
+    with pytest.raises(InputError, match=r"songs.csv:2: is not UTF-8.*encoding = \"windows-1252\""):
+        Table(path=path, classification=["genre"])
+    targets = Table(path=path, classification=["genre"], encoding="windows-1252").targets
+    assert targets[0].classes == ("Rock", "Süß")
+    with pytest.raises(InputError, match="encoding = 'latin-x' is not an encoding"):
+        Table(path=path, classification=["genre"], encoding="latin-x")
+
+
+def test_names_without_extension_case_and_separators(folder):
+    text = "id,features,valence\na1,A1,6.5\na2,x\\A2.MP3,2\na3,f/a3.npy,1\n"
+    path = write(folder, text)
+    with pytest.raises(InputError) as caught:
+        Table(path=path, regression={"valence": [1, 9]})
+    assert 'set dataset.match = "stem": 2 of the missing files exist' in caught.value.problems[-1]
+    dataset = Table(path=path, regression={"valence": [1, 9]}, match="stem")
+    assert [track.features.path.name for track in dataset.tracks()] == ["a1.npy", "a2.npy", "a3.npy"]
+    (folder / "g").mkdir()
+    np.save(folder / "g" / "A 1.npy", np.zeros((140, 4), "float32"))
+    np.save(folder / "g" / "a1.npy", np.zeros((140, 4), "float32"))
+    with pytest.raises(InputError, match=r"'A1' is the name of 2 files in .* \(f/a1.npy and g/a1.npy\)"):
+        Table(path=path, regression={"valence": [1, 9]}, match="stem")
+
+
+def test_missing_songs_are_one_message(folder):
+    rows = "".join(f"s{number},{name}.mp3,5\n" for number, name in enumerate("abcdefghijklmnopqrstuvwxyz"))
+    found = problems(
+        folder,
+        f"id,audio,valence\na1,f/a1.npy,5\n{rows}",
+        audio="audio",
+        regression={"valence": [1, 9]},
+        classification=None,
+    )
+    assert len(found) == 2
+    assert "26 tracks without a file" in found[0]
+    assert "... and 23 more of this kind (26 in all)" in found[1]
+
+
+def test_identical_rows_are_one_track(folder):
+    row = "a1,f/a1.npy,6.5,3.25,Jazz,Nina,train\n"
+    with warns(
+        r"2 rows are ignored because of an identical earlier row \(line 6 like line 2, line 7 like line 2\)"
+    ):
+        assert len(labels(Table(path=write(folder, TEXT + row + row), **OPTIONS))) == 3
+    (problem,) = problems(folder, TEXT + row.replace("6.5", "5"))
+    assert (
+        "songs.csv:6: track 'a1' is already in line 2, with '6.5' instead of '5' in column 'valence'" in problem
+    )
 
 
 def test_renamed_columns(folder):
