@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
+import math
 import os
 import textwrap
 from collections import Counter
@@ -16,7 +18,7 @@ import tomlkit
 
 from musicemo import toml
 from musicemo.components import registry
-from musicemo.contracts import Proposal
+from musicemo.contracts import Proposal, Target
 from musicemo.data import (
     Split,
     SplitSettings,
@@ -28,7 +30,7 @@ from musicemo.data import (
     strata,
     tags_of,
 )
-from musicemo.errors import InputError, nearest
+from musicemo.errors import InputError, MusicemoError, nearest
 from musicemo.experiment.features import DEFAULT_FEATURES
 
 __all__ = ["Draft", "draft_experiment"]
@@ -39,15 +41,21 @@ _WIDTH = 110
 _FEWEST_OF_A_CLASS = 5
 
 #: Minimum number of training tracks -> batch size.
-_BATCHES = {256: 32, 64: 16, 0: 8}
-#: With fewer training tracks than this, epochs are short and validation is noisy, so patience is larger.
-_FEW = 200
+_BATCHES = {256: 32, 0: 16}
+#: With fewer tracks, estimators are compared in cross-validation: a network learns less from so few than they do.
+_FEW = 300
+#: With fewer tracks, hardly any result differs from chance.
+_TRIAL = 30
+_FOLDS = 5
+#: The model for more tracks.
+_NETWORK = "cnn"
 
 _METHODS = {
     "official": "the split that the data define",
     "grouped": "each artist, album or other group is in only one set",
     "stratified": "every set has the same distribution of classes or ratings",
     "random": "too few tracks for another method",
+    "kfold": f"{_FOLDS} folds, in which every track is tested once",
 }
 
 #: Minimum number of tracks for a split into three sets.
@@ -62,9 +70,12 @@ class Draft:
     dataset: str
     text: str
     tasks: Sequence[str]
-    method: str
-    #: Part -> tracks.
-    parts: Mapping[str, int]
+    #: Number of tracks.
+    tracks: int
+    #: The split, in words.
+    split: str
+    #: The models, in words.
+    models: str
     #: Ignored columns, with the reason.
     notes: Sequence[str]
     #: Decisions and facts that the user should check.
@@ -107,16 +118,20 @@ def draft_experiment(
         )
     dropped = _rare_classes(proposal)
     tracks = _collected(proposal, dropped)
-    method, split = _split(path, proposal, tracks)
-    parts = {part: len(indices) for part, indices in split.parts.items()}
+    settings, split = _split(path, proposal, tracks)
+    proposal = replace(
+        proposal, remarks=[*proposal.remarks, *_conclusions(proposal.targets[0], len(tracks.ids))]
+    )
+    models = _models(proposal, len(tracks.ids))
     lines = _Lines(output.parent)
-    lines.write(path, name, proposal, dropped, method, parts)
+    lines.write(path, name, proposal, dropped, settings, split, models)
     return Draft(
         dataset=name,
         text=str(lines),
         tasks=[target.name for target in proposal.targets],
-        method=method,
-        parts=parts,
+        tracks=len(tracks.ids),
+        split=_in_words(settings, split),
+        models=", ".join(models) or _NETWORK,
         notes=proposal.notes,
         remarks=proposal.remarks,
         others=[target.name for target in proposal.others],
@@ -208,32 +223,103 @@ def _collected(proposal: Proposal, dropped: Mapping[str, Sequence[str]]) -> Trac
     return collect(dataset, tasks)
 
 
-def _split(path: Path, proposal: Proposal, tracks: Tracks) -> tuple[str, Split]:
-    """Return the first feasible split method, from the strictest test of generalization to the weakest."""
+def _split(path: Path, proposal: Proposal, tracks: Tracks) -> tuple[SplitSettings, Split]:
+    """Return the first feasible split, from the strictest test of generalization to the weakest, and its sets.
+
+    Of cross-validation, the sets are those of the first fold.
+    """
     groups = [track.group for track in tracks.tracks]
-    official = {track.part for track in tracks.tracks}
-    methods = ["stratified", "random"]
-    if None not in groups and len(set(groups)) >= _FEWEST_GROUPS:
-        methods.insert(0, "grouped")
-    if None not in official and {"train", "test"} <= official:
-        methods.insert(0, "official")
+    official = [track.part for track in tracks.tracks]
+    grouped = None not in groups and len(set(groups)) >= _FEWEST_GROUPS
+    candidates = [SplitSettings(method="stratified"), SplitSettings(method="random")]
+    if len(tracks.ids) < _FEW:
+        kfold = {"method": "kfold", "folds": _FOLDS}
+        candidates.insert(0, SplitSettings.model_validate(kfold))
+        if grouped:
+            candidates.insert(0, SplitSettings.model_validate(kfold | {"grouped": True}))
+    elif grouped:
+        candidates.insert(0, SplitSettings(method="grouped"))
+    if None not in official and {"train", "test"} <= set(official):
+        candidates.insert(0, SplitSettings(method="official"))
     first = proposal.targets[0]
-    settings = SplitSettings()
     _, labels = tracks.column(first.name)
-    bins = strata(labels, regression=first.kind == "regression", bins=settings.bins)
+    bins = strata(labels, regression=first.kind == "regression", bins=candidates[0].bins)
     problem = InputError(f"{path}: cannot be split")
-    for method in methods:
+    for settings in candidates:
+        kfold_only = settings.method == "kfold"
         try:
-            method_settings = SplitSettings(method=method)  # type: ignore[arg-type]  # one of its literals
-            split = make_split(
-                method_settings, tracks.ids, bins, groups, [track.part for track in tracks.tracks]
-            )
-            tracks.check_trainable(split.parts)
+            splits = [
+                make_split(
+                    settings.model_copy(update={"validation": 0.0}) if kfold_only else settings,
+                    tracks.ids,
+                    bins,
+                    groups,
+                    official,
+                    fold if kfold_only else None,
+                )
+                for fold in range(settings.folds if kfold_only else 1)
+            ]
+            for split in splits:
+                tracks.check_trainable(split.parts)
         except InputError as error:
             problem = error
         else:
-            return method, split
+            return settings, splits[0]
     raise problem
+
+
+def _in_words(settings: SplitSettings, split: Split) -> str:
+    sizes = ", ".join(f"{len(indices)} {part}" for part, indices in split.parts.items() if len(indices))
+    if settings.method != "kfold":
+        return f"{settings.method}: {sizes}"
+    grouped = ", each group in only one of them" if settings.grouped else ""
+    return f"{settings.folds}-fold cross-validation{grouped}; {sizes} in the first fold"
+
+
+def _conclusions(target: Target, tracks: int) -> list[str]:
+    """Return what can be concluded from few tracks: the half width of a 95 % confidence interval."""
+    if tracks >= _FEW:
+        return []
+
+    def half_width(count: int) -> float:
+        # of the rank correlation of independent values, whose variance is 1 / (n - 1); of a share of one half
+        return 1.96 / math.sqrt(count - 1) if target.kind == "regression" else 0.98 / math.sqrt(count)
+
+    measure = "a correlation near 0" if target.kind == "regression" else "an accuracy near 50 %"
+    text = f"with {tracks} tracks, the 95 % confidence interval of {measure} is about ±{half_width(tracks):.2f}"
+    if tracks < _TRIAL:
+        text += (
+            ": weaker effects cannot be told from chance, and models cannot be ranked. Use the result as a trial of "
+            f"the procedure, and collect more tracks: 100 give ±{half_width(100):.2f}"
+        )
+    return [text]
+
+
+def _models(proposal: Proposal, tracks: int) -> dict[str, dict[str, Any]]:
+    """Return variant -> its tables: the models to compare on few tracks; none if a network can learn from so many."""
+    if tracks >= _FEW:
+        return {}
+    models: dict[str, dict[str, Any]] = {name: {"model": {"type": name}} for name in ("mean", "ridge")}
+    if all(track.audio is None for track in proposal.tracks):
+        models["svr"] = {"model": {"type": "svr"}}
+    else:
+        models["multi-kernel"] = {"model": {"type": "multi-kernel"}, "scaling": {"method": "none"}}
+        for name in _pretrained():
+            features = {"type": name, "grid": "track", "pool": "mean-std"}
+            models[name] = {"features": features, "model": {"type": "svr"}}
+    installed = {claim.name for claim in registry.claims("model")}
+    return {name: tables for name, tables in models.items() if tables["model"]["type"] in installed}
+
+
+def _pretrained() -> list[str]:
+    """Return the installed feature extractors with weights that need no parameter."""
+    names = []
+    for claim in registry.claims("features"):
+        with contextlib.suppress(MusicemoError, TypeError):
+            extractor = registry.load("features", claim.name)()
+            if getattr(extractor, "pretrained_on", ()):
+                names.append(claim.name)
+    return sorted(names)
 
 
 class _Lines:
@@ -252,15 +338,19 @@ class _Lines:
         dataset: str,
         proposal: Proposal,
         dropped: Mapping[str, Sequence[str]],
-        method: str,
-        parts: Mapping[str, int],
+        settings: SplitSettings,
+        split: Split,
+        models: Mapping[str, Mapping[str, Any]],
     ) -> None:
         """Write all; see `Draft` for what is what."""
         self._comment(f"{', '.join(target.name for target in proposal.targets)} from {self._relative(path)}.")
         self._comment("All keys and their meaning: `musicemo show` and docs/experiments.md.")
-        self._key(
-            "seed", 0, "seed of the initial weights and the batch order; seeds = [0, 1, 2] trains three runs"
-        )
+        if not models:
+            self._key(
+                "seed",
+                0,
+                "seed of the initial weights and the batch order; seeds = [0, 1, 2] trains three runs",
+            )
         self._table("dataset")
         self._key("type", dataset, "")
         tables = {}
@@ -283,15 +373,36 @@ class _Lines:
         if any(track.audio is not None for track in proposal.tracks):
             self._table("features")
             self._key("type", DEFAULT_FEATURES, "`musicemo plugins` lists the installed extractors")
-            self._key("grid", "beat", "a time step per beat; or frame, segment, track")
-        sizes = ", ".join(f"{count} {part}" for part, count in parts.items())
+            if models:
+                self._key("grid", "frame", "the models below describe each song by statistics of its frames")
+            else:
+                self._key("grid", "beat", "a time step per beat; or frame, segment, track")
         self._table("split")
-        self._key("method", method, f"{_METHODS[method]}: {sizes}")
-        self._table("model")
-        self._key("type", "cnn", "`musicemo plugins` lists the installed models")
+        comment = _METHODS[settings.method]
+        if settings.method == "kfold":
+            self._key("method", "kfold", f"{comment}; repeats = 3 divides the tracks three times")
+            self._key("folds", settings.folds, "")
+            if settings.grouped:
+                self._key("grouped", True, _METHODS["grouped"])
+        else:
+            sizes = _in_words(settings, split).partition(": ")[2]
+            self._key("method", settings.method, f"{comment}: {sizes}")
+        if models:
+            self._table(
+                "matrix.model",
+                comment=f"Models for fewer than {_FEW} tracks, which are fitted in seconds. mean is the baseline: a "
+                "model that does not beat it has learned nothing. Networks need more tracks.",
+            )
+            for name, tables in models.items():
+                self._key(tomlkit.key(name).as_string(), tables, "")
+        else:
+            self._table("model")
+            self._key("type", _NETWORK, "`musicemo plugins` lists the installed models")
         for target in proposal.targets:
             self._table(f"tasks.{target.name}")
-            if target.kind == "regression":
+            if models:
+                pass  # estimators have no loss
+            elif target.kind == "regression":
                 terms = [{"type": "mse"}, {"type": "soft-spearman", "weight": 0.1}]
                 self._key("loss", terms, "squared error and rank correlation")
             elif target.kind == "tags":
@@ -305,10 +416,12 @@ class _Lines:
                     dict.fromkeys(rare, False),
                     f'{nouns} of fewer than {_FEWEST_OF_A_CLASS} tracks are dropped; to merge one: Rare = "Common"',
                 )
+        if models:
+            return
         if len(proposal.targets) > 1:
             self._table("weighting")
             self._key("type", "uncertainty", "learned task weights")
-        self._training(parts["train"])
+        self._training(len(split.parts["train"]))
 
     def _training(self, tracks: int) -> None:
         self._table("training")
@@ -316,10 +429,9 @@ class _Lines:
         size = next(size for fewest, size in _BATCHES.items() if tracks >= fewest)
         self._key("batch_size", size, f"{-(-tracks // size)} batches per epoch")
         self._key("optimizer", {"type": "adam", "lr": 0.001, "weight_decay": 1e-6}, "")
-        patience = 20 if tracks < _FEW else 10
         self._key(
             "early_stopping",
-            {"monitor": "val/loss", "patience": patience},
+            {"monitor": "val/loss", "patience": 10},
             "the weights of the best epoch are kept",
         )
 

@@ -78,7 +78,7 @@ def init(
     """
     from musicemo.authoring.draft import draft_experiment
     from musicemo.errors import InputError
-    from musicemo.experiment import load_experiment
+    from musicemo.experiment import load_experiments
 
     file = output or Path(f"{data.resolve().stem}.toml")
     if not file.parent.is_dir():
@@ -93,7 +93,7 @@ def init(
         for path, text in {**draft.files, file: draft.text}.items():
             _write(path, text)
             written.append(path)
-        load_experiment(file).build_dataset()
+        load_experiments(file)[0].build_dataset()
     except BaseException:
         for path in written:
             with contextlib.suppress(OSError):
@@ -120,10 +120,10 @@ def _write(path: Path, text: str) -> None:
 def _print(file: Path, draft: Draft) -> None:
 
     console = terminal.console()
-    sizes = ", ".join(f"{count} {part}" for part, count in draft.parts.items())
     lines = [
-        f"{file}: {', '.join(draft.tasks)} from {sum(draft.parts.values())} tracks, read by {draft.dataset}",
-        f"Split: {draft.method}: {sizes}",
+        f"{file}: {', '.join(draft.tasks)} from {draft.tracks} tracks, read by {draft.dataset}",
+        f"Split: {draft.split}",
+        f"Models: {draft.models}",
         *([f"Other possible targets, with --task: {', '.join(draft.others)}"] if draft.others else []),
         *(f"Note: {remark}" for remark in draft.remarks),
         *(f"Ignored: {note}" for note in draft.notes),

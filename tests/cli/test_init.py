@@ -13,9 +13,10 @@ import pytest
 from complaints import any_warnings, warns
 from typer.testing import CliRunner
 
+from musicemo.authoring import draft
 from musicemo.cli._app import make_app
 from musicemo.errors import InputError
-from musicemo.experiment import load_experiment
+from musicemo.experiment import load_experiments
 from musicemo.running.preview import check_experiment
 
 COUNT = 40
@@ -58,6 +59,11 @@ def rating(number):
     return f"{1.5 + number % 30 / 4:.2f}"
 
 
+def read(path):
+    """Return the first variant of an experiment."""
+    return load_experiments(path)[0]
+
+
 def written(path="songs.toml"):
     return tomllib.loads(Path(path).read_text())
 
@@ -85,16 +91,19 @@ def test_what_is_written_validates_and_says_what_is_next(folder):
         "classification": ["genre"],
         "group": "artist",
     }
-    assert found["split"] == {"method": "grouped"}
+    assert found["split"] == {"method": "kfold", "folds": 5, "grouped": True}
     assert set(found["tasks"]) == {"valence", "genre"}
-    assert found["weighting"] == {"type": "uncertainty"}
+    assert found["matrix"]["model"] == {name: {"model": {"type": name}} for name in ("mean", "ridge", "svr")}
+    assert not found.keys() & {"model", "training", "weighting"}
     assert (
         "replace them by the true ones: valence has values 1.5 to 8.75" in (folder / "songs.toml").read_text()
     )
-    checked = check_experiment(load_experiment(folder / "songs.toml"))
-    assert sum(checked.tracks.values()) == COUNT
-    sizes = ", ".join(f"{count} {part}" for part, count in checked.tracks.items())
-    assert f"Split: grouped: {sizes}" in text
+    for experiment in load_experiments(folder / "songs.toml"):
+        checked = check_experiment(experiment)
+        assert (sum(checked.tracks.values()), checked.tracks["val"]) == (COUNT, 0)
+    sizes = ", ".join(f"{count} {part}" for part, count in checked.tracks.items() if count)
+    assert f"Split: 5-fold cross-validation, each group in only one of them; {sizes} in the first fold" in text
+    assert "95 % confidence interval of a correlation near 0 is about ±0.31" in text
 
 
 def test_nothing_is_overwritten(folder):
@@ -118,7 +127,7 @@ def test_paths_are_relative_to_the_experiment(folder):
     assert dataset["path"] == "../data/songs.tsv"
     assert dataset["root"] == "../data/features"
     assert dataset["id"] == "clip"
-    check_experiment(load_experiment(folder / "experiments" / "mine.toml"))
+    check_experiment(read(folder / "experiments" / "mine.toml"))
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
@@ -129,7 +138,7 @@ def test_names_that_no_task_can_have_are_changed(delimiter, folder):
     found = written()
     assert set(found["tasks"]) == {"valence_mean_1-9", "aRousal"}
     assert found["dataset"]["columns"] == {"valence_mean_1-9": "Valence (mean), 1-9"}
-    check_experiment(load_experiment(folder / "songs.toml"))
+    check_experiment(read(folder / "songs.toml"))
 
 
 @pytest.mark.parametrize(
@@ -197,7 +206,7 @@ def test_numbers_of_two_values_are_classes_and_whole_ratings_are_ratings(folder)
     dataset = written()["dataset"]
     assert dataset["classification"] == ["happy"]
     assert list(dataset["regression"]) == ["energy"]
-    check_experiment(load_experiment(folder / "songs.toml"))
+    check_experiment(read(folder / "songs.toml"))
 
 
 def test_missing_cells_are_no_hindrance(folder):
@@ -209,13 +218,13 @@ def test_missing_cells_are_no_hindrance(folder):
             mood=lambda n: "ab"[n % 2] * (n % 5 > 0),
         )
     )
-    assert sum(check_experiment(load_experiment(folder / "songs.toml")).tracks.values()) == COUNT - 3
+    assert sum(check_experiment(read(folder / "songs.toml")).tracks.values()) == COUNT - 3
 
 
 def test_rare_classes_are_dropped(folder):
     call(table(folder, features=file, genre=lambda n: "Zydeco" if n == 5 else ("Jazz", "Rock")[n % 2]))
     assert written()["tasks"]["genre"]["classes"] == {"Zydeco": False}
-    checked = check_experiment(load_experiment(folder / "songs.toml"))
+    checked = check_experiment(read(folder / "songs.toml"))
     assert sum(checked.tracks.values()) == COUNT - 1
 
 
@@ -225,14 +234,14 @@ def test_the_tables_own_split_goes_before(folder):
     found = written()
     assert found["dataset"]["part"] == "split"
     assert found["split"]["method"] == "official"
-    assert check_experiment(load_experiment(folder / "songs.toml")).tracks == {"train": 24, "val": 8, "test": 8}
+    assert check_experiment(read(folder / "songs.toml")).tracks == {"train": 24, "val": 8, "test": 8}
 
 
 def test_groups_that_leave_a_class_without_training_are_not_split_by(folder):
     genres = ("Jazz", "Rock", "Folk", "Soul", "Pop")
     call(table(folder, features=file, genre=lambda n: genres[n % 5], artist=lambda n: f"a{n % 5}"))
-    assert written()["split"]["method"] == "stratified"
-    check_experiment(load_experiment(folder / "songs.toml"))
+    assert written()["split"] == {"method": "kfold", "folds": 5}
+    check_experiment(read(folder / "songs.toml"))
 
 
 def test_tasks_are_chosen(folder):
@@ -284,8 +293,31 @@ def test_a_few_tracks_are_too_few(folder):
     with pytest.raises(InputError, match="has 9 tracks, but a split needs at least 12"):
         call(table(folder, rows=9, features=file, valence=rating))
     call(table(folder, rows=12, features=file, valence=rating))
-    checked = check_experiment(load_experiment(folder / "songs.toml"))
-    assert min(checked.tracks.values()) >= 1
+    text = (folder / "songs.toml").read_text()
+    assert (
+        "# Note: with 12 tracks, the 95 % confidence interval of a correlation near 0 is about ±0.59: weaker"
+        in text
+    )
+    checked = check_experiment(read(folder / "songs.toml"))
+    assert (checked.tracks["train"], checked.tracks["test"]) == (9, 3)
+
+
+def test_many_tracks_are_for_a_network(folder, monkeypatch):
+    monkeypatch.setattr(draft, "_FEW", COUNT)
+    path = table(
+        folder, features=file, valence=rating, mood=lambda n: "ab"[n % 2], artist=lambda n: f"artist {n // 4}"
+    )
+    text = call(path)
+    assert "Models: cnn" in text
+    assert "confidence interval" not in text
+    found = written()
+    assert (found["model"], found["split"]) == ({"type": "cnn"}, {"method": "grouped"})
+    assert found["tasks"]["mood"]["loss"] == {"type": "cross-entropy", "class_weights": "balanced"}
+    assert found["weighting"] == {"type": "uncertainty"}
+    assert found["training"]["batch_size"] == 16
+    checked = check_experiment(read(folder / "songs.toml"))
+    sizes = ", ".join(f"{count} {part}" for part, count in checked.tracks.items())
+    assert f"Split: grouped: {sizes}" in text
 
 
 def test_what_the_dataset_refuses_leaves_nothing_behind(folder):
@@ -332,7 +364,7 @@ def test_a_german_table(folder, encoding, before):
     dataset = written()["dataset"]
     assert (dataset["decimal"], dataset["missing"]) == (",", ["NA"])
     assert dataset["regression"] == {"valenz": [1, 9]}
-    checked = check_experiment(load_experiment(folder / "songs.toml"))
+    checked = check_experiment(read(folder / "songs.toml"))
     assert sum(checked.tracks.values()) == COUNT
 
 
@@ -375,7 +407,7 @@ def test_a_european_spreadsheet(folder, encoding, columns):
     if columns:
         assert "Note: column 'b' is used as the group (20 values for 40 tracks are many for classes)" in text
         assert "Are these artists" in (folder / "songs.toml").read_text()
-    assert sum(check_experiment(load_experiment(folder / "songs.toml")).tracks.values()) == COUNT
+    assert sum(check_experiment(read(folder / "songs.toml")).tracks.values()) == COUNT
 
 
 def test_groups_and_classes_are_told_apart_by_their_cells(folder):
@@ -435,7 +467,7 @@ def test_a_workbook(folder):
     assert "the sheet 'Lieder' is read, which has the most rows; other sheets: Notizen" in text
     dataset = written()["dataset"]
     assert (dataset["sheet"], dataset["regression"], dataset["match"]) == ("Lieder", {"Valenz": [1, 9]}, "stem")
-    assert sum(check_experiment(load_experiment(folder / "songs.toml")).tracks.values()) == COUNT
+    assert sum(check_experiment(read(folder / "songs.toml")).tracks.values()) == COUNT
 
 
 def test_files_in_another_folder(folder):
@@ -512,9 +544,9 @@ def test_missing_markers_are_no_classes_and_no_parts(folder):
     )
     found = written()
     assert found["dataset"]["missing"] == ["NA", "None", "nan"]
-    assert found["split"]["method"] == "stratified", "a grouped split needs a group of each track"
+    assert "grouped" not in found["split"], "a grouped split needs a group of each track"
     assert set(found["tasks"]) == {"valence", "mood"}
-    experiment = load_experiment(folder / "songs.toml")
+    experiment = read(folder / "songs.toml")
     assert experiment.build_dataset().targets[1].classes == ("calm", "wild")
 
 
@@ -543,7 +575,7 @@ def test_folders_whose_names_are_formulas_or_markers(folder):
         call("music")
     assert "'=calm/0.npy,'=calm" in (folder / "music.csv").read_text()
     with warns("missing values"):
-        dataset = load_experiment(folder / "music.toml").build_dataset()
+        dataset = read(folder / "music.toml").build_dataset()
     assert dataset.targets[0].classes == ("-wild", "=calm")
     assert len(list(dataset.tracks())) == 30
 
@@ -594,7 +626,7 @@ def test_folders_by_class_get_a_table(folder):
         "classification": ["class"],
     }
     assert found["tasks"]["class"]["classes"] == {"rare": False}
-    assert sum(check_experiment(load_experiment(folder / "music.toml")).tracks.values()) == COUNT - 1
+    assert sum(check_experiment(read(folder / "music.toml")).tracks.values()) == COUNT - 1
     (folder / "music.toml").unlink()
     with pytest.raises(InputError, match=r"music\.csv: already exists"):
         call("music")
@@ -609,7 +641,8 @@ def test_songs_that_are_not_there_are_skipped(folder):
         call(table(folder, file=lambda n: f"songs/{n}.mp3", tempo__feel=rating, valence=rating))
     found = written()
     assert found["dataset"]["audio"] == "file"
-    assert found["features"] == {"type": "mel-chroma", "grid": "beat"}
+    assert found["features"] == {"type": "mel-chroma", "grid": "frame"}
+    assert found["matrix"]["model"]["multi-kernel"]["scaling"] == {"method": "none"}
     assert found["dataset"]["on_error"] == "skip"
     assert "4 of 40 tracks have no file" in (folder / "songs.toml").read_text()
 
@@ -660,6 +693,6 @@ def test_a_column_with_lists_is_proposed_as_tags(folder):
     found = written()
     assert found["dataset"]["tags"] == ["tags"]
     assert found["dataset"]["separator"] == "|"
-    assert found["tasks"]["tags"]["loss"] == {"type": "bce"}
-    preview = check_experiment(load_experiment("songs.toml"))
+    assert found["tasks"]["tags"] == {}
+    preview = check_experiment(read("songs.toml"))
     assert [(task.task.kind, set(task.classes)) for task in preview.tasks] == [("tags", set(moods))]
