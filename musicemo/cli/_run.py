@@ -131,9 +131,10 @@ def train(
         emit("\n")
         emit_blocks(blocks)
     if results.skipped and resume is None and not any(one.source.search for one in results.experiments):
-        emit(
-            f"{results.skipped} of {results.total} runs were finished before. Use --no-resume to train them again.\n"
-        )
+        everything = results.skipped == results.total
+        which = f"all {results.total} runs" if everything else f"{results.skipped} of {results.total} runs"
+        nothing = "Nothing to do: " if everything else ""
+        emit(f"{nothing}{which} were finished before. Use --no-resume to train them again.\n")
     if results.in_progress:
         emit(f"{len(results.in_progress)} of {results.total} runs are in progress in other processes\n")
     return results

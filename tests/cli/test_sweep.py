@@ -68,7 +68,9 @@ def test_what_is_done_is_left_alone(swept, launcher):
     finished = run(launcher, folder, "--jobs", "2", "--only", "epochs=2")
     assert finished.code == 0
     assert finished.out.count("done before") == 2
-    assert "2 of 2 runs were finished before. Use --no-resume to train them again." in finished.out
+    assert (
+        "Nothing to do: all 2 runs were finished before. Use --no-resume to train them again." in finished.out
+    )
     after = {
         path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file() and path.suffix != ".toml"
     }

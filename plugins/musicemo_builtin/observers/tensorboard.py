@@ -209,7 +209,7 @@ def _is_picture(run: Run) -> bool:
     """Return whether features are a picture over time, such as a spectrogram; an embedding looks like noise."""
     streams = run.tracks.streams
     return not any(
-        getattr(stream.extractor, "pretrained_on", ()) or stream.settings.grid == "track" for stream in streams
+        getattr(stream.extractor, "pretrained_on", ()) or stream.grid == "track" for stream in streams
     )
 
 
@@ -234,6 +234,7 @@ def _example(run: Run, index: int) -> Figure:
         run.features[index].T, origin="lower", aspect="auto", interpolation="nearest", cmap="magma"
     )
     figure.colorbar(image, ax=axes, label="scaled value")
-    axes.set(xlabel="frame", ylabel="feature row")
+    grids = {stream.grid for stream in run.tracks.streams}
+    axes.set(xlabel=f"{grids.pop()}s" if len(grids) == 1 else "time steps", ylabel="feature row")
     axes.title.set_fontsize(10)
     return figure
