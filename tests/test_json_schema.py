@@ -89,6 +89,10 @@ def test_a_right_file_fits(problems):
         ("[training]", "[matrix]\nseed = 3\n[training]"),
         ("[training]", "[matrix]\na.b = 3\n[training]"),
         ("[training]", "[matrix]\na.b = {}\nexclude = [{}]\n[training]"),
+        ("[training]", "[search]\ntrials = 0\n[search.space]\n'model.hidden' = [4]\n[training]"),
+        ("[training]", "[search.space]\n'model.hidden' = { low = 4, hihg = 8 }\n[training]"),
+        ("[training]", "[search.space]\n'model.hidden' = []\n[training]"),
+        ("[training]", "[search]\nsampler = 'random'\n[training]"),
     ],
 )
 def test_what_musicemo_refuses_does_not_fit(old, new, problems, experiment_file):
@@ -118,6 +122,7 @@ def test_what_musicemo_refuses_does_not_fit(old, new, problems, experiment_file)
         fakes_module.EXPERIMENT.replace("epochs = 3", "early_stopping = { patience = false }"),
         fakes_module.EXPERIMENT
         + '[losses]\nregression.type = "mse"\n[matrix]\n"split.seed" = [1, 2]\na.b.model = {}',
+        '[search]\ntrials = 9\n[search.space]\n"model.type" = { means = { "model.hidden" = { low = 1, high = 4 } } }',
         '[matrix]\n"dataset.type" = ["memory"]\noverride = [{ where = { type = "memory" }, set = { tasks.a = {} } }]',
     ],
 )

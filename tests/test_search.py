@@ -304,6 +304,16 @@ def test_nested_cross_validation_searches_within_each_outer_fold(tmp_path):
         assert best["model"]["hidden"] == study.best.overrides["model.hidden"]
 
 
+@pytest.mark.slow
+def test_trials_begin_with_the_weights_of_an_earlier_run(tmp_path):
+    base = load(tmp_path, "name=base", "training.epochs=1")
+    musicemo.run(base, tmp_path / "runs", jobs=1, hooks=hooks_of())
+    text = EXPERIMENT + '[transfer]\nfrom = "base"\n' + GRID + '"training.batch_size" = [8, 16]\n'
+    results = search(tmp_path, "training.epochs=1", text=text)
+    assert [one.status for one in study_of(tmp_path).trials] == ["complete"] * 2
+    assert [one.results["transfer"]["loaded"] != [] for one in results] == [True]
+
+
 def test_another_search_of_the_same_name_is_another_study(tmp_path):
     search(tmp_path, "search.trials=1", "training.epochs=1")
     first = study_of(tmp_path)

@@ -222,7 +222,7 @@ class Experiment:
         The number decides in which order floating-point sums are added up. Where there are several runs it is one,
         so that each comes out the same alone and beside others.
         """
-        several = self.variant or len(self.replicates()) > 1
+        several = self.variant or self.search or len(self.replicates()) > 1
         processes = self.training.processes
         shared = None if processes == 1 else max(1, cores() // processes)
         return self.training.threads or (1 if several else shared)

@@ -114,8 +114,8 @@ class SearchSettings(Settings):
     """Number of trials, those of an earlier, interrupted search included. A grid has at most one per combination."""
     metric: str = MEAN_SCORE
     """Quantity of the validation set to optimize, in the epoch whose weights are kept: ``val/mean_rank``, the mean over
-    the tasks of their rank correlation (of classes: the accuracy; of tags: the PR-AUC); or one that an epoch records,
-    such as ``val/loss`` or ``val/<task>/ccc``.
+    the tasks of their rank correlation (of classes: the accuracy; of tags: the PR-AUC; and so on); or one that an epoch
+    records, such as ``val/loss`` or ``val/<task>/ccc``.
     """
     direction: Literal["auto", "min", "max"] = "auto"
     """Whether the lowest or the highest value is the best. ``auto`` decides by the metric."""
@@ -446,6 +446,7 @@ class _Reader:
     def _parameter(
         self, key: str, values: Any, where: toml.Key, name: str, outer: Sequence[toml.Key]
     ) -> Parameter | None:
+        options: list[tuple[Any, Mapping[str, Any], toml.Key]]
         if isinstance(values, list) and values:
             options = [(one, {}, (*where, index)) for index, one in enumerate(values)]
             return self._choice(key, options, where, name, outer)

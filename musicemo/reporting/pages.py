@@ -245,8 +245,10 @@ def _results(runs: Sequence[RunRecord], notices: list[Notice]) -> list[Section]:
     if not part:
         return []
     if part != "test":
+        trial = done[0].results.get("search")
+        problem = "A trial of a search is not evaluated on the test set" if trial else "The run has no test set"
         notices.append(
-            Notice(f"The run has no test set: these are the metrics of the {SETS[part]}.", "warning")
+            Notice(f"{problem}: these are the metrics of the {SETS[part]}.", "note" if trial else "warning")
         )
     if len(done) > 1:
         return replicate_sections(done, part, notices)

@@ -296,7 +296,8 @@ class _Execution:
         if transfer is None:
             return None
         with self.experiment.source.blaming("transfer", "from"):
-            return find_source(transfer.source, origin.folder, runs, self.seed, self.fold)
+            folder = self.options.sources or runs
+            return find_source(transfer.source, origin.folder, folder, self.seed, self.fold)
 
     def _train(
         self,

@@ -77,6 +77,8 @@ class RunOptions:
     overfit_batches: int = 0
     #: Sets to evaluate. The trials of a search do not see the test set.
     sets: Sequence[str] = PARTS
+    #: Folder in which ``transfer.from`` is looked up, if it is not the one of the runs.
+    sources: Path | None = None
     #: Command line that the runs record.
     command: Sequence[str] = field(default_factory=lambda: tuple(sys.argv))
 

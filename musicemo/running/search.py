@@ -84,8 +84,8 @@ __all__ = ["SearchObserver", "check_search", "run_search"]
 #: Sets that a trial is evaluated on.
 _SETS = ("train", "val")
 
-#: Seconds between two looks at the trials of workers.
-_LOOK = 2.0
+#: Seconds between two looks at the trials of workers, and the maximum number of trials whose epochs are shown.
+_LOOK, _LISTED = 2.0, 8
 
 #: Tables of an experiment that do not decide the value of a trial.
 _INDIFFERENT = ("name", "description", "launcher", "evaluation", "plugins", "search")
@@ -398,7 +398,7 @@ class _Worker:
         study_trial = self._study.get_trials(deepcopy=False)[claim.number]
         trial = optuna.trial.Trial(self._study, study_trial._trial_id)
         pruning = _Pruning(trial, search, experiment.training.epochs, len(replicates))
-        options = replace(plan.options, resume=True, sets=_SETS)
+        options = replace(plan.options, resume=True, sets=_SETS, sources=plan.runs)
         values: list[float] = []
         directories: list[str] = []
         seconds = 0.0
@@ -718,8 +718,8 @@ def _progress(record: SearchRecord) -> Iterator[str]:
     if running:
         about = record.studies[0].about
         total = about["epochs"] * about["runs"]
-        listed = (f"{one.number} (epoch {max(one.epochs, default=0)} of {total})" for one in running)
-        yield "running " + ", ".join(listed)
+        listed = [f"{one.number} (epoch {max(one.epochs, default=0)} of {total})" for one in running[:_LISTED]]
+        yield "running " + ", ".join([*listed, *(["..."] if len(running) > _LISTED else [])])
 
 
 def _winner(plan: _Plan, study: StudyRecord) -> Experiment:
@@ -752,6 +752,8 @@ def _winner(plan: _Plan, study: StudyRecord) -> Experiment:
 
 def _adopt(run: Path, folder: Path, name: str, search: Mapping[str, Any]) -> None:
     """Copy the run of a trial to the folder of the experiment, to be continued there by the evaluation of all sets."""
+    if not (run / "results.json").exists():
+        return  # it was removed, and is trained again
     record = open_run(run)
     target = folder / run.name
     identity = dict(record.results.get("identity") or {})

@@ -7,6 +7,7 @@ from musicemo.runs.identity import RunIdentity
 from musicemo.runs.reading import RunRecord, open_run
 from musicemo.runs.recording import recorded, unforeseen
 from musicemo.runs.replicates import find_replicates, open_replicates, open_runs
+from musicemo.runs.search import read_search
 
 __all__ = [
     "Claim",
@@ -23,6 +24,7 @@ __all__ = [
     "open_replicates",
     "open_run",
     "open_runs",
+    "read_search",
     "record_death",
     "recorded",
     "unforeseen",

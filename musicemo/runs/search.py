@@ -29,6 +29,11 @@ __all__ = [
 #: Names in the folder of a search's experiment: the journal, and the folder of the trials' runs.
 JOURNAL, TRIALS = "search.jsonl", "trials"
 
+_STATUSES = ("complete", "pruned", "failed", "running")
+
+#: Decimals in which two values must differ for one to be better.
+_DIGITS = 9
+
 #: Keys of the attributes of a study and of a trial that musicemo sets.
 ABOUT, TESTED = "about", "tested"
 OVERRIDES, HASH, SLOT, VALUES, RUNS, SECONDS, ERROR, DUPLICATE = (
@@ -101,9 +106,18 @@ class StudyRecord:
     @property
     def best(self) -> TrialRecord | None:
         """The complete trial with the best value, of equal ones the first; None if there is none."""
+        return next((trial for trial in self.ranked if trial.status == "complete"), None)
+
+    @property
+    def ranked(self) -> list[TrialRecord]:
+        """The trials, the best first; those that are not complete come last."""
         sign = -1 if self.maximizes else 1
-        complete = [trial for trial in self.of("complete") if trial.value is not None]
-        return min(complete, key=lambda trial: (sign * (trial.value or 0.0), trial.number), default=None)
+
+        def key(trial: TrialRecord) -> tuple[int, float, int]:
+            value = math.inf if trial.value is None else sign * round(trial.value, _DIGITS)
+            return _STATUSES.index(trial.status), value, trial.number
+
+        return sorted(self.trials, key=key)
 
 
 @dataclass(frozen=True)
@@ -154,8 +168,9 @@ def open_journal(folder: Path) -> optuna.storages.JournalStorage:
         ) from error
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     path = folder / JOURNAL
+    lock: Any = _Lock(path)  # without the base class, which would import Optuna
     try:
-        return optuna.storages.JournalStorage(JournalFileBackend(str(path), _Lock(path)))
+        return optuna.storages.JournalStorage(JournalFileBackend(str(path), lock))
     except (OSError, ValueError, LookupError) as error:
         raise InputError(f"{path}: cannot be read as the journal of a search: {error}") from error
 

@@ -156,7 +156,7 @@ def looks(record: SearchRecord) -> Text:
         text += ". The test set was evaluated once, for the best trial"
         text += " of each outer fold" if len(record.studies) > 1 else ""
     elif tested:
-        numbers = ", ".join(map(str, max((study.tested for study in record.studies), key=len)))
+        numbers = ", ".join(map(str, max((list(study.tested) for study in record.studies), key=len)))
         text += (
             f". The test set was evaluated {_times(tested)}, for the trials {numbers}: the search was extended after "
             "the first evaluation"
@@ -312,16 +312,15 @@ def _importance(record: SearchRecord, study: StudyRecord) -> Iterator[Chart]:
 
 def _parallel(study: StudyRecord) -> Iterator[Chart]:
     """Yield the trials as lines through their values of all parameters."""
-    trials, names = _complete(study), _names(study)
+    trials, names = [trial for trial in study.ranked if trial.status == "complete"], _names(study)
     if len(trials) < 2 or len(names) < 2:
         return
     scales = {name: _Scale.of([trial.parameters.get(name) for trial in trials]) for name in names}
     values = _Scale.of([trial.value for trial in trials])
-    ranked = sorted(trials, key=lambda trial: (trial.value or 0.0) * (-1 if study.maximizes else 1))
-    count = max(1, round(_BEST * len(ranked)))
+    count = max(1, round(_BEST * len(trials)))
     x = [float(place) for place in range(len(names) + 1)]
     lines = []
-    for rank, trial in reversed(list(enumerate(ranked))):
+    for rank, trial in reversed(list(enumerate(trials))):
         places = [
             *(scales[name].place(trial.parameters.get(name)) for name in names),
             values.place(trial.value),
@@ -419,18 +418,15 @@ def _slices(study: StudyRecord) -> Iterator[Chart]:
 def _trials(study: StudyRecord, title: str) -> Table:
     """Return the table of all trials, the best first."""
     names = _names(study)
-    sign = -1 if study.maximizes else 1
-    order = {status: place for place, status in enumerate(_STATUSES)}
-    trials = sorted(study.trials, key=lambda one: (order[one.status], sign * (one.value or 0.0), one.number))
     rows: list[list[Cell]] = []
-    for trial in trials:
+    for trial in study.ranked:
         status = (
             trial.status if trial.duplicate_of is None else f"{trial.status}, as trial {trial.duplicate_of}"
         )
         seconds = "" if trial.seconds is None else duration(trial.seconds)
         cells = [_cell(trial.parameters.get(name)) for name in names]
         rows.append([str(trial.number), status, Number(trial.value, format=".4f"), seconds, *cells])
-    columns = ["trial", Column("status", text=True), study.metric, "time", *names.values()]
+    columns: list[str | Column] = ["trial", Column("status", text=True), study.metric, "time", *names.values()]
     return Table(columns, rows, title, detail=True)
 
 
