@@ -153,15 +153,26 @@ def group_of(run: RunRecord) -> str:
 
 
 def label_of(run: RunRecord) -> str:
-    """Return what distinguishes a run in its group: ``trial 3, seed 0, fold 1``."""
+    """Return what distinguishes a run in its group: ``trial 3, seed 0, fold 1``, or ``best trial 3, seed 0``."""
     trial = (run.results.get("search") or {}).get("trial")
-    parts = {"trial": trial, "seed": run.seed, "fold": run.fold, "inner fold": run.results.get("inner_fold")}
+    parts = {
+        "trial" if _is_trial(run) else "best trial": trial,
+        "seed": run.seed,
+        "fold": run.fold,
+        "inner fold": run.results.get("inner_fold"),
+    }
     return ", ".join(f"{name} {value}" for name, value in parts.items() if value is not None)
 
 
 def runs_of(run: RunRecord) -> Path:
     """Return the folder of runs that contains a run, which for a trial is the folder of its search."""
-    return run.directory.parents[3 if run.results.get("search") else 1]
+    return run.directory.parents[3 if _is_trial(run) else 1]
+
+
+def _is_trial(run: RunRecord) -> bool:
+    """Return whether a run is one of a trial, and not of the best trial's evaluation on the test set."""
+    search = run.results.get("search") or {}
+    return bool(search) and search.get("name") != run.name
 
 
 def flat_settings(experiment: Mapping[str, Any]) -> dict[str, bool | int | float | str]:

@@ -182,6 +182,11 @@ def test_trials_are_in_the_group_of_their_search(tmp_path):
     )
     assert (group_of(trial), label_of(trial)) == ("study", "trial 4, seed 1, inner fold 2")
     assert runs_of(trial) == tmp_path / "runs"
+    best = RunRecord(
+        tmp_path / "runs" / "study" / "r", {"name": "study", "seed": 1, "status": "done", "search": search}
+    )
+    assert (group_of(best), label_of(best)) == ("study", "best trial 4, seed 1")
+    assert runs_of(best) == tmp_path / "runs"
     plain = RunRecord(
         tmp_path / "runs" / "study" / "x", {"status": "done", "name": "study", "seed": 1, "fold": 0}
     )
