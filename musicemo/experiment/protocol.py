@@ -178,9 +178,9 @@ class Protocol:
         ]
         free = ("fold", *(() if "val" in self.table.sets else _OF_VALIDATION))
         wrong += [
-            ((*split_place, key), getattr(self.split, key), getattr(split, key))
+            ((*split_place, key), value, other)
             for key in SplitSettings.model_fields
-            if key not in free and getattr(split, key) != getattr(self.split, key)
+            if key not in free and (value := _effective(self.split, key)) != (other := _effective(split, key))
         ]
         for name, task in self.tasks.items():
             if name not in tasks:
@@ -269,6 +269,11 @@ def load_protocol(name: str) -> Protocol:
         raise InputError(source.error(("protocol", "sets", "test", "hash"), text))
     source.drop("protocol")
     return Protocol(name, validated, split, {str(task): one for (_, task), one in settings.items()}, source)
+
+
+def _effective(split: SplitSettings, key: str) -> object:
+    """Return the value of a key, or its default."""
+    return split.validation_share if key == "validation" else getattr(split, key)
 
 
 def _shown(value: object) -> str:

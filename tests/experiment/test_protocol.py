@@ -168,7 +168,7 @@ def test_the_validation_set_is_free_if_the_protocol_has_none(protocol, tmp_path)
     path.write_text(EXPERIMENT.replace("seed = 5", "seed = 5\nvalidation = 0.3"))
     assert load_experiment(path).protocol
     protocol("sets.test", f'sets.val = {{ tracks = 9, hash = "{HASH}" }}\nsets.test')
-    with pytest.raises(InputError, match=r"split\.validation: must be absent under the protocol"):
+    with pytest.raises(InputError, match=r"split\.validation: must be 0\.2 under the protocol"):
         load_experiment(path)
 
 

@@ -16,7 +16,7 @@ import musicemo
 from musicemo.components.hooks import Hooks
 from musicemo.contracts import Extraction, Output
 from musicemo.evaluation import METRICS
-from musicemo.experiment import load_benchmark
+from musicemo.experiment import load_benchmark, load_experiment
 from musicemo.experiment.tracks import read_tracks, split_tracks
 from musicemo.reporting.blocks import Block
 from musicemo.reporting.sections.protocol import protocol_section
@@ -135,6 +135,8 @@ def assert_reports(records: Sequence[RunRecord]) -> dict[str, Any]:
         shown = " ".join(lines[place] for place in places)
         for scores in row["scores"].values():
             assert all(f"{value:.3f}" in shown for value in scores.values()), shown
+    repeated = load_experiment(records[0].directory / "experiment.toml")
+    assert repeated.protocol, "the resolved experiment of a run follows the protocol too"
     kinds = {task: one["kind"] for task, one in records[0].tasks.items()}
     assert all(set(names) <= set(METRICS[kinds[task]]) for task, names in entry["metrics"].items())
     assert "is not the protocol's" in text
