@@ -5,11 +5,14 @@ from dataclasses import replace
 import fakes as fakes_module
 import numpy as np
 import pytest
+from complaints import warns
 from harness import assemble, load, results_of, run_all
 
 from musicemo.comparison import analyse_replicates, read_replicates
 from musicemo.errors import InputError
+from musicemo.evaluation import Evaluation, TaskEvaluation
 from musicemo.experiment.tracks import read_tracks, split_tracks
+from musicemo.running.execute import constant_predictions
 from musicemo.runs import open_run
 
 
@@ -143,3 +146,28 @@ def test_a_split_may_be_stratified_by_a_target_that_is_no_task(fakes, tmp_path):
         experiment = load(tmp_path, "split.stratify='genre'", text=text)
         hashes.append(split_tracks(experiment, read_tracks(experiment)).hashes)
     assert hashes[0] == hashes[1]
+
+
+def test_nearly_constant_predictions_are_reported():
+    ids = [str(place) for place in range(40)]
+    target = np.linspace(1, 9, 40)
+    flat = TaskEvaluation("regression", ids, target, 5 + 0.003 * (target - 5))
+    slope = TaskEvaluation("regression", ids, target, 5 + 0.1 * (target - 5))
+    classes = np.repeat([0, 1], 20)
+    one = TaskEvaluation("classification", ids, classes, np.zeros(40, dtype=int), ("folk", "jazz"))
+    both = TaskEvaluation("classification", ids, classes, 1 - classes, ("folk", "jazz"))
+    texts = list(constant_predictions(Evaluation({"a": flat, "b": slope, "c": one, "d": both})))
+    assert [text.partition(". ")[0] for text in texts] == [
+        "a: the predictions for the training set are nearly constant: their standard deviation is 0.3 % of the "
+        "ratings'",
+        "c: class 'folk' is predicted for every track of the training set",
+    ]
+
+
+def test_constant_predictions_are_recorded_with_the_run(fakes, tmp_path, monkeypatch):
+    monkeypatch.setattr("musicemo.running.execute._CONSTANT", 100)
+    with warns("valence: the predictions for the training set are nearly constant"):
+        (outcome,) = run_all(tmp_path, "training.epochs=5")
+    assert any("valence: the predictions" in text for text in results_of(outcome.directory)["warnings"])
+    (outcome,) = run_all(tmp_path, "training.epochs=4")
+    assert not results_of(outcome.directory).get("warnings")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from musicemo import toml
@@ -52,6 +53,10 @@ from musicemo.training import (
 __all__ = ["Outcome", "execute", "run_experiment"]
 
 _log = logging.getLogger(__name__)
+
+#: Epochs after which a network should have learned something, and the smallest ratio of the standard deviation of its
+#: predictions to that of the ratings.
+_LEARNED_AFTER, _CONSTANT = 5, 0.05
 
 
 @dataclass(frozen=True)
@@ -327,6 +332,9 @@ class _Execution:
         for part, evaluation in evaluations.items():
             hooks("evaluated", run=run, part=part, evaluation=evaluation)
         directory.write_predictions(evaluations)
+        if len(run.history) >= _LEARNED_AFTER and run.network.estimator is None:
+            for text in constant_predictions(evaluations["train"]):
+                _log.warning(text)
         settings = self.experiment.evaluation
         if not self.options.overfit_batches:
             results |= analyse_evaluations(self.tracks, self.split, evaluations, settings)
@@ -352,6 +360,29 @@ class _Execution:
             "durations": {"training": trained, "evaluation": time.monotonic() - began},
         }
         hooks("run_finished", run=run, results=results)
+
+
+def constant_predictions(evaluation: Evaluation) -> Iterator[str]:
+    """Yield a warning for each task whose predictions on the training set are nearly the same for all tracks."""
+    advice = (
+        "Use a lower training.optimizer.lr, a model with normalization or more epochs, or check the labels "
+        "(docs/models.md)"
+    )
+    for name, task in evaluation.tasks.items():
+        if len(task.ids) < 2:
+            continue
+        if task.kind == "regression" and (of_ratings := float(np.std(task.target))):
+            share = float(np.std(task.prediction)) / of_ratings
+            if share < _CONSTANT:
+                yield (
+                    f"{name}: the predictions for the training set are nearly constant: their standard deviation is "
+                    f"{100 * share:.2g} % of the ratings'. {advice}"
+                )
+        elif task.kind == "classification" and len(np.unique(task.target)) > 1 == len(
+            np.unique(task.prediction)
+        ):
+            label = task.classes[int(task.prediction[0])]
+            yield f"{name}: class {label!r} is predicted for every track of the training set. {advice}"
 
 
 def _thresholds(tasks: Sequence[Task], validation: Evaluation | None) -> dict[str, Any]:
