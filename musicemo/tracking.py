@@ -110,7 +110,7 @@ class Tracker(ABC):
                 function(*arguments)
         except Exception as error:  # such as a server that cannot be reached
             self._run = None
-            reason = " ".join(str(error).split()) or type(error).__name__
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
             _log.warning(
                 f"{type(self).__name__}: {reason[:300]}. {directory} is not tracked further; `musicemo import` "
                 "can complete it later"
@@ -165,8 +165,8 @@ def label_of(run: RunRecord) -> str:
 
 
 def runs_of(run: RunRecord) -> Path:
-    """Return the folder of runs that contains a run, which for a trial is the folder of its search."""
-    return run.directory.parents[3 if _is_trial(run) else 1]
+    """Return the folder of runs that contains the folder of an experiment or search."""
+    return run.directory.resolve().parents[3 if _is_trial(run) else 1]
 
 
 def _is_trial(run: RunRecord) -> bool:

@@ -99,7 +99,7 @@ def test_a_tracker_that_fails_never_ends_the_run(tmp_path):
     tracker = Memory()
     tracker.fails = 2
     recorder = Recorder()
-    with warns(r"Memory: no network\. .* is not tracked further; `musicemo import`"):
+    with warns(r"Memory: ConnectionError: no network\. .* is not tracked further; `musicemo import`"):
         outcomes = run_all(tmp_path, "seeds=[0, 1]", plugins=[recorder, tracker])
     assert [outcome.results["status"] for outcome in outcomes] == ["done", "done"]
     assert [list(run["epochs"]) for run in tracker.runs.values()] == [[1], [1]]

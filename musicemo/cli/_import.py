@@ -27,7 +27,7 @@ def import_runs(
         typer.Argument(
             metavar="RUN",
             autocompletion=complete_run,
-            help="Run directory, or the folder of an experiment for all of its runs.",
+            help="Run directory, or the folder of an experiment or search for all of its runs.",
             show_default=False,
         ),
     ],
@@ -60,12 +60,13 @@ def import_runs(
 
 
 def _records(path: Path) -> list[RunRecord]:
-    """Return the run in a run directory, or all in the folder of an experiment."""
+    """Return the run in a run directory, or all in the folder of an experiment or search."""
     from musicemo.runs import open_run, open_runs
+    from musicemo.runs.search import TRIALS
 
-    if (path / "results.json").exists() or not (records := open_runs(path)):
-        return [open_run(path)]
-    return records
+    folders = [path, *sorted((path / TRIALS).glob("*"))]
+    records = [record for folder in folders for record in open_runs(folder)]
+    return records if records and not (path / "results.json").exists() else [open_run(path)]
 
 
 def _settings(overrides: list[str]) -> dict[str, Any]:

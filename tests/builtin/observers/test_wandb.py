@@ -126,6 +126,6 @@ def test_a_recorded_run_is_imported_once(tmp_path):
 
 
 def test_without_a_key_the_run_goes_on(tmp_path):
-    with warns(r"WandB: there is no API key\. .*`musicemo import`"):
+    with warns(r"WandB: RuntimeError: there is no API key\. .*`musicemo import`"):
         (outcome,) = run_all(tmp_path, plugins=[WandB()])
     assert outcome.results["status"] == "done"
