@@ -59,7 +59,6 @@ def data(
     if cite:
         _cite(experiment, overrides or [], only or [])
         return
-    from musicemo.components.local import unplaced
     from musicemo.data import Features, sounding_alike, summarize
     from musicemo.experiment import load_experiment
     from musicemo.experiment.tracks import read_tracks, split_tracks
@@ -71,7 +70,7 @@ def data(
     split = split_tracks(loaded.completed(tracks), tracks, loaded.replicates()[0].fold)
     features = Features(tracks.tracks, tracks.rows, loaded.training.cache)
     heard = audio and any(isinstance(track.audio, Path) for track in tracks.tracks)
-    alike = sounding_alike(tracks.tracks, unplaced(loaded.dataset.name)) if heard else None
+    alike = sounding_alike(tracks.tracks, loaded.cache_names) if heard else None
     summary = summarize(tracks, split, features, alike)
     if loaded.transfer is not None:
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -15,7 +15,7 @@ from musicemo.contracts import Signal, Track
 from musicemo.data.features import Features
 from musicemo.data.splits import Split
 from musicemo.data.tracks import Tracks
-from musicemo.features import find_alike, sound_prints
+from musicemo.features import cache_name, find_alike, sound_prints
 
 __all__ = [
     "EVIDENCE",
@@ -135,14 +135,14 @@ def find_same(some: Sequence[Recording], alike: Iterable[tuple[int, int]] = ()) 
     ]
 
 
-def sounding_alike(tracks: Sequence[Track], dataset: str) -> list[tuple[int, int]]:
+def sounding_alike(tracks: Sequence[Track], dataset: str | Mapping[str, str]) -> list[tuple[int, int]]:
     """Return the pairs of tracks whose audio files sound the same, see `musicemo.features.find_alike`.
 
     The fingerprints are kept in the cache. Files that cannot be decoded are left out with a warning.
 
     Args:
         tracks: the tracks; those without an audio file are not compared.
-        dataset: name of the dataset, for tracks without `Track.source`.
+        dataset: name of the dataset's folder in the cache; see `musicemo.features.with_features`.
 
     Raises:
         InputError: none of a dataset's files can be decoded.
@@ -151,7 +151,7 @@ def sounding_alike(tracks: Sequence[Track], dataset: str) -> list[tuple[int, int
     by_dataset: dict[str, dict[int, Path]] = defaultdict(dict)
     for index, track in enumerate(tracks):
         if isinstance(track.audio, Path):
-            by_dataset[track.source or dataset][index] = track.audio
+            by_dataset[cache_name(track, dataset)][index] = track.audio
     prints = {
         index: bits
         for name, audio in by_dataset.items()

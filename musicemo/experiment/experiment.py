@@ -116,6 +116,13 @@ class Experiment:
         return {member.name: member.component for member in self.dataset.members}
 
     @property
+    def cache_names(self) -> Mapping[str, str]:
+        """Dataset -> name of its folder in the cache, the same alone and joined; the name of one dataset is empty."""
+        if isinstance(self.dataset, Component):
+            return {"": unplaced(self.dataset.name)}
+        return {member.name: unplaced(member.component.name) for member in self.dataset.members}
+
+    @property
     def splits(self) -> Mapping[str, tuple[toml.Key, SplitSettings]]:
         """Where the split of each of several datasets is written, and what it is; of one, under an empty name."""
         if isinstance(self.dataset, Component):
@@ -213,7 +220,7 @@ class Experiment:
             InputError: features cannot be extracted or read; with the line of the experiment file.
             RunError: the cache cannot be written, or an extractor returns invalid values.
         """
-        return extract(self.features, self.source, self.dataset.name, tracks, launcher)
+        return extract(self.features, self.source, self.cache_names, tracks, launcher)
 
     @property
     def threads(self) -> int | None:

@@ -200,7 +200,7 @@ def streams_of(features: Sequence[FeatureTable], source: toml.Source) -> list[St
 def extract(
     features: Sequence[FeatureTable],
     source: toml.Source,
-    dataset: str,
+    dataset: Mapping[str, str],
     tracks: Sequence[Track],
     launcher: Launcher | None = None,
 ) -> tuple[list[Track], Sequence[Stream]]:
@@ -215,4 +215,4 @@ def extract(
         return list(tracks), ()
     streams = streams_of(features, source)
     with source.blaming("features"):
-        return with_features(tracks, streams, unplaced(dataset), launcher=launcher), streams if audio else ()
+        return with_features(tracks, streams, dataset, launcher=launcher), streams if audio else ()

@@ -23,7 +23,7 @@ from musicemo.features._npy import ArrayHeader, array_header, map_array
 from musicemo.features._pack import Pack
 from musicemo.features._recipe import Recipe
 from musicemo.features._sound import find_alike, sound_prints
-from musicemo.features._store import Extracted, FeatureStore, side_by_side, with_features
+from musicemo.features._store import Extracted, FeatureStore, cache_name, side_by_side, with_features
 from musicemo.features._stream import Audio, Clip, FeatureSettings, Stream
 from musicemo.features.melchroma import Analysis, analyse, analyse_signal
 
@@ -52,6 +52,7 @@ __all__ = [
     "analyse_signal",
     "array_header",
     "cache_folder",
+    "cache_name",
     "check_features",
     "decode",
     "describe",

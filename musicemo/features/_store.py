@@ -44,7 +44,7 @@ from musicemo.files import exclusive, expanded, read_json, shortened, write_json
 from musicemo.progress import Progress
 from musicemo.workers import WorkerDied, cores, run_tasks
 
-__all__ = ["Extracted", "FeatureStore", "side_by_side", "with_features"]
+__all__ = ["Extracted", "FeatureStore", "cache_name", "side_by_side", "with_features"]
 
 _Key = TypeVar("_Key", bound=Hashable)
 
@@ -131,6 +131,13 @@ class _Streams:
         return str(self.streams[0])
 
 
+def cache_name(track: Track, dataset: str | Mapping[str, str]) -> str:
+    """Return the name of the folder in the cache for a track; see `with_features`."""
+    if isinstance(dataset, str):
+        return track.source or dataset
+    return dataset[track.source or ""]
+
+
 def side_by_side(arrays: Sequence[NDArray[np.floating]], whole: Sequence[bool]) -> NDArray[np.floating]:
     """Return the streams `[time, rows]` of a clip as one array, as long as the shortest of them.
 
@@ -149,7 +156,7 @@ def side_by_side(arrays: Sequence[NDArray[np.floating]], whole: Sequence[bool]) 
 def with_features(
     tracks: Sequence[Track],
     streams: Sequence[Stream],
-    dataset: str,
+    dataset: str | Mapping[str, str],
     *,
     jobs: int | None = None,
     launcher: Launcher | None = None,
@@ -161,7 +168,8 @@ def with_features(
     Args:
         tracks: The tracks.
         streams: The streams of the experiment.
-        dataset: Name of the dataset, and of its folder in the cache, for tracks without `Track.source`.
+        dataset: Name of the dataset's folder in the cache, for tracks without `Track.source`; or, for several datasets,
+            `Track.source` -> name of the folder.
         jobs: Number of processes; by default one per core.
         launcher: Executes blocks of songs elsewhere; see `FeatureStore.read`.
 
@@ -193,7 +201,7 @@ def with_features(
     for stream in analysers if audio else ():
         by_dataset: dict[str, list[int]] = {}
         for index in extracted:
-            by_dataset.setdefault(tracks[index].source or dataset, []).append(index)
+            by_dataset.setdefault(cache_name(tracks[index], dataset), []).append(index)
         for name, indices in by_dataset.items():
             store = FeatureStore(stream, name)
             arrays = store.read(

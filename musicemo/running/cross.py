@@ -37,6 +37,7 @@ from musicemo.errors import InputError, RunError
 from musicemo.evaluation import SCORES, Evaluation
 from musicemo.experiment import Component, Experiment, load_experiment
 from musicemo.experiment.tracks import read_tracks, split_tracks
+from musicemo.features import cache_name
 from musicemo.files import read_json, write_json, write_text
 from musicemo.prediction import TrainedRun, evaluate_on, read_for
 from musicemo.progress import Progress
@@ -371,7 +372,9 @@ def _shared_music(corpora: Sequence[_Corpus], *, audio: bool) -> dict[_Place, li
     alike: Sequence[tuple[int, int]] = ()
     if audio:
         tracks = [
-            dataclasses.replace(recording.track, source=unplaced(corpus.experiment.dataset.name))
+            dataclasses.replace(
+                recording.track, source=cache_name(recording.track, corpus.experiment.cache_names)
+            )
             for corpus, recording in every
         ]
         alike = sounding_alike(tracks, "")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from musicemo.data import (
 from musicemo.errors import InputError, nearest
 from musicemo.experiment import Experiment, load_experiment
 from musicemo.experiment.tracks import read_tracks
+from musicemo.features import cache_name
 from musicemo.files import expanded
 from musicemo.runs import RunRecord, earlier_runs, open_run
 from musicemo.training import Network, TransferSettings, load_checkpoint
@@ -212,19 +213,24 @@ def find_shared_music(
     ours = recordings(tracks, split, features)
     some = [*(ours[index] for index in split.parts["test"]), *(of_source[index] for index in every)]
     tested = len(split.parts["test"])
-    alike = sounding_alike([one.track for one in some], source.dataset.name) if sound else []
+    names = [experiment.cache_names] * tested + [source.cache_names] * len(every)
+    heard = [
+        replace(one.track, source=cache_name(one.track, folder))
+        for one, folder in zip(some, names, strict=True)
+    ]
+    alike = sounding_alike(heard, "") if sound else []
     shared = [one for one in find_same(some, alike) if one.members[0] < tested and one.members[-1] >= tested]
     leaks = []
     if shared:
         evidence = dict.fromkeys(kind for one in shared for kind in one.evidence)
-        names = "; ".join(
+        examples = "; ".join(
             f"{some[one.members[0]].track.id!r} is {some[one.members[-1]].track.id!r} there"
             for one in shared[:3]
         )
         more = f"; and {len(shared) - 3} more" if len(shared) > 3 else ""
         leaks.append(
             f"{len(shared)} of {tested} test tracks are music that {run} was trained or stopped on "
-            f"({', '.join(EVIDENCE[one] for one in evidence)}): {names}{more}"
+            f"({', '.join(EVIDENCE[one] for one in evidence)}): {examples}{more}"
         )
     artists = [
         {artist_key(one.track.group): one.track.group for one in part if one.track.group is not None}

@@ -814,6 +814,18 @@ def test_tracks_get_their_features_and_keep_the_rest(songs, tmp_path):
     assert {path.parent.name for path in (tmp_path / "cache").glob("*/*")} == {"joined", "alone"}
 
 
+def test_a_joined_dataset_uses_the_features_that_it_has_alone(songs, monkeypatch):
+    alone = with_features(tracks_of(songs), [stream()], "songs")
+
+    def extract(*_):
+        raise AssertionError("they are in the cache")
+
+    monkeypatch.setattr(FeatureStore, "_extract", extract)
+    joined = [replace(track, source="first") for track in tracks_of(songs)]
+    for one, other in zip(with_features(joined, [stream()], {"first": "songs"}), alone, strict=True):
+        assert np.array_equal(one.features.read(), other.features.read())
+
+
 def test_several_streams_are_side_by_side(songs):
     streams = [stream(outputs=["highest"]), stream(gain=2.0, name="loud", outputs=["mean", "lowest"])]
     for track in with_features(tracks_of(songs), streams, "songs"):
