@@ -14,7 +14,7 @@ from musicemo.components import registry
 from musicemo.components.documentation import parameter_docs, summary
 from musicemo.errors import InputError
 from musicemo.experiment import load_experiment
-from musicemo.experiment.json_schema import component_schema, experiment_schema
+from musicemo.experiment.json_schema import component_schema, experiment_schema, in_words
 from musicemo.settings import Settings
 
 EXPERIMENTS = sorted((Path(__file__).parents[1] / "experiments").glob("**/*.toml"))
@@ -212,3 +212,11 @@ def test_what_the_code_says_of_itself():
     assert found["properties"]["width"]["description"] == "Of the layer, in units: many."
     assert found["required"] == ["type", "width", "depth"]
     assert parameter_docs(Narrow) == {**parameter_docs(Component), "width": "A narrower one."}
+
+
+def test_a_type_that_contains_itself_is_put_into_words():
+    node = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"$ref": "#/$defs/node"}}]}
+    assert in_words({"$ref": "#/$defs/node"}, {"node": node}) == "string or array of value"
+    schema = experiment_schema()
+    for table in schema["properties"].values():
+        assert in_words(table, schema["$defs"])

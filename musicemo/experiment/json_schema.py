@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal, Union
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, create_model
@@ -139,17 +139,24 @@ def component_schema(kind: str, name: str, component: Any) -> Json:
     return component_table(kind, name, component).model_json_schema(schema_generator=_Generator)
 
 
-def in_words(schema: Json, definitions: Json) -> str:
-    """Return a JSON Schema as text: ``integer > 0``, ``"l2" or "kl"``, ``array of number, or absent``."""
+def in_words(schema: Json, definitions: Json, within: Sequence[str] = ()) -> str:
+    """Return a JSON Schema as text: ``integer > 0``, ``"l2" or "kl"``, ``array of number, or absent``.
+
+    Args:
+        schema: the schema of a value.
+        definitions: the schemas that it refers to, by name.
+        within: the definitions that it is a part of; one that contains itself is a value of any kind.
+    """
     if "$ref" in schema:
-        return in_words(definitions[schema["$ref"].rpartition("/")[2]], definitions)
+        name = schema["$ref"].rpartition("/")[2]
+        return "value" if name in within else in_words(definitions[name], definitions, (*within, name))
     if "const" in schema:
         return json.dumps(schema["const"])
     if "enum" in schema:
         return " or ".join(json.dumps(value) for value in schema["enum"])
     if "anyOf" in schema:
         branches = [
-            "absent" if branch.get("type") == "null" else in_words(branch, definitions)
+            "absent" if branch.get("type") == "null" else in_words(branch, definitions, within)
             for branch in schema["anyOf"]
         ]
         return " or ".join(dict.fromkeys(branches))
@@ -159,10 +166,10 @@ def in_words(schema: Json, definitions: Json) -> str:
     if kind == "string" and schema.get("format") == "path":
         return "path"
     if kind == "array" and isinstance(schema.get("items"), dict):
-        return f"array of {in_words(schema['items'], definitions)}"
+        return f"array of {in_words(schema['items'], definitions, within)}"
     if kind == "object":
         inner = schema.get("additionalProperties")
-        return f"table of {in_words(inner, definitions)}" if isinstance(inner, dict) else "table"
+        return f"table of {in_words(inner, definitions, within)}" if isinstance(inner, dict) else "table"
     signs = {"exclusiveMinimum": ">", "minimum": ">=", "exclusiveMaximum": "<", "maximum": "<="}
     return " ".join([kind, *(f"{sign} {schema[name]}" for name, sign in signs.items() if name in schema)])
 
