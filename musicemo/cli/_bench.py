@@ -135,8 +135,9 @@ def bench(
         Form, typer.Option("--format", help="Output format, with --show, `list` or finished runs.")
     ] = Form.table,
 ) -> None:
-    """Run an experiment under a published protocol and print its results beside the published ones.
+    """Run an experiment under a published protocol.
 
+    Its results are printed beside the published ones.
     The protocol fixes the dataset, the split, the targets and the metrics. You choose the model and the features.
     Results that are not comparable with the published ones are marked with the reason.
     """

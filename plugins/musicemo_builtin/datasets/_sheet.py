@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,9 @@ PARTS: dict[str, Part] = {"train": "train", "val": "val", "validation": "val", "
 #: Number of a header's names in a message.
 _NAMED = 30
 _EXAMPLES = 3
+
+#: Control characters of Latin-1.
+_C1 = re.compile("[\x80-\x9f]")
 
 _log = logging.getLogger(__name__)
 
@@ -52,10 +56,14 @@ class Row:
         return self.where.rpartition(":")[2]
 
     def text(self, column: str) -> str | None:
-        """Return a cell."""
+        """Return a cell.
+
+        Characters that were written in Windows-1252 and read as Latin-1, which makes control characters of quotation
+        marks and dashes, are mended.
+        """
         cell = self.cells[column]
         if not is_missing(cell, self.missing):
-            return cell
+            return _C1.sub(lambda char: char[0].encode("latin-1").decode("cp1252", "replace"), cell)
         if cell and self.missing is None:
             source = self.where.rpartition(":")[0]
             self.problems.note_missing(source, f"line {self.line}", column, cell)

@@ -51,6 +51,12 @@ def test_conforms(root, below):
     assert tracks[0].targets == {"valence": 0.575, "arousal": 0.4}
 
 
+def test_a_quotation_mark_of_another_encoding_is_mended(root):
+    metadata = root / "PMEmo2019/metadata.csv"
+    metadata.write_text(metadata.read_text().replace("2 Chainz", "\x93Weird\x94 Al"))
+    assert next(iter(pmemo(root).tracks())).group == "“Weird” Al;Gucci Mane"
+
+
 def test_songs_in_another_format_serve_as_well(root):
     chorus = root / "PMEmo2019/chorus"
     (chorus / "4.mp3").unlink()
