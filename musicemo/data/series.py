@@ -17,6 +17,9 @@ __all__ = ["TimedRatings", "at_times", "onto_steps", "smoothed", "step_edges", "
 
 Floats = NDArray[np.float64]
 
+#: Seconds within which two times are the same.
+_TOLERANCE = 1e-6
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TimedRatings:
@@ -51,10 +54,11 @@ def timed(series: Series, edges: Floats) -> TimedRatings | None:
 
 
 def onto_steps(series: Series, edges: Floats) -> NDArray[np.float32]:
-    """Return `[time]`: the mean of the ratings in each step of the features, NaN where there is none.
+    """Return `[time]`: the mean over each step of the line through the ratings; NaN where there is none.
 
-    A step without a rating whose middle lies between two successive ratings, because the steps are shorter than the
-    period of the ratings, has the value of the line between these.
+    The line connects successive ratings, and has gaps where a time is not rated. A step that it does not cross, but
+    that has a rating on its first edge or between gaps, has the mean of its ratings. So `at_times` gives back what
+    changes linearly, whatever the steps.
 
     Args:
         series: the ratings.
@@ -62,11 +66,33 @@ def onto_steps(series: Series, edges: Floats) -> NDArray[np.float32]:
     """
     times, values = series.times, np.asarray(series.values, np.float64)
     rated = np.isfinite(values)
-    place = np.clip(np.searchsorted(edges, times[rated], side="right") - 1, 0, len(edges) - 2)
+    place = np.searchsorted(edges - _TOLERANCE, times[rated], side="right") - 1
+    place = np.clip(place, 0, len(edges) - 2)
     counts = np.bincount(place, minlength=len(edges) - 1)
     sums = np.bincount(place, weights=values[rated], minlength=len(edges) - 1)
-    line = np.interp((edges[:-1] + edges[1:]) / 2, times, values, left=np.nan, right=np.nan)
-    return np.where(counts > 0, sums / np.maximum(counts, 1), line).astype(np.float32)
+    area, length = (np.diff(one) for one in _integral(series, edges))
+    with np.errstate(all="ignore"):  # of steps without a rating, which become NaN
+        return np.where(length > _TOLERANCE, area / length, sums / counts).astype(np.float32)
+
+
+def _integral(series: Series, until: Floats) -> tuple[Floats, Floats]:
+    """Return the area under the line through the ratings up to some times, and the time in which there is a line."""
+    values = np.asarray(series.values, np.float64)
+    if len(values) < 2:
+        return np.zeros(len(until)), np.zeros(len(until))
+    first, last = values[:-1], values[1:]
+    there = np.isfinite(first) & np.isfinite(last)
+    first, change = np.where(there, first, 0.0), np.where(there, last - first, 0.0)
+    area, length = (
+        np.concatenate([[0.0], np.cumsum(one)]) for one in (first + change / 2, there.astype(np.float64))
+    )
+    passed = np.clip((until - series.start) * series.rate, 0.0, len(values) - 1.0)
+    piece = np.minimum(passed.astype(np.intp), len(first) - 1)
+    share = passed - piece
+    return (
+        (area[piece] + first[piece] * share + change[piece] * share**2 / 2) / series.rate,
+        (length[piece] + there[piece] * share) / series.rate,
+    )
 
 
 def at_times(values: Floats, edges: Floats, times: Floats) -> Floats:

@@ -1,3 +1,4 @@
+import itertools
 import math
 from math import nan
 
@@ -42,9 +43,22 @@ def test_series_are_equal_if_their_times_and_values_are():
     assert Series(np.array([1.0]), 0.0, 2.0) != Series(np.array([1.0]), 0.5, 2.0)
 
 
-def test_a_step_has_the_mean_of_its_ratings():
-    series = Series(np.array([0.0, 1.0, 0.5, nan, 0.25]), 0.0, 2.0)
-    np.testing.assert_allclose(onto_steps(series, np.array([0.0, 1.0, 2.0, 3.0])), [0.5, 0.5, 0.25])
+def test_a_step_has_the_mean_of_the_line_through_the_ratings():
+    series = Series(np.array([0.0, 1.0, 0.5, 0.0, 0.5]), 0.0, 1.0)
+    np.testing.assert_allclose(onto_steps(series, np.array([0.0, 1.0, 2.0, 4.0])), [0.5, 0.75, 0.25])
+    fine = np.arange(0, 4, 1e-4) + 5e-5
+    line = np.interp(fine, series.times, series.values)
+    edges = np.array([0.0, 0.3, 1.7, 2.9, 4.0])
+    expected = [line[(fine > low) & (fine < high)].mean() for low, high in itertools.pairwise(edges)]
+    np.testing.assert_allclose(onto_steps(series, edges), expected, rtol=1e-3)
+
+
+def test_a_step_is_not_rated_where_the_line_has_a_gap():
+    series = Series(np.array([nan, 0.0, 1.0, nan, 0.25, nan]), 0.0, 1.0)
+    steps = onto_steps(series, np.arange(7.0))
+    np.testing.assert_allclose(steps, [nan, 0.5, 1.0, nan, 0.25, nan])
+    np.testing.assert_allclose(onto_steps(series, np.array([0.5, 1.5, 2.5])), [0.25, 0.75])
+    np.testing.assert_allclose(onto_steps(Series(np.array([0.7]), 1.0, 2.0), np.arange(3.0)), [nan, 0.7])
 
 
 def test_steps_that_are_shorter_than_the_period_lie_on_the_line_between_ratings():
@@ -52,16 +66,27 @@ def test_steps_that_are_shorter_than_the_period_lie_on_the_line_between_ratings(
     steps = onto_steps(series, np.arange(0, 5.01, 0.25))
     middles = np.arange(0.125, 5, 0.25)
     expected = np.where((middles > 1) & (middles < 2), middles - 1, nan)
-    for place, value in ((4, 0.0), (8, 1.0), (16, 1.0)):  # the steps that begin with a rating
+    for place, value in ((8, 1.0), (16, 1.0)):  # the steps that begin with a rating that no line follows
         expected[place] = value
     np.testing.assert_allclose(steps, expected)
+
+
+@pytest.mark.parametrize("rate", [2.0, 3.0, 10.0])
+@pytest.mark.parametrize("length", [0.1, 0.5, 1.3])
+def test_there_and_back_is_the_identity_of_a_line(rate, length):
+    series = Series(np.linspace(0, 1, int(20 * rate)), 0.4, rate)
+    edges = np.arange(0, 22, length)
+    rated = timed(series, edges)
+    inner = (rated.times > 0.4 + 2 * length) & (rated.times < rated.times[-1] - 2 * length)
+    steps = np.where(np.isfinite(rated.steps), rated.steps, 0).astype(float)
+    np.testing.assert_allclose(at_times(steps, edges, rated.times)[inner], rated.values[inner], atol=1e-6)
 
 
 def test_ratings_beyond_the_features_are_left_out():
     rated = timed(Series(np.linspace(0, 1, 11), 0.0, 1.0), np.array([2.0, 4.0, 6.0]))
     np.testing.assert_allclose(rated.times, [2, 3, 4, 5, 6])
     np.testing.assert_allclose(rated.values, [0.2, 0.3, 0.4, 0.5, 0.6])
-    np.testing.assert_allclose(rated.steps, [0.25, 0.5])
+    np.testing.assert_allclose(rated.steps, [0.3, 0.5])
     assert timed(Series(np.zeros(2), 20.0, 1.0), np.array([2.0, 4.0, 6.0])) is None
 
 
@@ -69,15 +94,6 @@ def test_predictions_are_taken_to_the_times_of_the_ratings():
     edges = np.array([0.0, 1.0, 2.0, 4.0])
     np.testing.assert_allclose(
         at_times(np.array([1.0, 2.0, 5.0]), edges, np.array([0, 0.5, 1, 2.25, 4])), [1, 1, 1.5, 3.5, 5]
-    )
-
-
-def test_there_and_back_is_the_identity_of_a_line():
-    series = Series(np.linspace(0, 1, 41), 0.0, 4.0)
-    edges = np.arange(-0.125, 10.2, 0.25)
-    rated = timed(series, edges)
-    np.testing.assert_allclose(
-        at_times(rated.steps.astype(float), edges, rated.times), series.values, atol=1e-6
     )
 
 
@@ -141,7 +157,7 @@ def test_series_stand_beside_the_columns_of_the_targets():
     assert tracks.targets.shape == (3, 1)
     first, none, last = tracks.series["arousal"]
     assert none is None
-    np.testing.assert_allclose(first.steps, [0.5, 0.75, 1.0, nan])
+    np.testing.assert_allclose(first.steps, [0.5625, 0.75, 0.9375, nan])
     np.testing.assert_allclose(last.steps, [0.0, nan, 1.0])
     np.testing.assert_allclose(last.times, [0.0, 2.0])
     np.testing.assert_allclose(tracks.column("arousal")[1], [0.75, nan, 0.5])
@@ -152,7 +168,9 @@ def test_batches_pad_series_as_features():
     features = Features(tracks.tracks, tracks.rows)
     (batch,) = Batches(features, tracks.targets, [0, 1, 2], 3, series=tracks.series).epoch()
     assert batch.x.shape == (3, 4, 2)
-    np.testing.assert_allclose(batch.series["arousal"], [[0.5, 0.75, 1, nan], [nan] * 4, [0, nan, 1, nan]])
+    np.testing.assert_allclose(
+        batch.series["arousal"], [[0.5625, 0.75, 0.9375, nan], [nan] * 4, [0, nan, 1, nan]]
+    )
     (batch,) = Batches(features, tracks.targets, [1, 2], 3, series=tracks.series).epoch()
     assert batch.series["arousal"].shape == (2, 3)
 
@@ -239,4 +257,4 @@ def test_joined_datasets_have_series_in_one_range():
     assert second.targets["arousal"] == Series(np.array([0.0, 0.5, nan]), 0, 1)
     assert second.ratings["arousal"] == [Series(np.array([0.25, 1.0]), 0, 1)]
     tracks = collect(joined, [make_task("arousal", TaskSettings(), joined.targets)])
-    np.testing.assert_allclose(tracks.series["arousal"][1].steps, [0.0, 0.5, nan, nan])
+    np.testing.assert_allclose(tracks.series["arousal"][1].steps, [0.25, 0.5, nan, nan])
