@@ -116,6 +116,8 @@ class Trainer:
         self.fitter = make_fitter(prepared, self._scorer, recorder.stopping.mode)
         self._compared = False
         self._random: dict[str, Any] | None = None
+        #: Seconds of training before a resumption.
+        self._before = 0.0
 
     def resume(self) -> None:
         """Continue from the last checkpoint, or from the best one if the last one is damaged.
@@ -154,7 +156,7 @@ class Trainer:
         self._recorder.stopping.load_state_dict(state["stopping"])
         restore_random_state(state["random"])
         self._random = state["random"]
-        self._recorder.clock.seconds = state["seconds"]
+        self._recorder.clock.seconds = self._before = state["seconds"]
         if threads := state.get("threads"):  # sums over other numbers of threads differ in the last digits
             torch.set_num_threads(threads)
         self._recorder.restore(checkpoint.history)
@@ -185,11 +187,13 @@ class Trainer:
         if self._random:  # only now, since a plugin may draw random numbers when the run starts
             restore_random_state(self._random)
         recorder, stopping, processes = self._recorder, self._recorder.stopping, self._prepared.processes
+        recorder.clock.seconds = self._before  # without the time in which plugins opened their output
         recorder.start()
         first = len(recorder.history) + 1
-        for epoch in range(first, self._prepared.training.epochs + 1):
-            if first > 1 and stopping.stop(epoch - 1):
-                break
+        last = self._prepared.training.epochs
+        if first > 1 and processes.from_first(stopping.stop(first - 1)):
+            last = first - 1
+        for epoch in range(first, last + 1):
             recorder.epoch_started(epoch)
             scores = processes.from_first(
                 {**self.fitter.fit(epoch, recorder.batch_finished), **self._scorer.validate()}
@@ -204,7 +208,7 @@ class Trainer:
                 if epoch == first:  # not only when the training is over
                     self._check_first(state)
                 recorder.epoch_finished()
-            if stopping.stop(epoch):
+            if processes.from_first(stopping.stop(epoch)):  # only the first process calls plugins
                 break
         if not math.isfinite(stopping.best_value):
             _log.warning(f"{stopping.monitor} was not defined in any epoch: the first counts as the best")

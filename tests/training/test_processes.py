@@ -131,6 +131,21 @@ def test_a_run_that_loses_a_process_is_resumed_and_is_that_of_one_process(experi
         assert ours == pytest.approx(theirs, rel=1e-4, abs=1e-5)
 
 
+class Stops:
+    @hookimpl
+    def musicemo_epoch_finished(self, run):
+        run.stop("enough")
+
+
+@pytest.mark.slow
+def test_a_plugin_stops_every_process(experiment_file, tmp_path):
+    hooks = Hooks()
+    hooks.register(Stops(), "stops")
+    (outcome,) = run(load_experiment(experiment_file, ["training.processes=2"]), tmp_path / "runs", hooks=hooks)
+    assert outcome.results["stopped"] == {"reason": "enough", "epoch": 1}
+    assert not multiprocessing.active_children()
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [

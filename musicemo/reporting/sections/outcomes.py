@@ -64,7 +64,7 @@ def run_blocks(outcome: Outcome, *, overfit: bool) -> list[Block]:
     facts = [("Run directory", str(directory))]
     if (report := directory / "report.html").exists():
         facts.append(("Report", str(report)))
-    if not overfit:
+    if not overfit and any(directory.glob("events.out.tfevents.*")):
         facts.append(("TensorBoard", f"musicemo tensorboard {directory.parent.parent}"))
     return [*blocks, Facts(facts)]
 
