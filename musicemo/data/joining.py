@@ -12,6 +12,7 @@ from pydantic import Field
 
 from musicemo.contracts import Dataset, Judgement, Label, Series, Target, Track
 from musicemo.data.features import normalize_rows, rows_text
+from musicemo.data.same import artist_key
 from musicemo.data.splits import PARTS, Split, SplitSettings
 from musicemo.data.tasks import Task, TaskSettings, make_task
 from musicemo.data.tracks import Origin, Tracks, first_of, misdeclared
@@ -320,8 +321,8 @@ def split_joined(
 ) -> Split:
     """Split every dataset separately, and combine the sets.
 
-    A group (an artist, an album) is identified by its name in all datasets. If a dataset is split by groups, a
-    group that an earlier dataset has stays in the set to which that dataset assigned it.
+    A group (an artist, an album) is identified by its name in all datasets, in any spelling; see `artist_key`. If a
+    dataset is split by groups, a group that an earlier dataset has stays in the set to which that dataset assigned it.
 
     Args:
         split_one: splits some tracks of a dataset, from its name and their indices.
@@ -331,7 +332,8 @@ def split_joined(
     sides: dict[str, str] = {}
     parts: dict[str, list[int]] = {part: [] for part in PARTS}
     for name, indices in tracks.sources.items():
-        groups = {int(index): tracks.tracks[index].group for index in indices}
+        names = {int(index): tracks.tracks[index].group for index in indices}
+        groups = {index: None if group is None else artist_key(group) for index, group in names.items()}
         placed = {
             index: sides[group]
             for index, group in groups.items()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from musicemo.contracts import Dataset, Target, Track
-from musicemo.data import Joined, Split, TaskSettings, collect, make_task, split_joined
+from musicemo.data import Joined, Split, TaskSettings, artist_key, collect, make_task, split_joined
 from musicemo.errors import InputError
 
 FEATURES = np.zeros((3, 2), "float32")
@@ -202,19 +202,20 @@ def halves(tracks):
     return split_one
 
 
-def grouped_tracks():
+def grouped_tracks(spelling="artist{}"):
     a = [track(str(index), f"artist{index // 2}", valence=5.0) for index in range(8)]
-    b = [track(str(index), f"artist{2 + index // 2}", valence=5.0) for index in range(8)]
+    b = [track(str(index), spelling.format(2 + index // 2), valence=5.0) for index in range(8)]
     return read({"valence": {}}, a=Listed([WIDE], a), b=Listed([WIDE], b))
 
 
-def test_an_artist_of_two_datasets_stands_on_one_side():
-    tracks = grouped_tracks()
+@pytest.mark.parametrize("spelling", ["artist{}", "The Artist {}", "ARTIST{} feat. Nina"])
+def test_an_artist_of_two_datasets_stands_on_one_side(spelling):
+    tracks = grouped_tracks(spelling)
     split = split_joined(halves(tracks), {"a": True, "b": True}, tracks)
     sides: dict[str, set[str]] = {}
     for part, indices in split.parts.items():
         for index in indices:
-            sides.setdefault(tracks.tracks[index].group, set()).add(part)
+            sides.setdefault(artist_key(tracks.tracks[index].group), set()).add(part)
     assert sides == {f"artist{number}": {"train" if number in (0, 1, 4) else "test"} for number in range(6)}
     assert sorted(np.concatenate(list(split.parts.values()))) == list(range(16))
 
