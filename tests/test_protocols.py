@@ -127,7 +127,9 @@ def test_joint_training_is_measured_on_the_protocols_dataset(fakes_beside, tmp_p
     error = np.sqrt(np.mean((task.prediction[ours] - task.target[ours]) ** 2))
     assert entry["scores"]["valence"]["rmse"]["value"] == pytest.approx(error, rel=1e-4)
     errors = [record.results["protocol"]["scores"]["valence"]["rmse"]["value"] for record in records]
-    lines = text_of(result_blocks([("ours", records), ("one", records[:1])])).splitlines()
+    text = text_of(result_blocks([("ours", records), ("one", records[:1])]))
+    assert "± is the standard deviation over the seeds" in text
+    lines = text.splitlines()
     for name, value in (("ours", np.mean(errors)), ("one", errors[0])):
         row = next(line for line in lines if line.startswith(name)).replace(" (2)", "").replace(" (3)", "")
         assert row.split()[1] == f"{value:.3f}"

@@ -181,10 +181,12 @@ def bench(
         results = train(
             loaded, runs, hooks=context.obj, resume=resume, device=device, jobs=jobs, launcher=launcher
         )
-        finished = [(one.name, [open_run(outcome.directory) for outcome in results.of(one)]) for one in loaded]
-        if finished := [(name, records) for name, records in finished if records]:
+        finished: dict[Path, list[RunRecord]] = {}
+        for outcome in results:  # those of a search are of the experiment that it chose
+            finished.setdefault(outcome.directory.parent, []).append(open_run(outcome.directory))
+        if finished:
             emit("\n")
-            emit_blocks(result_blocks(finished))
+            emit_blocks(result_blocks([(records[0].name, records) for records in finished.values()]))
         results.raise_failures()
 
 

@@ -58,6 +58,16 @@ def test_a_run_is_printed_below_the_published_results(bench, tmp_path):
 
 
 @pytest.mark.slow
+def test_the_experiment_that_a_search_chooses_is_printed(bench):
+    pytest.importorskip("optuna", reason="needs optuna")
+    space = '{trials = 1, space = {"training.optimizer.lr" = {low = 1e-3, high = 1e-2}}}'
+    overrides = ["--set", "model.type=means", "--set", "name=searched", "--set", f"search={space}"]
+    done = bench("memory", *overrides, "--jobs", "1")
+    assert done.code == 0, done.err
+    assert sum(line.startswith("searched (2)") for line in done.out.splitlines()) == 1
+
+
+@pytest.mark.slow
 def test_departures_are_known_before_training(bench, command, tmp_path):
     text = "the validation set is not the protocol's: it has 12 tracks, of 12"
     planned = bench("memory", "--dry-run")

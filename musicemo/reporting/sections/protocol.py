@@ -54,7 +54,8 @@ def result_blocks(experiments: Sequence[tuple[str, Sequence[RunRecord]]]) -> lis
             warnings.append(
                 Notice(f"{mark} {name} departs from the protocol: {'; '.join(reasons)}.", "warning")
             )
-    return [_introduction(entry), _table(entry, rows), *notes.blocks, *warnings, _sources(entry)]
+    seeds = max(len({run.seed for run in runs}) for _, runs in experiments)
+    return [_introduction(entry, seeds), _table(entry, rows), *notes.blocks, *warnings, _sources(entry)]
 
 
 def show_blocks(protocol: Protocol) -> list[Block]:
@@ -96,11 +97,12 @@ def list_blocks(protocols: Sequence[Protocol]) -> list[Block]:
     ]
 
 
-def _introduction(entry: Entry) -> Text:
+def _introduction(entry: Entry, seeds: int) -> Text:
     metrics = listed(list(dict.fromkeys(TITLES[metric] for _, metric in _metrics(entry))))
     averaged = " A metric is the mean over the folds." if entry["average"] == "folds" else ""
     lower = sorted({SHORT[metric] for _, metric in _metrics(entry) if not higher_is_better(metric)})
-    deviations = " ± is the standard deviation over the songs." if _over_songs(entry) else ""
+    over = "songs" if _over_songs(entry) else "seeds" if seeds > 1 else ""
+    deviations = f" ± is the standard deviation over the {over}." if over else ""
     direction = f" A lower {listed(lower)} is better." if lower else ""
     text = f": {entry['title']}: {metrics} on the {SETS[_PART]}. {entry['segments']}{averaged}{deviations}{direction}"
     return Text(
