@@ -86,6 +86,13 @@ def test_test_tracks_in_the_source_of_a_transfer_are_refused_or_marked(fakes_bes
     assert re.match(r"\d+ of 12 test tracks are among those that .* was trained or stopped on", text)
 
 
+def test_a_check_with_a_few_batches_is_no_result_of_the_protocol(fakes_beside, tmp_path):
+    install_protocol(fakes_beside, tmp_path)
+    (experiment,) = load_benchmark("memory", ["model.type=means"])
+    (outcome,) = musicemo.run(experiment, tmp_path / "runs", jobs=1, hooks=hooks_of(), overfit_batches=1)
+    assert "protocol" not in outcome.results
+
+
 class Other(MemoryDataset):
     """Tracks with the same ids as those of the dataset `memory`."""
 

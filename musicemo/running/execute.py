@@ -156,7 +156,9 @@ class _Execution:
             resolved["transfer"]["from"] = str(source)
         weights = content_hash(source) if source else None
         identity = RunIdentity(resolved, self.data.identity, self.split, weights, self.options.overfit_batches)
-        protocol = describe_conformity(self.experiment, self.tracks, self.split, self.fold, source)
+        protocol = None
+        if not self.options.overfit_batches:
+            protocol = describe_conformity(self.experiment, self.tracks, self.split, self.fold, source)
         head = {
             "name": name,
             "seed": self.seed,
