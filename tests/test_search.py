@@ -15,6 +15,7 @@ import musicemo
 from musicemo.errors import InputError, RunError
 from musicemo.experiment.tracks import read_tracks, split_tracks
 from musicemo.hookspecs import hookimpl
+from musicemo.reporting import make_report
 from musicemo.running.prepare import RunOptions, TrackReader
 from musicemo.running.search import _Worker, run_search
 from musicemo.runs import open_replicates, open_run
@@ -297,7 +298,13 @@ def test_nested_cross_validation_searches_within_each_outer_fold(tmp_path):
         assert all(len(one.runs) == 2 for one in study.trials)
         assert len(study.tested) == 1
     assert [one.fold for one in results] == [0, 1, 2]
-    assert [one.fold for one in open_replicates(tmp_path / "runs/small")] == [0, 1, 2]
+    replicates = open_replicates(tmp_path / "runs/small")
+    assert [one.fold for one in replicates] == [0, 1, 2]
+    page = make_report(tmp_path / "runs/small")
+    rates = dict.fromkeys(str(one.results["variant"]["training.optimizer.lr"]) for one in replicates)
+    assert dict(page.facts)["training.optimizer.lr"] == ", ".join(rates)
+    titles = [section.title for section in page.sections]
+    assert [f"Trials, fold {fold}" in titles for fold in range(3)] == [True] * 3
     for fold, study in enumerate(record.studies):
         best = tomllib.loads((tmp_path / f"runs/small/best-fold{fold}.toml").read_text())
         assert best["split"]["fold"] == fold

@@ -38,8 +38,11 @@ def headline(runs: Sequence[RunRecord]) -> list[tuple[str, str]]:
         facts.append(("seeds", ", ".join(map(str, seeds)) if len(seeds) <= 8 else str(len(seeds))))
         if folds:
             facts.append(("folds", str(len(folds))))
-    variant = results.get("variant") or {}
-    facts += [(str(axis), str(value)) for axis, value in variant.items()]
+    values: dict[str, dict[str, None]] = {}  # of several: outer folds of a search, each with its best trial
+    for run in runs:
+        for axis, value in (run.results.get("variant") or {}).items():
+            values.setdefault(str(axis), {})[str(value)] = None
+    facts += [(axis, ", ".join(some)) for axis, some in values.items()]
     if parameters := results.get("parameters"):
         facts.append(("parameters", f"{parameters:,}"))
     seconds = [(run.results.get("durations") or {}).get("training") for run in runs]
