@@ -260,6 +260,7 @@ def test_folds_and_all_but_one(tmp_path):
     assert {"a", "b", "c", "three-joint-fold0", "three-without-a-fold1"} <= runs
 
 
+@pytest.mark.slow
 def test_tracks_of_no_other_test_set_are_kept_and_the_experiments_own_runs_are_used(tmp_path):
     paths = [write(tmp_path, "a", "count = 16"), write(tmp_path, "b", "first = 100, count = 16")]
     (outcome, _) = musicemo.run(paths[0], tmp_path / "runs", jobs=1)

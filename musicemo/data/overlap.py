@@ -209,25 +209,26 @@ def _fisher(value: float) -> float:
 def _better(
     declared: Correlation, correlations: Sequence[Correlation], ratings: Ratings, first: str, second: str
 ) -> Correlation | None:
-    """Return the pair with one target of the declared pair that agrees best, if it surely agrees better."""
-    candidates = [
-        (other, (second, declared.second, other.second))
-        for other in correlations
-        if other.first == declared.first and other.second != declared.second
-    ] + [
-        (other, (first, declared.first, other.first))
-        for other in correlations
-        if other.second == declared.second and other.first != declared.first
-    ]
-    sure = []
-    for other, (dataset, one, another) in candidates:
-        a, b = ratings[dataset, one], ratings[dataset, another]
-        both = np.isfinite(a) & np.isfinite(b)
-        between = _pearson(a[both], b[both])
-        count = min(declared.tracks, other.tracks)
-        if math.isfinite(between) and _excess(other.value, declared.value, between, count) > _SURE:
-            sure.append(other)
-    return max(sure, key=lambda other: other.value, default=None)
+    """Return the pair that surely agrees better than the declared pair, and best of those.
+
+    It has the first dataset's target of the declared pair; only if there is none, that of the second dataset.
+    """
+
+    def best(others: Sequence[Correlation], dataset: str, name: str) -> Correlation | None:
+        sure = []
+        for other in others:
+            one, another = ratings[dataset, getattr(declared, name)], ratings[dataset, getattr(other, name)]
+            both = np.isfinite(one) & np.isfinite(another)
+            between = _pearson(one[both], another[both])
+            count = min(declared.tracks, other.tracks)
+            if math.isfinite(between) and _excess(other.value, declared.value, between, count) > _SURE:
+                sure.append(other)
+        return max(sure, key=lambda other: other.value, default=None)
+
+    others = [one for one in correlations if one is not declared]
+    return best([one for one in others if one.first == declared.first], second, "second") or best(
+        [one for one in others if one.second == declared.second], first, "first"
+    )
 
 
 def _excess(value: float, other: float, between: float, count: int) -> float:

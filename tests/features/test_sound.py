@@ -57,6 +57,7 @@ def test_a_shifted_and_quieter_copy_is_alike(shift):
     assert max(map(_difference, prints(), copies, [-round(shift * 20)] * len(songs()))) < 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.skipif("MP3" not in soundfile.available_formats(), reason="needs libsndfile with MP3")
 def test_an_mp3_is_alike(tmp_path):
     every = list(prints())
