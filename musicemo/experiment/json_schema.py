@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator, Sequence
+from types import GenericAlias
 from typing import Annotated, Any, Literal, Union
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, create_model
@@ -187,7 +188,7 @@ def _plugins() -> type[BaseModel]:
         optional: Any = {"type": (Literal[name], name)}
         model = create_model(f"plugins.{name}", __base__=table, __doc__=table.__doc__, **optional)
         named[name] = (model | None, Field(default=None, description=summary(table) or None))
-    others = dict[str, _union("plugin", [*tables.values()])]  # type: ignore[misc, valid-type]  # made at run time
+    others = GenericAlias(dict, (str, _union("plugin", [*tables.values()])))
     annotations = {"__pydantic_extra__": others}
     base = type("_Plugins", (BaseModel,), {"__annotations__": annotations, "model_config": {"extra": "allow"}})
     return create_model("Plugins", __base__=base, **named)
