@@ -136,19 +136,22 @@ class _Curves:
         self._positives = np.flatnonzero(target[order] == 1)
         #: Of the groups of equal scores with a positive one: where its positives begin among all, and its last score.
         hit, self._begins = np.unique(groups[self._positives], return_index=True)
-        self._ends = ends[hit]
-        self._starts = np.where(hit > 0, ends[hit - 1] + 1, 0)
+        starts, stops = np.where(hit > 0, ends[hit - 1] + 1, 0), ends[hit] + 1
+        #: Where the runs of scores begin between which the groups with a positive one start and stop.
+        self._runs = np.unique(np.concatenate([[0], starts, stops[stops < len(order)]]))
+        self._starts, self._stops = (np.searchsorted(self._runs, edges) for edges in (starts, stops))
 
     def __call__(self, counts: Floats) -> tuple[Floats, Floats]:
         """Return PR-AUC and ROC-AUC of resamples, `[resamples]` each, from counts `[resamples, n]`."""
         if not len(self._positives):
             return np.full(len(counts), np.nan), np.full(len(counts), np.nan)
-        total = np.zeros((len(counts), len(self.tracks) + 1))
-        drawn = np.take(counts, self.tracks, axis=1)
-        gained = np.add.reduceat(drawn[:, self._positives], self._begins, axis=1)
+        # Sums of counts are whole numbers, which single precision holds up to 16 million.
+        drawn = np.take(counts.astype(np.float32), self.tracks, axis=1)
+        gained = np.add.reduceat(drawn[:, self._positives], self._begins, axis=1).astype(np.float64)
         hits = np.cumsum(gained, axis=1)
-        np.cumsum(drawn, axis=1, out=total[:, 1:])
-        reached, before = total[:, self._ends + 1], total[:, self._starts]
+        total = np.zeros((len(counts), len(self._runs) + 1))
+        np.cumsum(np.add.reduceat(drawn, self._runs, axis=1), axis=1, dtype=np.float64, out=total[:, 1:])
+        reached, before = total[:, self._stops], total[:, self._starts]
         positive = hits[:, -1]
         negative = total[:, -1] - positive
         with np.errstate(all="ignore"):  # of resamples that have only tracks with the tag, or none
