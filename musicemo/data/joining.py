@@ -238,16 +238,16 @@ def _partly(value: Label | None, declared: Sequence[str]) -> Label | None:
     """Return tags as a mapping, in which those that the dataset does not declare are absent: unknown."""
     if value is None or isinstance(value, str | Mapping) or not isinstance(value, Collection):
         return value
-    return dict.fromkeys(declared, False) | dict.fromkeys(value, True)
+    return dict.fromkeys(declared, False) | dict.fromkeys(map(str, value), True)
 
 
 def _qualified(value: Label | None, dataset: str) -> Label | None:
     """Return judgements with the id that the other track has among the joined datasets."""
     if isinstance(value, str | Mapping) or not isinstance(value, Sequence):
         return value
-    return [
-        replace(one, other=f"{dataset}/{one.other}") if isinstance(one, Judgement) else one for one in value
-    ]
+    if not all(isinstance(one, Judgement) for one in value):
+        return value  # which is reported with the tracks
+    return [replace(one, other=f"{dataset}/{one.other}") for one in value if isinstance(one, Judgement)]
 
 
 def _find_targets(name: str, settings: TaskSettings, datasets: Mapping[str, Dataset]) -> dict[str, Target]:

@@ -129,7 +129,7 @@ class Task:
         ratings = track.ratings.get(self.target)
         if ratings is None or not len(ratings):
             value = track.targets.get(self.target)
-            ratings = [] if value is None else [value]  # type: ignore[list-item]  # a regression has ratings
+            ratings = [float(value)] if isinstance(value, Real) else []
         scaled = (np.asarray(ratings, dtype=np.float64) - low) / (high - low)
         return list(np.clip(scaled, 0.0, 1.0).tolist())
 
@@ -222,7 +222,7 @@ class Task:
                 name: float(applies) for name, applies in value.items() if applies is not None
             }
         else:
-            states = dict.fromkeys(self.merged, 0.0) | dict.fromkeys(value, 1.0)
+            states = dict.fromkeys(self.merged, 0.0) | dict.fromkeys(map(str, value), 1.0)
         encoded = []
         for names in self._sources:
             here = [states.get(name, math.nan) for name in names]
@@ -337,9 +337,9 @@ def labelled(values: NDArray[np.floating]) -> NDArray[np.bool_]:
 
 def tags_of(label: Label | None) -> list[str]:
     """Return the tags that apply to a track, from its value of a target with tags."""
-    if label is None or not isinstance(label, Collection):
-        return []
-    return [name for name in label if not isinstance(label, Mapping) or label[name]]
+    if isinstance(label, Mapping):
+        return [name for name, applies in label.items() if applies]
+    return [str(name) for name in label] if isinstance(label, Collection) else []
 
 
 def make_task(name: str, settings: TaskSettings, targets: Sequence[Target]) -> Task:

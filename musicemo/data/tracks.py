@@ -218,14 +218,14 @@ def collect(
         order = [place[track.id] for track in kept]
         targets = targets[order]
         rated = {name: [every[index] for index in order] for name, every in rated.items()}
-    seen = [
+    exposed = [
         f"features {stream.name!r}: their weights have seen {clause}"
         for stream in streams
         for clause in overlaps(
             getattr(stream.extractor, "pretrained_on", ()), getattr(dataset, "drawn_from", ())
         )
     ]
-    for text in seen:
+    for text in exposed:
         _log.warning(f"{text}. The metrics can be optimistic")
     described = getattr(dataset, "extraction", None)
     extraction = [stream.to_table() for stream in streams] or ([dict(described)] if described else [])
@@ -257,7 +257,7 @@ def collect(
         declared_targets,
         origins,
         series,
-        seen,
+        exposed,
         _listeners(kept, tasks),
         pairs,
     )

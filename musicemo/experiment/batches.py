@@ -71,9 +71,9 @@ def _with_labels(tracks: Tracks, split: Split) -> dict[str, NDArray[np.intp]]:
     """Return the tracks of each part that have a target, or are in a pair of which both tracks are in the part."""
     if not tracks.pairs:
         return dict(split.parts)
-    rated = np.isfinite(tracks.targets).any(axis=1)
+    rated = np.asarray(np.isfinite(tracks.targets).any(axis=1))
     for series in tracks.series.values():
-        rated |= [one is not None for one in series]
+        rated |= np.array([one is not None for one in series])
     parts = {}
     for part, indices in split.parts.items():
         labeled = rated[indices]

@@ -143,11 +143,10 @@ class Objective(nn.Module):
                     continue
                 target, prediction = target[present], prediction[present.to(prediction.device)]
             dtype = torch.int64 if task.kind == "classification" else prediction.dtype
-            listeners = None
-            if task.name in self._listeners:
-                rows = torch.from_numpy(indices)[present]
-                listeners = self._listeners[task.name][rows].to(prediction)
-            labeled.append(Labeled(task, prediction, target.to(prediction.device, dtype), listeners))
+            single = self._listeners.get(task.name)
+            if single is not None:
+                single = single[torch.from_numpy(indices)[present]].to(prediction)
+            labeled.append(Labeled(task, prediction, target.to(prediction.device, dtype), single))
         return labeled
 
     @torch.no_grad()

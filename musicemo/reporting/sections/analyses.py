@@ -149,8 +149,8 @@ def _distributions(tasks: Mapping[str, Any], part: str) -> Iterator[Block]:
     yield Table(columns, rows, "Predicted distributions of the listeners' ratings", note)
     marks: list[Mark] = [Line([0, 1], [0, 1], colour=MUTED, dashed=True)]
     for colour, (name, scores) in enumerate(shown.items()):
-        points = [(float(share), observed) for share, observed in scores["coverage"].items()]
-        marks.append(Line(*zip(*points, strict=True), label=name, colour=colour))
+        coverage = scores["coverage"]
+        marks.append(Line(list(map(float, coverage)), list(coverage.values()), label=name, colour=colour))
     chart = Chart(
         title="Coverage of the predicted intervals",
         x=Axis(0, 1, "probability of the interval"),

@@ -246,7 +246,8 @@ class Table:
         #: Track -> target -> its judgements.
         self._judgements: dict[str, dict[str, list[Judgement]]] = {}
         if pairs is not None:
-            pair_columns = PairColumns(*(pair_ids or ("a", "b")), tuple(judged), pair_weight)
+            first, second = pair_ids or ("a", "b")
+            pair_columns = PairColumns(first, second, tuple(judged), pair_weight)
             self._judgements = read_pairs(
                 pairs, pair_columns, self._ids, self._problems, missing=missing, decimal=decimal
             )
