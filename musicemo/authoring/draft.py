@@ -377,6 +377,10 @@ class _Lines:
                 self._key("grid", "frame", "the models below describe each song by statistics of its frames")
             else:
                 self._key("grid", "beat", "a time step per beat; or frame, segment, track")
+        if proposal.features:
+            self._table("features")
+            for name, value in proposal.features.items():
+                self._key(name, value, "")
         self._table("split")
         comment = _METHODS[settings.method]
         if settings.method == "kfold":

@@ -29,7 +29,12 @@ def predict(
     run: TrainedRuns,
     songs: Annotated[
         list[str],
-        typer.Argument(metavar="SONG...", help="Audio files, folders or glob patterns.", show_default=False),
+        typer.Argument(
+            metavar="SONG...",
+            help="Audio files, folders or glob patterns; or .npy and .npz files, "
+            "if the run was trained on such arrays.",
+            show_default=False,
+        ),
     ],
     form: FormatOption = Format.table,
     output: Output = None,
@@ -69,6 +74,13 @@ def predict(
     from musicemo.terminal import say
 
     check_output(output)
+    paths = _find(songs)
+    arrays = [path for path in paths if path.suffix.lower() in (".npy", ".npz")]
+    if arrays and len(arrays) < len(paths):
+        audio = next(path for path in paths if path not in arrays)
+        raise InputError(f"{audio}: predict audio files and arrays ({arrays[0]}) in two commands")
+    if arrays and plot is not None:
+        raise InputError("--plot: draws a song's audio, which arrays do not have")
     predictor = Predictor(
         run,
         sync=sync.value if sync else None,
@@ -76,9 +88,9 @@ def predict(
         hop=hop,
         device=device,
         trust_local_code=trust,
+        arrays=bool(arrays),
     )
     runs = predictor.runs
-    paths = _find(songs)
     pictures = _pictures(plot, paths)
     problems: list[str] = []
 
@@ -151,6 +163,8 @@ def _find(sources: Sequence[str]) -> list[Path]:
     songs: dict[Path, None] = {}
     for source in sources:
         paths = songs_in(source)
+        if not paths and Path(source).is_dir():
+            paths = sorted(path for path in Path(source).rglob("*") if path.suffix.lower() in (".npy", ".npz"))
         if not paths and Path(source).is_dir():
             raise InputError(f"{source}: this folder contains no songs")
         songs.update(dict.fromkeys(paths or [Path(source)]))

@@ -93,7 +93,7 @@ def kinds_of(loss: Any) -> tuple[str, ...]:
 #: Rows of features with 140 rows: mel spectrogram in dB, chromagram, or both.
 FEATURE_ROWS = {"mel": slice(0, 128), "chroma": slice(128, 140), "fused": slice(0, 140)}
 
-Layout = Literal["time-rows", "rows-time", "vector"]
+Layout = Literal["time-rows", "rows-time", "vector", "layers"]
 
 #: The ratings over time that a loss compares with each other: those of a song, of a time step, or all of a batch.
 Per = Literal["song", "step", "all"]
@@ -106,15 +106,17 @@ class ArrayFile:
     Attributes:
         path: The file; its values are floating-point.
         layout: "time-rows" is `[time, rows]`, "rows-time" is `[rows, time]`, "vector" is `[rows]`, one step for the
-            whole track.
+            whole track, "layers" is `[layers, rows]`, also one step, in which the layers are side by side.
         key: Name of the array in a `.npz` file.
         rate: Time steps per second, which targets over time need; None if it is unknown.
+        layers: With "layers": the layers to read, counted from 0; None for all.
     """
 
     path: Path
     layout: Layout = "time-rows"
     key: str | None = None
     rate: float | None = None
+    layers: tuple[int, ...] | None = None
 
 
 @runtime_checkable
@@ -253,6 +255,8 @@ class Proposal:
     notes: Sequence[str] = ()
     #: Decisions and facts that the user should check.
     remarks: Sequence[str] = ()
+    #: The table ``[features]``, if the tracks' arrays need one.
+    features: Mapping[str, Any] = field(default_factory=dict)
     #: Files that the dataset needs and that are to be written: path -> text.
     files: Mapping[Path, str] = field(default_factory=dict)
     #: Whether the dataset accepts any suitable data; datasets with a specific layout take precedence.

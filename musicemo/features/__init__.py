@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from musicemo._lazy import lazy
-from musicemo.features._arrays import StoredArray, npz_arrays
+from musicemo.features._arrays import StoredArray, npz_arrays, npz_header
 from musicemo.features._batch import ExtractionReport, Failure, extract, failure_of
 from musicemo.features._decode import decode, load, resample
 from musicemo.features._files import (
@@ -66,6 +66,7 @@ __all__ = [
     "mel_filters",
     "mel_power",
     "npz_arrays",
+    "npz_header",
     "read_array",
     "read_features",
     "read_with_info",

@@ -17,15 +17,18 @@ from musicemo.contracts import ArrayFile
 from musicemo.errors import InputError
 from musicemo.features._npy import ArrayHeader, array_header, map_array, open_regular, read_header
 
-__all__ = ["StoredArray", "npz_arrays"]
+__all__ = ["StoredArray", "npz_arrays", "npz_header"]
 
 _Array = NDArray[np.floating]
 
 _EDGES = "edges"  # see write_outputs
 
-_LAYOUT_HINTS = {
-    (False, 1): '. One vector for the track has layout = "vector"',
-    (True, 2): '. Vectors over time have layout = "time-rows" or "rows-time"',
+#: Layout -> the axes.
+_AXES = {
+    "time-rows": "[time, rows]",
+    "rows-time": "[rows, time]",
+    "vector": "[rows]",
+    "layers": "[layers, rows]",
 }
 
 
@@ -42,20 +45,22 @@ class StoredArray:
         Raises:
             InputError: The file is missing or damaged, or its array is not floating-point or has other dimensions.
         """
-        header = self._header()
-        wanted = {"time-rows": "[time, rows]", "rows-time": "[rows, time]", "vector": "[rows]"}[
-            self.file.layout
-        ]
-        dimensions = 1 if self.file.layout == "vector" else 2
+        header, layout = self.header, self.file.layout
+        dimensions = 1 if layout == "vector" else 2
         if len(header.shape) != dimensions or header.dtype.kind != "f":
+            fitting = {1: '"vector"', 2: '"time-rows", "rows-time" or "layers"'}.get(len(header.shape))
+            hint = f". For this shape, set layout = {fitting}" if fitting and header.dtype.kind == "f" else ""
             raise InputError(
-                f"{self}: must be a floating-point array {wanted}, not {header.dtype} {list(header.shape)}"
-                + _LAYOUT_HINTS.get((self.file.layout == "vector", len(header.shape)), "")
+                f"{self}: must be a floating-point array {_AXES[layout]}, not {header.dtype} {list(header.shape)}{hint}"
             )
-        if self.file.layout == "vector":
+        if layout == "vector":
             return 1, header.shape[0]
         first, second = header.shape
-        return (first, second) if self.file.layout == "time-rows" else (second, first)
+        if layout == "layers":
+            if beyond := [layer for layer in self.file.layers or () if layer >= first]:
+                raise InputError(f"{self}: has {first} layers, counted from 0, and no layer {beyond[0]}")
+            return 1, (first if self.file.layers is None else len(self.file.layers)) * second
+        return (first, second) if layout == "time-rows" else (second, first)
 
     @property
     def edges(self) -> NDArray[np.float64] | None:
@@ -67,7 +72,7 @@ class StoredArray:
             InputError: The array `edges` cannot be read, or is not one of edges of the time steps.
         """
         steps = self.shape[0]
-        if self.file.rate is not None and self.file.layout != "vector":
+        if self.file.rate is not None and self.file.layout in ("time-rows", "rows-time"):
             return np.arange(steps + 1) / self.file.rate
         if self.file.key is None or _EDGES not in npz_arrays(self.file.path):
             return None
@@ -94,9 +99,17 @@ class StoredArray:
                     array = arrays[self.file.key]
         if self.file.layout == "vector":
             return array[None]
+        if self.file.layout == "layers":
+            return (array if self.file.layers is None else array[list(self.file.layers)]).reshape(1, -1)
         return array if self.file.layout == "time-rows" else array.T
 
-    def _header(self) -> ArrayHeader:
+    @property
+    def header(self) -> ArrayHeader:
+        """The header of the array.
+
+        Raises:
+            InputError: The file is missing or damaged.
+        """
         with self._told():
             if self.file.key is None:
                 header, stored = array_header(self.file.path)
@@ -140,3 +153,12 @@ def npz_arrays(path: Path) -> list[str]:
         raise InputError(f"{path}: there is no such file") from error
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise InputError(f"{path}: cannot be read as a .npz file: {error}") from error
+
+
+def npz_header(path: Path, key: str) -> ArrayHeader:
+    """Return the header of an array in a `.npz` file.
+
+    Raises:
+        InputError: The file cannot be read, or has no such array.
+    """
+    return StoredArray(ArrayFile(path, key=key)).header

@@ -21,6 +21,7 @@ import os
 import re
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -32,12 +33,13 @@ from urllib.parse import quote
 import numpy as np
 from numpy.typing import NDArray
 
-from musicemo.contracts import ArrayFile, ArrayReader, FeatureArray, Launcher, Track
+from musicemo.contracts import ArrayFile, ArrayReader, FeatureArray, Launcher, Output, Track, find_layout
 from musicemo.errors import InputError, RunError, problem_kind, summarize_problems
 from musicemo.features._arrays import StoredArray
 from musicemo.features._batch import failure_of
 from musicemo.features._blocks import distributes, in_blocks
 from musicemo.features._files import Source, Stamp, cache_folder, stamp_of
+from musicemo.features._grid import Pooler, Pooling, pooled_rows
 from musicemo.features._pack import Pack
 from musicemo.features._stream import Audio, Clip, Stream
 from musicemo.files import exclusive, expanded, read_json, shortened, write_json
@@ -49,6 +51,8 @@ __all__ = ["Extracted", "FeatureStore", "cache_name", "side_by_side", "with_feat
 _Key = TypeVar("_Key", bound=Hashable)
 
 _log = logging.getLogger(__name__)
+
+_EXAMPLES = 3
 
 _WORTH_STARTING = 6
 """Fewer songs than this are analysed in this process: starting others would take longer."""
@@ -225,10 +229,71 @@ def with_features(
         elif readers and isinstance(track.features, Path | ArrayFile):
             path = track.features if isinstance(track.features, Path) else track.features.path
             files = [dataclasses.replace(file, rate=readers[0].rate) for file in readers[0].locate(path)]
-            result.append(dataclasses.replace(track, features=_located(files)))
+            features = _located(files)
+            if streams[0].grid == "track":
+                array = features if isinstance(features, _Streams) else StoredArray(files[0])
+                features = _Pooled(array, streams[0].pool)
+            result.append(dataclasses.replace(track, features=features))
         else:
             result.append(track)
+    if readers:
+        _check_arrays(result)
     return result
+
+
+def _check_arrays(tracks: Sequence[Track]) -> None:
+    """Check the shapes of the tracks' ready-made arrays.
+
+    Raises:
+        InputError: An array cannot be read or has other axes than those declared, or the arrays differ in their rows.
+    """
+    problems: list[tuple[str, str]] = []
+    shapes: dict[str, tuple[int, int]] = {}
+    for track in tracks:
+        try:
+            if isinstance(track.features, ArrayFile):
+                shapes[track.id] = StoredArray(track.features).shape
+            elif isinstance(track.features, _Streams | _Pooled):
+                shapes[track.id] = track.features.shape
+        except InputError as error:
+            for text in error.problems:
+                # mistakes of one kind, although names and shapes differ
+                problems.append((problem_kind(text.partition(": ")[2]), f"track {track.id!r}: {text}"))
+    if problems:
+        raise InputError(*summarize_problems(problems))
+    rows = Counter(size for _, size in shapes.values())
+    if len(rows) > 1:
+        (size, count), *_ = rows.most_common()
+        turned = find_layout(list(shapes.values())) == "rows-time"
+        hint = (
+            f"Every array has {next(iter(shapes.values()))[0]} time steps, so the axes are probably exchanged. Set the "
+            "layout of the other order"
+            if turned
+            else f"{count} of {len(shapes)} tracks have {size}"
+        )
+        other = [f"track {name!r} has {shape[1]}" for name, shape in shapes.items() if shape[1] != size]
+        raise InputError(f"layout: the arrays differ in their rows: {', '.join(other[:_EXAMPLES])}. {hint}")
+
+
+@dataclass(frozen=True)
+class _Pooled:
+    """A ready-made array pooled into one time step."""
+
+    array: FeatureArray
+    pool: Pooling
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return 1, pooled_rows(self.array.shape[1], self.pool)
+
+    def read(self) -> NDArray[np.floating]:
+        values = np.asarray(self.array.read(), np.float32)
+        pooler = Pooler(np.array([0.0, len(values)]), self.pool)
+        pooler.add(Output(values, np.arange(len(values) + 1.0)))
+        return pooler.result()
+
+    def __str__(self) -> str:
+        return str(self.array)
 
 
 def _located(files: Sequence[ArrayFile]) -> ArrayFile | FeatureArray:

@@ -117,7 +117,7 @@ class Stream:
             defaults = FeatureSettings()
             ignored = [
                 name
-                for name in ("outputs", "grid", "pool", "excerpt", "combine")
+                for name in ("outputs", "excerpt", "combine")
                 if getattr(self.settings, name) != getattr(defaults, name)
             ]
             if ignored:
@@ -125,6 +125,12 @@ class Stream:
                     f"{', '.join(ignored)}: {self.type!r} reads ready-made arrays as they are, and cannot apply "
                     f"{'this key' if len(ignored) == 1 else 'these keys'}"
                 )
+            if self.settings.grid not in (None, "frame", "track"):
+                raise InputError(
+                    f'grid: {self.type!r} reads ready-made arrays, and can pool them to "track" only'
+                )
+            if self.settings.pool is not None and self.settings.grid != "track":
+                raise InputError('pool: ready-made arrays are pooled with grid = "track"')
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "extractor"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Literal, overload
@@ -14,11 +14,11 @@ import torch
 from numpy.typing import NDArray
 
 from musicemo import features
-from musicemo.contracts import FEATURE_ROWS, TargetKind
-from musicemo.data import Task, rows_text
+from musicemo.contracts import FEATURE_ROWS, ArrayFile, Layout, TargetKind, Track
+from musicemo.data import Features, Task, rows_text
 from musicemo.errors import InputError
 from musicemo.experiment.features import DEFAULT_FEATURES, stream_of, streams_of
-from musicemo.features import Clip, Failure, Stream, side_by_side
+from musicemo.features import Clip, Failure, StoredArray, Stream, array_header, side_by_side, with_features
 from musicemo.prediction.trained import TrainedRun, find_runs
 from musicemo.prediction.windows import cut_by_columns, cut_by_seconds
 from musicemo.training import choose_device
@@ -110,6 +110,8 @@ class SongPrediction:
     #: `[windows, 2]`: start and end of each window, in seconds.
     windows: NDArray[np.float64]
     tasks: Mapping[str, TaskPrediction]
+    #: Whether times are in seconds; False for ready-made arrays without a rate, whose times count time steps.
+    timed: bool = True
 
     def windows_of(self, task: str) -> NDArray[np.float64]:
         """Return `[windows, 2]`: start and end of what each value of a task is for, in seconds."""
@@ -139,6 +141,8 @@ class SongFeatures:
     edges: NDArray[np.float64]
     #: `[columns]`: the largest absolute sample of each time step.
     peaks: NDArray[np.float32]
+    #: Whether the edges are in seconds; False for ready-made arrays without a rate: they count time steps.
+    timed: bool = True
 
 
 class Predictor:
@@ -154,6 +158,7 @@ class Predictor:
         sync: whether a time step of the features is a beat or a frame, for a run whose dataset does not record it.
         window: length of a window in seconds, instead of the length in training.
         hop: seconds from one window to the next; by default half a window.
+        arrays: whether the songs are files of ready-made arrays, as in the training of the run, instead of audio.
 
     Raises:
         InputError: `sync` is missing or contradicts the run, the windows are invalid, or the run was trained on
@@ -169,6 +174,7 @@ class Predictor:
         hop: float | None = None,
         device: str = "auto",
         trust_local_code: bool = False,
+        arrays: bool = False,
     ) -> None:
         if isinstance(runs, str | PathLike):
             runs = find_runs(Path(runs), choose_device(device), trust_local_code=trust_local_code)
@@ -178,16 +184,22 @@ class Predictor:
         if hop is not None and window is None:
             raise InputError(f"--hop {hop:g}: requires --window")
         self.runs = runs
-        self.streams = find_streams(runs[0], sync)
         described = runs[0].description
+        self._lengths = described.lengths
+        self._window, self._hop = window, hop
+        self.streams: Sequence[Stream | _ReadyMade]
+        if arrays:
+            if sync is not None:
+                raise InputError("--sync: ready-made arrays have their time steps; it is for audio")
+            self.streams, self._rows = [_ReadyMade(runs[0])], described.rows
+            return
+        self.streams = find_streams(runs[0], sync)
         size, self._rows = sum(stream.size for stream in self.streams), described.rows
         if self._rows.stop > size:
             raise InputError(
                 f"{runs[0].directory}: was trained on rows {rows_text(described.rows)} of its dataset's arrays; the "
                 f"features {', '.join(stream.name for stream in self.streams)} have {size}"
             )
-        self._lengths = described.lengths
-        self._window, self._hop = window, hop
 
     def extract(self, song: str | PathLike[str]) -> SongFeatures:
         """Extract the features of a whole song, as in the training of the runs.
@@ -195,6 +207,13 @@ class Predictor:
         Raises:
             InputError: the song cannot be analyzed; the message begins with the path.
         """
+        if isinstance(first_stream := self.streams[0], _ReadyMade):
+            features = first_stream.read(Path(song))
+            if self._window is not None and not features.timed:
+                raise InputError(
+                    f"{fspath(song)}: --window is in seconds, but the run's features.rate, steps per second, is not set"
+                )
+            return features
         clips = [stream.pooled(Path(song)) for stream in self.streams]
         timed = [
             clip for clip, stream in zip(clips, self.streams, strict=True) if stream.grid != "track"
@@ -251,7 +270,7 @@ class Predictor:
         for name, task in tasks.items():
             if not np.isfinite(task.values).all():
                 raise InputError(f"{fspath(song)}: the prediction of {name!r} is not finite")
-        return SongPrediction(fspath(song), duration, windows, tasks)
+        return SongPrediction(fspath(song), duration, windows, tasks, features.timed)
 
     def _whole(self, features: SongFeatures) -> Array:
         steps = np.array([[0, len(features.edges) - 1]])
@@ -280,6 +299,77 @@ class Predictor:
             raise InputError(f"the song is silent in every window of {self._window:g} s")
         kept = np.array(loud)
         return _Clips(self.streams, features.clips, kept, self._rows), edges[kept], float(edges[-1])
+
+
+class _ReadyMade:
+    """Ready-made arrays of songs in the form of those that a run was trained on, in place of a stream.
+
+    Raises:
+        InputError: The run was trained on features of audio.
+    """
+
+    grid = "frame"
+    name = "arrays"
+
+    def __init__(self, run: TrainedRun) -> None:
+        if run.description.extraction:
+            names = ", ".join(str(table["type"]) for table in run.description.extraction)
+            raise InputError(
+                f"{run.directory}: was trained on {names} of audio. Give it audio files, not arrays"
+            )
+        self._rows = run.description.rows
+        self._streams = (
+            streams_of(run.experiment.features, run.experiment.source) if run.experiment.features else []
+        )
+        self.size = self._rows.stop
+
+    def read(self, song: Path) -> SongFeatures:
+        """Return a song's array.
+
+        Raises:
+            InputError: It cannot be read, or has other rows than those in training.
+        """
+        track = Track(str(song), song)
+        if self._streams:
+            (track,) = with_features([track], self._streams, "")
+        else:
+            track = replace(track, features=ArrayFile(song, self._layout(song)))
+        stored = StoredArray(track.features) if isinstance(track.features, ArrayFile) else track.features
+        values = Features([track], slice(None))[0]
+        fused = FEATURE_ROWS["fused"].stop
+        size = fused if self._rows in FEATURE_ROWS.values() else self._rows.stop
+        if values.shape[1] != size:
+            raise InputError(f"{song}: has {values.shape[1]} rows, but the run was trained on {size}")
+        edges = getattr(stored, "edges", None)
+        steps = np.arange(len(values) + 1.0)
+        clip = Clip({"array": values}, steps if edges is None else edges, np.ones(len(values), np.float32))
+        return SongFeatures([clip], clip.edges, clip.peaks, edges is not None)
+
+    def _layout(self, song: Path) -> Layout:
+        """Return the layout of an array by its number of rows, as a dataset's arrays are read.
+
+        Raises:
+            InputError: The array cannot be read, or both axes or none have the rows.
+        """
+        if song.suffix.lower() == ".npz":
+            raise InputError(
+                f"{song}: the run was trained on .npy files; give it one array per song in such a file"
+            )
+        try:
+            shape = array_header(song)[0].shape
+        except (OSError, ValueError) as error:
+            raise InputError(f"{song}: cannot be read as a .npy file ({error})") from error
+        size = FEATURE_ROWS["fused"].stop if self._rows in FEATURE_ROWS.values() else self._rows.stop
+        fitting = [axis for axis, rows in enumerate(shape) if rows == size]
+        if len(shape) == 1:
+            return "vector"
+        if len(shape) != 2 or len(fitting) != 1:
+            raise InputError(f"{song}: has shape {list(shape)}, but one of two axes must have {size} rows")
+        return "time-rows" if fitting[0] else "rows-time"
+
+    def finish(self, values: Mapping[str, Array]) -> Mapping[str, Array]:
+        """Return the values, which are ready."""
+        return values
 
 
 def find_streams(run: TrainedRun, sync: Sync | None) -> list[Stream]:
@@ -317,7 +407,7 @@ def find_streams(run: TrainedRun, sync: Sync | None) -> list[Stream]:
 class _Clips(Sequence[Array]):
     """The features of a song's windows, each finished like a clip of its own."""
 
-    streams: Sequence[Stream]
+    streams: Sequence[Stream | _ReadyMade]
     clips: Sequence[Clip]
     #: `[windows, 2]`: first and past-the-last time step.
     windows: NDArray[np.int64]

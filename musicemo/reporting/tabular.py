@@ -57,6 +57,7 @@ def _song_json(song: SongPrediction | Failure) -> dict[str, Any]:
         return {"song": str(song.path), "error": song.reason}
     return {
         "song": song.song,
+        **({} if song.timed else {"unit": "time steps"}),
         "duration": round(song.duration, 3),
         "windows": song.windows.round(3).tolist(),
         "tasks": {name: _task_json(task) for name, task in song.tasks.items()},

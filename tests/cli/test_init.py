@@ -90,6 +90,7 @@ def test_what_is_written_validates_and_says_what_is_next(folder):
         "regression": {"valence": [1, 9]},
         "classification": ["genre"],
         "group": "artist",
+        "rows": 9,
     }
     assert found["split"] == {"method": "kfold", "folds": 5, "grouped": True}
     assert set(found["tasks"]) == {"valence", "genre"}
@@ -401,6 +402,7 @@ def test_a_european_spreadsheet(folder, encoding, columns):
         "regression": {valence: [1, 9], arousal: [1, 9]},
         "classification": [genre],
         "group": artist,
+        "rows": 9,
     }
     assert list(written()["tasks"]) == [valence, arousal, genre]
     assert f"Note: column {file!r}: 40 of 40 names are matched without extension, case and separators" in text
@@ -468,6 +470,48 @@ def test_a_workbook(folder):
     dataset = written()["dataset"]
     assert (dataset["sheet"], dataset["regression"], dataset["match"]) == ("Lieder", {"Valenz": [1, 9]}, "stem")
     assert sum(check_experiment(read(folder / "songs.toml")).tracks.values()) == COUNT
+
+
+@pytest.mark.parametrize(
+    ("shape", "rows", "remark"),
+    [
+        (lambda n: (20 + n % 3, 8), None, "[time, rows], with 8 rows"),
+        (lambda n: (8, 20 + n % 3), None, "[rows, time], with 8 rows"),
+        (lambda n: (3, 8), 8, "[3, 8] in every track, read as [time, rows] with 8 rows. If the other axis has"),
+        (lambda n: (8, 3), 8, "[8, 3] in every track, read as [rows, time] with 8 rows. If the other axis has"),
+        (lambda n: (1, 8), 8, "[1, 8], one vector of 8 numbers per track"),
+        (lambda n: (8,), None, "one vector of 8 numbers per track"),
+        (
+            lambda n: (7, 128),
+            128,
+            "[7, 128] in every track, read as 7 layers of 128 numbers, one vector per track",
+        ),
+    ],
+)
+def test_the_form_of_arrays_is_recognized_once(folder, shape, rows, remark):
+    for number in range(COUNT):
+        np.save(folder / "features" / f"{number}.npy", np.ones(shape(number), "float32"))
+    text = call(table(folder, features=file, valence=rating))
+    assert text.count("the arrays are") == 1
+    assert f"Note: the arrays are {remark}" in text
+    layers = {"type": "arrays", "layout": "layers"} if "layers" in remark else None
+    assert (written()["dataset"].get("rows"), written().get("features")) == (rows, layers)
+    check_experiment(read(folder / "songs.toml"))
+
+
+def test_archives(folder):
+    for number in range(COUNT):
+        path = folder / "features" / f"{number}.npy"
+        array = np.load(path)[:, : 4 + number % 3]
+        np.savez(path.with_suffix(".npz"), edges=np.arange(8.0), last=array, first=array)
+        path.unlink()
+    text = call(table(folder, features=lambda n: f"features/{n}.npz", valence=rating))
+    assert (
+        "[rows, time], with 6 rows; of the arrays last, first in each file, features.keys selects 'last'"
+        in text
+    )
+    assert written()["features"] == {"type": "arrays", "keys": ["last"], "layout": "rows-time"}
+    check_experiment(read(folder / "songs.toml"))
 
 
 def test_files_in_another_folder(folder):
@@ -624,6 +668,7 @@ def test_folders_by_class_get_a_table(folder):
         "id": "file",
         "file": "file",
         "classification": ["class"],
+        "rows": 9,
     }
     assert found["tasks"]["class"]["classes"] == {"rare": False}
     assert sum(check_experiment(read(folder / "music.toml")).tracks.values()) == COUNT - 1

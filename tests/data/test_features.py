@@ -173,7 +173,7 @@ def test_shape_and_type(on_disk, array, found):
     (track,) = on_disk([array])
     stored = expected.replace("feature", "rows")
     if array.ndim == 1:
-        stored += '. One vector for the track has layout = "vector"'
+        stored += '. For this shape, set layout = "vector"'
     assert said(track) == f"track 't0' ({track.features}): {stored}"
 
 

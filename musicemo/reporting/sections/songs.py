@@ -23,7 +23,11 @@ def song_blocks(prediction: SongPrediction) -> list[Block]:
     count = max(len(prediction.windows_of(name)) for name in prediction.tasks)
     windows = len(prediction.windows) if any(task.steps is None for task in prediction.tasks.values()) else 1
     length = prediction.windows[0][1] - prediction.windows[0][0]
-    over = f", {windows} windows of about {length:.0f} s" if windows > 1 else ""
+    unit = "s" if prediction.timed else "time steps"
+    over = f", {windows} windows of about {length:.0f} {unit}" if windows > 1 else ""
+    duration = (
+        f"{prediction.duration:.1f} s" if prediction.timed else plural(round(prediction.duration), "time step")
+    )
     several = any(task.deviation is not None for task in prediction.tasks.values())
     columns = ["± over runs"] * several + ["lowest", "highest"] * (count > 1)
     spread = any(task.spread is not None for task in prediction.tasks.values())
@@ -55,7 +59,7 @@ def song_blocks(prediction: SongPrediction) -> list[Block]:
             continue
         for place in task.ranked[:_CLASSES]:
             classes.append([f"{name}: {task.classes[place]}", *_numbers(task, (place,), count)])
-    blocks: list[Block] = [Text(f": {prediction.duration:.1f} s{over}", lead=str(prediction.song))]
+    blocks: list[Block] = [Text(f": {duration}{over}", lead=str(prediction.song))]
     if ratings:
         listeners = ["± over listeners"] * spread
         blocks.append(Table(["emotion", "rating", *columns, *listeners, "range"], ratings))

@@ -2,15 +2,103 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from musicemo.contracts import Layout, find_layout
 from musicemo.errors import InputError
-from musicemo.features import array_header
+from musicemo.features import array_header, npz_arrays, npz_header
 
-__all__ = ["FUSED_ROWS", "array_shape"]
+__all__ = ["FUSED_ROWS", "ArrayForm", "array_form", "array_shape"]
 
 #: Rows of a fused array: 128 of the mel spectrogram and 12 of the chromagram.
 FUSED_ROWS = 140
+
+
+#: Numbers of layers of common transformers, with and without the input of the first: arrays `[layers, rows]`.
+_LAYERS = frozenset((7, 12, 13, 24, 25, 33, 49))
+#: Minimum number of rows of such a layer.
+_LAYER_ROWS = 128
+#: Array of a `.npz` file with the times of the steps.
+_EDGES = "edges"
+
+
+@dataclass
+class ArrayForm:
+    """The form of a table's arrays: keys that read them, and a description."""
+
+    #: Keys of the dataset's table.
+    dataset: dict[str, Any] = field(default_factory=dict)
+    #: The table ``[features]``; empty if the dataset recognizes the form itself.
+    features: dict[str, Any] = field(default_factory=dict)
+    remark: str = ""
+
+
+def array_form(paths: Sequence[Path]) -> ArrayForm:
+    """Recognize the form of arrays from their headers.
+
+    Args:
+        paths: A file for each track, `.npy` or `.npz`.
+
+    Raises:
+        InputError: A file cannot be read.
+    """
+    archives = [path.suffix.lower() == ".npz" for path in paths]
+    names: list[str] = []
+    if not any(archives):
+        shapes = [array_shape(path) for path in paths]
+    elif all(archives):
+        names = [name for name in npz_arrays(paths[0]) if name != _EDGES]
+        if not names:
+            raise InputError(f"{paths[0]}: has no array")
+        shapes = [npz_header(path, names[0]).shape for path in paths]
+    else:
+        raise InputError(f"{paths[0].parent}: has .npy and .npz files; a table needs files of one type")
+    layout, rows, text = _recognized(shapes)
+    form = ArrayForm(remark=f"the arrays are {text}")
+    if names:
+        form.features = {"type": "arrays", "keys": names[:1], "layout": layout}
+        if len(names) > 1:
+            form.remark += (
+                f"; of the arrays {', '.join(names)} in each file, features.keys selects {names[0]!r}"
+            )
+    elif layout == "layers":
+        form.features, form.dataset = {"type": "arrays", "layout": layout}, {"rows": rows}
+    elif layout != "vector" and all(shape == shapes[0] for shape in shapes):
+        form.dataset = {"rows": rows}
+    return form
+
+
+def _recognized(shapes: Sequence[tuple[int, ...]]) -> tuple[Layout, int, str]:
+    """Return the layout of arrays of these shapes, their number of rows, and a description."""
+    first = shapes[0]
+    if len(first) == 1:
+        return "vector", first[0], f"one vector of {first[0]} numbers per track"
+    if any(len(shape) != 2 for shape in shapes):
+        return "time-rows", first[-1], f"of several forms, such as {list(first)}"
+    if (layout := find_layout([(shape[0], shape[1]) for shape in shapes])) is not None:
+        axes, rows = ("[time, rows]", first[1]) if layout == "time-rows" else ("[rows, time]", first[0])
+        return layout, rows, f"{axes}, with {rows} rows"
+    if min(first) == 1:
+        layout = "time-rows" if first[0] == 1 else "rows-time"
+        return layout, max(first), f"{list(first)}, one vector of {max(first)} numbers per track"
+    if first[0] in _LAYERS and first[1] >= _LAYER_ROWS:
+        return (
+            "layers",
+            first[1],
+            f"{list(first)} in every track, read as {first[0]} layers of {first[1]} numbers, one vector per track. If "
+            f"they are {first[0]} time steps, delete [features]",
+        )
+    rows = FUSED_ROWS if FUSED_ROWS in first else max(first)
+    layout, axes = ("time-rows", "[time, rows]") if first[1] == rows else ("rows-time", "[rows, time]")
+    return (
+        layout,
+        rows,
+        f"{list(first)} in every track, read as {axes} with {rows} rows. If the other axis has the rows, set rows = "
+        f"{sum(first) - rows}",
+    )
 
 
 def array_shape(path: Path, rows: int | None = None) -> tuple[int, ...]:

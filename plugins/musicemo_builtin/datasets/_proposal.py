@@ -13,6 +13,7 @@ from musicemo.contracts import Label, Proposal, Target, Track
 from musicemo.errors import InputError
 from musicemo.features import SONG_SUFFIXES
 from musicemo.files import csv_text
+from musicemo_builtin.datasets._arrays import ArrayForm, array_form
 from musicemo_builtin.datasets._cells import is_missing
 from musicemo_builtin.datasets._columns import (
     Guess,
@@ -198,11 +199,11 @@ def _of_table(path: Path, folder: Path | None, tasks: Collection[str]) -> Propos
     if file.alike:
         parameters["match"] = "stem"
         cell, example = next((cell, name) for cell, name in file.paths.items() if cell != str(name))
-        comments["match"] = (
-            f"{file.alike} of {len(set(columns.cells[file.name]))} names are matched without extension, case and "
-            f"separators, such as {cell!r} with {example.name!r}"
+        comments["match"] = "the names differ from the files' in extension, case or separators"
+        columns.remarks.append(
+            f"column {file.name!r}: {file.alike} of {len(set(columns.cells[file.name]))} names are matched without "
+            f"extension, case and separators, such as {cell!r} with {example.name!r}"
         )
-        columns.remarks.append(f"column {file.name!r}: {comments['match']}")
     used = [columns.cells[name] for name in (*declared, group, part) if name]
     if markers := Counter(cell for cells in used for cell in cells if cell and is_missing(cell)):
         parameters["missing"] = sorted(markers)
@@ -219,6 +220,13 @@ def _of_table(path: Path, folder: Path | None, tasks: Collection[str]) -> Propos
         reasons = "; ".join(f"{name} has {guess.values}" for name, guess in ranges.items())
         comments["regression"] = (
             f"the ends of the rating scales are guesses, replace them by the true ones: {reasons}"
+        )
+        guesses_text = ", ".join(
+            f"{name} {guess.range[0]:g} to {guess.range[1]:g}" for name, guess in list(ranges.items())[:_LISTED]
+        )
+        more = f" and {len(ranges) - _LISTED} more" if len(ranges) > _LISTED else ""
+        columns.remarks.append(
+            f"the rating scales are guesses ({guesses_text}{more}): correct them in the table [dataset], key regression"
         )
     if classes:
         parameters["classification"] = classes
@@ -255,6 +263,11 @@ def _of_table(path: Path, folder: Path | None, tasks: Collection[str]) -> Propos
         comments["on_error"] = f"{len(absent)} of {len(tracks)} tracks have no file, for example {shown}"
         missing = {track.id for track in absent}
         tracks = [track for track in tracks if track.id not in missing]
+    form = ArrayForm()
+    if not file.audio:
+        form = array_form([track.features for track in tracks if isinstance(track.features, Path)])
+        columns.remarks.append(form.remark)
+        parameters |= form.dataset
     return Proposal(
         parameters,
         tracks,
@@ -263,6 +276,7 @@ def _of_table(path: Path, folder: Path | None, tasks: Collection[str]) -> Propos
         comments=comments,
         notes=_notes(columns.left_out),
         remarks=columns.remarks,
+        features=form.features,
         general=True,
     )
 
@@ -594,10 +608,11 @@ def _by_class(folder: Path) -> Proposal | None:
     if guess.kind is None or len(kinds) > 1:
         return None
     (features,) = kinds
+    form = array_form([folder / song for song in songs]) if features else ArrayForm()
     table = Path(f"{folder.resolve().name}.csv")
     parameters: dict[str, Any] = {"path": table, "id": "file", ("file" if features else "audio"): "file"}
     return Proposal(
-        {**parameters, "root": folder, "classification": [_CLASS]},
+        {**parameters, "root": folder, "classification": [_CLASS], **form.dataset},
         [
             Track(
                 song,
@@ -609,6 +624,8 @@ def _by_class(folder: Path) -> Proposal | None:
         ],
         [_target(_CLASS, guess)],
         comments={"classification": f"subfolders of {folder}"},
+        remarks=[form.remark] if form.remark else [],
+        features=form.features,
         files={table: csv_text([("file", _CLASS), *songs.items()])},
         general=True,
     )

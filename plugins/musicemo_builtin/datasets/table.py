@@ -378,7 +378,9 @@ class Table:
             sizes = [height or count.most_common(1)[0][0] for count in counts]
             agree = [count[size] for count, size in zip(counts, sizes, strict=True)]
             axis = int(agree[1] > agree[0])
-            if agree[0] == agree[1] and height is None and len(shapes) > 1:
+            if agree[0] == agree[1] and height is None and 1 in sizes:
+                axis = int(sizes[0] == 1)  # one time step for the track
+            elif agree[0] == agree[1] and height is None and len(shapes) > 1:
                 axis = int(FUSED_ROWS == sizes[1] != sizes[0])
                 if axis == 1 or FUSED_ROWS != sizes[0] > sizes[1] > 1:
                     read, other = ("[time, rows]", "[rows, time]") if axis else ("[rows, time]", "[time, rows]")

@@ -1,18 +1,19 @@
 """Ready-made arrays in files, which `musicemo.features.with_features` reads; see tests/features/test_store.py."""
 
 import re
+from functools import partial
 
 import numpy as np
 import pytest
 import soundfile
 from musicemo_builtin.features.arrays import Arrays
 
-from musicemo.contracts import ArrayFile, ArrayReader
+from musicemo.contracts import ArrayFile, ArrayReader, Track
 from musicemo.data import Features
 from musicemo.errors import InputError
 from musicemo.experiment import load_experiment
 from musicemo.experiment.tracks import read_tracks
-from musicemo.features import FeatureSettings, StoredArray, Stream
+from musicemo.features import FeatureSettings, StoredArray, Stream, with_features
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
@@ -72,12 +73,12 @@ def test_files_that_cannot_be_used(tmp_path):
         (
             np.ones((4, 2)),
             "vector",
-            r"must be a floating-point array \[rows\], not float64 \[4, 2\]. Vectors over time have",
+            r"must be a floating-point array \[rows\], not float64 \[4, 2\]. For this shape, set .*rows-time",
         ),
         (
             np.ones(4),
             "time-rows",
-            r"must be a floating-point array \[time, rows\], not float64 \[4\]. One vector for the track has",
+            r"must be a floating-point array \[time, rows\], not float64 \[4\]. For this shape, set .*vector",
         ),
         (np.ones((4, 2), "int64"), "rows-time", r"must be a floating-point array \[rows, time\], not int64"),
     ],
@@ -92,6 +93,79 @@ def test_arrays_of_another_form(tmp_path, values, layout, problem):
 def test_it_reads_and_does_not_extract():
     assert isinstance(Arrays(rate=2.0), ArrayReader)
     assert Arrays(rate=2.0).rate == 2.0
+
+
+def test_layers_of_a_network(tmp_path):
+    values = np.arange(12.0).reshape(3, 4)
+    np.save(tmp_path / "a.npy", values)
+
+    def stored(**parameters):
+        (file,) = Arrays(layout="layers", **parameters).locate(tmp_path / "a.npy")
+        return StoredArray(file)
+
+    for array, expected in ((stored(), values), (stored(layers=[2, 0]), values[[2, 0]])):
+        assert array.shape == (1, expected.size)
+        np.testing.assert_array_equal(array.read(), expected.reshape(1, -1))
+    with pytest.raises(InputError, match="has 3 layers, counted from 0, and no layer 3"):
+        stored(layers=[3]).shape  # noqa: B018
+    with pytest.raises(InputError, match='layers: requires layout = "layers"'):
+        Arrays(layers=[3])
+
+
+@pytest.mark.parametrize(
+    ("pool", "statistics"),
+    [("mean", (np.mean,)), ("max", (np.max,)), ("median", (np.median,)), ("mean-std", (np.mean, np.std))],
+)
+def test_arrays_can_be_pooled(tmp_path, pool, statistics):
+    values = np.random.default_rng(0).normal(size=(7, 3))
+    np.savez(tmp_path / "a.npz", first=values, second=values + 1)
+    settings = FeatureSettings(grid="track", pool=pool)
+    for keys in (["first"], ["second", "first"]):
+        stream = Stream("arrays", {}, partial(Arrays, keys=keys), settings)
+        (track,) = with_features([Track("a", tmp_path / "a.npz")], [stream], "d")
+        joined = np.concatenate([values + (key == "second") for key in keys], axis=1)
+        expected = np.concatenate([statistic(joined, axis=0) for statistic in statistics])
+        assert track.features.shape == (1, len(expected))
+        np.testing.assert_allclose(track.features.read(), expected[None], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("array", "problem"),
+    [
+        (
+            lambda n: np.ones((5, 3 + n)),
+            "layout: the arrays differ in their rows.*axes are probably exchanged",
+        ),
+        (
+            lambda n: np.ones((5 + n, 3 + (n == 2))),
+            "layout: the arrays differ in their rows: track 't2' has 4. 19 of 20",
+        ),
+        (
+            lambda n: np.ones(5),
+            r'(.|\n)*not float64 \[5\]. For this shape, set layout = "vector"(.|\n)* 17 more',
+        ),
+    ],
+)
+def test_errors_of_arrays_have_the_line_of_the_experiment(tmp_path, array, problem):
+    rows = ""
+    for number in range(20):
+        rows += f"t{number},{number}.npz,0.5\n"
+        np.savez(tmp_path / f"{number}.npz", array(number))
+    (tmp_path / "t.csv").write_text(f"id,features,valence\n{rows}")
+    (tmp_path / "e.toml").write_text("""
+[dataset]
+type = "table"
+path = "t.csv"
+regression = { valence = [0, 1] }
+[features]
+type = "arrays"
+[model]
+type = "ridge"
+[tasks.valence]
+""")
+    with pytest.raises(InputError, match=rf"e\.toml:6: features: {problem}") as caught:
+        read_tracks(load_experiment(tmp_path / "e.toml"))
+    assert len(caught.value.problems) == 1
 
 
 @pytest.mark.parametrize("form", ["vectors", "layers", "columns"])
@@ -159,10 +233,10 @@ type = "ridge"
 @pytest.mark.parametrize(
     ("settings", "problem"),
     [
-        ({"grid": "track"}, "grid: 'arrays' reads ready-made arrays as they are, and cannot apply this key"),
+        ({"grid": "beat"}, "grid: 'arrays' reads ready-made arrays, and can pool them to \"track\" only"),
         ({"outputs": ["layer5"], "combine": "weighted-sum"}, "outputs, combine: 'arrays' reads"),
         ({"excerpt": [0.0, 1.0]}, "excerpt: 'arrays' reads"),
-        ({"pool": "max"}, "pool: 'arrays' reads"),
+        ({"pool": "max"}, 'pool: ready-made arrays are pooled with grid = "track"'),
     ],
 )
 def test_settings_of_extractors_are_errors(settings, problem):
