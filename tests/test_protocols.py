@@ -86,6 +86,7 @@ def test_test_tracks_in_the_source_of_a_transfer_are_refused_or_marked(fakes_bes
     assert re.match(r"\d+ of 12 test tracks are among those that .* was trained or stopped on", text)
 
 
+@pytest.mark.slow
 def test_a_check_with_a_few_batches_is_no_result_of_the_protocol(fakes_beside, tmp_path):
     install_protocol(fakes_beside, tmp_path)
     (experiment,) = load_benchmark("memory", ["model.type=means"])
@@ -165,6 +166,7 @@ def test_folds_are_averaged_with_an_interval_over_their_tracks(fakes_beside, tmp
     assert row.split()[1] == f"{mean.value:.3f}"
 
 
+@pytest.mark.slow
 def test_one_fold_is_a_departure(fakes_beside, tmp_path):
     install_protocol(fakes_beside, tmp_path, kfold=True)
     (record,) = run(tmp_path, "split.fold=2")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from benches import EXPERIMENT, install_protocol
@@ -27,6 +28,14 @@ def test_the_protocols_are_listed(bench):
     rows = {line.split("  ")[0]: line for line in listed.out.splitlines()}
     assert {"emomusic", "emopia", "mtg-jamendo", "pmemo", "memory"} <= set(rows)
     assert "504 / 115 / 125" in rows["emomusic"]
+
+
+def test_a_broken_protocol_does_not_hide_the_others(bench, fakes_beside):
+    fakes_beside("protocol", "broken", lambda: Path("nowhere.toml"), "another-package")
+    listed = bench("list")
+    assert listed.code == 0
+    assert "warning: protocol 'broken': its entry point must be a function" in listed.err
+    assert "\nemopia " in listed.out
 
 
 def test_a_protocol_is_shown_with_its_published_results(bench):
