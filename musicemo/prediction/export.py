@@ -21,12 +21,13 @@ from torch import Tensor, nn
 from musicemo import __version__
 from musicemo.data import Features, rows_numbers
 from musicemo.errors import InputError, RunError
-from musicemo.experiment.tracks import read_tracks
+from musicemo.experiment import load_experiment
 from musicemo.features import Stream
 from musicemo.files import write_atomically
 from musicemo.prediction.audio_graph import Noise, Pooling, obstacle
+from musicemo.prediction.evaluation import read_for
 from musicemo.prediction.songs import find_streams
-from musicemo.prediction.trained import TrainedRun, pad
+from musicemo.prediction.trained import UNNEEDED, TrainedRun, pad
 
 __all__ = ["Exported", "export_onnx"]
 
@@ -332,7 +333,12 @@ def _worst(
 def _dataset_clips(run: TrainedRun) -> list[NDArray[np.float32]]:
     """Return clips from all over the run's dataset."""
     try:
-        tracks = read_tracks(run.experiment)
+        experiment = load_experiment(
+            run.directory / "experiment.toml",
+            local_code="kept" if run.trusted else "refuse",
+            unneeded=UNNEEDED,
+        )
+        tracks = read_for(run, experiment)
     except InputError as error:
         raise InputError(
             *error.problems,
