@@ -90,13 +90,13 @@ def _of_scales(protocol: Protocol, tracks: Tracks, ours: str) -> Iterator[str]:
     """Yield the errors that are on a scale common to several datasets."""
     ranges = {target.name: target.range for target in tracks.origins[ours].targets}
     for task in (task for task in tracks.tasks if task.name in protocol.table.metrics):
-        own = ranges[tracks.origins[ours].tasks[task.name]]
+        scale = ranges[tracks.origins[ours].tasks[task.name]]
         errors = [name for name in protocol.table.metrics[task.name] if not higher_is_better(name)]
-        if errors and tuple(task.range) != tuple(own):
+        if errors and tuple(task.range) != tuple(scale):
             low, high = task.range
             yield (
                 f"{task.name} {errors[0]} is on the common scale of the datasets, {low:g} to {high:g}, and not on "
-                f"{own[0]:g} to {own[1]:g}"
+                f"{scale[0]:g} to {scale[1]:g}"
             )
 
 
