@@ -34,6 +34,7 @@ bench: $(VENV)/installed-test ## Measure speed, as ratios. Takes minutes; needs 
 	$(BIN)/python benchmarks/store.py
 	$(BIN)/python benchmarks/weightings.py
 	$(BIN)/python benchmarks/scale.py
+	$(BIN)/python benchmarks/intervals.py
 
 clean: ## Remove the virtual environment, but not the runs.
 	rm -rf $(VENV)

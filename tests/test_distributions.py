@@ -203,6 +203,10 @@ class Fitted(Estimator):
             "weights: loss 'ccc' does not take",
         ),
         (["tasks.energy.loss=[{type='soft-label'},{type='gaussian-nll'}]"], "learn different distributions"),
+        (
+            ["tasks.energy.weights='listeners'"],
+            "'energy': weights: the dataset has no ratings of single listeners",
+        ),
         (["head.output='sigmoid'"], 'output = "sigmoid" is for single ratings'),
         (
             ["model.type='fitted'"],

@@ -264,8 +264,14 @@ def collect(
 
 
 def _listeners(tracks: Sequence[Track], tasks: Sequence[Task]) -> dict[str, NDArray[np.float32]]:
+    """Return the listeners' ratings of the tasks that learn a distribution or have weights; see `Tracks.listeners`."""
     listeners: dict[str, NDArray[np.float32]] = {}
     for task in (task for task in tasks if task.distribution or task.weighted):
+        if task.weighted and not any(len(track.ratings.get(task.target, ())) for track in tracks):
+            raise InputError(
+                f"task {task.name!r}: weights: the dataset has no ratings of single listeners of {task.target!r}. "
+                'Remove weights = "listeners"'
+            )
         every = [task.listeners(track) for track in tracks]
         padded = np.full((len(every), max(map(len, every))), np.nan, dtype=np.float32)
         for row, ratings in zip(padded, every, strict=True):

@@ -124,8 +124,10 @@ class TaskEvaluation:
     @cached_property
     def _metrics(self) -> dict[str, Any]:
         if self.kind == "regression":
-            scores = {name: float(value) for name, value in regression(self.prediction, self.target).items()}
-            return scores if self.spread is None else scores | self.spread.metrics()
+            of_ratings = {
+                name: float(value) for name, value in regression(self.prediction, self.target).items()
+            }
+            return of_ratings if self.spread is None else of_ratings | self.spread.metrics()
         if self.probabilities is not None and self.kind == "tags":
             return tags(self.probabilities, self.prediction, self.target, self.classes)
         if self.kind == "pairs":

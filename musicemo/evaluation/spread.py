@@ -47,10 +47,11 @@ class Spread:
     @classmethod
     def joined(cls, spreads: Sequence[Spread]) -> Spread:
         """Return the tracks of several sets, in their order."""
-        return cls(
-            *(np.concatenate([getattr(one, name) for one in spreads]) for name in ("deviation", *SPREAD)),
-            np.concatenate([one.coverage for one in spreads]),
+        deviation, crps, nll, coverage = (
+            np.concatenate([getattr(one, name) for one in spreads])
+            for name in ("deviation", "crps", "nll", "coverage")
         )
+        return cls(deviation, crps, nll, coverage)
 
     def taken(self, order: NDArray[np.intp]) -> Spread:
         """Return some of the tracks, or all in another order."""

@@ -178,7 +178,7 @@ class Panel:
         slips = rng.normal(0.0, 1.0, (len(listeners), len(EMOTIONS))) * self.noise
         exact = np.array([perceived[emotion] for emotion in EMOTIONS]) - 0.5
         ratings = 0.5 + self._gains[listeners] * exact + self._leanings[listeners] + slips
-        return np.round(np.clip(ratings, 0.0, 1.0), 2)
+        return np.asarray(np.round(np.clip(ratings, 0.0, 1.0), 2), dtype=np.float64)
 
     def follow(
         self,
