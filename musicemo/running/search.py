@@ -568,13 +568,13 @@ def run_search(
         if observer:
             observer.search_finished(record, [])
         return []
-    winners = [_winner(plan, study) for study in record.studies]
-    best = [
-        _write_best(plan, winner, study.fold) for winner, study in zip(winners, record.studies, strict=True)
-    ]
-    for study in record.studies:
-        if study.best and study.best.number not in study.tested:
-            plan.open_study(study.fold).set_user_attr(TESTED, [*study.tested, study.best.number])
+    with exclusive(plan.folder):  # another process may have worked on the same search
+        record = _read(plan)
+        winners = [_winner(plan, study) for study in record.studies]
+        best = [_write_best(plan, *pair) for pair in zip(winners, record.studies, strict=True)]
+        for study in record.studies:
+            if study.best and study.best.number not in study.tested:
+                plan.open_study(study.fold).set_user_attr(TESTED, [*study.tested, study.best.number])
     if observer:
         observer.search_finished(_read(plan), best)
     return winners
@@ -777,9 +777,9 @@ def _adopt(run: Path, folder: Path, name: str, search: Mapping[str, Any]) -> Non
     )
 
 
-def _write_best(plan: _Plan, winner: Experiment, fold: int | None) -> Path:
+def _write_best(plan: _Plan, winner: Experiment, study: StudyRecord) -> Path:
     """Write the experiment of the best trial with all its settings, and the files of code that it names."""
-    path = plan.folder / ("best.toml" if fold is None else f"best-fold{fold}.toml")
+    path = plan.folder / ("best.toml" if study.fold is None else f"best-fold{study.fold}.toml")
     for name, content in {one.kept: one.content for one in winner.code}.items():
         (plan.folder / name).parent.mkdir(exist_ok=True)
         write_bytes(plan.folder / name, content)

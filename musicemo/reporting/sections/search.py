@@ -151,15 +151,14 @@ def looks(record: SearchRecord) -> Text:
     text = f"The search looked at the {sets} {_times(distinct)}, once for each of its distinct trials"
     if distinct < len(trials):
         text += f" ({len(trials)} with duplicates)"
-    tested = max(len(study.tested) for study in record.studies)
-    if tested == 1:
+    tested: Sequence[int] = max((study.tested for study in record.studies), key=lambda numbers: len(numbers))
+    if len(tested) == 1:
         text += ". The test set was evaluated once, for the best trial"
         text += " of each outer fold" if len(record.studies) > 1 else ""
     elif tested:
-        numbers = ", ".join(map(str, max((list(study.tested) for study in record.studies), key=len)))
         text += (
-            f". The test set was evaluated {_times(tested)}, for the trials {numbers}: the search was extended after "
-            "the first evaluation"
+            f". The test set was evaluated {_times(len(tested))}, for the trials {', '.join(map(str, tested))}: the "
+            "search was extended after the first evaluation"
         )
     if not nested:
         text += ". The validation value of the best trial is optimistic, because it is the best of several"
