@@ -24,13 +24,13 @@ from musicemo.reporting.sections.cross import cross_notices, cross_sections
 from musicemo.reporting.sections.gradients import gradient_section
 from musicemo.reporting.sections.protocol import protocol_section
 from musicemo.reporting.sections.replicates import replicate_sections
-from musicemo.reporting.sections.search import search_facts, search_sections, searches_of
+from musicemo.reporting.sections.search import find_search, search_facts, search_sections, searches_of
 from musicemo.reporting.sections.selection import selection_section, transfer_section
 from musicemo.reporting.sections.summary import chances, summary
 from musicemo.reporting.sections.training import layers_section, training_section, weights_section
 from musicemo.reporting.words import SETS, headline_part, listed, plural
 from musicemo.runs import RunRecord, open_replicates
-from musicemo.runs.search import SearchRecord, read_search
+from musicemo.runs.search import SearchRecord
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -61,7 +61,7 @@ def make_report(path: Path) -> Page:
     Raises:
         InputError: there is no such run, or it cannot be read.
     """
-    search = read_search(path)
+    search = find_search(path)
     if search is None:
         return run_page(open_replicates(path, unfinished=True))
     sections = search_sections(search)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+import sys
 
 import pytest
+from complaints import warns
 from reading_html import Reader
+from recorded_runs import write_run
 
 from musicemo.reporting import make_report, render, write_figures
 from musicemo.reporting.charts import Points
@@ -153,6 +156,16 @@ def test_a_trial_is_a_line(folder):
     assert lines[8].startswith('trial 8: 0.0500, pruned after 2 epochs; model.type = "cnn", ')
     assert lines[9].startswith("trial 9: failed: a <fault> of the model; ")
     assert lines[0].endswith("; best 0.7100 (trial 7)")
+
+
+def test_a_report_without_optuna_has_all_but_the_search(folder, monkeypatch):
+    write_run(folder)
+    titles = {section.title for section in make_report(folder).sections}
+    assert {"Search", "Trials", "All trials"} < titles
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with warns(r"its search is not shown: .*pip install 'musicemo\[search\]'"):
+        page = make_report(folder)
+    assert {section.title for section in page.sections} == titles - {"Search", "Trials", "All trials"}
 
 
 @pytest.mark.slow

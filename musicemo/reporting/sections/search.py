@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,6 +12,7 @@ from typing import Any
 
 from musicemo import toml
 from musicemo.comparison import Comparison
+from musicemo.errors import InputError
 from musicemo.progress import duration
 from musicemo.reporting.blocks import (
     Block,
@@ -30,6 +32,7 @@ from musicemo.reporting.words import plural
 from musicemo.runs.search import SearchRecord, StudyRecord, TrialRecord, importances, read_search
 
 __all__ = [
+    "find_search",
     "finished_blocks",
     "looks",
     "search_facts",
@@ -38,6 +41,8 @@ __all__ = [
     "started_line",
     "trial_line",
 ]
+
+_log = logging.getLogger(__name__)
 
 #: Failed trials that are named one by one.
 _FAILED = 5
@@ -220,12 +225,21 @@ def search_sections(record: SearchRecord, name: str = "") -> list[Section]:
     ]
 
 
+def find_search(folder: Path) -> SearchRecord | None:
+    """Return the search of an experiment's folder; None if it has none, or with a warning if it cannot be read."""
+    try:
+        return read_search(folder)
+    except InputError as error:
+        _log.warning(f"{folder}: its search is not shown: {error}")
+        return None
+
+
 def searches_of(comparison: Comparison) -> dict[str, SearchRecord]:
     """Return the searches of the compared experiments whose folders have one, by the experiments' names."""
     searches = {}
     for experiment in comparison.experiments:
         record = experiment.records[0]
-        if record.results.get("search") and (search := read_search(record.directory.parent)):
+        if record.results.get("search") and (search := find_search(record.directory.parent)):
             searches[experiment.name] = search
     return searches
 
