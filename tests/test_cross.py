@@ -275,6 +275,8 @@ def test_experiments_that_cannot_be_crossed(tmp_path):
         go(tmp_path, [first])
     with pytest.raises(InputError, match="have the same name 'first'"):
         go(tmp_path, [first, first])
+    with pytest.raises(InputError, match=r"joint\.toml:1: name: 'joint' is the name of the joined datasets"):
+        go(tmp_path, [first, write(tmp_path, "joint", "first = 100, count = 16")])
     other = write(tmp_path, "other", "first = 100, count = 16")
     other.write_text(
         other.read_text()

@@ -51,6 +51,9 @@ _log = logging.getLogger(__name__)
 
 Kind = Literal["single", "joint", "leave-one-out"]
 
+#: Name of the training set of all datasets.
+_JOINT = "joint"
+
 #: File of the results in the folder of a cross.
 _RESULTS = "cross.json"
 
@@ -252,7 +255,7 @@ def cross(
 
 
 def _slug(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-") or "dataset"
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-_") or "dataset"
 
 
 def _check(experiments: Sequence[Experiment]) -> None:
@@ -274,6 +277,13 @@ def _check(experiments: Sequence[Experiment]) -> None:
         if experiment.transfer is not None:
             problems.append(
                 experiment.source.error(("transfer",), "cannot be used in an experiment that is crossed")
+            )
+    for experiment in experiments:
+        if _slug(experiment.name) == _JOINT:
+            problems.append(
+                experiment.source.error(
+                    ("name",), f"{_JOINT!r} is the name of the joined datasets. Choose another name"
+                )
             )
     names = Counter(_slug(one.name) for one in experiments)
     if repeated := [name for name, count in names.items() if count > 1]:
@@ -435,11 +445,12 @@ class _Plan:
         sources = [self._single(corpus) for corpus in self.corpora]
         if joint:
             self._check_folds()
-            sources.append(self._joined(f"{self.folder.name}-joint", "joint", names))
+            sources.append(self._joined(f"{self.folder.name}-joint", _JOINT, "joint", names))
             if len(names) > 2:  # of two datasets, all but one is the other one
                 sources += [
                     self._joined(
                         f"{self.folder.name}-without-{left_out}",
+                        f"without {left_out}",
                         "leave-one-out",
                         [name for name in names if name != left_out],
                     )
@@ -486,9 +497,11 @@ class _Plan:
         if not excluded:
             return _Source(corpus.name, "single", [corpus.name], 0, {None: corpus.experiment})
         resolved = _neutral(corpus.experiment)
-        return self._written(f"{corpus.experiment.name}-disjoint", "single", [corpus], resolved, prefixed=False)
+        return self._written(
+            f"{corpus.experiment.name}-disjoint", corpus.name, "single", [corpus], resolved, prefixed=False
+        )
 
-    def _joined(self, name: str, kind: Kind, members: Sequence[str]) -> _Source:
+    def _joined(self, name: str, label: str, kind: Kind, members: Sequence[str]) -> _Source:
         corpora = [corpus for corpus in self.corpora if corpus.name in members]
         first = corpora[0].experiment
         resolved = _neutral(first)
@@ -506,7 +519,7 @@ class _Plan:
         datasets = [{**_neutral(corpus.experiment)["dataset"], "name": corpus.name} for corpus in corpora]
         resolved |= {"dataset": datasets, "tasks": tasks}
         resolved.pop("description", None)
-        return self._written(name, kind, corpora, resolved, prefixed=True)
+        return self._written(name, label, kind, corpora, resolved, prefixed=True)
 
     def _excluded(self, corpora: Sequence[_Corpus]) -> set[_Place]:
         """Return the tracks of training and validation sets whose music is tested in another dataset.
@@ -530,9 +543,25 @@ class _Plan:
         }
 
     def _written(
-        self, name: str, kind: Kind, corpora: Sequence[_Corpus], resolved: Mapping[str, Any], *, prefixed: bool
+        self,
+        name: str,
+        label: str,
+        kind: Kind,
+        corpora: Sequence[_Corpus],
+        resolved: Mapping[str, Any],
+        *,
+        prefixed: bool,
     ) -> _Source:
-        """Write the experiment files of a training set, one for each fold, with the ids of its sets; read them."""
+        """Write the experiment files of a training set, one for each fold, with the ids of its sets; read them.
+
+        Args:
+            name: name of the experiment, and of its runs.
+            label: name of the training set in the results.
+            kind: kind of the training set.
+            corpora: its datasets.
+            resolved: the tables of the experiment.
+            prefixed: whether ids begin with the name of their dataset.
+        """
         excluded = self._excluded(corpora)
         self.folder.mkdir(parents=True, exist_ok=True)
         folds: dict[int | None, Experiment] = {}
@@ -545,26 +574,11 @@ class _Plan:
                     listed = f"{corpus.name}/{track}" if prefixed else track
                     parts[part if kept else "excluded"].append(listed)
             write_json(self.folder / f"{stem}.split.json", parts)
-            split = {
-                "method": "file",
-                "path": f"{stem}.split.json",
-                "validation": 0.0,
-            }  # the file has what there is
+            split = {"method": "file", "path": f"{stem}.split.json", "validation": 0.0}  # none is drawn
             path = self.folder / f"{stem}.toml"
             write_text(path, toml.write({**resolved, "name": stem, "split": split}))
             folds[fold] = load_experiment(path)
-        members = [corpus.name for corpus in corpora]
-        label = (
-            corpora[0].name
-            if kind == "single"
-            else kind
-            if kind == "joint"
-            else f"without {self._left_out(members)}"
-        )
-        return _Source(label, kind, members, len(excluded), folds)
-
-    def _left_out(self, members: Sequence[str]) -> str:
-        return next(corpus.name for corpus in self.corpora if corpus.name not in members)
+        return _Source(label, kind, [corpus.name for corpus in corpora], len(excluded), folds)
 
 
 def _neutral(experiment: Experiment) -> dict[str, Any]:
