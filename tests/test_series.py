@@ -253,6 +253,7 @@ def test_the_reports_of_runs_and_replicates_draw_curves(directory, runs):
         assert [mark.label for mark in curves.charts[0].marks] == ["true", "predicted"]
         assert len(together.charts) == 1
         assert "r per song" in render(page)
+        assert path == runs or "± is the standard deviation over the tracks." in render(page)
         worst = next(section for section in page.sections if section.title == "Worst predicted tracks")
         assert "arousal" in text(worst.blocks)
         ceiling = next(section for section in page.sections if section.title == "Noise ceiling")

@@ -76,7 +76,9 @@ def metric_tables(metrics: Mapping[str, Mapping[str, Any]], title: str = "") -> 
             if names[0] in scores
         ]
         if rows:
-            yield Table(["task", *metric_columns(names), units(names)], rows, title)
+            spread = any(scores.get("deviations") for scores in metrics.values() if names[0] in scores)
+            note = "± is the standard deviation over the tracks." if spread else ""
+            yield Table(["task", *metric_columns(names), units(names)], rows, title, note)
 
 
 def units(names: Sequence[str]) -> str:
