@@ -428,7 +428,7 @@ def test_groups_and_classes_are_told_apart_by_their_cells(folder):
 def test_ratings_that_cannot_be_read_are_an_error_and_not_a_classifier(folder):
     path = table(folder, features=file, Valenz=lambda n: f"{n} Punkte", Genre=lambda n: ("Jazz", "Rock")[n % 2])
     with pytest.raises(
-        InputError, match=r"(?s)1 of 1 columns with numbers cannot be read. Without them, Genre .*'Valenz'"
+        InputError, match=r"(?s)1 of 1 columns with numbers cannot be read. Without them, only Genre .*'Valenz'"
     ):
         call(path)
     call(path, "--task", "Genre")

@@ -442,8 +442,9 @@ def _repeated(columns: _Columns, name: str) -> str:
                 f"{values[row]!r} in column {other!r}"
             )
     more = f"; and {len(repeated) - _LISTED} more" if len(repeated) > _LISTED else ""
+    count = "1 row repeats" if len(repeated) == 1 else f"{len(repeated)} rows repeat"
     return (
-        f"{columns.path}: column {name!r}: {len(repeated)} rows repeat a track with other values: "
+        f"{columns.path}: column {name!r}: {count} a track with other values: "
         f"{'; '.join(repeated[:_LISTED])}{more}. Keep one row per track"
     )
 
@@ -506,7 +507,13 @@ def _targets(
             targets[name] = guess
     ratings = [name for name, guess in targets.items() if guess.kind == "regression"]
     if len(unreadable) > len(ratings) and not tasks:
-        learned = f" Without them, {', '.join(targets)} would be learned: --task NAME." if targets else ""
+        names = [target_name(name) for name in targets]
+        options = " ".join(f"--task {name}" for name in names[:_LISTED])
+        learned = (
+            f" Without them, only {', '.join(names)} would be learned; if you want that, add {options}"
+            if names
+            else ""
+        )
         raise InputError(
             f"{columns.path}: {len(unreadable)} of {len(unreadable) + len(ratings)} columns with numbers cannot be "
             f"read.{learned}",
