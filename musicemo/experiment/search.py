@@ -58,6 +58,9 @@ _FIXED = {
     **dict.fromkeys(("matrix", "search", "extends"), "it is not a part of an experiment"),
 }
 
+#: Number of trials of a search that is not a grid, by default.
+_TRIALS = 50
+
 #: Significant digits of a number that is drawn from a range.
 _DIGITS = 4
 
@@ -110,8 +113,10 @@ Values = TypeAliasType(
 class SearchSettings(Settings):
     """The table ``[search]``."""
 
-    trials: int = Field(default=50, ge=1)
-    """Number of trials, those of an earlier, interrupted search included. A grid has at most one per combination."""
+    trials: int | None = Field(default=None, ge=1)
+    """Number of trials, those of an earlier, interrupted search included. The default is 50, or all combinations of a
+    grid.
+    """
     metric: str = MEAN_SCORE
     """Quantity of the validation set to optimize, in the epoch whose weights are kept: ``val/mean_rank``, the mean over
     the tasks of their rank correlation (of classes: the accuracy; of tags: the PR-AUC; and so on); or one that an epoch
@@ -259,8 +264,9 @@ class Search:
     def trials(self) -> int:
         """Number of trials: of a grid, at most one per combination."""
         if self.settings.sampler != "grid":
-            return self.settings.trials
-        return min(self.settings.trials, sum(1 for _ in self.combinations()))
+            return self.settings.trials or _TRIALS
+        count = sum(1 for _ in self.combinations())
+        return min(self.settings.trials or count, count)
 
     def probes(self) -> Iterator[dict[str, Any]]:
         """Yield overrides that use every choice and both ends of every range at least once, the first choices first."""
@@ -287,7 +293,7 @@ class Search:
 
     def to_table(self) -> dict[str, Any]:
         """Return the table with its defaults filled in."""
-        return self.settings.model_dump(exclude_none=True)
+        return {"trials": self.trials, **self.settings.model_dump(exclude_none=True)}
 
 
 def _all(parameters: Sequence[Parameter]) -> Iterator[Parameter]:

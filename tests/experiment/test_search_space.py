@@ -114,6 +114,9 @@ def test_a_grid_has_every_combination_once(write):
         *itertools.product(["wide"], [None], [1, 2]),
     }
     assert load_experiment(write(text), ["search.sampler=grid", "search.trials=7"]).search.trials == 7
+    without = text.replace("trials = 10\n", "")
+    assert load_experiment(write(without), ["search.sampler=grid"]).search.trials == 30
+    assert load_experiment(write(without)).search.trials == 50
 
 
 def test_values_may_be_of_any_type(write):
