@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from dataset_conformance import assert_conforms, assert_knows_its_folder
+from musicemo_builtin.datasets.deam import Deam
 from musicemo_builtin.datasets.emomusic import EmoMusic
 from songs import write_song, write_text
 
@@ -106,3 +107,7 @@ def test_ratings_over_time(root):
     assert first.targets["arousal_over_time"] == Series(np.array([0.1, 0.2]), 15.0, 2.0)
     assert second.targets["arousal_over_time"] is None
     assert third.targets["arousal_over_time"] == Series(np.array([0.3]), 15.0, 2.0)
+
+
+def test_its_ids_are_those_of_deam():
+    assert EmoMusic.id_space == Deam.id_space == "deam"
