@@ -301,6 +301,10 @@ def test_experiments_that_cannot_be_crossed(tmp_path):
     other.write_text(other.read_text().replace("folds = 2", "folds = 2, repeats = 2"))
     with pytest.raises(InputError, match=r"other\.toml:\d+: split\.repeats: must be 1"):
         go(tmp_path, [first, other])
+    searched = write(tmp_path, "searched", "first = 100, count = 16")
+    searched.write_text(searched.read_text() + '[search.space]\n"training.batch_size" = [4, 8]\n')
+    with pytest.raises(InputError, match=r"searched\.toml:\d+: search: cannot be used .* cross its best\.toml"):
+        go(tmp_path, [first, searched])
     other.write_text(
         other.read_text()
         .replace("dataset = {", "dataset = [{")

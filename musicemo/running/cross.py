@@ -278,6 +278,11 @@ def _check(experiments: Sequence[Experiment]) -> None:
             problems.append(
                 experiment.source.error(("transfer",), "cannot be used in an experiment that is crossed")
             )
+        if experiment.search is not None:
+            text = (
+                "cannot be used in an experiment that is crossed. Run the search first, and cross its best.toml"
+            )
+            problems.append(experiment.source.error(("search",), text))
     for experiment in experiments:
         if _slug(experiment.name) == _JOINT:
             problems.append(
