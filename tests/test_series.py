@@ -381,6 +381,42 @@ tasks.energy_over_time = { loss = { type = "ccc" }, smoothing = 1.0 }
     assert found.tasks["energy_over_time"].values.shape == (1, 20)
 
 
+@pytest.mark.slow
+def test_arrays_with_a_rate_are_learned_from_a_table_and_predicted(one_thread, tmp_path):
+    random = np.random.default_rng(0)
+    songs, ratings = ["id,features"], ["id,time,arousal"]
+    for index in range(12):
+        array = random.normal(size=(20 + index, 3)).astype(np.float32)
+        np.save(tmp_path / f"{index}.npy", array)
+        songs.append(f"s{index},{index}.npy")
+        ratings += [f"s{index},{step / 4},{np.tanh(value):.3f}" for step, value in enumerate(array[:, 0])]
+    (tmp_path / "songs.csv").write_text("\n".join(songs))
+    (tmp_path / "ratings.csv").write_text("\n".join(ratings))
+    experiment = """\
+name = "arrays"
+[dataset]
+type = "table"
+path = "songs.csv"
+series = "ratings.csv"
+series_targets = { arousal = [-1, 1] }
+[features]
+type = "arrays"
+rate = 4.0
+[split]
+method = "random"
+[model]
+type = "mlp"
+[training]
+epochs = 1
+device = "cpu"
+[tasks.arousal]
+"""
+    (outcome,) = run_all(tmp_path, text=experiment)
+    assert results_of(outcome.directory)["metrics"]["train"]["arousal"]["tracks"] == 6
+    found = Predictor(outcome.directory, arrays=True).predict(tmp_path / "3.npy")
+    np.testing.assert_allclose(found.windows_of("arousal")[:, 0], np.arange(23) / 4)
+
+
 def song():
     steps = np.array([[0.0, 1.0], [1.0, 2.0], [2.0, 4.0]])
     curves = np.array([[0.1, 0.3, 0.5], [0.3, 0.5, 0.7]])

@@ -237,6 +237,11 @@ class Predictor:
         features = features or self.extract(song)
         described = self.runs[0].description.tasks
         timed = [task.kind == "series" for task in described]
+        if any(timed) and not features.timed:
+            raise InputError(
+                f"{fspath(song)}: ratings over time need the times of the steps: set features.rate, steps per second, "
+                "in the experiment"
+            )
         duration = float(features.edges[-1])
         windows = np.array([[0.0, duration]])
         found: list[dict[str, NDArray[np.float64]]] = [{} for _ in self.runs]
