@@ -240,3 +240,11 @@ def test_a_song_is_predicted_with_the_spread_of_its_listeners():
     assert ["valence", "0.300", "0.200", "0.400", "0.354", "0", "to", "1"] in lines
     found = predictions_json([], [song])["songs"][0]["tasks"]["valence"]
     assert found["listeners_deviation"] == pytest.approx(np.sqrt(0.125))
+
+
+def test_the_figure_of_a_song_has_room_for_the_listeners():
+    from musicemo.reporting.song_figure import _spread
+
+    values, spread = np.array([[0.2, 0.4], [0.4, 0.4]]), np.array([[0.3, 0.4], [0.3, 0.0]])
+    task = TaskPrediction("regression", (0.0, 1.0), (), values, spread=spread)
+    np.testing.assert_allclose(_spread(task), [0.3, np.sqrt(0.08)])

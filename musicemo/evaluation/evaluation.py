@@ -117,7 +117,8 @@ class TaskEvaluation:
     def metrics(self) -> dict[str, Any]:
         """Return the metrics; for classification also ``per_class`` and ``confusion_matrix``; see `tags` for tags.
 
-        Series also have ``deviations``: metric -> its standard deviation over the songs.
+        Series also have ``deviations``: metric -> its standard deviation over the songs. Pairs have ``agreement``: the
+        share of the listeners' judgements that agree with the majority.
         """
         return dict(self._metrics)
 
@@ -131,7 +132,10 @@ class TaskEvaluation:
         if self.probabilities is not None and self.kind == "tags":
             return tags(self.probabilities, self.prediction, self.target, self.classes)
         if self.kind == "pairs":
-            return {name: float(values[0]) for name, values in self._pairs(np.ones((1, self.units))).items()}
+            scores = self._pairs(np.ones((1, self.units)))
+            return {name: float(values[0]) for name, values in scores.items()} | {
+                "agreement": finite(self._pairs.agreement)
+            }
         if isinstance(resampler := self._resampler, SeriesResampler):
             once = np.ones((1, len(self.target)))
             scores: dict[str, Any] = {name: float(values[0]) for name, values in resampler(once).items()}

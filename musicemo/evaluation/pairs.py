@@ -75,6 +75,8 @@ class PairResampler:
         votes = listeners[:, 0] * first + listeners[:, 1] * (1 - first)
         decided = majority != 0
         columns = np.stack([np.where(decided, agreeing, 0.0), decided, votes, total], axis=1)
+        #: Share of the listeners' judgements that agree with the majority: the highest possible vote accuracy.
+        self.agreement = float(listeners.max(axis=1, initial=0.0).sum() / total.sum()) if len(ids) else np.nan
         groups = _groups(ids)
         #: Number of units that a resample draws.
         self.units = int(groups.max(initial=-1)) + 1

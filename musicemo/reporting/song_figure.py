@@ -32,8 +32,8 @@ def song_figure(prediction: SongPrediction, analysis: Analysis) -> Figure:
     """Draw a song's mel spectrogram with its beats, its emotions over time, and the probabilities of classes and tags.
 
     Emotions with equal ranges share a panel; those that were trained on ratings over time have a value for every time
-    step. Bands are standard deviations over the runs. For a song of one window,
-    lines extend over the whole song and classes are bars.
+    step. Bands are standard deviations over the runs, and fainter ones those of the listeners' ratings, if a
+    distribution was learned. For a song of one window, lines extend over the whole song and classes are bars.
     """
     names = [Path(prediction.song).name, *prediction.tasks]
     names += [label for task in prediction.tasks.values() for label in task.classes]
@@ -109,6 +109,9 @@ def _emotions(
         if (spread := task.curve_deviation) is not None:
             _, half = _line(windows, spread)
             axes.fill_between(times, curve - half, curve + half, color=colour, alpha=0.15, linewidth=0)
+        if task.spread is not None:
+            _, half = _line(windows, np.sqrt((task.spread**2).mean(axis=0)))
+            axes.fill_between(times, curve - half, curve + half, color=colour, alpha=0.08, linewidth=0)
     everything = np.concatenate(
         [task.curve + side * _spread(task) for task in tasks.values() for side in (-1, 1)]
     )
@@ -123,8 +126,12 @@ def _emotions(
 
 
 def _spread(task: TaskPrediction) -> NDArray[np.float64]:
-    spread = task.curve_deviation
-    return np.zeros_like(task.curve) if spread is None else spread
+    """Return half the height of the widest band around each value of the curve."""
+    over_runs = task.curve_deviation
+    bands = [np.zeros_like(task.curve), *([] if over_runs is None else [over_runs])]
+    if task.spread is not None:
+        bands.append(np.sqrt((task.spread**2).mean(axis=0)))
+    return np.asarray(np.max(bands, axis=0))
 
 
 def _line(

@@ -60,6 +60,7 @@ _Metrics = create_model(
     confusion_matrix=(list[list[Number]] | None, None),
     per_tag=(dict[str, _TagScores] | None, None),
     left_out=(list[Text] | None, None),
+    agreement=(Number | None, None),
     deviations=(dict[str, Number | None] | None, None),
     **dict.fromkeys(SCORES, (_Ends | None, None)),  # type: ignore[call-overload]
 )

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from musicemo.evaluation import EvaluationSettings, TaskEvaluation, connected, pair_id, pair_members
+from musicemo.evaluation import PAIRS, EvaluationSettings, TaskEvaluation, connected, pair_id, pair_members
 
 
 def evaluation(scores, listeners, members=None):
@@ -16,6 +16,7 @@ def test_closed_form():
     task = evaluation([[1, 0], [0, 1], [2, 2], [0, 5]], [[3, 1], [4, 0], [1, 2], [2, 2]])
     assert task.metric("pair_accuracy") == pytest.approx((1 + 0 + 0.5) / 3)  # the last pair has no majority
     assert task.metric("vote_accuracy") == pytest.approx((3 + 0 + 1.5 + 2) / 15)
+    assert task.metrics()["agreement"] == pytest.approx((3 + 4 + 2 + 2) / 15)
 
 
 def test_the_order_of_a_pair_does_not_matter():
@@ -37,9 +38,8 @@ def test_without_a_majority_the_pairwise_accuracy_is_not_defined():
 
 
 def test_scores_that_are_not_finite_have_no_metrics():
-    assert all(
-        np.isnan(value) for value in evaluation([[1, np.nan], [1, 0]], [[1, 0], [1, 0]]).metrics().values()
-    )
+    task = evaluation([[1, np.nan], [1, 0]], [[1, 0], [1, 0]])
+    assert all(np.isnan(task.metric(name)) for name in PAIRS)
 
 
 def test_of_separate_pairs_the_interval_is_that_of_a_share():

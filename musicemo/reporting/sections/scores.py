@@ -70,6 +70,7 @@ def metric_tables(metrics: Mapping[str, Mapping[str, Any]], title: str = "") -> 
                     )
                     for name in names
                 ),
+                *([Number(scores.get("agreement"))] if names == PAIRS else []),
                 str(scores.get("tracks", "")),
             ]
             for task, scores in metrics.items()
@@ -78,7 +79,8 @@ def metric_tables(metrics: Mapping[str, Mapping[str, Any]], title: str = "") -> 
         if rows:
             spread = any(scores.get("deviations") for scores in metrics.values() if names[0] in scores)
             note = "± is the standard deviation over the tracks." if spread else ""
-            yield Table(["task", *metric_columns(names), units(names)], rows, title, note)
+            agreement = [Column("agreement of the listeners", "agreement")] if names == PAIRS else []
+            yield Table(["task", *metric_columns(names), *agreement, units(names)], rows, title, note)
 
 
 def units(names: Sequence[str]) -> str:
