@@ -35,6 +35,8 @@ class Tracker(ABC):
     """
 
     opt_in: ClassVar[bool] = True
+    #: Whether an error of the tracker is raised, as in tests, instead of a warning.
+    raises = False
 
     _run: Path | None = None
     _epoch = 0
@@ -110,6 +112,8 @@ class Tracker(ABC):
                 function(*arguments)
         except Exception as error:  # such as a server that cannot be reached
             self._run = None
+            if self.raises:
+                raise
             reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
             _log.warning(
                 f"{type(self).__name__}: {reason[:300]}. {directory} is not tracked further; `musicemo import` "

@@ -21,6 +21,7 @@ from musicemo.running.execute import run_experiment
 from musicemo.running.prepare import RunOptions
 from musicemo.testing import _small_experiment
 from musicemo.testing._contract import Contract, built, require
+from musicemo.tracking import Tracker
 
 __all__ = ["check_hooks"]
 
@@ -63,6 +64,8 @@ def check_hooks(plugin: Any, parameters: Mapping[str, Any] | None = None) -> Non
             component = contract.configured()
             with contract.clause("construction", "constructing it", essential=True):
                 constructed = built(contract, component)
+        if isinstance(constructed, Tracker):
+            constructed.raises = True
         hooks = _Watched(contract)
         with contract.clause("hooks", "registering it", essential=True):
             hooks.register(constructed, contract.name)

@@ -17,6 +17,7 @@ from recorders import (
     Recorder,
     Speechless,
     Unmarked,
+    Unreachable,
 )
 
 from musicemo.components import registry
@@ -46,8 +47,24 @@ def test_the_rehearsal_is_two_replicates_one_of_them_interrupted_and_resumed():
     "name",
     [claim.name for claim in registry.claims("plugin") if claim.distribution == "musicemo"],
 )
-def test_the_built_ins_pass(name):
-    check_hooks(name)
+def test_the_built_ins_pass(name, tmp_path, monkeypatch):
+    for package in {"mlflow", "wandb"} & {name}:
+        pytest.importorskip(package, reason=f"needs {package}: pip install 'musicemo[{package}]'")
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")  # a database takes seconds to set up
+    settings = {
+        "mlflow": {"tracking_uri": tmp_path.as_uri()},
+        "profiler": {"skip": 1, "steps": 1},
+        "time-budget": {"minutes": 60.0},
+        "wandb": {"mode": "offline"},
+    }
+    check_hooks(name, settings.get(name))
+
+
+@pytest.mark.slow
+def test_an_error_of_a_tracker_is_a_violation():
+    with pytest.raises(ContractError) as caught:
+        check_hooks(Unreachable)
+    assert "no network" in caught.value.problems["musicemo_run_started"]
 
 
 @pytest.mark.slow

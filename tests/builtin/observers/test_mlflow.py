@@ -13,7 +13,6 @@ from musicemo_builtin.observers.mlflow import MLflow
 from musicemo.errors import InputError
 from musicemo.hookspecs import hookimpl
 from musicemo.runs import open_run
-from musicemo.testing import check_hooks
 
 pytest.importorskip("mlflow", reason="needs MLflow: pip install 'musicemo[mlflow]'")
 pytestmark = [pytest.mark.usefixtures("fakes"), pytest.mark.slow]
@@ -130,8 +129,3 @@ def test_without_mlflow_the_table_is_an_error(monkeypatch, fakes, tmp_path):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"pip install 'musicemo\[mlflow\]'"):
         experiment.plugins["mlflow"].build()
-
-
-def test_it_meets_the_contract(store):
-    uri, _ = store
-    check_hooks(MLflow, {"tracking_uri": uri})

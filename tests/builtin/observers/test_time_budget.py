@@ -8,7 +8,6 @@ from musicemo_builtin.observers.time_budget import TimeBudget
 
 from musicemo.errors import InputError, RunStopped
 from musicemo.hookspecs import hookimpl
-from musicemo.testing import check_hooks
 from musicemo.training.run import Clock
 
 pytestmark = pytest.mark.usefixtures("fakes")
@@ -65,8 +64,3 @@ def test_the_minutes_are_required(tmp_path, fakes):
     fakes("plugin", "time-budget", TimeBudget)
     with pytest.raises(InputError, match=r"plugins\.time-budget\.minutes: is required"):
         load(tmp_path, "plugins.time-budget={}")
-
-
-@pytest.mark.slow
-def test_it_meets_the_contract():
-    check_hooks(TimeBudget, {"minutes": 60.0})
