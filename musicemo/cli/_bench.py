@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from musicemo.cli._completion import complete_component, complete_experiment, complete_launcher, complete_run
-from musicemo.cli._options import Only, Overrides
+from musicemo.cli._completion import complete_component, complete_experiment, complete_run
+from musicemo.cli._options import Jobs, LauncherName, Only, Overrides, Resume, RunDevice, RunsFolder
 from musicemo.cli._output import emit, emit_blocks
 from musicemo.errors import InputError
 from musicemo.terminal import say
@@ -96,34 +96,11 @@ def bench(
     ] = None,
     overrides: Overrides = None,
     only: Only = None,
-    runs: Annotated[Path, typer.Option(metavar="DIR", help="Folder of run directories.")] = Path("runs"),
-    jobs: Annotated[
-        int | None,
-        typer.Option(
-            min=1, metavar="N", help="Maximum number of runs at a time (launcher.jobs). Default: one per core."
-        ),
-    ] = None,
-    launcher: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            autocompletion=complete_launcher,
-            help="Where the runs are executed. Overrides launcher.type. Default: local.",
-            show_default=False,
-        ),
-    ] = None,
-    resume: Annotated[
-        bool | None,
-        typer.Option(
-            "--resume/--no-resume",
-            help="Continue unfinished runs and skip finished ones. On by default for a matrix.",
-            show_default=False,
-        ),
-    ] = None,
-    device: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Device: auto, cpu, cuda, cuda:N or mps. Overrides training.device."),
-    ] = None,
+    runs: RunsFolder = Path("runs"),
+    jobs: Jobs = None,
+    launcher: LauncherName = None,
+    resume: Resume = None,
+    device: RunDevice = None,
     show: Annotated[
         bool, typer.Option("--show", help="Print the protocol and its published results without training.")
     ] = False,

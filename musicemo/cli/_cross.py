@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from musicemo.cli._completion import complete_launcher
-from musicemo.cli._options import ExperimentFiles, Only, Overrides
+from musicemo.cli._options import ExperimentFiles, Jobs, LauncherName, Only, Overrides, RunDevice, RunsFolder
 from musicemo.cli._output import emit, emit_blocks
 from musicemo.cli._run import Printer
 
@@ -25,7 +24,7 @@ def cross(
     experiments: ExperimentFiles,
     overrides: Overrides = None,
     only: Only = None,
-    runs: Annotated[Path, typer.Option(metavar="DIR", help="Folder of run directories.")] = Path("runs"),
+    runs: RunsFolder = Path("runs"),
     name: Annotated[
         str | None,
         typer.Option(
@@ -40,25 +39,9 @@ def cross(
         bool,
         typer.Option("--audio/--no-audio", help="Compare the sound of audio files, to find shared music."),
     ] = True,
-    jobs: Annotated[
-        int | None,
-        typer.Option(
-            min=1, metavar="N", help="Maximum number of runs at a time (launcher.jobs). Default: one per core."
-        ),
-    ] = None,
-    launcher: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            autocompletion=complete_launcher,
-            help="Where the runs are executed. Overrides launcher.type. Default: local.",
-            show_default=False,
-        ),
-    ] = None,
-    device: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Device: auto, cpu, cuda, cuda:N or mps. Overrides training.device."),
-    ] = None,
+    jobs: Jobs = None,
+    launcher: LauncherName = None,
+    device: RunDevice = None,
 ) -> None:
     """Train on each of several datasets, and test on each.
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from musicemo.cli._completion import complete_experiment, complete_override, complete_run
+from musicemo.cli._completion import complete_experiment, complete_launcher, complete_override, complete_run
 
 __all__ = [
     "AllowDifferentTests",
@@ -20,9 +20,14 @@ __all__ = [
     "ExperimentFiles",
     "Format",
     "FormatOption",
+    "Jobs",
+    "LauncherName",
     "Only",
     "Output",
     "Overrides",
+    "Resume",
+    "RunDevice",
+    "RunsFolder",
     "Sync",
     "TrainedRuns",
     "TrustLocalCode",
@@ -65,6 +70,34 @@ Only = Annotated[
         help="Select the variants of a matrix with this value. Repeat for more axes, or for more values of one axis.",
         show_default=False,
     ),
+]
+RunsFolder = Annotated[Path, typer.Option(metavar="DIR", help="Folder of run directories.")]
+Jobs = Annotated[
+    int | None,
+    typer.Option(
+        min=1, metavar="N", help="Maximum number of runs at a time (launcher.jobs). Default: one per core."
+    ),
+]
+LauncherName = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        autocompletion=complete_launcher,
+        help="Where the runs are executed. Overrides launcher.type. Default: local.",
+        show_default=False,
+    ),
+]
+Resume = Annotated[
+    bool | None,
+    typer.Option(
+        "--resume/--no-resume",
+        help="Continue unfinished runs and skip finished ones. On by default for a matrix.",
+        show_default=False,
+    ),
+]
+RunDevice = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Device: auto, cpu, cuda, cuda:N or mps. Overrides training.device."),
 ]
 TrainedRuns = Annotated[
     Path,

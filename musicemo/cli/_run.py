@@ -8,8 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from musicemo.cli._completion import complete_launcher
-from musicemo.cli._options import ExperimentFiles, Only, Overrides
+from musicemo.cli._options import (
+    ExperimentFiles,
+    Jobs,
+    LauncherName,
+    Only,
+    Overrides,
+    Resume,
+    RunDevice,
+    RunsFolder,
+)
 from musicemo.cli._output import emit, emit_blocks
 from musicemo.errors import InputError, MusicemoError
 from musicemo.terminal import say
@@ -38,34 +46,11 @@ def run(
     experiments: ExperimentFiles,
     overrides: Overrides = None,
     only: Only = None,
-    runs: Annotated[Path, typer.Option(metavar="DIR", help="Folder of run directories.")] = Path("runs"),
-    jobs: Annotated[
-        int | None,
-        typer.Option(
-            min=1, metavar="N", help="Maximum number of runs at a time (launcher.jobs). Default: one per core."
-        ),
-    ] = None,
-    launcher: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            autocompletion=complete_launcher,
-            help="Where the runs are executed. Overrides launcher.type. Default: local.",
-            show_default=False,
-        ),
-    ] = None,
-    resume: Annotated[
-        bool | None,
-        typer.Option(
-            "--resume/--no-resume",
-            help="Continue unfinished runs and skip finished ones. On by default for a matrix.",
-            show_default=False,
-        ),
-    ] = None,
-    device: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Device: auto, cpu, cuda, cuda:N or mps. Overrides training.device."),
-    ] = None,
+    runs: RunsFolder = Path("runs"),
+    jobs: Jobs = None,
+    launcher: LauncherName = None,
+    resume: Resume = None,
+    device: RunDevice = None,
     overfit_batches: Annotated[
         int,
         typer.Option(min=0, metavar="N", help="Sanity check: overfit N training batches."),
