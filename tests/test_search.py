@@ -8,6 +8,7 @@ import os
 import tomllib
 
 import pytest
+from complaints import warns
 from fakes import EXPERIMENT, MeanModel
 from harness import hooks_of, load
 
@@ -242,6 +243,14 @@ def test_a_failed_trial_is_recorded_and_does_not_stop_the_search(tmp_path, fakes
     assert [one.results["status"] for one in results] == ["done"]
     with pytest.raises(RunError, match=r"small: none of 1 trials is complete. Trial 0: .*a fault of the model"):
         search(tmp_path, "training.epochs=1", "search.trials=1", text=text, runs="others")
+    failing = load(tmp_path, "training.epochs=1", "search.trials=1", "name=failing", text=text)
+    working = load(tmp_path, "training.epochs=1", text=text)
+    both = [failing, working]
+    with warns("failing: none of 1 trials is complete"):
+        results = musicemo.run(both, tmp_path / "runs", jobs=1, hooks=hooks_of(), check=False)
+    assert [(len(results), results.total, str(replicate)) for replicate, _ in results.failures] == [
+        (1, 2, "failing, seed 0")
+    ]
 
 
 class Losing:

@@ -43,6 +43,8 @@ from musicemo.runs import record_death
 
 __all__ = ["Observer", "Sweep", "SweepResults", "run"]
 
+_log = logging.getLogger(__name__)
+
 #: Seconds between two looks at the runs of workers, and the maximum number of runs whose epochs are shown.
 _LOOK, _LISTED = 2.0, 8
 
@@ -176,9 +178,14 @@ def run(
     options = RunOptions(device=device, resume=resume, overfit_batches=overfit_batches)
     hooks = load_hooks() if hooks is None else hooks
     with messages.shown(default=True), contextlib.ExitStack() as stack:
-        for index, one in reversed(list(enumerate(loaded))):
-            if one.search:
-                loaded[index : index + 1] = run_search(
+        final: list[Experiment] = []
+        failed: list[tuple[Replicate, MusicemoError]] = []
+        for one in loaded:
+            if one.search is None:
+                final.append(one)
+                continue
+            try:
+                final += run_search(
                     one,
                     Path(runs),
                     options=options,
@@ -187,10 +194,17 @@ def run(
                     hooks=hooks,
                     observer=observer,
                 )
-        if not loaded:
-            return SweepResults(0)
-        sweep = Sweep(loaded, options, jobs=jobs, launcher=launcher)
-        results = SweepResults(len(sweep.replicates), loaded)
+            except RunError as error:  # the others go on
+                failed.append((one.replicates()[0], error))
+                if len(loaded) > 1:
+                    _log.error(str(error))
+        results = SweepResults(len(failed), final, failures=failed)
+        if not final:
+            if check:
+                results.raise_failures()
+            return results
+        sweep = Sweep(final, options, jobs=jobs, launcher=launcher)
+        results.total += len(sweep.replicates)
         sweep.read_data()
         if observer:
             observer.started(sweep.replicates, sweep.jobs)
