@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import shutil
@@ -336,6 +337,23 @@ def test_a_dataset_whose_ids_are_from_the_same_catalogue_leaks(fakes, tmp_path):
     go(tmp_path, text=GENRE.replace('type = "memory"', 'type = "one"\nseed = 3'))
     with pytest.raises(InputError, match=r"\d+ of \d+ test tracks are among those that .*small"):
         go(tmp_path, "split.seed=4", text=EMOTION.replace('type = "memory"', 'type = "another"'))
+
+
+class Renamed(MemoryDataset):
+    """The same tracks with other ids."""
+
+    def tracks(self):
+        for track in super().tracks():
+            yield dataclasses.replace(track, id=f"other-{track.id}")
+
+
+def test_equal_features_under_other_ids_are_warned_of(fakes, tmp_path):
+    fakes("dataset", "renamed", Renamed)
+    directory = source(tmp_path)
+    text = EMOTION.replace('type = "memory"', 'type = "renamed"')
+    with warns(rf"\d+ of 12 test tracks have the features of tracks that {directory} .*, 'other-track"):
+        go(tmp_path, "split.seed=4", text=text)
+    go(tmp_path, text=text)  # split alike
 
 
 def test_data_reads_the_dataset_of_the_source(tmp_path):

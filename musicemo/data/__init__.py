@@ -3,7 +3,7 @@
 from musicemo.data.batches import Batch, Batches, Proportions
 from musicemo.data.description import Description, describe, stream_columns, stream_sizes
 from musicemo.data.features import Features, normalize_rows, rows_numbers, rows_text
-from musicemo.data.identity import DataIdentity, identify_data
+from musicemo.data.identity import DataIdentity, features_checksums, identify_data
 from musicemo.data.joining import Joined, JoiningSettings, split_joined
 from musicemo.data.overlap import Correlation, Overlap, compare_datasets
 from musicemo.data.pairs import Pairs, find_partners, pair_groups
@@ -48,6 +48,7 @@ __all__ = [
     "columns",
     "compare_datasets",
     "describe",
+    "features_checksums",
     "find_partners",
     "find_same",
     "find_shared",

@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from musicemo.data.tasks import Task
 from musicemo.data.tracks import Tracks
 from musicemo.errors import InputError
 
-__all__ = ["DataIdentity", "identify_data"]
+__all__ = ["DataIdentity", "features_checksums", "identify_data"]
 
 #: Bytes that are read at once.
 _BLOCK = 2**20
@@ -99,6 +99,15 @@ def identify_data(tracks: Tracks, others: Sequence[str] = ()) -> DataIdentity:
 
 def _series(series: Series) -> list[Any]:
     return [series.start, series.rate, [value if value == value else None for value in series.values.tolist()]]
+
+
+def features_checksums(tracks: Tracks, ids: Collection[str]) -> dict[str, str]:
+    """Return track -> the checksum of its features, as in `DataIdentity.tracks`, for some tracks.
+
+    Those whose features cannot be read are left out.
+    """
+    checksums = {track.id: _features(track, tracks.rows) for track in tracks.tracks if track.id in ids}
+    return {name: f"{checksum:08x}" for name, checksum in checksums.items() if checksum}
 
 
 def _described(task: Task) -> list[Any]:

@@ -267,7 +267,7 @@ def prepare(
     scaling: Scaling | None = None
     if experiment.transfer and source:
         features = _read_features(experiment, tracks, split)
-        transfer, scaling = _begin_transfer(experiment, experiment.transfer, features, split, source)
+        transfer, scaling = _begin_transfer(experiment, experiment.transfer, tracks, features, split, source)
         scaling = scaling or fit_scaling(experiment.scaling.method, features.select(train), features.size)
         features.scale(scaling)
     else:
@@ -367,13 +367,18 @@ def _check_kinds(experiment: Experiment, tracks: Tracks) -> None:
 
 
 def _begin_transfer(
-    experiment: Experiment, settings: TransferSettings, features: Features, split: Split, source: Path
+    experiment: Experiment,
+    settings: TransferSettings,
+    tracks: Tracks,
+    features: Features,
+    split: Split,
+    source: Path,
 ) -> tuple[Transfer, Scaling | None]:
     """Read the checkpoint that the experiment begins with; return it, and its scaling if that is to be used."""
     with experiment.source.blaming("transfer", "from"):
         transfer = Transfer.read(settings, source)
         scaling = transfer.scaling(features.size)
-        transfer.check_leaks(experiment.dataset.to_table(), split)
+        transfer.check_leaks(experiment.dataset.to_table(), tracks, split)
     return transfer, scaling
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,14 @@ from musicemo.components import registry
 from musicemo.components.local import unplaced
 from musicemo.data import (
     EVIDENCE,
+    PARTS,
     Features,
     JoiningSettings,
     Scaling,
     Split,
     Tracks,
     artist_key,
+    features_checksums,
     find_same,
     recordings,
     sounding_alike,
@@ -157,17 +159,19 @@ class Transfer:
             raise InputError("all parameters are frozen, so there is nothing to train")
         return {"from": str(self.run or self.checkpoint), "loaded": loaded, "new": new, "frozen": frozen}
 
-    def check_leaks(self, dataset: Any, split: Split) -> None:
+    def check_leaks(self, dataset: Any, tracks: Tracks, split: Split) -> None:
         """Refuse test tracks that the source was trained on, or warn of them; warn of what cannot be told.
 
         Args:
             dataset: the table of the dataset, or of several.
+            tracks: the tracks.
             split: their parts.
 
         Raises:
             InputError: there are some.
         """
-        leaks, doubts = find_leaks(self.checkpoint, dataset, split.track_ids("test"))
+        tested = split.track_ids("test")
+        leaks, doubts = find_leaks(self.checkpoint, dataset, tested, features_checksums(tracks, set(tested)))
         if leaks and self.settings.leaks == "refuse":
             raise InputError(*(f'{leak}, or leaks = "warn"' for leak in leaks))
         for text in (*leaks, *doubts):
@@ -270,16 +274,20 @@ class _Tracks:
         return space if isinstance(space, str) else None
 
 
-def find_leaks(checkpoint: Path, dataset: Any, tested: Sequence[str]) -> tuple[list[str], list[str]]:
+def find_leaks(
+    checkpoint: Path, dataset: Any, tested: Sequence[str], checksums: Mapping[str, str] | None = None
+) -> tuple[list[str], list[str]]:
     """Look for tracks that a checkpoint was trained or stopped on, in its run and in those that it began with.
 
     Tracks are the same if dataset and id are, alone or joined with others, or if the datasets' ids are from one
-    catalogue and equal. Another dataset is taken for other music; `find_shared_music` reads it.
+    catalogue and equal. Other tracks with the same checksum of their features are doubts, as one pair of different arrays
+    in four billion has the same checksum. `find_shared_music` reads the other dataset.
 
     Args:
         checkpoint: whose run is looked at.
         dataset: the table of the tested dataset, or of several.
         tested: ids of tracks.
+        checksums: checksums of their features, by id; None does not compare them.
 
     Returns:
         Sentences on what was found, and on what cannot be told and why.
@@ -300,13 +308,17 @@ def find_leaks(checkpoint: Path, dataset: Any, tested: Sequence[str]) -> tuple[l
         try:
             record = open_run(run)
             experiment = record.read_experiment()
-            theirs = list(_by_dataset(experiment["dataset"], [*record.split["train"], *record.split["val"]]))
+            trained = [*record.split["train"], *record.split["val"]]
+            theirs = list(_by_dataset(experiment["dataset"], trained))
+            arrays = _checksums(record, trained)
             place = _source(experiment, run)
         except (InputError, KeyError, TypeError, AttributeError) as error:  # the tables are not validated
             doubts.append(f"{_UNKNOWN.format(run)}it cannot be read: {type(error).__name__}: {error}")
             break
+        reported: set[str] = set()
         for common, kind, differing in _shared(ours, theirs):
             count = f"{len(common)} of {len(tested)}"
+            reported |= set(common)
             if differing:
                 doubts.append(
                     f"{_UNKNOWN.format(run)}{count} have ids of such tracks, {common[0]!r} first, and the datasets, "
@@ -317,7 +329,28 @@ def find_leaks(checkpoint: Path, dataset: Any, tested: Sequence[str]) -> tuple[l
                     f"{count} test tracks are among those that {run} was trained or stopped on, {common[0]!r} first: "
                     "give both experiments the same [split]"
                 )
+        equal = [
+            name
+            for name, checksum in (checksums or {}).items()
+            if checksum in arrays and not reported & {name, name.partition("/")[2]}
+        ]
+        if equal:
+            doubts.append(
+                f"{len(equal)} of {len(tested)} test tracks have the features of tracks that {run} was trained or "
+                f"stopped on, {equal[0]!r} first; `musicemo data` compares the music"
+            )
     return leaks, doubts
+
+
+def _checksums(record: RunRecord, ids: Collection[str]) -> set[str]:
+    """Return the checksums of the features of some of a run's tracks; empty for a run that did not record them."""
+    every = [name for part in PARTS for name in record.split[part]]
+    text = (record.split.get("data") or {}).get("features", "")
+    wanted = set(ids)
+    return {text[8 * place : 8 * place + 8] for place, name in enumerate(every) if name in wanted} - {
+        "",
+        "0" * 8,
+    }
 
 
 def _shared(ours: Sequence[_Tracks], theirs: Sequence[_Tracks]) -> Iterator[tuple[list[str], str, list[str]]]:
