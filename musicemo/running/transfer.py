@@ -280,8 +280,8 @@ def find_leaks(
     """Look for tracks that a checkpoint was trained or stopped on, in its run and in those that it began with.
 
     Tracks are the same if dataset and id are, alone or joined with others, or if the datasets' ids are from one
-    catalogue and equal. Other tracks with the same checksum of their features are doubts, as one pair of different arrays
-    in four billion has the same checksum. `find_shared_music` reads the other dataset.
+    catalogue and equal. Other tracks with the same checksum of their features are doubts, as one pair of different
+    arrays in four billion has the same checksum. `find_shared_music` reads the other dataset.
 
     Args:
         checkpoint: whose run is looked at.
