@@ -267,8 +267,8 @@ def test_tensorboard_shows_series(components, tmp_path):
     events = event_accumulator.EventAccumulator(str(outcome.directory))
     events.Reload()
     tags = events.Tags()
-    assert {"song_pearson/arousal/val", "final/test/arousal/pooled_rmse"} <= set(tags["scalars"])
-    assert {"arousal/test", "arousal/val"} <= set(tags["images"])
+    assert {"Metrics/arousal/song_pearson/val", "final/test/arousal/pooled_rmse"} <= set(tags["scalars"])
+    assert {"predictions/arousal/test", "predictions/arousal/val"} <= set(tags["images"])
     assert _text(Series(np.array([0.2, np.nan, 0.4]), 0, 2)) == "0.30 on average"
 
 

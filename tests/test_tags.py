@@ -252,8 +252,8 @@ def test_tensorboard_shows_the_tags_of_a_track_and_their_scores(components, tmp_
     events = event_accumulator.EventAccumulator(str(outcome.directory))
     events.Reload()
     tags = events.Tags()
-    assert {"pr_auc/mood/val", "final/test/mood/macro_f1"} <= set(tags["scalars"])
-    assert {"mood/test", "mood/val"} <= set(tags["images"])
+    assert {"Metrics/mood/pr_auc/val", "final/test/mood/macro_f1"} <= set(tags["scalars"])
+    assert {"predictions/mood/test", "predictions/mood/val"} <= set(tags["images"])
 
 
 def test_the_labels_of_an_example():
