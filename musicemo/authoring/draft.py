@@ -397,8 +397,8 @@ class _Lines:
                 comment=f"Models for fewer than {_FEW} tracks, which are fitted in seconds. mean is the baseline: a "
                 "model that does not beat it has learned nothing. Networks need more tracks.",
             )
-            for name, tables in models.items():
-                self._key(tomlkit.key(name).as_string(), tables, "")
+            for name, variant in models.items():
+                self._key(tomlkit.key(name).as_string(), variant, "")
         else:
             self._table("model")
             self._key("type", _NETWORK, "`musicemo plugins` lists the installed models")

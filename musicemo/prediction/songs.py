@@ -214,7 +214,7 @@ class Predictor:
                     f"{fspath(song)}: --window is in seconds, but the run's features.rate, steps per second, is not set"
                 )
             return features
-        clips = [stream.pooled(Path(song)) for stream in self.streams]
+        clips = [stream.pooled(Path(song)) for stream in self.streams if isinstance(stream, Stream)]
         timed = [
             clip for clip, stream in zip(clips, self.streams, strict=True) if stream.grid != "track"
         ] or clips

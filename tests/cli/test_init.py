@@ -548,6 +548,20 @@ def test_a_table_beside_folders_of_songs_is_used(folder):
     assert list(written("other.toml")["tasks"]) == ["class"]
 
 
+def test_a_table_beside_the_folder_is_named(folder):
+    table(folder, "ratings.csv", features=file, valence=rating)
+    with pytest.raises(InputError, match=r"features: contains songs, but no table.*such as .*ratings\.csv"):
+        call(folder / "features")
+
+
+def test_unicode_text_of_a_spreadsheet_program(folder):
+    path = table(folder, "songs.txt", "\t", features=file, valence=rating)
+    path.write_bytes(path.read_text().encode("utf-16"))
+    call(path)
+    assert written()["dataset"]["path"] == "songs.txt"
+    check_experiment(read(folder / "songs.toml"))
+
+
 def test_names_of_several_files(folder):
     for name in ("new", "old"):
         (folder / name).mkdir()

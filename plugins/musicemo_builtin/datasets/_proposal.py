@@ -70,7 +70,7 @@ def propose_table(path: Path, files: Path | None = None, tasks: Collection[str] 
         InputError: There is a table but it cannot be used. The message gives the reason and a fix.
     """
     if path.is_file():
-        return _of_table(path, files, tasks) if is_table(path) else None
+        return _of_table(path, files, tasks) if is_table(path) or _is_delimited(path) else None
     tables = sorted(file for file in path.iterdir() if is_table(file) and not is_companion(file.name))
     proposals: list[Proposal] = []
     reasons: list[str] = []
@@ -87,6 +87,9 @@ def propose_table(path: Path, files: Path | None = None, tasks: Collection[str] 
     by_class = _by_class(path)
     if by_class is None and reasons:
         raise InputError(*reasons)
+    if by_class is None and (beside := _tables_beside(path)):
+        names = ", ".join(map(str, beside[:_LISTED]))
+        raise InputError(f"{path}: contains songs, but no table. Give the path of a table, such as {names}")
     if by_class is not None and reasons and _CLASS not in tasks:
         classes = ", ".join(by_class.targets[0].classes)
         names = ", ".join(table.name for table in tables)
@@ -101,6 +104,20 @@ def propose_table(path: Path, files: Path | None = None, tasks: Collection[str] 
 def is_table(path: Path) -> bool:
     """Return whether a path has the suffix of a table."""
     return path.suffix.lower() in TABLES
+
+
+def _tables_beside(folder: Path) -> list[Path]:
+    """Return the tables beside a folder of songs or feature files; none if it has no such file."""
+    try:
+        tables = [file for file in folder.parent.iterdir() if is_table(file) and not is_companion(file.name)]
+    except OSError:  # a folder that cannot be read has nothing to suggest
+        return []
+    return sorted(tables) if tables and files_below(folder, SONG_SUFFIXES | ARRAY_SUFFIXES) else []
+
+
+def _is_delimited(path: Path) -> bool:
+    """Return whether a .txt file has more than one column, as spreadsheet programs write Unicode text."""
+    return path.suffix.lower() == ".txt" and len(read_rows(path, encoding=encoding_of(path))[0][1]) > 1
 
 
 @dataclass
@@ -509,14 +526,14 @@ def _targets(
     if len(unreadable) > len(ratings) and not tasks:
         names = [target_name(name) for name in targets]
         options = " ".join(f"--task {name}" for name in names[:_LISTED])
-        learned = (
+        otherwise = (
             f" Without them, only {', '.join(names)} would be learned; if you want that, add {options}"
             if names
             else ""
         )
         raise InputError(
             f"{columns.path}: {len(unreadable)} of {len(unreadable) + len(ratings)} columns with numbers cannot be "
-            f"read.{learned}",
+            f"read.{otherwise}",
             *_notes(unreadable),
         )
     if not targets:

@@ -16,7 +16,7 @@ from musicemo_builtin.datasets._workbook import Rows, read_parquet, read_workboo
 
 __all__ = ["TABLES", "Rows", "encoding_of", "long_cells", "read_rows"]
 
-#: Suffixes of tables.
+#: Suffixes of tables, those of text first.
 TABLES = (".csv", ".tsv", ".xlsx", ".xlsm", ".parquet")
 #: Suffixes of spreadsheets that no reader here supports.
 _UNSUPPORTED = (".xls", ".xlsb", ".ods", ".numbers")
@@ -117,7 +117,7 @@ def long_cells() -> Iterator[None]:
 
 def encoding_of(path: Path) -> str | None:
     """Return the encoding to read text in; None for UTF-8, for a byte order mark, and for a file that is not text."""
-    if path.suffix.lower() not in (".csv", ".tsv"):
+    if path.suffix.lower() in TABLES[2:]:
         return None
     content = _content(path)
     if any(content.startswith(mark) for mark in _MARKS):

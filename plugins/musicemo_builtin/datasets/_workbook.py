@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import warnings
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,10 +58,26 @@ def read_workbook(path: Path, sheet: str | None = None) -> Rows:
             raise InputError(
                 f"{path}: has no sheet {sheet!r}{nearest(sheet, names)} (sheets: {', '.join(names)})"
             )
-        return [
-            (line, [_text(cell) for cell in row])
-            for line, row in enumerate(book[sheet].iter_rows(values_only=True), start=1)
-        ]
+        rows = list(enumerate(book[sheet].iter_rows(values_only=True), start=1))
+    finally:
+        book.close()
+    _check_formulas(path, sheet, rows)
+    return [(line, [_text(cell) for cell in row]) for line, row in rows]
+
+
+def _check_formulas(path: Path, sheet: str, rows: Sequence[tuple[int, Sequence[Any]]]) -> None:
+    """Raise an `InputError` if a cell seems empty because its formula was never computed."""
+    if not any(cell is None for _, row in rows for cell in row):
+        return
+    book = _open(path, values=False)
+    try:
+        for (line, row), formulas in zip(rows, book[sheet].iter_rows(values_only=True), strict=True):
+            for cell, formula in zip(row, formulas, strict=True):
+                if cell is None and formula is not None:
+                    raise InputError(
+                        f"{path}:{line}: the formula {str(formula)!r} has no computed value. Open the workbook in a "
+                        "spreadsheet program and save it"
+                    )
     finally:
         book.close()
 
@@ -92,7 +109,7 @@ def read_parquet(path: Path) -> Rows:
     return [(1, list(table.column_names)), *enumerate(map(list, zip(*columns, strict=True)), start=2)]
 
 
-def _open(path: Path) -> Any:
+def _open(path: Path, *, values: bool = True) -> Any:
     try:
         import openpyxl
     except ImportError:
@@ -100,7 +117,7 @@ def _open(path: Path) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of styles and extensions, which are not read
-            return openpyxl.load_workbook(path, read_only=True, data_only=True)
+            return openpyxl.load_workbook(path, read_only=True, data_only=values)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:

@@ -119,6 +119,10 @@ def test_workbooks(folder):
     with pytest.raises(InputError, match=r"songs.csv: sheet = 'Sheet' requires a workbook"):
         Table(path=folder / "songs.csv", sheet="Sheet", **OPTIONS)
     assert read_rows(folder / "songs.xlsx", sheet="More") == [(1, ["id", "1", "2"])]
+    book["More"].append(["=1+1"])
+    book.save(folder / "songs.xlsx")
+    with pytest.raises(InputError, match=r"songs.xlsx:2: the formula '=1\+1' has no computed value"):
+        read_rows(folder / "songs.xlsx", sheet="More")
 
 
 def test_parquet(folder):
