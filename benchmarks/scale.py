@@ -1,6 +1,7 @@
-"""Measure the growth of processor time and memory of each command with the number of tracks, lines and epochs.
+"""Measure how processor time and memory of each command grow with the number of tracks, runs, lines and epochs.
 
-    python benchmarks/scale.py [--tracks 100 1000 10000] [--lines 200 1000 4000] [--epochs 100 950] [--only PART...]
+    python benchmarks/scale.py [--tracks 100 1000 10000] [--packed 1000 10000] [--runs 10 100] [--lines 200 1000 4000]
+        [--epochs 100 950] [--only PART...]
 
 Every column is measured in its own process, after all imports: seconds are those of the command, summed over threads.
 Memory is the largest resident size of the process, including imports. `growth` is the exponent of a power law through
@@ -8,6 +9,9 @@ the last two columns: 1 is linear, 2 quadratic. It is left out below a tenth of 
 
 - tracks: the commands, and the steps of a run of one epoch, on a table of tracks with one `.npy` file each, two ratings
   and a class, with a small network. `compare` compares two runs, `show` prints the same experiment.
+- packed: the stages of a run up to the first batches, on a table whose features are in one pack, read from disk.
+  Memory is that of the process up to each stage. `--packed 1000000` takes about five minutes and 1 GB of disk.
+- runs: commands on this number of finished runs, copies of one with another seed; and TensorBoard's reader.
 - lines: reading an experiment with this number of lines.
 - epochs: one epoch of a small network after this number of epochs.
 - fixed: commands as processes, including imports: the median of three.
@@ -22,6 +26,7 @@ import json
 import math
 import os
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -31,7 +36,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-PARTS = ("tracks", "lines", "epochs", "fixed")
+PARTS = ("tracks", "packed", "runs", "lines", "epochs", "fixed")
 
 EXPERIMENT = """
 name = "scale"
@@ -147,6 +152,112 @@ def measure_tracks(folder: Path) -> Iterator[tuple[str, Callable[[], Any]]]:
     yield "compare", command("compare", "runs/scale", "runs/other")
 
 
+def write_packed(folder: Path, count: int) -> None:
+    """Write a table and its features, each `[16, 10]`, in one pack, and an experiment."""
+    import numpy as np
+
+    from musicemo.features import Pack
+
+    some = np.random.default_rng(0).normal(size=(1000, 16, 10)).astype(np.float32)
+    Pack.build(folder / "features.pack", ((f"track{index}", some[index % 1000]) for index in range(count)))
+    with (folder / "tracks.csv").open("w") as file:
+        file.write("id,valence,arousal,artist\n")
+        for index in range(count):
+            ratings = index * 7919 % 1000 / 1000, index * 104729 % 1000 / 1000
+            file.write(f"track{index},{ratings[0]:.3f},{ratings[1]:.3f},artist{index // 20}\n")
+    (folder / "packed.toml").write_text(PACKED)
+
+
+PACKED = """
+name = "packed"
+model = { type = "mlp", hidden = [8] }
+split.method = "grouped"
+tasks = { valence = {}, arousal = {} }
+training = { epochs = 1, batch_size = 256, device = "cpu", threads = 1, cache = "disk" }
+[dataset]
+type = "table"
+path = "tracks.csv"
+pack = "features.pack"
+regression = { valence = [0, 1], arousal = [0, 1] }
+group = "artist"
+"""
+
+
+def measure_packed(folder: Path, count: int) -> Iterator[tuple[str, Callable[[], Any]]]:
+    """Yield the stages of a run up to its first batches."""
+    import torch
+
+    from musicemo.experiment import load_experiment
+    from musicemo.experiment.tracks import split_tracks
+    from musicemo.running.prepare import TrackReader, prepare
+
+    write_packed_in_child(folder, count)
+    torch.set_num_threads(1)
+    state: dict[str, Any] = {}
+
+    def read() -> None:
+        state["experiment"] = load_experiment(folder / "packed.toml")
+        state["data"] = TrackReader().read(state["experiment"])
+
+    def split() -> None:
+        state["experiment"] = state["experiment"].completed(state["data"].tracks)
+        state["split"] = split_tracks(state["experiment"], state["data"].tracks)
+
+    def prepared() -> None:
+        data = state["data"]
+        device = torch.device("cpu")
+        state["prepared"] = prepare(
+            state["experiment"], data.tracks, state["split"], 0, device, scaled=data.features
+        )
+
+    def batches() -> None:
+        for _ in zip(range(100), state["prepared"].batches["train"].epoch(1), strict=False):
+            pass
+
+    yield "read tracks", read
+    yield "identity", lambda: state["data"].identity
+    yield "split", split
+    yield "scaling, check", prepared
+    yield "100 batches", batches
+
+
+def write_packed_in_child(folder: Path, count: int) -> None:
+    """Write the data in a process whose memory is not measured."""
+    code = f"import sys; sys.path[:0] = [{str(Path(__file__).parent)!r}]\nimport scale, pathlib\n"
+    code += f"scale.write_packed(pathlib.Path({str(folder)!r}), {count})"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def measure_runs(folder: Path, count: int) -> Iterator[tuple[str, Callable[[], Any]]]:
+    """Yield the commands that read many runs."""
+    write_tracks(folder, 100)
+    os.chdir(folder)
+    for name in ("scale", "other"):
+        command("run", "scale.toml", "--set", f"name={name!r}", "--set", "evaluation.resamples=100")()
+    for name in ("scale", "other"):
+        (first,) = Path("runs", name).iterdir()
+        for seed in range(1, count // 2):
+            copy = first.with_name(first.name.replace("seed0", f"seed{seed}"))
+            shutil.copytree(first, copy)
+            experiment, results = copy / "experiment.toml", copy / "results.json"
+            experiment.write_text(experiment.read_text().replace("seed = 0", f"seed = {seed}", 1))
+            content = json.loads(results.read_text())
+            content |= {"seed": seed, "fingerprint": f"{seed:064x}"}
+            results.write_text(json.dumps(content))
+
+    def tensorboard() -> None:
+        from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
+
+        runs = EventMultiplexer()
+        runs.AddRunsFromDirectory("runs")
+        runs.Reload()
+
+    yield "report of one", command("report", "runs/scale", "--output", "scale.html")
+    yield "report of all", command("report", "runs/scale", "runs/other", "--output", "all.html")
+    yield "compare", command("compare", "runs/scale", "runs/other")
+    yield "TensorBoard", tensorboard
+
+
 def measure_lines(folder: Path, count: int) -> Iterator[tuple[str, Callable[[], Any]]]:
     """Yield the reading of an experiment of so many lines."""
     classes = [f'    "class {number}",' for number in range(count - len(EXPERIMENT.splitlines()))]
@@ -206,6 +317,8 @@ def child(part: str, count: int, folder: Path) -> dict[str, list[float]]:
     measured: dict[str, list[float]] = {}
     for name, work in {
         "tracks": lambda: measure_tracks(folder),
+        "packed": lambda: measure_packed(folder, count),
+        "runs": lambda: measure_runs(folder, count),
         "lines": lambda: measure_lines(folder, count),
         "epochs": lambda: measure_epochs(folder, count),
     }[part]():
@@ -268,6 +381,8 @@ def print_fixed() -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--tracks", type=int, nargs="+", default=[100, 1000, 10_000])
+    parser.add_argument("--packed", type=int, nargs="+", default=[1000, 10_000])
+    parser.add_argument("--runs", type=int, nargs="+", default=[10, 100])
     parser.add_argument("--lines", type=int, nargs="+", default=[200, 1000, 4000])
     parser.add_argument("--epochs", type=int, nargs="+", default=[100, 950])
     parser.add_argument("--only", choices=PARTS, nargs="+", default=PARTS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import itertools
 import logging
 import math
@@ -169,7 +170,7 @@ def collect(
     problems = misdeclared(dataset)
     kept: list[Track] = []
     unlabelled: list[Track] = []
-    encoded: list[list[float]] = []
+    encoded = array.array("d")
     rated: dict[str, list[Series | None]] = {task.name: [] for task in tasks if task.kind == "series"}
     seen: set[str] = set()
     declared = {target.name for target in dataset.targets}
@@ -201,7 +202,7 @@ def collect(
             unlabelled.append(track)
         else:
             kept.append(track)
-            encoded.append(row)
+            encoded.extend(row)
             for name, ratings in over_time.items():
                 rated[name].append(ratings)
     if everyone:
@@ -213,11 +214,14 @@ def collect(
     targets = np.array(encoded, dtype=np.float64).reshape(len(kept), width)
     streams: Sequence[Stream] = ()
     if extract is not None:
-        place = {track.id: index for index, track in enumerate(kept)}
-        kept, streams = extract(kept)
-        order = [place[track.id] for track in kept]
-        targets = targets[order]
-        rated = {name: [every[index] for index in order] for name, every in rated.items()}
+        before = kept
+        kept, streams = extract(before)
+        if len(kept) < len(before):
+            place = {track.id: index for index, track in enumerate(before)}
+            order = [place[track.id] for track in kept]
+            targets = targets[order]
+            rated = {name: [every[index] for index in order] for name, every in rated.items()}
+        del before
     exposed = [
         f"features {stream.name!r}: their weights have seen {clause}"
         for stream in streams

@@ -20,7 +20,7 @@ from musicemo.features._files import (
 )
 from musicemo.features._find import SONG_SUFFIXES, find_songs, songs_in
 from musicemo.features._npy import ArrayHeader, array_header, map_array
-from musicemo.features._pack import Pack
+from musicemo.features._pack import Pack, PackedArray
 from musicemo.features._recipe import Recipe
 from musicemo.features._sound import find_alike, sound_prints
 from musicemo.features._store import Extracted, FeatureStore, cache_name, side_by_side, with_features
@@ -44,6 +44,7 @@ __all__ = [
     "FeatureSettings",
     "FeatureStore",
     "Pack",
+    "PackedArray",
     "Recipe",
     "Source",
     "StoredArray",

@@ -10,6 +10,7 @@ import struct
 import zlib
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
@@ -22,7 +23,7 @@ from musicemo.features._npy import open_regular
 from musicemo.files import write_atomically
 from musicemo.workers import cores
 
-__all__ = ["Pack"]
+__all__ = ["Pack", "PackedArray"]
 
 _MAGIC = b"musicemo pack\r\n\x1a"
 _HEADER = struct.Struct("<16sIIQQQII")
@@ -33,6 +34,9 @@ _ALIGNMENT = 64
 
 _AT_ONCE = 256
 """Tracks that a thread checks before it takes others."""
+
+_MAPPED = 256 << 20
+"""Bytes that are read of a pack before its pages are given back to the system, which keeps them if it has the room."""
 
 _VALUES: dict[int, np.dtype[Any]] = {1: np.dtype("<f4"), 2: np.dtype("<f2")}
 """Format -> type of the values."""
@@ -72,11 +76,12 @@ class Pack:
             raise InputError(f"{self.path}: cannot be read as a pack of features: {error}") from error
         self.rows, entries, names = self._index()
         self.fingerprint = hashlib.sha256(self._map[-self._length :]).hexdigest()[:32]
-        places = zip(*(entries[key].tolist() for key in ("offset", "frames", "checksum")), strict=True)
-        self._places: dict[str, tuple[int, int, int]] = dict(zip(names, places, strict=True))
+        self._entries = entries  # as an array: tuples of a million tracks would take 200 MB
+        self._places = {name: place for place, name in enumerate(names)}
         if len(self._places) < len(names):
             raise InputError(f"{self.path}: is damaged: a track is in its index twice")
-        self._sound: set[str] = set()
+        self._sound = np.zeros(len(names), dtype=bool)
+        self._read = 0
 
     @classmethod
     def build(
@@ -108,7 +113,7 @@ class Pack:
 
     def frames(self, name: str) -> int:
         """Return the number of frames of a track, without reading its values."""
-        return self._places[name][1]
+        return int(self._entries["frames"][self._places[name]])
 
     def __len__(self) -> int:
         return len(self._places)
@@ -126,7 +131,7 @@ class Pack:
             KeyError: There is no such track.
             InputError: The track's features are damaged.
         """
-        if name not in self._sound and not self._is_sound(name):
+        if not self._sound[self._places[name]] and not self._is_sound(name):
             raise InputError(
                 f"{self.path}: track {name!r} is damaged: its features are not as they were written"
             )
@@ -138,7 +143,8 @@ class Pack:
         Args:
             names: The tracks; by default all.
         """
-        unread = [name for name in (self._places if names is None else names) if name not in self._sound]
+        every = self._places if names is None else names
+        unread = [name for name in every if not self._sound[self._places[name]]]
         parts = [unread[begin : begin + _AT_ONCE] for begin in range(0, len(unread), _AT_ONCE)]
 
         def check(part: list[str]) -> list[str]:
@@ -153,20 +159,26 @@ class Pack:
         Raises:
             InputError: Tracks are damaged; the first ones are named.
         """
-        self._sound.clear()
+        self._sound[:] = False
         if damaged := self.damaged():
             listed = ", ".join(map(repr, damaged[:5])) + (", ..." if len(damaged) > 5 else "")
             raise InputError(f"{self.path}: {len(damaged)} of {len(self)} tracks are damaged: {listed}")
 
     def _view(self, name: str) -> NDArray[np.floating]:
-        offset, frames, _ = self._places[name]
-        return np.ndarray((frames, self.rows), self.dtype, self._map, offset).T
+        entry = self._entries[self._places[name]]
+        view = np.ndarray((int(entry["frames"]), self.rows), self.dtype, self._map, int(entry["offset"])).T
+        self._read += view.nbytes
+        if self._read > _MAPPED and hasattr(mmap, "MADV_DONTNEED"):
+            self._read = 0
+            self._map.madvise(mmap.MADV_DONTNEED)  # a page that is needed again is mapped again
+        return view
 
     def _is_sound(self, name: str) -> bool:
-        sound = zlib.crc32(self._view(name).T.data) == self._places[name][2]
+        place = self._places[name]
+        sound = zlib.crc32(self._view(name).T.data) == self._entries["checksum"][place]
         if sound:
-            self._sound.add(name)
-        return sound
+            self._sound[place] = True
+        return bool(sound)
 
     def __reduce__(self) -> tuple[type[Pack], tuple[Path]]:
         return type(self), (self.path.absolute(),)
@@ -204,6 +216,30 @@ class Pack:
         if (entries["frames"] > room).any():
             raise InputError(f"{self.path}: is damaged: a track lies beyond the part that holds the tracks")
         return rows, entries, names
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PackedArray:
+    """The features of one track in a pack; see `FeatureArray`."""
+
+    pack: Pack
+    name: str
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of time steps and of rows."""
+        return self.pack.frames(self.name), self.pack.rows
+
+    def read(self) -> NDArray[np.floating]:
+        """Return the values, `[time, rows]`, a read-only view.
+
+        Raises:
+            InputError: They are damaged.
+        """
+        return self.pack[self.name].T
+
+    def __str__(self) -> str:
+        return f"{self.pack.path}: {self.name}"
 
 
 def _encoded(name: str) -> bytes:

@@ -49,6 +49,13 @@ def test_what_is_packed_is_found(pack, arrays):
         pack["genre/9"]
 
 
+def test_pages_are_given_back_and_mapped_again(pack, arrays, monkeypatch):
+    monkeypatch.setattr("musicemo.features._pack._MAPPED", 100)
+    views = {name: pack[name] for name in (*arrays, *arrays)}
+    for name, view in views.items():
+        np.testing.assert_array_equal(view, arrays[name])
+
+
 def test_an_array_is_a_view_that_a_network_can_take(pack):
     array = pack["genre/1"]
     assert not array.flags.owndata

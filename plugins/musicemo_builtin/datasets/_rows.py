@@ -6,8 +6,9 @@ import codecs
 import contextlib
 import csv
 import io
+import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from musicemo.errors import InputError
@@ -74,35 +75,47 @@ def read_rows(
         raise InputError(f"{path}: sheet = {sheet!r} requires a workbook (.xlsx, .xlsm)")
     if suffix == ".parquet":
         return _without_blanks(path, read_parquet(path))
-    lines = list(io.StringIO(_decoded(path, strict=strict, encoding=encoding), newline=""))
-    first = next((place for place, line in enumerate(lines) if line.strip()), None)
-    if first is None:
+    lines = io.StringIO(
+        _decoded(path, strict=strict, encoding=encoding), newline=""
+    )  # not a list: that of a million lines is large
+    first, sample = 0, list(itertools.islice(lines, 1))
+    while sample and not sample[0].strip():
+        first, sample = first + 1, list(itertools.islice(lines, 1))
+    if not sample:
         raise InputError(f"{path}: is empty (expected a header and one row per track)")
     if delimiter is None:
-        if named := _SEP.fullmatch(lines[first]):
-            delimiter, first = named[1], first + 1
+        if named := _SEP.fullmatch(sample[0]):
+            delimiter, first, sample = named[1], first + 1, []
         else:
-            tabs = path.suffix.lower() == ".tsv" and "\t" in lines[first]
-            delimiter = "\t" if tabs else _delimiter(lines[first : first + _SAMPLE])
-    reader = csv.reader(lines[first:], delimiter=delimiter, strict=strict)
-    rows: Rows = []
-    start = first + 1
-    try:
-        with long_cells():
-            for row in reader:
-                rows.append((start, row))
-                start = first + reader.line_num + 1
-    except csv.Error as error:
-        raise InputError(f"{path}:{start}: malformed row ({error})") from None
-    return _without_blanks(path, rows)
+            sample += itertools.islice(lines, _SAMPLE - 1)
+            tabs = path.suffix.lower() == ".tsv" and "\t" in sample[0]
+            delimiter = "\t" if tabs else _delimiter(sample)
+    reader = csv.reader(itertools.chain(sample, lines), delimiter=delimiter, strict=strict)
+
+    def read() -> Iterator[tuple[int, list[str]]]:
+        start = first + 1
+        try:
+            with long_cells():
+                for row in reader:
+                    yield start, row
+                    start = first + reader.line_num + 1
+        except csv.Error as error:
+            raise InputError(f"{path}:{start}: malformed row ({error})") from None
+
+    return _without_blanks(path, read())
 
 
-def _without_blanks(path: Path, rows: Rows) -> Rows:
-    stripped = [(line, [plain_cell(cell.strip()) for cell in row]) for line, row in rows]
-    kept = [(line, cells) for line, cells in stripped if any(cells)]
+def _without_blanks(path: Path, rows: Iterable[tuple[int, list[str]]]) -> Rows:
+    kept: Rows = []
+    header: list[str] = []
+    for line, row in rows:
+        cells = [plain_cell(cell.strip()) for cell in row]
+        if any(cells):
+            header = header or cells
+            kept.append((line, _trimmed(cells, header)))
     if not kept:
         raise InputError(f"{path}: is empty (expected a header and one row per track)")
-    return [(line, _trimmed(cells, kept[0][1])) for line, cells in kept]
+    return kept
 
 
 @contextlib.contextmanager
@@ -187,4 +200,4 @@ def _trimmed(cells: list[str], header: Sequence[str]) -> list[str]:
     named = len(header)
     while named and not header[named - 1]:
         named -= 1
-    return cells if any(cells[len(header) :]) else cells[:named]
+    return cells if len(cells) == named or any(cells[len(header) :]) else cells[:named]

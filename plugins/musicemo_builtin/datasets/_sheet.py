@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import bisect
 import logging
+import operator
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -148,31 +150,36 @@ class Sheet:
     def __iter__(self) -> Iterator[Row]:
         """Yield the rows that have a cell for each column; other rows are added to the problems."""
         for line, cells in self._rows:
-            where = f"{self.path}:{line}"
             if len(cells) == len(self.header):
-                row = dict(zip(self.header, cells, strict=True))
-                yield Row(where, row, self._problems, self._missing, self._decimal)
+                yield self._row(line, cells)
             else:
                 self._problems.add(
-                    f"{where}: malformed row, expected {len(self.header)} cells, got {len(cells)}"
+                    f"{self.path}:{line}: malformed row, expected {len(self.header)} cells, got {len(cells)}"
                 )
+
+    def _row(self, line: int, cells: Sequence[str]) -> Row:
+        row = dict(zip(self.header, cells, strict=True))
+        return Row(f"{self.path}:{line}", row, self._problems, self._missing, self._decimal)
 
     def tracks(self, column: str) -> Iterator[tuple[str, Row]]:
         """Yield the rows with the track's id, which must be unique."""
-        places: dict[str, Row] = {}
+        #: Track -> line. The rows themselves would take several times the memory.
+        places: dict[str, int] = {}
         repeated: list[str] = []
         for row in self:
             name = row.cells[column]
             if not name:
                 self._problems.add(f"{row.where}: column {column!r} is empty, but every track needs an id")
-            elif name in places and row.cells == places[name].cells:
-                repeated.append(f"line {row.line} like line {places[name].line}")
-                continue
             elif name in places:
-                self._problems.add(f"{row.where}: {differing_rows(name, row, places[name])}", "repeated id")
+                place = bisect.bisect_left(self._rows, places[name], key=operator.itemgetter(0))
+                earlier = self._row(*self._rows[place])
+                if row.cells == earlier.cells:
+                    repeated.append(f"line {row.line} like line {earlier.line}")
+                    continue
+                self._problems.add(f"{row.where}: {differing_rows(name, row, earlier)}", "repeated id")
             elif not name.isprintable() and (strange := [char for char in name if category(char) == "Cc"]):
                 row.blame(column, f"{name!r} contains the control character {strange[0]!r}")
-            places.setdefault(name, row)
+            places.setdefault(name, int(row.line))
             yield name, row
         if repeated:
             _log.warning(f"{self.path}: {repeated_rows(repeated)}")

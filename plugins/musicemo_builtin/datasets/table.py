@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
+import sys
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -14,7 +17,7 @@ from pydantic import Field
 
 from musicemo.contracts import FEATURE_ROWS, ArrayFile, Judgement, Label, Layout, Proposal, Target, Track
 from musicemo.errors import InputError, nearest
-from musicemo.features import SONG_SUFFIXES
+from musicemo.features import SONG_SUFFIXES, Pack, PackedArray
 from musicemo_builtin.datasets._arrays import FUSED_ROWS, array_shape
 from musicemo_builtin.datasets._cells import find_similar, is_missing
 from musicemo_builtin.datasets._columns import split_tags
@@ -115,6 +118,9 @@ class Table:
         id: Column of the track's id, unique in the table.
         file: Column of the feature file, without `audio`.
         audio: Column of the audio file.
+        pack: One file with the arrays of all tracks, such as ``musicemo extract --pack`` writes, instead of a feature
+            file per track: for many tracks. Its names are the tracks' ids, or the cells of the column `file` if that
+            is set to another one than ``features``.
         root: Folder to which file names are relative; by default the table's folder.
         match: How cells name files: ``exact``, by their path; or ``stem``, where that is missing, by a name that can
             differ in extension, case, separators, leading zeros and folder. A name of several files is an error.
@@ -163,6 +169,7 @@ class Table:
         id: str = "id",
         file: str = "features",
         audio: str | None = None,
+        pack: Path | None = None,
         root: Path | None = None,
         match: Match = "exact",
         group: str | None = None,
@@ -179,7 +186,12 @@ class Table:
         self.drawn_from = tuple(drawn_from or ())
         self.id_space = id_space
         self._root = root or path.parent
+        if pack is not None and (audio is not None or rows is not None):
+            raise InputError("table: pack replaces audio and rows. Remove them")
+        self._pack = None if pack is None else Pack(pack)
         self._names = {"id": id, "file": file} if audio is None else {"id": id, "audio": audio}
+        if self._pack is not None:
+            self._names["file"] = id if file == "features" else file
         self._names |= {role: name for role, name in (("group", group), ("part", part)) if name is not None}
         self._ranges = check_ranges(regression or {})
         self._classes, self._lists = _choices(classification), _choices(tags)
@@ -309,16 +321,17 @@ class Table:
             self._ids.add(name)
             targets = {target: self._target(row, target, column) for target, column in self._columns.items()}
             targets |= {target: _flags(row, names) for target, names in self._tag_columns.items()}
-            path = self._file(row)
-            if path is None:
+            file = self._file(row) if self._pack is None else self._packed(row)
+            if file is None:
                 continue
+            audio = file if self._recordings and isinstance(file, Path) else None
             track = Track(
                 name,
-                None if self._recordings else path,
+                file if audio is None else None,
                 targets,
-                group=row.text(self._names["group"]) if "group" in self._names else None,
+                group=self._group(row),
                 part=row.part(self._names["part"]) if "part" in self._names else None,
-                audio=path if self._recordings else None,
+                audio=audio,
             )
             tracks.append(track)
             if self._recordings:
@@ -330,6 +343,26 @@ class Table:
                 f"extension, case or separator ({listed})"
             )
         return tracks
+
+    def _group(self, row: Row) -> str | None:
+        """Return the group; tracks of one group share the text."""
+        group = row.text(self._names["group"]) if "group" in self._names else None
+        return None if group is None else sys.intern(group)
+
+    def _packed(self, row: Row) -> PackedArray | None:
+        """Return an array of the pack; None if there is none."""
+        assert self._pack is not None
+        column = self._names["file"]
+        name = row.cells[column]
+        if name in self._pack:
+            return PackedArray(self._pack, name)
+        row.blame(column, f"{self._pack.path}: has no array {name!r}{nearest(name, self._some_names)}", "pack")
+        return None
+
+    @cached_property
+    def _some_names(self) -> list[str]:
+        assert self._pack is not None
+        return list(itertools.islice(self._pack, 1000))  # to compare a name with a million takes minutes
 
     def _file(self, row: Row) -> Path | None:
         """Return an audio file, or a feature file whose header was read; None if it is missing."""

@@ -11,7 +11,7 @@ from musicemo_builtin.datasets.table import Table
 
 from musicemo.contracts import ArrayFile, Judgement
 from musicemo.errors import InputError
-from musicemo.features import StoredArray
+from musicemo.features import Pack, StoredArray
 
 TEXT = """\
 id,features,valence,arousal,genre,artist,split
@@ -701,3 +701,41 @@ def test_wrong_pairs_are_reported_with_their_lines(folder):
 )
 def test_parameters_of_pairs_need_each_other(folder, config, message):
     assert message in problems(folder, **config)[0]
+
+
+@pytest.fixture
+def packed(folder):
+    arrays = {f"a{number}": np.full((6, 3 + number), number, "float32") for number in range(3)}
+    Pack.build(folder / "features.pack", arrays.items())
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("header", "options"),
+    [("id,valence", {}), ("name,valence", {"id": "name"}), ("x,valence,id", {"file": "x"})],
+)
+def test_arrays_in_a_pack(packed, header, options):
+    rows = [f"a{number},{number + 1},t{number}"[: None if "x" in header else -3] for number in range(3)]
+    path = write(packed, "\n".join([header, *rows]))
+    dataset = Table(path=path, pack=packed / "features.pack", regression={"valence": [1, 9]}, **options)
+    tracks = assert_conforms(dataset)
+    assert [track.features.shape for track in tracks] == [(3, 6), (4, 6), (5, 6)]
+    np.testing.assert_array_equal(tracks[2].features.read(), np.full((5, 6), 2))
+
+
+def test_an_array_that_a_pack_lacks(packed):
+    (message,) = problems(
+        packed,
+        "id,valence,genre\na1,1,x\na4,2,y\n",
+        pack=packed / "features.pack",
+        regression={"valence": [1, 9]},
+    )
+    assert message.startswith(
+        f"{packed}/songs.csv:3: column 'id': {packed}/features.pack: has no array 'a4'; did you mean 'a"
+    )
+
+
+def test_a_pack_replaces_audio_and_rows(packed):
+    for options in ({"audio": "id"}, {"rows": 6}):
+        with pytest.raises(InputError, match="pack replaces audio and rows"):
+            Table(path=write(packed), pack=packed / "features.pack", regression={"valence": [1, 9]}, **options)
