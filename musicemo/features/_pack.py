@@ -35,8 +35,9 @@ _ALIGNMENT = 64
 _AT_ONCE = 256
 """Tracks that a thread checks before it takes others."""
 
-_MAPPED = 256 << 20
-"""Bytes that are read of a pack before its pages are given back to the system, which keeps them if it has the room."""
+_MAPPED, _AROUND = 256 << 20, 64 << 10
+"""Bytes of a pack that are mapped before its pages are given back to the system, which keeps them in its cache if it
+has the room; and the bytes that it maps around each that is read."""
 
 _VALUES: dict[int, np.dtype[Any]] = {1: np.dtype("<f4"), 2: np.dtype("<f2")}
 """Format -> type of the values."""
@@ -81,7 +82,7 @@ class Pack:
         if len(self._places) < len(names):
             raise InputError(f"{self.path}: is damaged: a track is in its index twice")
         self._sound = np.zeros(len(names), dtype=bool)
-        self._read = 0
+        self._mapped = 0
 
     @classmethod
     def build(
@@ -167,9 +168,9 @@ class Pack:
     def _view(self, name: str) -> NDArray[np.floating]:
         entry = self._entries[self._places[name]]
         view = np.ndarray((int(entry["frames"]), self.rows), self.dtype, self._map, int(entry["offset"])).T
-        self._read += view.nbytes
-        if self._read > _MAPPED and hasattr(mmap, "MADV_DONTNEED"):
-            self._read = 0
+        self._mapped += view.nbytes + _AROUND
+        if self._mapped > _MAPPED and hasattr(mmap, "MADV_DONTNEED"):
+            self._mapped = 0
             self._map.madvise(mmap.MADV_DONTNEED)  # a page that is needed again is mapped again
         return view
 

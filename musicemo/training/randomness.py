@@ -27,7 +27,7 @@ def random_state() -> dict[str, Any]:
     return {
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-        "python": [version, list(internal), gauss],
+        "python": [version, torch.tensor(internal), gauss],  # as a tensor, since numbers are pickled one by one
         "numpy": [name, torch.from_numpy(np.asarray(keys).astype(np.int64)), position, has_gauss, cached],
     }
 
@@ -38,7 +38,10 @@ def restore_random_state(state: dict[str, Any]) -> None:
     if torch.cuda.is_available() and state["cuda"]:
         torch.cuda.set_rng_state_all(state["cuda"])
     version, internal, gauss = state["python"]
-    random.setstate((version, tuple(internal), gauss))
+    numbers = (
+        internal.tolist() if isinstance(internal, torch.Tensor) else internal
+    )  # a list in earlier versions
+    random.setstate((version, tuple(numbers), gauss))
     name, keys, *rest = state["numpy"]
     np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))  # noqa: NPY002  # plugins may use it
 
