@@ -132,8 +132,8 @@ class TaskEvaluation:
         if self.probabilities is not None and self.kind == "tags":
             return tags(self.probabilities, self.prediction, self.target, self.classes)
         if self.kind == "pairs":
-            scores = self._pairs(np.ones((1, self.units)))
-            return {name: float(values[0]) for name, values in scores.items()} | {
+            of_pairs = self._pairs(np.ones((1, self.units)))
+            return {name: float(values[0]) for name, values in of_pairs.items()} | {
                 "agreement": finite(self._pairs.agreement)
             }
         if isinstance(resampler := self._resampler, SeriesResampler):
