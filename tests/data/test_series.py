@@ -1,6 +1,7 @@
 import itertools
 import math
 from math import nan
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -258,3 +259,32 @@ def test_joined_datasets_have_series_in_one_range():
     assert second.ratings["arousal"] == [Series(np.array([0.25, 1.0]), 0, 1)]
     tracks = collect(joined, [make_task("arousal", TaskSettings(), joined.targets)])
     np.testing.assert_allclose(tracks.series["arousal"][1].steps, [0.25, 0.5, nan, nan])
+
+
+def excerpts(*starts):
+    streams = [
+        SimpleNamespace(
+            name=f"stream{place}",
+            extractor=None,
+            settings=SimpleNamespace(excerpt=None if start is None else [start, 4.0]),
+            to_table=lambda: {"type": "some"},
+        )
+        for place, start in enumerate(starts)
+    ]
+    return lambda tracks: (list(tracks), streams)
+
+
+def test_an_excerpt_has_the_ratings_of_its_time():
+    series = Series(np.linspace(-1, 1, 11), 0.0, 1.0)
+    (rated,) = collect(Rated(track("a", 4, series)), [task()], excerpts(5.0)).series["arousal"]
+    np.testing.assert_allclose(rated.edges, [5, 6, 7, 8, 9])
+    np.testing.assert_allclose(rated.times, [5, 6, 7, 8, 9])
+    np.testing.assert_allclose(rated.steps, [0.55, 0.65, 0.75, 0.85])
+    (whole,) = collect(Rated(track("a", 4, series)), [task()], excerpts(None)).series["arousal"]
+    np.testing.assert_allclose(whole.edges, [0, 1, 2, 3, 4])
+
+
+def test_streams_with_excerpts_of_other_times_have_no_common_steps():
+    series = Series(np.zeros(9), 0.0, 1.0)
+    with pytest.raises(InputError, match=r"features.excerpt: must begin at the same time in all streams"):
+        collect(Rated(track("a", 4, series)), [task()], excerpts(0.0, 5.0))
