@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import shutil
@@ -22,7 +23,7 @@ from musicemo.ops import Gaussian, Levels
 from musicemo.prediction import SongPrediction, TaskPrediction, TrainedRun, evaluate_run
 from musicemo.reporting import make_report
 from musicemo.reporting.sections.songs import song_blocks
-from musicemo.reporting.tabular import predictions_json
+from musicemo.reporting.tabular import predictions_csv, predictions_json
 from musicemo.reporting.terminal import show
 from musicemo.runs import open_run
 
@@ -238,6 +239,9 @@ def test_a_song_is_predicted_with_the_spread_of_its_listeners():
     song = SongPrediction("a.mp3", 12.0, np.array([[0.0, 6.0], [6.0, 12.0]]), {"valence": task})
     lines = [line.split() for line in text(song_blocks(song)).splitlines()]
     assert ["valence", "0.300", "0.200", "0.400", "0.354", "0", "to", "1"] in lines
+    first, window, _ = list(csv.DictReader(io.StringIO(predictions_csv([song]))))
+    assert float(first["listeners_deviation"]) == pytest.approx(np.sqrt(0.125))
+    assert window["listeners_deviation"] == "0.3"
     found = predictions_json([], [song])["songs"][0]["tasks"]["valence"]
     assert found["listeners_deviation"] == pytest.approx(np.sqrt(0.125))
 

@@ -53,6 +53,11 @@ class TaskPrediction:
     spread: NDArray[np.float64] | None = None
 
     @property
+    def listeners_curve(self) -> NDArray[np.float64] | None:
+        """`[windows]`: the predicted deviation in each window, the root of the mean variance over the runs."""
+        return None if self.spread is None else np.asarray(np.sqrt((self.spread**2).mean(axis=0)))
+
+    @property
     def listeners_deviation(self) -> float | None:
         """The predicted standard deviation of the listeners' ratings: the root of the mean variance."""
         return None if self.spread is None else float(np.sqrt((self.spread**2).mean()))

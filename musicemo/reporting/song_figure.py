@@ -109,8 +109,8 @@ def _emotions(
         if (spread := task.curve_deviation) is not None:
             _, half = _line(windows, spread)
             axes.fill_between(times, curve - half, curve + half, color=colour, alpha=0.15, linewidth=0)
-        if task.spread is not None:
-            _, half = _line(windows, np.sqrt((task.spread**2).mean(axis=0)))
+        if (listeners := task.listeners_curve) is not None:
+            _, half = _line(windows, listeners)
             axes.fill_between(times, curve - half, curve + half, color=colour, alpha=0.08, linewidth=0)
     everything = np.concatenate(
         [task.curve + side * _spread(task) for task in tasks.values() for side in (-1, 1)]
@@ -127,11 +127,8 @@ def _emotions(
 
 def _spread(task: TaskPrediction) -> NDArray[np.float64]:
     """Return half the height of the widest band around each value of the curve."""
-    over_runs = task.curve_deviation
-    bands = [np.zeros_like(task.curve), *([] if over_runs is None else [over_runs])]
-    if task.spread is not None:
-        bands.append(np.sqrt((task.spread**2).mean(axis=0)))
-    return np.asarray(np.max(bands, axis=0))
+    bands = [band for band in (task.curve_deviation, task.listeners_curve) if band is not None]
+    return np.asarray(np.max([np.zeros_like(task.curve), *bands], axis=0))
 
 
 def _line(

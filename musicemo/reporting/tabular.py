@@ -100,7 +100,8 @@ def _by_class(task: TaskPrediction, values: NDArray[np.float64]) -> dict[str, An
 def predictions_csv(songs: Iterable[SongPrediction | Failure]) -> str:
     """Return a row for each song, task and class, followed by one for each window if the song has several.
 
-    Columns: song, task, class, window (empty for the whole song), start, end, value, deviation over the runs.
+    Columns: song, task, class, window (empty for the whole song), start, end, value, deviation over the runs,
+    predicted deviation of the listeners' ratings.
     Songs that failed have no row.
     """
     return "".join(text for text, _ in stream_csv(songs))
@@ -108,7 +109,12 @@ def predictions_csv(songs: Iterable[SongPrediction | Failure]) -> str:
 
 def stream_csv(songs: Iterable[SongPrediction | Failure]) -> Iterator[tuple[str, str]]:
     """Yield the text of `predictions_csv`, song by song, in the form of `stream_json`; the completing text is empty."""
-    yield csv_text([("song", "task", "class", "window", "start", "end", "value", "deviation")]), ""
+    yield (
+        csv_text(
+            [("song", "task", "class", "window", "start", "end", "value", "deviation", "listeners_deviation")]
+        ),
+        "",
+    )
     for song in songs:
         if not isinstance(song, Failure):
             yield csv_text(_song_rows(song)), ""
@@ -121,10 +127,13 @@ def _song_rows(song: SongPrediction) -> Iterator[Sequence[Any]]:
         for index, label in enumerate(task.classes or [""]):
             select = (index,) if task.classes else ()
             whole = _pair(task.value, task.deviation, select)
-            yield song.song, name, label, "", "0.000", f"{song.duration:.3f}", *whole
+            listeners = "" if task.spread is None else repr(task.listeners_deviation)
+            yield song.song, name, label, "", "0.000", f"{song.duration:.3f}", *whole, listeners
             for number, (start, end) in enumerate(windows if len(windows) > 1 else ()):
                 pair = _pair(curve, spread, (number, *select))
-                yield song.song, name, label, number, f"{start:.3f}", f"{end:.3f}", *pair
+                over_listeners = task.listeners_curve
+                listeners = "" if over_listeners is None else repr(float(over_listeners[number]))
+                yield song.song, name, label, number, f"{start:.3f}", f"{end:.3f}", *pair, listeners
 
 
 def _pair(value: Any, deviation: Any, place: tuple[int, ...]) -> tuple[str, str]:
