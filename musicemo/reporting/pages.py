@@ -282,7 +282,8 @@ def _results(runs: Sequence[RunRecord], notices: list[Notice]) -> list[Section]:
     sections.append(Section("Tags", [*blocks, *([Tables(tables)] if tables else [])]))
     if charts := tracks.prediction_charts(evaluation, "pairs", metrics, run.tasks):
         sections.append(Section("Pairs", [Charts(charts, note=tracks.PAIR_CHART)]))
-    labels = {one: run.evaluations[one] for one in ("train", part) if one in run.evaluations}
+    readable = run.evaluations if evaluation.tasks else {}  # a damaged file is in the notices
+    labels = {one: readable[one] for one in ("train", part) if one in readable}
     about = [tracks.worst_tracks(evaluation), tracks.label_section(labels, run.tasks)]
     return [*sections, *about, *analysis_sections(run.results, part)]
 

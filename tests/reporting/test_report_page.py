@@ -36,6 +36,7 @@ def test_a_finished_run_has_every_section_that_it_has_something_for(directory):
         "Predicted against true",
         "Classes",
         "Worst predicted tracks",
+        "Ratings",
         "Training",
         "Weights of the tasks",
         "Other sets",
