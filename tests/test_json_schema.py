@@ -186,7 +186,7 @@ class Narrow(Component):
 
 
 @pytest.mark.parametrize(
-    "name", ["deam", "emomusic", "emopia", "emotify", "fma", "magnatagatune", "mtg-jamendo", "pmemo"]
+    "name", ["deam", "emomusic", "emopia", "emotify", "fma", "magnatagatune", "mtg-jamendo", "musav", "pmemo"]
 )
 def test_datasets_in_published_layouts_say_what_they_share(name):
     found = component_schema("dataset", name, registry.load("dataset", name))
