@@ -241,7 +241,17 @@ def _split(path: Path, proposal: Proposal, tracks: Tracks) -> tuple[SplitSetting
         candidates.insert(0, SplitSettings(method="grouped"))
     if None not in official and {"train", "test"} <= set(official):
         candidates.insert(0, SplitSettings(method="official"))
-    first = proposal.targets[0]
+    # a class is rarer than a bin of ratings, so its share of each set matters more
+    first = next(
+        (target for target in proposal.targets if target.kind == "classification"), proposal.targets[0]
+    )
+    if first is not proposal.targets[0]:
+        candidates = [
+            settings.model_copy(update={"stratify": first.name})
+            if settings.method in ("stratified", "grouped", "kfold")
+            else settings
+            for settings in candidates
+        ]
     _, labels = tracks.column(first.name)
     bins = strata(labels, regression=first.kind == "regression", bins=candidates[0].bins)
     problem = InputError(f"{path}: cannot be split")
@@ -391,6 +401,8 @@ class _Lines:
         else:
             sizes = _in_words(settings, split).partition(": ")[2]
             self._key("method", settings.method, f"{comment}: {sizes}")
+        if settings.stratify:
+            self._key("stratify", settings.stratify, "every set has its share of each class")
         if models:
             self._table(
                 "matrix.model",

@@ -5,14 +5,18 @@ from __future__ import annotations
 import dataclasses
 import logging
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from musicemo import terminal
 from musicemo.cli._completion import complete_component, complete_experiment
 from musicemo.cli._options import AsJson, Only, Overrides
 from musicemo.cli._output import emit, emit_blocks, emit_json, prints_data
 from musicemo.errors import InputError
+
+if TYPE_CHECKING:
+    from musicemo.experiment import Experiment
 
 __all__ = ["add_commands"]
 
@@ -54,18 +58,18 @@ def data(
     """Summarize an experiment's data and split.
 
     Print the number of tracks in each set, classes before and after merging, rating statistics, track lengths, missing
-    targets, suspected leaks, and labels of joined datasets that contradict each other.
+    targets, suspected leaks, and labels of joined datasets that contradict each other. Of a matrix whose variants have
+    the same tracks, tasks and split, the first variant is used.
     """
     if cite:
         _cite(experiment, overrides or [], only or [])
         return
     from musicemo.data import Features, sounding_alike, summarize
-    from musicemo.experiment import load_experiment
     from musicemo.experiment.tracks import read_tracks, split_tracks
     from musicemo.reporting.sections.data import data_blocks
     from musicemo.running.transfer import find_shared_music
 
-    loaded = load_experiment(experiment, overrides or [], only or [])
+    loaded = _with_the_data(experiment, overrides or [], only or [])
     tracks = read_tracks(loaded)
     split = split_tracks(loaded.completed(tracks), tracks, loaded.replicates()[0].fold)
     features = Features(tracks.tracks, tracks.rows, loaded.training.cache)
@@ -83,6 +87,25 @@ def data(
         emit_json(dataclasses.asdict(summary))
     else:
         emit_blocks(data_blocks(loaded.dataset.name, loaded.split.method, summary))
+
+
+def _with_the_data(file: Path, overrides: list[str], only: list[str]) -> Experiment:
+    """Return an experiment, or the first variant of a matrix if all have the same tracks, tasks and split.
+
+    Raises:
+        InputError: It is not valid, or its variants differ in them.
+    """
+    from musicemo.experiment import load_experiment, load_experiments
+
+    first, *others = load_experiments(file, overrides, only)
+    compared = ("dataset", "tasks", "split")
+    if any(first.source.table.get(key) != other.source.table.get(key) for other in others for key in compared):
+        return load_experiment(file, overrides, only)  # names the variants to choose from
+    if others:
+        terminal.say(
+            "note", "bold", f"the data of {first.name}; the other variants have the same tracks and split"
+        )
+    return first
 
 
 def _cite(experiment: Path, overrides: list[str], only: list[str]) -> None:

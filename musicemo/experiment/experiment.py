@@ -254,6 +254,11 @@ class Experiment:
         features = self.features or default_features(tracks.streams)
         return replace(self, losses=losses, default_losses={}, features=features, split=split)
 
+    @property
+    def fitted_at_once(self) -> bool:
+        """Whether the model is an estimator, which has one epoch."""
+        return isinstance(self.model.factory, type) and issubclass(self.model.factory, Estimator)
+
     def _needs_no_validation(self, tasks: Sequence[Task]) -> bool:
         """Return whether cross-validation has no use for a validation set.
 
@@ -262,8 +267,7 @@ class Experiment:
         """
         return (
             self.split.method == "kfold"
-            and isinstance(self.model.factory, type)
-            and issubclass(self.model.factory, Estimator)
+            and self.fitted_at_once
             and self.evaluation.calibration in (None, "none")
             and not any(task.kind == "tags" for task in tasks)
         )

@@ -363,10 +363,12 @@ class Sweep:
     def epochs(self, runs: Path) -> list[tuple[int, int]]:
         """Return the numbers of finished epochs and of all epochs of the runs that workers are training.
 
-        They are read from the run directories, wherever the workers are.
+        They are read from the run directories, wherever the workers are. Estimators have no epochs to wait for.
         """
         epochs = []
         for experiment in self._experiments:
+            if experiment.fitted_at_once:
+                continue
             for path in sorted((runs / self._options.run_name(experiment)).glob("*/results.json")):
                 with contextlib.suppress(OSError, ValueError, LookupError):  # a worker is writing it
                     head = json.loads(path.read_bytes())

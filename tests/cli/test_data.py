@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from musicemo.cli._app import make_app
 from musicemo.contracts import Target, Track
+from musicemo.errors import InputError
 
 
 def call(*arguments):
@@ -108,3 +109,15 @@ def test_several_datasets_are_counted_and_what_is_in_two_of_them_is_told(experim
         "b": {"train": 36, "val": 12, "test": 12},
     }
     assert not [leak for leak in found["leaks"] if "equal features" in leak], "split alike, a clip has one side"
+
+
+@pytest.mark.usefixtures("fakes")
+def test_variants_of_a_matrix_with_the_same_data_are_one(experiment_file):
+    text = experiment_file.read_text()
+    experiment_file.write_text(f'{text}\n[matrix]\n"training.epochs" = [1, 2]\n')
+    found = CliRunner().invoke(make_app(), ["data", str(experiment_file)], catch_exceptions=False)
+    assert "the other variants have the same tracks and split" in found.stderr
+    assert "valence: ratings in their own units" in found.stdout
+    experiment_file.write_text(f'{text}\n[matrix]\n"split.seed" = [1, 2]\n')
+    with pytest.raises(InputError, match=r"choose one with --only seed=VALUE"):
+        call(experiment_file)

@@ -92,7 +92,7 @@ def test_what_is_written_validates_and_says_what_is_next(folder):
         "group": "artist",
         "rows": 9,
     }
-    assert found["split"] == {"method": "kfold", "folds": 5, "grouped": True}
+    assert found["split"] == {"method": "kfold", "folds": 5, "grouped": True, "stratify": "genre"}
     assert set(found["tasks"]) == {"valence", "genre"}
     assert found["matrix"]["model"] == {name: {"model": {"type": name}} for name in ("mean", "ridge", "svr")}
     assert not found.keys() & {"model", "training", "weighting"}
@@ -312,7 +312,7 @@ def test_many_tracks_are_for_a_network(folder, monkeypatch):
     assert "Models: cnn" in text
     assert "confidence interval" not in text
     found = written()
-    assert (found["model"], found["split"]) == ({"type": "cnn"}, {"method": "grouped"})
+    assert (found["model"], found["split"]) == ({"type": "cnn"}, {"method": "grouped", "stratify": "mood"})
     assert found["tasks"]["mood"]["loss"] == {"type": "cross-entropy", "class_weights": "balanced"}
     assert found["weighting"] == {"type": "uncertainty"}
     assert found["training"]["batch_size"] == 16

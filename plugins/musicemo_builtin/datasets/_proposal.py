@@ -545,8 +545,8 @@ def _targets(
     if len(ratings) > _MOST_TARGETS:
         telling = [name for name in targets if _TELLING.search(name.casefold())]
         learned = dict.fromkeys(telling[:_MOST_TARGETS])
-    asked = [name for name in targets if target_name(name) in tasks]
-    order = list(dict.fromkeys([*asked, *learned, *targets]))
+    requested = [name for name in targets if target_name(name) in tasks]
+    order = list(dict.fromkeys([*requested, *learned, *targets]))
     for name in order[_MOST_TARGETS:]:
         columns.left_out[name] = f"is one of {len(order)} possible targets; --task NAME learns it"
     kept = order[:_MOST_TARGETS]
