@@ -81,7 +81,16 @@ class MusAV(Preset):
 
     @classmethod
     def recognise(cls, path: Path) -> Mapping[str, Any] | None:
-        """Return None: ``musicemo init`` drafts no experiments with pairs."""
+        """Raise an error for a folder of this dataset: ``musicemo init`` drafts no experiments with pairs.
+
+        Raises:
+            InputError: It is such a folder.
+        """
+        if _LAYOUT.fits(path, *(f"annotations.{target}.all" for target in _TARGETS)):
+            raise InputError(
+                f"{path}: is MusAV, whose targets are pairs. Write the experiment by hand, with dataset.type = "
+                '"musav" and [tasks.arousal]; docs/pairs.md has an example'
+            )
         return None
 
 

@@ -73,3 +73,8 @@ def test_a_missing_folder_says_where_the_data_is(tmp_path):
     with pytest.raises(InputError, match="MusAV is available at"):
         MusAV(root=tmp_path)
     assert MusAV.propose(tmp_path) is None
+
+
+def test_init_says_that_the_experiment_is_to_be_written(root):
+    with pytest.raises(InputError, match=r"is MusAV, whose targets are pairs.*\[tasks.arousal\]"):
+        MusAV.propose(root)
