@@ -106,7 +106,7 @@ def test_problems_name_file_line_and_column(root):
         deam(root)
     assert list(caught.value.problems) == [
         f"{path}:2: column 'valence_mean': 31 is outside [1, 9]",
-        f"{path}:3: track '2' is already in line 2",
+        f"{path}:3: track '2' is already in line 2, with '31' instead of 'x' in column 'valence_mean'",
         f"{path}:3: column 'valence_mean': 'x' is not a number",
     ]
 

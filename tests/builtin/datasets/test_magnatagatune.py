@@ -81,7 +81,7 @@ def test_problems_name_file_line_and_column(root):
     assert list(caught.value.problems) == [
         f"{path}:3: column 'no vocals': '2' is not 0 or 1",
         f"{path}:4: column 'mp3_path': 'g/b-02-0-29.mp3' is not in one of the folders 0 to 9 and a to f",
-        f"{path}:5: track '2' is already in line 2",
+        f"{path}:5: track '2' is already in line 2, with '0' instead of '1' in column 'no vocals'",
     ]
 
 
