@@ -74,7 +74,12 @@ def _step(
     counts = {"class_counts": dict.fromkeys("abc", 2), "tag_counts": dict.fromkeys("xy", (3, 4))}
     built = {name: default_component("loss", loss).build(**counts) for name, loss in losses.items()}
     kinds = {name: "series" if name.endswith("series") else kinds_of(loss)[0] for name, loss in built.items()}
-    tasks = [Task(name, name, kind, classes=KINDS[kind]) for name, kind in kinds.items()]
+    learned = {name: getattr(loss, "distribution", None) for name, loss in built.items()}
+    tasks = [
+        Task(name, name, kind, classes=KINDS[kind], distribution=learned[name]) for name, kind in kinds.items()
+    ]
+    ratings = np.random.default_rng(3).uniform(size=(TRACKS, 3)).astype(np.float32)
+    listeners = {name: ratings for name, distribution in learned.items() if distribution}
     name, parameters = model
     backbone = registry.load("model", name)(input_size=FEATURES, **parameters)
     heads = dict.fromkeys(losses, HeadSettings(hidden=[5], dropout=0.3))
@@ -86,7 +91,9 @@ def _step(
         scaling=None,  # type: ignore[arg-type]
         network=network,
         weighting=registry.load("weighting", weighting[0])(tasks=list(losses), **weighting[1]),
-        objective=Objective(tasks, {name: [Term(1.0, loss)] for name, loss in built.items()}),
+        objective=Objective(
+            tasks, {name: [Term(1.0, loss)] for name, loss in built.items()}, listeners=listeners
+        ),
         batches={},
         # Adam would turn the rounding of gradients that are zero into steps.
         training=TrainingSettings(optimizer={"type": "sgd", "lr": 0.01}),
