@@ -57,6 +57,8 @@ def read_launcher(file: Path | None, name: str, jobs: int | None = None) -> Laun
     component: Component | None = default_component("launcher", DEFAULT_LAUNCHER["type"])
     if file is not None:
         source = toml.read(file, [])
+        if isinstance(source.table.get("launcher"), dict):
+            source.table["launcher"].setdefault("type", name)
         problems: list[str] = []
         component = Components(source, problems).find("launcher", ("launcher",), DEFAULT_LAUNCHER)
         if problems or component is None:

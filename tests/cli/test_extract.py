@@ -97,6 +97,7 @@ def test_nothing_to_be_had_is_a_failure(musicemo, music):
         ),
         (["music", "out", "--hop", "5000"], "error: recipe.hop is 5000; it must be at most half of n_fft"),
         (["music", "out", "--jobs", "0"], "Invalid value for '--jobs'"),
+        (["music", "out", "--launcher", "lokal"], "no launcher has the name 'lokal'; did you mean 'local'?"),
         (["music", "out", "--pack", "bars"], "Invalid value for '--pack'"),
         (["music/rock/1.wav", "music/pop/1.wav", "out"], "would have one feature file, out/1.npz"),
     ],
@@ -167,6 +168,11 @@ segment = 0.5
         ('[features]\ntype = "arrays"\n', (), "'arrays' reads ready-made arrays, not audio"),
         ("[model]\n", (), "f.toml: needs one table [features]"),
         ('[[features]]\ntype = "mfcc"\n' * 2, (), "f.toml: needs one table [features], but has 2 streams"),
+        (
+            '[features]\ntype = "mfcc"\n[launcher]\njob = 2\n',
+            ("--launcher", "local"),
+            "f.toml:4: launcher.job: unknown key; did you mean 'jobs'?",
+        ),
         ('[features]\ntype = "mfcc"\n', ("--hop", 256), "--features: the parameters are those of the file"),
     ],
 )

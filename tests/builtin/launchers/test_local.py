@@ -33,6 +33,7 @@ def test_a_lost_run_is_resumed_and_all_are_those_of_one_process(losing_a_worker)
         ({}, 100, Needs(memory=11 << 30), 0),
         ({}, 100, Needs(gpus=1), 3),
         ({"jobs": 4}, 100, Needs(gpus=1), 4),
+        ({}, 100, Needs(gpus=2), 0),
         ({"jobs": 1}, 100, Needs(), 0),
     ],
 )
