@@ -303,6 +303,27 @@ def test_a_few_tracks_are_too_few(folder):
     assert (checked.tracks["train"], checked.tracks["test"]) == (9, 3)
 
 
+def test_extractors_with_weights_are_those_that_need_no_parameter(fakes):
+    class Pretrained:
+        pretrained_on = ("msd",)
+
+    class Plain:
+        pass
+
+    class Needy(Pretrained):
+        def __init__(self, *, model):
+            pass
+
+    class Missing(Pretrained):
+        def __init__(self):
+            raise InputError("pip install weights")
+
+    for extractor in (Pretrained, Plain, Needy, Missing):
+        fakes("features", extractor.__name__.lower(), extractor)
+    assert draft._pretrained() == ["pretrained"]
+
+
+@pytest.mark.slow
 def test_many_tracks_are_for_a_network(folder, monkeypatch):
     monkeypatch.setattr(draft, "_FEW", COUNT)
     path = table(
@@ -462,6 +483,7 @@ def workbook(path, **sheets):
     book.save(path)
 
 
+@pytest.mark.slow
 def test_a_workbook(folder):
     rows = [["Titel", "Valenz", "Jahr"], *([str(n), float(rating(n)), 1960 + n % 30] for n in range(COUNT))]
     workbook(folder / "songs.xlsx", Notizen=[["von mir"]], Lieder=rows)
@@ -526,6 +548,7 @@ def test_files_in_another_folder(folder):
     assert written()["dataset"]["root"] == "features"
 
 
+@pytest.mark.slow
 def test_a_table_beside_folders_of_songs_is_used(folder):
     for name in ("songs", "new"):
         (folder / name).mkdir()

@@ -62,6 +62,7 @@ def save_vector(folder, number, array):
 ARCHIVES = '[features]\ntype = "arrays"\nkeys = ["last"]'
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("save", "features"),
     [
@@ -79,6 +80,7 @@ def test_the_tracks_of_the_dataset_are_predicted_as_the_run_did(tmp_path, save, 
         assert float(predictor.predict(path).tasks["valence"].value) == pytest.approx(value, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_times_need_a_rate(tmp_path):
     run, _ = train(tmp_path, save_npz, f"{ARCHIVES}\nrate = 2.0")
     path = tmp_path / "1.npz"

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from harness import hooks_of, load, results_of, run_all
 
+from musicemo.experiment import Experiment
 from musicemo.hookspecs import hookimpl
 from musicemo.running.launching import InProgress
 from musicemo.running.prepare import RunOptions
@@ -204,7 +205,7 @@ def test_the_results_of_many_runs_are_read_once(tmp_path, monkeypatch):
 
 
 @pytest.mark.usefixtures("fakes")
-def test_the_epochs_of_the_runs_in_work_are_read_from_their_directories(tmp_path):
+def test_the_epochs_of_the_runs_in_work_are_read_from_their_directories(tmp_path, monkeypatch):
     sweep = Sweep([load(tmp_path, "seeds=[0, 1]", "training.epochs=9")], RunOptions())
     runs = {
         "first": {"status": "running", "launch": f"{sweep._launch}-0"},
@@ -220,3 +221,5 @@ def test_the_epochs_of_the_runs_in_work_are_read_from_their_directories(tmp_path
         (folder / "history.jsonl").write_text("{}\n" * 3)
     (tmp_path / "runs" / "small" / "second" / "history.jsonl").unlink()
     assert sweep.epochs(tmp_path / "runs") == [(3, 9), (0, 9)]
+    monkeypatch.setattr(Experiment, "fitted_at_once", True)
+    assert sweep.epochs(tmp_path / "runs") == []
