@@ -14,6 +14,7 @@ from musicemo.components import registry
 from musicemo.components.spec import default_component
 from musicemo.contracts import kinds_of
 from musicemo.data import Batch, HeadSettings, Task
+from musicemo.errors import RunError
 from musicemo.training import Network, Objective, Prepared, Term, TrainingSettings
 from musicemo.training.processes import SINGLE, Processes
 from musicemo.training.scoring import Collected
@@ -38,6 +39,29 @@ def compare(cases: Sequence[Case]) -> list[dict[str, tuple[float, float]]]:
         {name: max(one[name] for one in both) for name in both[0]}
         for both in zip(*(outcome.value for outcome in outcomes), strict=True)
     ]
+
+
+def align() -> list[tuple[float, str]]:
+    """Return, for each process, a weight that was near the first process's, and the error about one that was not."""
+    with tempfile.TemporaryDirectory() as folder:
+        outcomes = list(run_tasks(_align, [(rank, folder) for rank in range(2)], 2))
+    return [outcome.value for outcome in sorted(outcomes, key=lambda outcome: outcome.task)]
+
+
+def _align(task: tuple[int, str]) -> tuple[float, str]:
+    rank, folder = task
+    processes, error = Processes(rank, 2), ""
+    near, far = (torch.nn.Linear(1, 1, bias=False) for _ in range(2))
+    with processes.connected(Path(folder), torch.device("cpu")), torch.no_grad():
+        near.weight.fill_(1 + 1e-5 * rank)
+        far.weight.fill_(1 + rank)
+        processes.align([near], 1)
+        try:
+            processes.align([far], 2)
+        except RunError as problem:
+            error = str(problem)
+        processes.all(None)
+    return float(near.weight), error
 
 
 def _compare(task: tuple[int, str, Sequence[Case]]) -> list[dict[str, tuple[float, float]]]:

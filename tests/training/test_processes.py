@@ -8,7 +8,7 @@ import signal
 import numpy as np
 import pytest
 import torch
-from two_processes import Case, compare
+from two_processes import Case, align, compare
 
 from musicemo import load_experiment, open_run
 from musicemo.components.hooks import Hooks
@@ -62,6 +62,14 @@ def test_two_processes_have_the_gradient_of_one():
         for name, (difference, largest) in differences.items():
             scale = max(gradients) if name.startswith("gradient") else largest
             assert difference <= 1e-6 * max(scale, 1.0), (case, name, difference, scale)
+
+
+@pytest.mark.slow
+def test_processes_have_the_weights_of_the_first_and_notice_a_model_that_bypasses_its_parameters():
+    first, second = align()
+    assert first == (1.0, "")
+    assert second[0] == 1.0
+    assert "epoch 2: weight differs between the processes by 1: the model does not compute with" in second[1]
 
 
 def test_every_track_of_a_batch_has_one_share():
