@@ -59,7 +59,7 @@ def test_the_defaults_of_every_component_read_back_equal(kind, name):
     factory = registry.load(kind, name)
     schema = table_schema(factory, kind)
     required = {
-        key: [{"type": "ridge"}] if key == "members" else 8000 if field.annotation is int else "x"
+        key: [{"type": "ridge"}] if key == "members" else 8000 if field.annotation in (int, float) else "x"
         for key, field in schema.model_fields.items()
         if field.is_required()
     }
@@ -168,7 +168,8 @@ def leaves(table: dict, key: tuple = ()):
 @pytest.mark.usefixtures("fakes")
 def test_fingerprint_ignores_nothing_else(write):
     resolved = load_experiment(write(), ["description=x"]).resolved(0)
-    base, ignored = hash_settings(resolved), {("training", "device"), ("training", "cache"), ("description",)}
+    training = {("training", key) for key in ("device", "cache", "processes")}
+    base, ignored = hash_settings(resolved), {*training, ("description",)}
     for key in leaves(resolved):
         changed = tomllib.loads(toml.write(resolved))
         table = changed

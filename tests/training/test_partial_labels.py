@@ -68,7 +68,7 @@ def test_every_weighting_trains_on_partial_labels(name, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", REGRESSION)
 def test_every_loss_of_ratings_trains_on_partial_labels(name, tmp_path):
-    loss = f"tasks.valence.loss=[{{ type = '{name}' }}, {{ type = 'mse' }}]"
+    loss = f"tasks.valence.loss=[{{ type = '{name}', weight = 0.1 }}, {{ type = 'mse' }}]"
     history = run(tmp_path, loss, "weighting.type='constant'")
     assert history[1]["train/energy/loss"] < history[0]["train/energy/loss"]
     assert math.isfinite(history[1]["val/valence/loss"])
