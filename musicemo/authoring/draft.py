@@ -30,7 +30,7 @@ from musicemo.data import (
     strata,
     tags_of,
 )
-from musicemo.errors import InputError, MusicemoError, nearest
+from musicemo.errors import InputError, nearest
 from musicemo.experiment.features import DEFAULT_FEATURES
 
 __all__ = ["Draft", "draft_experiment"]
@@ -325,7 +325,7 @@ def _pretrained() -> list[str]:
     """Return the installed feature extractors with weights that need no parameter."""
     names = []
     for claim in registry.claims("features"):
-        with contextlib.suppress(MusicemoError, TypeError):
+        with contextlib.suppress(Exception):  # an extractor that cannot be constructed is not proposed
             extractor = registry.load("features", claim.name)()
             if getattr(extractor, "pretrained_on", ()):
                 names.append(claim.name)

@@ -316,7 +316,7 @@ def test_extractors_with_weights_are_those_that_need_no_parameter(fakes):
 
     class Missing(Pretrained):
         def __init__(self):
-            raise InputError("pip install weights")
+            raise OSError("no weights")
 
     for extractor in (Pretrained, Plain, Needy, Missing):
         fakes("features", extractor.__name__.lower(), extractor)
