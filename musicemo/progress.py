@@ -44,6 +44,9 @@ class Progress:
         self._task = self._bar.add_task("", total=None, pace="", detail="")
         self._detail = ""
         self._done, self._total = 0, 0
+        self._announced = False
+        #: Time and number of the pieces that were finished first: the start of processes does not count for the rate.
+        self._first: tuple[float, int] | None = None
         self._begin = self._spoke = time.monotonic()
 
     def __enter__(self) -> Progress:
@@ -72,16 +75,21 @@ class Progress:
         now = time.monotonic()
         if done == 0:
             self._begin = self._spoke = now
-        if done == 0 and total and not self._moves:
+            self._first = None
+        if total and not self._announced:
+            self._announced = True
             self._say(self._count(total))
         self._done, self._total = done, total
-        rate = done / max(now - self._begin, 1e-9)
-        left = (total - done) / rate if done else 0.0
-        speed = f"{rate:.1f} a second" if rate >= 0.1 or not done else f"{duration(1 / rate)} each"
-        if each is not None:
+        pace = ""
+        if done and each is not None:
             left = max(total * each / jobs - (now - self._begin), 0.0)
-            speed = f"{duration(each)} each"
-        pace = f", {speed}, {duration(left)} left" if done else ""
+            pace = f", {duration(each)} each, {duration(left)} left"
+        elif done:
+            began, before = self._first = self._first or (now, done)
+            if now > began and done > before:
+                rate = (done - before) / (now - began)
+                speed = f"{rate:.1f} a second" if rate >= 0.1 else f"{duration(1 / rate)} each"
+                pace = f", {speed}, {duration((total - done) / rate)} left"
         self._bar.update(self._task, completed=done, total=total, pace=pace)
         if now - self._spoke > _EVERY and done < total:
             self._spoke = now

@@ -34,6 +34,26 @@ def test_lines_now_and_then(capsys, clock):
     assert len(lines) == 11
 
 
+def test_the_start_of_processes_is_not_part_of_the_rate(capsys, clock):
+    with Progress("Extracting", "songs") as bar:
+        bar.update(0, 80)
+        clock.now += 56
+        for done in range(1, 81):
+            bar.update(done, 80)
+            clock.now += 1
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[1] == "Extracting: 1 of 80 songs"
+    assert lines[2] == "Extracting: 12 of 80 songs, 1.0 a second, 1 min 08 s left"
+    assert lines[-1] == "Extracting: 80 songs in 2 min 16 s"
+
+
+def test_the_number_of_pieces_is_printed_once(capsys):
+    with Progress("Running", "runs") as bar:
+        for total in (3, 2, 1, 0):  # runs that were finished before do not count
+            bar.update(0, total)
+    assert capsys.readouterr().err == "Running: 3 runs\n"
+
+
 def test_nothing_to_do_says_nothing(capsys):
     with Progress("Making music", "clips"):
         pass
@@ -96,6 +116,6 @@ def test_the_progress_of_the_pieces_in_work_follows_the_count(capsys, clock):
         clock.now += 20
         bar.update(2, 3)
     assert capsys.readouterr().err.splitlines()[1:3] == [
-        "Running: 1 of 3 runs, 20 s each, 40 s left, epochs 2/9, 4/9",
+        "Running: 1 of 3 runs, epochs 2/9, 4/9",
         "Running: 2 of 3 runs, 20 s each, 20 s left",
     ]

@@ -75,4 +75,4 @@ def cross(
         emit("Nothing to do: all runs were finished and evaluated before.\n")
     emit("\n")
     emit_blocks(blocks)
-    emit(f"\n{page}\n")
+    emit(f"\nReport: {page}\n")
