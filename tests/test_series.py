@@ -290,6 +290,16 @@ def test_a_model_that_does_not_embed_steps_is_refused(components, tmp_path):
         run_all(tmp_path, text=EXPERIMENT.replace('"steps"', '"average"'))
 
 
+def test_a_grid_with_one_step_is_refused_before_anything_is_extracted(components, tmp_path, monkeypatch):
+    monkeypatch.setattr("musicemo.running.prepare.collect", pytest.fail)
+    text = EXPERIMENT.replace("model.type", 'features = { type = "mfcc", grid = "track" }\nmodel.type', 1)
+    with pytest.raises(
+        InputError,
+        match=r"small.toml:3: features.grid: 'track' has one time step, .*'arousal'.* Use 'segment', 'beat'",
+    ):
+        run_all(tmp_path, text=text)
+
+
 def test_an_estimator_that_does_not_predict_series_is_refused(components, tmp_path):
     with pytest.raises(InputError, match=r"'svr' is fitted in one go and cannot learn 'arousal' \(series\)"):
         run_all(tmp_path, text=EXPERIMENT.replace('"steps"', '"svr"'))

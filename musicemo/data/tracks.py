@@ -309,7 +309,7 @@ def _on_steps(
     if all(len(edges) == 2 for edges in every.values()):
         names = ", ".join(map(repr, rated))
         raise InputError(
-            f"task {names}: the features of every track have one time step, and ratings over time need several. Use "
+            f"tasks {names}: the features of every track have one time step, and ratings over time need several. Use "
             'features.grid = "segment", "beat" or "frame"'
         )
     result: dict[str, list[TimedRatings | None]] = {}

@@ -83,6 +83,16 @@ def match_tasks(experiment: Experiment, dataset: Dataset) -> list[Task]:
                 tasks.append(replace(task, distribution=_distribution(experiment, task)))
         except InputError as error:
             problems += error.problems
+    grids = {table.settings.grid for table in experiment.features}
+    if grids == {"track"} and (timed := [repr(task.name) for task in tasks if task.kind == "series"]):
+        key = ("features", "grid") if len(experiment.features) == 1 else ("features", 0, "grid")
+        problems.append(
+            source.error(
+                key,
+                f"'track' has one time step, and ratings over time ({', '.join(timed)}) need several. Use 'segment', "
+                "'beat' or 'frame'",
+            )
+        )
     for key, split in experiment.splits.values():
         if split.stratify is not None:
             problems += _unknown(experiment, dataset, (*key, "stratify"), split.stratify)

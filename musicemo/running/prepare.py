@@ -463,8 +463,8 @@ def check_signs(experiment: Experiment, objective: Objective, weighting: Weighti
         experiment.source.error(
             ("tasks", name, "loss"),
             f"{type(term.loss).__name__} may be negative here, and the weighting "
-            f"{experiment.weighting.name!r} is defined for positive losses alone; use a term that is never "
-            'negative (such as soft-spearman in its default form), or the weighting "constant"',
+            f"{experiment.weighting.name!r} requires positive losses. Use a term that is never negative, "
+            'such as soft-spearman in its default form, or the weighting "constant"',
         )
         for name, terms in objective.terms.items()
         for term in terms

@@ -108,7 +108,7 @@ def _check_values(contract: Contract, loss: nn.Module, examples: Mapping[str, tu
             require(
                 not math.isfinite(value) or value >= -1e-6 or getattr(loss, "may_be_negative", False),
                 f"{name}: it is {value:.3g}; a loss is not negative, unless its class has may_be_negative = True. "
-                "Weightings that are defined for positive losses alone then refuse it before anything is trained, "
+                "Weightings that require positive losses then refuse it before anything is trained, "
                 "instead of failing on the way",
             )
     tell: Any = getattr(loss, "diagnostics", None)

@@ -91,8 +91,8 @@ class Network(nn.Module):
         if self._timed and not (isinstance(steps, int) and callable(getattr(backbone, "sequence", None))):
             raise InputError(
                 f"model {name} has no embedding per time step (sequence_size and sequence), which "
-                f"{', '.join(map(repr, sorted(self._timed)))} {'need' if len(self._timed) > 1 else 'needs'}: a rating "
-                "over time"
+                f"{', '.join(map(repr, sorted(self._timed)))} {'need' if len(self._timed) > 1 else 'needs'} for "
+                "ratings over time. Use another model, such as 'lstm' or 'crnn'"
             )
         for task in tasks:
             of_task = steps if isinstance(steps, int) and task.kind == "series" else size
