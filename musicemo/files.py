@@ -22,6 +22,7 @@ __all__ = [
     "csv_text",
     "exclusive",
     "expanded",
+    "make_folder",
     "plain_cell",
     "printable",
     "private_folder",
@@ -151,6 +152,18 @@ def printable(name: str | os.PathLike[str]) -> str:
         content = text.encode("utf-8", "surrogateescape")
     text = visible(content.decode("utf-8", "backslashreplace"))
     return text.replace("\t", r"\t").replace("\n", r"\n")
+
+
+def make_folder(folder: Path) -> None:
+    """Create a folder and those above it, unless they exist.
+
+    Raises:
+        RunError: it cannot be created.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"{folder}: cannot be created: {error.strerror or error}") from error
 
 
 @contextlib.contextmanager

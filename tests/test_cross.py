@@ -16,7 +16,7 @@ import musicemo
 from musicemo.cli._app import make_app
 from musicemo.contracts import Target, Track
 from musicemo.data import Features
-from musicemo.errors import InputError
+from musicemo.errors import InputError, RunError
 from musicemo.experiment import load_experiment
 from musicemo.experiment.tracks import read_tracks
 from musicemo.prediction import TrainedRun
@@ -200,6 +200,12 @@ def test_the_results_are_shown(folder):
     assert "second & " in text
     assert "pleasure" in text
     json.dumps(crossed.to_json(), allow_nan=False)
+
+
+def test_a_folder_that_cannot_be_written_is_an_error_without_a_traceback(folder, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(RunError, match=r"cross-first-second: cannot be created: Not a directory"):
+        musicemo.cross(pair(folder), tmp_path / "file" / "runs")
 
 
 @pytest.mark.slow

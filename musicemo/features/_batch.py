@@ -22,7 +22,7 @@ from musicemo.features._files import FeatureInfo, Source, check_features, write_
 from musicemo.features._recipe import Recipe
 from musicemo.features._stream import Stream
 from musicemo.features.melchroma import Analysis, analyse
-from musicemo.files import csv_text, printable, temporary_prefix, write_text
+from musicemo.files import csv_text, make_folder, printable, temporary_prefix, write_text
 from musicemo.workers import Outcome, WorkerDied, cores, run_tasks, unbroken
 
 __all__ = ["ExtractionReport", "Failure", "extract", "failure_of"]
@@ -204,10 +204,7 @@ def _path(failure: Failure) -> Path:
 def _write_failures(path: Path | None, failures: list[Failure]) -> None:
     if path is None:
         return
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(f"{path.parent}: cannot be created: {error.strerror or error}") from error
+    make_folder(path.parent)
     rows = [(printable(failure.path), printable(failure.reason)) for failure in sorted(failures, key=_path)]
     write_text(path, csv_text([("path", "reason"), *rows]))
 

@@ -42,7 +42,7 @@ from musicemo.features._files import Source, Stamp, cache_folder, stamp_of
 from musicemo.features._grid import Pooler, Pooling, pooled_rows
 from musicemo.features._pack import Pack
 from musicemo.features._stream import Audio, Clip, Stream
-from musicemo.files import exclusive, expanded, read_json, shortened, write_json
+from musicemo.files import exclusive, expanded, make_folder, read_json, shortened, write_json
 from musicemo.progress import Progress
 from musicemo.workers import WorkerDied, cores, run_tasks
 
@@ -375,10 +375,7 @@ class FeatureStore:
         entries, stale = self._look(wanted)
         if stale:
             try:
-                try:
-                    self.folder.mkdir(parents=True, exist_ok=True)
-                except OSError as error:
-                    raise RunError(f"{self.folder}: cannot be created: {error.strerror or error}") from error
+                make_folder(self.folder)
                 with exclusive(self.folder):
                     entries, stale = self._look(wanted)  # what another process has done in the meantime
                     if stale:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from musicemo import __version__
 from musicemo.comparison import Comparison, compare, read_experiments
-from musicemo.errors import InputError, RunError
+from musicemo.errors import InputError
 from musicemo.evaluation import Evaluation
-from musicemo.files import write_atomically, write_text
+from musicemo.files import make_folder, write_atomically, write_text
 from musicemo.messages import withheld
 from musicemo.reporting.blocks import Block, Charts, Notice, Page, Section, Tables, Text
 from musicemo.reporting.charts import draw
@@ -159,10 +159,7 @@ def write_figures(page: Page, folder: Path) -> list[Path]:
     Raises:
         RunError: the folder or a file cannot be written.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(f"{folder}: cannot be made: {error.strerror}") from error
+    make_folder(folder)
     written: list[Path] = []
     for name, chart in page.charts():
         stem = re.sub(r"[^\w.-]+", "-", name).strip("-.")[:_LONGEST_NAME] or "chart"

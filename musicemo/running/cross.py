@@ -38,7 +38,7 @@ from musicemo.evaluation import SCORES, Evaluation
 from musicemo.experiment import Component, Experiment, load_experiment
 from musicemo.experiment.tracks import read_tracks, split_tracks
 from musicemo.features import cache_name
-from musicemo.files import read_json, write_json, write_text
+from musicemo.files import make_folder, read_json, write_json, write_text
 from musicemo.prediction import TrainedRun, evaluate_on, read_for
 from musicemo.progress import Progress
 from musicemo.running.execute import Outcome
@@ -206,7 +206,7 @@ def cross(
 
     Raises:
         InputError: the experiments cannot be crossed, or one of them or its data is wrong.
-        RunError: a run failed.
+        RunError: a run failed, or the folder of the results cannot be written.
     """
     loaded = [one if isinstance(one, Experiment) else load_experiment(one) for one in experiments]
     _check(loaded)
@@ -249,7 +249,7 @@ def cross(
         notes=notes,
         folder=folder,
     )
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     write_json(folder / _RESULTS, crossed.to_json())
     return crossed
 
@@ -568,7 +568,7 @@ class _Plan:
             prefixed: whether ids begin with the name of their dataset.
         """
         excluded = self._excluded(corpora)
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         folds: dict[int | None, Experiment] = {}
         for fold in corpora[0].splits:
             stem = name if fold is None else f"{name}-fold{fold}"

@@ -40,7 +40,7 @@ from musicemo.experiment.search import (
     trial_hash,
 )
 from musicemo.experiment.tracks import split_tracks
-from musicemo.files import write_bytes, write_json, write_text
+from musicemo.files import make_folder, write_bytes, write_json, write_text
 from musicemo.hookspecs import hookimpl
 from musicemo.progress import Progress
 from musicemo.running.execute import execute
@@ -602,10 +602,7 @@ def _open_folder(folder: Path) -> None:
         InputError: Optuna is not installed, or the journal cannot be read.
         RunError: the folder cannot be written.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(f"{folder}: cannot be made: {error.strerror}") from error
+    make_folder(folder)
     open_journal(folder)
 
 

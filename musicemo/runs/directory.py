@@ -76,7 +76,7 @@ class RunDirectory:
             except FileExistsError:
                 continue
             except OSError as error:
-                raise RunError(f"{path}: cannot be made: {error.strerror}") from error
+                raise RunError(f"{path}: cannot be created: {error.strerror}") from error
             return cls(path)
         raise RunError(f"{runs / name}: a thousand runs began at {stamp}")
 

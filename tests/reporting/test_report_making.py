@@ -57,7 +57,7 @@ def test_figures_are_png_and_svg_of_every_chart(directory, tmp_path):
 
 def test_a_folder_of_figures_that_cannot_be_made(directory, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(RunError, match="cannot be made: Not a directory"):
+    with pytest.raises(RunError, match="cannot be created: Not a directory"):
         write_figures(make_report(directory), tmp_path / "file" / "figures")
 
 

@@ -37,7 +37,7 @@ def test_runs_of_the_same_second_have_names_of_their_own(tmp_path, monkeypatch):
 
 def test_a_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "runs").write_text("a file")
-    with pytest.raises(RunError, match=r"runs/x/.*-seed0: cannot be made: Not a directory"):
+    with pytest.raises(RunError, match=r"runs/x/.*-seed0: cannot be created: Not a directory"):
         RunDirectory.create(tmp_path / "runs", "x", "seed0")
 
 
