@@ -67,6 +67,7 @@ def done(launcher, tmp_path_factory):
     """Return a finished run's directory and its events."""
     finished, directory = run(launcher, tmp_path_factory.mktemp("tensorboard"))
     assert (finished.code, finished.err) == (0, "")
+    assert "musicemo tensorboard runs" in finished.out
     return directory, read(directory)
 
 
