@@ -185,8 +185,10 @@ def _read(name: str, folders: Sequence[Path]) -> Sequence[tuple[str, Sequence[Ru
         records = open_replicates(folder)
         for record in records:
             if (followed := (record.results.get("protocol") or {}).get("name")) != name:
-                text = f"the protocol {followed!r}" if followed else "no protocol"
-                raise InputError(f"{record.directory}: the run followed {text}, not {name!r}")
+                text = (
+                    f"followed the protocol {followed!r}, not" if followed else "does not follow the protocol"
+                )
+                raise InputError(f"{record.directory}: the run {text} {name!r}")
         experiments.append((records[0].name, records))
     return experiments
 

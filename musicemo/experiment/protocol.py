@@ -27,7 +27,7 @@ _Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 #: Keys of ``[split]`` that only matter for the validation set. They are free if the protocol has none.
 _OF_VALIDATION = ("validation", "draw", "stratify", "bins")
 
-_FREE = "Remove the key, or remove `protocol` to train without it"
+_FREE = "Use this value, or train without the protocol"
 
 
 class ProtocolSet(Settings):
@@ -159,13 +159,17 @@ class Protocol:
         Of several joined datasets, one must be the protocol's.
         """
         wrong: list[tuple[toml.Key, object, object]] = []
+        missing: list[str] = []
         place: toml.Key = ("dataset",)
         split_place: toml.Key = ("split",)
         member = self.member(dataset)
         if isinstance(dataset, JointDataset):
             if member is None:
                 types = ", ".join(one.component.name for one in dataset.members)
-                text = f"must have {self.dataset!r} once under the protocol {self.name!r} (datasets: {types}). {_FREE}"
+                text = (
+                    f"must have {self.dataset!r} once under the protocol {self.name!r} (datasets: {types}). Use it "
+                    "once, or train without the protocol"
+                )
                 return [source.error(place, text)]
             place = ("dataset", dataset.members.index(member))
             split_place, split = dataset.splits(split)[member.name]
@@ -184,7 +188,10 @@ class Protocol:
         ]
         for name, task in self.tasks.items():
             if name not in tasks:
-                wrong.append((("tasks",), f"with the task {name!r}", f"of {', '.join(tasks)}"))
+                missing.append(
+                    f"must have the task {name!r} under the protocol {self.name!r} (tasks: {', '.join(tasks)}). Add "
+                    f"[tasks.{name}], or train without the protocol"
+                )
                 continue
             target = tasks[name].target
             if member and isinstance(target, dict):
@@ -202,7 +209,7 @@ class Protocol:
                 f"must be {_shown(value)} under the protocol {self.name!r}, not {_shown(other)}. {_FREE}",
             )
             for key, value, other in wrong
-        ]
+        ] + [source.error(("tasks",), text) for text in missing]
 
     def deviations(self, features: Sequence[FeatureTable]) -> list[str]:
         """Return how the features differ from the protocol's: other segments, for example."""

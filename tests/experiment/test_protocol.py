@@ -147,7 +147,12 @@ EXPERIMENT = (
         ("seed = 5", "seed = 5\ntogether = true", "split.together", "must be false under"),
         ("classes = 3", "classes = 4", "dataset.classes", "must be 3 under"),
         ("[tasks.valence]", '[tasks.valence]\ntarget = "energy"', "tasks.valence.target", 'must be "valence"'),
-        ("[tasks.valence]", "[tasks.energy]", "tasks", "must be with the task 'valence' under"),
+        (
+            "[tasks.valence]",
+            "[tasks.energy]",
+            "tasks",
+            "must have the task 'valence' under the protocol 'memory' (tasks: energy). Add [tasks.valence]",
+        ),
     ],
 )
 def test_an_experiment_that_contradicts_its_protocol_is_refused(protocol, tmp_path, old, new, key, problem):
