@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from musicemo.errors import InputError, MusicemoError, nearest
+from musicemo.errors import InputError, MusicemoError, RunError, nearest
 from musicemo.hookspecs import hookimpl
 
 if TYPE_CHECKING:
@@ -67,12 +67,23 @@ class Tracker(ABC):
 
         Raises:
             InputError: The run is still in progress.
+            RunError: The tracker fails, such as one whose server cannot be reached.
         """
         if run.in_use:
             raise InputError(f"{run.directory}: is in progress. Import it when it is finished")
-        with _quiet():
-            self._start(run, run.history)
-            self._end(run)
+        try:
+            with _quiet():
+                self._start(run, run.history)
+                self._end(run)
+        except MusicemoError:
+            raise
+        except Exception as error:  # such as a server that cannot be reached
+            if self.raises:
+                raise
+            raise RunError(
+                f"{run.directory}: cannot be imported completely: {type(self).__name__}: {_reason(error)}. Repeat the "
+                "command to complete it"
+            ) from error
 
     @staticmethod
     @contextmanager
@@ -114,9 +125,8 @@ class Tracker(ABC):
             self._run = None
             if self.raises:
                 raise
-            reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
             _log.warning(
-                f"{type(self).__name__}: {reason[:300]}. {directory} is not tracked further; `musicemo import` "
+                f"{type(self).__name__}: {_reason(error)}. {directory} is not tracked further; `musicemo import` "
                 "can complete it later"
             )
 
@@ -243,15 +253,21 @@ def make_tracker(name: str, settings: Mapping[str, Any]) -> Tracker:
     try:
         tracker: Tracker = make_component("plugin", name, factory, settings).build()
     except ValidationError as error:
-        allowed = ", ".join(sorted(settings_of(factory))) or "none"
-        raise InputError(
-            *(
-                f"plugins.{name}.{toml.dotted(one['loc'])}: {one['msg'][0].lower()}{one['msg'][1:]} "
-                f"(allowed keys: {allowed})"
-                for one in error.errors()
-            )
-        ) from error
+        allowed = sorted(settings_of(factory))
+        listed = ", ".join(allowed) or "none"
+        problems = []
+        for one in error.errors():
+            text = one["msg"][0].lower() + one["msg"][1:]
+            if one["type"] == "extra_forbidden":
+                text = f"unknown key{nearest(str(one['loc'][-1]), allowed)} (allowed: {listed})"
+            problems.append(f"plugins.{name}.{toml.dotted(one['loc'])}: {text}")
+        raise InputError(*problems) from error
     return tracker
+
+
+def _reason(error: Exception) -> str:
+    """Return the type and the beginning of the text of an error, in one line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]
 
 
 def settings_of(factory: Any) -> set[str]:

@@ -103,6 +103,10 @@ def test_a_tracker_that_fails_never_ends_the_run(tmp_path):
         outcomes = run_all(tmp_path, "seeds=[0, 1]", plugins=[recorder, tracker])
     assert [outcome.results["status"] for outcome in outcomes] == ["done", "done"]
     assert [list(run["epochs"]) for run in tracker.runs.values()] == [[1], [1]]
+    with pytest.raises(
+        RunError, match=r"-seed0: cannot be imported completely: Memory: ConnectionError: no network\. "
+    ):
+        tracker.import_run(open_run(outcomes[0].directory))
     tracker.fails = None
     for outcome in outcomes:
         tracker.import_run(open_run(outcome.directory))
@@ -154,7 +158,9 @@ def test_a_tracker_is_found_by_its_name(fakes):
         make_tracker("memroy", {})
     with pytest.raises(InputError, match="no tracker has the name 'adds'"):
         make_tracker("adds", {})
-    with pytest.raises(InputError, match=r"plugins\.memory\.wrd: .* \(allowed keys: word\)"):
+    with pytest.raises(
+        InputError, match=r"plugins\.memory\.wrd: unknown key; did you mean \'word\'\? \(allowed: word\)"
+    ):
         make_tracker("memory", {"wrd": 1})
 
 

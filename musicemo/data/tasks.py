@@ -64,6 +64,13 @@ class TaskSettings(Settings):
     head: HeadSettings | None = None
     """Head of this task, instead of ``[head]``."""
 
+    @field_validator("loss", mode="before")
+    @classmethod
+    def _no_name(cls, loss: Any) -> Any:
+        if isinstance(loss, str):
+            raise ValueError('must be a table such as { type = "mse" }, or an array of such tables')
+        return loss
+
     @field_validator("range")
     @classmethod
     def _not_empty(cls, ends: tuple[float, float] | None) -> tuple[float, float] | None:

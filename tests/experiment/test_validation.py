@@ -183,6 +183,7 @@ clases = {}
         ("tasks=3", "tasks: must be a table, not 3"),
         ("tasks.genre.loss=[]", "tasks.genre.loss: list should have at least 1 item"),
         ("tasks.genre.loss=3", "tasks.genre.loss: must be a table, not 3"),
+        ("tasks.genre.loss=mse", 'tasks.genre.loss: must be a table such as { type = "mse" }, or an array'),
         (
             "tasks.genre.loss=[3]",
             "tasks.genre.loss: must be a table\n"
