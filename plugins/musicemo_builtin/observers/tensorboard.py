@@ -7,10 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from musicemo.contracts import Judgement
 from musicemo.errors import InputError
-from musicemo.evaluation import METRICS
-from musicemo.features import decode
 from musicemo.hookspecs import hookimpl
 from musicemo.tracking import final_metrics, flat_settings
 
@@ -67,6 +64,8 @@ class TensorBoard:
 
     def _write(self, run: Run, record: Mapping[str, float]) -> None:
         if self._writer:
+            from musicemo.evaluation import METRICS
+
             tasks = {task.name: METRICS[task.kind][0] for task in run.tasks}
             for name, value in record.items():
                 if name != "epoch" and math.isfinite(value):
@@ -135,6 +134,8 @@ class TensorBoard:
         """Write the beginning of a track as audio, if the dataset has audio."""
         if track.audio is None or not self._writer:
             return
+        from musicemo.features import decode
+
         try:
             if isinstance(track.audio, Path):
                 samples, rate = decode(track.audio, _SAMPLE_RATE, duration=_SECONDS), _SAMPLE_RATE
@@ -177,6 +178,8 @@ def _tag(name: str, tasks: Mapping[str, str]) -> str:
 
 def _layout(run: Run) -> dict[str, dict[str, list[Any]]]:
     """Return the charts of the tab Custom Scalars: training and validation in one chart, and all weights in one."""
+    from musicemo.evaluation import METRICS
+
     parts = [part for part in ("train", "val") if len(run.split.parts[part])]
     losses = {"total": ["Multiline", [f"Loss/Total/{part}" for part in parts]]}
     metrics = {}
@@ -191,7 +194,7 @@ def _layout(run: Run) -> dict[str, dict[str, list[Any]]]:
 
 def _text(label: Label) -> str:
     """Return a class, the tags that apply, the number of judgements, or the mean of ratings over time."""
-    from musicemo.contracts import Series
+    from musicemo.contracts import Judgement, Series
 
     if isinstance(label, Series):
         import numpy as np
