@@ -85,10 +85,10 @@ def match_tasks(experiment: Experiment, dataset: Dataset) -> list[Task]:
             problems += error.problems
     grids = {table.settings.grid for table in experiment.features}
     if grids == {"track"} and (timed := [repr(task.name) for task in tasks if task.kind == "series"]):
-        key = ("features", "grid") if len(experiment.features) == 1 else ("features", 0, "grid")
+        grid = ("features", "grid") if len(experiment.features) == 1 else ("features", 0, "grid")
         problems.append(
             source.error(
-                key,
+                grid,
                 f"'track' has one time step, and ratings over time ({', '.join(timed)}) need several. Use 'segment', "
                 "'beat' or 'frame'",
             )
