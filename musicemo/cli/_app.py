@@ -280,8 +280,10 @@ def _command() -> str:
 
 def _interrupted() -> int:
     hints = {
+        "bench": "run `musicemo bench` with --resume to continue",
         "cross": "run the same command again to continue",
         "extract": "run the same command again to continue",
+        "import": "run the same command again to complete the runs that were sent",
         "predict": "the output contains the songs that were predicted before",
         "run": "run `musicemo run` with --resume to continue",
     }

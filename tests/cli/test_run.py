@@ -386,6 +386,29 @@ def test_a_terminal_that_is_not_utf_8_is_no_reason_to_fail(tmp_path, monkeypatch
     assert b"mean ? standard deviation over 2 seeds" in (tmp_path / "out").read_bytes()
 
 
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("bench", "run `musicemo bench` with --resume to continue"),
+        ("import", "run the same command again to complete the runs that were sent"),
+        ("show", "no file was left incomplete"),
+    ],
+)
+def test_an_interrupted_command_prints_how_to_continue(monkeypatch, capfd, name, hint):
+    from musicemo.cli import main
+
+    def interrupt():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr("musicemo.components.hooks.load_hooks", interrupt)
+    monkeypatch.setattr(sys, "argv", ["musicemo", name, "x"])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 130
+    assert f"interrupted: {hint}" in capfd.readouterr().err
+
+
 def test_a_working_directory_that_was_removed_is_an_error(tmp_path):
     folder = tmp_path / "gone"
     folder.mkdir()

@@ -82,7 +82,7 @@ def read_rows(
     while sample and not sample[0].strip():
         first, sample = first + 1, list(itertools.islice(lines, 1))
     if not sample:
-        raise InputError(f"{path}: is empty (expected a header and one row per track)")
+        raise InputError(f"{path}: is empty (expected a header and at least one row)")
     if delimiter is None:
         if named := _SEP.fullmatch(sample[0]):
             delimiter, first, sample = named[1], first + 1, []
@@ -114,7 +114,7 @@ def _without_blanks(path: Path, rows: Iterable[tuple[int, list[str]]]) -> Rows:
             header = header or cells
             kept.append((line, _trimmed(cells, header)))
     if not kept:
-        raise InputError(f"{path}: is empty (expected a header and one row per track)")
+        raise InputError(f"{path}: is empty (expected a header and at least one row)")
     return kept
 
 

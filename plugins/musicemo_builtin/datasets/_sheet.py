@@ -141,7 +141,7 @@ class Sheet:
                     f"the header has {_listed(header)}{nearest(column, set(header) - {column})}"
                 )
         if not rows:
-            problems.add(f"{path}: has a header but no tracks")
+            problems.add(f"{path}: has a header but no rows")
         problems.raise_if_any()
         self.path, self.header = path, header
         self._rows, self._problems = rows, problems

@@ -689,6 +689,8 @@ def test_wrong_pairs_are_reported_with_their_lines(folder):
     ]
     found = problems(folder, pairs=write(folder, JUDGED.replace("tie", "Tie"), "pairs.csv"), **PAIRED)
     assert "'Tie' is not a judgement; allowed: a1, a,3, a, b, tie; did you mean 'tie'?" in found[0]
+    found = problems(folder, pairs=write(folder, JUDGED.splitlines()[0] + "\n", "pairs.csv"), **PAIRED)
+    assert [problem.rpartition("pairs.csv: ")[2] for problem in found] == ["has a header but no rows"]
 
 
 @pytest.mark.parametrize(
