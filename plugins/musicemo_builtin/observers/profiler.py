@@ -49,7 +49,12 @@ class Profiler:
         self._epoch, self._skip, self._steps = epoch, skip, steps
         self._memory, self._stacks = memory, stacks
         self._profile: Any = None
-        self._written = False
+        self._written = self._begun = False
+
+    @hookimpl
+    def musicemo_run_started(self) -> None:
+        """Forget the run before."""
+        self._begun = False
 
     @hookimpl
     def musicemo_epoch_started(self, run: Run, epoch: int) -> None:
@@ -59,7 +64,7 @@ class Profiler:
         if epoch != self._epoch:
             return
         schedule = torch.profiler.schedule(wait=self._skip - 1, warmup=1, active=self._steps, repeat=1)
-        self._written = False
+        self._written, self._begun = False, True
         self._profile = torch.profiler.profile(
             schedule=schedule,
             on_trace_ready=lambda profile: self._write(run, profile),
@@ -85,6 +90,12 @@ class Profiler:
                 _log.warning(
                     f"profiler: epoch {self._epoch} has no step after the first {self._skip}. Reduce skip"
                 )
+
+    @hookimpl
+    def musicemo_run_finished(self, run: Run) -> None:
+        """Warn if the epoch was not trained, neither now nor before a resumption."""
+        if not self._begun and not (run.directory / "profile.txt").exists():
+            _log.warning(f"profiler: epoch {self._epoch} was not trained, so there is no profile. Reduce epoch")
 
     @hookimpl
     def musicemo_run_failed(self) -> None:

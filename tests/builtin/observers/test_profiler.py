@@ -36,3 +36,9 @@ def test_an_epoch_with_few_steps_is_profiled_as_far_as_it_goes(tmp_path):
     with warns("profiler: epoch 1 has no step after the first 50. Reduce skip"):
         (outcome,) = run_all(tmp_path, "training.batch_size=16", plugins=[Profiler(skip=50)])
     assert not (outcome.directory / "profile.txt").exists()
+
+
+def test_an_epoch_that_is_not_trained_is_a_warning(tmp_path):
+    with warns("profiler: epoch 9 was not trained, so there is no profile. Reduce epoch"):
+        (outcome,) = run_all(tmp_path, "training.epochs=2", plugins=[Profiler(epoch=9)])
+    assert not (outcome.directory / "profile.txt").exists()
