@@ -26,6 +26,9 @@ from musicemo.training.settings import (
 
 __all__ = ["Schedule", "choose_device", "make_optimizer", "trainable", "use_threads"]
 
+#: Layers whose parameters scale and shift what they normalize, also those of two and more dimensions.
+_NORMALIZATION = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
+
 _Optimizer = TypeVar("_Optimizer", bound=torch.optim.Optimizer)
 
 
@@ -67,9 +70,14 @@ def make_optimizer(
 ) -> torch.optim.Optimizer:
     """Return an optimizer of the network's trainable parameters and, without decay, the weighting's.
 
-    In torch's fused form: on a CPU a step of Adam takes a tenth of the time of the default one.
+    With `decay = "weights"`, the network's parameters are in two groups, of which the second has no decay. The form
+    of the optimizer is torch's fused one: on a CPU a step of Adam takes a tenth of the time of the default one.
     """
     groups: list[dict[str, Any]] = [{"params": trainable(network)}]
+    if settings.decay == "weights":
+        weights = _weights(network)
+        rest = [parameter for parameter in trainable(network) if parameter not in weights]
+        groups = [{"params": list(weights)}, {"params": rest, "weight_decay": 0.0}]
     if parameters := trainable(weighting):
         groups.append({"params": parameters, "weight_decay": 0.0})
     optimizer: torch.optim.Optimizer
@@ -88,6 +96,27 @@ def make_optimizer(
             groups, settings.lr, betas=settings.betas, weight_decay=settings.weight_decay, fused=True
         )
     return optimizer
+
+
+def _weights(network: nn.Module) -> dict[nn.Parameter, None]:
+    """Return the trainable parameters that are neither biases, nor of normalization layers, nor of one dimension.
+
+    A parameter that several modules share is a weight unless one of them is a normalization layer.
+    """
+    normalizing = {
+        parameter
+        for module in network.modules()
+        if isinstance(module, _NORMALIZATION)
+        for parameter in module.parameters(recurse=False)
+    }
+    return {
+        parameter: None
+        for name, parameter in network.named_parameters()
+        if parameter.requires_grad
+        and parameter.dim() > 1
+        and parameter not in normalizing
+        and "bias" not in name.rpartition(".")[2]
+    }
 
 
 @functools.cache

@@ -27,6 +27,9 @@ class _Optimizer(Settings):
     """Learning rate."""
     weight_decay: float = Field(default=0.0, ge=0)
     """Weight decay of the network's weights. The parameters of a weighting have none."""
+    decay: Literal["all", "weights"] = "all"
+    """Parameters of the network that weight decay applies to: ``all``, or the ``weights``, without biases, the
+    parameters of normalization layers, and other parameters of fewer than two dimensions."""
 
 
 class Adam(_Optimizer):

@@ -140,7 +140,7 @@ def test_the_resolved_form_is_complete(write):
     ]
     assert resolved["dataset"] == {"type": "memory", "tracks": 60, "classes": 3, "seed": 0, "missing": 0.0}
     assert resolved["training"]["optimizer"] == {
-        **{"type": "adam", "lr": 0.01, "weight_decay": 0.0, "betas": [0.9, 0.999]}
+        **{"type": "adam", "lr": 0.01, "weight_decay": 0.0, "decay": "all", "betas": [0.9, 0.999]}
     }
     assert resolved["tasks"]["valence"] == {
         "classes": {},

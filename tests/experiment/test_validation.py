@@ -88,7 +88,7 @@ clases = {}
             "not 'strat'",
             "e.toml:18: weighting.power: unknown key (allowed: type)",
             "e.toml:21: training.epochs: input should be a valid integer, not '3'",
-            "e.toml:22: training.optimizer.learning_rate: unknown key (allowed: betas, lr, type, weight_decay)",
+            "e.toml:22: training.optimizer.learning_rate: unknown key (allowed: betas, decay, lr, type, weight_decay)",
             "e.toml:25: tasks.valence.loss[0].weight: must be a finite number above 0, not -1",
             "e.toml:25: tasks.valence.loss[1].type: no loss has the name 'squared-eror'; did you mean 'squared-error'? "
             "(installed: cross-entropy, mse, squared-error). If another package "
@@ -117,12 +117,12 @@ clases = {}
         (
             "training.optimizer.weigth_decay=1",
             "training.optimizer.weigth_decay: unknown key; did you mean 'weight_decay'? "
-            "(allowed: betas, lr, type, weight_decay)",
+            "(allowed: betas, decay, lr, type, weight_decay)",
         ),
         (
             'training.optimizer={ type = "sgd", momentm = 1 }',
             "training.optimizer.momentm: unknown key; did you mean 'momentum'? "
-            "(allowed: lr, momentum, nesterov, type, weight_decay)",
+            "(allowed: decay, lr, momentum, nesterov, type, weight_decay)",
         ),
         (
             'training.schedule={ type = "cosine", finale = 1 }',
@@ -268,7 +268,7 @@ def test_an_optimizer_without_a_type_is_the_default_one(write):
     path = write(EXPERIMENT.replace('optimizer = { type = "adam", lr = 1e-2 }\n', ""))
     found = load_experiment(path, ["training.optimizer.lr=0.02", "training.optimizer.betas=[0.5, 0.9]"])
     assert found.resolved()["training"]["optimizer"] == {
-        **{"type": "adam", "lr": 0.02, "weight_decay": 0.0, "betas": [0.5, 0.9]}
+        **{"type": "adam", "lr": 0.02, "weight_decay": 0.0, "decay": "all", "betas": [0.5, 0.9]}
     }
     assert (
         load_experiment(
@@ -277,7 +277,9 @@ def test_an_optimizer_without_a_type_is_the_default_one(write):
         == 2
     )
     (problem,) = problems(path, "training.optimizer.momentum=0.1")
-    assert problem.endswith("training.optimizer.momentum: unknown key (allowed: betas, lr, type, weight_decay)")
+    assert problem.endswith(
+        "training.optimizer.momentum: unknown key (allowed: betas, decay, lr, type, weight_decay)"
+    )
 
 
 @pytest.mark.parametrize(

@@ -112,6 +112,65 @@ def test_a_weightings_parameters_are_trained_without_decay(table):
     assert optimizer.param_groups[0]["weight_decay"] == table["weight_decay"]
 
 
+class Mixed(nn.Module):
+    """Parameters of every kind; the names of the weights begin with `weight`, or are torch's names of weights."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv1d(4, 4, 3)
+        self.batch = nn.BatchNorm1d(4)
+        self.layer = nn.LayerNorm([4, 5])  # of two dimensions
+        self.group = nn.GroupNorm(2, 4)
+        self.instance = nn.InstanceNorm1d(4, affine=True)
+        self.rms = nn.RMSNorm([4, 5])
+        self.lstm = nn.LSTM(4, 4)
+        self.attention = nn.MultiheadAttention(4, 2, add_bias_kv=True)  # with biases of three dimensions
+        self.token = nn.Parameter(torch.ones(4))
+        self.scalar = nn.Parameter(torch.ones(()))
+
+
+WEIGHTS = {
+    "conv.weight",
+    "lstm.weight_ih_l0",
+    "lstm.weight_hh_l0",
+    "attention.in_proj_weight",
+    "attention.out_proj.weight",
+}
+
+
+@pytest.mark.parametrize("table", [ADAM, ADAMW, SGD])
+def test_decay_of_the_weights_leaves_out_biases_and_normalization(table):
+    net, weighting = Mixed(), nn.ParameterList([nn.Parameter(torch.ones(2))])
+    optimizer = make_optimizer(settings(optimizer=table | {"decay": "weights"}).optimizer, net, weighting)
+    rates = {p: group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
+    assert {name for name, p in net.named_parameters() if rates[p] == table["weight_decay"]} == WEIGHTS
+    assert {rates[p] for name, p in net.named_parameters() if name not in WEIGHTS} == {0.0}
+    assert rates[weighting[0]] == 0.0
+    assert {group["lr"] for group in optimizer.param_groups} == {0.02}
+
+
+def test_decay_of_the_weights_shrinks_only_them():
+    net = Mixed()
+    before = {name: p.detach().clone() for name, p in net.named_parameters()}
+    table = {"type": "sgd", "lr": 0.5, "momentum": 0.0, "weight_decay": 0.2, "decay": "weights"}
+    optimizer = make_optimizer(settings(optimizer=table).optimizer, net, nn.Module())
+    sum(0.0 * p.sum() for p in net.parameters()).backward()
+    optimizer.step()
+    for name, p in net.named_parameters():
+        torch.testing.assert_close(p.detach(), before[name] * (0.9 if name in WEIGHTS else 1.0))
+
+
+def test_decay_of_the_weights_of_a_network_of_which_only_biases_are_trained():
+    net = network()
+    for name, parameter in net.named_parameters():
+        parameter.requires_grad_(name.endswith("bias"))
+    before = net[0].weight.clone(), net[0].bias.clone()
+    optimizer = make_optimizer(settings(optimizer=ADAMW | {"decay": "weights"}).optimizer, net, nn.Module())
+    step(net, optimizer)
+    assert torch.equal(net[0].weight, before[0])
+    assert not torch.equal(net[0].bias, before[1])
+
+
 def test_frozen_parameters_are_not_given_to_the_optimizer():
     net = network()
     net[0].requires_grad_(False)
