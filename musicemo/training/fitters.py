@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
+from torch import nn
 
 from musicemo.contracts import Estimator
 from musicemo.data import columns
@@ -24,6 +26,10 @@ BatchFinished = Callable[[int, int, Mapping[str, float]], None]
 
 class Fitter(Protocol):
     """Fits the network of a run."""
+
+    @property
+    def modules(self) -> Sequence[nn.Module]:
+        """Modules beside the network and the weighting that are the same in every process."""
 
     def fit(self, epoch: int, batch_finished: BatchFinished) -> dict[str, float]:
         """Fit the network to the training set for an epoch; return the scores on it.
@@ -82,21 +88,31 @@ class GradientFitter:
         names = [task.name for task in prepared.tasks]
         self._conflict = GradientConflict(names, watched.every) if watched else None
 
+    @property
+    def modules(self) -> Sequence[nn.Module]:
+        """The average of the weights, if there is one."""
+        return [self._step.average] if self._step.average is not None else []
+
     def fit(self, epoch: int, batch_finished: BatchFinished) -> dict[str, float]:
-        """Take a step for each batch of the epoch; return the scores, averaged diagnostics and the learning rate."""
+        """Take a step for each batch of the epoch; return the scores, averaged diagnostics and the learning rate.
+
+        With `[training] average`, the network has the averaged weights afterwards.
+        """
         prepared, conflict = self._prepared, self._conflict
         prepared.network.train()
         prepared.weighting.trace.clear()
         collected = Collected()
         totals = [0.0, 0.0]
         batches = prepared.batches["train"]
-        for number, batch in enumerate(batches.epoch(epoch, self._share), start=1):
-            due = conflict is not None and conflict.due((epoch - 1) * len(batches) + number - 1)
-            where = f"epoch {epoch}, batch {number}"
-            taken = self._step(batch, collected, where, conflict if due else None)
-            totals[0] += taken.objective / len(batches)
-            totals[1] += taken.gradient_norm / len(batches)
-            batch_finished(epoch, number, taken.losses)
+        average = self._step.average
+        with average.exchanged(prepared.network) if average is not None else contextlib.nullcontext():
+            for number, batch in enumerate(batches.epoch(epoch, self._share), start=1):
+                due = conflict is not None and conflict.due((epoch - 1) * len(batches) + number - 1)
+                where = f"epoch {epoch}, batch {number}"
+                taken = self._step(batch, collected, where, conflict if due else None)
+                totals[0] += taken.objective / len(batches)
+                totals[1] += taken.gradient_norm / len(batches)
+                batch_finished(epoch, number, taken.losses)
         predicted = collected.finish()
         record = self._scorer.score("train", predicted)
         prepared.weighting.epoch_finished(
@@ -143,7 +159,7 @@ class GradientFitter:
         return {"gradients": self._conflict.summary()} if self._conflict else {}
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the states of the optimizer, its schedule, mixed precision's scale, and the conflicts so far."""
+        """Return the state of the optimization step, and the conflicts so far."""
         conflict = {"conflict": self._conflict.state_dict()} if self._conflict else {}
         return self._step.state_dict() | conflict
 
@@ -167,6 +183,11 @@ class OneShotFitter:
         self._prepared = prepared
         self._scorer = scorer
         self._estimator = estimator
+
+    @property
+    def modules(self) -> Sequence[nn.Module]:
+        """None: the network holds all that is learned."""
+        return []
 
     def fit(self, epoch: int, batch_finished: BatchFinished) -> dict[str, float]:
         """Fit the estimator; return the scores on the training set."""

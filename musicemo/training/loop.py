@@ -201,7 +201,7 @@ class Trainer:
             recorder.add({"epoch": epoch, **{name: float(value) for name, value in scores.items()}})
             best, best_of = stopping.take(recorder.history)
             self.fitter.epoch_finished(stopping.followed)
-            processes.align([self._prepared.network, self._prepared.weighting], epoch)
+            processes.align([self._prepared.network, self._prepared.weighting, *self.fitter.modules], epoch)
             if processes.first:
                 state = self._state()
                 recorder.write(state, best=best, best_of=best_of)

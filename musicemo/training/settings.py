@@ -135,6 +135,13 @@ class GradientDiagnosticsSettings(Settings):
     """Number of optimizer steps between two measurements."""
 
 
+class AverageSettings(Settings):
+    """Exponential moving average of the network's weights, which is evaluated and stored instead of the last ones."""
+
+    decay: float = Field(default=0.999, gt=0, lt=1)
+    """Decay per optimizer step. After step t it is at most ``(1 + t) / (10 + t)``."""
+
+
 class TrainingSettings(Settings):
     """The table ``[training]``."""
 
@@ -152,6 +159,8 @@ class TrainingSettings(Settings):
     """Learning-rate schedule."""
     clip_gradient_norm: float | None = Field(default=None, gt=0)
     """Maximum norm of the gradient. Larger gradients are scaled down to it."""
+    average: AverageSettings | None = None
+    """Exponential moving average of the weights."""
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     """Number format of the forward and backward pass. Weights stay in 32 bits."""
     device: Annotated[str, Field(json_schema_extra={"pattern": _DEVICE})] = "auto"

@@ -14,6 +14,7 @@ from torch import Tensor
 from musicemo.contracts import Step
 from musicemo.data import Batch
 from musicemo.errors import RunError
+from musicemo.training.averaging import WeightAverage
 from musicemo.training.conflict import GradientConflict
 from musicemo.training.optimization import Schedule, make_optimizer, trainable
 from musicemo.training.precision import autocast
@@ -51,6 +52,10 @@ class OptimizationStep:
         self._optimizer = make_optimizer(settings.optimizer, prepared.network, prepared.weighting)
         self._schedule = Schedule(settings.schedule, self._optimizer, settings.epochs, mode)
         self._scaler = torch.amp.GradScaler(prepared.device.type, enabled=settings.precision == "float16")
+        #: Average of the weights after each step; None without one.
+        self.average = (
+            WeightAverage(prepared.network, settings.average.decay) if settings.average is not None else None
+        )
         self._shared = [*trainable(prepared.network.backbone), *trainable(prepared.network.sums)]
         self._heads = {name: trainable(head) for name, head in prepared.network.heads.items()}
 
@@ -88,6 +93,8 @@ class OptimizationStep:
         self._check_weighting(where, values)
         self._scaler.step(self._optimizer)
         self._scaler.update()
+        if self.average is not None:
+            self.average.update(prepared.network)
         with torch.no_grad(), again:
             if prepared.weighting.remeasures:
                 *_, losses = self._forward(batch)
@@ -106,8 +113,9 @@ class OptimizationStep:
         self._schedule.step(followed)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the states of the optimizer, of its schedule and of mixed precision's scale."""
+        """Return the states of the optimizer, of its schedule, of mixed precision's scale and of the average."""
         return {
+            **({"average": self.average.state_dict()} if self.average is not None else {}),
             "optimizer": self._optimizer.state_dict(),
             "schedule": self._schedule.state_dict(),
             "scaler": self._scaler.state_dict(),
@@ -118,6 +126,8 @@ class OptimizationStep:
         self._optimizer.load_state_dict(state["optimizer"])
         self._schedule.load_state_dict(state["schedule"])
         self._scaler.load_state_dict(state["scaler"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
 
     def _forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
         """Return the embedding, the predictions and the losses of a batch."""

@@ -123,7 +123,10 @@ class Killer:
 
 @pytest.mark.slow
 def test_a_run_that_loses_a_process_is_resumed_and_is_that_of_one_process(experiment_file, tmp_path):
-    alone, together = (load_experiment(experiment_file, [f"training.processes={number}"]) for number in (1, 2))
+    average = "training.average={ decay = 0.8 }"
+    alone, together = (
+        load_experiment(experiment_file, [f"training.processes={number}", average]) for number in (1, 2)
+    )
     (expected,) = run(alone, tmp_path / "alone", hooks=Hooks())
     killer, hooks = Killer(), Hooks()
     hooks.register(killer, "killer")
