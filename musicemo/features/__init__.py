@@ -24,7 +24,7 @@ from musicemo.features._pack import Pack, PackedArray
 from musicemo.features._recipe import Recipe
 from musicemo.features._sound import find_alike, sound_prints
 from musicemo.features._store import Extracted, FeatureStore, cache_name, side_by_side, with_features
-from musicemo.features._stream import Audio, Clip, FeatureSettings, Stream
+from musicemo.features._stream import Audio, Clip, FeatureSettings, Stream, read_audio
 from musicemo.features.melchroma import Analysis, analyse, analyse_signal
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ __all__ = [
     "npz_arrays",
     "npz_header",
     "read_array",
+    "read_audio",
     "read_features",
     "read_with_info",
     "resample",

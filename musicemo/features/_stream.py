@@ -22,9 +22,39 @@ from musicemo.features._grid import Grid, Pooler, Pooling, grid_edges, pooled_ro
 from musicemo.features._recipe import Recipe
 from musicemo.settings import Settings
 
-__all__ = ["Audio", "Clip", "FeatureSettings", "Stream"]
+__all__ = ["Audio", "Clip", "FeatureSettings", "Stream", "read_audio"]
 
 Audio = Path | Signal
+
+
+def read_audio(
+    audio: Audio, sample_rate: int, offset: float = 0.0, duration: float | None = None
+) -> NDArray[np.float32]:
+    """Read an excerpt of a file or of computed audio, as mono at a sample rate.
+
+    Args:
+        audio: The audio.
+        sample_rate: Sample rate in Hz.
+        offset: Start of the excerpt, in seconds.
+        duration: Length of the excerpt in seconds; by default up to the end.
+
+    Returns:
+        `[samples]`.
+
+    Raises:
+        InputError: A file cannot be decoded (see `musicemo.features.load`), the audio is silent, or the excerpt is
+            outside it.
+    """
+    if isinstance(audio, Path):
+        return decode(audio, sample_rate, offset, duration)
+    samples, rate = audio.samples()
+    first = round(offset * rate)
+    last = None if duration is None else first + max(1, round(duration * rate))
+    samples = samples[first:last]
+    if not len(samples):
+        raise InputError(f"{audio.identity}: the excerpt begins after the end")
+    check_level(audio.identity, float(samples.min()), float(samples.max()))
+    return resample(samples, rate, sample_rate)
 
 
 class FeatureSettings(Settings):
@@ -319,16 +349,7 @@ class Stream:
     def _load(self, audio: Audio, rate: int) -> NDArray[np.float32]:
         """Return the excerpt of some audio, mono, at a sample rate."""
         start, length = self.settings.excerpt or (0.0, None)
-        if isinstance(audio, Path):
-            return decode(audio, rate, float(start), length)
-        samples, own_rate = audio.samples()
-        if self.settings.excerpt is not None:
-            first = round(start * own_rate)
-            samples = samples[first : first + max(1, round((length or 0.0) * own_rate))]
-            if not len(samples):
-                raise InputError(f"{audio.identity}: the excerpt begins after the end")
-        check_level(audio.identity, float(samples.min()), float(samples.max()))
-        return resample(samples, own_rate, rate)
+        return read_audio(audio, rate, float(start), length)
 
     def _track_beats(self, audio: Audio) -> NDArray[np.float64]:
         from musicemo.features.melchroma import find_beats

@@ -13,11 +13,13 @@ from musicemo.reporting.pages import (
     write_figures,
     write_report,
 )
+from musicemo.reporting.players import add_players
 from musicemo.reporting.sections.gradients import cosine_chart
 from musicemo.reporting.sections.tracks import task_figure
 
 __all__ = [
     "Page",
+    "add_players",
     "cosine_chart",
     "make_comparison",
     "make_cross_page",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -98,6 +98,10 @@ class Label:
     strong: bool = False
     #: File that a page links to.
     link: Path | None = None
+    #: Ids of the tracks that it names.
+    tracks: Sequence[str] = ()
+    #: Track -> audio file that a page plays.
+    players: Mapping[str, Path] = field(default_factory=dict)
 
     note: str = ""
     interval: str = ""
@@ -260,6 +264,47 @@ class Page:
     notices: Sequence[Notice]
     sections: Sequence[Section]
     footer: Sequence[str] = field(default_factory=tuple)
+
+    @property
+    def tracks(self) -> list[str]:
+        """The ids of the tracks that its tables name, each once, in their order."""
+        return list(dict.fromkeys(track for label in self._labels() for track in label.tracks))
+
+    @property
+    def plays(self) -> bool:
+        """Whether it has players."""
+        return any(label.players for label in self._labels())
+
+    def with_players(self, files: Mapping[str, Path]) -> Page:
+        """Return the page with players beside the tracks that its tables name.
+
+        Args:
+            files: track -> audio file; a track that is absent gets no player.
+        """
+
+        def in_cell(cell: Cell) -> Cell:
+            if not isinstance(cell, Label):
+                return cell
+            return replace(cell, players={track: files[track] for track in cell.tracks if track in files})
+
+        def in_table(table: Table) -> Table:
+            return replace(table, rows=[[in_cell(cell) for cell in row] for row in table.rows])
+
+        def in_block(block: Block) -> Block:
+            if isinstance(block, Tables):
+                return Tables([in_table(table) for table in block.tables])
+            return in_table(block) if isinstance(block, Table) else block
+
+        sections = [replace(one, blocks=[in_block(block) for block in one.blocks]) for one in self.sections]
+        return replace(self, sections=sections)
+
+    def _labels(self) -> Iterable[Label]:
+        for section in self.sections:
+            for block in section.blocks:
+                tables = block.tables if isinstance(block, Tables) else [block]
+                for table in tables:
+                    if isinstance(table, Table):
+                        yield from (cell for row in table.rows for cell in row if isinstance(cell, Label))
 
     def charts(self) -> Iterable[tuple[str, Chart]]:
         """Yield every chart, with the name that a file of it has."""

@@ -20,11 +20,12 @@ __all__ = ["render"]
 
 
 def render(page: Page, folder: Path | None = None) -> str:
-    """Return the page as HTML that stands alone: no script, nothing that is fetched.
+    """Return the page as HTML that stands alone: no script, and only the files of its players are fetched.
 
     Args:
         page: The page.
-        folder: The folder in which it is written, to which links to other pages are relative. None: no links.
+        folder: The folder in which it is written, to which links to other files are relative. None: no links and
+            no players.
     """
     return visible(_template().render(page=page, style=_resource("style.css"), folder=folder))
 
@@ -42,8 +43,14 @@ def _shown(cell: Cell) -> dict[str, Any]:
     cell = as_cell(cell)
     minus = "-" if isinstance(cell, Label) else "−"
     more = " ".join(filter(None, [cell.interval.replace("-", minus), cell.note]))
-    link = cell.link if isinstance(cell, Label) else None
-    return {"text": cell.text.replace("-", minus), "more": more, "strong": cell.strong, "link": link}
+    link, players = (cell.link, cell.players) if isinstance(cell, Label) else (None, {})
+    return {
+        "text": cell.text.replace("-", minus),
+        "more": more,
+        "strong": cell.strong,
+        "link": link,
+        "players": players,
+    }
 
 
 @cache

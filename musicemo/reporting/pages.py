@@ -281,7 +281,11 @@ def _results(runs: Sequence[RunRecord], notices: list[Notice]) -> list[Section]:
         sections.append(Section("Pairs", [Charts(charts, note=tracks.PAIR_CHART)]))
     readable = run.evaluations if evaluation.tasks else {}  # a damaged file is in the notices
     labels = {one: readable[one] for one in ("train", part) if one in readable}
-    about = [tracks.worst_tracks(evaluation), tracks.label_section(labels, run.tasks)]
+    about = [
+        tracks.worst_tracks(evaluation),
+        tracks.other_tracks(evaluation),
+        tracks.label_section(labels, run.tasks),
+    ]
     return [*sections, *about, *analysis_sections(run.results, part)]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 
 import pytest
+from complaints import warns
 
 
 @pytest.fixture
@@ -37,11 +38,26 @@ def test_another_file_and_figures(command, trained, tmp_path):
     assert page.exists()
 
 
+def test_players_of_a_dataset_without_audio_are_a_warning(command, trained, tmp_path):
+    page = tmp_path / "page.html"
+    with warns("the dataset has no audio of them: 'clip"):
+        finished = command("report", trained.first, "--audio", "--output", page)
+    assert (finished.code, finished.out) == (0, f"{page}\n")
+    assert "tracks have no player, because the dataset has no audio of them: 'clip" in " ".join(
+        finished.err.split()
+    )
+    assert "<audio" not in page.read_text()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["nothing"], "error: nothing: there is no such run directory"),
         (["runs"], "error: runs: is not a run directory; it holds those of songs"),
+        (
+            ["one=runs/songs", "two=runs/songs", "--audio"],
+            "error: --audio: needs one run or experiment. A comparison lists no tracks",
+        ),
         (
             ["runs/songs", "--output", "none/page.html"],
             "error: --output none/page.html: the folder none does not exist",

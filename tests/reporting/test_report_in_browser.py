@@ -1,8 +1,11 @@
 """Reports as a browser shows them; skipped where there is no Chromium."""
 
+import time
 from itertools import pairwise
 
+import numpy as np
 import pytest
+import soundfile
 from browser import Browser, find_chromium
 from recorded_runs import write_run
 
@@ -141,6 +144,28 @@ def test_the_page_has_an_outline_and_what_scrolls_can_be_reached_by_keyboard(bro
     assert browser.evaluate(
         "[...document.querySelectorAll('.scroll, pre')].every(e => e.closest('[tabindex]'))"
     )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [WIDE, PHONE])
+def test_players_load_their_files_when_they_are_played_and_fit_the_window(browser, tmp_path, width):
+    directory = write_run(tmp_path / "runs" / "written")
+    page = make_report(directory)
+    file = tmp_path / "audio" / "1.wav"
+    file.parent.mkdir()
+    soundfile.write(file, np.sin(np.arange(16000)), 8000)
+    path = write_report(page.with_players(dict.fromkeys(page.tracks, file)), tmp_path / "page.html")
+    browser.open(path, width=width)
+    assert browser.evaluate("document.querySelectorAll('audio').length") >= len(page.tracks) > 5
+    assert [one for one in browser.requests if not one.startswith("data:")] == [path.resolve().as_uri()]
+    assert browser.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+    assert browser.evaluate(OVERFLOWING) == []
+    browser.evaluate("player = document.querySelector('audio'); player.preload = 'auto'; player.load()")
+    until = time.monotonic() + 20
+    while not browser.evaluate("player.readyState || player.error?.code") and time.monotonic() < until:
+        time.sleep(0.05)
+    assert browser.evaluate("player.duration") == 2
+    assert browser.messages == []
 
 
 def test_nothing_hostile_is_executed(browser, tmp_path):

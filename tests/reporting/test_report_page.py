@@ -2,6 +2,7 @@ import contextlib
 import json
 import re
 
+import numpy as np
 import pytest
 from reading_html import Reader
 from recorded_runs import TOML, evaluation, write_run
@@ -9,6 +10,7 @@ from recorded_runs import TOML, evaluation, write_run
 from musicemo.errors import InputError
 from musicemo.evaluation import Evaluation, TaskEvaluation
 from musicemo.reporting import make_report, render
+from musicemo.reporting.sections.tracks import other_tracks
 from musicemo.runs import RunDirectory
 
 HOSTILE = '<script>alert("1")</script><img src=x onerror="alert(2)">&amp;\'{{ 7 * 7 }}{% raw %}'
@@ -36,6 +38,7 @@ def test_a_finished_run_has_every_section_that_it_has_something_for(directory):
         "Predicted against true",
         "Classes",
         "Worst predicted tracks",
+        "Median and best predicted tracks",
         "Ratings",
         "Training",
         "Weights of the tasks",
@@ -86,10 +89,27 @@ def test_the_worst_predicted_tracks_are_named_worst_first(directory):
     test = evaluation(12, prefix="test")
     valence, genre = test.tasks["valence"], test.tasks["genre"]
     error = abs(valence.prediction - valence.target)
-    assert [row[0] for row in ratings.tables[0].rows] == [valence.ids[k] for k in (-error).argsort()[:5]]
+    assert [row[0].text for row in ratings.tables[0].rows] == [valence.ids[k] for k in (-error).argsort()[:5]]
     wrong = [name for name, a, b in zip(genre.ids, genre.target, genre.prediction, strict=True) if a != b]
-    listed = [name for row in classes.rows for name in row[3].split(", ")]
+    listed = [name for row in classes.rows for name in row[3].text.split(", ")]
     assert sorted(listed) == sorted(wrong)
+
+
+def test_the_median_and_the_best_predicted_tracks_are_not_among_the_worst(tmp_path):
+    ids = [f"track{index:02d}" for index in range(13)]
+    target = np.linspace(2, 8, 13)
+    errors = np.array([0.01 * 3**k for k in (6, 2, 0, 4, 3, 1, 5)] + [-0.5, -0.6, -0.7, -0.8, -0.9, -1.0])
+    task = TaskEvaluation("regression", ids, target, target + errors)
+    (section,) = [other_tracks(Evaluation({"valence": task}))]
+    rows = section.blocks[0].tables[0].rows
+    order = [ids[place] for place in np.argsort(-abs(errors))]
+    assert [(row[0].text, row[0].note) for row in rows] == [
+        (order[6], "median error"),
+        (order[11], "among the best"),
+        (order[12], "among the best"),
+    ]
+    few = TaskEvaluation("regression", ids[:5], target[:5], target[:5] + errors[:5])
+    assert other_tracks(Evaluation({"valence": few})).blocks == []
 
 
 def test_every_chart_says_what_it_is(directory):

@@ -106,7 +106,11 @@ def replicate_sections(runs: Sequence[RunRecord], part: str, notices: list[Notic
         mean = f" Scores are means over {len(experiment.per_seed)} seeds." if several else ""
         sections.append(Section("Pairs", [Charts(charts, note=tracks.PAIR_CHART + mean)]))
     analyses = analysis_sections(analysed, part)
-    about = [tracks.worst_tracks(combined), tracks.label_section({part: first}, runs[0].tasks)]
+    about = [
+        tracks.worst_tracks(combined),
+        tracks.other_tracks(combined),
+        tracks.label_section({part: first}, runs[0].tasks),
+    ]
     return [*sections, *about, *analyses]
 
 

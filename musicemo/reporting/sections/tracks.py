@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from musicemo.evaluation import TITLES, Evaluation, TargetKind, TaskEvaluation, pair_members, song_metrics
-from musicemo.reporting.blocks import Block, Cell, Charts, Column, Number, Section, Table, Tables
+from musicemo.reporting.blocks import Block, Cell, Charts, Column, Label, Number, Section, Table, Tables
 from musicemo.reporting.charts import (
     MUTED,
     Axis,
@@ -40,6 +40,7 @@ __all__ = [
     "TOGETHER",
     "curve_charts",
     "label_section",
+    "other_tracks",
     "prediction_charts",
     "task_chart",
     "task_figure",
@@ -60,6 +61,9 @@ _RATING_BINS = 12
 
 _WORST = 5
 """Tracks that the table of the worst predicted ones has for each rating."""
+
+_BEST = 2
+"""Tracks predicted best that a table has for each rating."""
 
 DOTS = "Dots are tracks; on the dashed line, predicted and true ratings are equal. Rings mark the worst."
 LABELS = (
@@ -94,6 +98,9 @@ _TAGS = 40
 
 _PAIRS = 8
 """Pairs of classes that are listed of those that were mixed up, and tracks of each."""
+
+_HEARD = 2
+"""Tracks of a pair of classes that were mixed up that get a player."""
 
 
 def task_figure(name: str, part: str, task: TaskEvaluation) -> Figure:
@@ -172,8 +179,15 @@ def _ratings(task: TaskEvaluation) -> TaskEvaluation:
 
 
 def worst(task: TaskEvaluation, count: int) -> NDArray[np.intp]:
-    """Return the indices of the `count` ratings with the largest absolute errors, the largest first."""
-    error = np.nan_to_num(np.abs(task.prediction - task.target), nan=math.inf)
+    """Return the indices of the `count` tracks with the largest errors, the largest first.
+
+    The error is the absolute error of a rating, and the RMSE of ratings over time.
+    """
+    if task.kind == "series":
+        error = song_metrics(task.prediction, task.target)["rmse"]
+    else:
+        error = np.abs(task.prediction - task.target)
+    error = np.nan_to_num(error, nan=math.inf)
     return np.argsort(-error, kind="stable")[:count]
 
 
@@ -354,11 +368,6 @@ def _distribution(name: str, table: Mapping[str, Any], ratings: Mapping[str, NDA
 
 def worst_tracks(evaluation: Evaluation) -> Section:
     """Return the section on the tracks that were predicted worst."""
-    ratings = [
-        _worst_ratings(name, task)
-        for name, task in evaluation.tasks.items()
-        if task.kind == "regression" and len(task.target)
-    ]
     confused: list[Block] = [
         _confused(name, task)
         for name, task in evaluation.tasks.items()
@@ -374,13 +383,39 @@ def worst_tracks(evaluation: Evaluation) -> Section:
         for name, task in evaluation.tasks.items()
         if task.kind == "pairs" and len(task.ids)
     ]
-    curves = [
-        _worst_curves(name, task)
-        for name, task in evaluation.tasks.items()
-        if task.kind == "series" and len(task.target)
-    ]
-    tables = [Tables(some) for some in (ratings, curves) if some]
+    tables = _tables(evaluation, lambda places: dict.fromkeys(places[:_WORST], ""))
     return Section("Worst predicted tracks", [*tables, *confused, *mistagged, *misjudged])
+
+
+def other_tracks(evaluation: Evaluation) -> Section:
+    """Return the section on the tracks that were predicted best, and on those with the median error."""
+
+    def choose(places: Sequence[int]) -> dict[int, str]:
+        count = len(places)
+        ranks = dict.fromkeys(range((count - 1) // 2, count // 2 + 1), "median error")
+        ranks |= dict.fromkeys(range(count - _BEST, count), "among the best")
+        return {places[rank]: note for rank, note in ranks.items() if rank >= _WORST}
+
+    return Section("Median and best predicted tracks", _tables(evaluation, choose), folded=True)
+
+
+def _tables(evaluation: Evaluation, choose: Callable[[Sequence[int]], Mapping[int, str]]) -> list[Block]:
+    """Return the tables of some tracks for each rating, and for each rating over time.
+
+    Args:
+        evaluation: predictions and targets.
+        choose: returns place -> note, of places that are sorted by their errors, the largest first.
+    """
+    blocks: list[Block] = []
+    for kind in ("regression", "series"):
+        tables = []
+        for name, task in evaluation.tasks.items():
+            if task.kind == kind and (places := choose(worst(task, len(task.target)).tolist())):
+                rows = _curve_rows if kind == "series" else _rating_rows
+                tables.append(rows(name, task, places))
+        if tables:
+            blocks.append(Tables(tables))
+    return blocks
 
 
 def _misjudged(name: str, task: TaskEvaluation) -> Table:
@@ -393,7 +428,11 @@ def _misjudged(name: str, task: TaskEvaluation) -> Table:
         if cost[place] > 0:
             first, second = pair_members(task.ids[place])
             rows.append(
-                [first, second, Number(float(share[place])), Number(float(difference[place]), format="+.3f")]
+                [
+                    *map(_track, (first, second)),
+                    Number(float(share[place])),
+                    Number(float(difference[place]), format="+.3f"),
+                ]
             )
     columns: list[str | Column] = [
         "first track",
@@ -404,23 +443,31 @@ def _misjudged(name: str, task: TaskEvaluation) -> Table:
     return Table(columns, rows, f"{name}: pairs with scores opposite to the listeners' judgement")
 
 
-def _worst_curves(name: str, task: TaskEvaluation) -> Table:
-    """Return the tracks with the largest RMSE of their ratings over time."""
+def _track(name: str, note: str = "") -> Label:
+    """Return the cell of a track."""
+    return Label(name, note=note, tracks=[name])
+
+
+def _curve_rows(name: str, task: TaskEvaluation, places: Mapping[int, str]) -> Table:
+    """Return the scores of tracks whose ratings over time are predicted."""
     scores = song_metrics(task.prediction, task.target)
-    order = np.argsort(-np.nan_to_num(scores["rmse"], nan=math.inf), kind="stable")[:_WORST]
     rows: list[list[Cell]] = [
-        [task.ids[place], *(Number(float(scores[key][place]), strong=key == "rmse") for key in _OF_A_TRACK)]
-        for place in order.tolist()
+        [
+            _track(task.ids[place], note),
+            *(Number(float(scores[key][place]), strong=key == "rmse") for key in _OF_A_TRACK),
+        ]
+        for place, note in places.items()
     ]
     return Table(["track", *_OF_A_TRACK.values()], rows, name)
 
 
-def _worst_ratings(name: str, task: TaskEvaluation) -> Table:
+def _rating_rows(name: str, task: TaskEvaluation, places: Mapping[int, str]) -> Table:
+    """Return the true and the predicted ratings of tracks."""
     rows: list[list[Cell]] = []
-    for place in worst(task, _WORST).tolist():
+    for place, note in places.items():
         true, predicted = float(task.target[place]), float(task.prediction[place])
         error = Number(predicted - true, format="+.3f", strong=True)
-        rows.append([task.ids[place], Number(true), Number(predicted), error])
+        rows.append([_track(task.ids[place], note), Number(true), Number(predicted), error])
     return Table(["track", "true", "predicted", "error"], rows, name)
 
 
@@ -434,7 +481,7 @@ def _mistagged(name: str, task: TaskEvaluation) -> Table:
         return ", ".join(tag for tag, flag in zip(task.classes, flags, strict=True) if flag)
 
     rows: list[list[Cell]] = [
-        [task.ids[place], listed(task.target[place] == 1), listed(missed[place]), listed(added[place])]
+        [_track(task.ids[place]), listed(task.target[place] == 1), listed(missed[place]), listed(added[place])]
         for place in order.tolist()
     ]
     columns: list[str | Column] = [
@@ -451,10 +498,17 @@ def _confused(name: str, task: TaskEvaluation) -> Table:
     for place in wrong:
         pairs.setdefault((int(task.target[place]), int(task.prediction[place])), []).append(task.ids[place])
     ordered = sorted(pairs.items(), key=lambda item: -len(item[1]))
-    rows = []
+    rows: list[list[Cell]] = []
     for (true, predicted), ids in ordered[:_PAIRS]:
         shown = ", ".join(ids[:_PAIRS]) + (f" and {len(ids) - _PAIRS} more" if len(ids) > _PAIRS else "")
-        rows.append([task.classes[true], task.classes[predicted], str(len(ids)), shown])
+        rows.append(
+            [
+                task.classes[true],
+                task.classes[predicted],
+                str(len(ids)),
+                Label(shown, tracks=ids[:_HEARD]),
+            ]
+        )
     title = f"{name}: {plural(len(wrong), 'track')} of {len(task.target)} in another class"
     columns: list[str | Column] = [
         "true",

@@ -1,0 +1,180 @@
+"""Players beside the tracks of a report."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote
+
+import numpy as np
+import pytest
+import soundfile
+from complaints import warns
+from reading_html import Reader
+from recorded_runs import evaluation, write_run
+
+from musicemo.contracts import Target, Track
+from musicemo.errors import RunError
+from musicemo.reporting import add_players, make_report, render, write_report
+
+TRACKS = 12
+RATE = 8000
+
+TOML = """\
+name = "{name}"
+seed = {seed}
+[dataset]
+type = "tones"
+[model]
+type = "of a package that is not installed"
+[tasks.valence]
+[training]
+epochs = {epochs}
+"""
+
+EXCERPT = (
+    TOML
+    + """
+[features]
+type = "of a package that is not installed"
+excerpt = [2.0, 40.0]
+"""
+)
+
+
+@dataclass(frozen=True)
+class Tone:
+    """A tone whose frequency is that of its track in its first two seconds, and half of it afterwards."""
+
+    hertz: float
+    seconds: float = 3.0
+
+    @property
+    def identity(self):
+        return f"tone-{self.hertz:g}"
+
+    def samples(self):
+        if not self.hertz:
+            raise ValueError("it has no frequency")
+        time = np.arange(round(self.seconds * RATE)) / RATE
+        hertz = np.where(time < 2, self.hertz, self.hertz / 2)
+        return (0.5 * np.sin(2 * np.pi * hertz * time)).astype(np.float32), RATE
+
+
+def hertz_of(track: str) -> float:
+    return 400.0 + 100 * int(track[-3:])
+
+
+def dataset_of(audio):
+    """Return a dataset whose tracks have this audio: id -> audio."""
+
+    class Tones:
+        targets = (Target("valence", "regression", range=(1.0, 9.0)),)
+
+        def tracks(self):
+            yield from (Track(name, targets={"valence": 5.0}, audio=one) for name, one in audio.items())
+
+    return Tones
+
+
+def write(folder, prefix="track", toml=TOML):
+    """Write a run whose test tracks have these names; return it with the names."""
+    test = evaluation(TRACKS, prefix=prefix)
+    return write_run(folder / "runs" / "tones", parts={"test": test}, toml=toml), test.tasks["valence"].ids
+
+
+def policy(page: Reader) -> str:
+    return next(one["content"] for one in page.named("meta") if one.get("http-equiv"))
+
+
+def frequency(samples, rate) -> float:
+    return float(np.abs(np.fft.rfft(samples)).argmax() * rate / len(samples))
+
+
+def test_each_track_plays_its_audio_from_a_file_beside_the_page(install, tmp_path):
+    directory, ids = write(tmp_path, prefix='../"<b>& ü')
+    install("dataset", "tones", dataset_of({name: Tone(hertz_of(name)) for name in ids}))
+    path = tmp_path / "a page.html"
+    page = add_players(make_report(directory), path, directory)
+    written = Reader(write_report(page, path).read_text())
+    players = written.named("audio")
+    assert {one["aria-label"] for one in players} == set(page.tracks)
+    assert len(page.tracks) > 5
+    for one in players:
+        assert one["preload"] == "none"
+        file = tmp_path / unquote(one["src"])
+        assert file.parent == tmp_path / "a page-audio"
+        info = soundfile.info(file)
+        assert (info.samplerate, info.subtype, info.channels) == (22050, "PCM_16", 1)
+        samples, rate = soundfile.read(file)
+        assert len(samples) == pytest.approx(3 * rate, abs=10)
+        assert frequency(samples[:rate], rate) == pytest.approx(hertz_of(one["aria-label"]), abs=2)
+    assert len(list((tmp_path / "a page-audio").iterdir())) == len(page.tracks)
+    assert written.named("b") == Reader(render(make_report(directory))).named("b")
+    assert policy(written) == "default-src 'none'; style-src 'unsafe-inline'; media-src 'self'"
+
+
+def test_a_page_without_players_may_not_load_audio(tmp_path):
+    directory, _ = write(tmp_path)
+    page = Reader(render(make_report(directory), tmp_path))
+    assert page.named("audio") == []
+    assert policy(page) == "default-src 'none'; style-src 'unsafe-inline'"
+
+
+def test_an_excerpt_has_30_s_and_begins_where_the_model_begins_to_listen(install, tmp_path):
+    directory, _ = write(tmp_path, toml=EXCERPT)
+    page = make_report(directory)
+    install("dataset", "tones", dataset_of({page.tracks[0]: Tone(400.0, 40.0)}))
+    with warns("have no player"):
+        assert add_players(page, tmp_path / "page.html", directory).plays
+    (file,) = (tmp_path / "page-audio").iterdir()
+    samples, rate = soundfile.read(file)
+    assert len(samples) == pytest.approx(30 * rate, abs=10)
+    assert frequency(samples[:rate], rate) == pytest.approx(200, abs=2)
+
+
+def test_tracks_without_audio_are_counted_and_the_others_have_players(install, tmp_path):
+    directory, ids = write(tmp_path)
+    tracks = make_report(directory).tracks
+    audio = {name: Tone(hertz_of(name)) for name in ids}
+    audio |= dict.fromkeys(tracks[:4], None)
+    audio |= {tracks[4]: Path("/nowhere/song.wav"), tracks[5]: Tone(0.0)}
+    install("dataset", "tones", dataset_of(audio))
+    with warns("have no player") as texts:
+        page = add_players(make_report(directory), tmp_path / "page.html", directory)
+    players = Reader(render(page, tmp_path)).named("audio")
+    assert {one["aria-label"] for one in players} == set(tracks[6:]) != set()
+    first, second = texts
+    assert first == (
+        f"4 of {len(tracks)} tracks have no player, because the dataset has no audio of them: "
+        f"{tracks[0]!r}, {tracks[1]!r}, {tracks[2]!r} and 1 more"
+    )
+    assert second == (
+        f"2 of {len(tracks)} tracks have no player, because their audio cannot be read: "
+        f"{Path('/nowhere/song.wav')}: there is no such file, tone-0: cannot be read: ValueError: it has no frequency"
+    )
+
+
+def test_a_dataset_that_cannot_be_read_is_a_warning(install, tmp_path):
+    directory, _ = write(tmp_path)
+    install("dataset", "others", dataset_of({}))
+    report = make_report(directory)
+    with warns(
+        "the report has no players, because the dataset cannot be read: .*no dataset has the name 'tones'"
+    ):
+        assert add_players(report, tmp_path / "page.html", directory) == report
+    assert not (tmp_path / "page-audio").exists()
+
+
+def test_a_run_that_lists_no_tracks_is_a_warning(tmp_path):
+    directory = write_run(tmp_path / "runs" / "failed", status="failed", toml=TOML)
+    report = make_report(directory)
+    with warns() as texts:
+        assert add_players(report, tmp_path / "page.html", directory) == report
+    assert texts == [f"{directory}: the report has no players, because it lists no tracks"]
+
+
+def test_a_folder_of_excerpts_that_cannot_be_created(install, tmp_path):
+    directory, ids = write(tmp_path)
+    install("dataset", "tones", dataset_of({name: Tone(hertz_of(name)) for name in ids}))
+    (tmp_path / "page-audio").write_text("")
+    with pytest.raises(RunError, match="page-audio"):
+        add_players(make_report(directory), tmp_path / "page.html", directory)
