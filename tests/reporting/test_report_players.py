@@ -91,7 +91,10 @@ def frequency(samples, rate) -> float:
 
 def test_each_track_plays_its_audio_from_a_file_beside_the_page(install, tmp_path):
     directory, ids = write(tmp_path, prefix='../"<b>& ü')
-    install("dataset", "tones", dataset_of({name: Tone(hertz_of(name)) for name in ids}))
+    audio = {name: Tone(hertz_of(name)) for name in ids}
+    recorded = make_report(directory).tracks[0]
+    soundfile.write(tmp_path / "song.flac", *audio[recorded].samples())
+    install("dataset", "tones", dataset_of(audio | {recorded: tmp_path / "song.flac"}))
     path = tmp_path / "a page.html"
     page = add_players(make_report(directory), path, directory)
     written = Reader(write_report(page, path).read_text())
