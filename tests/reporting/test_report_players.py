@@ -89,6 +89,7 @@ def frequency(samples, rate) -> float:
     return float(np.abs(np.fft.rfft(samples)).argmax() * rate / len(samples))
 
 
+@pytest.mark.slow
 def test_each_track_plays_its_audio_from_a_file_beside_the_page(install, tmp_path):
     directory, ids = write(tmp_path, prefix='../"<b>& ü')
     audio = {name: Tone(hertz_of(name)) for name in ids}
