@@ -107,7 +107,7 @@ clases = {}
         ("trainig.epochs=1", "trainig: unknown key; did you mean 'training'? (allowed: dataset,"),
         (
             "training.epoch=1",
-            "training.epoch: unknown key; did you mean 'epochs'? (allowed: batch_size, bucket,",
+            "training.epoch: unknown key; did you mean 'epochs'? (allowed: a",
         ),
         (
             "training.early_stopping.patiense=1",
