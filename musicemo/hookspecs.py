@@ -68,7 +68,7 @@ class Hookspecs:
 
     @hookspec
     def musicemo_batch_finished(self, run: Run, epoch: int, batch: int, losses: dict[str, float]) -> None:
-        """Read a copy of the losses of one training batch, by task, after the optimizer step."""
+        """Read a copy of the losses of one training batch, by task, after its optimizer step, if it completes one."""
 
     @hookspec
     def musicemo_epoch_finished(self, run: Run, record: dict[str, float]) -> None:

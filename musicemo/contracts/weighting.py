@@ -26,7 +26,8 @@ class Step:
     #: Trained parameters of the backbone, and of the head of each task.
     shared: Sequence[nn.Parameter]
     heads: Mapping[str, Sequence[nn.Parameter]]
-    #: Loss scaling before the backward pass (mixed precision); otherwise the identity.
+    #: Loss scaling before the backward pass: that of mixed precision, times the weight of the batch if a step has the
+    #: gradients of several batches; otherwise the identity.
     scale: Callable[[Tensor], Tensor]
 
     def gradients(self, losses: Mapping[str, Tensor]) -> TaskGradients:
@@ -108,7 +109,8 @@ class Weighting(nn.Module):
         """Update the state after an optimizer step.
 
         Args:
-            losses: task -> loss of the batch before the step, or after it if `remeasures`.
+            losses: task -> loss of the batch before the step, or after it if `remeasures`. If a step has the gradients
+                of several batches, this is the last one.
         """
 
     @torch.no_grad()

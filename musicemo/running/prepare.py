@@ -307,6 +307,14 @@ def prepare(
         weighting: Weighting = experiment.weighting.build(tasks=list(experiment.tasks))
         weighting.to(device)
         check_storable(weighting)
+    if weighting.remeasures and training.accumulate > 1:
+        raise InputError(
+            experiment.source.error(
+                ("training", "accumulate"),
+                f"must be 1, not {training.accumulate}: the weighting {experiment.weighting.name!r} compares the "
+                "losses of a batch before and after its optimizer step",
+            )
+        )
     objective = Objective(tracks.tasks, _terms(experiment, tracks, train), tracks.pairs, tracks.listeners).to(
         device
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
@@ -42,7 +43,7 @@ class Fitter(Protocol):
         """Prepare for the next epoch, once the value that a learning-rate schedule may follow is known."""
 
     def time_steps(self, steps: int) -> list[float]:
-        """Take up to `steps` optimizer steps of the first epoch and return the seconds of each.
+        """Train on up to `steps` batches of the first epoch and return the seconds of each.
 
         The network is changed by it, and nothing is recorded. One that takes no steps returns nothing.
         """
@@ -71,7 +72,7 @@ def make_fitter(prepared: Prepared, scorer: Scorer, mode: str) -> Fitter:
 
 
 class GradientFitter:
-    """Fits a network by gradients: an optimizer step for each batch.
+    """Fits a network by gradients: an optimizer step for each batch, or for several.
 
     Args:
         prepared: what is trained.
@@ -94,7 +95,7 @@ class GradientFitter:
         return [self._step.average] if self._step.average is not None else []
 
     def fit(self, epoch: int, batch_finished: BatchFinished) -> dict[str, float]:
-        """Take a step for each batch of the epoch; return the scores, averaged diagnostics and the learning rate.
+        """Take the steps of the epoch; return the scores, averaged diagnostics and the learning rate.
 
         With `[training] average`, the network has the averaged weights afterwards.
         """
@@ -104,14 +105,20 @@ class GradientFitter:
         collected = Collected()
         totals = [0.0, 0.0]
         batches = prepared.batches["train"]
-        average = self._step.average
+        average, accumulate = self._step.average, prepared.training.accumulate
+        count = len(batches)
+        steps = math.ceil(count / accumulate)
         with average.exchanged(prepared.network) if average is not None else contextlib.nullcontext():
             for number, batch in enumerate(batches.epoch(epoch, self._share), start=1):
-                due = conflict is not None and conflict.due((epoch - 1) * len(batches) + number - 1)
+                step, place = divmod(number - 1, accumulate)
+                due = conflict is not None and place == 0 and conflict.due((epoch - 1) * steps + step)
                 where = f"epoch {epoch}, batch {number}"
-                taken = self._step(batch, collected, where, conflict if due else None)
-                totals[0] += taken.objective / len(batches)
-                totals[1] += taken.gradient_norm / len(batches)
+                taken = self._step(
+                    batch, collected, where, conflict if due else None, last=self._last(number, count)
+                )
+                totals[0] += taken.objective / count
+                if taken.gradient_norm is not None:
+                    totals[1] += taken.gradient_norm / steps
                 batch_finished(epoch, number, taken.losses)
         predicted = collected.finish()
         record = self._scorer.score("train", predicted)
@@ -141,13 +148,19 @@ class GradientFitter:
         """Set the learning rate of the next epoch."""
         self._step.epoch_finished(followed)
 
+    def _last(self, number: int, count: int) -> bool:
+        """Return whether a batch, counted from 1, is the last one of an optimizer step in an epoch of `count`."""
+        return number % self._prepared.training.accumulate == 0 or number == count
+
     def time_steps(self, steps: int) -> list[float]:
-        """Take up to `steps` optimizer steps of the first epoch and return the seconds of each."""
+        """Train on up to `steps` batches of the first epoch and return the seconds of each."""
         self._prepared.network.train()
         seconds: list[float] = []
+        batches = self._prepared.batches["train"]
+        count = len(batches)
         began = time.monotonic()
-        for number, batch in enumerate(self._prepared.batches["train"].epoch(1, self._share), start=1):
-            self._step(batch, Collected(), f"step {number}")
+        for number, batch in enumerate(batches.epoch(1, self._share), start=1):
+            self._step(batch, Collected(), f"step {number}", last=self._last(number, count))
             seconds.append(time.monotonic() - began)
             if number == steps:
                 break

@@ -157,6 +157,8 @@ class TrainingSettings(Settings):
     """Optimizer."""
     schedule: ScheduleSettings = Constant(type="constant")
     """Learning-rate schedule."""
+    accumulate: int = Field(default=1, ge=1)
+    """Number of batches per optimizer step. Their gradients are averaged, weighted by the number of tracks."""
     clip_gradient_norm: float | None = Field(default=None, gt=0)
     """Maximum norm of the gradient. Larger gradients are scaled down to it."""
     average: AverageSettings | None = None

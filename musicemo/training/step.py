@@ -1,9 +1,9 @@
-"""One optimization step."""
+"""Optimization steps, each on the gradients of one or more batches."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -27,17 +27,19 @@ __all__ = ["OptimizationStep", "Taken"]
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What is known of a step that was taken."""
+    """The losses of a batch, and the gradient of the step that it completes."""
 
     #: Task -> loss, before the step.
     losses: dict[str, float]
     objective: float
-    #: Of the network's gradients, before clipping.
-    gradient_norm: float
+    #: Norm of the network's gradients before clipping; None if further batches belong to the step.
+    gradient_norm: float | None
 
 
 class OptimizationStep:
-    """Takes a batch forward and, by way of the losses and the weighting, backward, and steps with the optimizer.
+    """Computes the losses and gradients of batches, and takes a step with the optimizer after the last batch of each.
+
+    The gradient of a step is the mean of its batches' gradients, weighted by their numbers of tracks.
 
     Args:
         prepared: whose network and weighting are trained.
@@ -49,6 +51,8 @@ class OptimizationStep:
         self._prepared = prepared
         self._settings = settings
         self._objective = prepared.objective
+        #: Sum of the weights of the batches of this step so far.
+        self._total = 0.0
         self._optimizer = make_optimizer(settings.optimizer, prepared.network, prepared.weighting)
         self._schedule = Schedule(settings.schedule, self._optimizer, settings.epochs, mode)
         self._scaler = torch.amp.GradScaler(prepared.device.type, enabled=settings.precision == "float16")
@@ -60,15 +64,22 @@ class OptimizationStep:
         self._heads = {name: trainable(head) for name, head in prepared.network.heads.items()}
 
     def __call__(
-        self, batch: Batch, collected: Collected, where: str, conflict: GradientConflict | None = None
+        self,
+        batch: Batch,
+        collected: Collected,
+        where: str,
+        conflict: GradientConflict | None = None,
+        *,
+        last: bool = True,
     ) -> Taken:
-        """Take a step.
+        """Add the gradient of a batch and, if it is the last one of a step, take the step.
 
         Args:
             batch: what to learn from.
             collected: takes in the batch's predictions.
             where: what an error says of the step.
             conflict: measures the tasks' gradients.
+            last: whether the batch is the last one of a step.
 
         Raises:
             RunError: a loss or gradient that is not finite.
@@ -83,11 +94,18 @@ class OptimizationStep:
             if not math.isfinite(value):
                 cause = "" if predictions[name].isfinite().all() else ": its predictions are not finite"
                 raise RunError(f"{where}: the loss of task {name!r} is {value}{cause}")
-        step = Step(embedding, self._shared, self._heads, self._scaler.scale)
+        weight = len(batch.indices) / self._settings.batch_size if self._settings.accumulate > 1 else 1.0
+        step = Step(embedding, self._shared, self._heads, self._scale(weight))
         if conflict:
             conflict.measure(losses, step)
-        self._optimizer.zero_grad()
+        if not self._total:
+            self._optimizer.zero_grad()
+        self._total += weight
         objective = self._weigh(losses, step, where, values)
+        collected.add(predictions, batch)
+        if not last:
+            return Taken(values, float(objective.detach()), None)
+        self._average_gradients()
         self._scaler.unscale_(self._optimizer) if self._scaler.is_enabled() else None
         norm = self._gradient_norm(where, values)
         self._check_weighting(where, values)
@@ -99,7 +117,6 @@ class OptimizationStep:
             if prepared.weighting.remeasures:
                 *_, losses = self._forward(batch)
             prepared.weighting.step_finished({name: loss.detach() for name, loss in losses.items()})
-        collected.add(predictions, batch)
         return Taken(values, float(objective.detach()), norm)
 
     @property
@@ -128,6 +145,21 @@ class OptimizationStep:
         self._scaler.load_state_dict(state["scaler"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
+
+    def _scale(self, weight: float) -> Callable[[Tensor], Tensor]:
+        """Return the scaling of a loss: that of mixed precision, times the weight of the batch in its step."""
+        if weight == 1.0:
+            return self._scaler.scale
+        return lambda loss: self._scaler.scale(loss) * weight
+
+    def _average_gradients(self) -> None:
+        """Divide the sum of the weighted gradients of a step by the sum of the weights."""
+        total, self._total = self._total, 0.0
+        if total != 1.0:
+            for group in self._optimizer.param_groups:
+                for parameter in group["params"]:
+                    if parameter.grad is not None:
+                        parameter.grad.div_(total)
 
     def _forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
         """Return the embedding, the predictions and the losses of a batch."""

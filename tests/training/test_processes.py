@@ -123,9 +123,9 @@ class Killer:
 
 @pytest.mark.slow
 def test_a_run_that_loses_a_process_is_resumed_and_is_that_of_one_process(experiment_file, tmp_path):
-    average = "training.average={ decay = 0.8 }"
+    recipe = ["training.average={ decay = 0.8 }", "training.accumulate=2"]
     alone, together = (
-        load_experiment(experiment_file, [f"training.processes={number}", average]) for number in (1, 2)
+        load_experiment(experiment_file, [f"training.processes={number}", *recipe]) for number in (1, 2)
     )
     (expected,) = run(alone, tmp_path / "alone", hooks=Hooks())
     killer, hooks = Killer(), Hooks()

@@ -66,8 +66,9 @@ class GradNorm(Weighting):
         values = torch.stack(list(losses.values())).detach()
         first = self.first[where]
         self.first[where] = torch.where(first.isnan(), values, first)
-        self.weights.grad = torch.zeros_like(self.weights)
-        self.weights.grad[where] = step.scale(self._slope(norms, values / self.first[where], weights))
+        if self.weights.grad is None:
+            self.weights.grad = torch.zeros_like(self.weights)
+        self.weights.grad[where] += step.scale(self._slope(norms, values / self.first[where], weights))
         self.trace.add(losses, weights)
         return torch.stack(list(weighted.values())).sum().detach()
 

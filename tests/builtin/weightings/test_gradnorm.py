@@ -38,6 +38,7 @@ def test_trained_it_makes_gradients_equally_long(of):
     weighting = GradNorm(tasks=TASKS, of=of).double()
     optimizer = torch.optim.Adam(weighting.parameters(), lr=0.02)
     for _ in range(250):
+        optimizer.zero_grad()
         follow(weighting, rows)
         optimizer.step()
         weighting.step_finished({})
