@@ -296,7 +296,7 @@ def test_missing_columns_name_the_header_and_the_nearest(folder):
 
 
 @pytest.mark.parametrize(
-    ("text", "message"), [("", "is empty"), ("\n \n", "is empty"), (TEXT[:45] + "\n", "no track")]
+    ("text", "message"), [("", "is empty"), ("\n \n", "is empty"), (TEXT[:45] + "\n", "no rows")]
 )
 def test_tables_without_tracks(folder, text, message):
     (found,) = problems(folder, text, classification=None)
