@@ -303,6 +303,12 @@ def _end(pool: ProcessPool, folder: str) -> None:
     end = time.monotonic() + _PATIENCE
     for worker in workers:
         worker.join(max(0.0, end - time.monotonic()))
+    late = [worker for worker in workers if worker.exitcode is None]
+    for worker in late:
+        worker.kill()
+        worker.join()
+    if late:
+        time.sleep(_LAST_MESSAGES)  # or the pool takes them for processes that cannot be killed
     pool.join()
 
 

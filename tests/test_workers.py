@@ -29,7 +29,7 @@ from worker_tasks import (
 from musicemo import workers
 from musicemo.components.local import LocalCode
 from musicemo.errors import InputError, RunError
-from musicemo.workers import WorkerDied, cores, interruptible, run_tasks
+from musicemo.workers import WorkerDied, cores, interruptible, run_tasks, unbroken
 
 pytestmark = pytest.mark.slow
 
@@ -164,6 +164,23 @@ def test_the_end_waits_for_what_is_unbroken(tmp_path):
     wait_for(path.exists)
     outcomes.close()
     assert path.read_text() == "whole"
+
+
+def test_a_process_that_takes_too_long_is_killed_without_an_error(tmp_path, monkeypatch):
+    monkeypatch.setattr("musicemo.workers._PATIENCE", 0.1)
+    path = tmp_path / "file"
+    outcomes = run_tasks(_start_or_hold_on, ["", str(path)], 2)
+    next(outcomes)
+    wait_for(path.exists)
+    outcomes.close()
+    wait_for(lambda: not is_running(int(path.read_text())), seconds=5)
+
+
+def _start_or_hold_on(path):
+    if not path:
+        return "started"
+    with unbroken():
+        dawdle(path)
 
 
 def _start_or_write(path):
