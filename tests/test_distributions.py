@@ -11,8 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
-from harness import Average, assemble, load, results_of, run_all
-from rich.console import Console
+from harness import Average, assemble, load, printed, results_of, run_all
 
 from musicemo.comparison import compare, read_replicates
 from musicemo.contracts import Estimator, Target, Track
@@ -24,7 +23,6 @@ from musicemo.prediction import SongPrediction, TaskPrediction, TrainedRun, eval
 from musicemo.reporting import make_report
 from musicemo.reporting.sections.songs import song_blocks
 from musicemo.reporting.tabular import predictions_csv, predictions_json
-from musicemo.reporting.terminal import show
 from musicemo.runs import open_run
 
 EXPERIMENT = """\
@@ -67,12 +65,6 @@ def components(fakes_beside, one_thread):
     fakes_beside("dataset", "rated", Rated)
     fakes_beside("model", "average", Average)
     return fakes_beside
-
-
-def text(blocks) -> str:
-    file = io.StringIO()
-    show(Console(file=file, width=180), blocks)
-    return file.getvalue()
 
 
 @pytest.fixture(scope="module")
@@ -158,7 +150,7 @@ def test_replicates_and_reports(directory, runs):
     assert row.scores[0].low < row.scores[0].mean < row.scores[0].high
     for path in (directory, runs):
         section = next(one for one in make_report(path).sections if one.title == "Distributions of the ratings")
-        shown = text(section.blocks)
+        shown = printed(section.blocks, width=180)
         assert "Predicted distributions of the listeners' ratings" in shown
         assert "constant CRPS" in shown
 
@@ -237,7 +229,7 @@ def test_a_song_is_predicted_with_the_spread_of_its_listeners():
     values, spread = np.array([[0.2, 0.4]]), np.array([[0.3, 0.4]])
     task = TaskPrediction("regression", (0.0, 1.0), (), values, spread=spread)
     song = SongPrediction("a.mp3", 12.0, np.array([[0.0, 6.0], [6.0, 12.0]]), {"valence": task})
-    lines = [line.split() for line in text(song_blocks(song)).splitlines()]
+    lines = [line.split() for line in printed(song_blocks(song), width=180).splitlines()]
     assert ["valence", "0.300", "0.200", "0.400", "0.354", "0", "to", "1"] in lines
     first, window, _ = list(csv.DictReader(io.StringIO(predictions_csv([song]))))
     assert float(first["listeners_deviation"]) == pytest.approx(np.sqrt(0.125))

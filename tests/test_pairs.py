@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
 import shutil
@@ -11,9 +10,8 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 from complaints import warns
-from harness import Average, assemble, load, results_of, run_all
+from harness import Average, assemble, load, printed, results_of, run_all
 from musicemo_builtin.observers.tensorboard import _text
-from rich.console import Console
 
 from musicemo.comparison import compare, read_replicates
 from musicemo.contracts import Estimator, Judgement, Target, Track
@@ -26,7 +24,6 @@ from musicemo.reporting import make_report
 from musicemo.reporting.html import render
 from musicemo.reporting.sections.songs import song_blocks
 from musicemo.reporting.tabular import predictions_csv, predictions_json
-from musicemo.reporting.terminal import show
 from musicemo.running.preview import check_experiment
 from musicemo.runs import open_run
 
@@ -79,12 +76,6 @@ def components(fakes_beside, one_thread):
     fakes_beside("dataset", "judged", Judged)
     fakes_beside("model", "average", Average)
     return fakes_beside
-
-
-def text(blocks) -> str:
-    file = io.StringIO()
-    show(Console(file=file, width=150), blocks)
-    return file.getvalue()
 
 
 @pytest.fixture(scope="module")
@@ -294,7 +285,7 @@ def test_replicates_and_reports(directory, runs):
         page = make_report(path)
         assert "Pairs" in [section.title for section in page.sections]
         assert "difference of the scores of louder" in render(page)
-        assert "pairwise accuracy" in text([block for section in page.sections for block in section.blocks])
+        assert "pairwise accuracy" in printed([block for section in page.sections for block in section.blocks])
 
 
 @pytest.mark.slow
@@ -321,7 +312,7 @@ def test_a_song_is_predicted_with_a_score():
         {"louder": TaskPrediction("pairs", (0.0, 1.0), (), values)},
     )
     assert ["louder", "0.300", "0.200", "0.400", "score"] in [
-        line.split() for line in text(song_blocks(song)).splitlines()
+        line.split() for line in printed(song_blocks(song)).splitlines()
     ]
     assert predictions_json([], [song])["songs"][0]["tasks"]["louder"] == {
         "kind": "pairs",

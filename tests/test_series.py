@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import shutil
 from collections.abc import Iterator
@@ -10,10 +9,9 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
-from harness import Average, assemble, load, results_of, run_all
+from harness import Average, assemble, load, printed, results_of, run_all
 from musicemo_builtin.models.mean import Mean
 from musicemo_builtin.observers.tensorboard import TensorBoard, _text
-from rich.console import Console
 
 from musicemo.comparison import compare, read_replicates
 from musicemo.contracts import Series, Target, Track
@@ -29,7 +27,6 @@ from musicemo.reporting.html import render
 from musicemo.reporting.sections.songs import song_blocks
 from musicemo.reporting.song_figure import song_figure
 from musicemo.reporting.tabular import predictions_csv, predictions_json
-from musicemo.reporting.terminal import show
 from musicemo.running.preview import check_experiment
 from musicemo.runs import open_run
 
@@ -103,12 +100,6 @@ def components(fakes_beside, one_thread):
     fakes_beside("model", "steps", Steps)
     fakes_beside("model", "average", Average)
     return fakes_beside
-
-
-def text(blocks) -> str:
-    file = io.StringIO()
-    show(Console(file=file, width=150), blocks)
-    return file.getvalue()
 
 
 @pytest.fixture(scope="module")
@@ -255,9 +246,9 @@ def test_the_reports_of_runs_and_replicates_draw_curves(directory, runs):
         assert "r per song" in render(page)
         assert path == runs or "± is the standard deviation over the tracks." in render(page)
         worst = next(section for section in page.sections if section.title == "Worst predicted tracks")
-        assert "arousal" in text(worst.blocks)
+        assert "arousal" in printed(worst.blocks)
         ceiling = next(section for section in page.sections if section.title == "Noise ceiling")
-        assert "Noise ceiling of r per song" in text(ceiling.blocks)
+        assert "Noise ceiling of r per song" in printed(ceiling.blocks)
 
 
 @pytest.mark.slow
@@ -436,7 +427,7 @@ def song():
 
 
 def test_a_song_is_predicted_with_its_curve():
-    lines = [line.split() for line in text(song_blocks(song())).splitlines()]
+    lines = [line.split() for line in printed(song_blocks(song())).splitlines()]
     (row,) = (line for line in lines if line[:1] == ["arousal"])
     assert row[1] == "0.450"  # steps weigh by their length
     assert {"0.200", "0.600"} <= set(row)

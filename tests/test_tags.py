@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
 import shutil
@@ -11,9 +10,8 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 from complaints import warns
-from harness import Average, load, results_of, run_all
+from harness import Average, load, printed, results_of, run_all
 from musicemo_builtin.observers.tensorboard import TensorBoard, _text
-from rich.console import Console
 
 from musicemo.comparison import compare, read_replicates
 from musicemo.contracts import Target, Track
@@ -25,7 +23,6 @@ from musicemo.reporting import make_report
 from musicemo.reporting.html import render
 from musicemo.reporting.sections.songs import song_blocks
 from musicemo.reporting.tabular import predictions_csv, predictions_json
-from musicemo.reporting.terminal import show
 from musicemo.running.preview import check_experiment
 from musicemo.runs import open_run
 
@@ -84,12 +81,6 @@ def components(fakes_beside, one_thread):
     fakes_beside("dataset", "moods", Moods)
     fakes_beside("model", "average", Average)
     return fakes_beside
-
-
-def text(blocks) -> str:
-    file = io.StringIO()
-    show(Console(file=file, width=150), blocks)
-    return file.getvalue()
 
 
 @pytest.fixture(scope="module")
@@ -237,12 +228,12 @@ def test_the_reports_of_runs_and_replicates_show_the_tags(directory, runs):
     for path in (directory, runs):
         page = make_report(path)
         section = next(section for section in page.sections if section.title == "Tags")
-        shown = text(section.blocks)
+        shown = printed(section.blocks)
         assert "PR-AUC" in shown
         assert all(name in shown for name in NAMES)
         assert "Tags of mood" in render(page)
         worst = next(section for section in page.sections if section.title == "Worst predicted tracks")
-        assert "mood: tracks with the most wrong tags" in text(worst.blocks)
+        assert "mood: tracks with the most wrong tags" in printed(worst.blocks)
 
 
 @pytest.mark.slow
@@ -292,7 +283,7 @@ def song():
 
 
 def test_a_song_is_predicted_with_its_tags():
-    table = text(song_blocks(song()))
+    table = printed(song_blocks(song()))
     lines = [line.split() for line in table.splitlines()]
     assert ["mood:", "film", "0.700", "0.500", "yes"] in lines
     assert ["mood:", "happy", "0.600", "0.650", "no"] in lines

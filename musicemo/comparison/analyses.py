@@ -21,7 +21,7 @@ def analyse_replicates(
     ``reliability``: the ceilings are those of the ratings, ``reached`` is the share of them that `rows` have.
     ``controlled``: groups and their mean ratings are those that the runs recorded; each fold's baseline is that of its
     own training set, in the first seed's runs. ``calibration``:
-    means over the runs, each of which has a map of its own, so that there is none here. ``distributions``: the scores
+    means over the runs, without a map, because each run has another one. ``distributions``: the scores
     are those in `rows`, the rest are means over the runs.
 
     Args:

@@ -60,7 +60,7 @@ class Replicates:
 
     @property
     def repeats(self) -> int:
-        """How many times the tracks were divided into folds; 1 without k-fold."""
+        """Number of divisions of the tracks into folds; 1 without k-fold."""
         return len({replicate.repeat for replicate in self.per_seed})
 
     @property

@@ -68,7 +68,7 @@ class PluginSettings(Settings):
     """Keys of ``[plugins.NAME]`` that are not constructor parameters."""
 
     enabled: bool = True
-    """Whether the plugin is called."""
+    """Whether the plugin is active."""
 
 
 #: Kind of component -> keys of its table that are not constructor parameters.

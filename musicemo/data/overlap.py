@@ -43,7 +43,7 @@ class Correlation:
 
 @dataclass(frozen=True)
 class Overlap:
-    """What two joined datasets share."""
+    """The tracks that two joined datasets share, and how their labels agree."""
 
     first: str
     second: str

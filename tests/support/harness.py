@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import copy
+import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import fakes
 import torch
+from rich.console import Console
 
 from musicemo.components.hooks import Hooks
 from musicemo.experiment import Experiment, load_experiment
 from musicemo.experiment.tracks import read_tracks, split_tracks
 from musicemo.hookspecs import hookimpl
+from musicemo.reporting.blocks import Block
+from musicemo.reporting.terminal import show
 from musicemo.running.execute import Outcome, run_experiment
 from musicemo.running.prepare import RunOptions, prepare
 from musicemo.training import Prepared
@@ -150,3 +154,10 @@ def results_of(directory: Path) -> dict[str, Any]:
         raise AssertionError(f"{name} in results.json")
 
     return json.loads((directory / "results.json").read_text(), parse_constant=refuse)
+
+
+def printed(blocks: Iterable[Block], width: int = 150) -> str:
+    """Return what a terminal shows of blocks."""
+    file = io.StringIO()
+    show(Console(file=file, width=width), blocks)
+    return file.getvalue()

@@ -69,11 +69,11 @@ def replicate_sections(runs: Sequence[RunRecord], part: str, notices: list[Notic
         notices.append(Notice(f"The runs cannot be combined: {error}", "warning"))
         return [Section("Results", [_each_run(runs, part)])]
     analysed = analyse_replicates(experiment, rows, settings)
-    first = experiment.per_seed[0].evaluation
+    first, values = experiment.per_seed[0].evaluation, _metrics(rows)
     blocks: list[Block] = [
-        *summary(_metrics(rows), first, analysed, part),
+        *summary(values, first, analysed, part),
         Text(_introduction(experiment, settings)),
-        _forests(rows, chances(first)),
+        _forests(rows, values, chances(first)),
         *_tables(experiment, rows),
     ]
     sections = [Section("Results", [*blocks, _each_run(runs, part)])]
@@ -172,9 +172,10 @@ def _metrics(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
     return metrics
 
 
-def _forests(rows: Sequence[Row], chance: Mapping[str, float]) -> Charts:
+def _forests(
+    rows: Sequence[Row], metrics: Mapping[str, Mapping[str, Any]], chance: Mapping[str, float]
+) -> Charts:
     charts = []
-    metrics = _metrics(rows)
     for metric in LEADING:
         values = {task: one for task, one in metrics.items() if metric in one}
         single = {row.task: row.scores[0] for row in rows if row.metric == metric and row.task}
