@@ -12,9 +12,11 @@ import torch
 from torch import nn
 
 from musicemo.contracts import Estimator
-from musicemo.data import columns
+from musicemo.data import Batch, columns
 from musicemo.errors import RunError
+from musicemo.training.averaging import recompute_statistics
 from musicemo.training.conflict import GradientConflict
+from musicemo.training.precision import autocast
 from musicemo.training.run import Prepared
 from musicemo.training.scoring import Collected, Scorer
 from musicemo.training.step import OptimizationStep
@@ -120,6 +122,10 @@ class GradientFitter:
                 if taken.gradient_norm is not None:
                     totals[1] += taken.gradient_norm / steps
                 batch_finished(epoch, number, taken.losses)
+            if average is not None:
+                average.epoch_finished(prepared.network)
+        if average is not None and average.recomputes:
+            recompute_statistics(prepared.network, batches.epoch(), self._embed)
         predicted = collected.finish()
         record = self._scorer.score("train", predicted)
         prepared.weighting.epoch_finished(
@@ -147,6 +153,13 @@ class GradientFitter:
     def epoch_finished(self, followed: float) -> None:
         """Set the learning rate of the next epoch."""
         self._step.epoch_finished(followed)
+
+    def _embed(self, batch: Batch) -> None:
+        """Pass a whole batch through the layers before the heads, in every process."""
+        prepared = self._prepared
+        moved = batch.to(prepared.device)
+        with autocast(prepared.device, prepared.training.precision):
+            prepared.network.embed(moved.x, moved.lengths)
 
     def _last(self, number: int, count: int) -> bool:
         """Return whether a batch, counted from 1, is the last one of an optimizer step in an epoch of `count`."""

@@ -21,6 +21,7 @@ from musicemo.training.randomness import random_state, restore_random_state
 from musicemo.training.resuming import NO_RESUME, Resumable, complete_best, resumable
 from musicemo.training.run import Prepared, Run
 from musicemo.training.scoring import Scorer
+from musicemo.training.settings import SWA
 
 __all__ = ["Follower", "Recorder", "Trainer"]
 
@@ -210,6 +211,17 @@ class Trainer:
                 recorder.epoch_finished()
             if processes.from_first(stopping.stop(epoch)):  # only the first process calls plugins
                 break
+        average, epochs = self._prepared.training.average, len(recorder.history)
+        if (
+            processes.first
+            and isinstance(average, SWA)
+            and epochs < average.start
+            and stopping.exhausted(epochs)
+        ):
+            _log.warning(
+                f"training.average: no weights were averaged: early stopping ended the training after epoch {epochs}, "
+                f"before the average starts in epoch {average.start}. Set training.early_stopping.patience to false"
+            )
         if not math.isfinite(stopping.best_value):
             _log.warning(f"{stopping.monitor} was not defined in any epoch: the first counts as the best")
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
 from musicemo.settings import Settings
 
 __all__ = [
+    "SWA",
+    "AverageSettings",
     "EarlyStoppingSettings",
     "OptimizerSettings",
     "ScheduleSettings",
@@ -135,11 +137,31 @@ class GradientDiagnosticsSettings(Settings):
     """Number of optimizer steps between two measurements."""
 
 
-class AverageSettings(Settings):
-    """Exponential moving average of the network's weights, which is evaluated and stored instead of the last ones."""
+class EMA(Settings):
+    """Exponential moving average of the weights after each optimizer step."""
 
+    type: Literal["ema"] = "ema"
     decay: float = Field(default=0.999, gt=0, lt=1)
     """Decay per optimizer step. After step t it is at most ``(1 + t) / (10 + t)``."""
+
+
+class SWA(Settings):
+    """Stochastic weight averaging: mean of the weights after each epoch, from an epoch on.
+
+    The statistics of batch normalization are recomputed on the training set with the averaged weights.
+    """
+
+    type: Literal["swa"]
+    start: int = Field(ge=1)
+    """First epoch whose weights count. The epochs before it are evaluated with their own weights."""
+
+
+def _with_type(table: Any) -> Any:
+    """Return a table of an average with its type, which is ``ema`` by default."""
+    return {"type": "ema", **table} if isinstance(table, dict) else table
+
+
+AverageSettings = Annotated[EMA | SWA, Field(discriminator="type"), BeforeValidator(_with_type)]
 
 
 class TrainingSettings(Settings):
@@ -162,7 +184,7 @@ class TrainingSettings(Settings):
     clip_gradient_norm: float | None = Field(default=None, gt=0)
     """Maximum norm of the gradient. Larger gradients are scaled down to it."""
     average: AverageSettings | None = None
-    """Exponential moving average of the weights."""
+    """Average of the network's weights, which is evaluated and stored instead of the last ones."""
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     """Number format of the forward and backward pass. Weights stay in 32 bits."""
     device: Annotated[str, Field(json_schema_extra={"pattern": _DEVICE})] = "auto"
@@ -178,6 +200,14 @@ class TrainingSettings(Settings):
     """Selection of the best epoch, and early stopping."""
     gradient_diagnostics: GradientDiagnosticsSettings | None = None
     """Measurement of conflicts between the tasks' gradients."""
+
+    @field_validator("average")
+    @classmethod
+    def _within_epochs(cls, average: EMA | SWA | None, info: ValidationInfo) -> EMA | SWA | None:
+        epochs = info.data.get("epochs")
+        if isinstance(average, SWA) and epochs is not None and average.start > epochs:
+            raise ValueError(f"start = {average.start} must be at most training.epochs, {epochs}")
+        return average
 
     @field_validator("processes")
     @classmethod

@@ -14,7 +14,7 @@ from torch import Tensor
 from musicemo.contracts import Step
 from musicemo.data import Batch
 from musicemo.errors import RunError
-from musicemo.training.averaging import WeightAverage
+from musicemo.training.averaging import make_average
 from musicemo.training.conflict import GradientConflict
 from musicemo.training.optimization import Schedule, make_optimizer, trainable
 from musicemo.training.precision import autocast
@@ -56,10 +56,8 @@ class OptimizationStep:
         self._optimizer = make_optimizer(settings.optimizer, prepared.network, prepared.weighting)
         self._schedule = Schedule(settings.schedule, self._optimizer, settings.epochs, mode)
         self._scaler = torch.amp.GradScaler(prepared.device.type, enabled=settings.precision == "float16")
-        #: Average of the weights after each step; None without one.
-        self.average = (
-            WeightAverage(prepared.network, settings.average.decay) if settings.average is not None else None
-        )
+        #: Average of the weights; None without one.
+        self.average = make_average(settings.average, prepared.network)
         self._shared = [*trainable(prepared.network.backbone), *trainable(prepared.network.sums)]
         self._heads = {name: trainable(head) for name, head in prepared.network.heads.items()}
 
@@ -112,7 +110,7 @@ class OptimizationStep:
         self._scaler.step(self._optimizer)
         self._scaler.update()
         if self.average is not None:
-            self.average.update(prepared.network)
+            self.average.step_finished(prepared.network)
         with torch.no_grad(), again:
             if prepared.weighting.remeasures:
                 *_, losses = self._forward(batch)

@@ -123,7 +123,7 @@ class Killer:
 
 @pytest.mark.slow
 def test_a_run_that_loses_a_process_is_resumed_and_is_that_of_one_process(experiment_file, tmp_path):
-    recipe = ["training.average={ decay = 0.8 }", "training.accumulate=2"]
+    recipe = ["training.average={ type = 'swa', start = 1 }", "training.accumulate=2"]
     alone, together = (
         load_experiment(experiment_file, [f"training.processes={number}", *recipe]) for number in (1, 2)
     )
