@@ -9,7 +9,7 @@ demo: $(VENV)/installed ## Train the default experiment on synthesized music.
 	$(BIN)/musicemo run experiments/multitask.toml
 
 test: $(VENV)/installed-test ## Run the tests.
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile # one process per core, each with one thread
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder # one process per core, each with one thread
 
 test-fast: $(VENV)/installed-test ## Run the fast tests: about a minute and a half on two cores.
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto -m "not slow and not packaging"
