@@ -35,7 +35,7 @@ def report(
     ] = None,
     audio: Annotated[
         bool,
-        typer.Option("--audio", help="Also write excerpts of the tracks in the report's tables, with players."),
+        typer.Option("--audio", help="Also write excerpts of the tracks in the report, with players."),
     ] = False,
     baselines: Baselines = None,
     allow_different_tests: AllowDifferentTests = False,

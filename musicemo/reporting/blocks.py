@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from musicemo.reporting.charts import Chart
+from musicemo.reporting.charts import Chart, Excerpt
 from musicemo.reporting.words import number
 
 __all__ = [
@@ -100,8 +100,8 @@ class Label:
     link: Path | None = None
     #: Ids of the tracks that it names.
     tracks: Sequence[str] = ()
-    #: Track -> audio file that a page plays.
-    players: Mapping[str, Path] = field(default_factory=dict)
+    #: Track -> audio that a page plays.
+    players: Mapping[str, Excerpt] = field(default_factory=dict)
 
     note: str = ""
     interval: str = ""
@@ -214,6 +214,13 @@ class Charts:
     charts: Sequence[Chart]
     title: str = ""
     note: str = ""
+    #: Whether a wide page shows at most two beside one another.
+    large: bool = False
+
+    @property
+    def plays(self) -> bool:
+        """Whether there are points that can be played."""
+        return any(chart.excerpts and not chart.track for chart in self.charts)
 
 
 @dataclass(frozen=True)
@@ -267,25 +274,36 @@ class Page:
 
     @property
     def tracks(self) -> list[str]:
-        """The ids of the tracks that its tables name, each once, in their order."""
-        return list(dict.fromkeys(track for label in self._labels() for track in label.tracks))
+        """The ids of the tracks that its tables and charts name, each once, in their order."""
+        return list(dict.fromkeys(track for one in self._audible() for track in one.tracks))
+
+    @property
+    def spans(self) -> dict[str, tuple[float, float]]:
+        """Track -> the time in seconds that the charts show, of the tracks that they show over time."""
+        spans: dict[str, tuple[float, float]] = {}
+        for _, chart in self.charts():
+            if chart.span:
+                low, high = spans.get(chart.track, chart.span)
+                spans[chart.track] = min(low, chart.span[0]), max(high, chart.span[1])
+        return spans
 
     @property
     def plays(self) -> bool:
         """Whether it has players."""
-        return any(label.players for label in self._labels())
+        return any(one.players if isinstance(one, Label) else one.excerpts for one in self._audible())
 
-    def with_players(self, files: Mapping[str, Path]) -> Page:
-        """Return the page with players beside the tracks that its tables name.
+    def with_players(self, excerpts: Mapping[str, Excerpt]) -> Page:
+        """Return the page with players beside the tracks that its tables and charts name.
 
         Args:
-            files: track -> audio file; a track that is absent gets no player.
+            excerpts: track -> its audio; a track that is absent gets no player.
         """
 
+        def named(tracks: Sequence[str]) -> dict[str, Excerpt]:
+            return {track: excerpts[track] for track in tracks if track in excerpts}
+
         def in_cell(cell: Cell) -> Cell:
-            if not isinstance(cell, Label):
-                return cell
-            return replace(cell, players={track: files[track] for track in cell.tracks if track in files})
+            return replace(cell, players=named(cell.tracks)) if isinstance(cell, Label) else cell
 
         def in_table(table: Table) -> Table:
             return replace(table, rows=[[in_cell(cell) for cell in row] for row in table.rows])
@@ -293,14 +311,21 @@ class Page:
         def in_block(block: Block) -> Block:
             if isinstance(block, Tables):
                 return Tables([in_table(table) for table in block.tables])
+            if isinstance(block, Charts):
+                return replace(
+                    block, charts=[replace(chart, excerpts=named(chart.tracks)) for chart in block.charts]
+                )
             return in_table(block) if isinstance(block, Table) else block
 
         sections = [replace(one, blocks=[in_block(block) for block in one.blocks]) for one in self.sections]
         return replace(self, sections=sections)
 
-    def _labels(self) -> Iterable[Label]:
+    def _audible(self) -> Iterable[Label | Chart]:
+        """Yield what names tracks."""
         for section in self.sections:
             for block in section.blocks:
+                if isinstance(block, Charts):
+                    yield from block.charts
                 tables = block.tables if isinstance(block, Tables) else [block]
                 for table in tables:
                     if isinstance(table, Table):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import os
-from functools import cache
+from functools import cache, partial
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -20,18 +22,26 @@ __all__ = ["render"]
 
 
 def render(page: Page, folder: Path | None = None) -> str:
-    """Return the page as HTML that stands alone: no script, and only the files of its players are fetched.
+    """Return the page as HTML that stands alone.
+
+    Only the files of its players are fetched, and only a page with players has a script.
 
     Args:
         page: The page.
         folder: The folder in which it is written, to which links to other files are relative. None: no links and
             no players.
     """
-    return visible(_template().render(page=page, style=_resource("style.css"), folder=folder))
+    style, script = _resource("style.css"), _resource("players.js")
+    return visible(_template().render(page=page, style=style, script=script, folder=folder))
 
 
 def _relative(link: Path, folder: Path) -> str:
     return quote(Path(os.path.relpath(link, folder)).as_posix())
+
+
+def _digest(script: str) -> str:
+    """Return the checksum that a security policy has of a script."""
+    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
 def _resource(name: str) -> str:
@@ -61,15 +71,22 @@ def _template() -> Template:
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+
     # SVG keeps a page small: 6 kB a chart against 118 kB of a PNG, and its colours follow the reader's theme.
-    environment.filters["svg"] = lambda chart: Markup(to_svg(chart))  # it escapes what it writes
+    def drawn(chart: Chart, folder: Path | None) -> Markup:
+        return Markup(
+            to_svg(chart, None if folder is None else partial(_relative, folder=folder))
+        )  # it escapes
+
+    environment.filters["svg"] = drawn
 
     def keys(chart: Chart) -> list[tuple[Markup, str]]:
-        return [(Markup(drawn), label) for drawn, label in legend(chart)]  # likewise
+        return [(Markup(symbol), label) for symbol, label in legend(chart)]  # likewise
 
     environment.filters["legend"] = keys
     environment.filters["cell"] = _shown
     environment.filters["relative"] = _relative
+    environment.filters["digest"] = _digest
     environment.tests |= {kind.__name__.lower(): _is(kind) for kind in get_args(Block)}
     return environment.from_string(_resource("page.html"))
 

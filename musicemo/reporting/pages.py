@@ -22,6 +22,7 @@ from musicemo.reporting.sections.analyses import analysis_sections
 from musicemo.reporting.sections.comparison import comparison_facts, comparison_sections
 from musicemo.reporting.sections.cross import cross_notices, cross_sections
 from musicemo.reporting.sections.gradients import gradient_section
+from musicemo.reporting.sections.plane import plane_section
 from musicemo.reporting.sections.protocol import protocol_section
 from musicemo.reporting.sections.replicates import replicate_sections
 from musicemo.reporting.sections.search import find_search, search_facts, search_sections, searches_of
@@ -269,6 +270,7 @@ def _results(runs: Sequence[RunRecord], notices: list[Notice]) -> list[Section]:
         together = tracks.prediction_charts(evaluation, "series", metrics, run.tasks)
         blocks = [Charts(charts, note=tracks.CURVES), Charts(together, note=tracks.TOGETHER)]
         sections.append(Section("Over time", blocks))
+    sections.append(plane_section(evaluation, run.tasks))
     confusions = tracks.prediction_charts(evaluation, "classification", metrics, run.tasks)
     classes = list(scores.class_tables(metrics))
     blocks = [Charts(confusions, note=tracks.CONFUSION)] if confusions else []

@@ -1,4 +1,4 @@
-"""Players beside the tracks of a page: excerpts of the dataset's audio, in files beside it."""
+"""Players of a page: excerpts of the dataset's audio, in files beside it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 from musicemo.errors import InputError
 from musicemo.files import make_folder, write_atomically
+from musicemo.progress import Progress
 from musicemo.reporting.blocks import Page
+from musicemo.reporting.charts import Excerpt
 from musicemo.runs import RunRecord, open_replicates
 
 if TYPE_CHECKING:
@@ -26,8 +28,14 @@ _log = logging.getLogger(__name__)
 _SECONDS = 30.0
 """Length of an excerpt."""
 
+_LONGEST = 600.0
+"""Maximum length of an excerpt of a track that a chart shows over time, in seconds."""
+
 _RATE = 22050
 """Sample rate of an excerpt in Hz."""
+
+_FORMAT = "MP3"
+"""Every browser plays it, and an excerpt takes a tenth of the space of a WAV file."""
 
 _EXAMPLES = 3
 """Tracks without a player that a warning lists."""
@@ -40,11 +48,11 @@ _UNNEEDED = ("augmentation", "features", "launcher", "loss", "model", "plugin", 
 
 
 def add_players(page: Page, path: Path, run: Path, *, trust_local_code: bool = False) -> Page:
-    """Return the page with a player beside each track that its tables name, if the dataset has audio on this machine.
+    """Return the page with a player for each track that its tables and charts name, if it has audio on this machine.
 
-    Excerpts of 30 s, as 16-bit WAV at 22,050 Hz, are written to the folder ``<page>-audio`` beside the page. They begin
-    where ``excerpt`` in ``[features]`` does. A warning counts the tracks without a player, or gives the reason why the
-    dataset cannot be read.
+    Excerpts of 30 s, as MP3 at 22,050 Hz, are written to the folder ``<page>-audio`` beside the page. They begin where
+    ``excerpt`` in ``[features]`` does. Those of tracks that a chart shows over time have the time of the chart. A
+    warning counts the tracks without a player, or gives the reason why the dataset cannot be read.
 
     Args:
         page: The page.
@@ -53,9 +61,14 @@ def add_players(page: Page, path: Path, run: Path, *, trust_local_code: bool = F
         trust_local_code: Whether to execute the run's copies of local Python files.
 
     Raises:
-        InputError: There is no such run.
+        InputError: There is no such run, or libsndfile cannot write MP3.
         RunError: A file cannot be written.
     """
+    import soundfile
+
+    if _FORMAT not in soundfile.available_formats():
+        version = soundfile.__libsndfile_version__
+        raise InputError(f"libsndfile {version} cannot write {_FORMAT} files. Install libsndfile 1.1 or later")
     if not page.tracks:
         _log.warning(f"{run}: the report has no players, because it lists no tracks")
         return page
@@ -68,20 +81,23 @@ def add_players(page: Page, path: Path, run: Path, *, trust_local_code: bool = F
     silent = [track for track in page.tracks if track not in audio]
     _warn("the dataset has no audio of them", page, [repr(track) for track in silent])
     folder = path.with_name(f"{path.stem}-audio")
-    files: dict[str, Path] = {}
+    excerpts: dict[str, Excerpt] = {}
     unreadable: list[str] = []
-    for number, track in enumerate(page.tracks, 1):
-        if track not in audio:
-            continue
-        samples = _read(audio[track], offset)
-        if isinstance(samples, str):
-            unreadable.append(samples)
-            continue
-        make_folder(folder)
-        files[track] = folder / f"{number:03d}-{_plain(track)}.wav"
-        _write(samples, files[track])
+    spans = page.spans
+    heard = {track: number for number, track in enumerate(page.tracks, 1) if track in audio}
+    with Progress("Writing excerpts", "tracks") as progress:
+        for track, number in progress.watch(heard.items(), len(heard)):
+            start, end = spans.get(track, (offset, offset + _SECONDS))
+            start = max(start, 0.0)
+            samples = _read(audio[track], start, min(end - start, _LONGEST))
+            if isinstance(samples, str):
+                unreadable.append(samples)
+                continue
+            make_folder(folder)
+            excerpts[track] = Excerpt(folder / f"{number:03d}-{_plain(track)}.{_FORMAT.lower()}", start)
+            _write(samples, excerpts[track].file)
     _warn("their audio cannot be read", page, unreadable)
-    return page.with_players(files)
+    return page.with_players(excerpts)
 
 
 def _find_audio(
@@ -108,12 +124,12 @@ def _find_audio(
     return audio, min(starts, default=0.0)
 
 
-def _read(audio: Audio, offset: float) -> NDArray[np.float32] | str:
+def _read(audio: Audio, offset: float, seconds: float) -> NDArray[np.float32] | str:
     """Return the samples of an excerpt, or the reason why it cannot be read."""
     from musicemo.features import failure_of, read_audio
 
     try:
-        return read_audio(audio, _RATE, offset, _SECONDS)
+        return read_audio(audio, _RATE, offset, seconds)
     except Exception as error:  # computed audio may be anybody's code
         name = str(audio) if isinstance(audio, Path) else audio.identity
         return f"{name}: {failure_of(name, error, 'read').reason}"
@@ -122,7 +138,7 @@ def _read(audio: Audio, offset: float) -> NDArray[np.float32] | str:
 def _write(samples: NDArray[np.float32], path: Path) -> None:
     import soundfile
 
-    write_atomically(path, lambda file: soundfile.write(file, samples, _RATE, "PCM_16", format="WAV"))
+    write_atomically(path, lambda file: soundfile.write(file, samples, _RATE, format=_FORMAT))
 
 
 def _plain(track: str) -> str:

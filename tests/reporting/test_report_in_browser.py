@@ -1,5 +1,6 @@
 """Reports as a browser shows them; skipped where there is no Chromium."""
 
+import json
 import time
 from itertools import pairwise
 
@@ -9,7 +10,9 @@ import soundfile
 from browser import Browser, find_chromium
 from recorded_runs import write_run
 
+from musicemo.evaluation import Evaluation, TaskEvaluation
 from musicemo.reporting import make_report, write_report
+from musicemo.reporting.charts import Excerpt
 
 CHROMIUM = find_chromium()
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (apt-get install chromium)")
@@ -154,7 +157,7 @@ def test_players_load_their_files_when_they_are_played_and_fit_the_window(browse
     file = tmp_path / "audio" / "1.wav"
     file.parent.mkdir()
     soundfile.write(file, np.sin(np.arange(16000)), 8000)
-    path = write_report(page.with_players(dict.fromkeys(page.tracks, file)), tmp_path / "page.html")
+    path = write_report(page.with_players(dict.fromkeys(page.tracks, Excerpt(file))), tmp_path / "page.html")
     browser.open(path, width=width)
     assert browser.evaluate("document.querySelectorAll('audio').length") >= len(page.tracks) > 5
     assert [one for one in browser.requests if not one.startswith("data:")] == [path.resolve().as_uri()]
@@ -165,6 +168,94 @@ def test_players_load_their_files_when_they_are_played_and_fit_the_window(browse
     while not browser.evaluate("player.readyState || player.error?.code") and time.monotonic() < until:
         time.sleep(0.05)
     assert browser.evaluate("player.duration") == 2
+    assert browser.messages == []
+
+
+@pytest.fixture
+def heard(tmp_path):
+    """Return a report with a plane of emotions and a curve over time, whose tracks can be heard for two seconds."""
+    ids = [f"test{number:03d}" for number in range(9)]
+    random = np.random.default_rng(0)
+    tasks = {}
+    for name in ("valence", "energy"):
+        tasks[name] = TaskEvaluation("regression", ids, *random.uniform(1, 9, size=(2, len(ids))))
+    rated = [np.arange(0.5, 3.0, 0.5), np.array([2.0, 4.0, 3.0, 5.0, 6.0])]
+    tasks["tension"] = TaskEvaluation.of_series(["test000"], *([one] for one in (*rated, rated[1] / 2)))
+    kinds = {name: {"kind": task.kind, "target": name, "range": [1.0, 9.0]} for name, task in tasks.items()}
+    directory = write_run(tmp_path / "runs" / "written", parts={"test": Evaluation(tasks)}, tasks=kinds)
+    page = make_report(directory)
+    file = tmp_path / "audio" / "1.wav"
+    file.parent.mkdir()
+    soundfile.write(file, np.sin(np.arange(16000)), 8000)
+    excerpts = {track: Excerpt(file, 0.5 if track == "test000" else 0.0) for track in page.tracks}
+    return write_report(page.with_players(excerpts), tmp_path / "page.html")
+
+
+def until(browser, expression):
+    """Wait until an expression is true in the page."""
+    end = time.monotonic() + 20
+    while not browser.evaluate(expression):
+        assert time.monotonic() < end, expression
+        time.sleep(0.02)
+
+
+def press(browser, key):
+    for kind in ("keyDown", "keyUp"):
+        browser.call("Input.dispatchKeyEvent", type=kind, key=key, text="\r" if key == "Enter" else "")
+
+
+@pytest.mark.slow
+def test_points_play_their_tracks_when_they_are_clicked_or_chosen_by_keyboard(browser, heard):
+    browser.open(heard, width=WIDE)
+    assert (
+        browser.evaluate("(root = document.querySelector('.charts.heard')).querySelectorAll('.plays').length")
+        == 18
+    )
+    browser.evaluate(
+        "player = root.querySelector('audio'); points = [...root.querySelectorAll('.dot.plays')]; 0"
+    )
+    assert (
+        browser.evaluate("[...root.querySelectorAll('.plays')].filter(one => one.tabIndex === 0).length") == 1
+    )
+    x, y = browser.evaluate(
+        "points[3].scrollIntoView({block: 'center'}), (box => [box.x + box.width / 2, box.y + box.height / 2])"
+        "(points[3].getBoundingClientRect())"
+    )
+    for kind in ("mousePressed", "mouseReleased"):
+        browser.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+    until(browser, "player.currentTime > 0 && !player.paused")
+    caption = "root.querySelector('.playing-now').textContent"
+    assert browser.evaluate(caption).startswith("test003: valence ")
+    assert browser.evaluate("root.querySelectorAll('.chosen').length") == 18  # all tracks have one file here
+    browser.evaluate("points[3].focus()")
+    press(browser, "ArrowRight")
+    focused = browser.evaluate("document.activeElement.querySelector('title').textContent")
+    assert not focused.startswith("test003")
+    assert browser.evaluate("document.activeElement.cx.baseVal.value > points[3].cx.baseVal.value")
+    press(browser, "Enter")
+    until(browser, f"{caption} === {json.dumps(focused)}")
+    assert browser.messages == []
+
+
+@pytest.mark.slow
+def test_a_cursor_follows_the_player_of_a_curve_and_a_click_moves_both(browser, heard):
+    browser.open(heard, width=WIDE)
+    browser.evaluate(
+        "figure = document.querySelector('figure.heard'); player = figure.querySelector('audio'); 0"
+    )
+    browser.evaluate("cursor = figure.querySelector('.cursor'); places = JSON.parse(cursor.dataset.x); 0")
+    assert browser.evaluate("getComputedStyle(cursor).display") == "none"
+    x, y = browser.evaluate(
+        "figure.scrollIntoView({block: 'center'}), (m => [m.a * (places[0] + places[1]) / 2 + m.e, m.d * 40 + m.f])"
+        "(figure.querySelector('svg.chart').getScreenCTM())"
+    )
+    for kind in ("mousePressed", "mouseReleased"):
+        browser.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+    until(browser, "player.currentTime > 1 && !player.paused")  # the middle of 0.5 to 2.5 s, less the start
+    browser.evaluate("player.pause(); player.currentTime = 1.5; 0")
+    expected = "places[0] + 0.75 * (places[1] - places[0])"
+    until(browser, f"Math.abs(cursor.transform.baseVal[0].matrix.e - ({expected})) < 0.5")
+    assert browser.evaluate("getComputedStyle(cursor).display") == "inline"
     assert browser.messages == []
 
 

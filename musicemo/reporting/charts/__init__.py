@@ -1,7 +1,18 @@
 """Charts as plain data, drawn as SVG that follows a page's theme, or by matplotlib."""
 
 from musicemo.reporting.charts.axes import Axis, categories, spanning
-from musicemo.reporting.charts.chart import MUTED, Cells, Chart, Intervals, Line, Mark, Points, Rule
+from musicemo.reporting.charts.chart import (
+    MUTED,
+    Cells,
+    Chart,
+    Cursor,
+    Excerpt,
+    Intervals,
+    Line,
+    Mark,
+    Points,
+    Rule,
+)
 from musicemo.reporting.charts.figure import draw
 from musicemo.reporting.charts.fonts import drawable, fonts_for
 from musicemo.reporting.charts.svg import legend, to_svg
@@ -11,6 +22,8 @@ __all__ = [
     "Axis",
     "Cells",
     "Chart",
+    "Cursor",
+    "Excerpt",
     "Intervals",
     "Line",
     "Mark",

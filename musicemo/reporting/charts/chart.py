@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -12,7 +13,20 @@ from numpy.typing import NDArray
 from musicemo.reporting.charts.axes import Axis, drawable
 from musicemo.terminal import visible
 
-__all__ = ["COLOURS", "MUTED", "Cells", "Chart", "Intervals", "Line", "Mark", "Points", "Rule", "shorten"]
+__all__ = [
+    "COLOURS",
+    "MUTED",
+    "Cells",
+    "Chart",
+    "Cursor",
+    "Excerpt",
+    "Intervals",
+    "Line",
+    "Mark",
+    "Points",
+    "Rule",
+    "shorten",
+]
 
 #: The colour of what is not data: a line of reference.
 MUTED = -1
@@ -62,6 +76,8 @@ class Points:
     ring: bool = False
     #: One text a point, shown where a pointer rests on it.
     titles: Sequence[str] = ()
+    #: One id a point: the track that a page with players plays when the point is clicked.
+    tracks: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -107,7 +123,29 @@ class Cells:
         return self.x or [n - 0.5 for n in range(columns + 1)], self.y or [n - 0.5 for n in range(rows + 1)]
 
 
-Mark = Line | Points | Intervals | Rule | Cells
+@dataclass(frozen=True)
+class Cursor:
+    """A mark that follows a page's player: a ring at x and y, or a line across at x. A chart in a file has none.
+
+    Between two times it moves along a straight line.
+    """
+
+    #: Seconds from the start of the audio, in ascending order.
+    times: Sequence[float]
+    x: Sequence[float]
+    y: Sequence[float] = ()
+
+
+Mark = Line | Points | Intervals | Rule | Cells | Cursor
+
+
+@dataclass(frozen=True)
+class Excerpt:
+    """A part of a track's audio in a file."""
+
+    file: Path
+    #: Seconds from the start of the audio.
+    start: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -130,6 +168,22 @@ class Chart:
     name: str = ""
     #: What stands smaller behind the title.
     notes: Sequence[str] = ()
+    #: Id of the track that it shows over time.
+    track: str = ""
+    #: Track -> audio that a page plays: of `track`, or of the points' tracks.
+    excerpts: Mapping[str, Excerpt] = field(default_factory=dict)
+
+    @property
+    def tracks(self) -> list[str]:
+        """The ids of the tracks that it names, each once."""
+        of_points = (track for mark in self.marks if isinstance(mark, Points) for track in mark.tracks)
+        return list(dict.fromkeys([*filter(None, [self.track]), *of_points]))
+
+    @property
+    def span(self) -> tuple[float, float] | None:
+        """The time in seconds over which it shows `track`; None if it shows no track over time."""
+        times = [time for mark in self.marks if isinstance(mark, Cursor) for time in mark.times]
+        return (min(times), max(times)) if self.track and times else None
 
 
 def shorten(text: str, longest: int) -> str:

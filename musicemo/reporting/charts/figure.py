@@ -17,6 +17,7 @@ from musicemo.reporting.charts.chart import (
     TICK,
     Cells,
     Chart,
+    Cursor,
     Intervals,
     Line,
     Points,
@@ -50,7 +51,7 @@ def _texts(chart: Chart) -> Iterator[str]:
     for axis in (chart.x, chart.y):
         yield from (axis.label, *(text for _, text in axis.named))
     for mark in chart.marks:
-        yield mark.label
+        yield getattr(mark, "label", "")
         yield from (text for row in getattr(mark, "texts", ()) for text in row)
 
 
@@ -71,7 +72,8 @@ def _draw(chart: Chart) -> Figure:
         Cells: _cells,
     }
     for mark in chart.marks:
-        kinds[type(mark)](axes, mark)
+        if not isinstance(mark, Cursor):
+            kinds[type(mark)](axes, mark)
     _axis(axes.xaxis, chart.x)
     _axis(axes.yaxis, chart.y)
     axes.set_xlim(chart.x.low, chart.x.high)

@@ -1,7 +1,8 @@
 """Charts as SVG without colours of its own: classes, which a page's style sheet gives a theme.
 
 Classes: ``axis`` and ``tick`` texts, ``grid`` lines, ``line``, ``dot``, ``ring``, ``whisker``, ``rule``, ``cell``, with
-``c0`` to ``c7`` and ``muted`` for colours, ``dash``, ``faint``, ``plus`` and ``minus``.
+``c0`` to ``c7`` and ``muted`` for colours, ``dash``, ``faint``, ``plus`` and ``minus``. ``plays`` are points whose
+tracks a page plays when they are clicked, and ``cursor`` are marks that follow its player; see `players.js`.
 
 SVG is written here and not by matplotlib: a chart takes 6 kB instead of 118 kB, its colours follow the reader's theme,
 its texts are texts, and a page is made without the second that the import of matplotlib takes.
@@ -10,9 +11,11 @@ its texts are texts, and a page is made without the second that the import of ma
 from __future__ import annotations
 
 import html
+import json
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 
@@ -24,6 +27,7 @@ from musicemo.reporting.charts.chart import (
     TICK,
     Cells,
     Chart,
+    Cursor,
     Intervals,
     Line,
     Points,
@@ -43,16 +47,21 @@ _LEVELS = 20
 """Strengths of a cell's colour that are told apart."""
 
 
-def to_svg(chart: Chart) -> str:
-    """Return an ``svg`` element."""
-    return _Canvas(chart).svg()
+def to_svg(chart: Chart, address: Callable[[Path], str] | None = None) -> str:
+    """Return an ``svg`` element.
+
+    Args:
+        chart: The chart.
+        address: Returns the address of an audio file in the page. None: no point is playable.
+    """
+    return _Canvas(chart, address).svg()
 
 
 def legend(chart: Chart) -> list[tuple[str, str]]:
     """Return what stands for each named series, an ``svg`` element, and its name."""
     symbols: dict[str, str] = {}
     for mark in chart.marks:
-        if not mark.label or mark.label in symbols or isinstance(mark, Rule | Cells):
+        if isinstance(mark, Rule | Cells | Cursor) or not mark.label or mark.label in symbols:
             continue
         if isinstance(mark, Line):
             inner = f'<path class="line {_colour(mark.colour)}{" dash" * mark.dashed}" d="M1 6h20"/>'
@@ -75,9 +84,11 @@ def _colour(colour: int) -> str:
     return "muted" if colour == MUTED else f"c{colour % COLOURS}"
 
 
-def _circle(colour: int, x: float, y: float, radius: float, kind: str = "dot", title: str = "") -> str:
+def _circle(
+    colour: int, x: float, y: float, radius: float, kind: str = "dot", title: str = "", more: str = ""
+) -> str:
     end = f"><title>{escape(title)}</title></circle>" if title else "/>"
-    return f'<circle class="{kind} {_colour(colour)}" cx="{_n(x)}" cy="{_n(y)}" r="{radius:g}"{end}'
+    return f'<circle class="{kind} {_colour(colour)}" cx="{_n(x)}" cy="{_n(y)}" r="{radius:g}"{more}{end}'
 
 
 def _n(value: float) -> str:
@@ -87,8 +98,12 @@ def _n(value: float) -> str:
 class _Canvas:
     """One chart with its margins, in the units of the SVG."""
 
-    def __init__(self, chart: Chart) -> None:
+    def __init__(self, chart: Chart, address: Callable[[Path], str] | None = None) -> None:
         self.chart = chart
+        self.address = address
+        self.plays = address is not None and any(
+            track in chart.excerpts for mark in chart.marks if isinstance(mark, Points) for track in mark.tracks
+        )
         self.x_ticks = chart.x.ticks(5)
         self.y_ticks = chart.y.ticks(5 if chart.aspect > 0.8 else 4)
         longest = max((len(shorten(text, TICK)) for _, text in self.y_ticks), default=1)
@@ -119,10 +134,12 @@ class _Canvas:
             Intervals: self._intervals,
             Rule: self._rule,
             Cells: self._cells,
+            Cursor: self._cursor,
         }
         label = escape(chart.description or chart.title)
+        role = "group" if self.plays else "img"  # the parts of an image cannot be reached
         parts = [
-            f'<svg class="chart" viewBox="0 0 {WIDTH} {_n(self.height)}" role="img" aria-label="{label}">',
+            f'<svg class="chart" viewBox="0 0 {WIDTH} {_n(self.height)}" role="{role}" aria-label="{label}">',
             *self._axes(),
         ]
         for mark in chart.marks:
@@ -174,10 +191,40 @@ class _Canvas:
 
     def _points(self, points: Points) -> Iterator[str]:
         titles = points.titles or [""] * len(points.x)
+        tracks = points.tracks or [""] * len(points.x)
         kind, radius = ("ring", 5.0) if points.ring else ("dot", 3.0)
-        for x, y, title in zip(points.x, points.y, titles, strict=True):
+        for x, y, title, track in zip(points.x, points.y, titles, tracks, strict=True):
             if drawable(x) and drawable(y):
-                yield _circle(points.colour, self.px(x), self.py(y), radius, kind, title)
+                playable = self._playable(track)
+                yield _circle(
+                    points.colour,
+                    self.px(x),
+                    self.py(y),
+                    radius,
+                    f"{kind} plays" if playable else kind,
+                    title,
+                    playable,
+                )
+
+    def _playable(self, track: str) -> str:
+        """Return the attributes of a point that plays a track; empty if it cannot be played."""
+        excerpt = self.chart.excerpts.get(track)
+        if excerpt is None or self.address is None:
+            return ""
+        address = escape(self.address(excerpt.file))
+        return f' role="button" tabindex="-1" data-audio="{address}" data-start="{excerpt.start:g}"'
+
+    def _cursor(self, cursor: Cursor) -> Iterator[str]:
+        """Yield an element at the origin with the places to which the script moves it."""
+        places = {"times": [round(time, 3) for time in cursor.times]}
+        places["x"] = [round(self.px(x), 1) for x in cursor.x]
+        if cursor.y:
+            places["y"] = [round(self.py(y), 1) for y in cursor.y]
+        data = "".join(f' data-{name}="{json.dumps(values)}"' for name, values in places.items())
+        if cursor.y:
+            yield f'<circle class="cursor" r="6"{data}/>'
+        else:
+            yield f'<path class="cursor" d="M0 {_n(self.top)}V{_n(self.bottom)}"{data}/>'
 
     def _intervals(self, intervals: Intervals) -> Iterator[str]:
         for y, value, low, high in zip(

@@ -35,6 +35,7 @@ from musicemo.reporting.blocks import (
 )
 from musicemo.reporting.sections import scores, tracks
 from musicemo.reporting.sections.analyses import analysis_sections
+from musicemo.reporting.sections.plane import plane_section
 from musicemo.reporting.sections.summary import chances, summary
 from musicemo.reporting.words import SETS, SHORT, plural
 from musicemo.runs import RunRecord
@@ -91,6 +92,7 @@ def replicate_sections(runs: Sequence[RunRecord], part: str, notices: list[Notic
             Charts(together, note=tracks.TOGETHER),
         ]
         sections.append(Section("Over time", over_time))
+    sections.append(plane_section(combined, runs[0].tasks))
     pooled = _pooled(experiment)
     if charts := tracks.prediction_charts(pooled, "classification", {}, runs[0].tasks):
         counted = f" Each track is counted {len(experiment.per_seed)} times, over {count}." if several else ""

@@ -16,6 +16,7 @@ from musicemo.reporting.charts import (
     Axis,
     Cells,
     Chart,
+    Cursor,
     Line,
     Mark,
     Points,
@@ -157,6 +158,7 @@ def _curve(title: str, task: TaskEvaluation, place: int, y: Axis) -> Chart:
     times, target, prediction = (task.rows(key)[place] for key in ("times", "target", "prediction"))
     scores = song_metrics(prediction[None], target[None])
     notes = [task.ids[place], *(f"{text} {number(float(scores[key][0]))}" for key, text in _OF_A_TRACK.items())]
+    ends = [float(times[0]), float(times[-1])]
     # A line breaks where the track is not rated.
     gaps = np.flatnonzero(np.diff(times) > 1.5 * np.diff(times).min(initial=np.inf)) + 1
     x, true, predicted = (np.insert(values, gaps, np.nan).tolist() for values in (times, target, prediction))
@@ -164,10 +166,15 @@ def _curve(title: str, task: TaskEvaluation, place: int, y: Axis) -> Chart:
         title=title,
         x=spanning(times, "seconds"),
         y=y,
-        marks=[Line(x, true, label="true", colour=0), Line(x, predicted, label="predicted", colour=1)],
+        marks=[
+            Line(x, true, label="true", colour=0),
+            Line(x, predicted, label="predicted", colour=1),
+            Cursor(ends, ends),
+        ],
         description=f"True and predicted ratings over time, {title}, {', '.join(notes)}",
         name=title.replace(": ", "-"),
         notes=notes,
+        track=task.ids[place],
     )
 
 
