@@ -233,6 +233,10 @@ def test_an_experiments_name_is_not_taken_for_a_folder_of_the_same_name(tmp_path
             r"transfer: 'backbon' matches no parameter; did you mean 'backbone'",
         ),
         (
+            ["training.optimizer={ type = 'adam', rates = { head = 2.0 } }"],
+            r"training.optimizer.rates: 'head' matches no parameter; did you mean 'heads'",
+        ),
+        (
             ["transfer.freeze=['heads']"],
             r"transfer: heads.energy.0.weight is to be frozen and has no weights in ",
         ),

@@ -56,6 +56,7 @@ from musicemo.training import (
     choose_device,
 )
 from musicemo.training.checkpoint import unreadable
+from musicemo.training.optimization import parameter_rates
 from musicemo.training.precision import autocast
 from musicemo.training.randomness import random_state, restore_random_state, seed_everything
 
@@ -303,6 +304,9 @@ def prepare(
     training = experiment.training
     if overfit_batches or in_one_go:
         training = _without_validation(training, fitted=in_one_go)
+    if not in_one_go:
+        with blaming("training", "optimizer", "rates"):
+            parameter_rates(training.optimizer, network)
     with blaming("weighting"):
         weighting: Weighting = experiment.weighting.build(tasks=list(experiment.tasks))
         weighting.to(device)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, cast
 
@@ -15,7 +15,7 @@ from musicemo.data import HeadSettings, Task, columns
 from musicemo.errors import InputError, nearest
 from musicemo.ops import WeightedSum
 
-__all__ = ["Head", "Network"]
+__all__ = ["Head", "Network", "matching_parameters"]
 
 
 class Head(nn.Sequential):
@@ -212,18 +212,7 @@ class Network(nn.Module):
             InputError: a pattern that no parameter matches.
         """
         names = dict(self.named_parameters())
-        frozen: dict[str, None] = {}
-        for pattern in patterns:
-            matching = [
-                name for name in names if f"{name}.".startswith(f"{pattern}.") or fnmatchcase(name, pattern)
-            ]
-            if not matching:
-                parts = {".".join(name.split(".")[: count + 1]) for name in names for count in range(4)}
-                raise InputError(
-                    f"{pattern!r} matches no parameter{nearest(pattern, parts)} (parameters begin with "
-                    f"{', '.join(sorted({'.'.join(name.split('.')[:2]) for name in names}))})"
-                )
-            frozen |= dict.fromkeys(matching)
+        frozen = dict.fromkeys(name for pattern in patterns for name in matching_parameters(names, pattern))
         for name in frozen:
             names[name].requires_grad_(False)
         self._frozen = [
@@ -275,6 +264,24 @@ class Network(nn.Module):
             raise InputError(
                 f"{origin}: its weights cannot be loaded: {type(error).__name__}: {error}"
             ) from error
+
+
+def matching_parameters(names: Iterable[str], pattern: str) -> list[str]:
+    """Return the names of parameters that begin with a pattern, up to a dot, or match it.
+
+    Raises:
+        InputError: no name does.
+    """
+    names = list(names)
+    if matching := [
+        name for name in names if f"{name}.".startswith(f"{pattern}.") or fnmatchcase(name, pattern)
+    ]:
+        return matching
+    parts = {".".join(name.split(".")[: count + 1]) for name in names for count in range(4)}
+    raise InputError(
+        f"{pattern!r} matches no parameter{nearest(pattern, parts)} (parameters begin with "
+        f"{', '.join(sorted({'.'.join(name.split('.')[:2]) for name in names}))})"
+    )
 
 
 def _form(value: Any) -> Any:

@@ -6,7 +6,7 @@ import contextlib
 import functools
 import inspect
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any, TypeVar
 
 import torch
@@ -14,6 +14,7 @@ from torch import nn
 from torch.optim import lr_scheduler
 
 from musicemo.errors import InputError
+from musicemo.training.network import matching_parameters
 from musicemo.training.settings import (
     SGD,
     AdamW,
@@ -24,7 +25,7 @@ from musicemo.training.settings import (
     StepDecay,
 )
 
-__all__ = ["Schedule", "choose_device", "make_optimizer", "trainable", "use_threads"]
+__all__ = ["Schedule", "choose_device", "make_optimizer", "parameter_rates", "trainable", "use_threads"]
 
 #: Layers whose parameters scale and shift what they normalize, also those of two and more dimensions.
 _NORMALIZATION = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
@@ -70,14 +71,25 @@ def make_optimizer(
 ) -> torch.optim.Optimizer:
     """Return an optimizer of the network's trainable parameters and, without decay, the weighting's.
 
-    With `decay = "weights"`, the network's parameters are in two groups, of which the second has no decay. The form
-    of the optimizer is torch's fused one: on a CPU a step of Adam takes a tenth of the time of the default one.
+    The network's parameters are in groups by learning rate and, with `decay = "weights"`, by decay. Those with the
+    optimizer's own rate come first, and those with decay before those without. A group's `rate` is its factor of the
+    learning rate. The form of the optimizer is torch's fused one: on a CPU a step of Adam takes a tenth of the time of
+    the default one.
+
+    Raises:
+        InputError: a key of `rates` matches no parameter.
     """
-    groups: list[dict[str, Any]] = [{"params": trainable(network)}]
-    if settings.decay == "weights":
-        weights = _weights(network)
-        rest = [parameter for parameter in trainable(network) if parameter not in weights]
-        groups = [{"params": list(weights)}, {"params": rest, "weight_decay": 0.0}]
+    rates = parameter_rates(settings, network)
+    decaying: Collection[nn.Parameter] = _weights(network) if settings.decay == "weights" else rates
+    members: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    for parameter, rate in rates.items():
+        members.setdefault((rate, parameter in decaying), []).append(parameter)
+    groups: list[dict[str, Any]] = []
+    for rate, decays in sorted(members, key=lambda one: (one[0] != 1, one[0], not one[1])):
+        group: dict[str, Any] = {"params": members[rate, decays]}
+        if rate != 1:
+            group |= {"lr": settings.lr * rate, "rate": rate}
+        groups.append(group if decays else {**group, "weight_decay": 0.0})
     if parameters := trainable(weighting):
         groups.append({"params": parameters, "weight_decay": 0.0})
     optimizer: torch.optim.Optimizer
@@ -96,6 +108,21 @@ def make_optimizer(
             groups, settings.lr, betas=settings.betas, weight_decay=settings.weight_decay, fused=True
         )
     return optimizer
+
+
+def parameter_rates(settings: OptimizerSettings, network: nn.Module) -> dict[nn.Parameter, float]:
+    """Return each trainable parameter's factor of the learning rate.
+
+    Raises:
+        InputError: a key of `rates` matches no parameter.
+    """
+    names = dict(network.named_parameters())
+    rates = dict.fromkeys(trainable(network), 1.0)
+    for pattern, rate in sorted((settings.rates or {}).items(), key=lambda entry: (len(entry[0]), entry[0])):
+        for name in matching_parameters(names, pattern):
+            if names[name] in rates:
+                rates[names[name]] = rate
+    return rates
 
 
 def _weights(network: nn.Module) -> dict[nn.Parameter, None]:

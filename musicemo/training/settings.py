@@ -32,6 +32,9 @@ class _Optimizer(Settings):
     decay: Literal["all", "weights"] = "all"
     """Parameters of the network that weight decay applies to: ``all``, or the ``weights``, without biases, the
     parameters of normalization layers, and other parameters of fewer than two dimensions."""
+    rates: dict[Annotated[str, Field(min_length=1)], Annotated[float, Field(gt=0)]] | None = None
+    """Factors of the learning rate of some parameters of the network, by prefixes of their dotted names or patterns, as
+    in ``transfer.freeze``: ``{ backbone = 0.1 }``. Of several that match, the longest counts."""
 
 
 class Adam(_Optimizer):

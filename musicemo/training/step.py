@@ -119,9 +119,9 @@ class OptimizationStep:
 
     @property
     def learning_rate(self) -> float:
-        """The one of the epoch."""
-        rate: float = self._optimizer.param_groups[0]["lr"]
-        return rate
+        """The one of the epoch, before any factors of some parameters."""
+        group = self._optimizer.param_groups[0]
+        return float(group["lr"] / group.get("rate", 1.0))
 
     def epoch_finished(self, followed: float) -> None:
         """Set the learning rate of the next epoch; a schedule may follow the value of the monitored quantity."""

@@ -47,7 +47,8 @@ SETTINGS = (
 #: The last three of four epochs are averaged. The network has batch normalization and dropout.
 SWA = (
     SETTINGS[0].replace("{ decay = 0.6 }", "{ type = 'swa', start = 2 }"),
-    *SETTINGS[1:],
+    "training.optimizer={ type = 'adam', lr = 0.1, rates = { backbone = 0.5, '*.1.weight' = 2.0 } }",
+    *SETTINGS[2:],
     "model={ type = 'normalized' }",
 )
 
@@ -227,7 +228,7 @@ def test_stochastic_weight_averaging_of_a_run(tmp_path):
     prepared.network.load(averaged.evaluated[-1], "the last epoch")
     layers = prepared.network.eval().backbone.layers
     inputs = []
-    layers[2].register_forward_pre_hook(lambda module, given: inputs.append(given[0]))
+    layers[2].register_forward_pre_hook(lambda module, arguments: inputs.append(arguments[0]))
     for batch in prepared.batches["train"].epoch():
         prepared.network(batch.x, batch.lengths)
     torch.testing.assert_close(layers[2].running_mean, torch.stack([x.mean(dim=0) for x in inputs]).mean(dim=0))

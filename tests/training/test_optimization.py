@@ -171,6 +171,49 @@ def test_decay_of_the_weights_of_a_network_of_which_only_biases_are_trained():
     assert not torch.equal(net[0].bias, before[1])
 
 
+@pytest.mark.parametrize("table", [ADAM, ADAMW, SGD])
+@pytest.mark.parametrize("decay", ["all", "weights"])
+def test_rates_of_parameters(table, decay):
+    """The longest key that matches counts; schedules apply to every rate, and the recorded one is the optimizer's."""
+    net, weighting = network(), nn.ParameterList([nn.Parameter(torch.ones(2))])
+    rates = {"0": 0.5, "0.bias": 4.0, "*.weight": 0.25}
+    optimizer = make_optimizer(
+        settings(optimizer=table | {"decay": decay, "rates": rates}).optimizer, net, weighting
+    )
+    schedule = Schedule(settings(schedule={"type": "step", "every": 1}).schedule, optimizer, 3, "min")
+    lr = 0.02
+    for _ in range(2):
+        expected = [(net[0].weight, 0.25), (net[0].bias, 4.0), (net[2].weight, 0.25), (net[2].bias, 1.0)]
+        applied = {p: group["lr"] for group in optimizer.param_groups for p in group["params"]}
+        assert applied == {p: pytest.approx(lr * rate) for p, rate in [*expected, (weighting[0], 1.0)]}
+        first = optimizer.param_groups[0]
+        assert first["lr"] / first.get("rate", 1.0) == pytest.approx(lr)
+        decays = {p: group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
+        biases = 0.0 if decay == "weights" else table["weight_decay"]
+        assert [decays[p] for p, _ in expected] == [table["weight_decay"], biases] * 2
+        optimizer.step()
+        schedule.step(0.0)
+        lr /= 10
+
+
+def test_a_step_with_rates_is_torchs_own():
+    ours, theirs = network(), network()
+    table = SGD | {"rates": {"0": 0.1}}
+    optimizer = make_optimizer(settings(optimizer=table).optimizer, ours, nn.Module())
+    groups = [{"params": theirs[0].parameters(), "lr": 0.002}, {"params": theirs[2].parameters()}]
+    reference = torch.optim.SGD(groups, lr=0.02, momentum=0.5, nesterov=True, weight_decay=0.2, fused=True)
+    assert torch.equal(step(ours, optimizer), step(theirs, reference))
+
+
+def test_frozen_parameters_have_no_rate():
+    net = network()
+    net[0].requires_grad_(False)
+    table = ADAM | {"rates": {"0": 0.1, "2.weight": 0.5}}
+    optimizer = make_optimizer(settings(optimizer=table).optimizer, net, nn.Module())
+    groups = [(group["params"], group["lr"]) for group in optimizer.param_groups]
+    assert groups == [([net[2].bias], 0.02), ([net[2].weight], 0.01)]
+
+
 def test_frozen_parameters_are_not_given_to_the_optimizer():
     net = network()
     net[0].requires_grad_(False)
