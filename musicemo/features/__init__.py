@@ -28,7 +28,7 @@ from musicemo.features._stream import Audio, Clip, FeatureSettings, Stream, read
 from musicemo.features.melchroma import Analysis, analyse, analyse_signal
 
 if TYPE_CHECKING:
-    from musicemo.features.melchroma import frame_count, mel_filters, mel_power, transform
+    from musicemo.features.melchroma import frame_count, mel_filters, mel_frequencies, mel_power, transform
 
 __all__ = [
     "SONG_SUFFIXES",
@@ -65,6 +65,7 @@ __all__ = [
     "load",
     "map_array",
     "mel_filters",
+    "mel_frequencies",
     "mel_power",
     "npz_arrays",
     "npz_header",
@@ -83,5 +84,8 @@ __all__ = [
 
 __getattr__ = lazy(
     __name__,
-    dict.fromkeys(("frame_count", "mel_filters", "mel_power", "transform"), "musicemo.features.melchroma"),
+    dict.fromkeys(
+        ("frame_count", "mel_filters", "mel_frequencies", "mel_power", "transform"),
+        "musicemo.features.melchroma",
+    ),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -183,11 +184,7 @@ class Predictor:
     ) -> None:
         if isinstance(runs, str | PathLike):
             runs = find_runs(Path(runs), choose_device(device), trust_local_code=trust_local_code)
-        for name, seconds in (("window", window), ("hop", hop)):
-            if seconds is not None and not 0 < seconds < math.inf:
-                raise InputError(f"--{name} {seconds:g}: must be above 0 seconds")
-        if hop is not None and window is None:
-            raise InputError(f"--hop {hop:g}: requires --window")
+        _check_windows(window, hop)
         self.runs = runs
         described = runs[0].description
         self._lengths = described.lengths
@@ -205,6 +202,23 @@ class Predictor:
                 f"{runs[0].directory}: was trained on rows {rows_text(described.rows)} of its dataset's arrays; the "
                 f"features {', '.join(stream.name for stream in self.streams)} have {size}"
             )
+
+    def with_runs(self, runs: Sequence[TrainedRun]) -> Predictor:
+        """Return a predictor with some of the runs, which shares the feature extractors."""
+        other = copy.copy(self)
+        other.runs = runs
+        return other
+
+    def with_windows(self, window: float, hop: float | None = None) -> Predictor:
+        """Return a predictor with other windows, which shares the feature extractors; see `Predictor`.
+
+        Raises:
+            InputError: the windows are invalid.
+        """
+        _check_windows(window, hop)
+        other = copy.copy(self)
+        other._window, other._hop = window, hop
+        return other
 
     def extract(self, song: str | PathLike[str]) -> SongFeatures:
         """Extract the features of a whole song, as in the training of the runs.
@@ -309,6 +323,19 @@ class Predictor:
             raise InputError(f"the song is silent in every window of {self._window:g} s")
         kept = np.array(loud)
         return _Clips(self.streams, features.clips, kept, self._rows), edges[kept], float(edges[-1])
+
+
+def _check_windows(window: float | None, hop: float | None) -> None:
+    """Refuse windows without a length.
+
+    Raises:
+        InputError: a number of seconds is not positive, or the hop has no window.
+    """
+    for name, seconds in (("window", window), ("hop", hop)):
+        if seconds is not None and not 0 < seconds < math.inf:
+            raise InputError(f"--{name} {seconds:g}: must be above 0 seconds")
+    if hop is not None and window is None:
+        raise InputError(f"--hop {hop:g}: requires --window")
 
 
 class _ReadyMade:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from musicemo.features import Analysis
+from musicemo.features import Analysis, Recipe
 from musicemo.prediction import SongPrediction, TaskPrediction
 from musicemo.reporting.charts import drawable, fonts_for
 
@@ -16,16 +16,39 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["song_figure"]
+__all__ = ["frequency_ticks", "song_figure", "spectrogram"]
 
 _COLUMNS = 2000
 """Of the spectrogram, at most: a picture has no more."""
+
+_HERTZ = (500, 1000, 2000, 5000, 10_000)
+"""Frequencies that are named beside a spectrogram."""
 
 _BEATS = 150
 """Beats that can be told apart as lines across the spectrogram; more are ticks at its foot."""
 
 _CLASSES = 8
 """Classes with a colour of their own; the rest are drawn as one."""
+
+
+def spectrogram(analysis: Analysis) -> NDArray[np.float32]:
+    """Return `[mels, columns]`: the mel spectrogram in dB, in at most 2000 columns: each the maximum of its frames."""
+    mel = analysis.frame[: analysis.recipe.mels]
+    step = -(-mel.shape[1] // _COLUMNS)
+    return np.maximum.reduceat(mel, np.arange(0, mel.shape[1], step), axis=1)
+
+
+def frequency_ticks(recipe: Recipe) -> list[tuple[float, str]]:
+    """Return heights in a mel spectrogram, in bands from its foot, and the frequencies in Hz there."""
+    from musicemo.features import mel_frequencies  # it compiles loops
+
+    centres = mel_frequencies(recipe.sample_rate, recipe.mels)
+    places = np.interp(_HERTZ, centres, np.arange(recipe.mels) + 0.5)
+    return [
+        (float(place), f"{hertz:,}")
+        for hertz, place in zip(_HERTZ, places, strict=True)
+        if centres[0] <= hertz <= centres[-1]
+    ]
 
 
 def song_figure(prediction: SongPrediction, analysis: Analysis) -> Figure:
@@ -69,11 +92,9 @@ def _draw(prediction: SongPrediction, analysis: Analysis) -> Figure:
 
 
 def _spectrogram(axes: Axes, prediction: SongPrediction, analysis: Analysis) -> None:
-    mel = analysis.frame[: analysis.recipe.mels]
-    step = -(-mel.shape[1] // _COLUMNS)
-    starts = np.arange(0, mel.shape[1], step)
+    mel = spectrogram(analysis)
     image = axes.imshow(
-        np.maximum.reduceat(mel, starts, axis=1),
+        mel,
         origin="lower",
         aspect="auto",
         cmap="magma",
@@ -88,7 +109,9 @@ def _spectrogram(axes: Axes, prediction: SongPrediction, analysis: Analysis) -> 
         f"{name if len(name) <= 90 else name[:87] + '...'} ({prediction.duration:.1f} s, {len(beats)} beats)"
     )
     axes.set_title(title, fontsize=11)
-    axes.set(ylabel="mel band")
+    heights, hertz = zip(*frequency_ticks(analysis.recipe), strict=True)
+    axes.set_yticks(heights, hertz)
+    axes.set(ylabel="Hz")
     _time(axes, prediction)
 
 

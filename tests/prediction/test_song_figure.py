@@ -39,7 +39,7 @@ def labels(axes):
 def test_a_long_song_has_spectrogram_curves_and_classes(predict):
     prediction, found = predict(60)
     spectrogram, emotions, classes, *_ = drawn(song_figure(prediction, found))
-    assert labels([spectrogram, emotions, classes]) == ["mel band", "valence", "genre: probability"]
+    assert labels([spectrogram, emotions, classes]) == ["Hz", "valence", "genre: probability"]
     (line,) = (line for line in emotions.lines if line.get_label().startswith("valence"))
     np.testing.assert_allclose(line.get_ydata(), prediction.tasks["valence"].curve)
     np.testing.assert_allclose(line.get_xdata(), prediction.windows.mean(axis=1))
@@ -66,7 +66,7 @@ def test_emotions_of_one_range_share_a_panel(predict):
     task = prediction.tasks["valence"]
     tasks = {"a": task, "b": task, "c": replace(task, range=(0.0, 100.0))}
     panels = drawn(song_figure(replace(prediction, tasks=tasks), found))
-    assert labels(panels)[:3] == ["mel band", "rating", "c"]
+    assert labels(panels)[:3] == ["Hz", "rating", "c"]
 
 
 @pytest.mark.slow

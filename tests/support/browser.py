@@ -95,7 +95,7 @@ class Browser:
 
     def open(
         self,
-        path: Path,
+        page: Path | str,
         *,
         width: int,
         height: int = 900,
@@ -103,7 +103,7 @@ class Browser:
         scale: float = 0,
         media: str = "",
     ) -> None:
-        """Show a file in a window of that size, in one of the themes, and wait until it is loaded."""
+        """Show a file or an address in a window of that size, in one of the themes, and wait until it is loaded."""
         self.messages.clear()
         self.requests.clear()
         mobile = width < 600
@@ -118,7 +118,7 @@ class Browser:
         theme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", media=media, features=[theme])
         self._loaded = False
-        self.call("Page.navigate", url=path.resolve().as_uri())
+        self.call("Page.navigate", url=page if isinstance(page, str) else page.resolve().as_uri())
         while not self._loaded:
             self._note(self._read())
         self.call("Runtime.evaluate", expression="0")

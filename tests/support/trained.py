@@ -14,7 +14,7 @@ class Trained:
     """Two finished replicates in `folder/runs/songs`, and what runs commands that know their dataset."""
 
     def __init__(self, launcher, folder: Path) -> None:
-        self._launcher = launcher
+        self.launcher = launcher
         self.folder = folder
         self._site = folder / "site"
         self._site.mkdir()
@@ -26,5 +26,9 @@ class Trained:
         self.first, self.second = (next(self.replicates.glob(f"*-seed{seed}")) for seed in (0, 1))
 
     def run(self, *arguments, folder: Path | None = None, plugin: bool = True):
-        path = [self._site, FOLDER] if plugin else []
-        return self._launcher.run(*arguments, folder=folder or self.folder, path=path)
+        return self.launcher.run(*arguments, folder=folder or self.folder, path=self.path if plugin else [])
+
+    @property
+    def path(self) -> list[Path]:
+        """Folders of the dataset's package and of its code."""
+        return [self._site, FOLDER]

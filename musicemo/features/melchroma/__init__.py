@@ -17,7 +17,13 @@ from musicemo.features.melchroma._analysis import (
 )
 
 if TYPE_CHECKING:
-    from musicemo.features.melchroma._spectrum import frame_count, mel_filters, mel_power, transform
+    from musicemo.features.melchroma._spectrum import (
+        frame_count,
+        mel_filters,
+        mel_frequencies,
+        mel_power,
+        transform,
+    )
 
 __all__ = [
     "Analysis",
@@ -27,11 +33,12 @@ __all__ = [
     "find_beats",
     "frame_count",
     "mel_filters",
+    "mel_frequencies",
     "mel_power",
     "spectra",
     "transform",
 ]
 
-_SPECTRUM = ("frame_count", "mel_filters", "mel_power", "transform")
+_SPECTRUM = ("frame_count", "mel_filters", "mel_frequencies", "mel_power", "transform")
 
 __getattr__ = lazy(__name__, dict.fromkeys(_SPECTRUM, "musicemo.features.melchroma._spectrum"))

@@ -18,6 +18,7 @@ __all__ = [
     "frames",
     "hann",
     "mel_filters",
+    "mel_frequencies",
     "mel_power",
     "transform",
 ]
@@ -198,6 +199,12 @@ def mel_filters(
     covered = np.stack([inside.argmax(axis=1), len(bins) - inside[:, ::-1].argmax(axis=1)], axis=1)
     covered[~inside.any(axis=1)] = 0
     return filters, covered
+
+
+def mel_frequencies(sample_rate: int, mels: int) -> NDArray[np.float64]:
+    """Return `[mels]`: the frequencies in Hz at which the filters of `mel_filters`, on Slaney's scale, are largest."""
+    points = np.linspace(_to_slaney(0.0), _to_slaney(sample_rate / 2), mels + 2)
+    return _from_slaney(points)[1:-1]
 
 
 def _to_slaney(hertz: float) -> float:

@@ -1,0 +1,375 @@
+"""One song as the page shows it: audio to hear, spectrogram with beats, predictions with their errors."""
+
+from __future__ import annotations
+
+import filecmp
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from musicemo.errors import InputError
+from musicemo.experiment import load_experiment
+from musicemo.features import Analysis, Audio, analyse, decode
+from musicemo.listening.uncertainty import HeldOut, read_held_out
+from musicemo.prediction import Predictor, SongPrediction, TaskPrediction, TrainedRun
+from musicemo.reporting.song_figure import frequency_ticks, spectrogram
+from musicemo.reporting.words import plural
+
+__all__ = ["Heard", "Listener", "Ranking", "Rating"]
+
+LONGEST = 20 * 60.0
+"""Duration of a song in seconds, at most."""
+
+_RATE = 44_100
+"""Sample rate in Hz of the audio that the page plays."""
+
+_CLASSES, _TAGS = 5, 8
+"""Classes and tags that are shown, the most probable ones."""
+
+#: Kinds of components that need not be installed to read a dataset.
+_UNNEEDED = ("augmentation", "features", "launcher", "loss", "model", "plugin", "weighting")
+
+
+@dataclass(frozen=True)
+class Rating:
+    """Prediction of a rating, or of a score without units."""
+
+    name: str
+    kind: str
+    value: float
+    #: Scale of the ratings; None for scores.
+    range: tuple[float, float] | None
+    #: What is said of its error.
+    text: str
+    #: Value minus and plus the error, within the range; None if the error is unknown.
+    interval: tuple[float, float] | None
+    #: Middle of each window or step in seconds, and the rating there.
+    times: NDArray[np.float64]
+    curve: NDArray[np.float64]
+    #: Rating in the dataset, of a track of the run.
+    label: float | None = None
+    #: Lowest and highest rating of the held-out tracks; None if they have no ratings.
+    span: tuple[float, float] | None = None
+
+    @property
+    def digits(self) -> int:
+        """Decimal places to show."""
+        low, high = self.range or (0.0, 1.0)
+        return max(0, 2 - math.floor(math.log10(max(high - low, 1e-9))))
+
+    def shown(self, value: float) -> str:
+        """Return a value in the units of the ratings as text."""
+        return f"{round(value, self.digits) + 0.0:.{self.digits}f}".replace("-", "−")
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The most probable classes, or tags."""
+
+    name: str
+    kind: str
+    #: Class, probability, and whether it is predicted.
+    rows: Sequence[tuple[str, float, bool]]
+    text: str
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class Heard:
+    """A song that was analyzed."""
+
+    title: str
+    duration: float
+    #: Seconds of each beat.
+    beats: Sequence[float]
+    #: Height from the foot of the spectrogram, as a share, and frequency in Hz.
+    frequencies: Sequence[tuple[float, str]]
+    ratings: Sequence[Rating]
+    rankings: Sequence[Ranking]
+    notes: Sequence[str]
+    warnings: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Listener:
+    """Predicts songs with a run, and reads how far its predictions of held-out tracks were from their labels.
+
+    Args:
+        predictor: The runs, with the windows in which a song's value is predicted.
+        window: Length in seconds of the windows of the course over time.
+        hop: Seconds from one of these windows to the next.
+        trust_local_code: Whether to execute the run's copies of local Python files.
+    """
+
+    predictor: Predictor
+    window: float = 10.0
+    hop: float = 2.0
+    trust_local_code: bool = False
+    #: Why the dataset's tracks cannot be heard; empty if they can.
+    silence: list[str] = field(default_factory=list, init=False)
+
+    def __post_init__(self) -> None:
+        self.predictor.with_windows(self.window, self.hop)  # refuse wrong windows at once
+
+    @property
+    def runs(self) -> Sequence[TrainedRun]:
+        """The runs."""
+        return self.predictor.runs
+
+    @cached_property
+    def held_out(self) -> HeldOut:
+        """The predictions of held-out tracks.
+
+        Raises:
+            InputError: A file of the runs is damaged.
+        """
+        return read_held_out([run.record for run in self.runs])
+
+    @cached_property
+    def tracks(self) -> Mapping[str, Audio]:
+        """Track -> audio, of the run's dataset; empty if it cannot be read, see `silence`."""
+        first = self.runs[0].directory
+        try:
+            experiment = load_experiment(
+                first / "experiment.toml",
+                local_code="kept" if self.trust_local_code else "refuse",
+                unneeded=_UNNEEDED,
+            )
+            tracks = {
+                track.id: track.audio
+                for track in experiment.build_dataset().tracks()
+                if track.audio is not None and not (isinstance(track.audio, Path) and not track.audio.exists())
+            }
+        except InputError as error:
+            self.silence.append(f"The run's dataset cannot be read: {error.problems[0]}")
+            return {}
+        if not tracks:
+            self.silence.append("The audio of the run's dataset is not on this machine.")
+        return tracks
+
+    def sets(self, track: str) -> list[str]:
+        """Return the set of a track in each run: ``train``, ``val``, ``test``, or empty."""
+        return [next((part for part, tracks in sets.items() if track in tracks), "") for sets in self._sets]
+
+    @cached_property
+    def _sets(self) -> list[dict[str, set[str]]]:
+        return [
+            {part: set(run.record.split.get(part, ())) for part in ("train", "val", "test")}
+            for run in self.runs
+        ]
+
+    def identify(self, song: Path) -> str | None:
+        """Return the track of the dataset that a file is a copy of; None if it is another song."""
+        try:
+            size = song.stat().st_size
+            for track, audio in self.tracks.items():
+                if isinstance(audio, Path) and audio.stat().st_size == size and filecmp.cmp(audio, song, False):
+                    return track
+        except OSError:  # the analysis reports it
+            return None
+        return None
+
+    def listen(
+        self, song: Path, title: str, folder: Path, track: str | None, progress: Callable[[str], None]
+    ) -> Heard:
+        """Analyze a song, and write ``audio.wav`` and ``spectrogram.png`` to a folder.
+
+        Args:
+            song: The audio file.
+            title: Its name on the page.
+            folder: The folder, which exists.
+            track: The id of the dataset's track that it is.
+            progress: Gets the name of each step.
+
+        Raises:
+            InputError: The song is too long, or cannot be analyzed or predicted.
+        """
+        progress("reading the audio")
+        _write_audio(song, folder / "audio.wav")
+        progress("computing the features")
+        features = self.predictor.extract(song)
+        progress("predicting")
+        runs, notes, warnings = self._unbiased(track)
+        predictor = self.predictor.with_runs(runs)
+        prediction = predictor.predict(song, features)
+        course: SongPrediction | None = None
+        try:
+            course = predictor.with_windows(self.window, self.hop).predict(song, features)
+        except InputError as error:
+            reason = "; ".join(error.problems).removeprefix(f"{song}: ")
+            warnings.append(f"There are no predictions over time in windows of {self.window:g} s: {reason}")
+        progress("finding beats")
+        analysis = analyse(song)
+        _draw(analysis, folder / "spectrogram.png")
+        ratings, rankings = self._results(prediction, course or prediction, track)
+        if (count := len(prediction.windows)) > 1 and any(one.kind != "series" for one in ratings):
+            notes.append(
+                f"The predictions of the whole song are means over {count} overlapping windows of the length in "
+                "training."
+            )
+        return Heard(
+            title,
+            prediction.duration,
+            (analysis.beat_frames / analysis.recipe.frame_rate).tolist(),
+            [(place / analysis.recipe.mels, text) for place, text in frequency_ticks(analysis.recipe)],
+            ratings,
+            rankings,
+            notes,
+            warnings,
+        )
+
+    def _unbiased(self, track: str | None) -> tuple[Sequence[TrainedRun], list[str], list[str]]:
+        """Return the runs that did not learn from a track, or all if every run did; notes and warnings."""
+        several = f" The predictions are means over {plural(len(self.runs), 'run')}."
+        if track is None:
+            return self.runs, [several.strip()] if len(self.runs) > 1 else [], []
+        sets = self.sets(track)
+        unseen = [run for run, part in zip(self.runs, sets, strict=True) if part not in ("train", "val")]
+        if not unseen:
+            name = "training set" if "train" in sets else "validation set"
+            return (
+                self.runs,
+                [],
+                [
+                    f"This is {track!r}, a track of the {name} of the run. The model has learned from it, so that the "
+                    "predictions are closer to its labels than those of a new song."
+                ],
+            )
+        if len(unseen) == len(self.runs):
+            return (
+                unseen,
+                [f"This is {track!r}, a track of the run's dataset, but not of its training set."],
+                [],
+            )
+        return (
+            unseen,
+            [
+                f"This is {track!r}, a track of the run's dataset. It is predicted by {len(unseen)} of "
+                f"{plural(len(self.runs), 'run')}, without those that learned from it."
+            ],
+            [],
+        )
+
+    def _labels(self, task: str, track: str | None) -> Any:
+        """Return the target of a task of a track; None if it is unknown."""
+        for run in self.runs if track is not None else ():
+            for evaluation in run.record.evaluations.values():
+                one = evaluation.tasks.get(task)
+                if one is not None and track in one.ids:
+                    return one.target[list(one.ids).index(track)]
+        return None
+
+    def _results(
+        self, whole: SongPrediction, course: SongPrediction, track: str | None
+    ) -> tuple[list[Rating], list[Ranking]]:
+        ratings, rankings = [], []
+        for name, task in whole.tasks.items():
+            label = self._labels(name, track)
+            if task.classes:
+                rankings.append(self._ranking(name, task, label))
+                continue
+            windows = course.windows_of(name)
+            text, interval = self._error(name, task)
+            ratings.append(
+                Rating(
+                    name,
+                    task.kind,
+                    float(task.value),
+                    None if task.kind == "pairs" else task.range,
+                    text,
+                    interval,
+                    windows.mean(axis=1),
+                    course.tasks[name].curve,
+                    None if label is None or task.kind == "pairs" else float(np.nanmean(label)),
+                    self.held_out.span(name),
+                )
+            )
+        return ratings, rankings
+
+    def _error(self, name: str, task: TaskPrediction) -> tuple[str, tuple[float, float] | None]:
+        """Return a sentence on the error of a rating, and the interval."""
+        source = self.held_out.source
+        if task.kind == "pairs":
+            score = self.held_out.score(name)
+            measured = f" {_sentence(source)}, {score:.0%} of the pairs were in the order of the listeners."
+            return "A score without units: only its differences between songs count." + (
+                measured if math.isfinite(score) else ""
+            ), None
+        error = self.held_out.rating_error(name)
+        if error is None:
+            return "Its error is unknown: the run predicted fewer than four held-out tracks.", None
+        digits = Rating(name, task.kind, 0.0, task.range, "", None, np.empty(0), np.empty(0)).digits
+        text = (
+            f"{_sentence(source)}, {error.count} of {plural(error.tracks, 'track')} "
+            f"({error.count / error.tracks:.0%}) were within {error.within:.{digits}f}."
+        )
+        if error.constant <= error.within:
+            text += f" The mean rating of all tracks is as close: {error.constant:.{digits}f}."
+        else:
+            text += f" The mean rating of all tracks: within {error.constant:.{digits}f}."
+        low, high = np.clip(float(task.value) + error.within * np.array([-1.0, 1.0]), *task.range)
+        return text, (float(low), float(high))
+
+    def _ranking(self, name: str, task: TaskPrediction, label: Any) -> Ranking:
+        values, source = task.value, self.held_out.source
+        if task.thresholds is not None:
+            predicted = [bool(value >= limit) for value, limit in zip(values, task.thresholds, strict=True)]
+            rows = [
+                (task.classes[place], float(values[place]), predicted[place]) for place in task.ranked[:_TAGS]
+            ]
+            counts = [self.held_out.precision(name, place) for place in task.ranked if predicted[place]]
+            right, count = (sum(numbers) for numbers in zip(*counts, strict=True)) if counts else (0, 0)
+            text = (
+                f"{_sentence(source)}, {right} of {plural(count, 'prediction')} of these tags were right "
+                f"({right / count:.0%})."
+                if count
+                else ""
+            )
+            there = "" if label is None else ", ".join(np.array(task.classes)[np.asarray(label) > 0]) or "none"
+            return Ranking(name, task.kind, rows, text, there)
+        first = task.ranked[0]
+        rows = [(task.classes[place], float(values[place]), place == first) for place in task.ranked[:_CLASSES]]
+        right, count = self.held_out.precision(name, first)
+        score, chance = self.held_out.score(name), self.held_out.chance(name)
+        text = ""
+        if count:
+            text = (
+                f"{_sentence(source)}, {right} of {plural(count, 'prediction')} of {task.classes[first]!r} were right "
+                f"({right / count:.0%})."
+            )
+        elif source:
+            text = f"{_sentence(source)}, {task.classes[first]!r} was never predicted."
+        if math.isfinite(score):
+            text += f" Over all classes: {score:.0%}; always the most frequent class: {chance:.0%}."
+        return Ranking(name, task.kind, rows, text, "" if label is None else str(task.classes[int(label)]))
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _write_audio(song: Path, path: Path) -> None:
+    """Write the song as the models hear it, mono, so that a browser can play every format.
+
+    Raises:
+        InputError: It cannot be decoded, or is too long.
+    """
+    import soundfile
+
+    samples = decode(song, _RATE, 0.0, LONGEST + 1)
+    if len(samples) > LONGEST * _RATE:
+        raise InputError(f"{song}: is longer than {LONGEST / 60:g} minutes")
+    peak = float(np.abs(samples).max())
+    soundfile.write(path, samples / max(peak, 1.0), _RATE, "PCM_16", format="WAV")
+
+
+def _draw(analysis: Analysis, path: Path) -> None:
+    from matplotlib import image
+
+    image.imsave(path, spectrogram(analysis), cmap="magma", origin="lower", vmin=-80, vmax=0, format="png")

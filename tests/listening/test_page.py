@@ -1,0 +1,139 @@
+"""The local page: what it answers, and what it refuses."""
+
+import time
+
+import pytest
+
+from musicemo.listening import server
+from musicemo.listening import songs as songs_module
+
+
+def settled(client):
+    """Return the states of the songs when no song waits or is analyzed."""
+    until = time.monotonic() + 60
+    while True:
+        states = client.get("/songs").json()
+        if all(one["state"] not in ("waiting", "working") for one in states):
+            return states
+        assert time.monotonic() < until
+        time.sleep(0.005)
+
+
+def upload(client, name="song.mp3", content=b"music"):
+    return client.post("/songs", params={"name": name}, content=content)
+
+
+def test_an_uploaded_song_is_analyzed_and_shown(client):
+    assert upload(client, "Übung <1>.mp3").status_code == 202
+    (song,) = settled(client)
+    assert (song["title"], song["state"], song["error"]) == ("Übung <1>.mp3", "done", "")
+    text = client.get("/songs/1").text
+    for part in ("Übung &lt;1&gt;.mp3", "0.62", "0.50 to 0.74", "rock &amp; roll", "90 %", "1,000", "a note"):
+        assert part in text
+    assert 'class="line c0" d="M250.0 ' in text  # the middle of the first window, 1 s of 4 s
+    answer = client.get("/songs/1/audio.wav", headers={"range": "bytes=0-3"})
+    assert (answer.status_code, answer.content) == (206, b"RIFF")
+    assert client.get("/songs/1/spectrogram.png").headers["content-type"] == "image/png"
+    assert client.delete("/songs/1").status_code == 200
+    assert client.get("/songs/1").status_code == 404
+
+
+def test_the_page_escapes_names_and_runs_its_script_only(client):
+    answer = client.get("/")
+    assert "&lt;b&gt;mine&lt;/b&gt;" in answer.text
+    policy = answer.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy.split("script-src")[1].split(";")[0]
+    for name in ("/", "/songs", "/songs/1"):
+        headers = client.get(name).headers
+        assert headers["x-content-type-options"] == "nosniff"
+        assert "content-security-policy" in headers
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "127.0.0.1", "127.0.0.1:9", "127.0.0.1.evil.example:8000", ""]
+)
+def test_a_request_under_another_name_is_refused(client, host):
+    assert client.get("/", headers={"host": host}).status_code == 403
+
+
+@pytest.mark.parametrize(
+    "headers", [{"origin": "http://evil.example"}, {"origin": "null"}, {"sec-fetch-site": "cross-site"}]
+)
+def test_a_page_of_another_site_changes_nothing(client, headers):
+    answer = client.post("/songs?name=x.mp3", content=b"music", headers=headers)
+    assert answer.status_code == 403
+    assert client.get("/songs").json() == []
+    assert (
+        client.post("/songs?name=x.mp3", content=b"x", headers={"origin": "http://127.0.0.1:8000"}).status_code
+        == 202
+    )
+
+
+def test_a_bad_file_is_an_error_on_the_page(client, tmp_path):
+    upload(client, "broken.mp3", b"bad")
+    (song,) = settled(client)
+    assert (song["state"], song["error"]) == ("failed", "is not audio")
+    assert str(tmp_path) not in song["error"]
+    assert upload(client, content=b"").status_code == 400
+
+
+def test_an_upload_is_bounded_whether_or_not_its_length_is_declared(client, tmp_path, monkeypatch):
+    monkeypatch.setattr(server, "LARGEST", 10)
+    assert upload(client, content=b"x" * 11).status_code == 413
+    assert client.post("/songs?name=x.mp3", content=iter([b"x" * 6, b"x" * 6])).status_code == 413
+    assert client.get("/songs").json() == []
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "..\\x.py", "a/b/.bashrc", "x.php", ""])
+def test_the_name_of_an_upload_is_no_path(client, songs, tmp_path, name):
+    upload(client, name)
+    settled(client)
+    path = songs.get(1).path
+    assert path.parent.parent == tmp_path
+    assert path.name == "upload"
+
+
+def test_one_song_is_analyzed_at_a_time_and_only_some_wait(client, listener, monkeypatch):
+    monkeypatch.setattr(songs_module, "_WAITING", 2)
+    listener.let.clear()
+    answers = [upload(client, f"{number}.mp3") for number in range(2)]
+    until = time.monotonic() + 60
+    while client.get("/songs").json()[0]["step"] != "predicting" and time.monotonic() < until:
+        time.sleep(0.005)
+    answers += [upload(client, f"{number}.mp3") for number in range(2, 5)]
+    assert [one.status_code for one in answers] == [202, 202, 202, 429, 429]
+    assert [one["state"] for one in client.get("/songs").json()] == ["working", "waiting", "waiting"]
+    listener.let.set()
+    assert {one["state"] for one in settled(client)} == {"done"}
+    assert (listener.titles, listener.most) == (["0.mp3", "1.mp3", "2.mp3"], 1)
+
+
+def test_the_songs_that_were_analyzed_first_are_dropped(client, songs, tmp_path, monkeypatch):
+    monkeypatch.setattr(songs_module, "_KEPT", 1)
+    (tmp_path / "kept.mp3").write_bytes(b"music")
+    songs.add_files([tmp_path / "kept.mp3"])
+    assert client.post("/songs/1").status_code == 202
+    settled(client)
+    upload(client, "new.mp3")
+    settled(client)
+    upload(client, "newer.mp3")
+    until = time.monotonic() + 60
+    while len(client.get("/songs").json()) > 2 and time.monotonic() < until:
+        time.sleep(0.005)
+    assert [(one["title"], one["state"]) for one in settled(client)] == [
+        ("kept.mp3", "listed"),
+        ("newer.mp3", "done"),
+    ]
+    assert (tmp_path / "kept.mp3").exists()  # a file of the user stays
+    assert not (tmp_path / "2").exists()
+
+
+def test_tracks_of_the_dataset_are_searched_and_opened_once(client):
+    assert client.get("/tracks?q=ROCK").json() == ["rock/1"]
+    assert client.post("/tracks?id=nothing").status_code == 404
+    for _ in range(2):
+        assert client.post("/tracks?id=jazz/2").status_code == 202
+    (song,) = settled(client)
+    assert (song["title"], song["state"]) == ("jazz/2", "done")
