@@ -117,6 +117,20 @@ class Tracks:
             raise InputError(f"{name!r} is of the kind {task.kind}; a classification is needed")
         return [task.classes[int(value)] if np.isfinite(value) else None for value in values]
 
+    def describe(self) -> dict[str, dict[str, Any]]:
+        """Return the tracks' groups and classes, to show beside their ids.
+
+        ``groups``: track -> its artist or album. ``classes``: classification target of the dataset -> track -> its
+        class. A track without one is left out.
+        """
+        names = [target.name for target in self.declared if target.kind == "classification"]
+        classes = {
+            name: {track.id: label for track in self.tracks if (label := track.targets.get(name)) is not None}
+            for name in names
+        }
+        groups = {track.id: str(track.group) for track in self.tracks if track.group is not None}
+        return {"groups": groups, "classes": {name: some for name, some in classes.items() if some}}
+
     def check_trainable(self, parts: Mapping[str, NDArray[np.intp]]) -> None:
         """Raise an `InputError` if a task has no label in the training set, or a class or tag only in other sets."""
         places = columns(self.tasks)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from musicemo.reporting.charts import Chart, Excerpt
+from musicemo.reporting.charts import Chart, Excerpt, Points
 from musicemo.reporting.words import number
 
 __all__ = [
@@ -271,6 +271,8 @@ class Page:
     notices: Sequence[Notice]
     sections: Sequence[Section]
     footer: Sequence[str] = field(default_factory=tuple)
+    #: Track -> its artist and classes.
+    about: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def tracks(self) -> list[str]:
@@ -298,12 +300,53 @@ class Page:
         Args:
             excerpts: track -> its audio; a track that is absent gets no player.
         """
+        captioned = {track: replace(one, caption=self.caption(track)) for track, one in excerpts.items()}
 
         def named(tracks: Sequence[str]) -> dict[str, Excerpt]:
-            return {track: excerpts[track] for track in tracks if track in excerpts}
+            return {track: captioned[track] for track in tracks if track in captioned}
+
+        return self._changed(
+            lambda label: replace(label, players=named(label.tracks)),
+            lambda chart: replace(chart, excerpts=named(chart.tracks)),
+        )
+
+    def with_descriptions(self, about: Mapping[str, str]) -> Page:
+        """Return the page with artists and classes beside the tracks that its tables and charts name.
+
+        Args:
+            about: track -> its artist and classes; a track that is absent has no description.
+        """
+        page = replace(self, about=about)
+
+        def in_label(label: Label) -> Label:
+            if len(label.tracks) != 1 or not about.get(label.tracks[0]):
+                return label
+            return replace(label, note=" · ".join(filter(None, [about[label.tracks[0]], label.note])))
+
+        def in_points(points: Points) -> Points:
+            if not (points.tracks and points.titles):
+                return points
+            pairs = zip(points.tracks, points.titles, strict=True)
+            return replace(
+                points, titles=[page.caption(track) + title.removeprefix(track) for track, title in pairs]
+            )
+
+        def in_chart(chart: Chart) -> Chart:
+            marks = [in_points(mark) if isinstance(mark, Points) else mark for mark in chart.marks]
+            notes = [page.caption(note) if note == chart.track else note for note in chart.notes]
+            return replace(chart, marks=marks, notes=notes)
+
+        return page._changed(in_label, in_chart)
+
+    def caption(self, track: str) -> str:
+        """Return a track's id with its artist and classes: ``song (Muse, rock)``."""
+        return f"{track} ({self.about[track]})" if self.about.get(track) else track
+
+    def _changed(self, label: Callable[[Label], Label], chart: Callable[[Chart], Chart]) -> Page:
+        """Return the page with other labels in its tables, and other charts."""
 
         def in_cell(cell: Cell) -> Cell:
-            return replace(cell, players=named(cell.tracks)) if isinstance(cell, Label) else cell
+            return label(cell) if isinstance(cell, Label) else cell
 
         def in_table(table: Table) -> Table:
             return replace(table, rows=[[in_cell(cell) for cell in row] for row in table.rows])
@@ -312,9 +355,7 @@ class Page:
             if isinstance(block, Tables):
                 return Tables([in_table(table) for table in block.tables])
             if isinstance(block, Charts):
-                return replace(
-                    block, charts=[replace(chart, excerpts=named(chart.tracks)) for chart in block.charts]
-                )
+                return replace(block, charts=[chart(one) for one in block.charts])
             return in_table(block) if isinstance(block, Table) else block
 
         sections = [replace(one, blocks=[in_block(block) for block in one.blocks]) for one in self.sections]

@@ -223,7 +223,7 @@ def run_page(runs: Sequence[RunRecord]) -> Page:
         setup.environment(runs),
     ]
     statuses = {run.status for run in runs}
-    return Page(
+    page = Page(
         kind="run" if len(runs) == 1 else plural(len(runs), "run") + " of one experiment",
         title=first.name,
         description=str(first.experiment.get("description") or ""),
@@ -235,6 +235,7 @@ def run_page(runs: Sequence[RunRecord]) -> Page:
             f"Made by musicemo {__version__} from {first.directory if len(runs) == 1 else first.directory.parent}"
         ],
     )
+    return page.with_descriptions({track: text for run in runs for track, text in run.described.items()})
 
 
 def _results(runs: Sequence[RunRecord], notices: list[Notice]) -> list[Section]:

@@ -282,6 +282,7 @@ class _Execution:
         split = self.split.to_json()
         ids = [name for part in PARTS for name in self.split.track_ids(part)]
         split["data"] = self.data.identity.to_json(ids)
+        split |= self.tracks.describe()
         claim.directory.write_start(run.toml, environment, split, code)
 
     def _make_run(

@@ -228,6 +228,13 @@ class RunRecord:
         """The content of `split.json`."""
         return self._attempt("split.json", lambda path: _read_object(path, SplitFile), {})
 
+    @property
+    def described(self) -> Mapping[str, str]:
+        """Track -> its artist or album and its classes, as far as the dataset has them: ``Muse, rock``."""
+        columns = [self.split.get("groups") or {}, *(self.split.get("classes") or {}).values()]
+        tracks = dict.fromkeys(track for column in columns for track in column)
+        return {track: ", ".join(column[track] for column in columns if track in column) for track in tracks}
+
     @cached_property
     def history(self) -> Sequence[Mapping[str, Any]]:
         """The content of `history.jsonl`: one record per epoch; undefined values are None."""

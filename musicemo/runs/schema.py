@@ -311,6 +311,10 @@ class SplitFile(_Shape):
     test: list[Text] = Field(default_factory=list)
     #: Checksums of the tracks' labels and features, eight characters a track.
     data: dict[str, Text] | None = None
+    #: Track -> artist or album.
+    groups: dict[str, Text] = Field(default_factory=dict)
+    #: Classification target of the dataset -> track -> class.
+    classes: dict[str, dict[str, Text]] = Field(default_factory=dict)
 
 
 class Environment(_Shape):

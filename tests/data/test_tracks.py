@@ -66,6 +66,18 @@ def test_tracks_without_any_label_stand_apart():
     assert [one.id for one in found.unlabelled] == ["b", "c", "e"]
 
 
+def test_groups_and_classes_describe_the_tracks():
+    described = collect(
+        Listed(
+            dataclasses.replace(track("a", valence=5, genre="pop"), group="Muse"),
+            dataclasses.replace(track("b", valence=2), group=7),
+            track("c", valence=9, genre="jazz"),
+        ),
+        tasks("valence"),
+    ).describe()
+    assert described == {"groups": {"a": "Muse", "b": "7"}, "classes": {"genre": {"a": "pop", "c": "jazz"}}}
+
+
 def test_the_memory_dataset():
     dataset = MemoryDataset(tracks=30, missing=0.3, seed=4)
     assert isinstance(dataset, Dataset)

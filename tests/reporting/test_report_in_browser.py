@@ -163,7 +163,7 @@ def test_players_load_their_files_when_they_are_played_and_fit_the_window(browse
     assert [one for one in browser.requests if not one.startswith("data:")] == [path.resolve().as_uri()]
     assert browser.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
     assert browser.evaluate(OVERFLOWING) == []
-    browser.evaluate("player = document.querySelector('audio'); player.preload = 'auto'; player.load()")
+    browser.evaluate("player = document.querySelector('audio[src]'); player.preload = 'auto'; player.load()")
     until = time.monotonic() + 20
     while not browser.evaluate("player.readyState || player.error?.code") and time.monotonic() < until:
         time.sleep(0.05)
@@ -208,7 +208,9 @@ def press(browser, key):
 def test_points_play_their_tracks_when_they_are_clicked_or_chosen_by_keyboard(browser, heard):
     browser.open(heard, width=WIDE)
     assert (
-        browser.evaluate("(root = document.querySelector('.charts.heard')).querySelectorAll('.plays').length")
+        browser.evaluate(
+            "(root = document.querySelector('.charts.large.heard')).querySelectorAll('.plays').length"
+        )
         == 18
     )
     browser.evaluate(

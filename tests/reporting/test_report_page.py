@@ -10,6 +10,7 @@ from recorded_runs import TOML, evaluation, write_run
 from musicemo.errors import InputError
 from musicemo.evaluation import Evaluation, TaskEvaluation
 from musicemo.reporting import make_report, render
+from musicemo.reporting.charts import Excerpt
 from musicemo.reporting.sections.tracks import other_tracks
 from musicemo.runs import RunDirectory
 
@@ -110,6 +111,30 @@ def test_the_median_and_the_best_predicted_tracks_are_not_among_the_worst(tmp_pa
     ]
     few = TaskEvaluation("regression", ids[:5], target[:5], target[:5] + errors[:5])
     assert other_tracks(Evaluation({"valence": few})).blocks == []
+
+
+def test_artist_and_classes_stand_beside_tracks_and_in_the_titles_of_points(directory):
+    path = directory / "split.json"
+    split = json.loads(path.read_text())
+    (section,) = (one for one in make_report(directory).sections if one.title == "Worst predicted tracks")
+    worst, second = (row[0].text for row in section.blocks[0].tables[0].rows[:2])
+    split |= {
+        "groups": {worst: "Muse", second: "<b>"},
+        "classes": {"genre": {worst: "Rock"}, "mood": {worst: "sad"}},
+    }
+    path.write_text(json.dumps(split))
+    page = make_report(directory)
+    (section,) = (one for one in page.sections if one.title == "Worst predicted tracks")
+    notes = {row[0].text: row[0].note for row in section.blocks[0].tables[0].rows}
+    assert [notes.pop(name) for name in (worst, second)] == ["Muse, Rock, sad", "<b>"]
+    assert set(notes.values()) == {""}
+    titles = [
+        title for _, chart in page.charts() for mark in chart.marks for title in getattr(mark, "titles", ())
+    ]
+    assert [title for title in titles if title.startswith(f"{worst} (Muse, Rock, sad): true ")]
+    excerpts = {track: Excerpt(directory / "1.mp3") for track in page.tracks}
+    players = Reader(render(page.with_players(excerpts), directory)).named("audio")
+    assert f"{worst} (Muse, Rock, sad)" in {one["aria-label"] for one in players}
 
 
 def test_every_chart_says_what_it_is(directory):

@@ -103,7 +103,7 @@ def test_each_track_plays_its_audio_from_a_file_beside_the_page(install, tmp_pat
     page = add_players(make_report(directory), path, directory)
     text = write_report(page, path).read_text()
     written = Reader(text)
-    players = written.named("audio")
+    players = [one for one in written.named("audio") if "src" in one]
     assert {one["aria-label"] for one in players} == set(page.tracks)
     assert len(page.tracks) > 5
     for one in players:
@@ -170,7 +170,7 @@ def test_tracks_without_audio_are_counted_and_the_others_have_players(install, t
     install("dataset", "tones", dataset_of(audio))
     with warns("have no player") as texts:
         page = add_players(make_report(directory), tmp_path / "page.html", directory)
-    players = Reader(render(page, tmp_path)).named("audio")
+    players = [one for one in Reader(render(page, tmp_path)).named("audio") if "src" in one]
     assert {one["aria-label"] for one in players} == set(tracks[6:]) != set()
     first, second = texts
     assert first == (

@@ -105,6 +105,8 @@ def test_the_split_is_written_with_its_hash(done):
         return hashlib.sha256(json.dumps(value).encode()).hexdigest()
 
     hashes = {part: digest(sorted(names)) for part, names in ids.items()}
+    assert split["groups"] == {one.id: one.group for one in recorder.run.tracks.tracks if one.group}
+    assert split["classes"]["genre"] == {one.id: one.targets["genre"] for one in recorder.run.tracks.tracks}
     assert split["hash"] == {**hashes, "all": digest(list(hashes.values()))}
     assert results_of(directory)["split"] == split["hash"]
 

@@ -74,7 +74,7 @@ class Points:
     label: str = ""
     colour: int = 0
     ring: bool = False
-    #: One text a point, shown where a pointer rests on it.
+    #: One text a point, shown where a pointer rests on it. If there are tracks, it begins with the track's id.
     titles: Sequence[str] = ()
     #: One id a point: the track that a page with players plays when the point is clicked.
     tracks: Sequence[str] = ()
@@ -146,6 +146,8 @@ class Excerpt:
     file: Path
     #: Seconds from the start of the audio.
     start: float = 0.0
+    #: Name of the track.
+    caption: str = ""
 
 
 @dataclass(frozen=True)

@@ -72,17 +72,15 @@ def plane_chart(
         title: Heading of the chart.
         description: The same in a sentence, for readers who cannot see it.
     """
-    axes = []
-    for dimension, name in ((across, "x"), (up, "y")):
-        values = [value for mark in (*marks, *beside) for value in getattr(mark, name, ())]
-        axes.append(spanning(values, dimension.label))
+    every = (*marks, *beside)
+    x = spanning([value for mark in every for value in getattr(mark, "x", ())], across.label)
+    y = spanning([value for mark in every for value in getattr(mark, "y", ())], up.label)
     rules = [
-        Rule(dimension.middle, name)
-        for dimension, axis, name in ((across, axes[0], "x"), (up, axes[1], "y"))
-        if dimension.middle is not None and axis.low < dimension.middle < axis.high
+        *([Rule(across.middle)] if across.middle is not None and x.low < across.middle < x.high else []),
+        *([Rule(up.middle, "y")] if up.middle is not None and y.low < up.middle < y.high else []),
     ]
     title = title or f"{across.name} and {up.name}"
-    return Chart(title, *axes, [*rules, *marks], description, aspect=1)
+    return Chart(title, x, y, [*rules, *marks], description, aspect=1)
 
 
 def course_marks(
@@ -155,14 +153,15 @@ def plane_section(evaluation: Evaluation, tasks: Mapping[str, Mapping[str, Any]]
     if len(songs) <= _JOINED:
         rings = [replace(points, ring=True, label="" if classes else "predicted") for points in predicted]
         dots = true if classes else [replace(points, label="true") for points in true]
-        title, marks = "true and predicted ratings", [*_lines(songs), *rings, *dots]
+        title = "true and predicted ratings"
+        marks: list[Mark] = [*_lines(songs), *rings, *dots]
         charts = [plane_chart(across, up, marks, title=title, description=f"True and predicted {about}")]
     else:
         charts = [
             plane_chart(
-                across, up, marks, beside=others, title=f"{title} ratings", description=f"{title} {about}"
+                across, up, shown, beside=others, title=f"{title} ratings", description=f"{title} {about}"
             )
-            for title, marks, others in (("true", true, predicted), ("predicted", predicted, true))
+            for title, shown, others in (("true", true, predicted), ("predicted", predicted, true))
         ]
     note = JOINED if len(songs) <= _JOINED else APART
     if classes:
@@ -188,7 +187,7 @@ class _Song:
         ratings = [
             f"{name} {number(true, '.3g')} (predicted {number(guess, '.3g')})" for name, true, guess in pairs
         ]
-        return f"{self.track}: {', '.join(filter(None, [self.label, *ratings]))}"
+        return f"{self.track}: {', '.join(ratings)}"
 
 
 def _songs(evaluation: Evaluation, names: tuple[str, str]) -> list[_Song]:
@@ -199,9 +198,9 @@ def _songs(evaluation: Evaluation, names: tuple[str, str]) -> list[_Song]:
             labels = {track: task.classes[place] for track, place in zip(task.ids, task.target, strict=True)}
     across, up = (_ratings(evaluation.tasks[name]) for name in names)
     return [
-        _Song(track, *zip(across[track], up[track], strict=True), labels.get(track, ""))
-        for track in across
-        if track in up
+        _Song(track, (x[0], y[0]), (x[1], y[1]), labels.get(track, ""))
+        for track, x in across.items()
+        if (y := up.get(track))
     ]
 
 
@@ -237,4 +236,5 @@ def _points(songs: Sequence[_Song], names: Sequence[str], *, predicted: bool) ->
 
 def _lines(songs: Sequence[_Song]) -> list[Line]:
     """Return a line between the true and the predicted ratings of each track."""
-    return [Line(*zip(song.true, song.predicted, strict=True), colour=MUTED, faint=True) for song in songs]
+    pairs = ((song.true, song.predicted) for song in songs)
+    return [Line((a[0], b[0]), (a[1], b[1]), colour=MUTED, faint=True) for a, b in pairs]

@@ -222,7 +222,7 @@ def _predicted(
             task.kind, [task.ids[place] for place in places], task.target[places], task.prediction[places]
         )
         pairs = marked.target.tolist(), marked.prediction.tolist()
-        marks.append(Points(*pairs, colour=1, ring=True, titles=_titles(marked)))
+        marks.append(Points(*pairs, colour=1, ring=True, titles=_titles(marked), tracks=marked.ids))
     return Chart(
         title=name,
         x=x,
