@@ -27,6 +27,7 @@ Json = dict[str, Any]
 _PLURALS = {
     "dataset": "datasets",
     "features": "extractors",
+    "augmentation": "augmentations",
     "model": "models",
     "loss": "losses",
     "weighting": "weightings",
@@ -35,6 +36,8 @@ _PLURALS = {
 _LEADS = {
     "dataset": "Values of `[dataset] type`. [Datasets](../datasets.md) describes layouts, sources and licenses.",
     "features": "Values of `[features] type`. [Features](../features.md) compares them.",
+    "augmentation": "Values of `type` in `[[augment]]`. Each also has `probability` and `tasks`; see "
+    "[Augmentation](../augmentation.md).",
     "model": "Values of `[model] type`. A model maps `x` `[batch, time, feature]` to an embedding, or is fitted in one "
     "go. [Models](../models.md) compares them.",
     "loss": "Values of `type` in a task's `loss`. Each term also has a `weight`.",
@@ -111,6 +114,7 @@ def _component(kind: str, name: str) -> Iterator[str]:
         yield ""
     required = "".join(f"\n{key} = ..." for key in keys if key in schema["required"])
     heads = {"loss": f'loss = {{ type = "{name}" }}', "plugin": f"[plugins.{name}]{required}"}
+    heads["augmentation"] = f'[[augment]]\ntype = "{name}"{required}'
     written = heads.get(kind, f'[{kind}]\ntype = "{name}"{required}')
     yield from ("```text", written, "```", "")
     if raised := docstring.get("Raises"):

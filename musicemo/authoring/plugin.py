@@ -28,6 +28,7 @@ KINDS = {
     "model": "model",
     "dataset": "dataset",
     "features": "features",
+    "augmentation": "augmentation",
     "loss": "loss",
     "weighting": "weighting",
     "hooks": "plugin",

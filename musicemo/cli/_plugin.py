@@ -17,6 +17,7 @@ class Kind(StrEnum):
     model = "model"
     dataset = "dataset"
     features = "features"
+    augmentation = "augmentation"
     loss = "loss"
     weighting = "weighting"
     hooks = "hooks"

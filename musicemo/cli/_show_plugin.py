@@ -20,7 +20,7 @@ from musicemo.errors import InputError, nearest
 __all__ = ["show"]
 
 #: What a component's table is called in an experiment file.
-_TABLES = {"loss": "tasks.NAME.loss"}
+_TABLES = {"loss": "tasks.NAME.loss", "augmentation": "[augment]"}
 
 
 @prints_data

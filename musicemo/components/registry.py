@@ -39,6 +39,7 @@ _log = logging.getLogger(__name__)
 GROUPS = {
     "dataset": "musicemo.datasets",
     "features": "musicemo.features",
+    "augmentation": "musicemo.augmentations",
     "model": "musicemo.models",
     "loss": "musicemo.losses",
     "weighting": "musicemo.weightings",

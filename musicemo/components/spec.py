@@ -30,6 +30,7 @@ from musicemo.contracts import (
     PROVIDED,
     TARGET_KINDS,
     ArrayReader,
+    Augmentation,
     ComponentTable,
     Dataset,
     FeatureExtractor,
@@ -45,6 +46,7 @@ from musicemo.settings import Settings, validate
 
 __all__ = [
     "RESERVED",
+    "AugmentSettings",
     "Component",
     "PluginSettings",
     "check_component",
@@ -71,10 +73,20 @@ class PluginSettings(Settings):
     """Whether the plugin is active."""
 
 
+class AugmentSettings(Settings):
+    """Keys of a table of ``augment`` that are not constructor parameters."""
+
+    probability: float = Field(default=1.0, gt=0, le=1)
+    """Probability that an example is changed."""
+    tasks: Annotated[list[str], Field(min_length=1)] | None = None
+    """Tasks whose labels survive. A changed example has no label of the other tasks. The default is all tasks."""
+
+
 #: Kind of component -> keys of its table that are not constructor parameters.
 RESERVED = {
     "loss": ("type", "weight", "per"),
     "features": ("type", *FeatureSettings.model_fields),
+    "augmentation": ("type", *AugmentSettings.model_fields),
     "plugin": ("type", *PluginSettings.model_fields),
 }
 #: Pydantic errors of paths that do not exist relative to the working directory.
@@ -90,6 +102,7 @@ _BASES: dict[str, tuple[type | tuple[type, ...], str]] = {
         (FeatureExtractor, ArrayReader),
         "a feature extractor must have sample_rate, outputs, fingerprint and extract()",
     ),
+    "augmentation": (Augmentation, "an augmentation must be callable"),
     "model": (nn.Module, "a model must be an nn.Module"),
     "loss": (nn.Module, "a loss must be an nn.Module"),
     "weighting": (Weighting, "a weighting must be a musicemo.contracts.Weighting"),

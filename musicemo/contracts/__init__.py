@@ -1,7 +1,8 @@
-"""Contracts for plugin authors: datasets, feature extractors, models, losses, weightings and launchers.
+"""Contracts for plugin authors: datasets, feature extractors, augmentations, models, losses, weightings and launchers.
 
-Write a class and name it in an entry point of its group (`musicemo.datasets`, `musicemo.features`, `musicemo.models`,
-`musicemo.losses`, `musicemo.weightings`, `musicemo.launchers`). An experiment then uses it with ``type = "its-name"``.
+Write a class and name it in an entry point of its group (`musicemo.datasets`, `musicemo.features`,
+`musicemo.augmentations`, `musicemo.models`, `musicemo.losses`, `musicemo.weightings`, `musicemo.launchers`). An
+experiment then uses it with ``type = "its-name"``.
 
 The constructor's signature is the configuration schema. Every parameter is a key of the TOML table. Values are
 validated against the annotation (``Annotated[int, pydantic.Field(gt=0)]`` restricts them), defaults are recorded
@@ -31,11 +32,12 @@ from musicemo.contracts.dataset import (
     find_layout,
     kinds_of,
 )
-from musicemo.contracts.features import ArrayReader, Extraction, FeatureExtractor, Output
+from musicemo.contracts.features import ArrayReader, Bands, Extraction, FeatureExtractor, Output
 from musicemo.contracts.launcher import Launcher, Needs
 from musicemo.contracts.nested import ComponentTable, NestedComponent
 
 if TYPE_CHECKING:
+    from musicemo.contracts.augmentation import Augmentation, Examples, FeatureRows, Labels
     from musicemo.contracts.gradients import TaskGradients
     from musicemo.contracts.loss import Loss
     from musicemo.contracts.model import Estimator, Fitted, Model
@@ -47,16 +49,21 @@ __all__ = [
     "TARGET_KINDS",
     "ArrayFile",
     "ArrayReader",
+    "Augmentation",
+    "Bands",
     "ComponentTable",
     "Dataset",
     "Estimator",
+    "Examples",
     "Extraction",
     "FeatureArray",
     "FeatureExtractor",
+    "FeatureRows",
     "Fitted",
     "GradientWeighting",
     "Judgement",
     "Label",
+    "Labels",
     "Launcher",
     "Layout",
     "Loss",
@@ -82,6 +89,7 @@ __all__ = [
 PROVIDED: dict[str, dict[str, str]] = {
     "dataset": {},
     "features": {},
+    "augmentation": {"rows": "FeatureRows: the feature rows, and what the extractors declare of them"},
     "model": {
         "input_size": "int: number of feature rows",
         "streams": "Mapping[str, slice]: name of a feature stream -> its rows; 'features' if there is one",
@@ -103,6 +111,9 @@ __getattr__ = lazy(
     {
         "TaskGradients": "musicemo.contracts.gradients",
         "Loss": "musicemo.contracts.loss",
+        **dict.fromkeys(
+            ("Augmentation", "Examples", "FeatureRows", "Labels"), "musicemo.contracts.augmentation"
+        ),
         **dict.fromkeys(("Estimator", "Fitted", "Model"), "musicemo.contracts.model"),
         **dict.fromkeys(("GradientWeighting", "Step", "Weighting"), "musicemo.contracts.weighting"),
     },

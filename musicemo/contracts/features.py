@@ -5,14 +5,30 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from musicemo.contracts.dataset import ArrayFile
 
-__all__ = ["ArrayReader", "Extraction", "FeatureExtractor", "Output"]
+__all__ = ["ArrayReader", "Bands", "Extraction", "FeatureExtractor", "Output"]
+
+
+@dataclass(frozen=True, slots=True)
+class Bands:
+    """The rows of an output that are frequency bands, or the twelve pitch classes.
+
+    Attributes:
+        kind: "frequency" for bands of ascending frequency, "pitch-class" for pitch classes in semitones, of which the
+            last is next to the first.
+        centers: Center frequency of each band in Hz; empty for pitch classes.
+        decibel: Difference of the values that corresponds to 1 dB, if they are logarithmic, otherwise None.
+    """
+
+    kind: Literal["frequency", "pitch-class"]
+    centers: tuple[float, ...] = ()
+    decibel: float | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,6 +81,8 @@ class FeatureExtractor(Protocol):
     - ``device``: the torch device that it computes on. Such an extractor runs in one process; any other runs in one
       process per core, with one thread.
     - ``grid``: the time grid if the experiment does not choose one: "frame", the extractor's own time steps, if absent.
+    - ``bands``: output -> `Bands`, for outputs whose rows are frequency bands or pitch classes. Augmentations that mask
+      or shift frequencies need it.
     - ``names``: output -> the names of its rows, such as those of acoustic descriptors.
     - ``pool``: the pooling of time steps if the experiment does not choose one: "mean" if absent.
     - ``finish(values: dict[str, NDArray]) -> dict[str, NDArray]``: what is done after pooling, with the arrays

@@ -1,5 +1,6 @@
 """From a dataset to batches: tasks, tracks, splits, scaling, padding."""
 
+from musicemo.data.augmentation import AppliedAugmentation, Augmentations, check_examples
 from musicemo.data.batches import Batch, Batches, Proportions
 from musicemo.data.description import Description, describe, stream_columns, stream_sizes
 from musicemo.data.features import Features, normalize_rows, rows_numbers, rows_text
@@ -19,6 +20,8 @@ from musicemo.data.tracks import Tracks, collect
 __all__ = [
     "EVIDENCE",
     "PARTS",
+    "AppliedAugmentation",
+    "Augmentations",
     "Batch",
     "Batches",
     "Correlation",
@@ -44,6 +47,7 @@ __all__ = [
     "Tracks",
     "artist_key",
     "at_times",
+    "check_examples",
     "collect",
     "columns",
     "compare_datasets",

@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from musicemo.data.augmentation import Augmentations
 from musicemo.data.features import Features
 from musicemo.data.series import TimedRatings
 
@@ -41,11 +42,17 @@ class Batch:
     indices: NDArray[np.intp]
     #: Task with ratings over time -> `[batch, time]`, float32: NaN where not rated, and beyond the track's length.
     series: Mapping[str, Tensor] = field(default_factory=dict)
+    #: Weight of the loss with these labels.
+    weight: float = 1.0
+    #: Further labels of the examples, if they were mixed: without features. The weights of all add up to 1.
+    more: Sequence[Batch] = ()
 
     def to(self, device: torch.device) -> Batch:
         """Move the tensors to a device."""
         series = {name: steps.to(device) for name, steps in self.series.items()}
-        return Batch(self.x.to(device), self.lengths.to(device), self.targets.to(device), self.indices, series)
+        more = [one.to(device) for one in self.more]
+        moved = (self.x.to(device), self.lengths.to(device), self.targets.to(device))
+        return Batch(*moved, self.indices, series, self.weight, more)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +80,7 @@ class Batches:
         series: task with ratings over time -> those of all tracks.
         partners: track -> the tracks that it is compared with. With a seed, a track that has partners
             brings one of them into its batch, drawn at random; not in epoch 0.
+        augmentations: change the examples of each batch; not in epoch 0.
 
     Attributes:
         join_single: whether a last batch of one track is joined to the batch before it.
@@ -90,6 +98,7 @@ class Batches:
         proportions: Proportions | None = None,
         series: Mapping[str, Sequence[TimedRatings | None]] | None = None,
         partners: Mapping[int, NDArray[np.intp]] | None = None,
+        augmentations: Augmentations | None = None,
     ) -> None:
         self._features = features
         self._series = dict(series or {})
@@ -103,6 +112,7 @@ class Batches:
         if self._partners:  # a track and its partner are two tracks of the batch
             self._size = max(1, batch_size // 2)
         self.join_single = False
+        self._augmentations = augmentations
 
     def __len__(self) -> int:
         return len(self._cut(self.indices, self._size))
@@ -140,11 +150,15 @@ class Batches:
 
         Args:
             epoch: number of the epoch.
-            share: returns the tracks of a batch whose features are read; by default all.
+            share: returns the part of a batch's tracks, by their places, whose features are read; by default all.
             batches: the batches to yield.
         """
-        order = self.order(epoch)[batches]
-        return (self._pad(indices, share(indices) if share else indices) for indices in order)
+        order = list(enumerate(self.order(epoch)))[batches]
+        if self._augmentations is None or not epoch:
+            return (self._pad(indices, share(indices) if share else indices) for _, indices in order)
+        return (
+            self._augmented(self._augmentations, indices, epoch, number, share) for number, indices in order
+        )
 
     def order(self, epoch: int = 0) -> list[NDArray[np.intp]]:
         """Return the track indices of every batch of an epoch."""
@@ -194,6 +208,36 @@ class Batches:
             padded[row, : lengths[row]] = self._features[int(index)]
         series = {name: self._padded(name, indices, steps) for name in self._series}
         return Batch(x, torch.from_numpy(lengths), self._targets[torch.from_numpy(indices)], indices, series)
+
+    def _augmented(
+        self,
+        augmentations: Augmentations,
+        indices: Indices,
+        epoch: int,
+        number: int,
+        share: Callable[[Indices], Indices] | None,
+    ) -> Batch:
+        """Return a batch with changed examples; all are changed, so that those of a share do not depend on it."""
+        whole = self._pad(indices, indices)
+        examples = augmentations(whole.x, whole.lengths, epoch, number)
+        x, lengths = examples.x, examples.lengths
+        if share is not None:
+            rows = torch.from_numpy(share(np.arange(len(indices))))
+            x, lengths = x[rows], lengths[rows]
+        if not self._series:
+            x = x[:, : int(lengths.max())]
+        first, *more = (
+            Batch(
+                x if not one else x.new_empty(0),
+                lengths,
+                labels.targets,
+                indices[labels.places],
+                labels.series,
+                labels.weight,
+            )
+            for one, labels in enumerate(augmentations.label(examples, whole.targets, whole.series))
+        )
+        return replace(first, more=more)
 
     def _padded(self, name: str, indices: NDArray[np.intp], steps: int) -> Tensor:
         padded = torch.full((len(indices), steps), math.nan)

@@ -35,6 +35,8 @@ class Description:
     extraction: Sequence[Mapping[str, Any]]
     #: Number of columns of the training tracks: minimum, median, maximum.
     lengths: tuple[int, int, int]
+    #: Length and number of the excerpts of a track that the network is evaluated on; None for the whole track.
+    excerpts: tuple[int, int] | None = None
 
     def to_state(self) -> dict[str, Any]:
         """Return the description as text, numbers, lists and dictionaries."""
@@ -57,6 +59,7 @@ class Description:
             "streams": {name: list(sizes) for name, sizes in self.streams.items()},
             "extraction": [json.dumps(table) for table in self.extraction],
             "lengths": list(self.lengths),
+            **({"excerpts": list(self.excerpts)} if self.excerpts else {}),
         }
 
     @classmethod
@@ -79,6 +82,7 @@ class Description:
                 for task in state["tasks"]
             ]
             fewest, median, most = (int(length) for length in state["lengths"])
+            length, count = state.get("excerpts") or (None, 1)
             return cls(
                 tasks=tasks,
                 input_size=int(state["input_size"]),
@@ -86,6 +90,7 @@ class Description:
                 streams={name: (int(size), int(layers)) for name, (size, layers) in state["streams"].items()},
                 extraction=[dict(json.loads(table)) for table in state["extraction"]],
                 lengths=(fewest, median, most),
+                excerpts=None if length is None else (int(length), int(count)),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"its description is damaged: {type(error).__name__}: {error}") from error
@@ -111,7 +116,9 @@ def stream_sizes(tracks: Tracks, features: Features) -> dict[str, tuple[int, int
     return streams or {"features": (features.size, 1)}
 
 
-def describe(tracks: Tracks, split: Split, features: Features) -> Description:
+def describe(
+    tracks: Tracks, split: Split, features: Features, excerpts: tuple[int, int] | None = None
+) -> Description:
     """Return the description for the training set of some tracks."""
     lengths = features.lengths[split.parts["train"]]
     return Description(
@@ -121,4 +128,5 @@ def describe(tracks: Tracks, split: Split, features: Features) -> Description:
         streams=stream_sizes(tracks, features),
         extraction=tracks.extraction,
         lengths=(int(lengths.min()), round(float(np.median(lengths))), int(lengths.max())),
+        excerpts=excerpts,
     )

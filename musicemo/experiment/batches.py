@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from musicemo.data import Batches, Features, Proportions, Split, Tracks, find_partners
+from musicemo.data import Augmentations, Batches, Features, Proportions, Split, Tracks, find_partners
 from musicemo.errors import InputError
 from musicemo.training import TrainingSettings
 
@@ -22,6 +22,7 @@ def make_batches(
     seed: int,
     overfit_batches: int = 0,
     proportions: Mapping[str, float] | None = None,
+    augmentations: Augmentations | None = None,
 ) -> dict[str, Batches]:
     """Return the batches of every part that has tracks; of some training batches alone, if that is asked for.
 
@@ -33,6 +34,7 @@ def make_batches(
         seed: decides the order of the training part.
         overfit_batches: how many of the training batches to have alone; 0 for all of every part.
         proportions: dataset -> its part of what is drawn to train on; without any, each track comes once an epoch.
+        augmentations: change the examples of the training part, unless `overfit_batches` asks for some batches alone.
     """
     size, bucket = training.batch_size, training.bucket
     targets, series, parts = tracks.targets, tracks.series, _with_labels(tracks, split)
@@ -59,6 +61,7 @@ def make_batches(
             proportions=drawn,
             series=series,
             partners=partners,
+            augmentations=augmentations,
         )
     }
     for part in ("val", "test"):

@@ -18,7 +18,7 @@ from musicemo import toml
 from musicemo.components import registry
 from musicemo.components.local import LocalCode, Policy, unplaced
 from musicemo.components.lookup import Components, LossTerm, describe_problem
-from musicemo.components.spec import Component, PluginSettings, default_component, to_toml
+from musicemo.components.spec import AugmentSettings, Component, PluginSettings, default_component, to_toml
 from musicemo.contracts import Dataset, Estimator, Launcher, Target, Track, kinds_of
 from musicemo.data import (
     HeadSettings,
@@ -29,7 +29,7 @@ from musicemo.data import (
     Tracks,
     stream_columns,
 )
-from musicemo.errors import InputError
+from musicemo.errors import InputError, nearest
 from musicemo.evaluation import EvaluationSettings
 from musicemo.experiment.datasets import JointDataset, find_members
 from musicemo.experiment.features import (
@@ -76,6 +76,8 @@ class Experiment:
     dataset: Component | JointDataset
     #: Empty if the file has none: audio gets the default extractor, and ready-made features are used as they are.
     features: Sequence[FeatureTable]
+    #: The augmentations of training examples in their order, with `AugmentSettings`.
+    augmentations: Sequence[Component]
     split: SplitSettings
     scaling: ScalingSettings
     model: Component
@@ -149,6 +151,7 @@ class Experiment:
         components = [
             *self.datasets.values(),
             *extractors,
+            *self.augmentations,
             self.model,
             self.weighting,
             *losses,
@@ -302,6 +305,7 @@ class Experiment:
             **({"launcher": self.launcher.to_table()} if seed is None else {}),
             "dataset": self.dataset.to_table(),
             **({"features": tables if len(tables) > 1 else tables[0]} if tables else {}),
+            **({"augment": [one.to_table() for one in self.augmentations]} if self.augmentations else {}),
             "split": to_toml(split.model_dump()),
             "scaling": to_toml(self.scaling.model_dump()),
             "model": self.model.to_table(),
@@ -530,6 +534,7 @@ def validate_experiment(
     else:
         dataset = components.find("dataset", ("dataset",), moved=MOVED)
     features = find_features(components, source, problems)
+    augmentations = _find_augmentations(components, source, problems)
     model = components.find("model", ("model",))
     weighting = components.find("weighting", ("weighting",), DEFAULT_WEIGHTING)
     launcher = components.find("launcher", ("launcher",), DEFAULT_LAUNCHER)
@@ -560,6 +565,7 @@ def validate_experiment(
         seeds=schema.seeds or [schema.seed or 0],
         dataset=dataset,
         features=features,
+        augmentations=augmentations,
         split=schema.split,
         scaling=schema.scaling,
         model=model,
@@ -600,6 +606,35 @@ def _find_plugins(components: Components, source: toml.Source, problems: list[st
         if component is not None:
             plugins[name] = replace(component, settings=settings)
     return plugins
+
+
+def _find_augmentations(components: Components, source: toml.Source, problems: list[str]) -> list[Component]:
+    """Look up and validate the augmentations of an experiment, gathering problems."""
+    keys = tuple(AugmentSettings.model_fields)
+    tables = source.table.get("augment")
+    tasks = _names_of_tables(source.table.get("tasks"))
+    augmentations = []
+    for index, table in enumerate(tables if isinstance(tables, list) else []):
+        if not isinstance(table, dict):
+            continue  # the schema has reported it
+        key: toml.Key = ("augment", index)
+        component = components.find("augmentation", key, ignore=keys)
+        try:
+            settings = validate(AugmentSettings, {one: table[one] for one in keys if one in table})
+        except ValidationError as error:
+            problems += [describe_problem(source, key, AugmentSettings, details) for details in error.errors()]
+            continue
+        problems += [
+            source.error(
+                (*key, "tasks", place),
+                f"no task has the name {name!r}{nearest(name, tasks)} (tasks: {', '.join(tasks)})",
+            )
+            for place, name in enumerate(settings.tasks or ())
+            if name not in tasks
+        ]
+        if component is not None:
+            augmentations.append(replace(component, settings=settings))
+    return augmentations
 
 
 def _validate_search(source: toml.Source, local_code: Policy) -> Experiment:

@@ -14,7 +14,13 @@ from typing_extensions import TypeAliasType
 
 from musicemo.components import registry
 from musicemo.components.documentation import summary
-from musicemo.components.spec import PluginSettings, component_table, load_factory, table_schema
+from musicemo.components.spec import (
+    AugmentSettings,
+    PluginSettings,
+    component_table,
+    load_factory,
+    table_schema,
+)
 from musicemo.contracts import TargetKind
 from musicemo.data import JoiningSettings, TaskSettings
 from musicemo.errors import InputError
@@ -114,6 +120,7 @@ def experiment_schema() -> Json:
         "tasks": dict[TaskName, task],  # type: ignore[valid-type]
         "weighting": weighting,
         "launcher": launcher,
+        "augment": GenericAlias(list, (_union("augmentation", _tables("augmentation", AugmentSettings)),)),
         "plugins": _plugins(),
     }
     fields: Any = {key: (hint, ExperimentTable.model_fields[key]) for key, hint in types.items()}

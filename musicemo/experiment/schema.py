@@ -63,6 +63,8 @@ class ExperimentTable(Settings):
     """Dataset of the tracks. An array of tables joins several datasets."""
     features: dict[str, Any] | list[dict[str, Any]] | None = None
     """Features of the tracks. An array of tables concatenates several streams on one time grid."""
+    augment: list[dict[str, Any]] = Field(default_factory=list)
+    """Random changes of the training examples, in the order of their application."""
     split: SplitSettings = SplitSettings()
     """Split of the tracks into training, validation and test set."""
     scaling: ScalingSettings = ScalingSettings()
@@ -98,6 +100,13 @@ class ExperimentTable(Settings):
         raise ValueError(
             "must be a table" + f", or several as [[{field.field_name}]]" * isinstance(tables, list)
         )
+
+    @field_validator("augment", mode="before")
+    @classmethod
+    def _several(cls, tables: Any) -> Any:
+        if isinstance(tables, list) and all(isinstance(table, dict) for table in tables):
+            return tables
+        raise ValueError("must be a list of tables, [[augment]]")
 
     @field_validator("description")
     @classmethod

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from musicemo.contracts import ArrayReader, Extraction, FeatureExtractor, Output, Signal
+from musicemo.contracts import ArrayReader, Bands, Extraction, FeatureExtractor, Output, Signal
 from musicemo.errors import InputError, MusicemoError, RunError, nearest
 from musicemo.features._decode import check_level, decode, resample
 from musicemo.features._grid import Grid, Pooler, Pooling, grid_edges, pooled_rows
@@ -202,6 +202,27 @@ class Stream:
             name: pooled_rows(every[name], self.pool) if pooled else every[name]
             for name in self.settings.outputs or every
         }
+
+    @property
+    def bands(self) -> list[tuple[slice, Bands]]:
+        """The rows on the grid that the extractor declares as frequency bands or pitch classes."""
+        declared: Mapping[str, Bands] = getattr(self.extractor, "bands", {})
+        pooling = None if self.grid == "frame" else self.pool
+        groups = []
+        first = 0
+        for name, rows in self.outputs.items():
+            if name in declared:
+                deviation = replace(declared[name], decibel=None)  # a gain does not change a standard deviation
+                mean, half = declared[name], rows // 2
+                if pooling == "mean-std":
+                    groups += [
+                        (slice(first, first + half), mean),
+                        (slice(first + half, first + rows), deviation),
+                    ]
+                else:
+                    groups.append((slice(first, first + rows), deviation if pooling == "std" else mean))
+            first += rows
+        return groups
 
     @property
     def size(self) -> int:

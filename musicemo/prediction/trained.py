@@ -25,7 +25,7 @@ from musicemo.training.checkpoint import read_scaling
 __all__ = ["TrainedRun", "find_runs"]
 
 #: Kinds of components that are used in training only.
-UNNEEDED = ("loss", "weighting", "launcher", "plugin")
+UNNEEDED = ("augmentation", "loss", "weighting", "launcher", "plugin")
 
 _AT_ONCE = 32
 """Clips in a batch."""
@@ -99,7 +99,9 @@ class TrainedRun:
         with experiment.source.blaming("model"):
             targets = [task.outcome for task in description.tasks]
             backbone = experiment.build_backbone(targets, description.streams)
-            network = Network(backbone, description.tasks, experiment.heads, description.streams)
+            network = Network(
+                backbone, description.tasks, experiment.heads, description.streams, description.excerpts
+            )
         network.load(state.get("network", {}), str(path))
         return cls(
             directory,

@@ -21,20 +21,25 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from musicemo.components.local import line_of, told_by_line
-from musicemo.contracts import Dataset, Estimator, Weighting
+from musicemo.components.spec import AugmentSettings
+from musicemo.contracts import Augmentation, Dataset, Estimator, FeatureRows, Weighting
 from musicemo.data import (
     PARTS,
+    AppliedAugmentation,
+    Augmentations,
     Batch,
     Batches,
     DataIdentity,
     Features,
     Scaling,
     Split,
+    Task,
     Tracks,
     collect,
     columns,
     fit_scaling,
     identify_data,
+    stream_columns,
     stream_sizes,
 )
 from musicemo.errors import InputError, describe_error
@@ -274,11 +279,14 @@ def prepare(
     else:
         features, scaling = (scaled or ScaledFeatures()).get(experiment, tracks, split)
 
+    augmentations = _build_augmentations(experiment, tracks, features, scaling)
+    excerpts = _excerpts(experiment, augmentations)
+
     def build_network() -> Network:
         targets = [task.outcome for task in tracks.tasks]
         sizes = stream_sizes(tracks, features)
         backbone = experiment.build_backbone(targets, sizes)
-        return Network(backbone, tracks.tasks, experiment.heads, sizes).to(device)
+        return Network(backbone, tracks.tasks, experiment.heads, sizes, excerpts).to(device)
 
     with blaming("model"):
         _check_kinds(experiment, tracks)
@@ -293,6 +301,13 @@ def prepare(
         with blaming("transfer"):
             transferred = transfer.load(network)
     in_one_go = network.estimator is not None
+    if in_one_go and augmentations:
+        raise InputError(
+            experiment.source.error(
+                ("augment",),
+                f"changes the batches of a network, but {experiment.model.name!r} is fitted in one go. Remove augment",
+            )
+        )
     if in_one_go and experiment.training.processes > 1:
         raise InputError(
             experiment.source.error(
@@ -324,7 +339,10 @@ def prepare(
     )
     check_signs(experiment, objective, weighting)
     with blaming("dataset"):
-        batches = make_batches(features, tracks, split, training, seed, overfit_batches, experiment.proportions)
+        applied = Augmentations(augmentations, tracks.tasks, seed) if augmentations else None
+        batches = make_batches(
+            features, tracks, split, training, seed, overfit_batches, experiment.proportions, applied
+        )
         batches = {part: one for part, one in batches.items() if part in sets}
     with blaming("training", "early_stopping", "monitor"):
         check_monitor(training.early_stopping, tracks.tasks, batches)
@@ -342,11 +360,100 @@ def prepare(
         rebuild=build_network,
         transfer=transferred,
         processes=processes,
+        excerpts=excerpts,
     )
     if not in_one_go:  # an estimator has no shapes before it is fitted
         rehearse(experiment, network, objective, some)
         _rehearse_smallest_batch(experiment, prepared)
+        if augmentations:
+            _rehearse_augmentations(experiment, prepared)
     return prepared
+
+
+def _build_augmentations(
+    experiment: Experiment, tracks: Tracks, features: Features, scaling: Scaling
+) -> list[AppliedAugmentation]:
+    """Construct the augmentations.
+
+    Raises:
+        InputError: one rejects its parameters or the features, or changes what a task learns.
+    """
+    streams = stream_sizes(tracks, features)
+    columns = stream_columns({name: (size * layers, 1) for name, (size, layers) in streams.items()})
+    bands = [
+        (slice(columns[stream.name].start + rows.start, columns[stream.name].start + rows.stop), declared)
+        for stream in tracks.streams
+        for rows, declared in stream.bands
+    ]
+    grids = {stream.name: stream.grid for stream in tracks.streams}
+    feature_rows = FeatureRows(features.size, columns, bands, grids, scaling.offset, scaling.scale)
+    applied = []
+    for index, component in enumerate(experiment.augmentations):
+        settings = component.settings
+        assert isinstance(settings, AugmentSettings)
+        with experiment.source.blaming("augment", index):
+            augmentation = component.build(rows=feature_rows)
+            _check_labels(component.name, augmentation, settings.tasks, tracks.tasks)
+        kept = settings.tasks or [task.name for task in tracks.tasks]
+        lost = [task.name for task in tracks.tasks if task.name not in kept]
+        applied.append(AppliedAugmentation(component.name, augmentation, settings.probability, lost))
+    return applied
+
+
+def _check_labels(
+    name: str, augmentation: Augmentation, kept: Sequence[str] | None, tasks: Sequence[Task]
+) -> None:
+    """Refuse tasks whose labels would be wrong.
+
+    Raises:
+        InputError: with the first such task.
+    """
+    changes = getattr(augmentation, "changes", ())
+    for task in tasks:
+        if kept is None and task.target in changes:
+            raise InputError(
+                f"{name!r} changes {task.target!r}, which task {task.name!r} learns. Set tasks to the tasks whose "
+                "labels survive, and probability below 1 so that the others learn from the other examples"
+            )
+        if task.kind == "series" and not getattr(augmentation, "aligned", True):
+            raise InputError(f"{name!r} changes the time steps, and task {task.name!r} has ratings over time")
+        if task.kind == "pairs" and kept is not None and task.name not in kept:
+            raise InputError(f"tasks: must contain {task.name!r}, whose labels belong to pairs of tracks")
+
+
+def _excerpts(experiment: Experiment, augmentations: Sequence[AppliedAugmentation]) -> tuple[int, int] | None:
+    """Return the length and the number of excerpts that the network is evaluated on.
+
+    Raises:
+        InputError: two augmentations determine them.
+    """
+    declared = [
+        (index, excerpts)
+        for index, one in enumerate(augmentations)
+        if (excerpts := getattr(one.augmentation, "excerpts", None)) is not None
+    ]
+    if len(declared) > 1:
+        raise InputError(
+            experiment.source.error(
+                ("augment", declared[1][0]), "a second augmentation determines the excerpts of the evaluation"
+            )
+        )
+    return declared[0][1] if declared else None
+
+
+def _rehearse_augmentations(experiment: Experiment, prepared: Prepared) -> None:
+    """Change the examples of the first training batch, so that what would fail in training fails here.
+
+    Raises:
+        InputError: an augmentation fails or breaks its contract.
+    """
+    with experiment.source.blaming("augment"):
+        try:
+            next(prepared.batches["train"].epoch(1, batches=slice(1)))
+        except InputError:
+            raise
+        except Exception as error:  # a stranger's augmentation may raise anything
+            raise InputError(f"an augmentation fails: {describe_error(error, where=line_of(error))}") from error
 
 
 def _examples(tracks: Tracks, train: NDArray[np.intp]) -> NDArray[np.intp]:

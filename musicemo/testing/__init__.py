@@ -10,6 +10,7 @@ raised as one `ContractError`, with one sentence per clause.
 """
 
 from musicemo.testing._contract import ContractError
+from musicemo.testing.augmentations import check_augmentation
 from musicemo.testing.datasets import check_dataset
 from musicemo.testing.features import check_features
 from musicemo.testing.hooks import check_hooks
@@ -20,6 +21,7 @@ from musicemo.testing.weightings import check_weighting
 
 __all__ = [
     "ContractError",
+    "check_augmentation",
     "check_dataset",
     "check_features",
     "check_hooks",

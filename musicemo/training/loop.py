@@ -303,7 +303,9 @@ class Trainer:
         prepared, recorder = self._prepared, self._recorder
         return {
             "epoch": len(recorder.history),
-            "description": storable(describe(prepared.tracks, prepared.split, prepared.features).to_state()),
+            "description": storable(
+                describe(prepared.tracks, prepared.split, prepared.features, prepared.excerpts).to_state()
+            ),
             "network": prepared.network.state_dict(),
             "weighting": prepared.weighting.state_dict(),
             **self.fitter.state_dict(),

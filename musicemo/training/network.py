@@ -60,6 +60,8 @@ class Network(nn.Module):
         heads: task -> its head's settings.
         streams: stream -> its number of features, and how many outputs of this size are summed with learned weights; by
             default the backbone gets `x` as it is.
+        excerpts: length in time steps and number of the excerpts of a track, evenly spaced, whose predictions are
+            averaged in evaluation mode. Series are predicted from the whole track. None predicts from whole tracks.
 
     Raises:
         InputError: the backbone does not tell the size of its embedding, or has none per time step, which series need.
@@ -71,8 +73,10 @@ class Network(nn.Module):
         tasks: Sequence[Task],
         heads: Mapping[str, HeadSettings],
         streams: Mapping[str, tuple[int, int]] | None = None,
+        excerpts: tuple[int, int] | None = None,
     ) -> None:
         super().__init__()
+        self._excerpts = excerpts
         self._streams = dict(streams or {})
         #: Stream -> the learned sum of its outputs, for those that have one.
         self.sums = _Heads(
@@ -115,6 +119,8 @@ class Network(nn.Module):
             InputError: a label that the estimator predicts from is not there.
         """
         if self.estimator is None:
+            if self._excerpts and not self.training:
+                return self._average_excerpts(x, lengths, *self._excerpts)
             embedding = self.embed(x, lengths)
             return embedding, self.predict(embedding)
         x = self.combine(x)
@@ -122,6 +128,38 @@ class Network(nn.Module):
         if missing := [name for name in self.estimator.given if name not in labels]:
             raise InputError(f"the model predicts from the label of {missing[0]!r}, which is not known here")
         return x.new_empty(len(x), 0), self.estimator(x, lengths, labels)
+
+    def _average_excerpts(
+        self, x: Tensor, lengths: Tensor, length: int, count: int
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the mean embedding and the mean predictions of evenly spaced excerpts of each track.
+
+        A track that is not longer than an excerpt is predicted as a whole. The predictions of series are those of the
+        whole track.
+        """
+        spare = (lengths - length).clamp(min=0)
+        shares = (
+            torch.linspace(0, 1, count, device=x.device)
+            if count > 1
+            else torch.full((1,), 0.5, device=x.device)
+        )
+        starts = (shares * spare[:, None]).round().long()
+        steps = starts[:, :, None] + torch.arange(length, device=x.device)
+        inside = steps < lengths[:, None, None]
+        rows = torch.arange(len(x), device=x.device)[:, None, None]
+        excerpts = x[rows, steps.clamp(max=x.shape[1] - 1)] * inside[:, :, :, None]
+        embedding = self.embed(excerpts.flatten(0, 1), lengths.clamp(max=length).repeat_interleave(count))
+        predictions = self.predict(embedding)
+
+        def mean(values: Tensor) -> Tensor:
+            return values.unflatten(0, (-1, count)).mean(dim=1)
+
+        averaged = {name: mean(values) for name, values in predictions.items() if name not in self._timed}
+        if self._timed:
+            embedding = self.embed(x, lengths)
+            whole = self.predict(embedding)
+            return embedding, {name: averaged.get(name, values) for name, values in whole.items()}
+        return mean(embedding), averaged
 
     def embed(self, x: Tensor, lengths: Tensor) -> Tensor:
         """Return the embedding of `forward`: all that is computed track by track, before the heads."""

@@ -45,6 +45,8 @@ class Prepared:
     transfer: Mapping[str, Any] | None = None
     #: The processes that train the network together.
     processes: Processes = SINGLE
+    #: Length and number of the excerpts of a track that the network is evaluated on; None for the whole track.
+    excerpts: tuple[int, int] | None = None
 
     @property
     def tasks(self) -> Sequence[Task]:

@@ -47,7 +47,7 @@ class Collected:
         """Take in the predictions of a batch, whose features are not kept."""
         for name, prediction in predictions.items():
             self._predictions.setdefault(name, []).append(prediction.detach())
-        self._batches.append(replace(batch, x=batch.x.new_empty(0)))
+        self._batches.append(replace(batch, x=batch.x.new_empty(0), more=()))
 
     def merge(self, processes: Processes) -> None:
         """Take in the batches of all processes."""

@@ -168,6 +168,13 @@ class OptimizationStep:
             predictions = prepared.network.predict(embedding)
         predictions = {name: prediction.float() for name, prediction in predictions.items()}
         losses = self._objective(predictions, batch.targets, batch.indices, batch.series)
+        if batch.more:
+            losses = {name: batch.weight * loss for name, loss in losses.items()}
+            for mixed in batch.more:
+                further = self._objective(predictions, mixed.targets, mixed.indices, mixed.series)
+                for name, loss in further.items():
+                    losses[name] = losses.get(name, 0.0) + mixed.weight * loss
+            losses = {task.name: losses[task.name] for task in prepared.tasks if task.name in losses}
         return embedding, predictions, losses
 
     def _weigh(

@@ -188,9 +188,7 @@ def mel_filters(
     Returns:
         The filters, `[mels, size / 2 + 1]`, and the bins that each one covers, `[mels, 2]`.
     """
-    to_mel, to_hertz = (_to_htk, _from_htk) if htk else (_to_slaney, _from_slaney)
-    top = sample_rate / 2 if high is None else high
-    points = to_hertz(np.linspace(to_mel(low), to_mel(top), mels + 2))
+    points = _mel_points(sample_rate, mels, low, high, htk)
     bins = np.fft.rfftfreq(size, 1 / sample_rate)
     low_, centre, high_ = points[:-2, None], points[1:-1, None], points[2:, None]
     triangles = np.maximum(0, np.minimum((bins - low_) / (centre - low_), (high_ - bins) / (high_ - centre)))
@@ -201,10 +199,17 @@ def mel_filters(
     return filters, covered
 
 
-def mel_frequencies(sample_rate: int, mels: int) -> NDArray[np.float64]:
-    """Return `[mels]`: the frequencies in Hz at which the filters of `mel_filters`, on Slaney's scale, are largest."""
-    points = np.linspace(_to_slaney(0.0), _to_slaney(sample_rate / 2), mels + 2)
-    return _from_slaney(points)[1:-1]
+def mel_frequencies(
+    sample_rate: int, mels: int, low: float = 0.0, high: float | None = None, *, htk: bool = False
+) -> NDArray[np.float64]:
+    """Return `[mels]`: the frequencies in Hz at which the filters of `mel_filters` are largest."""
+    return _mel_points(sample_rate, mels, low, high, htk)[1:-1]
+
+
+def _mel_points(sample_rate: int, mels: int, low: float, high: float | None, htk: bool) -> NDArray[np.float64]:
+    to_mel, to_hertz = (_to_htk, _from_htk) if htk else (_to_slaney, _from_slaney)
+    top = sample_rate / 2 if high is None else high
+    return np.asarray(to_hertz(np.linspace(to_mel(low), to_mel(top), mels + 2)))
 
 
 def _to_slaney(hertz: float) -> float:

@@ -28,6 +28,7 @@ def explanation_blocks(preview: Preview) -> list[Block]:
     rows = [
         *(("dataset", *_described(one)) for one in datasets),
         *(("features", *_described(one.component)) for one in experiment.features),
+        *(("augment", *_described(one)) for one in experiment.augmentations),
         ("model", *_described(experiment.model)),
         ("weighting", *_described(experiment.weighting)),
         *(("task", one.task.name, "; ".join(_learns(one))) for one in preview.tasks),

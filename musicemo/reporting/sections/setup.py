@@ -132,6 +132,8 @@ def _choices(experiment: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         ("weighting", tables["weighting"]),
     ]:
         yield name, _listed(table if isinstance(table, dict) else {})
+    for table in experiment.get("augment") or ():
+        yield "augment", _listed(table)
     if (transfer := experiment.get("transfer")) and isinstance(transfer, dict):
         yield "transfer", _listed(transfer)
     split, training = tables["split"], tables["training"]

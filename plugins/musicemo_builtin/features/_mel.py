@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musicemo.errors import InputError
-from musicemo.features import frame_count, mel_filters, mel_power, transform
+from musicemo.features import frame_count, mel_filters, mel_frequencies, mel_power, transform
 
 __all__ = ["LEAST_POWER", "MelScale", "MelSpectrogram", "Norm", "decibels"]
 
@@ -60,6 +60,8 @@ class MelSpectrogram:
         if fmin >= top:
             raise InputError(f"fmin = {fmin:g}: must be below half the sample rate ({top:g} Hz)")
         self.window, self.hop = window, hop
+        #: Center frequencies of the bands in Hz.
+        self.centers = tuple(mel_frequencies(sample_rate, bands, fmin, fmax, htk=mel_scale == "htk").tolist())
         self._filters = mel_filters(
             sample_rate, window, bands, fmin, fmax, htk=mel_scale == "htk", equal_area=norm == "slaney"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from typing import Annotated, Literal
 
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from musicemo.contracts import Extraction, Output
+from musicemo.contracts import Bands, Extraction, Output
 from musicemo_builtin.features._mel import MelScale, MelSpectrogram, Norm, decibels
 
 __all__ = ["LogMel"]
@@ -73,7 +74,9 @@ class LogMel:
     ) -> None:
         self.sample_rate = sample_rate
         self.outputs = {"mel": bands}
+        decibel = {"db": 1.0, "log": math.log(10) / 10}.get(scale)
         self._spectrogram = MelSpectrogram(sample_rate, window, hop, bands, fmin, fmax, mel_scale, norm)
+        self.bands = {"mel": Bands("frequency", self._spectrogram.centers, decibel)}
         self._scale, self._reference, self._top = scale, reference, top_db
         self._offset, self._gain = np.float32(offset), np.float32(gain)
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from musicemo.contracts import Extraction, Output
+from musicemo.contracts import Bands, Extraction, Output
 from musicemo.features import Recipe
 from musicemo.features.melchroma import spectra
 
@@ -49,6 +49,14 @@ class MelChroma:
         self.recipe = Recipe(sample_rate, hop, n_fft, mels)
         self.sample_rate = sample_rate
         self.outputs = {"mel": mels, "chroma": 12}
+
+    @property
+    def bands(self) -> dict[str, Bands]:
+        """The mel bands in dB, and the pitch classes."""
+        from musicemo.features import mel_frequencies  # imports numba
+
+        centers = tuple(mel_frequencies(self.sample_rate, self.recipe.mels).tolist())
+        return {"mel": Bands("frequency", centers, decibel=1.0), "chroma": Bands("pitch-class")}
 
     def extract(self, samples: NDArray[np.float32], outputs: Collection[str]) -> Extraction:
         """Compute the power of the mel bands, the chromagram and the beats."""
