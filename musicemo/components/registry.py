@@ -39,8 +39,8 @@ _log = logging.getLogger(__name__)
 GROUPS = {
     "dataset": "musicemo.datasets",
     "features": "musicemo.features",
-    "augmentation": "musicemo.augmentations",
     "model": "musicemo.models",
+    "augmentation": "musicemo.augmentations",
     "loss": "musicemo.losses",
     "weighting": "musicemo.weightings",
     "launcher": "musicemo.launchers",

@@ -152,7 +152,7 @@ class Network(nn.Module):
         predictions = self.predict(embedding)
 
         def mean(values: Tensor) -> Tensor:
-            return values.unflatten(0, (-1, count)).mean(dim=1)
+            return values.reshape(-1, count, *values.shape[1:]).mean(dim=1)
 
         averaged = {name: mean(values) for name, values in predictions.items() if name not in self._timed}
         if self._timed:

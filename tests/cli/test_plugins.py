@@ -279,7 +279,8 @@ def test_versions_that_it_does_not_work_with(install):
 @pytest.mark.parametrize(("kind", "name"), own_components())
 def test_the_table_of_every_built_in_says_its_defaults(kind, name):
     table = tomllib.loads(call("show", name, "--kind", kind))
-    for part in {"loss": ("tasks", "NAME", "loss"), "plugin": ("plugins", name)}.get(kind, (kind,)):
+    places = {"loss": ("tasks", "NAME", "loss"), "plugin": ("plugins", name), "augmentation": ("augment", 0)}
+    for part in places.get(kind, (kind,)):
         table = table[part]
     assert table.pop("type", name) == name
     if kind == "loss":
