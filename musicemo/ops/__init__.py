@@ -7,6 +7,7 @@ different lengths and a mask of the valid time steps. Padding does not change th
 
 from musicemo.ops._correlation import ccc, pearson, spearman
 from musicemo.ops._distributions import Distribution, Gaussian, Levels, distribution_of
+from musicemo.ops._drop_path import DropPath
 from musicemo.ops._masking import AttentionPool, masked_mean, masked_std, repeat_steps, valid_steps
 from musicemo.ops._normalization import BatchNormReLUMaxPool2d, MaskedBatchNorm2d, whole_batch_norm
 from musicemo.ops._rank import hard_rank, soft_rank, zero_gradient_share
@@ -17,6 +18,7 @@ __all__ = [
     "AttentionPool",
     "BatchNormReLUMaxPool2d",
     "Distribution",
+    "DropPath",
     "Gaussian",
     "Levels",
     "MaskedBatchNorm2d",

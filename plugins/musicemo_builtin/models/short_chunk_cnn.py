@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from musicemo.ops import MaskedBatchNorm2d, valid_steps
+from musicemo.ops import DropPath, MaskedBatchNorm2d, valid_steps
 
 __all__ = ["ShortChunkCNN"]
 
@@ -37,6 +37,8 @@ class ShortChunkCNN(nn.Module):
         channels: Output channels of each block.
         chunk: Number of steps of a chunk: 128 are 3 s of frames, or about 60 s of beats at 120 per minute.
         dropout: Dropout probability of the embedding.
+        drop_path: Probability of dropping the convolutions of the last block for a track in training, so that only the
+            shortcut remains. That of block l of n is l / n times this one (stochastic depth).
     """
 
     def __init__(
@@ -46,12 +48,14 @@ class ShortChunkCNN(nn.Module):
         channels: Annotated[list[Size], Field(min_length=1)] = [16, 32, 64, 128, 128],  # noqa: B006  # never changed
         chunk: Size = 128,
         dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5,
+        drop_path: Annotated[float, Field(ge=0, lt=1)] = 0.0,
     ) -> None:
         super().__init__()
         self.chunk = chunk
         self.embedding_size = channels[-1]
         self.blocks = nn.ModuleList(
-            _Residual(inputs, outputs) for inputs, outputs in zip([1, *channels], channels, strict=False)
+            _Residual(inputs, outputs, drop_path * number / len(channels))
+            for number, (inputs, outputs) in enumerate(zip([1, *channels], channels, strict=False), start=1)
         )
         self.dropout = nn.Dropout(dropout)
 
@@ -91,18 +95,19 @@ def _pieces(x: Tensor, track: Tensor, start: Tensor, steps: Tensor, chunk: int) 
 
 
 class _Residual(nn.Module):
-    """relu(bn(conv(relu(bn(conv(x))))) + shortcut(x)), then 2x2 max pooling."""
+    """relu(drop_path(bn(conv(relu(bn(conv(x)))))) + shortcut(x)), then 2x2 max pooling."""
 
-    def __init__(self, inputs: int, outputs: int) -> None:
+    def __init__(self, inputs: int, outputs: int, drop_path: float) -> None:
         super().__init__()
         self.first = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
         self.first_norm = MaskedBatchNorm2d(outputs)
         self.second = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
         self.second_norm = MaskedBatchNorm2d(outputs)
         self.shortcut = nn.Conv2d(inputs, outputs, 1, bias=False) if inputs != outputs else None
+        self.drop_path = DropPath(drop_path)
 
     def forward(self, x: Tensor, valid: Tensor) -> Tensor:
         h = self.first_norm(self.first(x), valid).relu()
-        h = self.second_norm(self.second(h), valid)
+        h = self.drop_path(self.second_norm(self.second(h), valid))
         h = (h + (x if self.shortcut is None else self.shortcut(x))).relu()
         return nn.functional.max_pool2d(h, 2, ceil_mode=True)

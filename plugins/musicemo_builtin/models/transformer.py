@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from musicemo.errors import InputError
-from musicemo.ops import AttentionPool, masked_mean, repeat_steps, valid_steps
+from musicemo.ops import AttentionPool, DropPath, masked_mean, repeat_steps, valid_steps
 
 __all__ = ["Transformer"]
 
@@ -48,6 +48,8 @@ class Transformer(nn.Module):
         layers: Number of layers.
         heads: Number of attention heads.
         dropout: Dropout probability of the tokens and of each part's output.
+        drop_path: Probability of dropping each of the two parts of the last layer, for a window in training. That of
+            layer l of n is l / n times this one (stochastic depth).
         pooling: Pooling of the tokens into an embedding.
         stride: Number of time steps that one token covers.
         window: Largest number of tokens that attend to each other.
@@ -64,6 +66,7 @@ class Transformer(nn.Module):
         layers: Size = 2,
         heads: Size = 4,
         dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1,
+        drop_path: Annotated[float, Field(ge=0, lt=1)] = 0.0,
         pooling: Literal["mean", "attention", "cls"] = "mean",
         stride: Size = 1,
         window: Size = 512,
@@ -75,7 +78,9 @@ class Transformer(nn.Module):
         self.embedding_size = self.sequence_size = width
         self.project = nn.Linear(stride * input_size, width)
         self.cls = nn.Parameter(torch.randn(width) / math.sqrt(width)) if pooling == "cls" else None
-        self.layers = nn.ModuleList(_Layer(width, heads, dropout) for _ in range(layers))
+        self.layers = nn.ModuleList(
+            _Layer(width, heads, dropout, drop_path * number / layers) for number in range(1, layers + 1)
+        )
         self.norm = nn.LayerNorm(width)
         self.attention = AttentionPool(width) if pooling == "attention" else None
         self.dropout = nn.Dropout(dropout)
@@ -124,7 +129,7 @@ class Transformer(nn.Module):
 class _Layer(nn.Module):
     """z + attention(norm(z)), then z + dense(norm(z)), of tokens `[windows, tokens, width]`."""
 
-    def __init__(self, width: int, heads: int, dropout: float) -> None:
+    def __init__(self, width: int, heads: int, dropout: float, drop_path: float) -> None:
         super().__init__()
         self.heads = heads
         self.attention_norm = nn.LayerNorm(width)
@@ -138,6 +143,7 @@ class _Layer(nn.Module):
             nn.Linear(4 * width, width),
         )
         self.dropout = nn.Dropout(dropout)
+        self.drop_path = DropPath(drop_path)
 
     def forward(self, z: Tensor, inside: Tensor) -> Tensor:
         projected = self.query_key_value(self.attention_norm(z))
@@ -146,8 +152,8 @@ class _Layer(nn.Module):
         attended = nn.functional.scaled_dot_product_attention(
             query, key, value, attn_mask=inside[:, None, None, :]
         )
-        z = z + self.dropout(self.output(attended.transpose(1, 2).flatten(2)))
-        return z + self.dropout(self.dense(z))  # type: ignore[no-any-return]  # torch leaves Module calls untyped
+        z = z + self.drop_path(self.dropout(self.output(attended.transpose(1, 2).flatten(2))))
+        return z + self.drop_path(self.dropout(self.dense(z)))  # type: ignore[no-any-return]  # torch leaves Module calls untyped
 
 
 def _positions(count: int, width: int, device: torch.device) -> Tensor:

@@ -55,3 +55,18 @@ def test_a_short_track_and_a_long_one_go_together():
     together = model(*padded(tracks))
     for index, track in enumerate(tracks):
         torch.testing.assert_close(together[index : index + 1], model(*padded([track])), rtol=1e-4, atol=1e-5)
+
+
+def test_dropped_blocks_are_their_shortcuts():
+    torch.manual_seed(0)
+    model = ShortChunkCNN(input_size=12, dropout=0.0, drop_path=0.6, **SMALL)
+    assert [block.drop_path.probability for block in model.blocks] == pytest.approx([0.2, 0.4, 0.6])
+    for block in model.blocks:
+        block.drop_path.probability = 1 - 1e-12
+    (track,) = tracks_of([16], 12)
+    h = track[None, None]
+    for block in model.blocks:
+        h = nn.functional.max_pool2d(
+            (h if block.shortcut is None else block.shortcut(h)).relu(), 2, ceil_mode=True
+        )
+    torch.testing.assert_close(model.train()(*padded([track])), h.amax((2, 3)))

@@ -120,3 +120,14 @@ def test_learns_the_order_of_two_sounds():
 def test_a_width_that_does_not_fit(width, heads):
     with pytest.raises(InputError, match=f"even multiple of `heads`, {heads}, not {width}"):
         Transformer(input_size=5, width=width, heads=heads)
+
+
+def test_dropped_layers_pass_tokens_on():
+    torch.manual_seed(0)
+    model = Transformer(input_size=5, drop_path=0.6, **SMALL)
+    assert [layer.drop_path.probability for layer in model.layers] == pytest.approx([0.3, 0.6])
+    for layer in model.layers:
+        layer.drop_path.probability = 1 - 1e-12
+    (track,) = tracks_of([9], 5)
+    tokens = model.norm(model.project(track) + _positions(9, 8, None))
+    torch.testing.assert_close(model.train()(*padded([track])), tokens.mean(0)[None])
