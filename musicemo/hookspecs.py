@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import typer
 
     from musicemo.evaluation import Evaluation
@@ -31,7 +33,7 @@ RESERVED = frozenset(
         *("best_epoch", "calibration", "controlled", "durations", "epochs", "error", "fingerprint", "fold"),
         *("gradients", "launch", "metrics", "monitor", "name", "overfit_batches", "parameters", "protocol"),
         "reliability",
-        *("inner_fold", "search"),
+        *("ensemble", "inner_fold", "search"),
         *(
             "resumed_after_epoch",
             "seed",
@@ -87,6 +89,14 @@ class Hookspecs:
         """Close your output. `results` is the content of `results.json`.
 
         You can add values to `results` under new names: numbers, text, arrays, and lists and tables of them.
+        """
+
+    @hookspec
+    def musicemo_ensemble_finished(self, directory: Path, results: dict[str, Any]) -> None:
+        """Read the finished record of an ensemble, which has no network of its own.
+
+        `results` is a copy of the content of the `results.json` in `directory`. None of the other hooks are called for
+        an ensemble.
         """
 
     @hookspec

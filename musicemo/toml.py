@@ -365,6 +365,9 @@ class Source:
     #: Axis -> value of the variant that this is, of a file with a matrix.
     variant: dict[str, Any] = field(default_factory=dict)
 
+    #: Axis -> the part of the variant's name that stands for its value.
+    labels: dict[str, str] = field(default_factory=dict)
+
     #: ``name`` of the search and number of the ``trial``, of the experiment of a trial or of the best one.
     search: dict[str, Any] = field(default_factory=dict)
 
@@ -378,6 +381,7 @@ class Source:
             table=copy.deepcopy(self.table),
             origins=dict(self.origins),
             variant=dict(self.variant),
+            labels=dict(self.labels),
             search=dict(self.search),
         )
 

@@ -144,14 +144,27 @@ def _list(variants: Sequence[Experiment]) -> None:
     """Print the variants of a matrix with their values."""
     from musicemo.reporting.blocks import Column, Table, Text
 
-    columns = [Column(name, text=True) for name in ("experiment", *variants[0].variant)]
+    axes = list(dict.fromkeys(axis for variant in variants for axis in variant.variant))
+    columns = [Column(name, text=True) for name in ("experiment", *axes)]
     rows = [
-        [variant.name, *map(str, variant.variant.values()), str(len(variant.replicates()))]
+        [
+            variant.name,
+            *(str(variant.variant.get(axis, "")) for axis in axes),
+            str(len(variant.replicates())),
+        ]
         for variant in variants
     ]
-    axes = " ".join(f"--only {axis}=VALUE" for axis in variants[0].variant)
-    text = f"{len(variants)} variants; add {axes} to show the keys of one"
-    emit_blocks([Table([*columns, "runs"], rows), Text(""), Text(text)])
+    ensembles = {one.ensemble.name: one.ensemble for one in variants if one.ensemble}
+    texts = [
+        f"{ensemble.name}: mean of {len(ensemble.members)} experiment{'s' * (len(ensemble.members) > 1)}"
+        for ensemble in ensembles.values()
+    ]
+    if any(ensemble.settings.members for ensemble in ensembles.values()):
+        texts.append(f"{len(variants)} members; show the file of one to see its keys")
+    else:
+        only = " ".join(f"--only {axis}=VALUE" for axis in axes)
+        texts.append(f"{len(variants)} variants; add {only} to show the keys of one")
+    emit_blocks([Table([*columns, "runs"], rows), Text(""), *map(Text, texts)])
 
 
 def schema(output: Output = None) -> None:

@@ -1,5 +1,6 @@
 """Metrics on whole sets, their intervals, and predictions in the targets' units."""
 
+from musicemo.evaluation.averaging import average_evaluations
 from musicemo.evaluation.calibration import CALIBRATED, Calibration, calibration_report, fit_calibration
 from musicemo.evaluation.controlled import controlled_scores, group_means
 from musicemo.evaluation.evaluation import Evaluation, TaskEvaluation, finite
@@ -55,6 +56,7 @@ __all__ = [
     "Spread",
     "TargetKind",
     "TaskEvaluation",
+    "average_evaluations",
     "bounds",
     "calibration_report",
     "choose_thresholds",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -32,6 +33,7 @@ from musicemo.data import (
 from musicemo.errors import InputError, nearest
 from musicemo.evaluation import EvaluationSettings
 from musicemo.experiment.datasets import JointDataset, find_members
+from musicemo.experiment.ensemble import Ensemble, find_ensembles, merge_members
 from musicemo.experiment.features import (
     DEFAULT_FEATURES,
     MOVED,
@@ -101,6 +103,8 @@ class Experiment:
     code: Sequence[LocalCode] = ()
     #: The hyperparameter search that the file describes; the rest is what all trials have in common.
     search: Search | None = None
+    #: The ensemble of which it is a member.
+    ensemble: Ensemble | None = None
 
     @property
     def variant(self) -> Mapping[str, Any]:
@@ -328,6 +332,11 @@ class Experiment:
                 else {}
             ),
             **({"search": self.search.to_table()} if self.search and seed is None else {}),
+            **(
+                {"ensemble": to_toml(self.ensemble.settings.model_dump())}
+                if self.ensemble and seed is None
+                else {}
+            ),
             "tasks": tasks,
         }
 
@@ -409,7 +418,7 @@ def load_experiments(
     local_code: Policy = "execute",
     unneeded: Collection[str] = (),
 ) -> list[Experiment]:
-    """Read, merge and validate an experiment file: an experiment, or each variant of its matrix.
+    """Read, merge and validate an experiment file: an experiment, the variants of its matrix, or an ensemble's members.
 
     Args:
         file: the experiment file.
@@ -422,7 +431,33 @@ def load_experiments(
         InputError: with every error, each with its file, line and key.
     """
     file = Path(file)
-    return _validate_variants(expand(toml.read(file, []), overrides, file.stem, only), local_code, unneeded)
+    source = toml.read(file, [])
+    written = source.copy()
+    written.override(overrides)
+    table = written.table.get("ensemble")
+    if isinstance(table, dict) and "members" in table:
+        every = merge_members(source, overrides, only)
+        loaded = _validate_variants(every, local_code, unneeded)
+        _check_members(loaded, written)
+    else:
+        variants = expand(source, overrides, file.stem, only)
+        loaded = _validate_variants(variants, local_code, unneeded)
+        every = expand(source, overrides, file.stem) if only and table is not None else variants
+    if table is None:
+        return loaded
+    ensembles = find_ensembles(written, every, len(loaded[0].seeds))
+    return [replace(one, ensemble=ensembles[one.name]) for one in loaded]
+
+
+def _check_members(members: Sequence[Experiment], written: toml.Source) -> None:
+    """Raise an error if several members of an ensemble are the same experiment, seed and fold."""
+    counts = Counter((member.name, one.seed, one.fold) for member in members for one in member.replicates())
+    if twice := next((key for key, count in counts.items() if count > 1), None):
+        raise InputError(
+            written.error(
+                ("ensemble", "members"), f"several members have the name {twice[0]!r}. Change their `name`"
+            )
+        )
 
 
 def load_benchmark(
@@ -511,6 +546,14 @@ def validate_experiment(
     """
     source.table.setdefault("name", source.file.stem)
     if "search" in source.table:
+        if "ensemble" in source.table:
+            raise InputError(
+                source.error(
+                    ("ensemble",),
+                    "an experiment with [search] cannot be a member. Run the search first, and use the file of its "
+                    "best trial, best.toml, as a member",
+                )
+            )
         return _validate_search(source, local_code)
     training = source.table.get("training")
     optimizer = training.get("optimizer") if isinstance(training, dict) else None

@@ -133,7 +133,7 @@ def experiment_schema() -> Json:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "musicemo experiment",
         **schema,
-        "if": {"not": {"anyOf": [{"required": [key]} for key in ("extends", "matrix", "search")]}},
+        "if": {"not": {"anyOf": [{"required": [key]} for key in ("extends", "matrix", "search", "ensemble")]}},
         "then": {"required": required, "properties": typed},
     }
 

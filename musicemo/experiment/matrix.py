@@ -80,6 +80,7 @@ _FIXED = {
     "seeds": "replicates are not variants: set seeds = [...] outside of the matrix",
     "extends": "a file can only be extended as a whole",
     _TABLE: "a matrix cannot contain another matrix",
+    "ensemble": "an ensemble is the mean over variants",
 }
 _AXIS = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _UNFIT = re.compile(r"[^A-Za-z0-9._-]+")
@@ -298,6 +299,7 @@ def expand(
     for choices in combinations:
         variant = base.copy()
         variant.variant = {choice.axis: choice.value for choice in choices}
+        variant.labels = {choice.axis: choice.label for choice in choices}
         name = variant.table.get("name", stem)
         label = "-".join([str(name), *(choice.label for choice in choices)])
         for problem in _lay(variant, choices, adjusted, overrides, axes, written):

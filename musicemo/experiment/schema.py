@@ -10,6 +10,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from musicemo.contracts import TargetKind
 from musicemo.data import HeadSettings, ScalingSettings, SplitSettings, TaskSettings
 from musicemo.evaluation import EvaluationSettings
+from musicemo.experiment.ensemble import EnsembleSettings
 from musicemo.settings import Settings
 from musicemo.training import TrainingSettings, TransferSettings
 
@@ -89,6 +90,8 @@ class ExperimentTable(Settings):
     """Lifecycle plugins, such as trackers, with a table for each. The results do not depend on them."""
     evaluation: EvaluationSettings = EvaluationSettings()
     """Confidence intervals and further evaluation options."""
+    ensemble: EnsembleSettings | None = None
+    """Mean of the predictions of several runs as a further result."""
 
     @field_validator("dataset", "features", mode="before")
     @classmethod

@@ -71,6 +71,13 @@ class TrainedRun:
             raise InputError(
                 f"{directory}: the run is not finished (status {status!r}). Continue it with `musicemo run --resume`"
             )
+        if ensemble := results.get("ensemble"):
+            runs = [str(directory.parent.parent / member["run"]) for member in ensemble["members"]]
+            more = f" and {len(runs) - 3} more" if len(runs) > 3 else ""
+            raise InputError(
+                f"{directory}: is the mean of {len(runs)} runs and has no network. Use one of them: "
+                f"{', '.join(runs[:3])}{more}"
+            )
         try:
             experiment = load_experiment(
                 directory / "experiment.toml",

@@ -257,7 +257,7 @@ def _results(runs: Sequence[RunRecord], notices: list[Notice]) -> list[Section]:
     count = max((task.get("tracks", 0) for task in metrics.values()), default=0)
     noun = "pair" if all(task["kind"] == "pairs" for task in run.tasks.values()) else "track"
     lead = Text(
-        f"The best epoch's weights on the {SETS[part]}, {plural(count, noun)}. Brackets show "
+        f"{_model(run)} on the {SETS[part]}, {plural(count, noun)}. Brackets show "
         f"{100 * confidence:g} % bootstrap intervals over the {noun}s."
     )
     evaluation = _evaluation(run, part, notices)
@@ -290,6 +290,11 @@ def _results(runs: Sequence[RunRecord], notices: list[Notice]) -> list[Section]:
         tracks.label_section(labels, run.tasks),
     ]
     return [*sections, *about, *analysis_sections(run.results, part)]
+
+
+def _model(run: RunRecord) -> str:
+    ensemble = run.results.get("ensemble")
+    return f"Mean predictions of {len(ensemble['members'])} runs" if ensemble else "The best epoch's weights"
 
 
 def _others(run: RunRecord) -> Section:

@@ -283,6 +283,9 @@ def _check(experiments: Sequence[Experiment]) -> None:
                 "cannot be used in an experiment that is crossed. Run the search first, and cross its best.toml"
             )
             problems.append(experiment.source.error(("search",), text))
+        if experiment.ensemble is not None:
+            text = "cannot be used in an experiment that is crossed. Cross its members"
+            problems.append(experiment.source.error(("ensemble",), text))
     for experiment in experiments:
         if _slug(experiment.name) == _JOINT:
             problems.append(

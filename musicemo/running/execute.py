@@ -50,7 +50,7 @@ from musicemo.training import (
     use_threads,
 )
 
-__all__ = ["Outcome", "execute", "run_experiment"]
+__all__ = ["Outcome", "execute", "run_experiment", "tag_thresholds"]
 
 _log = logging.getLogger(__name__)
 
@@ -328,7 +328,7 @@ class _Execution:
         trainer.load_best()
         evaluations = {part: trainer.evaluate(part) for part in PARTS if part in run.prepared.batches}
         if any(task.kind == "tags" for task in run.tasks):
-            thresholds = _thresholds(run.tasks, evaluations.get("val"))
+            thresholds = tag_thresholds(run.tasks, evaluations.get("val"))
             results["thresholds"] = thresholds
             limits = {name: one["values"] for name, one in thresholds.items()}
             evaluations = {part: evaluation.decided(limits) for part, evaluation in evaluations.items()}
@@ -388,7 +388,7 @@ def constant_predictions(evaluation: Evaluation) -> Iterator[str]:
             yield f"{name}: class {label!r} is predicted for every track of the training set. {advice}"
 
 
-def _thresholds(tasks: Sequence[Task], validation: Evaluation | None) -> dict[str, Any]:
+def tag_thresholds(tasks: Sequence[Task], validation: Evaluation | None) -> dict[str, Any]:
     """Return task -> ``part`` that the thresholds of its tags were chosen on, and ``values``: tag -> threshold.
 
     Without a validation set, ``part`` is None and every threshold is 0.5.

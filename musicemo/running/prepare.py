@@ -77,7 +77,8 @@ class RunOptions:
     #: Device instead of ``training.device``.
     device: str | None = None
     #: Whether to continue the latest run of the same experiment, data, seed and fold, and to leave a finished one as
-    #: it is. None does so for the variants of a matrix; a damaged run is then started anew with a warning.
+    #: it is. None does so for the variants of a matrix and the members of an ensemble; a damaged run is then started
+    #: anew with a warning.
     resume: bool | None = None
     #: Number of training batches to train and evaluate on, as a check; 0 for the whole training set.
     overfit_batches: int = 0
@@ -90,7 +91,9 @@ class RunOptions:
 
     def resumes(self, experiment: Experiment) -> bool:
         """Return whether runs of an experiment are continued."""
-        return bool(experiment.variant) if self.resume is None else self.resume
+        if self.resume is None:
+            return bool(experiment.variant) or "ensemble" in experiment.source.table
+        return self.resume
 
     @property
     def restarts(self) -> bool:

@@ -25,6 +25,7 @@ from musicemo.errors import InputError, MusicemoError, RunError, RunStopped
 from musicemo.experiment import Experiment, Replicate, load_experiments
 from musicemo.files import expanded
 from musicemo.progress import Progress
+from musicemo.running.ensembles import find_ensembles
 from musicemo.running.execute import Outcome, execute
 from musicemo.running.launching import (
     READER,
@@ -76,6 +77,15 @@ class SweepResults(Sequence[Outcome]):
             self.failures.append((replicate, result.error))
         else:
             self.in_progress.append(replicate)
+
+    def by_run(self) -> dict[tuple[int, int, int | None], Outcome | Failure | InProgress]:
+        """Return identity of the experiment, seed and fold -> the result of each run."""
+        results: list[tuple[Replicate, Outcome | Failure | InProgress]] = [
+            *((one, Failure(error)) for one, error in self.failures),
+            *((one, InProgress("")) for one in self.in_progress),
+            *self.finished,
+        ]
+        return {(id(one.experiment), one.seed, one.fold): result for one, result in results}
 
     @property
     def done(self) -> int:
@@ -144,7 +154,8 @@ def run(
 ) -> SweepResults:
     """Train, evaluate and record every seed, fold and variant of some experiments.
 
-    Of an experiment with ``[search]``, run or continue the search first, and then evaluate its best trial.
+    Of an experiment with ``[search]``, run or continue the search first, and then evaluate its best trial. The mean
+    predictions of the members of an ensemble are evaluated and recorded when all runs are done.
 
     A run that fails does not stop the others. Progress is shown on standard error: the epochs of a run, or the number
     of finished runs if several are trained at a time.
@@ -204,6 +215,8 @@ def run(
                 results.raise_failures()
             return results
         sweep = Sweep(final, options, jobs=jobs, launcher=launcher)
+        ensembles = [] if overfit_batches else find_ensembles(final)
+        results.experiments = [*final, *(ensemble.experiment for ensemble in ensembles)]
         results.total += len(sweep.replicates)
         sweep.read_data()
         if observer:
@@ -220,6 +233,13 @@ def run(
             if bar:
                 left = results.total - results.skipped
                 bar.update(results.done - results.skipped, left, results.seconds, sweep.jobs)
+        outcomes = results.by_run()
+        results.total += sum(len(ensemble.replicates) for ensemble in ensembles)
+        for ensemble in ensembles:
+            for replicate, result in ensemble.run(outcomes, Path(runs), hooks, options, TrackReader()):
+                results.add(replicate, result)
+                if observer:
+                    observer.finished(replicate, result)
     if check:
         results.raise_failures()
     return results

@@ -3,10 +3,10 @@
 from musicemo.runs.claiming import Claim, RunInUseError, claim_run, earlier_runs, find_run, record_death
 from musicemo.runs.directory import LinkedRunError, RunDirectory
 from musicemo.runs.environment import describe_environment
-from musicemo.runs.identity import RunIdentity
+from musicemo.runs.identity import RunIdentity, fingerprint
 from musicemo.runs.reading import RunRecord, open_run
 from musicemo.runs.recording import recorded, unforeseen
-from musicemo.runs.replicates import find_replicates, open_replicates, open_runs
+from musicemo.runs.replicates import find_replicates, open_replicates, open_runs, version_of
 from musicemo.runs.search import read_search
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "earlier_runs",
     "find_replicates",
     "find_run",
+    "fingerprint",
     "open_replicates",
     "open_run",
     "open_runs",
@@ -28,4 +29,5 @@ __all__ = [
     "record_death",
     "recorded",
     "unforeseen",
+    "version_of",
 ]

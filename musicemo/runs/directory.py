@@ -199,10 +199,12 @@ class RunDirectory:
 
         The cells of tags are JSON objects: tag -> 1 or 0, without unknown ones, and tag -> probability. A line for a
         pair has JSON lists: the ids of the two tracks, the numbers of listeners for whom each is higher, the scores.
-        Series are in `series.csv`, with one line per rating and its time in seconds.
+        Series are in `series.csv`, with one line per rating and its time in seconds. The probabilities of classes are
+        in `probabilities.csv`, as JSON objects: class -> probability.
         """
         rows = [["track", "part", "task", "target", "prediction"]]
         over_time = [["track", "part", "task", "time", "target", "prediction"]]
+        of_classes = [["track", "part", "task", "probabilities"]]
         for part, evaluation in parts.items():
             for name, task in evaluation.tasks.items():
                 if task.times is not None:
@@ -233,9 +235,15 @@ class RunDirectory:
                         for value in (target, prediction)
                     ]
                     rows.append([track, part, name, *shown])
+                if task.kind == "classification" and task.probabilities is not None:
+                    for track, probabilities in zip(task.ids, task.probabilities.tolist(), strict=True):
+                        cell = json.dumps(dict(zip(task.classes, probabilities, strict=True)))
+                        of_classes.append([track, part, name, cell])
         write_text(self.path / "predictions.csv", csv_text(rows))
         if len(over_time) > 1:
             write_text(self.path / "series.csv", csv_text(over_time))
+        if len(of_classes) > 1:
+            write_text(self.path / "probabilities.csv", csv_text(of_classes))
         self._write_spreads(parts)
 
     def _write_spreads(self, parts: Mapping[str, Evaluation]) -> None:

@@ -237,7 +237,9 @@ class RunRecord:
 
     @cached_property
     def history(self) -> Sequence[Mapping[str, Any]]:
-        """The content of `history.jsonl`: one record per epoch; undefined values are None."""
+        """The content of `history.jsonl`: one record per epoch; undefined values are None. An ensemble has none."""
+        if "ensemble" in self.results:
+            return []
         return self._attempt("history.jsonl", _epochs, [])
 
     @property
@@ -336,6 +338,69 @@ class RunRecord:
         except (OSError, ValueError) as error:
             raise InputError(f"{path}: {_problems(error)[0]}") from error
         return True
+
+    @cached_property
+    def evaluations_with_probabilities(self) -> Mapping[str, Evaluation]:
+        """`evaluations`, with the probabilities of the classes in `probabilities.csv`.
+
+        Raises:
+            InputError: a file is damaged, or the run was trained by a version of musicemo without this file.
+        """
+        rows = self._class_probabilities()
+        return {
+            part: Evaluation(
+                {
+                    name: replace(task, probabilities=self._probabilities_of(task, rows.get((part, name), {})))
+                    if task.kind == "classification"
+                    else task
+                    for name, task in evaluation.tasks.items()
+                }
+            )
+            for part, evaluation in self.evaluations.items()
+        }
+
+    def _probabilities_of(
+        self, task: TaskEvaluation, rows: Mapping[str, Mapping[str, float]]
+    ) -> NDArray[np.float64]:
+        path = self.directory / "probabilities.csv"
+        if missing := [track for track in task.ids if track not in rows]:
+            raise InputError(f"{path}: has no row of track {missing[0]!r}")
+        if unfit := [track for track in task.ids if set(rows[track]) != set(task.classes)]:
+            raise InputError(f"{path}: track {unfit[0]!r} does not have a probability of every class")
+        values = [[rows[track][name] for name in task.classes] for track in task.ids]
+        return np.array(values, dtype=np.float64).reshape(len(task.ids), len(task.classes))
+
+    def _class_probabilities(self) -> dict[tuple[str, str], dict[str, dict[str, float]]]:
+        """Return set and task -> track -> class -> probability.
+
+        Raises:
+            InputError: the file is missing or damaged.
+        """
+        path = self.directory / "probabilities.csv"
+        rows: dict[tuple[str, str], dict[str, dict[str, float]]] = {}
+        if all(task.get("kind") != "classification" for task in self.tasks.values()):
+            return rows
+        try:
+            _open(path, _LARGEST_TABLE).close()
+            for number, row in enumerate(read_csv(path), start=2):
+                values = _parse(row["probabilities"])
+                if not isinstance(values, dict) or not all(
+                    isinstance(value, float | int) and 0 <= value <= 1 for value in values.values()
+                ):
+                    raise ValueError(
+                        f"line {number}: {row['probabilities'][:80]!r} is not an object of probabilities"
+                    )
+                rows.setdefault((row["part"], row["task"]), {})[row["track"]] = values
+        except FileNotFoundError as error:
+            raise InputError(
+                f"{path}: is missing: an earlier version of musicemo trained the run and did not record the "
+                "probabilities of classes. Train it again with --no-resume"
+            ) from error
+        except KeyError as error:
+            raise InputError(f"{path}: cannot be read: it has no column {error}") from error
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path}: {_problems(error)[0]}") from error
+        return rows
 
     def _spreads(self, tasks: Collection[str]) -> dict[tuple[str, str], dict[str, list[float]]]:
         """Return set and task -> track -> its row of `distributions.csv`.

@@ -10,7 +10,7 @@ from musicemo.errors import InputError
 from musicemo.runs.identity import decisive_settings, same_data
 from musicemo.runs.reading import RunRecord, open_run
 
-__all__ = ["find_replicates", "open_replicates", "open_runs"]
+__all__ = ["find_replicates", "open_replicates", "open_runs", "version_of"]
 
 _log = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ def open_replicates(path: Path, *, unfinished: bool = False) -> list[RunRecord]:
     eligible = [record for record in records if record.status == "done" or (unfinished and _has_begun(record))]
     if not eligible:
         raise InputError(f"{path}: none of its {len(records)} runs has begun")
-    versions = {record.directory: _version(record) for record in eligible}
+    versions = {record.directory: version_of(record) for record in eligible}
     latest = versions[eligible[-1].directory]
     replicates: dict[tuple[int, int], RunRecord] = {}
     others = 0
@@ -83,8 +83,14 @@ def _has_begun(record: RunRecord) -> bool:
     return (record.directory / "experiment.toml").exists()
 
 
-def _version(record: RunRecord) -> str:
-    """Return a run's experiment and data, without everything in which replicates may differ."""
+def version_of(record: RunRecord) -> str:
+    """Return a run's experiment and data, without everything in which replicates may differ.
+
+    Raises:
+        InputError: `experiment.toml` is missing or damaged.
+    """
+    if ensemble := record.results.get("ensemble"):
+        return str(ensemble["version"])
     search = record.results.get("search") or {}
     if search.get("nested"):  # every outer fold has the settings of its own best trial
         return json.dumps([search.get("study"), same_data(record)], default=str)

@@ -236,6 +236,18 @@ class _SearchOf(_Shape):
     nested: bool = False
 
 
+class _Member(_Shape):
+    name: Text
+    seed: Count
+    run: Text
+    weight: Annotated[Number, Field(gt=0)]
+
+
+class _Ensemble(_Shape):
+    version: Text
+    members: Annotated[list[_Member], Field(min_length=1)]
+
+
 class _SpreadScores(_Shape):
     crps: _Ends
     nll: _Ends
@@ -288,6 +300,7 @@ SECTIONS: Mapping[str, TypeAdapter[Any]] = {
     for name, shape in {
         "variant": dict[str, Any],
         "search": _SearchOf,
+        "ensemble": _Ensemble,
         "stopped": _Stopped,
         "selection": _Selection,
         "gradients": _Gradients,

@@ -50,8 +50,7 @@ def run_blocks(outcome: Outcome, *, overfit: bool) -> list[Block]:
     sections = [*analysis_sections(results, part), selection_section(results)]
     blocks: list[Block] = [
         Text(
-            f", seed {results.get('seed', 'unknown')}{fold}: {SETS[part]} with the best epoch's weights "
-            f"({_epochs(results)}; {time})",
+            f", seed {results.get('seed', 'unknown')}{fold}: {SETS[part]} {_model(results)}; {time})",
             lead=directory.parent.name,
         ),
         *scores.metric_tables(results["metrics"][part]),
@@ -85,7 +84,15 @@ def _memorized(metrics: Mapping[str, Mapping[str, Any]]) -> str:
     )
 
 
+def _model(results: Results) -> str:
+    if results.get("ensemble"):
+        return f"with the mean predictions ({_epochs(results)}"
+    return f"with the best epoch's weights ({_epochs(results)}"
+
+
 def _epochs(results: Results) -> str:
+    if ensemble := results.get("ensemble"):
+        return f"mean of {len(ensemble['members'])} runs"
     stopped = f", stopped: {results['stopped']['reason']}" if results.get("stopped") else ""
     return f"epoch {results.get('best_epoch', 'unknown')} of {results.get('epochs', 'unknown')}{stopped}"
 

@@ -107,17 +107,33 @@ def setup(runs: Sequence[RunRecord]) -> Section:
     """Return the section on the experiment: data, split, tasks, and the file."""
     run = runs[0]
     experiment = run.experiment
-    fitted = run.fitted
+    fitted = run.fitted or "ensemble" in run.results
     rows = [row for row in _choices(experiment) if row[1] and not (fitted and row[0] in _OF_NETWORKS)]
     blocks: list[Block] = [Facts(rows)] if rows else []
     if run.tasks:
         tasks = [[name, *_task(name, task, experiment)] for name, task in run.tasks.items()]
         columns = ["task", "kind", "target", "scale or classes", "loss"]
         blocks.append(Table([Column(name, text=True) for name in columns], tasks))
+    blocks += _members(run)
     blocks += _split(runs)
     if run.toml:
         blocks.append(Code("The resolved experiment: `musicemo run` with this file repeats the run", run.toml))
     return Section("Experiment", blocks)
+
+
+def _members(run: RunRecord) -> Iterator[Block]:
+    """Yield the members of an ensemble, with the sum of the weights of their runs."""
+    members = (run.results.get("ensemble") or {}).get("members", [])
+    names = dict.fromkeys(member["name"] for member in members)
+    total = sum(member["weight"] for member in members)
+    rows = []
+    for name in names:
+        runs = [member for member in members if member["name"] == name]
+        share = sum(member["weight"] for member in runs) / total
+        rows.append([name, ", ".join(str(member["seed"]) for member in runs), f"{share:.3f}"])
+    if rows:
+        title = "Members of the ensemble, and their shares of the mean"
+        yield Table([Column("member", text=True), "seeds", "share"], rows, title)
 
 
 def _choices(experiment: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -9,6 +9,9 @@ from musicemo.errors import MusicemoError
 from musicemo.hookspecs import hookimpl
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
     from musicemo.training import Run
 
 __all__ = ["Report"]
@@ -26,10 +29,19 @@ class Report:
     @hookimpl(trylast=True)
     def musicemo_run_finished(self, run: Run, results: dict[str, Any]) -> None:
         """Write it, after what others have to add to the results."""
-        from musicemo.reporting import report_finished
+        _write(run.directory, results, run.history)
 
-        try:
-            report_finished(run.directory, results, run.history)
-        except Exception as error:  # whatever it is, what was trained is worth more
-            reason = str(error) if isinstance(error, MusicemoError) else f"{type(error).__name__}: {error}"
-            _log.warning(f"the report could not be written: {reason}. Use `musicemo report` to try again")
+    @hookimpl(trylast=True)
+    def musicemo_ensemble_finished(self, directory: Path, results: dict[str, Any]) -> None:
+        """Write it."""
+        _write(directory, results, [])
+
+
+def _write(directory: Path, results: dict[str, Any], history: Sequence[Mapping[str, float]]) -> None:
+    from musicemo.reporting import report_finished
+
+    try:
+        report_finished(directory, results, history)
+    except Exception as error:  # whatever it is, what was trained is worth more
+        reason = str(error) if isinstance(error, MusicemoError) else f"{type(error).__name__}: {error}"
+        _log.warning(f"the report could not be written: {reason}. Use `musicemo report` to try again")
