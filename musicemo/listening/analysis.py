@@ -297,7 +297,9 @@ class Listener:
         source = self.held_out.source
         if task.kind == "pairs":
             score = self.held_out.score(name)
-            measured = f" {_sentence(source)}, {score:.0%} of the pairs were in the order of the listeners."
+            measured = (
+                f" {_sentence(source)}, {_percent(score)} of the pairs were in the order of the listeners."
+            )
             return "A score without units: only its differences between songs count." + (
                 measured if math.isfinite(score) else ""
             ), None
@@ -307,7 +309,7 @@ class Listener:
         digits = Rating(name, task.kind, 0.0, task.range, "", None, np.empty(0), np.empty(0)).digits
         text = (
             f"{_sentence(source)}, {error.count} of {plural(error.tracks, 'track')} "
-            f"({error.count / error.tracks:.0%}) were within {error.within:.{digits}f}."
+            f"({_percent(error.count / error.tracks)}) were within {error.within:.{digits}f}."
         )
         if error.constant <= error.within:
             text += f" The mean rating of all tracks is as close: {error.constant:.{digits}f}."
@@ -327,7 +329,7 @@ class Listener:
             right, count = (sum(numbers) for numbers in zip(*counts, strict=True)) if counts else (0, 0)
             text = (
                 f"{_sentence(source)}, {right} of {plural(count, 'prediction')} of these tags were right "
-                f"({right / count:.0%})."
+                f"({_percent(right / count)})."
                 if count
                 else ""
             )
@@ -341,13 +343,20 @@ class Listener:
         if count:
             text = (
                 f"{_sentence(source)}, {right} of {plural(count, 'prediction')} of {task.classes[first]!r} were right "
-                f"({right / count:.0%})."
+                f"({_percent(right / count)})."
             )
         elif source:
             text = f"{_sentence(source)}, {task.classes[first]!r} was never predicted."
         if math.isfinite(score):
-            text += f" Over all classes: {score:.0%}; always the most frequent class: {chance:.0%}."
+            text += (
+                f" The accuracy over all classes is {_percent(score)}; always the most frequent class: "
+                f"{_percent(chance)}."
+            )
         return Ranking(name, task.kind, rows, text, "" if label is None else str(task.classes[int(label)]))
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
 
 
 def _sentence(text: str) -> str:

@@ -1,4 +1,4 @@
-"use strict";
+// The page of `musicemo listen`: the list of songs, and the song that is open. The players' script precedes it.
 
 const content = document.getElementById("content");
 const list = document.getElementById("songs");
@@ -31,26 +31,19 @@ async function show(number) {
   if (!answer.ok) return;
   shown = number;
   content.innerHTML = await answer.text();
-  follow(content.querySelector("audio"), content);
-}
-
-// Move the cursors of an element with its player; a click on a picture moves the player.
-function follow(audio, root) {
-  const cursors = [...root.querySelectorAll(".cursor")];
-  const duration = JSON.parse(cursors[0].dataset.times)[1];
-  const draw = () => {
-    for (const cursor of cursors) cursor.setAttribute("transform", `translate(${1000 * audio.currentTime / duration} 0)`);
-    if (!audio.paused) requestAnimationFrame(draw);
+  const audio = content.querySelector("audio");
+  follow(audio, content);
+  const course = content.querySelector(".course");
+  const axes = [...content.querySelectorAll(".plane select")];
+  for (const axis of axes) axis.onchange = async () => {
+    const names = new URLSearchParams(axes.map(one => [one.name, one.value]));
+    const plane = await fetch(`${course.dataset.address}?${names}`);
+    if (!plane.ok) return;
+    course.innerHTML = await plane.text();
+    follow(audio, course);
+    audio.dispatchEvent(new Event("seeked"));
   };
-  for (const event of ["play", "seeked"]) audio.addEventListener(event, draw);
-  for (const cursor of cursors) {
-    const svg = cursor.ownerSVGElement;
-    svg.addEventListener("click", event => {
-      const box = svg.getBoundingClientRect();
-      audio.currentTime = Math.min(Math.max((event.clientX - box.left) / box.width, 0), 1) * duration;
-      audio.play();
-    });
-  }
+  audio.dispatchEvent(new Event("seeked")); // shows the cursors
 }
 
 function row(song) {
@@ -60,7 +53,7 @@ function row(song) {
   open.className = "open";
   open.textContent = song.title;
   open.setAttribute("aria-current", song.number === current);
-  open.onclick = () => choose(song.number);
+  open.onclick = () => openSong(song.number);
   const state = {waiting: "waiting", working: `${song.step} …`, failed: song.error}[song.state];
   if (state) open.append(Object.assign(document.createElement("small"), {textContent: state}));
   const remove = Object.assign(document.createElement("button"), {className: "remove", textContent: "×"});
@@ -74,7 +67,7 @@ function row(song) {
   return item;
 }
 
-async function choose(number) {
+async function openSong(number) {
   complain("");
   current = number;
   if (await ask(`songs/${number}`, {method: "POST"}) !== null) refresh();

@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from musicemo.errors import InputError
 from musicemo.listening.analysis import LONGEST, Heard, Listener, Rating
+from musicemo.listening.plane import course_chart, default_emotions
 from musicemo.listening.songs import Full, Song, SongList
+from musicemo.reporting.charts import legend, to_svg
 from musicemo.terminal import visible
 
 if TYPE_CHECKING:
@@ -123,6 +125,7 @@ def make_app(songs: SongList, hosts: Sequence[str]) -> ASGIApp:
         Route("/songs/{number:int}", pages.song),
         Route("/songs/{number:int}", pages.open, methods=["POST"]),
         Route("/songs/{number:int}", pages.remove, methods=["DELETE"]),
+        Route("/songs/{number:int}/plane", pages.plane),
         Route("/songs/{number:int}/audio.wav", pages.audio),
         Route("/songs/{number:int}/spectrogram.png", pages.spectrogram),
         Route("/tracks", pages.tracks),
@@ -188,7 +191,7 @@ class _Pages:
         """Return the page."""
         from starlette.responses import HTMLResponse
 
-        script = _resource("page.js")
+        script = _resource("players.js", "musicemo.reporting") + _resource("page.js")
         digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
         policy = (
             f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; img-src 'self' data:; "
@@ -199,8 +202,7 @@ class _Pages:
             _environment()
             .get_template("page.html")
             .render(
-                style=(resources.files("musicemo.reporting") / "style.css").read_text(encoding="utf-8")
-                + _resource("page.css"),
+                style=_resource("style.css", "musicemo.reporting") + _resource("page.css"),
                 script=script,
                 name=run.experiment.name,
                 description=run.experiment.description,
@@ -253,8 +255,24 @@ class _Pages:
         song = self._find(request)
         if song is None or song.heard is None:
             return _problem("This song is not analyzed.", 404)
-        text = _environment().get_template("song.html").render(song=song, heard=song.heard)
+        emotions = default_emotions(song.heard, self._listener.held_out)
+        chart = course_chart(song.heard, self._listener.held_out, *emotions) if emotions else None
+        template = _environment().get_template("song.html")
+        text = template.render(song=song, heard=song.heard, emotions=emotions, chart=chart)
         return HTMLResponse(visible(text))
+
+    async def plane(self, request: Request) -> Response:
+        """Return the plane of two emotions of a song as a part of the page."""
+        from starlette.responses import HTMLResponse
+
+        song = self._find(request)
+        if song is None or song.heard is None:
+            return _problem("This song is not analyzed.", 404)
+        names = [request.query_params.get(axis, "") for axis in ("x", "y")]
+        if unknown := [name for name in names if name not in [one.name for one in song.heard.ratings]]:
+            return _problem(f"There is no rating {unknown[0]!r}.", 404)
+        chart = course_chart(song.heard, self._listener.held_out, names[0], names[1])
+        return HTMLResponse(visible(_environment().get_template("plane.html").render(chart=chart)))
 
     async def open(self, request: Request) -> Response:
         """Have a song analyzed."""
@@ -320,13 +338,14 @@ def _problem(text: str, status: int) -> Response:
     return _json({"error": text}, status)
 
 
-def _resource(name: str) -> str:
-    return (resources.files(__package__) / name).read_text(encoding="utf-8")
+def _resource(name: str, package: str = __package__) -> str:
+    return (resources.files(package) / name).read_text(encoding="utf-8")
 
 
 @cache
 def _environment() -> Environment:
     import jinja2
+    from markupsafe import Markup
 
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(_resource),
@@ -336,6 +355,8 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {"scale": _Scale, "clock": _clock, "course": _course}
+    environment.filters["svg"] = lambda chart: Markup(to_svg(chart))  # it escapes what it writes
+    environment.filters["legend"] = lambda chart: [(Markup(drawn), label) for drawn, label in legend(chart)]
     return environment
 
 

@@ -52,26 +52,34 @@ class HeldOut:
         ratings = ratings[np.isfinite(ratings)]
         return (float(ratings.min()), float(ratings.max())) if len(ratings) else None
 
+    def predictions(self, task: str) -> dict[str, float]:
+        """Return track -> predicted rating, the mean over seeds and repeats, and of series over time."""
+        several: dict[str, list[float]] = {}
+        for one in self.tasks.get(task, []):
+            if one.kind in ("regression", "series"):
+                for track, prediction in zip(one.ids, _song_ratings(one)[1].tolist(), strict=True):
+                    several.setdefault(track, []).append(prediction)
+        return {track: float(np.mean(values)) for track, values in several.items()}
+
     def rating_error(self, task: str) -> RatingError | None:
         """Return the error of a song's rating; None without ratings, or with fewer than four tracks.
 
         The predictions of several seeds and repeats are averaged, as those of a song are. The rating of a track that
         is rated over time is the mean over the time.
         """
-        errors: dict[str, list[float]] = {}
-        targets: dict[str, float] = {}
-        for one in self.tasks.get(task, []):
-            if one.kind not in ("regression", "series"):
-                return None
-            for track, target, prediction in zip(one.ids, *_song_ratings(one), strict=True):
-                if math.isfinite(target) and math.isfinite(prediction):
-                    errors.setdefault(track, []).append(float(prediction - target))
-                    targets[track] = float(target)
-        needed = math.ceil((len(errors) + 1) * _SHARE)
-        if needed > len(errors):
+        several = [one for one in self.tasks.get(task, []) if one.kind in ("regression", "series")]
+        if not several:
             return None
-        ratings = np.array(list(targets.values()))
-        sizes = np.abs([np.mean(several) for several in errors.values()])
+        predictions = self.predictions(task)
+        targets = dict(
+            pair for one in several for pair in zip(one.ids, _song_ratings(one)[0].tolist(), strict=True)
+        )
+        pairs = np.array([(targets[track], predictions[track]) for track in predictions]).reshape(-1, 2)
+        ratings, predicted = pairs[np.isfinite(pairs).all(axis=1)].T
+        sizes = np.abs(predicted - ratings)
+        needed = math.ceil((len(sizes) + 1) * _SHARE)
+        if needed > len(sizes):
+            return None
         within = float(np.sort(sizes)[needed - 1])
         constant = float(np.sort(np.abs(ratings - ratings.mean()))[needed - 1])
         return RatingError(within, int((sizes <= within).sum()), len(sizes), constant)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,7 +12,7 @@ import pytest
 import soundfile
 
 from musicemo.errors import InputError
-from musicemo.listening import Heard, SongList, make_app
+from musicemo.listening import Heard, HeldOut, SongList, make_app
 from musicemo.listening.analysis import Ranking, Rating
 
 HOST = "127.0.0.1:8000"
@@ -25,6 +26,7 @@ class FakeListener:
         self.silence: list[str] = []
         experiment = SimpleNamespace(name="<b>mine</b>", description="")
         self.runs = [SimpleNamespace(experiment=experiment)]
+        self.held_out = HeldOut("", {})
         self.let = threading.Event()
         self.let.set()
         #: Titles in the order of their analyses, and the largest number at a time.
@@ -56,8 +58,11 @@ class FakeListener:
             np.array([1.0, 3.0]),
             np.array([0.6, 0.7]),
         )
+        energy = replace(
+            rating, name="energy", times=np.array([0.0, 4.0]), curve=np.array([0.0, 1.0]), label=0.25
+        )
         ranking = Ranking("genre", "classification", [("rock & roll", 0.9, True)], "right")
-        return Heard(title, 4.0, [1.0, 2.0], [(0.5, "1,000")], [rating], [ranking], ["a note"])
+        return Heard(title, 4.0, [1.0, 2.0], [(0.5, "1,000")], [rating, energy], [ranking], ["a note"])
 
 
 def computed():

@@ -1,11 +1,17 @@
 """The local page: what it answers, and what it refuses."""
 
+import json
+import re
 import time
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from musicemo.listening import server
+from musicemo.evaluation import TaskEvaluation
+from musicemo.listening import HeldOut, server
 from musicemo.listening import songs as songs_module
+from musicemo.listening.plane import course_chart, default_emotions
 
 
 def settled(client):
@@ -137,3 +143,34 @@ def test_tracks_of_the_dataset_are_searched_and_opened_once(client):
         assert client.post("/tracks?id=jazz/2").status_code == 202
     (song,) = settled(client)
     assert (song["title"], song["state"]) == ("jazz/2", "done")
+
+
+def test_the_course_in_the_plane_of_any_two_emotions_follows_the_player(client):
+    upload(client)
+    settled(client)
+    assert 'aria-label="Emotion on the x axis"' in client.get("/songs/1").text
+    plane = client.get("/songs/1/plane?x=energy&y=valence").text
+    assert "energy (0 to 1)" in plane
+    times = json.loads(re.search(r'class="cursor" r="6" data-times="([^"]*)"', plane)[1])
+    assert times == [0, 0, 4, 4]  # energy has values at both ends of the song
+    assert client.get("/songs/1/plane?x=energy&y=anger").status_code == 404
+
+
+def test_a_course_has_the_other_emotion_at_the_same_times(listener, tmp_path):
+    (tmp_path / "song.mp3").write_bytes(b"music")
+    heard = listener.listen(tmp_path / "song.mp3", "song", tmp_path, None, lambda _: None)
+    ids = [f"t{place}" for place in range(5)]
+    held_out = HeldOut(
+        "in the test set",
+        {
+            name: [TaskEvaluation("regression", ids, np.arange(5.0), np.arange(5.0) / 10)]
+            for name in ("valence", "energy")
+        },
+    )
+    chart = course_chart(heard, held_out, "valence", "energy")
+    line = next(mark for mark in chart.marks if getattr(mark, "label", "") == "over time")
+    assert (list(line.x), list(line.y)) == ([0.6, 0.7], [0.25, 0.75])  # at 1 s and 3 s of 4 s
+    others = next(mark for mark in chart.marks if getattr(mark, "label", "").startswith("held-out"))
+    assert (list(others.titles), list(others.x)) == (ids, pytest.approx([0, 0.1, 0.2, 0.3, 0.4]))
+    assert default_emotions(heard, held_out) == ("valence", "energy")
+    assert default_emotions(replace(heard, ratings=heard.ratings[:1]), held_out) is None
