@@ -74,7 +74,7 @@ clases = {}
     assert sorted(problems(path)) == sorted(
         [
             "e.toml:2: seeds[1]: input should be a valid integer, not 0.5",
-            "e.toml:3: epoch: unknown key; did you mean 'search'? (allowed: dataset, description, evaluation, "
+            "e.toml:3: epoch: unknown key; did you mean 'search'? (allowed: augment, dataset, description, evaluation, "
             "extends, features, head, launcher, losses, matrix, model, name, plugins, protocol, scaling, search, seed, "
             "seeds, split, tasks, training, transfer, weighting)",
             "e.toml:7: dataset.trakcs: unknown key; did you mean 'tracks'? "
@@ -88,7 +88,8 @@ clases = {}
             "not 'strat'",
             "e.toml:18: weighting.power: unknown key (allowed: type)",
             "e.toml:21: training.epochs: input should be a valid integer, not '3'",
-            "e.toml:22: training.optimizer.learning_rate: unknown key (allowed: betas, decay, lr, type, weight_decay)",
+            "e.toml:22: training.optimizer.learning_rate: unknown key (allowed: betas, decay, lr, rates, type, "
+            "weight_decay)",
             "e.toml:25: tasks.valence.loss[0].weight: must be a finite number above 0, not -1",
             "e.toml:25: tasks.valence.loss[1].type: no loss has the name 'squared-eror'; did you mean 'squared-error'? "
             "(installed: cross-entropy, mse, squared-error). If another package "
@@ -103,8 +104,8 @@ clases = {}
     ("override", "expected"),
     [
         # A misspelt key, at every level.
-        ("extend=base.toml", "extend: unknown key; did you mean 'extends'? (allowed: dataset,"),
-        ("trainig.epochs=1", "trainig: unknown key; did you mean 'training'? (allowed: dataset,"),
+        ("extend=base.toml", "extend: unknown key; did you mean 'extends'? (allowed: augment, dataset,"),
+        ("trainig.epochs=1", "trainig: unknown key; did you mean 'training'? (allowed: augment, dataset,"),
         (
             "training.epoch=1",
             "training.epoch: unknown key; did you mean 'epochs'? (allowed: a",
@@ -117,12 +118,12 @@ clases = {}
         (
             "training.optimizer.weigth_decay=1",
             "training.optimizer.weigth_decay: unknown key; did you mean 'weight_decay'? "
-            "(allowed: betas, decay, lr, type, weight_decay)",
+            "(allowed: betas, decay, lr, rates, type, weight_decay)",
         ),
         (
             'training.optimizer={ type = "sgd", momentm = 1 }',
             "training.optimizer.momentm: unknown key; did you mean 'momentum'? "
-            "(allowed: decay, lr, momentum, nesterov, type, weight_decay)",
+            "(allowed: decay, lr, momentum, nesterov, rates, type, weight_decay)",
         ),
         (
             'training.schedule={ type = "cosine", finale = 1 }',
@@ -278,7 +279,7 @@ def test_an_optimizer_without_a_type_is_the_default_one(write):
     )
     (problem,) = problems(path, "training.optimizer.momentum=0.1")
     assert problem.endswith(
-        "training.optimizer.momentum: unknown key (allowed: betas, decay, lr, type, weight_decay)"
+        "training.optimizer.momentum: unknown key (allowed: betas, decay, lr, rates, type, weight_decay)"
     )
 
 
