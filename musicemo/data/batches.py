@@ -118,6 +118,11 @@ class Batches:
         return len(self._cut(self.indices, self._size))
 
     @property
+    def augmented(self) -> bool:
+        """Whether the examples of epochs from 1 on are changed."""
+        return self._augmentations is not None
+
+    @property
     def smallest(self) -> int:
         """Tracks of the smallest batch of an epoch."""
         return min(map(len, self._cut(self.indices, self._size)), default=0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +12,10 @@ from musicemo.hookspecs import hookimpl
 from musicemo.tracking import final_metrics, flat_settings
 
 if TYPE_CHECKING:
+    import numpy as np
     from matplotlib.figure import Figure
     from matplotlib.transforms import Bbox
+    from numpy.typing import NDArray
     from torch.utils.tensorboard import SummaryWriter
 
     from musicemo.contracts import Label, Track
@@ -24,6 +26,9 @@ __all__ = ["TensorBoard"]
 
 #: Number of tracks of the training set that are shown, and seconds of each that can be heard.
 _EXAMPLES, _SECONDS, _SAMPLE_RATE = 3, 15, 22050
+
+#: Number of tracks that are shown before and after augmentation.
+_AUGMENTED = 2
 
 
 class TensorBoard:
@@ -56,6 +61,8 @@ class TensorBoard:
                 if _is_picture(run):
                     self._show(f"tracks/{track.id}", _example(run, int(index)), 0, "tracks")
                 self._play(track)
+            for name, figure in _augmented(run):
+                self._show(f"augmented/{name}", figure, 1, "augmented")
 
     @hookimpl
     def musicemo_epoch_finished(self, run: Run, record: dict[str, float]) -> None:
@@ -218,10 +225,6 @@ def _is_picture(run: Run) -> bool:
 
 def _example(run: Run, index: int) -> Figure:
     """Draw a track's features as the network gets them, time to the right."""
-    from matplotlib.figure import Figure
-
-    from musicemo.reporting.charts import drawable, fonts_for
-
     track = run.tracks.tracks[index]
     labels = ((task.name, track.targets.get(task.target)) for task in run.tasks)
     shown = (
@@ -229,15 +232,56 @@ def _example(run: Run, index: int) -> Figure:
         for name, value in labels
         if value is not None
     )
-    title = f"{track.id}: {', '.join(shown)}"
-    with fonts_for([title]):
-        figure = Figure(figsize=(6, 3.5), layout="constrained")
-        axes = figure.add_subplot(title=drawable(title))
-    image = axes.imshow(
-        run.features[index].T, origin="lower", aspect="auto", interpolation="nearest", cmap="magma"
-    )
-    figure.colorbar(image, ax=axes, label="scaled value")
+    return _pictures(run, {f"{track.id}: {', '.join(shown)}": run.features[index]})
+
+
+def _augmented(run: Run) -> Iterator[tuple[str, Figure]]:
+    """Draw some examples of the first batch of the first epoch before and after augmentation; yield them by track."""
+    batches = run.prepared.batches["train"]
+    if not batches.augmented or not _is_picture(run):
+        return
+    batch = next(batches.epoch(1, batches=slice(1)))
+    names = [run.tracks.tracks[index].id for index in batch.indices.tolist()]
+    for row, name in enumerate(names[:_AUGMENTED]):
+        parts = [f"{batch.weight:.2f} {name}"] if batch.more else [name]
+        parts += [f"{one.weight:.2f} {run.tracks.tracks[int(one.indices[row])].id}" for one in batch.more]
+        after = batch.x[row, : int(batch.lengths[row])].numpy()
+        before = run.features[int(batch.indices[row])]
+        yield name, _pictures(run, {name: before, f"augmented: {' + '.join(parts)}": after})
+
+
+def _pictures(run: Run, pictures: Mapping[str, NDArray[np.float32]]) -> Figure:
+    """Draw features `[time, feature]` below each other in one scale of colors.
+
+    Args:
+        run: the run.
+        pictures: title -> features.
+    """
+    from matplotlib.figure import Figure
+
+    from musicemo.reporting.charts import drawable, fonts_for
+
+    low = min(float(features.min()) for features in pictures.values())
+    high = max(float(features.max()) for features in pictures.values())
     grids = {stream.grid for stream in run.tracks.streams}
-    axes.set(xlabel=f"{grids.pop()}s" if len(grids) == 1 else "time steps", ylabel="feature row")
-    axes.title.set_fontsize(10)
+    with fonts_for([*pictures]):
+        figure = Figure(figsize=(6, 0.5 + 3 * len(pictures)), layout="constrained")
+        every = figure.subplots(len(pictures), squeeze=False)[:, 0]
+        for axes, (title, features) in zip(every, pictures.items(), strict=True):
+            axes.set(
+                title=drawable(title),
+                xlabel=f"{next(iter(grids))}s" if len(grids) == 1 else "time steps",
+                ylabel="feature row",
+            )
+            axes.title.set_fontsize(10)
+            image = axes.imshow(
+                features.T,
+                origin="lower",
+                aspect="auto",
+                interpolation="nearest",
+                cmap="magma",
+                vmin=low,
+                vmax=high,
+            )
+    figure.colorbar(image, ax=every, label="scaled value")
     return figure

@@ -233,3 +233,17 @@ def test_the_tasks_conflict_is_drawn_over_the_epochs(fakes, tmp_path):
     (image,) = events.Images("gradient/cosine")
     assert image.step == 3
     assert [step for step, _ in scalars(events, "gradient/valence:genre/cosine")] == [1, 2, 3]
+
+
+def test_examples_are_shown_before_and_after_augmentation(fakes_beside, tmp_path):
+    from harness import assemble, train
+    from musicemo_builtin.observers.tensorboard import TensorBoard
+
+    chain = "augment=[{ type = 'noise' }, { type = 'mixup' }]"
+    directory = train(tmp_path, chain, "training.epochs=2", plugins=[TensorBoard()]).run.directory
+    events = read(directory)
+    batch = next(assemble(tmp_path, chain).batches["train"].epoch(1))
+    shown = [tag for tag in events.Tags()["images"] if tag.startswith("augmented/")]
+    assert shown == [f"augmented/track{index:03d}" for index in batch.indices[:2]]
+    (image,) = events.Images(shown[0])
+    assert image.step == 1
