@@ -29,6 +29,7 @@ _PLURALS = {
     "features": "extractors",
     "augmentation": "augmentations",
     "model": "models",
+    "sharing": "sharings",
     "loss": "losses",
     "weighting": "weightings",
     "launcher": "launchers",
@@ -40,6 +41,7 @@ _LEADS = {
     "[Augmentation](../augmentation.md).",
     "model": "Values of `[model] type`. A model maps `x` `[batch, time, feature]` to an embedding, or is fitted in one "
     "go. [Models](../models.md) compares them.",
+    "sharing": "Values of `[sharing] type`. [Sharing](../sharing.md) compares them.",
     "loss": "Values of `type` in a task's `loss`. Each term also has a `weight`.",
     "weighting": "Values of `[weighting] type`. [Task weighting](../weightings.md) compares them.",
     "launcher": "Values of `[launcher] type`. [Run many experiments](../scaling.md) has examples.",

@@ -34,6 +34,8 @@ class InputError(MusicemoError, ValueError):
     """
 
     exit_code = 2
+    #: Whether every problem begins with its file, line and key.
+    placed = False
 
     def __init__(self, *problems: str) -> None:
         self.problems = problems

@@ -451,11 +451,15 @@ class Source:
 
     @contextmanager
     def blaming(self, *key: str | int) -> Iterator[None]:
-        """Put the file, line and key before every problem that is raised inside."""
+        """Put the file, line and key before every problem that is raised inside, unless it is placed already."""
         try:
             yield
         except InputError as error:
-            raise InputError(*(self.error(key, problem) for problem in error.problems)) from error
+            if error.placed:
+                raise
+            placed = InputError(*(self.error(key, problem) for problem in error.problems))
+            placed.placed = True
+            raise placed from error
 
 
 def _parse_override(text: str) -> dict[str, Any]:

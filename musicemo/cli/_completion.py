@@ -49,7 +49,7 @@ def complete_launcher(incomplete: str) -> list[str]:
 
 def complete_override(incomplete: str) -> list[str]:
     """Return what ``--set dataset.type=`` and the like can be; of other keys the shell knows nothing."""
-    kinds = ("dataset", "features", "model", "weighting", "launcher")
+    kinds = ("dataset", "features", "model", "sharing", "weighting", "launcher")
     offers = [f"{kind}.type={claim.name}" for kind in kinds for claim in registry.claims(kind)]
     return sorted({offer for offer in offers if offer.startswith(incomplete)})
 

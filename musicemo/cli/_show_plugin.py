@@ -87,12 +87,14 @@ def _kind_of(component: Any) -> str | None:
     """Return which kind of component a class is, as far as that shows."""
     from torch import nn
 
-    from musicemo.contracts import Weighting
+    from musicemo.contracts import Sharing, Weighting
 
     if not isinstance(component, type):
         return None
     if issubclass(component, Weighting):
         return "weighting"
+    if issubclass(component, Sharing):
+        return "sharing"
     if any(name.startswith("musicemo_") for name in dir(component)):
         return "plugin"
     if hasattr(component, "tracks"):

@@ -41,6 +41,7 @@ GROUPS = {
     "features": "musicemo.features",
     "model": "musicemo.models",
     "augmentation": "musicemo.augmentations",
+    "sharing": "musicemo.sharings",
     "loss": "musicemo.losses",
     "weighting": "musicemo.weightings",
     "launcher": "musicemo.launchers",
@@ -49,7 +50,7 @@ GROUPS = {
 }
 
 #: Kind of component -> what one of it is called, if that is not the kind.
-_NOUNS = {"features": "feature extractor"}
+_NOUNS = {"features": "feature extractor", "sharing": "sharing architecture"}
 
 #: Modules of the import finders that look for distributions in the folders of `sys.path`.
 _FINDERS = ("_frozen_importlib_external", "importlib._bootstrap_external", "importlib.metadata")

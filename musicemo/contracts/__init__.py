@@ -1,8 +1,8 @@
-"""Contracts for plugin authors: datasets, feature extractors, augmentations, models, losses, weightings and launchers.
+"""Contracts for plugin authors: one file for each kind of component, from datasets to launchers.
 
 Write a class and name it in an entry point of its group (`musicemo.datasets`, `musicemo.features`,
-`musicemo.augmentations`, `musicemo.models`, `musicemo.losses`, `musicemo.weightings`, `musicemo.launchers`). An
-experiment then uses it with ``type = "its-name"``.
+`musicemo.augmentations`, `musicemo.models`, `musicemo.sharings`, `musicemo.losses`, `musicemo.weightings`,
+`musicemo.launchers`). An experiment then uses it with ``type = "its-name"``.
 
 The constructor's signature is the configuration schema. Every parameter is a key of the TOML table. Values are
 validated against the annotation (``Annotated[int, pydantic.Field(gt=0)]`` restricts them), defaults are recorded
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from musicemo.contracts.gradients import TaskGradients
     from musicemo.contracts.loss import Loss
     from musicemo.contracts.model import Estimator, Fitted, Model
+    from musicemo.contracts.sharing import Sharing, TaskModules
     from musicemo.contracts.weighting import GradientWeighting, Step, Weighting
 
 __all__ = [
@@ -74,11 +75,13 @@ __all__ = [
     "Per",
     "Proposal",
     "Series",
+    "Sharing",
     "Signal",
     "Step",
     "Target",
     "TargetKind",
     "TaskGradients",
+    "TaskModules",
     "Track",
     "Weighting",
     "find_layout",
@@ -94,6 +97,10 @@ PROVIDED: dict[str, dict[str, str]] = {
         "input_size": "int: number of feature rows",
         "streams": "Mapping[str, slice]: name of a feature stream -> its rows; 'features' if there is one",
         "targets": "Sequence[Target]: targets of the tasks; ratings are in [0, 1]",
+    },
+    "sharing": {
+        "tasks": "Sequence[str]: names of the tasks, in the order of the experiment",
+        "embedding_size": "int: size of the embedding",
     },
     "loss": {
         "class_counts": "dict[str, int]: class -> number of training tracks, in the order of the logits",
@@ -115,6 +122,7 @@ __getattr__ = lazy(
             ("Augmentation", "Examples", "FeatureRows", "Labels"), "musicemo.contracts.augmentation"
         ),
         **dict.fromkeys(("Estimator", "Fitted", "Model"), "musicemo.contracts.model"),
+        **dict.fromkeys(("Sharing", "TaskModules"), "musicemo.contracts.sharing"),
         **dict.fromkeys(("GradientWeighting", "Step", "Weighting"), "musicemo.contracts.weighting"),
     },
 )

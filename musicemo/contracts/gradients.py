@@ -13,10 +13,10 @@ __all__ = ["TaskGradients", "WeightTrace"]
 class TaskGradients:
     """The Jacobian of the tasks' losses with respect to the shared parameters, a row per task.
 
-    Every task's loss is differentiated on its own, once, through its head to the embedding; the backbone is then
-    gone through backward once per task, one after the other: unlike a vectorized pass this holds for every
-    layer, recurrent ones on CUDA included, and on a CPU it is no slower. Parameters that no task reaches are left
-    out, as an ordinary backward pass leaves them.
+    Every task's loss is differentiated on its own, once, through its head and the sharing architecture to the
+    embedding; the backbone is then gone through backward once per task, one after the other: unlike a vectorized pass
+    this holds for every layer, recurrent ones on CUDA included, and on a CPU it is no slower. Parameters that no task
+    reaches are left out, as an ordinary backward pass leaves them.
 
     Args:
         losses: task -> loss, a scalar.
@@ -25,6 +25,7 @@ class TaskGradients:
         heads: task -> parameters of its head, whose gradients are accumulated in `.grad` as they are found; None
             leaves them, and the graph, untouched.
         scale: of mixed precision: `rows` are free of it, and what is written to a `.grad` bears it.
+        sharing: parameters between the embedding and the heads that several tasks use.
     """
 
     def __init__(
@@ -34,18 +35,32 @@ class TaskGradients:
         shared: Sequence[Tensor],
         heads: Mapping[str, Sequence[Tensor]] | None,
         scale: Callable[[Tensor], Tensor],
+        sharing: Sequence[Tensor] = (),
     ) -> None:
         first = next(iter(losses.values()))
         self._factor = scale(torch.ones_like(first, requires_grad=False))
         through = embedding.requires_grad and len(shared) > 0
-        arriving = [
-            _through_head(scale(loss), embedding if through else None, heads, task, keep=heads is None)
+        *_, last = losses
+        after = [
+            _through_head(
+                scale(loss),
+                sharing,
+                embedding if through else None,
+                heads,
+                task,
+                keep=heads is None or task != last,  # the tasks may share a graph beyond the embedding
+            )
             for task, loss in losses.items()
         ]
-        gradients = _through_backbone(embedding, shared, arriving, keep=heads is None) if through else []
-        reached = [any(row[index] is not None for row in gradients) for index in range(len(shared))]
-        #: The shared parameters that some task reaches.
-        self.parameters = [parameter for parameter, use in zip(shared, reached, strict=True) if use]
+        before: Sequence[Sequence[Tensor | None]] = [()] * len(losses)
+        if through:
+            arriving = [gradient for _, gradient in after]
+            before = _through_backbone(embedding, shared, arriving, keep=heads is None)
+        gradients = [[*row, *beyond] for row, (beyond, _) in zip(before, after, strict=True)]
+        every = [*(shared if through else ()), *sharing]
+        reached = [any(row[index] is not None for row in gradients) for index in range(len(every))]
+        #: The shared parameters that some task reaches, those of the backbone first.
+        self.parameters = [parameter for parameter, use in zip(every, reached, strict=True) if use]
         #: `[tasks, parameters]`, in the order of the losses; without a column where nothing is shared.
         self.rows = self._joined(gradients, reached, len(losses), first)
 
@@ -75,22 +90,24 @@ class TaskGradients:
 
 def _through_head(
     loss: Tensor,
+    sharing: Sequence[Tensor],
     embedding: Tensor | None,
     heads: Mapping[str, Sequence[Tensor]] | None,
     task: str,
     *,
     keep: bool,
-) -> Tensor | None:
-    """Fill in the head's gradients; return the embedding's, None if the loss does not depend on it."""
+) -> tuple[Sequence[Tensor | None], Tensor | None]:
+    """Fill in the head's gradients; return those of `sharing` and of the embedding, None without a dependency."""
     parameters = list(heads[task]) if heads is not None else []
-    inputs = [*parameters, *([] if embedding is None else [embedding])]
+    inputs = [*parameters, *sharing, *([] if embedding is None else [embedding])]
     if not inputs or not loss.requires_grad:
-        return None
+        return [None] * len(sharing), None
     gradients = torch.autograd.grad(loss, inputs, retain_graph=keep or None, allow_unused=True)
     for parameter, gradient in zip(parameters, gradients, strict=False):
         if gradient is not None:
             parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
-    return gradients[-1] if embedding is not None else None
+    end = len(parameters) + len(sharing)
+    return gradients[len(parameters) : end], gradients[-1] if embedding is not None else None
 
 
 def _through_backbone(

@@ -23,19 +23,22 @@ class Step:
     #: also if several processes train the network. With series only, the embeddings of the time steps, `[batch, time,
     #: embedding]`; with other tasks beside them, both in one row a track, `[batch, values]`.
     embedding: Tensor
-    #: Trained parameters of the backbone, and of the head of each task.
+    #: Trained parameters of the backbone, on which the embedding depends.
     shared: Sequence[nn.Parameter]
+    #: Trained parameters of each task: of its head, and of the sharing architecture if no other task uses them.
     heads: Mapping[str, Sequence[nn.Parameter]]
     #: Loss scaling before the backward pass: that of mixed precision, times the weight of the batch if a step has the
     #: gradients of several batches; otherwise the identity.
     scale: Callable[[Tensor], Tensor]
+    #: Trained parameters of the sharing architecture that several tasks use, between the embedding and the heads.
+    sharing: Sequence[nn.Parameter] = ()
 
     def gradients(self, losses: Mapping[str, Tensor]) -> TaskGradients:
-        """Return the gradient of every task on the shared parameters. Call it once per step.
+        """Return the gradient of every task on the shared parameters: `shared` and `sharing`. Call it once per step.
 
         The gradients of the heads are accumulated in their `.grad`.
         """
-        return TaskGradients(losses, self.embedding, self.shared, self.heads, self.scale)
+        return TaskGradients(losses, self.embedding, self.shared, self.heads, self.scale, self.sharing)
 
 
 class Weighting(nn.Module):

@@ -20,7 +20,7 @@ from musicemo.components import registry
 from musicemo.components.local import LocalCode, Policy, unplaced
 from musicemo.components.lookup import Components, LossTerm, describe_problem
 from musicemo.components.spec import AugmentSettings, Component, PluginSettings, default_component, to_toml
-from musicemo.contracts import Dataset, Estimator, Launcher, Target, Track, kinds_of
+from musicemo.contracts import Dataset, Estimator, Launcher, Sharing, Target, Track, kinds_of
 from musicemo.data import (
     HeadSettings,
     ScalingSettings,
@@ -48,6 +48,7 @@ from musicemo.experiment.schema import (
     DEFAULT_LAUNCHER,
     DEFAULT_LOSSES,
     DEFAULT_OPTIMIZER,
+    DEFAULT_SHARING,
     DEFAULT_WEIGHTING,
     ExperimentTable,
 )
@@ -89,6 +90,7 @@ class Experiment:
     losses: Mapping[str, Sequence[LossTerm]]
     #: The same by kind of target, for those tasks; only the kinds that the file names.
     default_losses: Mapping[str, Sequence[LossTerm]]
+    sharing: Component
     weighting: Component
     training: TrainingSettings
     transfer: TransferSettings | None
@@ -157,6 +159,7 @@ class Experiment:
             *extractors,
             *self.augmentations,
             self.model,
+            self.sharing,
             self.weighting,
             *losses,
             *self.plugins.values(),
@@ -206,6 +209,13 @@ class Experiment:
         columns = stream_columns(streams)
         size = sum(size for size, _ in streams.values())
         model: nn.Module = self.model.build(input_size=size, targets=targets, streams=columns)
+        shares = self.sharing.name != DEFAULT_SHARING["type"]
+        if shares and isinstance(model, Estimator):
+            with self.source.blaming("sharing"):
+                raise InputError(
+                    f"{self.sharing.name!r} stands between a network and its heads, and the model {self.model.name!r} "
+                    "is fitted in one go. Remove [sharing], or use a model that is trained by gradients"
+                )
         summed = [name for name, (_, layers) in streams.items() if layers > 1]
         if summed and isinstance(model, Estimator):
             raise InputError(
@@ -213,6 +223,21 @@ class Experiment:
                 f'{self.model.name!r} is fitted in one go. Use combine = "concatenate"'
             )
         return model
+
+    def build_sharing(self, tasks: Sequence[str], embedding_size: int) -> Sharing:
+        """Construct the sharing architecture of some tasks; see `Network`.
+
+        Raises:
+            InputError: it rejects its parameters, or its size is not an integer; with the line of the experiment file.
+        """
+        with self.source.blaming("sharing"):
+            sharing: Sharing = self.sharing.build(tasks=tasks, embedding_size=embedding_size)
+            size = getattr(sharing, "size", None)
+            if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+                raise InputError(
+                    f"sharing {self.sharing.name!r}: its size is {size!r}, which must be an integer > 0"
+                )
+        return sharing
 
     def extract(
         self, tracks: Sequence[Track], launcher: Launcher | None = None
@@ -322,6 +347,7 @@ class Experiment:
                 if self.default_losses
                 else {}
             ),
+            "sharing": self.sharing.to_table(),
             "weighting": self.weighting.to_table(),
             "training": to_toml(training.model_dump()),
             **({"transfer": to_toml(self.transfer.model_dump())} if self.transfer else {}),
@@ -579,6 +605,7 @@ def validate_experiment(
     features = find_features(components, source, problems)
     augmentations = _find_augmentations(components, source, problems)
     model = components.find("model", ("model",))
+    sharing = components.find("sharing", ("sharing",), DEFAULT_SHARING)
     weighting = components.find("weighting", ("weighting",), DEFAULT_WEIGHTING)
     launcher = components.find("launcher", ("launcher",), DEFAULT_LAUNCHER)
     plugins = _find_plugins(components, source, problems)
@@ -600,7 +627,7 @@ def validate_experiment(
             problems += protocol.breaches(dataset, schema.split, schema.tasks, source)
         except InputError as error:
             problems += error.problems
-    if problems or not (schema and dataset and model and weighting and launcher):
+    if problems or not (schema and dataset and model and sharing and weighting and launcher):
         raise InputError(*dict.fromkeys(problems))
     return Experiment(
         name=schema.name,
@@ -616,6 +643,7 @@ def validate_experiment(
         heads={name: task.head or schema.head for name, task in schema.tasks.items()},
         losses=losses,
         default_losses=default_losses,
+        sharing=sharing,
         weighting=weighting,
         training=schema.training,
         transfer=schema.transfer,

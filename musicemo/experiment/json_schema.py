@@ -103,8 +103,8 @@ def experiment_schema() -> Json:
     A file that extends another may omit required keys, as may one with a matrix or a search. A component that cannot be
     imported is left out with a warning.
     """
-    dataset, model, weighting, launcher = (
-        _union(kind, _tables(kind)) for kind in ("dataset", "model", "weighting", "launcher")
+    dataset, model, sharing, weighting, launcher = (
+        _union(kind, _tables(kind)) for kind in ("dataset", "model", "sharing", "weighting", "launcher")
     )
     features = _union("features", _tables("features", FeatureSettings))
     joined = _union("joined", _tables("dataset", JoiningSettings))
@@ -118,6 +118,7 @@ def experiment_schema() -> Json:
         "model": model,
         "losses": dict[TargetKind, loss],  # type: ignore[valid-type]  # made at run time
         "tasks": dict[TaskName, task],  # type: ignore[valid-type]
+        "sharing": sharing,
         "weighting": weighting,
         "launcher": launcher,
         "augment": GenericAlias(list, (_union("augmentation", _tables("augmentation", AugmentSettings)),)),

@@ -18,6 +18,7 @@ __all__ = [
     "DEFAULT_LAUNCHER",
     "DEFAULT_LOSSES",
     "DEFAULT_OPTIMIZER",
+    "DEFAULT_SHARING",
     "DEFAULT_WEIGHTING",
     "ExperimentTable",
     "TaskName",
@@ -32,7 +33,8 @@ _Seed = Annotated[int, Field(ge=0, lt=2**32)]
 #: A loss, or a list of weighted terms.
 _Loss = dict[str, Any] | Annotated[list[dict[str, Any]], Field(min_length=1)]
 
-#: The components of a file that names no weighting, no launcher, no optimizer, or no loss of a task.
+#: The components of a file that names no sharing, no weighting, no launcher, no optimizer, or no loss of a task.
+DEFAULT_SHARING = {"type": "hard"}
 DEFAULT_WEIGHTING = {"type": "constant"}
 DEFAULT_LAUNCHER = {"type": "local"}
 DEFAULT_OPTIMIZER = TrainingSettings().optimizer.type
@@ -72,6 +74,8 @@ class ExperimentTable(Settings):
     """Scaling of the features."""
     model: dict[str, Any]
     """Backbone, shared by all tasks."""
+    sharing: dict[str, Any] = Field(default_factory=lambda: dict(DEFAULT_SHARING))
+    """Architecture between the backbone and the heads, which decides what the tasks share."""
     head: HeadSettings = HeadSettings()
     """Layers between the backbone and the prediction of each task."""
     losses: dict[TargetKind, _Loss] = Field(default_factory=dict)

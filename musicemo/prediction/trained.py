@@ -107,7 +107,12 @@ class TrainedRun:
             targets = [task.outcome for task in description.tasks]
             backbone = experiment.build_backbone(targets, description.streams)
             network = Network(
-                backbone, description.tasks, experiment.heads, description.streams, description.excerpts
+                backbone,
+                description.tasks,
+                experiment.heads,
+                description.streams,
+                description.excerpts,
+                experiment.build_sharing,
             )
         network.load(state.get("network", {}), str(path))
         return cls(

@@ -43,7 +43,7 @@ _EXAMPLES = 3
 _LONGEST_NAME = 60
 """Characters of a track's id in the name of its file."""
 
-_UNNEEDED = ("augmentation", "features", "launcher", "loss", "model", "plugin", "weighting")
+_UNNEEDED = ("augmentation", "features", "launcher", "loss", "model", "plugin", "sharing", "weighting")
 """Kinds of components that need not be installed to read a dataset."""
 
 

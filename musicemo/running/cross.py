@@ -58,7 +58,7 @@ _JOINT = "joint"
 _RESULTS = "cross.json"
 
 #: Tables of an experiment in which the crossed experiments should not differ.
-_RECIPE = ("features", "augment", "scaling", "model", "weighting", "training", "losses")
+_RECIPE = ("features", "augment", "scaling", "model", "sharing", "weighting", "training", "losses")
 
 
 @dataclass(frozen=True)

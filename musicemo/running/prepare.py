@@ -289,7 +289,9 @@ def prepare(
         targets = [task.outcome for task in tracks.tasks]
         sizes = stream_sizes(tracks, features)
         backbone = experiment.build_backbone(targets, sizes)
-        return Network(backbone, tracks.tasks, experiment.heads, sizes, excerpts).to(device)
+        return Network(backbone, tracks.tasks, experiment.heads, sizes, excerpts, experiment.build_sharing).to(
+            device
+        )
 
     with blaming("model"):
         _check_kinds(experiment, tracks)
@@ -633,7 +635,10 @@ def rehearse(experiment: Experiment, network: Network, objective: Objective, bat
         with experiment.source.blaming("model"):
             embeddings = _embed(copied, batch)
             _check_padding(copied, batch, embeddings)
-        predictions = copied.predict(copied.joined(list(embeddings.values())))
+        joined = copied.joined(list(embeddings.values()))
+        with experiment.source.blaming("sharing"):
+            _check_representations(copied, joined)
+        predictions = copied.predict(joined)
         _losses(experiment, losses, predictions, batch)
 
 
@@ -722,6 +727,40 @@ def _check_padding(network: Network, batch: Batch, embeddings: Mapping[str, torc
                 f"padding changes its {name}, by {apart:.2g}: what lies beyond a track's length must be left out, "
                 "or a track's prediction depends on the others in its batch"
             )
+
+
+def _check_representations(network: Network, embedding: torch.Tensor) -> None:
+    """Refuse representations that are not of the declared size, or that depend on the other rows.
+
+    Raises:
+        InputError: the sharing architecture fails, or its representations are refused.
+    """
+    for part, rows in network.split(embedding).items():
+        if part not in network.sharing:
+            continue
+        sharing: Any = network.sharing[part]
+        try:
+            represented, alone = sharing(rows), sharing(rows[:1])
+        except Exception as error:  # a stranger's architecture may raise anything
+            raise InputError(
+                f"fails on an {part} of shape {list(rows.shape)}: {describe_error(error, where=line_of(error))}"
+            ) from error
+        for task in sharing.tasks:
+            one = represented.get(task) if isinstance(represented, dict) else None
+            expected = [*rows.shape[:-1], sharing.size]
+            if not isinstance(one, torch.Tensor) or list(one.shape) != expected:
+                shape = (
+                    f"shape {list(one.shape)}"
+                    if isinstance(one, torch.Tensor)
+                    else f"type {type(one).__name__}"
+                )
+                raise InputError(f"the representation of {task!r} has {shape}; it must have shape {expected}")
+            apart = float((one[:1] - alone[task]).abs().max())
+            if apart > 1e-3 * max(float(one.abs().max()), 1.0):
+                raise InputError(
+                    f"the representation of {task!r} depends on other tracks of the batch, by {apart:.2g}: a track's "
+                    "prediction must be the same in any batch"
+                )
 
 
 def _embed(network: Network, batch: Batch) -> dict[str, torch.Tensor]:

@@ -21,6 +21,7 @@ from musicemo.running.search import check_search
 from musicemo.running.transfer import find_source
 from musicemo.training import Prepared, Stopping, use_threads
 from musicemo.training.fitters import make_fitter
+from musicemo.training.optimization import trainable
 from musicemo.training.randomness import random_state, restore_random_state
 from musicemo.training.scoring import Scorer
 
@@ -54,9 +55,10 @@ class Preview:
     batches: Mapping[str, int]
     unlabelled: int
     tasks: Sequence[TaskPreview]
-    #: Parameters that are trained: of the whole network, and of it the backbone.
+    #: Parameters that are trained: of the whole network, and of it the backbone and the sharing architecture.
     parameters: int
     backbone: int
+    sharing: int
     #: Seconds that a training step takes, the median of some; None where none was taken.
     step: float | None
     #: Departures from the published protocol, which are known before the run; None without a protocol.
@@ -164,7 +166,10 @@ def check_experiment(
     finally:
         restore_random_state(before)
     conformity = describe_conformity(experiment, tracks, split, first.fold, None)
-    backbone = sum(one.numel() for one in prepared.network.backbone.parameters() if one.requires_grad)
+    network = prepared.network
+    backbone, sharing = (
+        sum(one.numel() for one in trainable(part)) for part in (network.backbone, network.sharing)
+    )
     return Preview(
         experiment=experiment,
         device=torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
@@ -172,8 +177,9 @@ def check_experiment(
         batches={part: len(batches) for part, batches in prepared.batches.items()},
         unlabelled=len(tracks.unlabelled),
         tasks=[_task(experiment, tracks, task.name) for task in tracks.tasks],
-        parameters=prepared.network.parameter_count,
+        parameters=network.parameter_count,
         backbone=backbone,
+        sharing=sharing,
         step=step,
         departures=None if conformity is None else conformity["departures"],
     )

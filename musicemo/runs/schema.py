@@ -376,6 +376,7 @@ class ExperimentFile(_Shape):
     description: Text | None = None
     dataset: dict[str, Any] | list[dict[str, Any]] | None = None
     model: dict[str, Any] | None = None
+    sharing: dict[str, Any] | None = None
     weighting: dict[str, Any] | None = None
     split: _SplitTable | None = None
     training: _Training | None = None

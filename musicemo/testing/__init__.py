@@ -17,6 +17,7 @@ from musicemo.testing.hooks import check_hooks
 from musicemo.testing.launchers import check_launcher
 from musicemo.testing.losses import check_loss
 from musicemo.testing.models import check_model
+from musicemo.testing.sharings import check_sharing
 from musicemo.testing.weightings import check_weighting
 
 __all__ = [
@@ -28,5 +29,6 @@ __all__ = [
     "check_launcher",
     "check_loss",
     "check_model",
+    "check_sharing",
     "check_weighting",
 ]

@@ -37,7 +37,7 @@ class GradientConflict:
 
     def measure(self, losses: Mapping[str, Tensor], step: Step) -> None:
         """Take in a step's gradients, before its backward pass; not of a backbone that is frozen, or of an overflow."""
-        rows = TaskGradients(losses, step.embedding, step.shared, None, step.scale).rows
+        rows = TaskGradients(losses, step.embedding, step.shared, None, step.scale, step.sharing).rows
         if not rows.numel():
             return
         gramian = (rows @ rows.T).double().cpu()

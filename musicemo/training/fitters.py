@@ -159,7 +159,7 @@ class GradientFitter:
         prepared = self._prepared
         moved = batch.to(prepared.device)
         with autocast(prepared.device, prepared.training.precision):
-            prepared.network.embed(moved.x, moved.lengths)
+            prepared.network.represent(prepared.network.embed(moved.x, moved.lengths))
 
     def _last(self, number: int, count: int) -> bool:
         """Return whether a batch, counted from 1, is the last one of an optimizer step in an epoch of `count`."""

@@ -1,8 +1,8 @@
-"""The network: a backbone, and a head per task."""
+"""The network: a backbone, a sharing architecture, and a head per task."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, cast
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from musicemo.contracts import Estimator, Fitted
+from musicemo.contracts import Estimator, Fitted, Sharing, TaskModules
 from musicemo.data import HeadSettings, Task, columns
 from musicemo.errors import InputError, nearest
 from musicemo.ops import WeightedSum
@@ -44,13 +44,6 @@ class Head(nn.Sequential):
         super().__init__(*layers)
 
 
-class _Heads(nn.ModuleDict):
-    """Modules by task, whose names may be those of a dictionary's methods: a task may be called `pop`."""
-
-    def add_module(self, name: str, module: nn.Module | None) -> None:
-        self._modules[name] = module  # type: ignore[assignment]  # torch's own hint of it leaves None out
-
-
 class Network(nn.Module):
     """`x` `[batch, time, feature]` and `lengths` `[batch]` to an embedding and, by task, predictions.
 
@@ -62,6 +55,9 @@ class Network(nn.Module):
             default the backbone gets `x` as it is.
         excerpts: length in time steps and number of the excerpts of a track, evenly spaced, whose predictions are
             averaged in evaluation mode. Series are predicted from the whole track. None predicts from whole tracks.
+        sharing: returns the sharing architecture of some tasks, from their names and the size of the embedding. It is
+            called for the tasks with one target per track, and for the series, which have other embeddings. By default
+            all heads get the embedding as it is.
 
     Raises:
         InputError: the backbone does not tell the size of its embedding, or has none per time step, which series need.
@@ -74,18 +70,28 @@ class Network(nn.Module):
         heads: Mapping[str, HeadSettings],
         streams: Mapping[str, tuple[int, int]] | None = None,
         excerpts: tuple[int, int] | None = None,
+        sharing: Callable[[Sequence[str], int], Sharing] | None = None,
     ) -> None:
         super().__init__()
         self._excerpts = excerpts
         self._streams = dict(streams or {})
         #: Stream -> the learned sum of its outputs, for those that have one.
-        self.sums = _Heads(
+        self.sums = TaskModules(
             {name: WeightedSum(layers) for name, (_, layers) in self._streams.items() if layers > 1}
         )
         self._frozen: list[nn.Module] = []
         self.backbone = backbone
-        self.heads = _Heads({})
-        self._timed = frozenset(task.name for task in tasks if task.kind == "series")
+        #: ``embedding`` and ``sequence`` -> the sharing architecture of the tasks that are predicted from them.
+        self.sharing = TaskModules()
+        self.heads = TaskModules()
+        places = {task.name: "sequence" if task.kind == "series" else "embedding" for task in tasks}
+        #: Output of the backbone -> the tasks that are predicted from it.
+        self._parts = {
+            part: [name for name in places if places[name] == part]
+            for part in ("embedding", "sequence")
+            if part in places.values()
+        }
+        self._timed = self._parts.get("sequence", [])
         if self.estimator:
             return
         name, size = type(backbone).__name__, getattr(backbone, "embedding_size", None)
@@ -98,9 +104,14 @@ class Network(nn.Module):
                 f"{', '.join(map(repr, sorted(self._timed)))} {'need' if len(self._timed) > 1 else 'needs'} for "
                 "ratings over time. Use another model, such as 'lstm' or 'crnn'"
             )
+        sizes = {"embedding": size, "sequence": steps if isinstance(steps, int) else 0}
+        if sharing is not None:
+            for part, names in self._parts.items():
+                module = sharing(names, sizes[part])
+                self.sharing[part] = module
+                sizes[part] = module.size
         for task in tasks:
-            of_task = steps if isinstance(steps, int) and task.kind == "series" else size
-            self.heads[task.name] = Head(of_task, task, heads[task.name])
+            self.heads[task.name] = Head(sizes[places[task.name]], task, heads[task.name])
 
     def forward(
         self, x: Tensor, lengths: Tensor, labels: Mapping[str, Tensor] | None = None
@@ -175,18 +186,54 @@ class Network(nn.Module):
 
     def predict(self, embedding: Tensor) -> dict[str, Tensor]:
         """Return every task's predictions from the embedding."""
-        steps = embedding
-        if len(self.embeddings) > 1:
-            backbone: Any = self.backbone
-            embedding, rest = embedding[:, : backbone.embedding_size], embedding[:, backbone.embedding_size :]
-            steps = rest.view(len(rest), -1, backbone.sequence_size)
-        return {name: head(steps if name in self._timed else embedding) for name, head in self.heads.items()}
+        representations = self.represent(embedding)
+        return {name: head(representations[name]) for name, head in self.heads.items()}
+
+    def represent(self, embedding: Tensor) -> dict[str, Tensor]:
+        """Return task -> its representation, the input of its head, from the embedding."""
+        representations: dict[str, Tensor] = {}
+        for part, rows in self.split(embedding).items():
+            representations |= (
+                self.sharing[part](rows) if part in self.sharing else dict.fromkeys(self._parts[part], rows)
+            )
+        return representations
+
+    def split(self, embedding: Tensor) -> dict[str, Tensor]:
+        """Return the outputs of the backbone that `embeddings` names, of which `joined` made one tensor."""
+        if len(self.embeddings) == 1:
+            return {self.embeddings[0]: embedding}
+        backbone: Any = self.backbone
+        rest = embedding[:, backbone.embedding_size :]
+        return {
+            "embedding": embedding[:, : backbone.embedding_size],
+            "sequence": rest.view(len(rest), -1, backbone.sequence_size),
+        }
+
+    def trained_by(self) -> tuple[list[nn.Parameter], dict[str, list[nn.Parameter]]]:
+        """Return the trained parameters between the embedding and the predictions, by the tasks that use them.
+
+        Returns:
+            The parameters of the sharing architecture that several tasks use, and task -> the parameters of its head
+            and those of the sharing architecture that it uses alone.
+        """
+        shared: list[nn.Parameter] = []
+        single = {
+            name: [parameter for parameter in head.parameters() if parameter.requires_grad]
+            for name, head in self.heads.items()
+        }
+        for module in self.sharing.values():
+            parameters = dict(module.named_parameters())
+            for name, tasks in cast("Sharing", module).users().items():
+                if len(tasks) == 1:
+                    single[tasks[0]].append(parameters[name])
+                elif tasks:
+                    shared.append(parameters[name])
+        return shared, single
 
     @property
     def embeddings(self) -> Sequence[str]:
         """The outputs of the backbone that the tasks need: ``embedding``, ``sequence`` or both."""
-        static = not self._timed or len(self._timed) < len(self.heads)
-        return ["embedding"] * static + ["sequence"] * bool(self._timed)
+        return list(self._parts)
 
     @property
     def layer_weights(self) -> dict[str, list[float]]:

@@ -91,7 +91,7 @@ class Processes:
         shared = {
             name: parameter
             for name, parameter in network.named_parameters()
-            if parameter.requires_grad and not name.startswith("heads.")
+            if parameter.requires_grad and not name.startswith(("sharing.", "heads."))
         }
         copies = dict(zip(shared, collective.replicate(list(shared.values())), strict=True)) if shared else {}
         state = torch.get_rng_state().numpy().tobytes() + indices.tobytes() + str(self.rank).encode()

@@ -59,7 +59,7 @@ class OptimizationStep:
         #: Average of the weights; None without one.
         self.average = make_average(settings.average, prepared.network)
         self._shared = [*trainable(prepared.network.backbone), *trainable(prepared.network.sums)]
-        self._heads = {name: trainable(head) for name, head in prepared.network.heads.items()}
+        self._sharing, self._heads = prepared.network.trained_by()
 
     def __call__(
         self,
@@ -93,7 +93,7 @@ class OptimizationStep:
                 cause = "" if predictions[name].isfinite().all() else ": its predictions are not finite"
                 raise RunError(f"{where}: the loss of task {name!r} is {value}{cause}")
         weight = len(batch.indices) / self._settings.batch_size if self._settings.accumulate > 1 else 1.0
-        step = Step(embedding, self._shared, self._heads, self._scale(weight))
+        step = Step(embedding, self._shared, self._heads, self._scale(weight), self._sharing)
         if conflict:
             conflict.measure(losses, step)
         if not self._total:

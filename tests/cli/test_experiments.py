@@ -40,6 +40,7 @@ def test_a_valid_experiment_is_described_in_a_line_and_explained(experiment_file
             "Tracks whose targets follow from their features: the mean of each row, and a pattern for each genre.",
         ],
         ["model", "means", "One dense layer on the mean over time."],
+        ["sharing", "hard", "Hard parameter sharing: the head of every task gets the embedding as it is."],
         ["weighting", "sum", "The sum of the losses."],
         ["task", "valence", "rating in [1, 9] of 60 tracks; loss squared-error"],
         ["task", "genre", "2 classes: folk 40, metal 20; merged: jazz is folk; loss cross-entropy"],

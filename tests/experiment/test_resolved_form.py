@@ -132,6 +132,7 @@ def test_the_resolved_form_is_complete(write):
             "split",
             "scaling",
             "model",
+            "sharing",
             "weighting",
             "training",
             "evaluation",

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 from musicemo_builtin.launchers.local import Local
+from musicemo_builtin.sharings.hard import Hard
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -132,14 +133,15 @@ class Learned(Weighting):
         return {f"weight/{t}": float(torch.exp(-s)) for t, s in zip(self.tasks, self.s, strict=True)}
 
 
-#: What the fixture ``fakes`` registers: kind, name, component. The names "mse", "cross-entropy", "constant" and "local"
-#: are those that an experiment falls back on.
+#: What the fixture ``fakes`` registers: kind, name, component. An experiment falls back on "mse", "cross-entropy",
+#: "hard", "constant" and "local".
 FAKES: tuple[tuple[str, str, Any], ...] = (
     ("dataset", "memory", MemoryDataset),
     ("model", "means", MeanModel),
     ("loss", "mse", SquaredError),
     ("loss", "squared-error", SquaredError),
     ("loss", "cross-entropy", CrossEntropy),
+    ("sharing", "hard", Hard),
     ("weighting", "constant", Sum),
     ("weighting", "sum", Sum),
     ("weighting", "learned", Learned),

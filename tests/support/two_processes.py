@@ -24,8 +24,8 @@ from musicemo.workers import run_tasks
 TRACKS, TIME, FEATURES = 7, 12, 6
 KINDS = {"regression": (), "series": (), "classification": ("a", "b", "c"), "tags": ("x", "y")}
 
-#: Losses by task, model with parameters, weighting with parameters.
-Case = tuple[Mapping[str, str], tuple[str, Mapping[str, Any]], tuple[str, Mapping[str, Any]]]
+#: Losses by task, model with parameters, weighting with parameters, sharing architecture.
+Case = tuple[Mapping[str, str], tuple[str, Mapping[str, Any]], tuple[str, Mapping[str, Any]], str]
 
 
 def compare(cases: Sequence[Case]) -> list[dict[str, tuple[float, float]]]:
@@ -76,9 +76,10 @@ def _difference(
     losses: Mapping[str, str],
     model: tuple[str, Mapping[str, Any]],
     weighting: tuple[str, Mapping[str, Any]],
+    sharing: str,
     processes: Processes,
 ) -> dict[str, tuple[float, float]]:
-    alone, together = (_step(losses, model, weighting, one) for one in (SINGLE, processes))
+    alone, together = (_step(losses, model, weighting, sharing, one) for one in (SINGLE, processes))
     assert alone.keys() == together.keys()
     return {
         name: (float((value - together[name]).abs().max()), float(value.abs().max()))
@@ -91,6 +92,7 @@ def _step(
     losses: Mapping[str, str],
     model: tuple[str, Mapping[str, Any]],
     weighting: tuple[str, Mapping[str, Any]],
+    sharing: str,
     processes: Processes,
 ) -> dict[str, torch.Tensor]:
     """Take two steps; return the gradients of the second, and the buffers and predictions after it."""
@@ -107,7 +109,10 @@ def _step(
     name, parameters = model
     backbone = registry.load("model", name)(input_size=FEATURES, **parameters)
     heads = dict.fromkeys(losses, HeadSettings(hidden=[5], dropout=0.3))
-    network = Network(backbone, tasks, heads).train()
+    component = default_component("sharing", sharing)
+    network = Network(
+        backbone, tasks, heads, sharing=lambda tasks, size: component.build(tasks=tasks, embedding_size=size)
+    ).train()
     prepared = Prepared(
         tracks=None,  # type: ignore[arg-type]  # a step needs none
         split=None,  # type: ignore[arg-type]

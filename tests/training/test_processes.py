@@ -25,7 +25,7 @@ def names(kind: str) -> list[str]:
 
 
 def every_loss() -> list[Case]:
-    return [({"task": name}, ("mlp", {"dropout": 0.0}), ("constant", {})) for name in names("losses")]
+    return [({"task": name}, ("mlp", {"dropout": 0.0}), ("constant", {}), "hard") for name in names("losses")]
 
 
 def every_model() -> list[Case]:
@@ -37,26 +37,33 @@ def every_model() -> list[Case]:
         "transformer": {"width": 8, "layers": 1, "heads": 2, "dropout": 0.0},
     }
     return [
-        ({"a": "ccc", "b": "cross-entropy"}, (name, more), ("constant", {})) for name, more in still.items()
+        ({"a": "ccc", "b": "cross-entropy"}, (name, more), ("constant", {}), "hard")
+        for name, more in still.items()
     ]
 
 
 def over_time() -> list[Case]:
     """Return a series alone, whose embedding has steps, and one beside another task."""
     model = ("lstm", {"hidden": 5, "dropout": 0.0})
-    alone: Case = ({"series": "ccc"}, model, ("constant", {}))
-    return [alone, ({"a": "mse", "series": "soft-spearman"}, model, ("pcgrad", {}))]
+    alone: Case = ({"series": "ccc"}, model, ("constant", {}), "hard")
+    return [alone, ({"a": "mse", "series": "soft-spearman"}, model, ("pcgrad", {}), "mmoe")]
 
 
 def every_weighting() -> list[Case]:
     losses = {"valence": "soft-spearman", "energy": "mse", "genre": "cross-entropy"}
-    cases = [(losses, ("mlp", {"dropout": 0.0}), (name, {})) for name in names("weightings")]
-    return [*cases, (losses, ("mlp", {"dropout": 0.0}), ("gradnorm", {"of": "shared"}))]
+    model = ("mlp", {"dropout": 0.0})
+    cases: list[Case] = [(losses, model, (name, {}), "hard") for name in names("weightings")]
+    return [*cases, (losses, model, ("gradnorm", {"of": "shared"}), "hard")]
+
+
+def every_sharing() -> list[Case]:
+    losses = {"valence": "ccc", "energy": "mse", "genre": "cross-entropy"}
+    return [(losses, ("mlp", {"dropout": 0.0}), ("db-mtl", {}), name) for name in names("sharings")]
 
 
 @pytest.mark.slow
 def test_two_processes_have_the_gradient_of_one():
-    cases = [*every_loss(), *every_model(), *over_time(), *every_weighting()]
+    cases = [*every_loss(), *every_model(), *over_time(), *every_weighting(), *every_sharing()]
     for case, differences in zip(cases, compare(cases), strict=True):
         gradients = [largest for name, (_, largest) in differences.items() if name.startswith("gradient")]
         for name, (difference, largest) in differences.items():

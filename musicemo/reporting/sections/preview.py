@@ -30,6 +30,7 @@ def explanation_blocks(preview: Preview) -> list[Block]:
         *(("features", *_described(one.component)) for one in experiment.features),
         *(("augment", *_described(one)) for one in experiment.augmentations),
         ("model", *_described(experiment.model)),
+        ("sharing", *_described(experiment.sharing)),
         ("weighting", *_described(experiment.weighting)),
         *(("task", one.task.name, "; ".join(_learns(one))) for one in preview.tasks),
     ]
@@ -37,10 +38,7 @@ def explanation_blocks(preview: Preview) -> list[Block]:
     sizes = ", ".join(f"{count} {part}" for part, count in preview.tracks.items())
     without = f"; {preview.unlabelled} without a label are left out" if preview.unlabelled else ""
     rows.append(("split", split.method, f"{sizes}{without}"))
-    heads = preview.parameters - preview.backbone
-    rows.append(
-        ("network", f"{preview.parameters:,}", f"parameters: backbone {preview.backbone:,}, heads {heads:,}")
-    )
+    rows.append(("network", f"{preview.parameters:,}", f"parameters: {_parts(preview)}"))
     if search := experiment.search:
         aim = "highest" if search.maximizes else "lowest"
         text = f"{aim} {search.settings.metric} in {search.trials} trials: {', '.join(search.places)}"
@@ -48,6 +46,13 @@ def explanation_blocks(preview: Preview) -> list[Block]:
     rows += [("protocol", name, text) for name, text in _protocol(preview)]
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
     return [Text(f"  {kind:<{widths[0]}}  {name:<{widths[1]}}  {text}".rstrip()) for kind, name, text in rows]
+
+
+def _parts(preview: Preview) -> str:
+    """Return the numbers of parameters of the parts of the network."""
+    heads = preview.parameters - preview.backbone - preview.sharing
+    between = f"sharing {preview.sharing:,}, " if preview.sharing else ""
+    return f"backbone {preview.backbone:,}, {between}heads {heads:,}"
 
 
 def _protocol(preview: Preview) -> Iterator[tuple[str, str]]:
@@ -111,7 +116,8 @@ def dry_run_blocks(previews: Sequence[Preview], jobs: int) -> Iterator[Block]:
 
 
 def _effort(preview: Preview) -> Iterator[str]:
-    yield f"{preview.parameters:,} parameters on {preview.device}"
+    parts = f" ({_parts(preview)})" if preview.sharing else ""
+    yield f"{preview.parameters:,} parameters{parts} on {preview.device}"
     if preview.step is None:
         yield "fitted in one go"
         return

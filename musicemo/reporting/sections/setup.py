@@ -12,7 +12,7 @@ from musicemo.reporting.words import SETS, plural, scale
 from musicemo.runs import RunRecord
 
 #: Settings that have no effect on a model that is fitted in one go.
-_OF_NETWORKS = ("weighting", "optimizer", "batch size", "maximum epochs", "best epoch by")
+_OF_NETWORKS = ("sharing", "weighting", "optimizer", "batch size", "maximum epochs", "best epoch by")
 
 __all__ = ["environment", "headline", "notices", "setup", "value_text"]
 
@@ -138,13 +138,15 @@ def _members(run: RunRecord) -> Iterator[Block]:
 
 def _choices(experiment: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     tables = {
-        name: experiment.get(name) or {} for name in ("dataset", "model", "weighting", "split", "training")
+        name: experiment.get(name) or {}
+        for name in ("dataset", "model", "sharing", "weighting", "split", "training")
     }
     streams = experiment.get("features")
     for name, table in [
         ("dataset", tables["dataset"]),
         *(("features", stream) for stream in (streams if isinstance(streams, list) else [streams])),
         ("model", tables["model"]),
+        ("sharing", tables["sharing"]),
         ("weighting", tables["weighting"]),
     ]:
         yield name, _listed(table if isinstance(table, dict) else {})

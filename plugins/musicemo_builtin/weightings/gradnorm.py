@@ -81,7 +81,8 @@ class GradNorm(Weighting):
                 gradients.accumulate(gradients.rows.sum(dim=0))
             return _norms(gradients)
         through = [embedding] if embedding.requires_grad else []
-        gradients = TaskGradients(weighted, embedding, through, step.heads, step.scale)
+        beyond = {task: [*head, *step.sharing] for task, head in step.heads.items()}
+        gradients = TaskGradients(weighted, embedding, through, beyond, step.scale)
         if through:
             embedding.backward(step.scale(gradients.rows.sum(dim=0)).view_as(embedding))  # type: ignore[no-untyped-call]
         return _norms(gradients)
