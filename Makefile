@@ -1,12 +1,20 @@
 VENV ?= .venv
 PYTHON ?= python3
 BIN = $(VENV)/bin
-INSTALL = $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
+INSTALL = $(BIN)/pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt
+PLUGIN = plugins/musicemo_musicnn
 
-.PHONY: demo test test-fast faults lint docs bench clean
+# Most modules of the installed packages are never imported: those that are get compiled at their first import.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: demo install test test-fast faults lint docs bench clean
 
 demo: $(VENV)/installed ## Train the default experiment on synthesized music.
 	$(BIN)/musicemo run experiments/multitask.toml
+
+install: $(VENV)/bin/python ## Install all that tests, lint and docs need, in one call of pip.
+	$(INSTALL) --editable '.[docs,lint,test]' --editable $(PLUGIN)
+	@touch $(VENV)/installed $(VENV)/installed-docs $(VENV)/installed-lint $(VENV)/installed-test
 
 test: $(VENV)/installed-test ## Run the tests.
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder # one process per core, each with one thread
@@ -52,6 +60,6 @@ $(VENV)/installed-%: $(VENV)/installed
 	$(INSTALL) --editable '.[$*]'
 	@touch $@
 
-$(VENV)/installed-test: $(VENV)/installed plugins/musicemo_musicnn/pyproject.toml
-	$(INSTALL) --editable '.[test]' --editable plugins/musicemo_musicnn
+$(VENV)/installed-test: $(VENV)/installed $(PLUGIN)/pyproject.toml
+	$(INSTALL) --editable '.[test]' --editable $(PLUGIN)
 	@touch $@

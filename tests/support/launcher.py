@@ -10,7 +10,6 @@ import atexit
 import contextlib
 import functools
 import gc
-import importlib.metadata
 import json
 import os
 import resource
@@ -98,7 +97,7 @@ class Launcher:
             path: folders to find more modules and distributions in.
             folder: the working directory.
             terminal: both streams, instead of files.
-            tensorboard: whether its plugin is installed: its figures take most of a small run's time.
+            tensorboard: whether its plugin is active: its figures take most of a small run's time.
             largest_file: bytes beyond which a file cannot be written, as on a full disk; -1 for no limit.
         """
         self._end()
@@ -111,11 +110,15 @@ class Launcher:
                 stream.touch()  # what is read before the child has opened them is empty
         request = {
             "arguments": [str(argument) for argument in arguments],
-            "environment": dict(environment or {}),
+            "environment": {
+                "MUSICEMO_DISABLE_PLUGINS": ""
+                if tensorboard
+                else "tensorboard",  # also in its worker processes
+                **(environment or {}),
+            },
             "path": [str(place) for place in path],
             "folder": str(folder or self._folder),
             "streams": [str(stream) for stream in streams],
-            "hidden": [] if tensorboard else ["tensorboard"],
             "largest_file": largest_file,
         }
         assert self._server.stdin
@@ -171,15 +174,19 @@ def launcher() -> Launcher:
 
 def _serve() -> None:
     """Fork a child for every request; announce its id, and then its exit code."""
-    import matplotlib.figure  # noqa: F401  # all of these only to have them imported
-    import scipy.stats  # noqa: F401
-    import sklearn.metrics  # noqa: F401
-    import torch._dynamo  # torch's optimizers import it
+    # All of these only to have them imported, with what they import.
+    import jinja2  # noqa: F401
+    import matplotlib.figure  # noqa: F401
+    import packaging.requirements  # noqa: F401
+    import torch.utils.serialization
     import torch.utils.tensorboard
     import torch.utils.tensorboard.summary  # noqa: F401
 
     import musicemo.cli
-    import musicemo.running.execute
+    import musicemo.reporting.pages
+    import musicemo.reporting.terminal
+    import musicemo.running.search
+    import musicemo.running.sweep
     from musicemo.components import registry
 
     for group in registry.GROUPS.values():
@@ -209,10 +216,6 @@ def _become(request: Mapping[str, Any]) -> None:
     if request["path"]:
         sys.path[:0] = request["path"]
         registry.entry_points.cache_clear()
-    found = registry.entry_points
-    registry.entry_points = lambda group: importlib.metadata.EntryPoints(
-        point for point in found(group) if point.name not in request["hidden"]
-    )
     os.chdir(request["folder"])
     os.environ.update(request["environment"])
     sys.argv = ["musicemo", *request["arguments"]]
