@@ -84,6 +84,8 @@ class FeatureExtractor(Protocol):
     - ``bands``: output -> `Bands`, for outputs whose rows are frequency bands or pitch classes. Augmentations that mask
       or shift frequencies need it.
     - ``names``: output -> the names of its rows, such as those of acoustic descriptors.
+    - ``common_unit``: the names of outputs whose rows share one unit, so that the distance between two vectors has a
+      meaning. ``scaling.method = "balanced"`` divides such rows by one number.
     - ``pool``: the pooling of time steps if the experiment does not choose one: "mean" if absent.
     - ``finish(values: dict[str, NDArray]) -> dict[str, NDArray]``: what is done after pooling, with the arrays
       `[time, rows]` of a clip, such as the conversion of power to decibels relative to the clip's maximum.

@@ -2,7 +2,7 @@
 
 from musicemo.data.augmentation import AppliedAugmentation, Augmentations, check_examples
 from musicemo.data.batches import Batch, Batches, Proportions
-from musicemo.data.description import Description, describe, stream_columns, stream_sizes
+from musicemo.data.description import Description, describe, output_rows, stream_columns, stream_sizes
 from musicemo.data.features import Features, normalize_rows, rows_numbers, rows_text
 from musicemo.data.identity import DataIdentity, features_checksums, identify_data
 from musicemo.data.joining import Joined, JoiningSettings, split_joined
@@ -63,6 +63,7 @@ __all__ = [
     "make_split",
     "make_task",
     "normalize_rows",
+    "output_rows",
     "overlaps",
     "pair_groups",
     "read_split",

@@ -17,7 +17,7 @@ from musicemo.data.tracks import Tracks
 from musicemo.errors import InputError
 from musicemo.ops import Distribution, distribution_of
 
-__all__ = ["Description", "describe", "stream_columns", "stream_sizes"]
+__all__ = ["Description", "describe", "output_rows", "stream_columns", "stream_sizes"]
 
 
 @dataclass(frozen=True)
@@ -114,6 +114,16 @@ def stream_sizes(tracks: Tracks, features: Features) -> dict[str, tuple[int, int
     """
     streams = {stream.name: (stream.size // stream.layers, stream.layers) for stream in tracks.streams}
     return streams or {"features": (features.size, 1)}
+
+
+def output_rows(tracks: Tracks) -> list[tuple[slice, bool]] | None:
+    """Return the feature rows of each output of the extractors, and whether they share a unit; None of ready arrays."""
+    outputs: list[tuple[slice, bool]] = []
+    first = 0
+    for stream in tracks.streams:
+        outputs += [(slice(first + rows.start, first + rows.stop), common) for rows, common in stream.units]
+        first += stream.size
+    return outputs or None
 
 
 def describe(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,9 +17,11 @@ __all__ = ["Scaling", "ScalingSettings", "fit_scaling"]
 class ScalingSettings(Settings):
     """The table ``[scaling]``."""
 
-    method: Literal["standard", "minmax", "none"] = "standard"
+    method: Literal["standard", "minmax", "balanced", "none"] = "standard"
     """Scaling method: ``standard`` to mean 0 and standard deviation 1 for each feature row, ``minmax`` to [0, 1],
-    or ``none``.
+    ``balanced`` to mean 0 and a total variance of 1 for each output of the extractors, or ``none``. With ``balanced``,
+    the rows of an output have the same variance, or keep their proportions if the extractor declares that they share a
+    unit.
     """
 
 
@@ -35,10 +37,23 @@ class Scaling:
         return (features - self.offset) / self.scale
 
 
-def fit_scaling(method: str, tracks: Iterable[NDArray[np.float32]], size: int) -> Scaling:
-    """Fit a scaling to the training set's tracks, each `[time, feature]`, in one pass and float64.
+def fit_scaling(
+    method: str,
+    tracks: Iterable[NDArray[np.float32]],
+    size: int,
+    outputs: Sequence[tuple[slice, bool]] | None = None,
+) -> Scaling:
+    """Fit a scaling to the training set's tracks, in one pass and float64.
 
-    A constant row is shifted and not scaled.
+    A constant row is shifted and not scaled; with ``balanced``, it is scaled like the others of its
+    output.
+
+    Args:
+        method: method of `ScalingSettings`.
+        tracks: the features of each track, `[time, feature]`.
+        size: number of feature rows.
+        outputs: the rows of each output, and whether they share a unit; by default all rows are one output whose rows
+            do not. Only ``balanced`` depends on them.
     """
     if method == "none":
         return Scaling(np.zeros(size, np.float32), np.ones(size, np.float32))
@@ -55,6 +70,13 @@ def fit_scaling(method: str, tracks: Iterable[NDArray[np.float32]], size: int) -
         mean += delta * (len(frames) / total)
         count = total
         low, high = np.minimum(low, frames.min(axis=0)), np.maximum(high, frames.max(axis=0))
-    offset, scale = (mean, np.sqrt(squares / count)) if method == "standard" else (low, high - low)
+    offset, scale = (low, high - low) if method == "minmax" else (mean, np.sqrt(squares / count))
     constant = scale <= 1e-8 * np.maximum(np.abs(offset), 1)
-    return Scaling(offset.astype(np.float32), np.where(constant, 1, scale).astype(np.float32))
+    scale = np.where(constant, 1, scale)
+    if method == "balanced":
+        for rows, common_unit in outputs or [(slice(0, size), False)]:
+            varying = rows.start + np.flatnonzero(~constant[rows])
+            if common_unit and len(varying):
+                scale[rows] = np.sqrt(np.mean(scale[varying] ** 2))
+            scale[rows] *= np.sqrt(max(len(varying), 1))
+    return Scaling(offset.astype(np.float32), scale.astype(np.float32))

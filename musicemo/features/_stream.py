@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 import json
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -223,6 +224,14 @@ class Stream:
                     groups.append((slice(first, first + rows), deviation if pooling == "std" else mean))
             first += rows
         return groups
+
+    @property
+    def units(self) -> list[tuple[slice, bool]]:
+        """The rows of each output on the grid, and whether the extractor declares that they share a unit."""
+        declared = getattr(self.extractor, "common_unit", ())
+        ends = list(itertools.accumulate(self.outputs.values(), initial=0))
+        pairs = zip(self.outputs, itertools.pairwise(ends), strict=True)
+        return [(slice(*pair), name in declared) for name, pair in pairs]
 
     @property
     def size(self) -> int:

@@ -39,6 +39,7 @@ from musicemo.data import (
     columns,
     fit_scaling,
     identify_data,
+    output_rows,
     stream_columns,
     stream_sizes,
 )
@@ -151,7 +152,7 @@ class ScaledFeatures:
             with collected() as messages:
                 features = _read_features(experiment, tracks, split)
                 train = features.select(split.parts["train"])
-                scaling = fit_scaling(experiment.scaling.method, train, features.size)
+                scaling = fit_scaling(experiment.scaling.method, train, features.size, output_rows(tracks))
                 features.scale(scaling)
             self._key, self._last, self._messages = key, (features, scaling), messages.records
         else:
@@ -277,7 +278,9 @@ def prepare(
     if experiment.transfer and source:
         features = _read_features(experiment, tracks, split)
         transfer, scaling = _begin_transfer(experiment, experiment.transfer, tracks, features, split, source)
-        scaling = scaling or fit_scaling(experiment.scaling.method, features.select(train), features.size)
+        scaling = scaling or fit_scaling(
+            experiment.scaling.method, features.select(train), features.size, output_rows(tracks)
+        )
         features.scale(scaling)
     else:
         features, scaling = (scaled or ScaledFeatures()).get(experiment, tracks, split)

@@ -68,3 +68,26 @@ def test_none_changes_nothing_and_reads_nothing():
 
     found = tracks(1)[0]
     assert np.array_equal(fit_scaling("none", unread(), 5)(found), found)
+
+
+def test_balanced_outputs_have_a_total_variance_of_one():
+    found = tracks(size=6)
+    together = np.concatenate(found).astype("float64")
+    scaling = fit_scaling("balanced", found, 6, [(slice(0, 2), False), (slice(2, 6), True)])
+    scaled = scaling(together)
+    assert np.allclose(scaled.mean(axis=0), 0, atol=1e-5)
+    assert np.allclose(scaled[:, :2].var(axis=0), 1 / 2, rtol=1e-4)
+    assert scaled[:, 2:].var(axis=0).sum() == pytest.approx(1, rel=1e-4)
+    proportions = scaled[:, 2:].std(axis=0) / together[:, 2:].std(axis=0)
+    assert np.allclose(proportions, proportions[0], rtol=1e-4)
+
+
+def test_balanced_rows_that_do_not_change_take_no_share():
+    found = tracks(size=4)
+    for track in found:
+        track[:, [0, 3]] = 7
+    for common_unit in (False, True):
+        scaling = fit_scaling("balanced", found, 4, [(slice(0, 4), common_unit)])
+        scaled = scaling(np.concatenate(found))
+        assert scaled.var(axis=0).sum() == pytest.approx(1, rel=1e-4)
+        assert np.array_equal(scaled[:, [0, 3]], np.zeros((len(scaled), 2)))

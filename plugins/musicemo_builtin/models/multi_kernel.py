@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from musicemo.contracts import Estimator, Target
 from musicemo.errors import InputError, nearest
-from musicemo_builtin.models._descriptors import DESCRIPTORS, MELS, PITCH_CLASSES, describe
+from musicemo_builtin.features._descriptors import DESCRIPTORS, MELS, PITCH_CLASSES, describe
 from musicemo_builtin.models._kernels import Kernel, NormalKernel, StandardizedKernel, VectorKernel
 from musicemo_builtin.models._statistics import pooled
 from musicemo_builtin.models._svm import class_scores, pairwise, sigmoid_fit, temperature

@@ -4,8 +4,8 @@ import torch
 from backbone_properties import padded
 from complaints import warns
 from estimator_properties import ENERGY, GENRE, TARGETS, VALENCE
-from musicemo_builtin.models import _descriptors
-from musicemo_builtin.models._descriptors import DESCRIPTORS, describe
+from musicemo_builtin.features import _descriptors
+from musicemo_builtin.features._descriptors import DESCRIPTORS, describe
 from musicemo_builtin.models._kernels import NormalKernel, StandardizedKernel, VectorKernel
 from musicemo_builtin.models.multi_kernel import MultiKernel
 from sklearn.kernel_ridge import KernelRidge

@@ -1,4 +1,4 @@
-"""What a whole track sounds like, as a few vectors that kernels compare; computed once a track in a process."""
+"""What a whole track sounds like, as a few vectors; computed once a track in a process."""
 
 from __future__ import annotations
 
@@ -9,22 +9,23 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from musicemo_builtin.models._descriptors.covariance import log_euclidean, normal, with_slopes
-from musicemo_builtin.models._descriptors.spectrum import (
+from musicemo_builtin.features._descriptors.covariance import log_euclidean, normal, with_slopes
+from musicemo_builtin.features._descriptors.spectrum import (
     cepstrum,
     level_shares,
     modulation_spectrum,
     separation,
     shape_statistics,
 )
-from musicemo_builtin.models._descriptors.tonality import tonal_statistics
+from musicemo_builtin.features._descriptors.tonality import tonal_statistics
 
-__all__ = ["DESCRIPTORS", "MELS", "PITCH_CLASSES", "describe"]
+__all__ = ["DESCRIPTORS", "MELS", "PITCH_CLASSES", "SIZES", "describe"]
 
 MELS, PITCH_CLASSES = 128, 12
 
-#: Name -> what it is.
-DESCRIPTORS = ("statistics", "timbre", "bands", "normal")
+#: Name -> size of the vector.
+SIZES = {"statistics": 563, "timbre": 3321, "bands": 4753, "normal": 3660}
+DESCRIPTORS = tuple(SIZES)
 
 _KEPT = 4096
 """Tracks whose descriptors are kept, each some 50 kB."""

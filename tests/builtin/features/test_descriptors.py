@@ -1,10 +1,12 @@
 """Descriptors of tracks, one by one, against what they are said to be."""
 
+import math
+
 import numpy as np
 import pytest
-from musicemo_builtin.models._descriptors import describe
-from musicemo_builtin.models._descriptors.covariance import log_euclidean, normal, with_slopes
-from musicemo_builtin.models._descriptors.spectrum import (
+from musicemo_builtin.features._descriptors import describe
+from musicemo_builtin.features._descriptors.covariance import log_euclidean, normal, with_slopes
+from musicemo_builtin.features._descriptors.spectrum import (
     cepstrum,
     level_shares,
     modulation_spectrum,
@@ -13,8 +15,13 @@ from musicemo_builtin.models._descriptors.spectrum import (
     skewness,
     summary,
 )
-from musicemo_builtin.models._descriptors.tonality import tonal_statistics
+from musicemo_builtin.features._descriptors.tonality import tonal_statistics
+from musicemo_builtin.features.descriptors import Descriptors
+from musicemo_builtin.features.mel_chroma import MelChroma
 from scipy.linalg import logm
+from signals import song
+
+from musicemo.testing import check_features
 
 RANDOM = np.random.default_rng(0)
 
@@ -149,3 +156,20 @@ def test_tonal_statistics_of_values_below_zero_are_finite():
     chroma = np.random.default_rng(0).normal(size=(12, 50))
     assert np.isfinite(tonal_statistics(chroma)).all()
     np.testing.assert_array_equal(tonal_statistics(chroma), tonal_statistics(chroma.clip(0)))
+
+
+def test_contract_of_the_extractor():
+    check_features("descriptors", window=math.inf)
+
+
+def test_the_extractor_describes_what_multi_kernel_describes():
+    samples = song(4.0)
+    clip = Descriptors().extract(samples, ["timbre", "normal"])
+    analysis = MelChroma().extract(samples, ["mel", "chroma"])
+    frames = MelChroma().finish({name: output.values for name, output in analysis.outputs.items()})
+    expected = describe(np.concatenate([frames["mel"], frames["chroma"]], 1))
+    assert set(clip.outputs) == {"timbre", "normal"}
+    for name, output in clip.outputs.items():
+        assert np.allclose(output.values[0], expected[name], atol=1e-5)
+        assert output.edges.tolist() == [0, 4]
+    assert {name: len(vector) for name, vector in expected.items()} == Descriptors().outputs
