@@ -50,7 +50,6 @@ def listen(
     from musicemo.errors import InputError
     from musicemo.features import songs_in
     from musicemo.listening import Listener, serving
-    from musicemo.prediction import Predictor
 
     paths = []
     for source in songs or []:
@@ -58,15 +57,14 @@ def listen(
         if not sources:
             raise InputError(f"{source}: there is no such song, or no song in this folder")
         paths += sources
-    try:
-        predictor = Predictor(run, sync=sync.value if sync else None, device=device, trust_local_code=trust)
-    except InputError as error:
-        if "dataset's arrays" not in str(error):
-            raise
-        raise InputError(
-            *error.problems, f"{run}: cannot listen: it was trained on ready-made arrays"
-        ) from error
-    listener = Listener(predictor, window, hop, trust)
+    listener = Listener.of_run(
+        run,
+        window=window,
+        hop=hop,
+        sync=sync.value if sync else None,
+        device=device,
+        trust_local_code=trust,
+    )
     with serving(listener, paths, port) as address:
         emit(f"Listening with {run} at {address} (press Ctrl+C to stop)\n")
         if browser and sys.stdout.isatty():

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +17,10 @@ from musicemo.errors import InputError
 from musicemo.experiment import load_experiment
 from musicemo.features import Analysis, Audio, analyse, decode
 from musicemo.listening.uncertainty import HeldOut, read_held_out
-from musicemo.prediction import Predictor, SongPrediction, TaskPrediction, TrainedRun
+from musicemo.prediction import Predictor, SongPrediction, TaskPrediction, TrainedRun, find_runs
 from musicemo.reporting.song_figure import frequency_ticks, spectrogram
 from musicemo.reporting.words import plural
+from musicemo.training import choose_device
 
 __all__ = ["Heard", "Listener", "Ranking", "Rating"]
 
@@ -117,6 +118,43 @@ class Listener:
     def __post_init__(self) -> None:
         self.predictor.with_windows(self.window, self.hop)  # refuse wrong windows at once
 
+    @classmethod
+    def of_run(
+        cls,
+        run: str | Path,
+        *,
+        window: float = 10.0,
+        hop: float = 2.0,
+        sync: Literal["beat", "frame"] | None = None,
+        device: str = "auto",
+        trust_local_code: bool = False,
+    ) -> Listener:
+        """Load a run, or the replicates in an experiment's folder, with its predictions of held-out tracks.
+
+        Args:
+            run: ``runs/<name>/<run id>``, or ``runs/<name>``.
+            window: See the class.
+            hop: See the class.
+            sync: Time grid of the features, for a run whose dataset does not record it.
+            device: Device of the predictions.
+            trust_local_code: See the class.
+
+        Raises:
+            InputError: The run cannot be loaded, was trained on ready-made arrays, or a file of it is damaged.
+        """
+        runs = find_runs(Path(run), choose_device(device), trust_local_code=trust_local_code)
+        try:
+            predictor = Predictor(runs, sync=sync)
+        except InputError as error:
+            if runs[0].description.extraction:
+                raise
+            raise InputError(
+                *error.problems, f"{run}: `musicemo listen` needs a run that was trained on features of audio"
+            ) from error
+        listener = cls(predictor, window, hop, trust_local_code)
+        _ = listener.held_out
+        return listener
+
     @property
     def runs(self) -> Sequence[TrainedRun]:
         """The runs."""
@@ -147,7 +185,10 @@ class Listener:
                 if track.audio is not None and not (isinstance(track.audio, Path) and not track.audio.exists())
             }
         except InputError as error:
-            self.silence.append(f"The run's dataset cannot be read: {error.problems[0]}")
+            self.silence.append(f"The run's dataset cannot be read: {error.problems[0]}.")
+            return {}
+        except Exception as error:  # a dataset may be anybody's code
+            self.silence.append(f"The run's dataset cannot be read: {type(error).__name__}: {error}.")
             return {}
         if not tracks:
             self.silence.append("The audio of the run's dataset is not on this machine.")
@@ -208,6 +249,10 @@ class Listener:
         analysis = analyse(song)
         _draw(analysis, folder / "spectrogram.png")
         ratings, rankings = self._results(prediction, course or prediction, track)
+        if beyond := [name for name, task in prediction.tasks.items() if task.beyond]:
+            warnings.append(
+                f"Outside the range of the ratings: {', '.join(beyond)}. Predictions are not clipped."
+            )
         if (count := len(prediction.windows)) > 1 and any(one.kind != "series" for one in ratings):
             notes.append(
                 f"The predictions of the whole song are means over {count} overlapping windows of the length in "
@@ -232,13 +277,17 @@ class Listener:
         sets = self.sets(track)
         unseen = [run for run, part in zip(self.runs, sets, strict=True) if part not in ("train", "val")]
         if not unseen:
-            name = "training set" if "train" in sets else "validation set"
+            name, effect = (
+                ("training set", "The model has learned from it")
+                if "train" in sets
+                else ("validation set", "The validation set selected the epoch")
+            )
             return (
                 self.runs,
                 [],
                 [
-                    f"This is {track!r}, a track of the {name} of the run. The model has learned from it, so that the "
-                    "predictions are closer to its labels than those of a new song."
+                    f"This is {track!r}, a track of the {name} of the run. {effect}, so that the predictions can be "
+                    "closer to its labels than those of a new song."
                 ],
             )
         if len(unseen) == len(self.runs):
@@ -311,10 +360,7 @@ class Listener:
             f"{_sentence(source)}, {error.count} of {plural(error.tracks, 'track')} "
             f"({_percent(error.count / error.tracks)}) were within {error.within:.{digits}f}."
         )
-        if error.constant <= error.within:
-            text += f" The mean rating of all tracks is as close: {error.constant:.{digits}f}."
-        else:
-            text += f" The mean rating of all tracks: within {error.constant:.{digits}f}."
+        text += f" The mean rating of all tracks: within {error.constant:.{digits}f}."
         low, high = np.clip(float(task.value) + error.within * np.array([-1.0, 1.0]), *task.range)
         return text, (float(low), float(high))
 

@@ -4,6 +4,7 @@ const content = document.getElementById("content");
 const list = document.getElementById("songs");
 const message = document.getElementById("message");
 const track = document.getElementById("track");
+const pick = document.getElementById("pick");
 let current = 0; // the song that is or will be shown
 let shown = 0;
 let timer = 0;
@@ -75,15 +76,19 @@ async function openSong(number) {
 
 async function refresh() {
   clearTimeout(timer);
-  const songs = await ask("songs");
-  if (songs === null) return;
+  const state = await ask("songs");
+  if (state === null) return;
+  const {songs, dataset} = state;
+  pick.hidden = !dataset.tracks;
+  track.placeholder = `${dataset.tracks.toLocaleString("en")} tracks`;
+  document.getElementById("dataset").textContent = dataset.ready ? dataset.silence : "Reading the run's dataset …";
   const key = document.activeElement?.closest("#songs li") && [...list.children].indexOf(document.activeElement.closest("li"));
   list.replaceChildren(...songs.map(row));
   if (typeof key === "number") list.children[key]?.querySelector(".open").focus();
   const song = songs.find(one => one.number === current);
   if (song?.state === "done" && shown !== current) await show(current);
   if (song?.state === "failed") complain(`${song.title}: ${song.error}`);
-  if (songs.some(one => one.state === "waiting" || one.state === "working")) timer = setTimeout(refresh, 400);
+  if (!dataset.ready || songs.some(one => one.state === "waiting" || one.state === "working")) timer = setTimeout(refresh, 400);
 }
 
 async function upload(files) {
@@ -110,22 +115,21 @@ for (const [event, over] of [["dragover", true], ["dragleave", false], ["drop", 
     if (event === "drop") upload(one.dataTransfer.files);
   });
 
-if (track) {
-  const offers = document.getElementById("offers");
-  const search = async () => {
-    const ids = await ask(`tracks?q=${encodeURIComponent(track.value)}`);
-    offers.replaceChildren(...(ids ?? []).map(id => Object.assign(document.createElement("option"), {value: id})));
-  };
-  track.oninput = search;
-  track.onfocus = search;
-  document.getElementById("pick").onsubmit = async event => {
-    event.preventDefault();
-    complain("");
-    const song = await ask(`tracks?id=${encodeURIComponent(track.value)}`, {method: "POST"});
-    if (song === null) return;
-    current = song.number;
-    refresh();
-  };
+async function search() {
+  const ids = await ask(`tracks?q=${encodeURIComponent(track.value)}`);
+  const offers = (ids ?? []).map(id => Object.assign(document.createElement("option"), {value: id}));
+  document.getElementById("offers").replaceChildren(...offers);
 }
+
+track.oninput = search;
+track.onfocus = search;
+pick.onsubmit = async event => {
+  event.preventDefault();
+  complain("");
+  const song = await ask(`tracks?id=${encodeURIComponent(track.value)}`, {method: "POST"});
+  if (song === null) return;
+  current = song.number;
+  refresh();
+};
 
 refresh().then(() => { if (list.children.length) list.querySelector(".open").click(); });

@@ -215,8 +215,8 @@ class _Pages:
         return HTMLResponse(visible(text), headers={"content-security-policy": policy})
 
     async def states(self, _: Request) -> Response:
-        """Return the state of every song."""
-        return _json(self._songs.states())
+        """Return the state of every song and of the dataset."""
+        return _json({"songs": self._songs.states(), "dataset": self._songs.dataset()})
 
     async def upload(self, request: Request) -> Response:
         """Store the body as a song, and have it analyzed."""
@@ -298,7 +298,8 @@ class _Pages:
     async def tracks(self, request: Request) -> Response:
         """Return the tracks of the dataset whose ids contain a text."""
         part = request.query_params.get("q", "").casefold()
-        ids = [track for track in self._listener.tracks if part in track.casefold()]
+        tracks = self._listener.tracks if self._songs.ready.is_set() else {}
+        ids = [track for track in tracks if part in track.casefold()]
         return _json(ids[:_OFFERED])
 
     async def add_track(self, request: Request) -> Response:

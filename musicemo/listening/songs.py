@@ -63,7 +63,7 @@ class Song:
 
 
 class SongList:
-    """The songs, and a thread that analyzes one at a time.
+    """The songs, a thread that reads the dataset of the run, and one that analyzes one song at a time.
 
     Args:
         listener: Analyzes them.
@@ -77,6 +77,9 @@ class SongList:
         self._next = 1
         self._lock = threading.Lock()
         self._queue: queue.SimpleQueue[Song | None] = queue.SimpleQueue()
+        #: Whether the dataset was read. Some datasets take minutes.
+        self.ready = threading.Event()
+        threading.Thread(target=self._read_dataset, name="dataset", daemon=True).start()
         self._thread = threading.Thread(target=self._work, name="listening", daemon=True)
         self._thread.start()
 
@@ -84,6 +87,7 @@ class SongList:
         """Analyze no further song, and wait so many seconds for the one in progress."""
         with self._lock:
             self._songs.clear()
+        self.ready.set()
         self._queue.put(None)
         self._thread.join(seconds)
 
@@ -91,6 +95,15 @@ class SongList:
         """Return the state of each song for the page."""
         with self._lock:
             return [song.to_json() for song in self._songs.values()]
+
+    def dataset(self) -> dict[str, Any]:
+        """Return the state of the dataset for the page: number of tracks with audio, or why there are none."""
+        ready = self.ready.is_set()
+        return {
+            "ready": ready,
+            "tracks": len(self.listener.tracks) if ready else 0,
+            "silence": " ".join(self.listener.silence),
+        }
 
     def get(self, number: int) -> Song | None:
         """Return a song; None if it was removed."""
@@ -104,8 +117,10 @@ class SongList:
         """List a track of the dataset, once.
 
         Raises:
-            InputError: There is no such track with audio.
+            InputError: There is no such track with audio, or the dataset has not been read yet.
         """
+        if not self.ready.is_set():
+            raise InputError("the run's dataset is still being read")
         audio = self.listener.tracks.get(track)
         if audio is None:
             raise InputError(f"the run's dataset has no track {track!r} with audio")
@@ -161,6 +176,10 @@ class SongList:
             self._songs[song.number] = song
             return song
 
+    def _read_dataset(self) -> None:
+        _ = self.listener.tracks
+        self.ready.set()
+
     def _work(self) -> None:
         while (song := self._queue.get()) is not None:
             if song.number in self._songs:
@@ -178,6 +197,8 @@ class SongList:
         path = song.path or song.folder / "computed.wav"
         try:
             song.folder.mkdir(exist_ok=True)
+            progress("waiting for the dataset")
+            self.ready.wait()
             if song.path is None and song.track is not None:
                 _write_signal(self.listener.tracks, song.track, path)
             if song.track is None:

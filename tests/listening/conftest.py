@@ -77,6 +77,7 @@ def listener() -> FakeListener:
 @pytest.fixture
 def songs(listener, tmp_path):
     songs = SongList(listener, tmp_path)
+    assert songs.ready.wait(60)
     yield songs
     listener.let.set()
     songs.close()

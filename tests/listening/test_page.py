@@ -14,11 +14,15 @@ from musicemo.listening import songs as songs_module
 from musicemo.listening.plane import course_chart, default_emotions
 
 
+def states_of(client):
+    return client.get("/songs").json()["songs"]
+
+
 def settled(client):
     """Return the states of the songs when no song waits or is analyzed."""
     until = time.monotonic() + 60
     while True:
-        states = client.get("/songs").json()
+        states = states_of(client)
         if all(one["state"] not in ("waiting", "working") for one in states):
             return states
         assert time.monotonic() < until
@@ -69,7 +73,7 @@ def test_a_request_under_another_name_is_refused(client, host):
 def test_a_page_of_another_site_changes_nothing(client, headers):
     answer = client.post("/songs?name=x.mp3", content=b"music", headers=headers)
     assert answer.status_code == 403
-    assert client.get("/songs").json() == []
+    assert states_of(client) == []
     assert (
         client.post("/songs?name=x.mp3", content=b"x", headers={"origin": "http://127.0.0.1:8000"}).status_code
         == 202
@@ -88,7 +92,7 @@ def test_an_upload_is_bounded_whether_or_not_its_length_is_declared(client, tmp_
     monkeypatch.setattr(server, "LARGEST", 10)
     assert upload(client, content=b"x" * 11).status_code == 413
     assert client.post("/songs?name=x.mp3", content=iter([b"x" * 6, b"x" * 6])).status_code == 413
-    assert client.get("/songs").json() == []
+    assert states_of(client) == []
     assert list(tmp_path.iterdir()) == []
 
 
@@ -106,11 +110,11 @@ def test_one_song_is_analyzed_at_a_time_and_only_some_wait(client, listener, mon
     listener.let.clear()
     answers = [upload(client, f"{number}.mp3") for number in range(2)]
     until = time.monotonic() + 60
-    while client.get("/songs").json()[0]["step"] != "predicting" and time.monotonic() < until:
+    while states_of(client)[0]["step"] != "predicting" and time.monotonic() < until:
         time.sleep(0.005)
     answers += [upload(client, f"{number}.mp3") for number in range(2, 5)]
     assert [one.status_code for one in answers] == [202, 202, 202, 429, 429]
-    assert [one["state"] for one in client.get("/songs").json()] == ["working", "waiting", "waiting"]
+    assert [one["state"] for one in states_of(client)] == ["working", "waiting", "waiting"]
     listener.let.set()
     assert {one["state"] for one in settled(client)} == {"done"}
     assert (listener.titles, listener.most) == (["0.mp3", "1.mp3", "2.mp3"], 1)
@@ -126,7 +130,7 @@ def test_the_songs_that_were_analyzed_first_are_dropped(client, songs, tmp_path,
     settled(client)
     upload(client, "newer.mp3")
     until = time.monotonic() + 60
-    while len(client.get("/songs").json()) > 2 and time.monotonic() < until:
+    while len(states_of(client)) > 2 and time.monotonic() < until:
         time.sleep(0.005)
     assert [(one["title"], one["state"]) for one in settled(client)] == [
         ("kept.mp3", "listed"),
@@ -174,3 +178,17 @@ def test_a_course_has_the_other_emotion_at_the_same_times(listener, tmp_path):
     assert (list(others.titles), list(others.x)) == (ids, pytest.approx([0, 0.1, 0.2, 0.3, 0.4]))
     assert default_emotions(heard, held_out) == ("valence", "energy")
     assert default_emotions(replace(heard, ratings=heard.ratings[:1]), held_out) is None
+
+
+def test_songs_wait_for_the_dataset_that_says_which_runs_know_them(client, songs):
+    songs.ready.clear()
+    upload(client)
+    assert client.post("/tracks?id=rock/1").json() == {"error": "the run's dataset is still being read."}
+    assert client.get("/tracks").json() == []
+    until = time.monotonic() + 60
+    while states_of(client)[0]["step"] != "waiting for the dataset" and time.monotonic() < until:
+        time.sleep(0.005)
+    assert client.get("/songs").json()["dataset"] == {"ready": False, "tracks": 0, "silence": ""}
+    songs.ready.set()
+    assert settled(client)[0]["state"] == "done"
+    assert client.get("/songs").json()["dataset"]["tracks"] == 2

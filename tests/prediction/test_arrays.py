@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from musicemo.errors import InputError
+from musicemo.listening import Listener
 from musicemo.prediction import Predictor, TrainedRun
 from musicemo.reporting.sections.songs import song_blocks
 from musicemo.reporting.tabular import predictions_json
@@ -115,3 +116,9 @@ def test_arrays_that_do_not_fit(tmp_path):
 def test_a_run_of_audio_takes_no_arrays(run):
     with pytest.raises(InputError, match=r"was trained on mel-chroma of audio\. Give it audio files"):
         Predictor([run], arrays=True)
+
+
+def test_a_run_on_arrays_cannot_listen(tmp_path):
+    run, _ = train(tmp_path, save_npy)
+    with pytest.raises(InputError, match="needs a run that was trained on features of audio"):
+        Listener.of_run(run.directory)

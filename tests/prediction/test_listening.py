@@ -52,7 +52,7 @@ def test_a_track_that_the_runs_learned_from_is_said_to_be_one(listener, tmp_path
     heard, _ = hear(listener, song, tmp_path, split["train"][0])
     assert "has learned from it" in heard.warnings[0]
     heard, _ = hear(listener, song, tmp_path, split["test"][0])
-    assert heard.warnings == []
+    assert not any("learned" in text for text in heard.warnings)
     assert "not of its training set" in heard.notes[0]
     assert heard.ratings[0].label is not None
     assert heard.rankings[0].label in ("folk", "jazz", "rock")
