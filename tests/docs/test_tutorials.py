@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 from documented_blocks import ROOT, blocks
 
+from musicemo import workers
 from musicemo.components import registry
 
 pytestmark = pytest.mark.slow
@@ -43,6 +44,7 @@ def reader(tmp_path, cache, monkeypatch, capfd):
     monkeypatch.setenv("MUSICEMO_CACHE", str(cache))
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(workers, "cores", lambda: 1)  # each worker process imports all that a song needs
     before = set(sys.modules)
     yield Reader(tmp_path, monkeypatch, capfd)
     registry.entry_points.cache_clear()

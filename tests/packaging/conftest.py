@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
 import tarfile
 import venv
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,17 +48,32 @@ class Environment:
         self.pip("install", *options, *projects)
 
     def run(self, folder: Path, *words: str | Path, **more: str) -> subprocess.CompletedProcess[str]:
-        """Run a script of the environment in a folder."""
+        """Run a script of the environment in a folder, on one core."""
         hidden = ("PYTHONPATH", "COLUMNS")
         environment = {name: value for name, value in os.environ.items() if name not in hidden}
-        return subprocess.run(
-            [str(self.scripts / words[0]), *map(str, words[1:])],
-            cwd=folder,
-            env={**environment, "OMP_NUM_THREADS": "1", **more},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        with on_one_core():
+            return subprocess.run(
+                [str(self.scripts / words[0]), *map(str, words[1:])],
+                cwd=folder,
+                env={**environment, "OMP_NUM_THREADS": "1", **more},
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+
+
+@contextlib.contextmanager
+def on_one_core() -> Iterator[None]:
+    """Keep this process and its children on one core: a pool starts one worker, which compiles each kernel anew."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {sorted(cores)[os.getpid() % len(cores)]})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cores)
 
 
 def checked(command: list[str], folder: Path) -> None:
