@@ -33,6 +33,12 @@ from musicemo.data import (
 from musicemo.errors import InputError, nearest
 from musicemo.evaluation import EvaluationSettings
 from musicemo.experiment.datasets import JointDataset, find_members
+from musicemo.experiment.distillation import (
+    TEACHER_TABLES,
+    DistillationSettings,
+    inline_teacher,
+    teacher_source,
+)
 from musicemo.experiment.ensemble import Ensemble, find_ensembles, merge_members
 from musicemo.experiment.features import (
     DEFAULT_FEATURES,
@@ -107,6 +113,9 @@ class Experiment:
     search: Search | None = None
     #: The ensemble of which it is a member.
     ensemble: Ensemble | None = None
+    #: The table ``[distillation]``, and the experiment of the teacher: the same with other features, scaling and model.
+    distillation: DistillationSettings | None = None
+    teacher: Experiment | None = None
 
     @property
     def variant(self) -> Mapping[str, Any]:
@@ -351,6 +360,7 @@ class Experiment:
             "weighting": self.weighting.to_table(),
             "training": to_toml(training.model_dump()),
             **({"transfer": to_toml(self.transfer.model_dump())} if self.transfer else {}),
+            **({"distillation": self._resolved_distillation()} if self.distillation else {}),
             "evaluation": to_toml(self.evaluation.model_dump()),
             **(
                 {"plugins": {name: one.to_table() for name, one in self.plugins.items()}}
@@ -365,6 +375,14 @@ class Experiment:
             ),
             "tasks": tasks,
         }
+
+    def _resolved_distillation(self) -> dict[str, Any]:
+        assert self.distillation is not None
+        teacher: Any = self.distillation.teacher
+        if self.teacher is not None:
+            resolved = self.teacher.resolved()
+            teacher = {name: resolved[name] for name in TEACHER_TABLES if name in resolved}
+        return {**to_toml(self.distillation.model_dump(exclude={"teacher"})), "teacher": teacher}
 
     @property
     def run_count(self) -> int:
@@ -589,6 +607,7 @@ def validate_experiment(
         source.table["launcher"].setdefault("type", DEFAULT_LAUNCHER["type"])
     problems: list[str] = []
     schema: ExperimentTable | None = None
+    inline_teacher(source)
     try:
         schema = validate(ExperimentTable, source.table)
     except ValidationError as error:
@@ -627,6 +646,15 @@ def validate_experiment(
             problems += protocol.breaches(dataset, schema.split, schema.tasks, source)
         except InputError as error:
             problems += error.problems
+    teacher: Experiment | None = None
+    if schema and schema.distillation and "loss" not in unneeded:  # a trained network needs no teacher
+        teacher = _find_teacher(source, problems, local_code=local_code, unneeded=unneeded)
+        if isinstance(model and model.factory, type) and issubclass(model.factory, Estimator):
+            problems.append(
+                source.error(
+                    ("distillation",), f"is for networks, and {model.name!r} is fitted in one go. Leave it out"
+                )
+            )
     if problems or not (schema and dataset and model and sharing and weighting and launcher):
         raise InputError(*dict.fromkeys(problems))
     return Experiment(
@@ -652,8 +680,30 @@ def validate_experiment(
         plugins=plugins,
         source=source,
         protocol=protocol,
-        code=tuple(components.code),
+        code=(*components.code, *(teacher.code if teacher else ())),
+        distillation=schema.distillation,
+        teacher=teacher,
     )
+
+
+def _find_teacher(
+    source: toml.Source, problems: list[str], *, local_code: Policy, unneeded: Collection[str]
+) -> Experiment | None:
+    """Return the experiment of the teacher of ``[distillation]``, gathering problems."""
+    try:
+        teacher = validate_experiment(teacher_source(source), local_code=local_code, unneeded=unneeded)
+    except InputError as error:
+        problems += error.problems
+        return None
+    if teacher.model.factory is not None and not teacher.fitted_at_once:
+        problems.append(
+            source.error(
+                ("distillation", "teacher"),
+                f"its model {teacher.model.name!r} is trained by gradients. Use one that is fitted in one go, such as "
+                "'multi-kernel'",
+            )
+        )
+    return teacher
 
 
 def _find_plugins(components: Components, source: toml.Source, problems: list[str]) -> dict[str, Component]:

@@ -10,6 +10,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from musicemo.contracts import TargetKind
 from musicemo.data import HeadSettings, ScalingSettings, SplitSettings, TaskSettings
 from musicemo.evaluation import EvaluationSettings
+from musicemo.experiment.distillation import DistillationSettings
 from musicemo.experiment.ensemble import EnsembleSettings
 from musicemo.settings import Settings
 from musicemo.training import TrainingSettings, TransferSettings
@@ -88,6 +89,8 @@ class ExperimentTable(Settings):
     """Optimizer, schedule, batches and early stopping."""
     transfer: TransferSettings | None = None
     """Weights of an earlier run to start from."""
+    distillation: DistillationSettings | None = None
+    """Predictions of a model that is fitted in one go, which the network learns beside the labels."""
     launcher: dict[str, Any] = Field(default_factory=lambda: dict(DEFAULT_LAUNCHER))
     """Where and how many runs are executed at a time. The results do not depend on it."""
     plugins: dict[str, dict[str, Any]] = Field(default_factory=dict)

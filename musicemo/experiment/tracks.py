@@ -39,7 +39,7 @@ from musicemo.errors import InputError, nearest
 from musicemo.experiment import Experiment
 from musicemo.ops import Distribution
 
-__all__ = ["match_tasks", "read_tracks", "split_tracks", "warn_of_shared"]
+__all__ = ["match_tasks", "read_tracks", "split_some", "split_tracks", "warn_of_shared"]
 
 _log = logging.getLogger(__name__)
 
@@ -185,7 +185,7 @@ def split_tracks(
     def split_one(name: str, indices: Indices) -> Split:
         key, settings = splits[name]
         with experiment.source.blaming(*key):
-            return _split_some(settings, tracks, indices, fold, listed, inner)
+            return split_some(settings, tracks, indices, fold, listed, inner)
 
     if tracks.sources:
         grouped = {name: settings.by_groups for name, (_, settings) in splits.items()}
@@ -224,15 +224,28 @@ def _listed_name(track: Track, listed: Mapping[str, str]) -> str | None:
     return next((name for name in names if name in listed), None)
 
 
-def _split_some(
+def split_some(
     settings: SplitSettings,
     tracks: Tracks,
     indices: Indices,
     fold: int | None,
-    listed: Mapping[str, str],
-    inner: tuple[int, int] | None,
+    listed: Mapping[str, str] | None = None,
+    inner: tuple[int, int] | None = None,
 ) -> Split:
-    """Split some tracks, stratified by the target that is asked for, or by the first task that has a label."""
+    """Split some tracks, stratified by the target that is asked for, or by the first task that has a label.
+
+    Args:
+        settings: the method and its shares.
+        tracks: all tracks.
+        indices: those to split. The split has their places in this array.
+        fold: the fold that is the test set, for k-fold.
+        listed: id -> set, of a split that is read from a file.
+        inner: see `split_tracks`.
+
+    Raises:
+        InputError: the tracks cannot be split.
+    """
+    listed = listed or {}
     names = [settings.stratify] if settings.stratify else []
     columns = (tracks.column(name) for name in (*names, *(task.name for task in tracks.tasks)))
     rated, labels = next(

@@ -22,6 +22,7 @@ from musicemo.experiment import Experiment, Replicate
 from musicemo.experiment.tracks import split_tracks, warn_of_shared
 from musicemo.messages import Collector, collected
 from musicemo.running.analyses import analyse_evaluations
+from musicemo.running.distillation import find_teacher
 from musicemo.running.prepare import ExperimentData, RunOptions, TrackReader, prepare
 from musicemo.running.protocol import describe_conformity
 from musicemo.running.team import Team, start_team
@@ -183,6 +184,7 @@ class _Execution:
                 return Outcome(self.seed, self.fold, earlier.directory, earlier.results, skipped=True)
             if not earlier:
                 self._report_differences(runs / name, identity)
+        lesson = find_teacher(self.experiment, self.tracks, self.split)
         with start_team(self.replicate, self.options, source) as team:
             while True:
                 prepared = prepare(
@@ -196,6 +198,7 @@ class _Execution:
                     self.data.features,
                     team.processes,
                     self.options.sets,
+                    lesson.teacher if lesson else None,
                 )
                 try:
                     claim = claim_run(runs, name, label, head, resume=resume, excluded=damaged)
@@ -231,6 +234,8 @@ class _Execution:
                         recorded_first["variant"] = dict(self.experiment.variant)
                     if prepared.transfer:
                         recorded_first["transfer"] = prepared.transfer
+                    if lesson:
+                        recorded_first["distillation"] = lesson.results
                     if protocol:
                         recorded_first["protocol"] = protocol
                     if resumed:

@@ -55,6 +55,7 @@ from musicemo.training import (
     Objective,
     Prepared,
     Processes,
+    Teacher,
     Term,
     TrainingSettings,
     TransferSettings,
@@ -248,6 +249,7 @@ def prepare(
     scaled: ScaledFeatures | None = None,
     processes: Processes = SINGLE,
     sets: Sequence[str] = PARTS,
+    teacher: Teacher | None = None,
 ) -> Prepared:
     """Build everything that one seed and one fold of an experiment is trained with; nothing is written.
 
@@ -265,6 +267,7 @@ def prepare(
         scaled: features that several runs on the same tracks share.
         processes: the processes that train the network together.
         sets: the sets that are evaluated.
+        teacher: predictions that the network learns beside the labels; see `find_teacher`.
 
     Raises:
         InputError: a component refuses its parameters, features cannot be read, the monitored quantity is not recorded,
@@ -342,9 +345,8 @@ def prepare(
                 "losses of a batch before and after its optimizer step",
             )
         )
-    objective = Objective(tracks.tasks, _terms(experiment, tracks, train), tracks.pairs, tracks.listeners).to(
-        device
-    )
+    terms = _terms(experiment, tracks, train)
+    objective = Objective(tracks.tasks, terms, tracks.pairs, tracks.listeners, teacher).to(device)
     check_signs(experiment, objective, weighting)
     with blaming("dataset"):
         applied = Augmentations(augmentations, tracks.tasks, seed) if augmentations else None

@@ -162,6 +162,8 @@ def check_experiment(
         with use_threads(experiment.threads):
             prepared = prepare(experiment, tracks, split, first.seed, device, options.overfit_batches)
             warn_of_shared(tracks, split, prepared.features)
+            if experiment.teacher:
+                _check_teacher(experiment, experiment.teacher, read)
             step = _time_step(prepared, steps) if steps else None
     finally:
         restore_random_state(before)
@@ -183,6 +185,15 @@ def check_experiment(
         step=step,
         departures=None if conformity is None else conformity["departures"],
     )
+
+
+def _check_teacher(experiment: Experiment, teacher: Experiment, read: Callable[[Experiment], Tracks]) -> None:
+    """Assemble the teacher of an experiment without fitting it."""
+    with experiment.source.blaming("distillation"):
+        tracks = read(teacher)
+        teacher = teacher.completed(tracks)
+        fold = teacher.replicates()[0].fold
+        prepare(teacher, tracks, split_tracks(teacher, tracks, fold), teacher.seeds[0], torch.device("cpu"))
 
 
 def _task(experiment: Experiment, tracks: Tracks, name: str) -> TaskPreview:

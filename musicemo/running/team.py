@@ -16,6 +16,7 @@ from musicemo import messages, workers
 from musicemo.errors import MusicemoError, RunError
 from musicemo.experiment import Replicate
 from musicemo.experiment.tracks import split_tracks
+from musicemo.running.distillation import find_teacher
 from musicemo.running.prepare import RunOptions, TrackReader, prepare
 from musicemo.training import SINGLE, Follower, Processes, Run, Stopping, Trainer, use_threads
 
@@ -134,10 +135,12 @@ def follow(
         device = options.choose_device(experiment, rank)
         if device.type == "cuda":
             torch.cuda.set_device(device)
+        split = split_tracks(experiment, data.tracks, replicate.fold, replicate.inner)
+        lesson = find_teacher(experiment, data.tracks, split)
         prepared = prepare(
             experiment,
             data.tracks,
-            split_tracks(experiment, data.tracks, replicate.fold, replicate.inner),
+            split,
             replicate.seed,
             device,
             options.overfit_batches,
@@ -145,6 +148,7 @@ def follow(
             data.features,
             Processes(rank, size),
             options.sets,
+            lesson.teacher if lesson else None,
         )
         run = Run(
             directory=folder,

@@ -3,7 +3,7 @@
 from musicemo.training.checkpoint import content_hash, load_checkpoint
 from musicemo.training.loop import Follower, Recorder, Trainer
 from musicemo.training.network import Network
-from musicemo.training.objective import Objective, Term
+from musicemo.training.objective import Objective, Teacher, Term
 from musicemo.training.optimization import choose_device, use_threads
 from musicemo.training.processes import SINGLE, Processes
 from musicemo.training.resuming import check_resumable, has_checkpoint
@@ -23,6 +23,7 @@ __all__ = [
     "Run",
     "StopRequest",
     "Stopping",
+    "Teacher",
     "Term",
     "Trainer",
     "TrainingSettings",

@@ -14,7 +14,44 @@ from musicemo.contracts import Per, kinds_of
 from musicemo.data import Pairs, Task, columns
 from musicemo.errors import InputError
 
-__all__ = ["Objective", "Term"]
+__all__ = ["Objective", "Teacher", "Term"]
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """Predictions of another model, which are learned beside the labels."""
+
+    #: Task -> ratings in [0, 1] `[tracks]`, or probabilities `[tracks, classes]` of classes or tags; NaN for tracks
+    #: without one.
+    predictions: Mapping[str, Tensor]
+    #: Share of these predictions in the loss of a task, from 0 to 1.
+    weight: float
+
+    def loss(self, task: Task, prediction: Tensor, rows: Tensor) -> Tensor | None:
+        """Return the loss of a network that imitates the teacher; None if it has no prediction of these tracks.
+
+        It is the mean squared error of ratings, the cross-entropy of the distributions of classes, and the mean binary
+        cross-entropy of tags.
+
+        G. Hinton, O. Vinyals, J. Dean, "Distilling the Knowledge in a Neural Network", 2015.
+
+        Args:
+            task: the task.
+            prediction: of the network for some tracks.
+            rows: `[batch]`, index of each track.
+        """
+        soft = self.predictions[task.name][rows].to(prediction)
+        present = soft.isfinite() if soft.dim() == 1 else soft.isfinite().all(dim=1)
+        if not present.any():
+            return None
+        soft, prediction = soft[present], prediction[present]
+        if task.kind == "classification":
+            return nn.functional.cross_entropy(prediction, soft)
+        if task.kind == "tags":
+            return nn.functional.binary_cross_entropy_with_logits(prediction, soft)
+        if task.distribution is not None:
+            prediction = task.distribution.mean(prediction)
+        return nn.functional.mse_loss(prediction, soft)
 
 
 @dataclass(frozen=True)
@@ -77,6 +114,7 @@ class Objective(nn.Module):
         pairs: task of the kind ``pairs`` -> its judged pairs.
         listeners: task that learns a distribution, or has weights -> the listeners' ratings, `[tracks, listeners]`, NaN
             where there are fewer.
+        teacher: predictions that are learned beside the labels.
     """
 
     def __init__(
@@ -85,8 +123,10 @@ class Objective(nn.Module):
         terms: Mapping[str, Sequence[Term]],
         pairs: Mapping[str, Pairs] | None = None,
         listeners: Mapping[str, NDArray[np.float32]] | None = None,
+        teacher: Teacher | None = None,
     ) -> None:
         super().__init__()
+        self._teacher = teacher
         self.tasks = tuple(tasks)
         self._pairs = dict(pairs or {})
         self._listeners = {name: torch.from_numpy(ratings) for name, ratings in (listeners or {}).items()}
@@ -102,6 +142,9 @@ class Objective(nn.Module):
     ) -> dict[str, Tensor]:
         """Return task -> loss, a scalar, for the tasks that have a target here.
 
+        If a teacher has predictions of tracks here, the loss is (1 - w) L + w T, with the loss L of the labels, T of
+        `Teacher.loss`, and the weight w of the teacher. The loss of a task without labels here is w T.
+
         Args:
             predictions: task -> ratings `[batch]`, over time `[batch, time]`, or logits `[batch, classes]` of classes
                 or tags.
@@ -109,12 +152,24 @@ class Objective(nn.Module):
             indices: `[batch]`, index of each track among the experiment's tracks.
             series: task with ratings over time -> `[batch, time]`, NaN where not rated.
         """
-        return {
+        losses = {
             labeled.task.name: torch.stack(
                 [term.weight * _value(labeled, term) for term in self.terms[labeled.task.name]]
             ).sum()
             for labeled in self.known(predictions, targets, indices, series)
         }
+        if self._teacher is None:
+            return losses
+        weight, rows, taught = self._teacher.weight, torch.from_numpy(indices), dict[str, Tensor]()
+        for task in self.tasks:
+            imitation = self._teacher.loss(task, predictions[task.name], rows)
+            if imitation is not None:
+                taught[task.name] = weight * imitation
+                if task.name in losses:
+                    taught[task.name] = taught[task.name] + (1 - weight) * losses[task.name]
+            elif task.name in losses:
+                taught[task.name] = losses[task.name]
+        return taught
 
     def known(
         self,
