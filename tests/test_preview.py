@@ -5,11 +5,14 @@ from __future__ import annotations
 import fakes as fakes_module
 import pytest
 import torch
+from harness import printed
+from musicemo_builtin.sharings.adapters import Adapters
 from typer.testing import CliRunner
 
 from musicemo.cli._app import make_app
 from musicemo.errors import InputError
 from musicemo.experiment import load_experiment
+from musicemo.reporting.sections.preview import dry_run_blocks, explanation_blocks
 from musicemo.running.prepare import RunOptions
 from musicemo.running.preview import check_experiment
 
@@ -27,6 +30,21 @@ def test_nothing_is_left_of_the_steps(experiment_file):
     assert preview.step > 0
     assert preview.epoch == pytest.approx(preview.step * (3 + 1 / 3))
     assert preview.run == pytest.approx(3 * preview.epoch)
+
+
+def test_the_parameters_of_the_parts_are_counted(experiment_file, fakes):
+    fakes("sharing", "adapters", Adapters)
+    preview = check_experiment(load_experiment(experiment_file, ["sharing={type='adapters', bottleneck=2}"]))
+    sizes = {
+        "backbone": 12 * 8 + 8,
+        "sharing": 2 * (8 * 2 + 2 + 2 * 8 + 8),
+        "heads": 2 * (8 * 50 + 50) + 51 + 153,
+    }
+    assert (preview.backbone, preview.sharing) == (sizes["backbone"], sizes["sharing"])
+    assert preview.parameters == sum(sizes.values())
+    parts = ", ".join(f"{name} {count:,}" for name, count in sizes.items())
+    assert f"{preview.parameters:,} parameters ({parts}) on cpu" in printed(dry_run_blocks([preview], 1))
+    assert f"parameters: {parts}" in printed(explanation_blocks(preview))
 
 
 def test_without_steps_there_is_no_time(experiment_file):

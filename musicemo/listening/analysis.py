@@ -34,7 +34,7 @@ _CLASSES, _TAGS = 5, 8
 """Classes and tags that are shown, the most probable ones."""
 
 #: Kinds of components that need not be installed to read a dataset.
-_UNNEEDED = ("augmentation", "features", "launcher", "loss", "model", "plugin", "weighting")
+_UNNEEDED = ("augmentation", "features", "launcher", "loss", "model", "plugin", "sharing", "weighting")
 
 
 @dataclass(frozen=True)

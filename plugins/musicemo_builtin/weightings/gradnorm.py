@@ -29,7 +29,7 @@ class GradNorm(Weighting):
     Balancing in Deep Multitask Networks", ICML 2018. There the norm is of the gradient with respect to the
     weights of the last shared layer. A backbone does not declare this layer, so here the gradient is with respect to
     the embedding, which needs one backward pass through the backbone instead of one per task. ``of = "shared"`` uses
-    all parameters of the backbone.
+    all shared parameters.
 
     Args:
         tasks: Names of the tasks.
