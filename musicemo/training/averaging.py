@@ -141,9 +141,7 @@ def make_average(settings: AverageSettings | None, network: nn.Module) -> Weight
 
 
 @torch.no_grad()
-def recompute_statistics(
-    network: nn.Module, batches: Iterable[Batch], embed: Callable[[Batch], object]
-) -> None:
+def recompute_statistics(network: nn.Module, batches: Iterable[Batch], call: Callable[[Batch], object]) -> None:
     """Set the statistics of batch normalization to their means over batches.
 
     All other layers are in evaluation mode, as when the network is used: dropout passes everything on, and no random
@@ -152,8 +150,8 @@ def recompute_statistics(
 
     Args:
         network: the network, which is in evaluation mode afterwards.
-        batches: batches of the training set, each with equal weight.
-        embed: passes a batch through the layers.
+        batches: batches of the training set. Each call of a layer has equal weight.
+        call: passes a batch through the network.
     """
     network.train()
     layers = [
@@ -166,17 +164,23 @@ def recompute_statistics(
     network.eval()
     if not layers:
         return
+    calls = dict.fromkeys(layers, 0)
+
+    def count(layer: nn.modules.batchnorm._BatchNorm, arguments: object) -> None:
+        calls[layer] += 1
+        layer.momentum = 1 / calls[layer]
+
     kept = [(layer.momentum, copy.deepcopy(layer.num_batches_tracked)) for layer in layers]
+    hooks = [layer.register_forward_pre_hook(count) for layer in layers]
     try:
         for layer in layers:
             layer.train()
             layer.reset_running_stats()
-        for count, batch in enumerate(batches, start=1):
-            for layer in layers:
-                layer.momentum = 1 / count
-            embed(batch)
+        for batch in batches:
+            call(batch)
     finally:
-        for layer, (momentum, tracked) in zip(layers, kept, strict=True):
+        for layer, hook, (momentum, tracked) in zip(layers, hooks, kept, strict=True):
+            hook.remove()
             layer.momentum, layer.num_batches_tracked = momentum, tracked  # those of the training
         network.eval()
 

@@ -125,7 +125,7 @@ class GradientFitter:
             if average is not None:
                 average.epoch_finished(prepared.network)
         if average is not None and average.recomputes:
-            recompute_statistics(prepared.network, batches.epoch(), self._embed)
+            recompute_statistics(prepared.network, batches.epoch(), self._predict)
         predicted = collected.finish()
         record = self._scorer.score("train", predicted)
         prepared.weighting.epoch_finished(
@@ -154,12 +154,12 @@ class GradientFitter:
         """Set the learning rate of the next epoch."""
         self._step.epoch_finished(followed)
 
-    def _embed(self, batch: Batch) -> None:
-        """Pass a whole batch through the layers before the heads, in every process."""
+    def _predict(self, batch: Batch) -> None:
+        """Pass a whole batch through the network, in every process."""
         prepared = self._prepared
         moved = batch.to(prepared.device)
         with autocast(prepared.device, prepared.training.precision):
-            prepared.network.represent(prepared.network.embed(moved.x, moved.lengths))
+            prepared.network.represent(prepared.network(moved.x, moved.lengths))
 
     def _last(self, number: int, count: int) -> bool:
         """Return whether a batch, counted from 1, is the last one of an optimizer step in an epoch of `count`."""

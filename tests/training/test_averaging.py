@@ -240,17 +240,19 @@ def test_stochastic_weight_averaging_of_a_run(tmp_path):
 
 def test_statistics_are_recomputed_as_by_torch():
     torch.manual_seed(1)
-    net = nn.Sequential(nn.BatchNorm1d(3, affine=False), nn.Linear(3, 4), nn.BatchNorm1d(4, momentum=0.3))
+    shared = nn.BatchNorm1d(3, affine=False)  # of two calls in each batch
+    net = nn.Sequential(shared, nn.Linear(3, 3), shared, nn.Linear(3, 4), nn.BatchNorm1d(4, momentum=0.3))
     net(torch.randn(6, 3))
     theirs = copy.deepcopy(net)
     batches = [torch.randn(size, 3) * size for size in (6, 6, 4)]
+    before = [int(layer.num_batches_tracked) for layer in (net[0], net[4])]
     recompute_statistics(net, batches, net)
+    assert [int(layer.num_batches_tracked) for layer in (net[0], net[4])] == before == [2, 1]
     torch.optim.swa_utils.update_bn(batches, theirs)
-    for layer, expected in ((net[0], theirs[0]), (net[2], theirs[2])):
+    for layer, expected in ((net[0], theirs[0]), (net[4], theirs[4])):
         torch.testing.assert_close(layer.running_mean, expected.running_mean)
         torch.testing.assert_close(layer.running_var, expected.running_var)
-        assert layer.num_batches_tracked == 1  # of the training
-    assert net[2].momentum == 0.3
+    assert net[4].momentum == 0.3
     assert not any(module.training for module in net.modules())
 
 
@@ -260,10 +262,10 @@ def test_statistics_of_frozen_layers_stay(tmp_path):
     prepared.network.freeze(["backbone"])
     before = copy.deepcopy(layer.state_dict())
 
-    def embed(batch):
+    def call(batch):
         raise AssertionError("there is nothing to compute")
 
-    recompute_statistics(prepared.network, prepared.batches["train"].epoch(), embed)
+    recompute_statistics(prepared.network, prepared.batches["train"].epoch(), call)
     assert all(torch.equal(before[name], value) for name, value in layer.state_dict().items())
 
 
