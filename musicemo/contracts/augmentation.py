@@ -133,7 +133,7 @@ class Augmentation(Protocol):
     - ``aligned = False``: time step t of an example is not time step t of its track any more. Such an augmentation is
       refused if a task has ratings over time.
     - ``excerpts``: number of time steps and number of excerpts, if the network is evaluated on evenly spaced excerpts
-      of each track instead of the whole track. Their predictions are averaged.
+      of each track instead of the whole track. Their predictions are averaged. Refused with ratings over time, too.
     """
 
     def __call__(self, examples: Examples, random: np.random.Generator) -> Examples:

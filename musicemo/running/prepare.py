@@ -403,14 +403,14 @@ def _build_augmentations(
         assert isinstance(settings, AugmentSettings)
         with experiment.source.blaming("augment", index):
             augmentation = component.build(rows=feature_rows)
-            _check_labels(component.name, augmentation, settings.tasks, tracks.tasks)
+            check_labels(component.name, augmentation, settings.tasks, tracks.tasks)
         kept = settings.tasks or [task.name for task in tracks.tasks]
         lost = [task.name for task in tracks.tasks if task.name not in kept]
         applied.append(AppliedAugmentation(component.name, augmentation, settings.probability, lost))
     return applied
 
 
-def _check_labels(
+def check_labels(
     name: str, augmentation: Augmentation, kept: Sequence[str] | None, tasks: Sequence[Task]
 ) -> None:
     """Refuse tasks whose labels would be wrong.
@@ -425,7 +425,8 @@ def _check_labels(
                 f"{name!r} changes {task.target!r}, which task {task.name!r} learns. Set tasks to the tasks whose "
                 "labels survive, and probability below 1 so that the others learn from the other examples"
             )
-        if task.kind == "series" and not getattr(augmentation, "aligned", True):
+        excerpts = getattr(augmentation, "excerpts", None)
+        if task.kind == "series" and (excerpts or not getattr(augmentation, "aligned", True)):
             raise InputError(f"{name!r} changes the time steps, and task {task.name!r} has ratings over time")
         if task.kind == "pairs" and kept is not None and task.name not in kept:
             raise InputError(f"tasks: must contain {task.name!r}, whose labels belong to pairs of tracks")

@@ -54,7 +54,7 @@ class Network(nn.Module):
         streams: stream -> its number of features, and how many outputs of this size are summed with learned weights; by
             default the backbone gets `x` as it is.
         excerpts: length in time steps and number of the excerpts of a track, evenly spaced, whose predictions are
-            averaged in evaluation mode. Series are predicted from the whole track. None predicts from whole tracks.
+            averaged in evaluation mode; not with series. None predicts from whole tracks.
         sharing: returns the sharing architecture of some tasks, from their names and the size of the embedding. It is
             called for the tasks with one target per track, and for the series, which have other embeddings. By default
             all heads get the embedding as it is.
@@ -145,8 +145,7 @@ class Network(nn.Module):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the mean embedding and the mean predictions of evenly spaced excerpts of each track.
 
-        A track that is not longer than an excerpt is predicted as a whole. The predictions of series are those of the
-        whole track.
+        A track that is not longer than an excerpt is predicted as a whole.
         """
         spare = (lengths - length).clamp(min=0)
         shares = (
@@ -157,20 +156,17 @@ class Network(nn.Module):
         starts = (shares * spare[:, None]).round().long()
         steps = starts[:, :, None] + torch.arange(length, device=x.device)
         inside = steps < lengths[:, None, None]
-        rows = torch.arange(len(x), device=x.device)[:, None, None]
-        excerpts = x[rows, steps.clamp(max=x.shape[1] - 1)] * inside[:, :, :, None]
-        embedding = self.embed(excerpts.flatten(0, 1), lengths.clamp(max=length).repeat_interleave(count))
+        steps = torch.minimum(steps, lengths[:, None, None] - 1)
+        places = steps.flatten(1)[:, :, None].expand(-1, -1, x.shape[2])
+        excerpts = x.gather(1, places).reshape(-1, length, x.shape[2]) * inside.reshape(-1, length, 1)
+        several = lengths.clamp(max=length)[:, None].expand(-1, count).reshape(-1)
+        embedding = self.embed(excerpts, several)
         predictions = self.predict(embedding)
 
         def mean(values: Tensor) -> Tensor:
             return values.reshape(-1, count, *values.shape[1:]).mean(dim=1)
 
-        averaged = {name: mean(values) for name, values in predictions.items() if name not in self._timed}
-        if self._timed:
-            embedding = self.embed(x, lengths)
-            whole = self.predict(embedding)
-            return embedding, {name: averaged.get(name, values) for name, values in whole.items()}
-        return mean(embedding), averaged
+        return mean(embedding), {name: mean(values) for name, values in predictions.items()}
 
     def embed(self, x: Tensor, lengths: Tensor) -> Tensor:
         """Return the embedding of `forward`: all that is computed track by track, before the heads."""

@@ -23,6 +23,7 @@ MODELS = {
     "lstm both ways": 'model={type="lstm", hidden=5, bidirectional=true}',
     "short-chunk-cnn": 'model={type="short-chunk-cnn", channels=[2, 3], chunk=4}',
     "crnn": 'model={type="crnn", channels=[2, 3], strides=[2, 2], hidden=4}',
+    "excerpts": "augment=[{ type = 'crop', length = 5, evaluation = 3 }]",
     "mean of the targets": 'model={type="mean"}',
     "ridge": 'model={type="ridge"}',
     "svr": 'model={type="svr"}',

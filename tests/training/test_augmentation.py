@@ -1,15 +1,18 @@
 """Augmentations in a run: the loss of mixes, excerpts in evaluation, resumption, and what is refused."""
 
 import dataclasses
+import types
 
 import pytest
 import torch
 from harness import assemble, only_run, run_all, train
 
 from musicemo.contracts import Examples
+from musicemo.data import Task
 from musicemo.errors import InputError
 from musicemo.hookspecs import hookimpl
 from musicemo.prediction import TrainedRun, evaluate_run
+from musicemo.running.prepare import check_labels
 from musicemo.training import load_checkpoint
 from musicemo.training.scoring import Collected, Scorer
 from musicemo.training.step import OptimizationStep
@@ -177,3 +180,26 @@ def test_a_task_that_an_augmentation_changes_needs_a_decision(tmp_path):
     columns = [task.name for task in prepared.tasks]
     assert batch.targets.isnan().all(dim=0).tolist() == [name == "energy" for name in columns]
     assemble(tmp_path, energy, "augment=[{ type = 'slower', tasks = ['valence', 'genre', 'energy'] }]")
+
+
+@pytest.mark.parametrize(
+    ("augmentation", "kept", "kind", "message"),
+    [
+        (
+            Halves(rows=types.SimpleNamespace(size=12)),
+            None,
+            "series",
+            "'test' changes the time steps, and task 'mood'",
+        ),
+        (Slower(), None, "series", ""),
+        (Slower(), ["energy"], "pairs", "tasks: must contain 'mood', whose labels belong to pairs of tracks"),
+        (Slower(), ["energy", "mood"], "pairs", ""),
+    ],
+)
+def test_series_need_their_time_steps_and_pairs_their_labels(augmentation, kept, kind, message):
+    tasks = [Task("energy", "power", "regression"), Task("mood", "mood", kind)]
+    if not message:
+        check_labels("test", augmentation, kept, tasks)
+    else:
+        with pytest.raises(InputError, match=message):
+            check_labels("test", augmentation, kept, tasks)

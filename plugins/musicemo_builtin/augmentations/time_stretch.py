@@ -35,7 +35,10 @@ class TimeStretch:
     changes = ("tempo", "energy")
 
     def __init__(self, *, rows: FeatureRows, limit: Annotated[float, Field(gt=0, le=1)] = 0.1) -> None:
-        for stream, grid in rows.grids.items():
+        timed = {
+            stream: grid for stream, grid in rows.grids.items() if grid != "track"
+        }  # others repeat a vector
+        for stream, grid in (timed or rows.grids).items():
             if grid in ("beat", "track"):
                 raise InputError(
                     f'{stream!r} has one time step per {grid}, at any tempo. Use features.grid = "frame" or "segment"'

@@ -34,3 +34,6 @@ def test_a_ramp_stays_a_ramp_of_another_length():
 def test_a_grid_that_does_not_depend_on_the_tempo_is_refused(grid):
     with pytest.raises(InputError, match=f"'mel-chroma' has one time step per {grid}, at any tempo"):
         TimeStretch(rows=dataclasses.replace(rows(), grids={"mel-chroma": grid}))
+    mixed = {"mel-chroma": "frame", "embedding": grid}
+    if grid == "track":  # its vector is repeated for each time step
+        TimeStretch(rows=dataclasses.replace(rows(), grids=mixed))
