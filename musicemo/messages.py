@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import copy
 import logging
+import os
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from musicemo.terminal import say
@@ -66,6 +68,7 @@ class _TerminalHandler(logging.Handler):
             self._seen.add(text)
             replicate = getattr(record, "replicate", "")
             style = _STYLES.get(record.levelno, "yellow")
+            text = text.replace(f"{Path.cwd()}{os.sep}", "")  # short paths: as the user writes them
             say(record.levelname.lower(), style, f"{replicate}: {text}" if replicate else text)
 
 

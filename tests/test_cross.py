@@ -214,7 +214,7 @@ def test_the_command_writes_all_forms(folder):
     outputs = [CliRunner().invoke(make_app(), arguments, catch_exceptions=False) for _ in range(2)]
     assert [one.exit_code for one in outputs] == [0, 0]
     assert "Nothing to do: all runs were finished and evaluated before." in outputs[1].stdout
-    assert "valence: Spearman's ρ (higher is better), tested on the column's dataset" in outputs[1].stdout
+    assert "valence: Spearman's rho (higher is better), tested on the column's dataset" in outputs[1].stdout
     names = {path.name for path in (folder / "runs" / "cross-first-second").iterdir()}
     assert {"report.html", "cross.json", "cross.csv", "cross.tex", "first-disjoint.toml"} <= names
 

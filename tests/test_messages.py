@@ -48,6 +48,14 @@ def test_a_program_without_logging_sees_each_message_once(capsys):
     assert capsys.readouterr().err == "warning: odd \\x1b[2J\n"
 
 
+def test_files_below_the_working_directory_are_shown_with_short_paths(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with unconfigured(), shown(default=True), collected() as messages:
+        LOG.warning(f"{tmp_path}/runs/a: is strange, unlike {tmp_path.parent}/b")
+    assert f"runs/a: is strange, unlike {tmp_path.parent}/b" in " ".join(capsys.readouterr().err.split())
+    assert messages.texts == [f"{tmp_path}/runs/a: is strange, unlike {tmp_path.parent}/b"]
+
+
 def test_a_program_with_logging_sees_the_records_alone(caplog, capsys):
     with warns("odd"), collected() as messages:
         LOG.warning("odd %s", "thing")

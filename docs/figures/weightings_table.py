@@ -31,7 +31,7 @@ def main(runs: Path, timed: Path) -> None:
     (average,) = (row for row in found.averages if row.metric == "spearman")
     ahead = {one.name: _ahead(one.name, found.rows) for one in experiments}
     seconds = {one.name: _seconds(timed / one.name) for one in experiments}
-    print("| weighting | seeds | mean ρ | against `constant` | emotions above it | s an epoch |")
+    print("| weighting | seeds | mean rho | against `constant` | emotions above it | s an epoch |")
     print("|---|---|---|---|---|---|")
     for score in sorted(average.scores, key=lambda score: -score.mean):
         apart = score.difference

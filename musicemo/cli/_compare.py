@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Annotated
 
@@ -64,6 +66,7 @@ def compare(
     from musicemo.cli._output import check_output, emit, emit_blocks, emit_json
     from musicemo.evaluation import SCORES, EvaluationSettings
     from musicemo.reporting import latex, markdown, tabular
+    from musicemo.reporting.blocks import Facts
     from musicemo.reporting.sections.comparison import comparison_blocks, score_blocks
 
     check_output(output)
@@ -80,7 +83,17 @@ def compare(
     elif form == Form.csv:
         emit(tabular.comparison_csv(comparison), output)
     elif form == Form.table:
-        emit_blocks(comparison_blocks(comparison), output)
+        blocks = list(comparison_blocks(comparison))
+        if part == ComparedSet.test:
+            blocks.append(Facts([("Report", _report_command(runs, baselines or [], allow_different_tests))]))
+        emit_blocks(blocks, output)
     else:
         render = markdown.render if form == Form.markdown else latex.render
         emit(render(score_blocks(comparison)), output)
+
+
+def _report_command(runs: Sequence[str], baselines: Sequence[str], allow_different: bool) -> str:
+    """Return the command that writes a report of the same comparison."""
+    options = [word for baseline in baselines for word in ("--baseline", baseline)]
+    options += ["--allow-different-tests"] if allow_different else []
+    return shlex.join(["musicemo", "report", *map(str, runs), *options])

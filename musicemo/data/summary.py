@@ -33,8 +33,10 @@ class Summary:
     split_hash: str
     #: Dataset -> part -> tracks, where several are joined.
     datasets: Mapping[str, Mapping[str, int]]
-    #: Frames of a track: part -> minimum, median, maximum.
+    #: Time steps of a track: part -> minimum, median, maximum.
     frames: Mapping[str, Sequence[float]]
+    #: Name of the time steps: ``beats``, ``frames``, ``segments``; ``time steps`` if it is unknown.
+    steps: str
     feature_rows: int
     #: Task with ratings -> part -> count, missing, minimum, quartiles and maximum, in its own units. Of ratings over
     #: time, ``count`` and ``missing`` are numbers of tracks, and the others are of all their ratings.
@@ -117,6 +119,7 @@ def summarize(
             part: [float(f(values_of_part)) for f in (np.min, np.median, np.max)]
             for part, values_of_part in lengths.items()
         },
+        steps=tracks.steps,
         feature_rows=features.size,
         ratings=ratings,
         classes=classes,

@@ -84,6 +84,12 @@ class Tracks:
         names = dict.fromkeys(track.source for track in self.tracks)
         return {name: np.flatnonzero([track.source == name for track in self.tracks]) for name in names if name}
 
+    @property
+    def steps(self) -> str:
+        """The name of the features' time steps: ``beats``, ``frames``, ``segments``, else ``time steps``."""
+        grids = {stream.grid for stream in self.streams}
+        return f"{grids.pop()}s" if len(grids) == 1 and grids != {"track"} else "time steps"
+
     def column(self, name: str) -> tuple[Task, NDArray[np.float64]]:
         """Return a task and its targets `[tracks]` or `[tracks, columns]`; a target of the dataset becomes a task.
 

@@ -67,7 +67,7 @@ SCORES = tuple(dict.fromkeys(name for names in (*METRICS.values(), SPREAD) for n
 """Every metric of every kind, and those of predicted distributions of ratings."""
 
 TITLES = {
-    "spearman": "Spearman's ρ",
+    "spearman": "Spearman's rho",
     "pearson": "Pearson's r",
     "ccc": "CCC",
     "r2": "R²",
@@ -93,6 +93,9 @@ TITLES = {
     "vote_accuracy": "vote accuracy",
 }
 """Each metric as it is written."""
+
+SHORT_TITLES = {**TITLES, "spearman": "rho", "pearson": "r"}
+"""Each metric in a narrow column."""
 
 
 def higher_is_better(metric: str) -> bool:

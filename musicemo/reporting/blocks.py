@@ -31,6 +31,16 @@ __all__ = [
 ]
 
 
+_WRAPPED = 12
+"""Least width of a column of text on a page, in characters."""
+
+_PLAYER = 30
+"""Width of a player, in characters."""
+
+_SMALL = 0.84
+"""Size of small text."""
+
+
 @dataclass(frozen=True)
 class Number:
     """A table's cell that holds a number: its value, its deviation and its interval stay separate."""
@@ -198,6 +208,14 @@ class Table:
         columns = [Column(one) if isinstance(one, str) else one for one in self.columns]
         return [replace(columns[0], text=True), *columns[1:]]
 
+    @property
+    def width(self) -> float:
+        """Its width on a page, about, in characters."""
+        return sum(
+            2 + max([_longest_word(column.title), *(_width(row[place], column) for row in self.rows)])
+            for place, column in enumerate(self.headings)
+        )
+
     def heading(self, place: int, *, narrow: bool = False) -> str:
         """Return a column's title, with a mark if its numbers have intervals."""
         column = self.headings[place]
@@ -205,6 +223,18 @@ class Table:
         bracketed = any(isinstance(cell, Number) and cell.interval for cell in cells)
         title = (column.short if narrow else "") or column.title
         return f"{title} [interval]" if bracketed and not (narrow and column.brief) else title
+
+
+def _longest_word(text: str) -> int:
+    return max(map(len, text.split()), default=0)
+
+
+def _width(cell: Cell, column: Column) -> float:
+    """Return a cell's width on a page, about, in characters: cells of text break between words."""
+    cell = as_cell(cell)
+    text = max(_WRAPPED, _longest_word(cell.text)) if column.text else len(cell.text)
+    player = _PLAYER if isinstance(cell, Label) and cell.players else 0
+    return max(min(text, len(cell.text)), len(cell.interval) * _SMALL, len(cell.note) * _SMALL, player)
 
 
 @dataclass(frozen=True)

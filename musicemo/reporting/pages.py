@@ -293,8 +293,9 @@ def _results(runs: Sequence[RunRecord], notices: list[Notice]) -> list[Section]:
 
 
 def _model(run: RunRecord) -> str:
-    ensemble = run.results.get("ensemble")
-    return f"Mean predictions of {len(ensemble['members'])} runs" if ensemble else "The best epoch's weights"
+    if ensemble := run.results.get("ensemble"):
+        return f"Mean predictions of {len(ensemble['members'])} runs"
+    return "The model" if run.fitted else "The best epoch's weights"
 
 
 def _others(run: RunRecord) -> Section:

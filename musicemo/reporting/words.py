@@ -6,15 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from musicemo.evaluation import TITLES
-
-__all__ = ["SETS", "SHORT", "headline_part", "listed", "number", "plural", "scale"]
+__all__ = ["SETS", "headline_part", "listed", "number", "plural", "scale"]
 
 #: The parts of a split.
 SETS = {"train": "training set", "val": "validation set", "test": "test set", "all": "all labelled tracks"}
-
-#: Each metric in a narrow column.
-SHORT = {**TITLES, "spearman": "Spearman", "pearson": "Pearson"}
 
 
 def number(value: float | None, form: str = ".3f") -> str:

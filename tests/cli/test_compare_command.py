@@ -9,6 +9,8 @@ import json
 import pytest
 from recorded import regression, truth, write_experiment, write_run
 
+from musicemo.cli._compare import _report_command
+
 
 @pytest.fixture
 def folder(tmp_path):
@@ -26,6 +28,7 @@ def test_a_table(command, folder):
     assert lines[:2] == ["poor: 3 seeds, test set, 60 tracks", "good: 3 seeds, test set, 60 tracks"]
     assert any(line.startswith("mean of 2") for line in lines)
     assert any(line.startswith("good is better on valence") for line in lines)
+    assert lines[-1] == "Report: musicemo report runs/poor runs/good"
 
 
 @pytest.mark.slow
@@ -33,6 +36,11 @@ def test_one_experiment_alone(command, folder):
     finished = command("compare", "runs/poor", folder=folder)
     assert (finished.code, finished.err) == (0, "")
     assert "baseline" not in finished.out
+
+
+def test_the_command_for_the_report_names_the_baselines_and_is_quoted():
+    command = _report_command(["runs/a b", "c=runs/d"], ["c"], True)
+    assert command == "musicemo report 'runs/a b' c=runs/d --baseline c --allow-different-tests"
 
 
 @pytest.mark.slow

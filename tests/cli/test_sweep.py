@@ -34,7 +34,7 @@ def test_every_variant_is_run_and_a_line_and_a_table_say_what_came_out(swept):
     lines = sorted(rest[:4])
     for line, name in zip(lines, FOUR, strict=True):
         score = results(found(folder)[name])["metrics"]["test"]["valence"]["spearman"]["value"]
-        assert line.startswith(f"{name}, seed 0: valence Spearman {score:.3f}, genre accuracy ")
+        assert line.startswith(f"{name}, seed 0: valence rho {score:.3f}, genre accuracy ")
         assert re.search(r"\(test set, epoch \d of \d; \d+ s\)$", line)
     rows = [line.split() for line in rest[5:] if line.startswith("small-")]
     assert [row[:3] for row in rows] == [[name, "1", task] for task in ("valence", "genre") for name in FOUR]

@@ -193,7 +193,7 @@ def test_every_pair_of_three_is_tested(tmp_path):
     assert ranking.pairs["good", "poor"].p == pytest.approx(against_first.p)
     assert comparison.identical == [("good", "same")]
     first, same, *others = verdicts(comparison)
-    assert first.startswith("good has the highest mean Spearman's ρ of 2 tasks (")
+    assert first.startswith("good has the highest mean Spearman's rho of 2 tasks (")
     assert "It is better than fair and poor (all pairs tested, corrected p < 0.05)." in first
     assert "not known" not in first
     assert same == "good and same are identical: they have the same predictions on every track."

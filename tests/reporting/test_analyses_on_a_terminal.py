@@ -50,14 +50,14 @@ def printed(results, part="test") -> str:
 
 def test_ceilings():
     lines = printed({"reliability": RELIABILITY}).splitlines()
-    assert lines[0] == "Noise ceiling of Spearman's ρ"
+    assert lines[0] == "Noise ceiling of Spearman's rho"
     assert lines[2].split() == ["calmness", "0.500", "[0.31,", "0.66]", "0.707", "81", "%"]
     assert lines[3].split()[-2:] == ["n/a", "n/a"]
 
 
 def test_scores_within_genres_and_who_is_caught():
     text = printed({"controlled": CONTROLLED})
-    assert "Spearman's ρ compared with predicting from the genre only" in text
+    assert "Spearman's rho compared with predicting from the genre only" in text
     assert text.splitlines()[-1] == (
         "No significant rank correlation within a genre: power. The model may only recognize the genre."
     )

@@ -18,7 +18,7 @@ def test_how_the_epoch_was_chosen(read):
         }
     )
     assert "Choice of the epoch" in page.texts["h2"]
-    for text in ("0.432", "+12.5%", "val/genre/loss", "0.750", "n/a", "The run used val/loss."):
+    for text in ("0.432", "+12.5 %", "val/genre/loss", "0.750", "n/a", "The run used val/loss."):
         assert text in page.text
 
 

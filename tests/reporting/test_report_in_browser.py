@@ -94,6 +94,19 @@ def test_the_page_is_not_wider_than_the_window(view):
     assert view.evaluate(OVERFLOWING) == []
 
 
+@pytest.mark.slow
+def test_no_column_of_a_table_is_cut_off_on_a_phone(browser, tmp_path):
+    directory = write_run(tmp_path / "runs" / "written")
+    page = make_report(directory)
+    page = page.with_descriptions(dict.fromkeys(page.tracks, "A Rather Long Name of a Band, Rock"))
+    page = page.with_players({track: Excerpt(tmp_path / "1.mp3") for track in page.tracks})
+    browser.open(write_report(page, directory / "report.html"), width=PHONE)
+    browser.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
+    cut = "[...document.querySelectorAll('.scroll')].filter(one => one.scrollWidth > one.clientWidth + 1)"
+    assert browser.evaluate(f"{cut}.map(one => one.textContent.slice(0, 80))") == []
+    assert browser.evaluate("document.querySelectorAll('.cards').length") > 3
+
+
 def test_charts_are_there_with_a_size_and_their_texts_can_be_read(view):
     sizes = view.evaluate(
         "[...document.querySelectorAll('svg.chart')].map(e => e.getBoundingClientRect())"

@@ -23,21 +23,23 @@ def texts(tasks, results=None):
 
 def test_a_correlation_whose_interval_includes_zero_is_not_told_from_chance():
     (better, unknown) = texts({"valence": ratings(2.0), "arousal": ratings(0.0)})
-    assert better.startswith("Valence is predicted better than by chance: Spearman's ρ 0.8")
-    assert unknown.startswith("arousal cannot be told from chance: the interval of its Spearman's ρ (")
+    assert better.startswith("Valence is predicted better than by chance: Spearman's rho 0.8")
+    assert unknown.startswith("Arousal cannot be told from chance: the interval of its Spearman's rho (")
     assert unknown.endswith(") includes the value for no correlation.")
 
 
 def test_a_correlation_below_zero_is_worse_than_chance():
     (text,) = texts({"valence": ratings(-2.0)})
-    assert text.startswith("valence is predicted worse than by chance: Spearman's ρ -0.9")
+    assert text.startswith("Valence is predicted worse than by chance: Spearman's rho -0.9")
 
 
 def test_many_tasks_are_summed_up():
     (text,) = texts(
         {name: ratings(quality) for name, quality in zip("abcd", (1.0, 4.0, 2.0, 3.0), strict=True)}
     )
-    assert text.startswith("All 4 regression tasks are predicted better than by chance: Spearman's ρ from a 0.")
+    assert text.startswith(
+        "All 4 regression tasks are predicted better than by chance: Spearman's rho from a 0."
+    )
     assert "to b 0.9" in text
 
 
@@ -49,7 +51,7 @@ def test_classes_are_compared_with_the_most_frequent_one():
     better, unknown = texts({"genre": right, "style": always})
     assert better == "Genre is predicted better than by chance: accuracy 1.00 against 0.75."
     assert unknown == (
-        "style cannot be told from chance: the interval of its accuracy (0.75 against 0.75) includes the value for the "
+        "Style cannot be told from chance: the interval of its accuracy (0.75 against 0.75) includes the value for the "
         "share of the most frequent class."
     )
 

@@ -7,6 +7,7 @@ import shutil
 import pytest
 import torch
 from harness import assemble, load, only_run, results_of, run_all, train
+from musicemo_builtin.observers.progress import Progress
 
 from musicemo.contracts import Estimator, Fitted
 from musicemo.data import HeadSettings, Task
@@ -83,6 +84,15 @@ def test_it_is_fitted_once_to_the_training_part_and_remembers_it(tmp_path):
     results = results_of(only_run(tmp_path))
     assert (results["status"], results["epochs"], results["parameters"]) == ("done", 1, 0)
     assert results["metrics"]["test"]["genre"]["accuracy"]["value"] > 0.8
+
+
+def test_the_terminal_shows_no_epochs(tmp_path, capsys):
+    train(tmp_path, "model={ type = 'nearest' }", plugins=[Progress()])
+    first, second, *rest = capsys.readouterr().out.splitlines()
+    assert first == "small: seed 0, 36 train, 12 val, 12 test, 2 tasks, on cpu"
+    assert second.startswith("fitted  train loss ")
+    assert not any(word in second for word in ("epoch", "best", "left"))
+    assert rest == []
 
 
 def test_its_ratings_are_those_of_the_targets_own_range(tmp_path):

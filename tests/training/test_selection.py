@@ -239,7 +239,7 @@ def printed(capsys, outcome):
 def test_what_each_choice_costs_is_printed(tmp_path, capsys):
     (outcome,) = run_all(tmp_path, *THREE, "training.early_stopping.monitor='val/mean_rank'")
     _, header, *rows = printed(capsys, outcome)
-    assert "valence Spearman" in header
+    assert "valence rho" in header
     assert "genre accuracy" in header
     assert [row.split("  ")[0] for row in rows[:4]] == [
         *("val/mean_rank (used)", "val/loss", "val/mean_improvement", "each task's own loss")

@@ -53,7 +53,8 @@ def _ceilings_of(metric: str, tasks: Mapping[str, Any], part: str) -> Iterator[B
         rho = task.get(metric) or {}
         if part in rho.get("reached", {}):
             raters = task.get("raters")
-            listeners = f"{raters['min']:g} to {raters['max']:g}" if raters else ""
+            ends = dict.fromkeys(f"{raters[end]:g}" for end in ("min", "max")) if raters else ()
+            listeners = " to ".join(ends)
             reached = rho["reached"][part]
             share = Number.share(reached.get("value"), reached.get("low"), reached.get("high"), strong=True)
             reliability = measured(rho["reliability"])

@@ -356,7 +356,7 @@ def _training(runs: Mapping[str, Sequence[RunRecord]]) -> list[Block]:
         values: list[float | None] = []
         last = 1
         for place, (name, records) in enumerate(runs.items()):
-            for run in records:
+            for run in (run for run in records if not run.fitted):
                 line = [record.get(key) for record in run.history]
                 if any(value is not None for value in line):
                     epochs = [record["epoch"] for record in run.history]
@@ -408,7 +408,7 @@ def _experiments(runs: Mapping[str, Sequence[RunRecord]]) -> list[Block]:
                 name,
                 str(records[0].experiment.get("description") or ""),
                 plural(len(records), "run"),
-                "" if parameters is None else f"{parameters:,}",
+                f"{parameters:,}" if parameters else "",
                 duration(seconds),
                 str(records[0].directory.parent if len(records) > 1 else records[0].directory),
             ]

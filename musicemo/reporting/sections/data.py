@@ -22,7 +22,7 @@ def data_blocks(dataset: str, method: str, summary: Summary) -> Iterator[Block]:
     for part, count in summary.parts.items():
         lengths = [f"{frames:g}" for frames in summary.frames.get(part, ())]
         rows.append([part, str(count), *(lengths or [""] * 3)])
-    columns = ["set", "tracks", "shortest", "median", "longest (time steps)"]
+    columns = ["set", "tracks", "shortest", "median", f"longest ({summary.steps})"]
     yield Table(columns, rows, f"Split: {method}, hash {summary.split_hash[:12]}")
     if summary.datasets:
         rows = [[name, *(str(counts[part]) for part in PARTS)] for name, counts in summary.datasets.items()]

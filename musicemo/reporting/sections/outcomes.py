@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from musicemo.comparison import compare, read_replicates
 from musicemo.errors import InputError
-from musicemo.evaluation import LEADING, METRICS, SCORES
+from musicemo.evaluation import LEADING, METRICS, SCORES, SHORT_TITLES
 from musicemo.progress import duration
 from musicemo.reporting.blocks import Block, Cell, Column, Facts, Number, Table, Text
 from musicemo.reporting.sections import scores
 from musicemo.reporting.sections.analyses import analysis_sections
 from musicemo.reporting.sections.replicates import replicate_blocks, score_number
 from musicemo.reporting.sections.selection import selection_section
-from musicemo.reporting.words import SETS, SHORT, headline_part, number
+from musicemo.reporting.words import SETS, headline_part, number
 
 if TYPE_CHECKING:
     from musicemo.experiment import Experiment
@@ -47,10 +47,12 @@ def run_blocks(outcome: Outcome, *, overfit: bool) -> list[Block]:
     part = headline_part(results["metrics"])
     time = "done before" if outcome.skipped else f"{results['durations']['training']:.1f} s of training"
     fold = "" if results.get("fold") is None else f", fold {results['fold']}"
+    weights = "" if _fitted(results) else " with the best epoch's weights"
+    weights = " with the mean predictions" if results.get("ensemble") else weights
     sections = [*analysis_sections(results, part), selection_section(results)]
     blocks: list[Block] = [
         Text(
-            f", seed {results.get('seed', 'unknown')}{fold}: {SETS[part]} {_model(results)}; {time})",
+            f", seed {results.get('seed', 'unknown')}{fold}: {SETS[part]}{weights} ({_timed(results, time)})",
             lead=directory.parent.name,
         ),
         *scores.metric_tables(results["metrics"][part]),
@@ -75,7 +77,7 @@ def _memorized(metrics: Mapping[str, Mapping[str, Any]]) -> str:
         leading = next(name for name in LEADING if name in one)
         value = one[leading]["value"]
         if value is None or not value >= _MEMORIZED:
-            failed.append(f"{task} ({SHORT[leading]} {number(value)})")
+            failed.append(f"{task} ({SHORT_TITLES[leading]} {number(value)})")
     if not failed:
         return f"Memorized: the leading metric of every task is at least {_MEMORIZED}, as it should be on these tracks."
     return (
@@ -84,17 +86,21 @@ def _memorized(metrics: Mapping[str, Mapping[str, Any]]) -> str:
     )
 
 
-def _model(results: Results) -> str:
-    if results.get("ensemble"):
-        return f"with the mean predictions ({_epochs(results)}"
-    return f"with the best epoch's weights ({_epochs(results)}"
+def _fitted(results: Results) -> bool:
+    """Return whether the model was fitted in one go and has no epochs."""
+    return results.get("parameters") == 0
 
 
-def _epochs(results: Results) -> str:
+def _timed(results: Results, time: str) -> str:
+    """Return the best epoch, if there are epochs, and the time."""
     if ensemble := results.get("ensemble"):
-        return f"mean of {len(ensemble['members'])} runs"
+        return f"mean of {len(ensemble['members'])} runs; {time}"
+    if _fitted(results):
+        return time
     stopped = f", stopped: {results['stopped']['reason']}" if results.get("stopped") else ""
-    return f"epoch {results.get('best_epoch', 'unknown')} of {results.get('epochs', 'unknown')}{stopped}"
+    return (
+        f"epoch {results.get('best_epoch', 'unknown')} of {results.get('epochs', 'unknown')}{stopped}; {time}"
+    )
 
 
 def run_line(name: str, outcome: Outcome) -> Text:
@@ -107,10 +113,10 @@ def run_line(name: str, outcome: Outcome) -> Text:
         values = {task: one[metric]["value"] for task, one in results["metrics"][part].items() if metric in one}
         mean = scores.mean(list(values.values())).value
         if len(values) == 1:
-            texts.append(f"{next(iter(values))} {SHORT[metric]} {number(mean)}")
+            texts.append(f"{next(iter(values))} {SHORT_TITLES[metric]} {number(mean)}")
         elif values:
-            texts.append(f"mean {SHORT[metric]} of {len(values)} tasks {number(mean)}")
-    return Text(f"{name}: {', '.join(texts)} ({SETS[part]}, {_epochs(results)}; {time})")
+            texts.append(f"mean {SHORT_TITLES[metric]} of {len(values)} tasks {number(mean)}")
+    return Text(f"{name}: {', '.join(texts)} ({SETS[part]}, {_timed(results, time)})")
 
 
 def combined_blocks(experiments: Sequence[Experiment], results: SweepResults, *, overfit: bool) -> list[Block]:
@@ -157,7 +163,7 @@ def _variants(experiments: Sequence[tuple[Experiment, Sequence[Outcome]]]) -> li
             if names[0] in row.metrics
         ]
         columns: list[str | Column] = ["experiment", "runs", Column("task", text=True)]
-        columns += [f"validation {SHORT[names[0]]}"] if validated else []
+        columns += [f"validation {SHORT_TITLES[names[0]]}"] if validated else []
         if lines:
             tables.append(Table([*columns, *scores.metric_columns(names)], lines))
     text = (

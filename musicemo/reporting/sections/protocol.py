@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from musicemo.comparison import Replicates, fold_mean, read_replicates
 from musicemo.errors import InputError
-from musicemo.evaluation import TITLES, higher_is_better
+from musicemo.evaluation import SHORT_TITLES, TITLES, higher_is_better
 from musicemo.reporting.blocks import Block, Cell, Column, Facts, Label, Notice, Number, Section, Table, Text
 from musicemo.reporting.sections import scores
 from musicemo.reporting.sections.replicates import metric_row, score_number
-from musicemo.reporting.words import SETS, SHORT, listed
+from musicemo.reporting.words import SETS, listed
 from musicemo.runs import RunRecord
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def list_blocks(protocols: Sequence[Protocol]) -> list[Block]:
     """Return a table of protocols."""
     rows: list[Sequence[Cell]] = []
     for one in protocols:
-        metrics = dict.fromkeys(SHORT[name] for names in one.table.metrics.values() for name in names)
+        metrics = dict.fromkeys(SHORT_TITLES[name] for names in one.table.metrics.values() for name in names)
         sizes = " / ".join(f"{sized.tracks:,}" for sized in one.table.sets.values())
         rows.append([one.name, one.table.title, sizes, ", ".join(metrics)])
     columns = [
@@ -100,7 +100,7 @@ def list_blocks(protocols: Sequence[Protocol]) -> list[Block]:
 def _introduction(entry: Entry, seeds: int) -> Text:
     metrics = listed(list(dict.fromkeys(TITLES[metric] for _, metric in _metrics(entry))))
     averaged = " A metric is the mean over the folds." if entry["average"] == "folds" else ""
-    lower = sorted({SHORT[metric] for _, metric in _metrics(entry) if not higher_is_better(metric)})
+    lower = sorted({SHORT_TITLES[metric] for _, metric in _metrics(entry) if not higher_is_better(metric)})
     over = "songs" if _over_songs(entry) else "seeds" if seeds > 1 else ""
     deviations = f" ± is the standard deviation over the {over}." if over else ""
     direction = f" A lower {listed(lower)} is better." if lower else ""
@@ -181,7 +181,7 @@ def _table(entry: Entry, rows: Sequence[Sequence[Cell]]) -> Table:
         names = (
             [task] * (len(tasks) > 1 or len(metrics) == 1),
             [TITLES[metric]],
-            [SHORT[metric]] * (len(metrics) > 1),
+            [SHORT_TITLES[metric]] * (len(metrics) > 1),
         )
         columns.append(Column(" ".join(names[0] + names[1]), " ".join(names[0] + names[2])))
     # More metrics than a terminal has room for are in several tables there.

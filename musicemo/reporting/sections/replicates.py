@@ -14,6 +14,7 @@ from musicemo.evaluation import (
     LEADING,
     METRICS,
     SCORES,
+    SHORT_TITLES,
     TITLES,
     Evaluation,
     EvaluationSettings,
@@ -37,7 +38,7 @@ from musicemo.reporting.sections import scores, tracks
 from musicemo.reporting.sections.analyses import analysis_sections
 from musicemo.reporting.sections.plane import plane_section
 from musicemo.reporting.sections.summary import chances, summary
-from musicemo.reporting.words import SETS, SHORT, plural
+from musicemo.reporting.words import SETS, plural
 from musicemo.runs import RunRecord
 
 __all__ = ["metric_row", "replicate_blocks", "replicate_sections", "score_number", "set_of"]
@@ -218,7 +219,7 @@ def _tables(experiment: Replicates, rows: Sequence[Row]) -> Iterator[Table]:
 
 def _leading(experiment: Replicates, metric: str, rows: Sequence[Row]) -> Table:
     seeds, folds = len(experiment.seeds) > 1, len(experiment.folds) > 1
-    columns: list[str | Column] = ["task", Column(TITLES[metric], SHORT[metric])]
+    columns: list[str | Column] = ["task", Column(TITLES[metric], SHORT_TITLES[metric])]
     columns += ["for other seeds", "other seeds and tracks"] if seeds else ["for other tracks"]
     columns += ["fold by fold"] if folds else []
     lines: list[list[Cell]] = []
@@ -239,16 +240,20 @@ def _leading(experiment: Replicates, metric: str, rows: Sequence[Row]) -> Table:
 
 
 def _each_run(runs: Sequence[RunRecord], part: str) -> Table:
-    """Return every run's leading metrics."""
+    """Return every run's leading metrics, with a column for each task or for each run, whichever are fewer."""
     tasks = list(runs[0].tasks)
     folds = any(run.results.get("fold") is not None for run in runs)
+    fitted = all(run.fitted for run in runs)
     rows: list[list[Cell]] = []
     for run in runs:
         label = f"seed {run.results.get('seed')}" + (f", fold {run.results.get('fold')}" if folds else "")
         metrics = run.metrics.get(part) or {}
         cells = [_leading_metric(metrics.get(task) or {}, run.tasks.get(task) or {}) for task in tasks]
-        rows.append([label, *cells, str(run.results.get("best_epoch", ""))])
-    return Table(["run", *tasks, "best epoch"], rows, "Each run's leading metrics")
+        rows.append([label, *cells, *([] if fitted else [str(run.results.get("best_epoch", ""))])])
+    columns = ["run", *tasks, *([] if fitted else ["best epoch"])]
+    if len(tasks) > len(runs):
+        columns, *rows = map(list, zip(columns, *rows, strict=True))
+    return Table(columns, rows, "Each run's leading metrics")
 
 
 def _leading_metric(metrics: Mapping[str, Any], task: Mapping[str, Any]) -> Number:

@@ -7,10 +7,10 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from musicemo.evaluation import CLASSIFICATION, LEADING, METRICS, PAIRS, TAGS, TITLES
+from musicemo.evaluation import CLASSIFICATION, LEADING, METRICS, PAIRS, SHORT_TITLES, TAGS, TITLES
 from musicemo.reporting.blocks import Block, Cell, Charts, Column, Number, Table, Text
 from musicemo.reporting.charts import MUTED, Axis, Chart, Intervals, Line, Points, Rule, categories, spanning
-from musicemo.reporting.words import SETS, SHORT, number, plural
+from musicemo.reporting.words import SETS, number, plural
 
 #: Tags that are listed by name.
 _LISTED = 5
@@ -53,7 +53,7 @@ def mean(values: Sequence[float | None]) -> Number:
 
 def metric_columns(names: Sequence[str]) -> list[Column]:
     """Return a column for each metric. A terminal has room for one interval: the leading metric's."""
-    return [Column(TITLES[name], SHORT[name], brief=name not in LEADING) for name in names]
+    return [Column(TITLES[name], SHORT_TITLES[name], brief=name not in LEADING) for name in names]
 
 
 def metric_tables(metrics: Mapping[str, Mapping[str, Any]], title: str = "") -> Iterator[Table]:
@@ -189,7 +189,9 @@ def forest(
     is_share = metric in (*CLASSIFICATION, *TAGS, *PAIRS)
     least = min([0.0, *ends])
     axis = Axis(0, 1, TITLES[metric]) if is_share else spanning([least, 1.0, *ends], TITLES[metric], high=1)
-    axis = axis if is_share else Axis(min(axis.low, 0) if least < 0 else 0.0, axis.high, axis.label)
+    if not is_share:  # with room for a dot at 0
+        start = min(axis.low, 0.0) if least < 0 else -0.04 * axis.high if min(ends, default=1.0) < 0.04 else 0.0
+        axis = Axis(start, axis.high, axis.label)
     count = len(rows)
     return Chart(
         title=title or TITLES[metric],

@@ -6,8 +6,9 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from musicemo.evaluation import SHORT_TITLES
 from musicemo.reporting.blocks import Block, Cell, Code, Column, Facts, Label, Number, Section, Table
-from musicemo.reporting.words import SHORT, plural
+from musicemo.reporting.words import plural
 
 __all__ = ["selection_section", "transfer_section"]
 
@@ -35,7 +36,7 @@ def _selection(selection: Mapping[str, Any]) -> Iterator[Block]:
         if name in criteria:
             tasks = criteria[name].get("tasks") or {}
             excess = [task["excess"] for task in tasks.values() if task.get("excess") is not None]
-            cost = f"{statistics.mean(excess):.1%}, at most {max(excess):.1%}" if excess else "n/a"
+            cost = f"{_percent(statistics.mean(excess))}, at most {_percent(max(excess))}" if excess else "n/a"
             scores = [Number((tasks.get(task) or {}).get("val")) for task in metrics]
             used = " (used)" if name == monitor else ""
             rows.append(
@@ -48,11 +49,14 @@ def _selection(selection: Mapping[str, Any]) -> Iterator[Block]:
         scores = [
             Number(((lowest.get(task, {}).get("tasks") or {}).get(task) or {}).get("val")) for task in metrics
         ]
-        rows.append(["each task's own loss", between, *scores, "0.0%"])
+        rows.append(["each task's own loss", between, *scores, _percent(0)])
     columns = [
         Column("best epoch by"),
         Column("epoch"),
-        *(Column(f"{task} {SHORT[metric]}", detail=len(metrics) > _TASKS) for task, metric in metrics.items()),
+        *(
+            Column(f"{task} {SHORT_TITLES[metric]}", detail=len(metrics) > _TASKS)
+            for task, metric in metrics.items()
+        ),
         Column("loss above lowest"),
     ]
     yield Table(columns, rows, "Validation scores at the best epoch of each criterion")
@@ -68,9 +72,13 @@ def _selection(selection: Mapping[str, Any]) -> Iterator[Block]:
     yield Table(["criterion", "epoch", *metrics], details, "Every criterion", note, detail=True)
 
 
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
 def _score(task: Mapping[str, Any]) -> Number:
     excess = task.get("excess")
-    return Number(task.get("val"), note="" if excess is None else f"+{excess:.1%}")
+    return Number(task.get("val"), note="" if excess is None else f"+{_percent(excess)}")
 
 
 def transfer_section(results: Mapping[str, Any]) -> Section:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC
 from typing import Any
 
 from musicemo.progress import duration
-from musicemo.reporting.blocks import Block, Code, Column, Facts, Notice, Section, Table
+from musicemo.reporting.blocks import Block, Cell, Code, Column, Facts, Label, Notice, Section, Table
 from musicemo.reporting.words import SETS, plural, scale
 from musicemo.runs import RunRecord
 
@@ -113,6 +114,8 @@ def setup(runs: Sequence[RunRecord]) -> Section:
     if run.tasks:
         tasks = [[name, *_task(name, task, experiment)] for name, task in run.tasks.items()]
         columns = ["task", "kind", "target", "scale or classes", "loss"]
+        if fitted:  # by a criterion of the model's own
+            columns, tasks = columns[:-1], [row[:-1] for row in tasks]
         blocks.append(Table([Column(name, text=True) for name in columns], tasks))
     blocks += _members(run)
     blocks += _split(runs)
@@ -165,7 +168,8 @@ def _choices(experiment: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _listed(table: Mapping[str, Any]) -> str:
     """Return a component's name, then its parameters."""
-    rest = [f"{key} {value_text(value)}" for key, value in table.items() if key != "type"]
+    shown = {key: value_text(value) for key, value in table.items() if key != "type"}
+    rest = [f"{key} {text}" for key, text in shown.items() if text]
     return "; ".join([str(table["type"]), *rest] if "type" in table else rest)
 
 
@@ -195,30 +199,42 @@ def _task(name: str, task: Mapping[str, Any], experiment: Mapping[str, Any]) -> 
 
 def _split(runs: Sequence[RunRecord]) -> Iterator[Block]:
     by_fold = {run.results.get("fold"): run for run in reversed(runs) if run.split}
-    rows: list[list[str]] = []
+    parts = [part for part in SETS if any(run.split.get(part) for run in by_fold.values())]
+    rows: list[list[Cell]] = []
     for fold, run in sorted(by_fold.items(), key=lambda item: -1 if item[0] is None else item[0]):
         hashes = run.split.get("hash") or {}
-        for part, name in SETS.items():
-            if part in run.split:
-                label = name if fold is None else f"fold {fold}, {name}"
-                rows.append([label, str(len(run.split[part])), str(hashes.get(part, ""))[:12]])
-    if rows:
+        sets = [Label(str(len(run.split.get(part, []))), note=str(hashes.get(part, ""))[:12]) for part in parts]
+        rows.append(["tracks" if fold is None else f"fold {fold}", *sets])
+    if parts:
         method = (runs[0].experiment.get("split") or {}).get("method", "")
         title = f"Split: {method}" if method else "Split"
-        note = "A hash is of a set's track ids: runs with equal hashes have the same split."
-        yield Table(["set", "tracks", "hash"], rows, title, note)
+        note = "Below the numbers of tracks: hashes of the tracks' ids. Runs with equal hashes have the same split."
+        yield Table(["", *(SETS[part] for part in parts)], rows, title, note)
 
 
 def environment(runs: Sequence[RunRecord]) -> Section:
     """Return the section on the run directories, versions and devices."""
     recorded: Mapping[str, Any] = next((run.environment for run in runs if run.environment), {})
-    facts = Facts([(name, shown) for name, value in recorded.items() if (shown := value_text(value))])
-    runs_table = Table(
-        ["run", "seed", "fold", Column("status", text=True), "epochs", "best", "training"],
-        [_row(run) for run in runs],
-        "Run directories",
-    )
-    return Section("Environment", [runs_table, facts], folded=True)
+    if isinstance(command := recorded.get("command"), list):
+        recorded = {**recorded, "command": shlex.join(map(str, command))}
+    rows = [
+        (name.replace("_", " "), text)
+        for name, value in recorded.items()
+        if name != "started" and (text := value_text(value))  # each run has its time, in its name
+    ]
+    columns: list[str | Column] = [
+        "run",
+        "seed",
+        "fold",
+        Column("status", text=True),
+        "training",
+        "epochs",
+        "best",
+    ]
+    cells = [_row(run) for run in runs]
+    if all(run.fitted for run in runs):
+        columns, cells = columns[:-2], [row[:-2] for row in cells]
+    return Section("Environment", [Table(columns, cells, "Run directories"), Facts(rows)], folded=True)
 
 
 def _row(run: RunRecord) -> list[str]:
@@ -230,7 +246,7 @@ def _row(run: RunRecord) -> list[str]:
         str(results.get("seed", "")),
         "" if fold is None else str(fold),
         run.status,
+        "" if seconds is None else duration(seconds),
         str(results.get("epochs", len(run.history))),
         str(results.get("best_epoch", "")),
-        "" if seconds is None else duration(seconds),
     ]

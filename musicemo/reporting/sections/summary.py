@@ -42,7 +42,7 @@ def summary(metrics: Metrics, evaluation: Evaluation, results: Mapping[str, Any]
     ]
     if ceiling := _ceiling(results, part):
         texts.append(ceiling)
-    return [Text(text) for text in texts]
+    return [Text(text[0].upper() + text[1:]) for text in texts]
 
 
 def _of_kind(kind: str, metric: str, metrics: Metrics, tasks: Mapping[str, TaskEvaluation]) -> Iterator[str]:

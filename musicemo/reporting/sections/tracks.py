@@ -67,9 +67,8 @@ _BEST = 2
 """Tracks predicted best that a table has for each rating."""
 
 DOTS = "Dots are tracks; on the dashed line, predicted and true ratings are equal. Rings mark the worst."
-LABELS = (
-    "Distributions of the true ratings. A set whose ratings differ from the training set is harder to predict."
-)
+LABELS = "Distributions of the true ratings."
+SHIFTED = f"{LABELS} A set whose ratings differ from the training set is harder to predict."
 CONFUSION = "Rows are true classes, columns predicted ones; the colour is the share of the true class."
 
 TAG_CHART = (
@@ -348,7 +347,9 @@ def label_section(parts: Mapping[str, Evaluation], tasks: Mapping[str, Mapping[s
         }
         if ratings:
             charts.append(_distribution(name, table, ratings))
-    return Section("Ratings", [Charts(charts, note=LABELS)] if charts else [], folded=True)
+    return Section(
+        "Ratings", [Charts(charts, note=SHIFTED if len(parts) > 1 else LABELS)] if charts else [], folded=True
+    )
 
 
 def _distribution(name: str, table: Mapping[str, Any], ratings: Mapping[str, NDArray[np.float64]]) -> Chart:

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from musicemo import terminal
+from musicemo.evaluation import SHORT_TITLES
 from musicemo.progress import duration
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ class Display:
             console=self._console,
         )
         self._bar.add_task("", total=run.epochs, completed=self._first, left="")
+        #: Whether the model is fitted in one go: it has no epochs.
+        self._fitted = not run.network.parameter_count
         self._live = Live(console=self._console, transient=True, refresh_per_second=4)
         self._introduce()
         if self._moves:
@@ -65,9 +68,8 @@ class Display:
         run = self._run
         sizes = ", ".join(f"{len(indices)} {part}" for part, indices in run.split.parts.items())
         tasks = f"{len(run.tasks)} task{'s' if len(run.tasks) > 1 else ''}"
-        text = (
-            f": seed {run.seed}, {sizes}, {run.network.parameter_count:,} parameters, {tasks}, on {run.device}"
-        )
+        parameters = "" if self._fitted else f"{run.network.parameter_count:,} parameters, "
+        text = f": seed {run.seed}, {sizes}, {parameters}{tasks}, on {run.device}"
         if run.transfer:
             counts = ", ".join(f"{len(run.transfer[what])} {what}" for what in ("loaded", "new", "frozen"))
             text += f", beginning with {run.transfer['from']} ({counts})"
@@ -80,12 +82,15 @@ class Display:
         return f"at most {duration(left)} left"
 
     def _line(self, record: dict[str, float]) -> str:
-        parts = [f"epoch {int(record['epoch'])}/{self._run.epochs}"]
+        parts = ["fitted" if self._fitted else f"epoch {int(record['epoch'])}/{self._run.epochs}"]
         parts += [
             f"{part} loss {record[f'{part}/loss']:.4f}" for part in ("train", "val") if f"{part}/loss" in record
         ]
-        parts += [f"{task} {name} {_number(record[key])}" for task, name, key in _scores(self._run, record)]
-        return "  ".join([*parts, f"best {_best(self._run)}", self._left()])
+        parts += [
+            f"{task} {SHORT_TITLES[name]} {_number(record[key])}"
+            for task, name, key in _scores(self._run, record)
+        ]
+        return "  ".join(parts if self._fitted else [*parts, f"best {_best(self._run)}", self._left()])
 
     def _table(self) -> RenderableType:
         run = self._run
@@ -103,6 +108,8 @@ class Display:
                 score = next((record[f"{prefix}{key}"] for key in _LEADING if f"{prefix}{key}" in record), None)
                 cells.append(_number(score))
             table.add_row(Text(terminal.visible(name)) if name else Text("total", style="dim"), *cells)
+        if self._fitted:
+            return Group(table, Text("fitted" if run.history else "the model is being fitted"))
         best = Text(f"best epoch so far: {_best(run)}" if run.history else "the first epoch is under way")
         return Group(self._bar, table, best)
 

@@ -263,14 +263,13 @@ def _pictures(run: Run, pictures: Mapping[str, NDArray[np.float32]]) -> Figure:
 
     low = min(float(features.min()) for features in pictures.values())
     high = max(float(features.max()) for features in pictures.values())
-    grids = {stream.grid for stream in run.tracks.streams}
     with fonts_for([*pictures]):
         figure = Figure(figsize=(6, 0.5 + 3 * len(pictures)), layout="constrained")
         every = figure.subplots(len(pictures), squeeze=False)[:, 0]
         for axes, (title, features) in zip(every, pictures.items(), strict=True):
             axes.set(
                 title=drawable(title),
-                xlabel=f"{next(iter(grids))}s" if len(grids) == 1 else "time steps",
+                xlabel=run.tracks.steps,
                 ylabel="feature row",
             )
             axes.title.set_fontsize(10)

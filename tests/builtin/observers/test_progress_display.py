@@ -40,7 +40,7 @@ def test_elsewhere_there_is_a_plain_line_an_epoch(tmp_path, capsys):
     assert len(lines) == 4
     for epoch, (line, record) in enumerate(zip(lines[1:], recorder.run.history, strict=True), start=1):
         assert line.startswith(f"epoch {epoch}/3  train loss {record['train/loss']:.4f}  val loss ")
-        assert f"valence spearman {record['val/valence/spearman']:.4f}" in line
+        assert f"valence rho {record['val/valence/spearman']:.4f}" in line
         assert f"genre accuracy {record['val/genre/accuracy']:.4f}" in line
         assert re.search(r"best \d \(val/loss \d\.\d{4}\)  at most \d+ s left$", line)
         assert "\x1b" not in line
@@ -113,4 +113,4 @@ def test_training_alone_is_shown_where_nothing_is_held_out(tmp_path, capsys):
     run_all(tmp_path, "training.epochs=1", plugins=[Progress(), recorder], overfit_batches=1)
     line = capsys.readouterr().out.splitlines()[1]
     assert "val" not in line.replace("valence", "")
-    assert f"valence spearman {recorder.run.history[0]['train/valence/spearman']:.4f}" in line
+    assert f"valence rho {recorder.run.history[0]['train/valence/spearman']:.4f}" in line
