@@ -65,7 +65,7 @@ def test_what_is_done_is_left_alone(swept, launcher):
     before = {
         path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file() and path.suffix != ".toml"
     }
-    finished = run(launcher, folder, "--jobs", "1", "--only", "epochs=2")
+    finished = run(launcher, folder, "--jobs", "2", "--only", "epochs=2")
     assert finished.code == 0
     assert finished.out.count("done before") == 2
     assert (
