@@ -307,7 +307,9 @@ class Listener:
 
     def _labels(self, task: str, track: str | None) -> Any:
         """Return the target of a task of a track; None if it is unknown."""
-        for run in self.runs if track is not None else ():
+        if track is None:
+            return None
+        for run in self.runs:
             for evaluation in run.record.evaluations.values():
                 one = evaluation.tasks.get(task)
                 if one is not None and track in one.ids:
@@ -402,7 +404,7 @@ class Listener:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %"
+    return f"{100 * share:.0f}\xa0%"
 
 
 def _sentence(text: str) -> str:

@@ -324,7 +324,7 @@ class _Pages:
         from starlette.responses import FileResponse
 
         song = self._find(request)
-        if song is None or song.heard is None:
+        if song is None or song.heard is None or not (song.folder / name).exists():
             return _problem("This song is not analyzed.", 404)
         return FileResponse(song.folder / name, media_type=kind)
 
@@ -369,7 +369,7 @@ class _Scale:
     """
 
     def __init__(self, rating: Rating) -> None:
-        values = [rating.value, *rating.curve.tolist(), *(rating.interval or ())]
+        values: list[float] = [rating.value, *rating.curve.tolist(), *(rating.interval or ())]
         values += [] if rating.label is None else [rating.label]
         values += rating.span or rating.range or ()
         self.low, self.high = min(values), max(values)

@@ -152,7 +152,7 @@ class SongList:
         """
         if song.state != "listed":
             return
-        self._check_room()
+        self._check_room(song)
         song.state = "waiting"
         self._queue.put(song)
 
@@ -163,9 +163,11 @@ class SongList:
         if song.state != "working":  # else the thread does
             shutil.rmtree(song.folder, ignore_errors=True)
 
-    def _check_room(self) -> None:
+    def _check_room(self, newest: Song | None = None) -> None:
         with self._lock:
-            if sum(song.state == "waiting" for song in self._songs.values()) >= _WAITING:
+            coming = [one for one in self._songs.values() if one.uploaded and one.state == "listed"]
+            waiting = [one for one in self._songs.values() if one.state == "waiting"]
+            if len([one for one in coming + waiting if one is not newest]) >= _WAITING:
                 raise Full(f"{_WAITING} songs are waiting. Try again when some are analyzed")
 
     def _add(self, title: str, **values: Any) -> Song:

@@ -68,7 +68,7 @@ def test_a_dropped_song_is_heard_and_seen_and_deleted_at_the_end(trained, tmp_pa
         until(lambda: browser.evaluate("document.querySelector('.heard h2')?.textContent") == "dropped.flac")
         text = browser.evaluate("document.querySelector('.heard').innerText")
         assert "valence" in text
-        assert re.search(r"In the test set, \d+ of \d+ tracks \(\d+ %\) were within", text)
+        assert re.search(r"In the test set, \d+ of \d+ tracks \(\d+\s%\) were within", text)
         until(lambda: browser.evaluate("document.querySelector('audio').readyState >= 2"))
         browser.evaluate("document.querySelector('audio').currentTime = 6")
         moved = "document.querySelector('.spectrogram .cursor').getBoundingClientRect().x"
