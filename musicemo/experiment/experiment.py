@@ -753,6 +753,14 @@ def _find_augmentations(components: Components, source: toml.Source, problems: l
             for place, name in enumerate(settings.tasks or ())
             if name not in tasks
         ]
+        if settings.tasks and "distillation" in source.table and not {*tasks} <= {*settings.tasks}:
+            problems.append(
+                source.error(
+                    (*key, "tasks"),
+                    "must contain every task with [distillation]: the teacher predicts the tracks as they are, also "
+                    "for the tasks whose labels do not survive",
+                )
+            )
         if component is not None:
             augmentations.append(replace(component, settings=settings))
     return augmentations

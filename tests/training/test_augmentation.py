@@ -161,12 +161,16 @@ def test_overfitting_does_not_augment(tmp_path):
             "augment=[{ type = 'halves' }, { type = 'halves' }]",
             r"augment\[1\]: a second augmentation determines the excerpts",
         ),
+        (
+            "augment=[{ type = 'mixed', tasks = ['genre'] }]|distillation={ teacher.model.type = 'means' }",
+            r"augment\[0\]\.tasks: must contain every task with \[distillation\]",
+        ),
         ("augment={ type = 'mixed' }", r"augment: must be a list of tables, \[\[augment\]\]"),
     ],
 )
 def test_what_is_refused(override, message, tmp_path):
     with pytest.raises(InputError, match=message):
-        assemble(tmp_path, override)
+        assemble(tmp_path, *override.split("|"))
 
 
 def test_a_task_that_an_augmentation_changes_needs_a_decision(tmp_path):
