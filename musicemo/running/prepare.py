@@ -289,7 +289,7 @@ def prepare(
         features, scaling = (scaled or ScaledFeatures()).get(experiment, tracks, split)
 
     augmentations = _build_augmentations(experiment, tracks, features, scaling)
-    excerpts = _excerpts(experiment, augmentations)
+    excerpts = _excerpts(experiment, augmentations, int(features.lengths[train].max()))
 
     def build_network() -> Network:
         targets = [task.outcome for task in tracks.tasks]
@@ -432,8 +432,15 @@ def check_labels(
             raise InputError(f"tasks: must contain {task.name!r}, whose labels belong to pairs of tracks")
 
 
-def _excerpts(experiment: Experiment, augmentations: Sequence[AppliedAugmentation]) -> tuple[int, int] | None:
-    """Return the length and the number of excerpts that the network is evaluated on.
+def _excerpts(
+    experiment: Experiment, augmentations: Sequence[AppliedAugmentation], longest: int
+) -> tuple[int, int] | None:
+    """Return the length and the number of excerpts that the network is evaluated on; warn if they are whole tracks.
+
+    Args:
+        experiment: the experiment.
+        augmentations: its augmentations.
+        longest: time steps of the longest training track.
 
     Raises:
         InputError: two augmentations determine them.
@@ -449,7 +456,18 @@ def _excerpts(experiment: Experiment, augmentations: Sequence[AppliedAugmentatio
                 ("augment", declared[1][0]), "a second augmentation determines the excerpts of the evaluation"
             )
         )
-    return declared[0][1] if declared else None
+    if not declared:
+        return None
+    ((index, excerpts),) = declared
+    if longest <= excerpts[0]:
+        _log.warning(
+            experiment.source.error(
+                ("augment", index),
+                f"no training track is longer than the excerpts of {excerpts[0]} time steps (longest: {longest}), "
+                "which are therefore whole tracks",
+            )
+        )
+    return excerpts
 
 
 def _rehearse_augmentations(experiment: Experiment, prepared: Prepared) -> None:

@@ -5,6 +5,7 @@ import types
 
 import pytest
 import torch
+from complaints import warns
 from harness import assemble, only_run, run_all, train
 
 from musicemo.contracts import Examples
@@ -104,6 +105,11 @@ def test_evaluation_averages_evenly_spaced_excerpts(tmp_path):
             ]
             torch.testing.assert_close(values[row], torch.stack(several).mean(dim=0).detach())
         network._excerpts = (6, 3)
+
+
+def test_excerpts_that_are_whole_tracks_are_reported(tmp_path):
+    with warns(r"augment\[0\]: no training track is longer than the excerpts of 20 time steps \(longest: 20\)"):
+        assemble(tmp_path, "augment=[{ type = 'halves', length = 20 }]")
 
 
 class Interrupt:
