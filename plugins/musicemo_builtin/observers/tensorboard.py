@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -98,7 +98,9 @@ class TensorBoard:
 
             settings, metrics = flat_settings(run.settings), final_metrics(results)
             events = self._writer._get_file_writer()  # type: ignore[no-untyped-call]  # untyped in torch
-            for summary in hparams(settings, metrics):  # type: ignore[no-untyped-call]  # untyped in torch
+            first, *rest = hparams(settings, metrics)  # type: ignore[no-untyped-call]  # untyped in torch
+            _put_first(first, results.get("variant") or {})
+            for summary in (first, *rest):
                 events.add_summary(summary)
             # A line over the epochs, beside the curves of the same metric, instead of a single point.
             for name, value in metrics.items():
@@ -181,6 +183,22 @@ def _tag(name: str, tasks: Mapping[str, str]) -> str:
     if quantity == "loss":
         return f"Loss/{task}/{part}"
     return f"{'Metrics' if quantity == tasks[task] else 'metrics'}/{task}/{quantity}/{part}"
+
+
+def _put_first(summary: Any, axes: Collection[str]) -> None:
+    """Mark the settings that differ between the variants of a matrix: the tab HPARAMS shows them first.
+
+    Args:
+        summary: A summary of the experiment from `torch.utils.tensorboard.summary.hparams`, which is changed.
+        axes: The axes of the matrix: settings such as ``training.optimizer.lr``, tables, or the last part of a name.
+    """
+    from tensorboard.plugins.hparams import plugin_data_pb2
+
+    data = summary.value[0].metadata.plugin_data
+    content = plugin_data_pb2.HParamsPluginData.FromString(data.content)
+    for info in content.experiment.hparam_infos:
+        info.differs = any(f".{axis}." in f".{info.name}." for axis in axes)
+    data.content = content.SerializeToString()
 
 
 def _layout(run: Run) -> dict[str, dict[str, list[Any]]]:

@@ -10,9 +10,11 @@ from collections import Counter
 import fakes as fakes_module
 import numpy as np
 import pytest
+from musicemo_builtin.observers.tensorboard import _put_first
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.hparams import plugin_data_pb2
+from torch.utils.tensorboard.summary import hparams
 
 from musicemo.contracts import Track
 from musicemo.hookspecs import hookimpl
@@ -172,6 +174,21 @@ def test_hyper_parameters_stand_beside_the_final_metrics(done):
     content = events.SummaryMetadata("_hparams_/experiment").plugin_data.content
     metrics = plugin_data_pb2.HParamsPluginData.FromString(content).experiment.metric_infos
     assert "final/test/valence/spearman" in {metric.name.tag for metric in metrics}
+
+
+def test_settings_that_differ_between_variants_are_marked_which_puts_them_first():
+    settings = {"model.type": "mean", "model.size": 3, "modelling": 1, "seed": 0, "training.optimizer.lr": 0.1}
+    summary, *_ = hparams(settings, {"final/test/valence/spearman": 0.5})
+    _put_first(summary, ["model", "lr"])
+    content = summary.value[0].metadata.plugin_data.content
+    infos = plugin_data_pb2.HParamsPluginData.FromString(content).experiment.hparam_infos
+    differing = {info.name: info.differs for info in infos}
+    assert {name for name, differs in differing.items() if differs} == {
+        "model.type",
+        "model.size",
+        "training.optimizer.lr",
+    }
+    assert len(differing) == 5
 
 
 #: After the checkpoint of an epoch and before its scalars; in the middle of evaluation, long after the best epoch;
