@@ -119,7 +119,7 @@ def test_the_mean_over_seeds_variants_and_folds(write, tmp_path):
     assert [one.skipped for one in run(path, runs)] == [True] * 10
     record = open_run(run(records[1].directory / "experiment.toml", runs)[-1].directory)  # its file repeats it
     assert record.directory == records[1].directory
-    with pytest.raises(InputError, match="is the mean of 4 runs and has no network"):
+    with pytest.raises(InputError, match="is the mean of 4 runs and has no network of its own"):
         find_runs(folder)
 
 

@@ -49,7 +49,7 @@ def evaluate(
     --set tasks.TASK.target=NAME if a target has another name there.
     """
     from musicemo.cli._output import check_output, emit, emit_blocks, emit_json
-    from musicemo.prediction import evaluate_run, find_runs
+    from musicemo.prediction import TrainedEnsemble, evaluate_ensemble, evaluate_run, find_trained
     from musicemo.reporting.sections.songs import evaluation_blocks
     from musicemo.reporting.tabular import evaluations_csv, evaluations_json
     from musicemo.training import choose_device
@@ -57,8 +57,10 @@ def evaluate(
     check_output(output)
     name = part.value if part else None
     evaluations = [
-        evaluate_run(one, overrides=overrides or [], part=name)
-        for one in find_runs(run, choose_device(device), trust_local_code=trust)
+        evaluate_ensemble(one, overrides=overrides or [], part=name)
+        if isinstance(one, TrainedEnsemble)
+        else evaluate_run(one, overrides=overrides or [], part=name)
+        for one in find_trained(run, choose_device(device), trust_local_code=trust)
     ]
     if form == Format.json:
         emit_json(evaluations_json(evaluations), output)

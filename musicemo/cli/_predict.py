@@ -14,7 +14,7 @@ from musicemo.cli._output import prints_data
 
 if TYPE_CHECKING:
     from musicemo.features import Failure
-    from musicemo.prediction import Predictor, SongPrediction
+    from musicemo.prediction import EnsemblePredictor, Predictor, SongPrediction
 
 __all__ = ["add_commands"]
 
@@ -67,7 +67,7 @@ def predict(
     from musicemo.cli._output import Stream, check_output
     from musicemo.errors import InputError
     from musicemo.features import Failure
-    from musicemo.prediction import Predictor
+    from musicemo.prediction import open_predictor
     from musicemo.progress import Progress
     from musicemo.reporting.sections.songs import song_blocks
     from musicemo.reporting.tabular import stream_csv, stream_json
@@ -81,7 +81,7 @@ def predict(
         raise InputError(f"{audio}: predict audio files and arrays ({arrays[0]}) in two commands")
     if arrays and plot is not None:
         raise InputError("--plot: draws a song's audio, which arrays do not have")
-    predictor = Predictor(
+    predictor = open_predictor(
         run,
         sync=sync.value if sync else None,
         window=window,
@@ -131,7 +131,7 @@ def predict(
 
 
 def _predict(
-    predictor: Predictor, song: Path, picture: Path | None, problems: list[str]
+    predictor: Predictor | EnsemblePredictor, song: Path, picture: Path | None, problems: list[str]
 ) -> SongPrediction | Failure:
     """Predict and draw a song. Whatever fails in it, the other songs go on.
 

@@ -7,7 +7,8 @@ import math
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -31,6 +32,7 @@ from musicemo.experiment import Component, Experiment, load_experiment
 from musicemo.experiment.batches import make_batches
 from musicemo.experiment.tracks import split_tracks
 from musicemo.prediction.trained import UNNEEDED, TrainedRun
+from musicemo.runs import RunRecord
 from musicemo.training import TrainingSettings
 from musicemo.training.scoring import collect_predictions, to_evaluation
 
@@ -49,11 +51,24 @@ _APART = 1e-3
 """Tolerance of the comparison with the recorded metrics, which differ slightly on other devices."""
 
 
+class _Evaluated(Protocol):
+    """A trained run, or an ensemble of them."""
+
+    @property
+    def directory(self) -> Path: ...
+
+    @property
+    def results(self) -> Mapping[str, Any]: ...
+
+    @property
+    def record(self) -> RunRecord: ...
+
+
 @dataclass(frozen=True)
 class RunEvaluation:
-    """Evaluation of a run's network on a set of a dataset."""
+    """Evaluation of a run's network, or of an ensemble, on a set of a dataset."""
 
-    run: TrainedRun
+    run: _Evaluated
     dataset: str
     part: str
     #: Number of labeled tracks in the set.

@@ -75,8 +75,8 @@ class TrainedRun:
             runs = [str(directory.parent.parent / member["run"]) for member in ensemble["members"]]
             more = f" and {len(runs) - 3} more" if len(runs) > 3 else ""
             raise InputError(
-                f"{directory}: is the mean of {len(runs)} runs and has no network. Use one of them: "
-                f"{', '.join(runs[:3])}{more}"
+                f"{directory}: is the mean of {len(runs)} runs and has no network of its own. `musicemo predict` and "
+                f"`evaluate` average their predictions; otherwise, use one of them: {', '.join(runs[:3])}{more}"
             )
         try:
             experiment = load_experiment(
@@ -134,13 +134,7 @@ class TrainedRun:
         Raises:
             InputError: the calibration is damaged.
         """
-        try:
-            tasks = self.results.get("calibration", {}).get("tasks", {})
-            return {name: Calibration.from_json(task["map"]) for name, task in tasks.items() if "map" in task}
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise InputError(
-                f"{self.directory / 'results.json'}: its calibration is damaged: {error}"
-            ) from error
+        return read_calibrations(self.directory, self.results)
 
     @property
     def thresholds(self) -> Mapping[str, Mapping[str, float]]:
@@ -149,19 +143,7 @@ class TrainedRun:
         Raises:
             InputError: a threshold is missing.
         """
-        recorded = self.results.get("thresholds") or {}
-        thresholds = {
-            task.name: (recorded.get(task.name) or {}).get("values", {})
-            for task in self.description.tasks
-            if task.kind == "tags"
-        }
-        for task in self.description.tasks:
-            if task.kind == "tags" and (missing := set(task.classes) - set(thresholds[task.name])):
-                raise InputError(
-                    f"{self.directory / 'results.json'}: thresholds.{task.name}: there is no threshold for "
-                    f"{min(missing)!r}"
-                )
-        return thresholds
+        return read_thresholds(self.directory, self.results, self.description.tasks)
 
     @torch.no_grad()
     def predict(self, clips: Sequence[NDArray[np.float32]]) -> dict[str, NDArray[np.float64]]:
@@ -235,6 +217,39 @@ class TrainedRun:
         """Return the result of `predict` with calibrated ratings, if the run is calibrated."""
         maps = self.calibrations
         return {name: maps[name](values) if name in maps else values for name, values in predictions.items()}
+
+
+def read_calibrations(directory: Path, results: Mapping[str, Any]) -> dict[str, Calibration]:
+    """Return task -> calibration in the results of a run; empty if it is not calibrated.
+
+    Raises:
+        InputError: the calibration is damaged.
+    """
+    try:
+        tasks = results.get("calibration", {}).get("tasks", {})
+        return {name: Calibration.from_json(task["map"]) for name, task in tasks.items() if "map" in task}
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{directory / 'results.json'}: its calibration is damaged: {error}") from error
+
+
+def read_thresholds(
+    directory: Path, results: Mapping[str, Any], tasks: Sequence[Task]
+) -> dict[str, Mapping[str, float]]:
+    """Return task -> tag -> threshold in the results of a run, for its tasks with tags.
+
+    Raises:
+        InputError: a threshold is missing.
+    """
+    recorded = results.get("thresholds") or {}
+    thresholds = {
+        task.name: (recorded.get(task.name) or {}).get("values", {}) for task in tasks if task.kind == "tags"
+    }
+    for task in tasks:
+        if task.kind == "tags" and (missing := set(task.classes) - set(thresholds[task.name])):
+            raise InputError(
+                f"{directory / 'results.json'}: thresholds.{task.name}: there is no threshold for {min(missing)!r}"
+            )
+    return thresholds
 
 
 def _in_units(task: Task, prediction: Tensor) -> NDArray[np.float64]:

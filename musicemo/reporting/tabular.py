@@ -15,7 +15,7 @@ from musicemo.comparison import Comparison, Row
 from musicemo.evaluation import SCORES, finite
 from musicemo.features import Failure
 from musicemo.files import csv_text
-from musicemo.prediction import RunEvaluation, SongPrediction, TaskPrediction, TrainedRun
+from musicemo.prediction import RunEvaluation, SongPrediction, TaskPrediction, TrainedEnsemble, TrainedRun
 from musicemo.reporting.sections.comparison import notes, verdicts
 
 if TYPE_CHECKING:
@@ -34,13 +34,15 @@ __all__ = [
 ]
 
 
-def predictions_json(runs: Sequence[TrainedRun], songs: Iterable[SongPrediction | Failure]) -> dict[str, Any]:
+def predictions_json(
+    runs: Sequence[TrainedRun | TrainedEnsemble], songs: Iterable[SongPrediction | Failure]
+) -> dict[str, Any]:
     """Return the predictions in the JSON form of `docs/prediction.md`."""
     return {"runs": [str(run.directory) for run in runs], "songs": [_song_json(song) for song in songs]}
 
 
 def stream_json(
-    runs: Sequence[TrainedRun], songs: Iterable[SongPrediction | Failure]
+    runs: Sequence[TrainedRun | TrainedEnsemble], songs: Iterable[SongPrediction | Failure]
 ) -> Iterator[tuple[str, str]]:
     """Yield `predictions_json` as text, song by song. Each piece comes with the text that completes the document."""
     text = json.dumps(predictions_json(runs, []), indent=2, allow_nan=False)

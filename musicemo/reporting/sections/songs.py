@@ -106,5 +106,5 @@ def evaluation_blocks(evaluations: Sequence[RunEvaluation]) -> list[Block]:
         blocks += [*scores.metric_tables(metrics[-1]), *scores.class_tables(metrics[-1])]
         blocks += scores.tag_tables(metrics[-1])
     if len(evaluations) > 1:
-        blocks += scores.spread_blocks(evaluations[0].run.experiment.name, evaluations[0].part, metrics)
+        blocks += scores.spread_blocks(evaluations[0].run.record.name, evaluations[0].part, metrics)
     return blocks
