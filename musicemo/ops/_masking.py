@@ -84,6 +84,9 @@ class AttentionPool(nn.Module):
 
     def forward(self, x: Tensor, valid: Tensor) -> Tensor:
         """Return `[batch, size]` for `x` `[batch, time, size]` and the mask `valid` `[batch, time]`."""
+        return torch.einsum("bt,bte->be", self.weights(x, valid), x)
+
+    def weights(self, x: Tensor, valid: Tensor) -> Tensor:
+        """Return the weights a `[batch, time]`, which are 0 beyond the valid steps."""
         scores = self.score(torch.tanh(self.project(x))).squeeze(2)
-        weights = torch.softmax(scores.masked_fill(~valid, -torch.inf), 1)
-        return torch.einsum("bt,bte->be", weights, x)
+        return torch.softmax(scores.masked_fill(~valid, -torch.inf), 1)

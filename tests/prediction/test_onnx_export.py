@@ -22,6 +22,8 @@ MODELS = {
     "lstm mean": 'model={type="lstm", hidden=5, layers=2, pooling="mean"}',
     "lstm both ways": 'model={type="lstm", hidden=5, bidirectional=true}',
     "short-chunk-cnn": 'model={type="short-chunk-cnn", channels=[2, 3], chunk=4}',
+    "tdnn": 'model={type="tdnn", channels=3, dilations=[1, 2], embedding=4, stride=2}',
+    "tdnn attentive-statistics": 'model={type="tdnn", channels=3, dilations=[2], pooling="attentive-statistics"}',
     "crnn": 'model={type="crnn", channels=[2, 3], strides=[2, 2], hidden=4}',
     "excerpts": "augment=[{ type = 'crop', length = 5, evaluation = 3 }]",
     "mean of the targets": 'model={type="mean"}',

@@ -39,6 +39,10 @@ def test_losses(name):
         ("mlp", {"pooling": "mean-std", "hidden": [7, 5], "norm": "layer", "activation": "gelu"}),
         ("mlp", {"pooling": "attention", "hidden": [6], "norm": "batch", "activation": "tanh"}),
         ("mlp", {"hidden": []}),
+        (
+            "tdnn",
+            {"pooling": "attentive-statistics", "channels": 4, "dilations": [3], "stride": 1, "drop_path": 0.2},
+        ),
         *(
             ("transformer", {"width": 8, "heads": 2, "layers": 1, "stride": 2, "window": 5, "pooling": pooling})
             for pooling in ("mean", "attention", "cls")

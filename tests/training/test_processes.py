@@ -34,6 +34,7 @@ def every_model() -> list[Case]:
         "cnn": {"channels": [3, 4], "kernels": [3, 3]},
         "crnn": {"channels": [3, 4], "strides": [2, 1], "hidden": 5, "dropout": 0.0},
         "lstm": {"hidden": 5, "dropout": 0.0},
+        "tdnn": {"channels": 4, "dilations": [1], "embedding": 5, "dropout": 0.0},
         "transformer": {"width": 8, "layers": 1, "heads": 2, "dropout": 0.0},
     }
     return [
