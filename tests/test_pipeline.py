@@ -441,3 +441,28 @@ def test_a_merged_and_dropped_class_is_trained_as_such(tmp_path):
         for part in ("train", "val", "test")
     )
     assert total == 48
+
+
+def test_a_task_learns_from_a_share_of_its_labels(tmp_path):
+    recorder = train(tmp_path, "tasks.valence.labeled=0.25", "training.epochs=1")
+    metrics = results_of(recorder.run.directory)["metrics"]
+    tracks = {part: {task: one["tracks"] for task, one in of.items()} for part, of in metrics.items()}
+    assert tracks == {
+        "train": {"valence": 9, "genre": 36},
+        "val": {"valence": 12, "genre": 12},
+        "test": {"valence": 12, "genre": 12},
+    }
+
+
+@pytest.mark.slow
+def test_tracks_without_a_label_are_not_trained_on(tmp_path):
+    recorder = train(tmp_path, "tasks.valence.labeled=0.25", "tasks.genre.labeled=0.25", "training.epochs=1")
+    targets = recorder.run.prepared.tracks.targets
+    trained = recorder.run.prepared.batches["train"].indices
+    assert 9 <= len(trained) <= 18
+    assert np.isfinite(targets[trained]).any(axis=1).all()
+    assert np.isfinite(targets[recorder.run.split.parts["test"]]).all()
+
+
+def test_a_share_of_labels_must_leave_every_class(tmp_path):
+    assert "occurs only in the" in refused(tmp_path, "tasks.genre.labeled=0.01")

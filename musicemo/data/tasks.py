@@ -61,6 +61,10 @@ class TaskSettings(Settings):
     """
     smoothing: float | None = Field(default=None, gt=0)
     """Series: length in seconds of the moving average that predictions are smoothed with."""
+    labeled: float | None = Field(default=None, gt=0, le=1)
+    """Share of the training tracks whose labels are used, drawn with the seed of the run. The labels of the others are
+    treated as missing. The validation and test sets keep theirs. The default is all.
+    """
     head: HeadSettings | None = None
     """Head of this task, instead of ``[head]``."""
 
@@ -375,6 +379,8 @@ def make_task(name: str, settings: TaskSettings, targets: Sequence[Target]) -> T
         )
     if settings.weights is not None and target.kind != "regression":
         raise InputError(f"weights: is for regression, and {wanted!r} is a {target.kind} target")
+    if settings.labeled is not None and target.kind == "pairs":
+        raise InputError(f"labeled: is for labels of tracks, and {wanted!r} is a target of pairs")
     if settings.smoothing is not None and target.kind != "series":
         raise InputError(f"smoothing: is for series, and {wanted!r} is a {target.kind} target")
     if target.kind in ("regression", "series"):

@@ -8,7 +8,7 @@ import logging
 import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from unicodedata import category
 
@@ -165,6 +165,36 @@ class Tracks:
                         f"(track {self.tracks[index].id!r}). Merge or drop it with tasks.{task.name}.classes, or "
                         "change the split"
                     )
+
+    def with_share_of_labels(self, train: NDArray[np.intp], shares: Mapping[str, float], seed: int) -> Tracks:
+        """Return the tracks without some labels of the training set.
+
+        Each task keeps the first labels of a random order of its own, so that those of a smaller share are among those
+        of a larger one.
+
+        Args:
+            train: the training set.
+            shares: task -> share of its labels to keep, rounded, at least one.
+            seed: decides the order, together with the name of the task.
+        """
+        targets, places = self.targets.copy(), columns(self.tasks)
+        series, listeners = dict(self.series), dict(self.listeners)
+        for name, share in shares.items():
+            if name in series:
+                having = train[[series[name][index] is not None for index in train]]
+            else:
+                having = train[labelled(targets[train, places[name]])]
+            order = np.random.default_rng([seed, *name.encode()]).permutation(having)
+            hidden = order[max(1, round(share * len(having))) :]
+            if name in series:
+                without = set(hidden.tolist())
+                series[name] = [None if index in without else one for index, one in enumerate(series[name])]
+            else:
+                targets[hidden, places[name]] = np.nan
+            if name in listeners:
+                listeners[name] = listeners[name].copy()
+                listeners[name][hidden] = np.nan
+        return replace(self, targets=targets, series=series, listeners=listeners)
 
 
 Extract = Callable[[Sequence[Track]], tuple[list[Track], Sequence[Stream]]]

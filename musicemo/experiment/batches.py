@@ -71,9 +71,7 @@ def make_batches(
 
 
 def _with_labels(tracks: Tracks, split: Split) -> dict[str, NDArray[np.intp]]:
-    """Return the tracks of each part that have a target, or are in a pair of which both tracks are in the part."""
-    if not tracks.pairs:
-        return dict(split.parts)
+    """Return the tracks of each part that have a label, or are in a pair of which both tracks are in the part."""
     rated = np.asarray(np.isfinite(tracks.targets).any(axis=1))
     for series in tracks.series.values():
         rated |= np.array([one is not None for one in series])

@@ -345,7 +345,7 @@ class _Execution:
                 _log.warning(text)
         settings = self.experiment.evaluation
         if not self.options.overfit_batches:
-            results |= analyse_evaluations(self.tracks, self.split, evaluations, settings)
+            results |= analyse_evaluations(run.prepared.tracks, self.split, evaluations, settings)
         if len(run.tasks) > 1 and len(run.history) > 1 and "val" in run.prepared.batches:
             results["selection"] = _selection(run, trainer, evaluations)
         results |= trainer.fitter.results()

@@ -276,6 +276,10 @@ def prepare(
     blaming = experiment.source.blaming
     seed_everything(seed)
     train = split.parts["train"]
+    if shares := {name: task.labeled for name, task in experiment.tasks.items() if task.labeled is not None}:
+        tracks = tracks.with_share_of_labels(train, shares, seed)
+        with blaming("tasks"):
+            tracks.check_trainable(split.parts)
     transfer: Transfer | None = None
     scaling: Scaling | None = None
     if experiment.transfer and source:

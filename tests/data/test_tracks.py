@@ -209,3 +209,27 @@ def test_ids_of_any_script_and_ratings_at_the_ends_are_fine():
     odd = dataclasses.replace(first, id="\u6b4c \u200f\xa0#1", group="\N{ZERO WIDTH SPACE}", ratings=ratings)
     dataset.tracks = lambda: [odd, *others]
     assert collect(dataset, [make_task("valence", TaskSettings(), dataset.targets)]).ids[0] == odd.id
+
+
+def test_a_smaller_share_of_labels_is_part_of_a_larger_one():
+    every = collect(
+        Listed(
+            *(track(f"t{number}", valence=5, genre="pop" if number % 2 else "folk") for number in range(40))
+        ),
+        tasks("valence", "genre"),
+    )
+    train = np.arange(10, 40)
+
+    def kept(seed: int, **shares: float) -> tuple[set[int], set[int]]:
+        targets = every.with_share_of_labels(train, shares, seed).targets
+        return tuple(set(np.flatnonzero(np.isfinite(column)).tolist()) for column in targets.T)
+
+    few, many = kept(0, valence=0.1)[0], kept(0, valence=0.5)[0]
+    assert set(range(10)) < few < many
+    assert (len(few), len(many)) == (10 + 3, 10 + 15)
+    assert kept(0, valence=0.1)[1] == set(range(40))
+    assert len(kept(0, valence=0.001)[0]) == 11  # at least one
+    assert kept(1, valence=0.5)[0] != many  # another seed
+    assert kept(0, genre=0.5)[1] != many  # another task
+    assert kept(0, valence=0.5)[0] == many
+    assert np.isfinite(every.targets).all()

@@ -74,9 +74,9 @@ clases = {}
     assert sorted(problems(path)) == sorted(
         [
             "e.toml:2: seeds[1]: input should be a valid integer, not 0.5",
-            "e.toml:3: epoch: unknown key; did you mean 'search'? (allowed: augment, dataset, description, ensemble, "
-            "evaluation, extends, features, head, launcher, losses, matrix, model, name, plugins, protocol, scaling, "
-            "search, seed, seeds, sharing, split, tasks, training, transfer, weighting)",
+            "e.toml:3: epoch: unknown key; did you mean 'search'? (allowed: augment, dataset, description, "
+            "distillation, ensemble, evaluation, extends, features, head, launcher, losses, matrix, model, name, "
+            "plugins, protocol, scaling, search, seed, seeds, sharing, split, tasks, training, transfer, weighting)",
             "e.toml:7: dataset.trakcs: unknown key; did you mean 'tracks'? "
             "(allowed: classes, missing, nan_track, seed, tracks, type)",
             "e.toml:8: dataset.missing: input should be less than or equal to 1, not 2",
@@ -95,7 +95,7 @@ clases = {}
             "(installed: cross-entropy, mse, squared-error). If another package "
             "provides it, install that package with pip",
             "e.toml:31: tasks.genre.clases: unknown key; did you mean 'classes'? "
-            "(allowed: classes, head, loss, range, smoothing, target, weights)",
+            "(allowed: classes, head, labeled, loss, range, smoothing, target, weights)",
         ]
     )
 
@@ -140,7 +140,7 @@ clases = {}
         (
             "tasks.head.targt=energy",
             "tasks.head.targt: unknown key; did you mean 'target'? "
-            "(allowed: classes, head, loss, range, smoothing, target, weights)",
+            "(allowed: classes, head, labeled, loss, range, smoothing, target, weights)",
         ),
         (
             'tasks.genre.loss=[{ type = "cross-entropy", balance = true }]',
@@ -222,7 +222,7 @@ def test_tasks_named_like_keys(write, name):
     )
     assert problems(path) == [
         f"e.toml:7: tasks.{name}.hed: unknown key; did you mean 'head'? "
-        "(allowed: classes, head, loss, range, smoothing, target, weights)"
+        "(allowed: classes, head, labeled, loss, range, smoothing, target, weights)"
     ]
 
 
