@@ -253,6 +253,11 @@ class Listener:
             warnings.append(
                 f"Outside the range of the ratings: {', '.join(beyond)}. Predictions are not clipped."
             )
+        if course and len(course.windows) == 1 and any(one.kind != "series" for one in ratings):
+            notes.append(
+                "There are no predictions over time: the run's features are one vector per song, or the song is not "
+                f"longer than a window of {self.window:g} s."
+            )
         if (count := len(prediction.windows)) > 1 and any(one.kind != "series" for one in ratings):
             notes.append(
                 f"The predictions of the whole song are means over {count} overlapping windows of the length in "
@@ -271,39 +276,25 @@ class Listener:
 
     def _unbiased(self, track: str | None) -> tuple[Sequence[TrainedRun], list[str], list[str]]:
         """Return the runs that did not learn from a track, or all if every run did; notes and warnings."""
-        several = f" The predictions are means over {plural(len(self.runs), 'run')}."
+        count = len(self.runs)
+        several = [f"The predictions are means over {plural(count, 'run')}."] if count > 1 else []
         if track is None:
-            return self.runs, [several.strip()] if len(self.runs) > 1 else [], []
+            return self.runs, several, []
         sets = self.sets(track)
         unseen = [run for run, part in zip(self.runs, sets, strict=True) if part not in ("train", "val")]
-        if not unseen:
-            name, effect = (
-                ("training set", "The model has learned from it")
-                if "train" in sets
-                else ("validation set", "The validation set selected the epoch")
-            )
-            return (
-                self.runs,
-                [],
-                [
-                    f"This is {track!r}, a track of the {name} of the run. {effect}, so that the predictions can be "
-                    "closer to its labels than those of a new song."
-                ],
-            )
-        if len(unseen) == len(self.runs):
-            return (
-                unseen,
-                [f"This is {track!r}, a track of the run's dataset, but not of its training set."],
-                [],
-            )
-        return (
-            unseen,
-            [
-                f"This is {track!r}, a track of the run's dataset. It is predicted by {len(unseen)} of "
-                f"{plural(len(self.runs), 'run')}, without those that learned from it."
-            ],
-            [],
-        )
+        this = f"This is {track!r}, a track of the"
+        if unseen and len(unseen) < count:
+            text = f"{this} run's dataset. It is predicted by {len(unseen)} of {count} runs, "
+            text += "without those that learned from it."
+            return unseen, [text], []
+        if unseen:
+            return unseen, [f"{this} run's dataset, but not of its training set.", *several], []
+        if "train" in sets:
+            text = f"{this} training set of the run. The model has learned from it"
+        else:
+            text = f"{this} validation set of the run. The validation set selected the epoch"
+        text += ", so that the predictions can be closer to its labels than those of a new song."
+        return self.runs, several, [text]
 
     def _labels(self, task: str, track: str | None) -> Any:
         """Return the target of a task of a track; None if it is unknown."""
