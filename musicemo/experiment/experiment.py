@@ -649,7 +649,7 @@ def validate_experiment(
     teacher: Experiment | None = None
     if schema and schema.distillation and "loss" not in unneeded:  # a trained network needs no teacher
         teacher = _find_teacher(source, problems, local_code=local_code, unneeded=unneeded)
-        if isinstance(model and model.factory, type) and issubclass(model.factory, Estimator):
+        if model and isinstance(model.factory, type) and issubclass(model.factory, Estimator):
             problems.append(
                 source.error(
                     ("distillation",), f"is for networks, and {model.name!r} is fitted in one go. Leave it out"

@@ -462,7 +462,8 @@ def _excerpts(
         )
     if not declared:
         return None
-    ((index, excerpts),) = declared
+    index: int = declared[0][0]
+    excerpts: tuple[int, int] = declared[0][1]
     if longest <= excerpts[0]:
         _log.warning(
             experiment.source.error(
