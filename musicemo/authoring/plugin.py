@@ -29,6 +29,7 @@ KINDS = {
     "dataset": "dataset",
     "features": "features",
     "augmentation": "augmentation",
+    "sharing": "sharing",
     "loss": "loss",
     "weighting": "weighting",
     "hooks": "plugin",

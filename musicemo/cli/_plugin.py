@@ -18,6 +18,7 @@ class Kind(StrEnum):
     dataset = "dataset"
     features = "features"
     augmentation = "augmentation"
+    sharing = "sharing"
     loss = "loss"
     weighting = "weighting"
     hooks = "hooks"

@@ -134,4 +134,4 @@ def test_new_plugins_pass_their_own_tests(environment, tmp_path):
     options = ["-p", "no:cacheprovider", "-W", "error", "-q"]
     done = environment.run(tmp_path, "python", "-m", "pytest", *options, *tests)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert re.search(r"^22 passed in", done.stdout, re.MULTILINE), done.stdout
+    assert re.search(r"^25 passed in", done.stdout, re.MULTILINE), done.stdout
