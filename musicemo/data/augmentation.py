@@ -185,5 +185,12 @@ def check_examples(name: str, augmentation: Augmentation, before: Examples, afte
         or abs(sum(labels.weight for labels in after.labels) - 1) > 1e-6
     ):
         problem = "label sets whose weights do not add up to 1; mix examples with Examples.mixed"
+    else:
+        places = torch.cat([labels.places for labels in before.labels])
+        for labels in after.labels:
+            if labels.places.shape != (count,) or not torch.isin(labels.places, places).all():
+                problem = f"labels whose places are not {count} of those of its input; keep them, or use Examples.mixed"
+            elif any(lost.dtype != torch.bool or lost.shape != (count,) for lost in labels.lost.values()):
+                problem = f"labels whose lost is not bool [{count}] for each task"
     if problem:
         raise InputError(f"augmentation {name!r} returns {problem}")

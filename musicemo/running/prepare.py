@@ -774,8 +774,13 @@ def _check_representations(network: Network, embedding: torch.Tensor) -> None:
             raise InputError(
                 f"fails on an {part} of shape {list(rows.shape)}: {describe_error(error, where=line_of(error))}"
             ) from error
+        if not isinstance(represented, dict) or set(represented) != set(sharing.tasks):
+            returned = list(represented) if isinstance(represented, dict) else type(represented).__name__
+            raise InputError(
+                f"returns {returned}; it must return a representation of each of {list(sharing.tasks)}"
+            )
         for task in sharing.tasks:
-            one = represented.get(task) if isinstance(represented, dict) else None
+            one = represented[task]
             expected = [*rows.shape[:-1], sharing.size]
             if not isinstance(one, torch.Tensor) or list(one.shape) != expected:
                 shape = (

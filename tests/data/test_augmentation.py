@@ -179,6 +179,10 @@ class Broken:
         return self.change(examples)
 
 
+def labelled(examples, **changes):
+    return dataclasses.replace(examples, labels=[dataclasses.replace(examples.labels[0], **changes)])
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -191,6 +195,15 @@ class Broken:
         (lambda one: dataclasses.replace(one, lengths=one.lengths + 9), "they must be from 1 to 6"),
         (lambda one: Halved()(one, None), "examples of other lengths; declare it with aligned = False"),
         (lambda one: dataclasses.replace(one, labels=[*one.labels] * 2), "weights do not add up to 1"),
+        (
+            lambda one: labelled(one, places=torch.arange(3)),
+            "labels whose places are not 4 of those of its input",
+        ),
+        (lambda one: labelled(one, places=one.labels[0].places + 1), "labels whose places are not 4 of those"),
+        (
+            lambda one: labelled(one, lost={"energy": torch.ones(4)}),
+            r"labels whose lost is not bool \[4\] for each task",
+        ),
     ],
 )
 def test_a_broken_augmentation_is_named(change, message):
