@@ -18,7 +18,7 @@ from musicemo.experiment.tracks import read_tracks, split_tracks
 from musicemo.running.prepare import prepare
 
 EXPERIMENT = Path(__file__).parents[2] / "experiments" / "multitask.toml"
-SETTINGS = ["dataset.tracks=20", "features.grid=frame", "features.outputs=['mel', 'chroma']"]
+SETTINGS = ["dataset.tracks=20", "features={type='mel-chroma', grid='frame'}", "scaling.method=standard"]
 SHOWN = {
     "original": "[]",
     "crop": "[{ type = 'crop', length = 150 }]",
