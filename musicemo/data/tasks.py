@@ -36,8 +36,11 @@ class HeadSettings(Settings):
     """Number of units of each hidden layer. ``[]`` is a linear head."""
     dropout: float = Field(default=0.2, ge=0, lt=1)
     """Dropout probability."""
-    output: Literal["linear", "sigmoid"] = "linear"
-    """Output activation of regression tasks. ``sigmoid`` keeps predictions inside the target's range."""
+    output: Literal["linear", "sigmoid", "standardized"] = "linear"
+    """Output of regression tasks. ``sigmoid`` keeps predictions inside the target's range. ``standardized`` multiplies
+    the linear output by the standard deviation of the training set's ratings, and adds their mean, so that all tasks
+    begin at the mean and learn at the same pace.
+    """
 
 
 class TaskSettings(Settings):

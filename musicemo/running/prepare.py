@@ -310,6 +310,7 @@ def prepare(
         first = Batches(features, tracks.targets, few, batch_size=len(few), series=tracks.series)
         some = next(first.epoch()).to(device)
         initialize(network, some)
+        network.fit_outputs(_ratings(tracks, train))
         check_storable(network)
     transferred: dict[str, Any] | None = None
     if transfer:
@@ -494,6 +495,19 @@ def _examples(tracks: Tracks, train: NDArray[np.intp]) -> NDArray[np.intp]:
     """Return two training tracks, and the first pair of each task with pairs."""
     pairs = [train[judged.within(train).members[:1].ravel()] for judged in tracks.pairs.values()]
     return np.unique(np.concatenate([train[:2], *pairs]))
+
+
+def _ratings(tracks: Tracks, train: NDArray[np.intp]) -> dict[str, torch.Tensor]:
+    """Return task -> the ratings of the training set; of series, those of all time steps."""
+    ratings = {
+        name: torch.from_numpy(tracks.targets[train, place])
+        for name, place in columns(tracks.tasks).items()
+        if isinstance(place, int)
+    }
+    for name, series in tracks.series.items():
+        steps = [rated.steps for index in train.tolist() if (rated := series[index]) is not None]
+        ratings[name] = torch.from_numpy(np.concatenate([*steps, np.empty(0, np.float32)]))
+    return ratings
 
 
 def _check_kinds(experiment: Experiment, tracks: Tracks) -> None:

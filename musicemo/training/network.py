@@ -31,17 +31,42 @@ class Head(nn.Sequential):
             size = hidden
         layers.append(nn.Linear(size, task.outputs))
         if task.distribution:
-            if settings.output == "sigmoid":
+            if settings.output != "linear":
                 raise InputError(
-                    f'output = "sigmoid" is for single ratings, and the loss of {task.name!r} learns a distribution. '
-                    f'Set tasks.{task.name}.head.output = "linear"'
+                    f'output = "{settings.output}" is for single ratings, and the loss of {task.name!r} learns a '
+                    f'distribution. Set tasks.{task.name}.head.output = "linear"'
                 )
         elif not task.classes:
             if settings.output == "sigmoid" and task.rated:
                 layers.append(nn.Sigmoid())
+            if settings.output == "standardized" and task.rated:
+                layers.append(_Destandardize())
             # [batch, 1] against targets [batch] would broadcast to [batch, batch]
             layers.append(nn.Flatten(1 if task.kind == "series" else 0))
         super().__init__(*layers)
+
+
+class _Destandardize(nn.Module):
+    """From values of mean 0 and standard deviation 1 to ratings: ``mean + deviation * x``."""
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(()))
+        self.register_buffer("deviation", torch.ones(()))
+
+    def fit(self, ratings: Tensor) -> None:
+        """Take mean and standard deviation of the known ratings; equal ratings have the deviation 1."""
+        known = ratings[ratings.isfinite()].double()
+        if len(known):
+            self.mean.fill_(float(known.mean()))
+            self.deviation.fill_(float(known.std(correction=0)) or 1.0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ratings."""
+        return self.mean + self.deviation * x
 
 
 class Network(nn.Module):
@@ -248,6 +273,13 @@ class Network(nn.Module):
             ],
             dim=2,
         )
+
+    def fit_outputs(self, ratings: Mapping[str, Tensor]) -> None:
+        """Fit the standardized outputs of the heads to the training set's ratings by task; NaN where unknown."""
+        for name, head in self.heads.items():
+            for layer in head.children():
+                if isinstance(layer, _Destandardize):
+                    layer.fit(ratings[name])
 
     def known_labels(self, targets: Tensor, tasks: Sequence[Task]) -> dict[str, Tensor]:
         """Return, of `targets` `[batch, columns]`, those that an estimator is given."""

@@ -45,6 +45,27 @@ def test_a_sigmoid_keeps_ratings_in_range_and_leaves_logits_alone():
     assert predictions["genre"].abs().max() > 1
 
 
+def test_standardized_outputs_begin_at_the_training_ratings():
+    ratings = torch.tensor([0.2, 0.4, float("nan"), 0.6])
+    plain, net = network(hidden=[]).eval(), network(hidden=[], output="standardized").eval()
+    net.fit_outputs({"valence": ratings})
+    x, lengths = torch.randn(50, 2, 5), torch.full((50,), 2)
+    expected = 0.4 + (0.08 / 3) ** 0.5 * plain(x, lengths)[1]["valence"]
+    assert torch.allclose(net(x, lengths)[1]["valence"], expected)
+    assert torch.equal(net(x, lengths)[1]["genre"], plain(x, lengths)[1]["genre"])
+
+    other = network(hidden=[], output="standardized").eval()
+    other.load(net.state_dict(), "a checkpoint")
+    assert torch.equal(other(x, lengths)[1]["valence"], net(x, lengths)[1]["valence"])
+
+
+@pytest.mark.parametrize("ratings", [[0.3, 0.3], [float("nan")] * 2, []])
+def test_ratings_without_a_deviation_leave_outputs_finite(ratings):
+    net = network(hidden=[], output="standardized")
+    net.fit_outputs({"valence": torch.tensor(ratings)})
+    assert net(torch.randn(2, 2, 5), torch.full((2,), 2))[1]["valence"].isfinite().all()
+
+
 def test_dropout_is_off_in_evaluation():
     net = network(hidden=[20], dropout=0.5)
     x, lengths = torch.randn(4, 3, 5), torch.full((4,), 3)
