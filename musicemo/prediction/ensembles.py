@@ -230,5 +230,7 @@ class EnsemblePredictor:
             thresholds = np.asarray(np.mean(limits, axis=0))
         else:
             maps = [one.calibrations.get(name) for one in self.runs]
-            means = [mean if one is None else one(mean) for one, mean in zip(maps, means, strict=True)]
+            means = [
+                mean if one is None else one(np.asarray(mean)) for one, mean in zip(maps, means, strict=True)
+            ]
         return replace(first, values=np.stack(means), thresholds=thresholds, spread=None)

@@ -463,17 +463,16 @@ def _excerpts(
         )
     if not declared:
         return None
-    index: int = declared[0][0]
-    excerpts: tuple[int, int] = declared[0][1]
-    if longest <= excerpts[0]:
+    index, (length, number) = declared[0]
+    if longest <= length:
         _log.warning(
             experiment.source.error(
                 ("augment", index),
-                f"no training track is longer than the excerpts of {excerpts[0]} time steps (longest: {longest}), "
+                f"no training track is longer than the excerpts of {length} time steps (longest: {longest}), "
                 "which are therefore whole tracks",
             )
         )
-    return excerpts
+    return length, number
 
 
 def _rehearse_augmentations(experiment: Experiment, prepared: Prepared) -> None:

@@ -137,7 +137,8 @@ class LogMel:
             values = relative**self._power
         else:  # expm1 is exact for a small relative power
             values = self._bias**self._power * np.expm1(self._power * np.log1p(relative / self._bias))
-        return values.astype(np.float32)
+        normalized: NDArray[np.float32] = values.astype(np.float32)
+        return normalized
 
     def finish(self, values: dict[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
         """Make decibels relative to the loudest value, and limit their range."""
