@@ -33,7 +33,7 @@ RESERVED = frozenset(
         *("best_epoch", "calibration", "controlled", "durations", "epochs", "error", "fingerprint", "fold"),
         *("gradients", "launch", "metrics", "monitor", "name", "overfit_batches", "parameters", "protocol"),
         "reliability",
-        *("distillation", "ensemble", "inner_fold", "search"),
+        *("distillation", "ensemble", "inner_fold", "pretraining", "search"),
         *(
             "resumed_after_epoch",
             "seed",

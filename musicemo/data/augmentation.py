@@ -49,10 +49,12 @@ class Augmentations:
     Args:
         applied: the augmentations.
         tasks: the tasks, whose targets the columns of the batches are.
-        seed: seed of the run.
+        seed: seed of the run, or several numbers that are its seed together.
     """
 
-    def __init__(self, applied: Sequence[AppliedAugmentation], tasks: Sequence[Task], seed: int) -> None:
+    def __init__(
+        self, applied: Sequence[AppliedAugmentation], tasks: Sequence[Task], seed: int | Sequence[int]
+    ) -> None:
         self._applied = tuple(applied)
         self._columns = columns(tasks)
         self._seed = seed

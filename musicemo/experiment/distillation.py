@@ -17,7 +17,7 @@ TEACHER_TABLES = ("features", "scaling", "model")
 #: Keys of the network's experiment that do not concern a model which is fitted in one go.
 _OF_NETWORKS = (
     *("seed", "seeds", "augment", "head", "losses", "sharing", "weighting", "training", "transfer"),
-    *("distillation", "ensemble", "plugins", "protocol"),
+    *("distillation", "ensemble", "plugins", "pretraining", "protocol"),
 )
 _KEY = ("distillation", "teacher")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from os import PathLike
@@ -62,7 +62,7 @@ from musicemo.experiment.search import Search, lay_overrides, parse_search
 from musicemo.features import Stream
 from musicemo.ops import Distribution
 from musicemo.settings import validate
-from musicemo.training import TrainingSettings, TransferSettings
+from musicemo.training import PretrainingSettings, TrainingSettings, TransferSettings
 from musicemo.workers import cores
 
 __all__ = [
@@ -113,6 +113,8 @@ class Experiment:
     search: Search | None = None
     #: The ensemble of which it is a member.
     ensemble: Ensemble | None = None
+    #: The table ``[pretraining]``.
+    pretraining: PretrainingSettings | None = None
     #: The table ``[distillation]``, and the experiment of the teacher: the same with other features, scaling and model.
     distillation: DistillationSettings | None = None
     teacher: Experiment | None = None
@@ -360,6 +362,7 @@ class Experiment:
             "weighting": self.weighting.to_table(),
             "training": to_toml(training.model_dump()),
             **({"transfer": to_toml(self.transfer.model_dump())} if self.transfer else {}),
+            **({"pretraining": to_toml(self.pretraining.model_dump())} if self.pretraining else {}),
             **({"distillation": self._resolved_distillation()} if self.distillation else {}),
             "evaluation": to_toml(self.evaluation.model_dump()),
             **(
@@ -655,6 +658,8 @@ def validate_experiment(
                     ("distillation",), f"is for networks, and {model.name!r} is fitted in one go. Leave it out"
                 )
             )
+    if schema and schema.pretraining:
+        problems += _problems_of_pretraining(schema, model, source)
     if problems or not (schema and dataset and model and sharing and weighting and launcher):
         raise InputError(*dict.fromkeys(problems))
     return Experiment(
@@ -681,9 +686,30 @@ def validate_experiment(
         source=source,
         protocol=protocol,
         code=(*components.code, *(teacher.code if teacher else ())),
+        pretraining=schema.pretraining,
         distillation=schema.distillation,
         teacher=teacher,
     )
+
+
+def _problems_of_pretraining(
+    schema: ExperimentTable, model: Component | None, source: toml.Source
+) -> Iterator[str]:
+    """Yield the reasons why the backbone cannot be pretrained."""
+    if model and isinstance(model.factory, type) and issubclass(model.factory, Estimator):
+        yield source.error(
+            ("pretraining",), f"is for networks, and {model.name!r} is fitted in one go. Leave it out"
+        )
+    if not schema.augment:
+        yield source.error(
+            ("pretraining",),
+            "compares augmented versions of a track, but there is no [[augment]]. Add augmentations, such as "
+            '{ type = "crop" }',
+        )
+    if schema.training.processes > 1:
+        yield source.error(
+            ("training", "processes"), f"must be 1 with [pretraining], not {schema.training.processes}"
+        )
 
 
 def _find_teacher(

@@ -13,7 +13,7 @@ from musicemo.evaluation import EvaluationSettings
 from musicemo.experiment.distillation import DistillationSettings
 from musicemo.experiment.ensemble import EnsembleSettings
 from musicemo.settings import Settings
-from musicemo.training import TrainingSettings, TransferSettings
+from musicemo.training import PretrainingSettings, TrainingSettings, TransferSettings
 
 __all__ = [
     "DEFAULT_LAUNCHER",
@@ -89,6 +89,8 @@ class ExperimentTable(Settings):
     """Optimizer, schedule, batches and early stopping."""
     transfer: TransferSettings | None = None
     """Weights of an earlier run to start from."""
+    pretraining: PretrainingSettings | None = None
+    """Training of the backbone without labels, before the tasks are learned."""
     distillation: DistillationSettings | None = None
     """Predictions of a model that is fitted in one go, which the network learns beside the labels."""
     launcher: dict[str, Any] = Field(default_factory=lambda: dict(DEFAULT_LAUNCHER))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import multiprocessing
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +23,7 @@ from musicemo.evaluation import DEFAULT_THRESHOLD, Evaluation
 from musicemo.experiment import Experiment, Replicate
 from musicemo.experiment.tracks import split_tracks, warn_of_shared
 from musicemo.messages import Collector, collected
+from musicemo.progress import Progress
 from musicemo.running.analyses import analyse_evaluations
 from musicemo.running.distillation import find_teacher
 from musicemo.running.prepare import ExperimentData, RunOptions, TrackReader, prepare
@@ -40,6 +43,7 @@ from musicemo.runs import (
     recorded,
 )
 from musicemo.training import (
+    Contrast,
     Prepared,
     Recorder,
     Run,
@@ -213,6 +217,11 @@ class _Execution:
                 with claim.directory, use_threads(self._threads(claim, resolved)):
                     try:
                         run = self._make_run(prepared, claim.directory, name, resolved)
+                        pretrained = (
+                            _pretrain(prepared.pretraining)
+                            if prepared.pretraining and not has_checkpoint(claim.directory.path)
+                            else (claim.earlier.results.get("pretraining") if claim.earlier else None)
+                        )
                         trainer = Trainer(prepared, Recorder(run, hooks))
                     except BaseException:
                         if not claim.earlier:  # so that an interruption leaves nothing that cannot be continued
@@ -234,6 +243,8 @@ class _Execution:
                         recorded_first["variant"] = dict(self.experiment.variant)
                     if prepared.transfer:
                         recorded_first["transfer"] = prepared.transfer
+                    if pretrained:
+                        recorded_first["pretraining"] = pretrained
                     if lesson:
                         recorded_first["distillation"] = lesson.results
                     if protocol:
@@ -368,6 +379,16 @@ class _Execution:
             "durations": {"training": trained, "evaluation": time.monotonic() - began},
         }
         hooks("run_finished", run=run, results=results)
+
+
+def _pretrain(pretraining: Contrast) -> dict[str, Any]:
+    """Pretrain the backbone; return what `results.json` records of it."""
+    epochs = pretraining.settings.epochs
+    with contextlib.ExitStack() as stack:
+        losses = pretraining.epochs()
+        if multiprocessing.parent_process() is None:  # otherwise, the progress is that of all runs
+            losses = stack.enter_context(Progress("Pretraining", "epochs")).watch(losses, epochs)
+        return {"type": pretraining.settings.type, "losses": list(losses)}
 
 
 def constant_predictions(evaluation: Evaluation) -> Iterator[str]:

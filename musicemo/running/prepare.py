@@ -51,6 +51,7 @@ from musicemo.messages import collected
 from musicemo.running.transfer import Transfer
 from musicemo.training import (
     SINGLE,
+    Contrast,
     Network,
     Objective,
     Prepared,
@@ -361,6 +362,21 @@ def prepare(
         batches = {part: one for part, one in batches.items() if part in sets}
     with blaming("training", "early_stopping", "monitor"):
         check_monitor(training.early_stopping, tracks.tasks, batches)
+    pretraining: Contrast | None = None
+    if experiment.pretraining and not overfit_batches:
+        with blaming("pretraining"):
+            pretraining = Contrast(
+                experiment.pretraining,
+                training,
+                network,
+                features,
+                tracks,
+                batches["train"].indices,
+                augmentations,
+                seed,
+                device,
+            )
+            pretraining.check()
     prepared = Prepared(
         tracks=tracks,
         split=split,
@@ -374,6 +390,7 @@ def prepare(
         device=device,
         rebuild=build_network,
         transfer=transferred,
+        pretraining=pretraining,
         processes=processes,
         excerpts=excerpts,
     )

@@ -74,7 +74,11 @@ class Preview:
     @property
     def run(self) -> float | None:
         """Seconds that a run takes at most, about: early stopping may end it before."""
-        return None if self.epoch is None else self.epoch * self.experiment.training.epochs
+        if self.epoch is None or self.step is None:
+            return None
+        pretraining = self.experiment.pretraining
+        views = 2 * self.batches["train"] * pretraining.epochs if pretraining else 0
+        return self.epoch * self.experiment.training.epochs + self.step * views
 
 
 def check_source(experiment: Experiment, runs: Path, others: Collection[str] = ()) -> None:

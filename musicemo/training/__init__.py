@@ -5,19 +5,22 @@ from musicemo.training.loop import Follower, Recorder, Trainer
 from musicemo.training.network import Network
 from musicemo.training.objective import Objective, Teacher, Term
 from musicemo.training.optimization import choose_device, use_threads
+from musicemo.training.pretraining import Contrast
 from musicemo.training.processes import SINGLE, Processes
 from musicemo.training.resuming import check_resumable, has_checkpoint
 from musicemo.training.run import Prepared, Run
 from musicemo.training.selection import describe_selection
-from musicemo.training.settings import TrainingSettings, TransferSettings
+from musicemo.training.settings import PretrainingSettings, TrainingSettings, TransferSettings
 from musicemo.training.stopping import Stopping, StopRequest, check_monitor, recorded_quantities
 
 __all__ = [
     "SINGLE",
+    "Contrast",
     "Follower",
     "Network",
     "Objective",
     "Prepared",
+    "PretrainingSettings",
     "Processes",
     "Recorder",
     "Run",

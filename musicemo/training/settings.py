@@ -230,6 +230,22 @@ class TrainingSettings(Settings):
         return name
 
 
+class PretrainingSettings(Settings):
+    """The table ``[pretraining]``: training of the backbone without labels, before the tasks are learned."""
+
+    type: Literal["contrast"]
+    """Objective. ``contrast``: two augmented versions of a track have similar embeddings, other tracks different ones.
+    """
+    epochs: int = Field(default=50, ge=1)
+    """Number of epochs."""
+    temperature: float = Field(default=0.1, gt=0)
+    """Temperature of the similarities."""
+    projection: int = Field(default=128, ge=1)
+    """Size of the projections that are compared."""
+    lr: float = Field(default=1e-3, gt=0)
+    """Learning rate of Adam."""
+
+
 class TransferSettings(Settings):
     """The table ``[transfer]``: an earlier run to start from."""
 

@@ -76,7 +76,8 @@ clases = {}
             "e.toml:2: seeds[1]: input should be a valid integer, not 0.5",
             "e.toml:3: epoch: unknown key; did you mean 'search'? (allowed: augment, dataset, description, "
             "distillation, ensemble, evaluation, extends, features, head, launcher, losses, matrix, model, name, "
-            "plugins, protocol, scaling, search, seed, seeds, sharing, split, tasks, training, transfer, weighting)",
+            "plugins, pretraining, protocol, scaling, search, seed, seeds, sharing, split, tasks, training, transfer, "
+            "weighting)",
             "e.toml:7: dataset.trakcs: unknown key; did you mean 'tracks'? "
             "(allowed: classes, missing, nan_track, seed, tracks, type)",
             "e.toml:8: dataset.missing: input should be less than or equal to 1, not 2",

@@ -39,6 +39,11 @@ def explanation_blocks(preview: Preview) -> list[Block]:
     without = f"; {preview.unlabelled} without a label are left out" if preview.unlabelled else ""
     rows.append(("split", split.method, f"{sizes}{without}"))
     rows.append(("network", f"{preview.parameters:,}", f"parameters: {_parts(preview)}"))
+    if experiment.pretraining:
+        epochs = plural(experiment.pretraining.epochs, "epoch")
+        rows.append(
+            ("pretraining", experiment.pretraining.type, f"{epochs} on the training set, without labels")
+        )
     if search := experiment.search:
         aim = "highest" if search.maximizes else "lowest"
         text = f"{aim} {search.settings.metric} in {search.trials} trials: {', '.join(search.places)}"

@@ -157,6 +157,8 @@ def _choices(experiment: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "augment", _listed(table)
     if (transfer := experiment.get("transfer")) and isinstance(transfer, dict):
         yield "transfer", _listed(transfer)
+    if (pretraining := experiment.get("pretraining")) and isinstance(pretraining, dict):
+        yield "pretraining", _listed(pretraining)
     split, training = tables["split"], tables["training"]
     yield "split", str(split.get("method", ""))
     yield "optimizer", _listed(training.get("optimizer") or {})
