@@ -27,13 +27,15 @@ class Progress:
     """
 
     def __init__(self, title: str, unit: str) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, RenderableColumn, TextColumn
+        from rich.text import Text
 
         self._title, self._unit = title, unit
         self._console = terminal.console(stderr=True)
         self._moves = self._console.is_terminal and not self._console.is_dumb_terminal
         self._bar = Progress(
-            TextColumn(title, markup=False),
+            # Only the title and the bar shrink on a narrow terminal, so that the count and the remaining time stay.
+            RenderableColumn(Text(title, no_wrap=True, overflow="ellipsis")),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn(f"{unit}{{task.fields[pace]}}{{task.fields[detail]}}", markup=False),
@@ -82,8 +84,10 @@ class Progress:
         self._done, self._total = done, total
         pace = ""
         if done and each is not None:
-            left = max(total * each / jobs - (now - self._begin), 0.0)
-            pace = f", {duration(each)} each, {duration(left)} left"
+            # Early pieces can be faster than the later ones: those that have not begun still take their time.
+            waiting = max(total - done - jobs, 0)
+            left = max(total * each / jobs - (now - self._begin), waiting * each / jobs)
+            pace = f", {duration(each)} each" + (f", {duration(left)} left" if left >= 1 else "")
         elif done:
             began, before = self._first = self._first or (now, done)
             if now > began and done > before:

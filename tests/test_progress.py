@@ -106,6 +106,31 @@ def test_the_time_left_of_long_pieces_side_by_side(capsys, clock):
     assert "Running: 1 of 8 runs, 1 min 00 s each, 1 min 00 s left" in capsys.readouterr().err
 
 
+def test_the_time_left_covers_the_pieces_that_have_not_begun(capsys, clock):
+    """The workers took 90 s to start, and the first runs are short: eight of ten are left, six have not begun."""
+    with Progress("Running", "runs") as bar:
+        bar.update(0, 10)
+        clock.now += 90
+        bar.update(2, 10, 4.0, 2)
+        clock.now += 90
+        bar.update(9, 10, 4.0, 2)
+    assert capsys.readouterr().err.splitlines()[1:3] == [
+        "Running: 2 of 10 runs, 4 s each, 12 s left",
+        "Running: 9 of 10 runs, 4 s each",
+    ]
+
+
+def test_a_long_title_leaves_room_for_the_count_on_a_narrow_terminal(capsys, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "80")
+    with Progress("Extracting mel-chroma into " + "folder/" * 20, "songs") as bar:
+        bar.update(17, 60, 3.0, 2)
+    err = capsys.readouterr().err
+    assert "Extracting" in err
+    assert "17/60" in err
+    assert "songs, 3 s each, 1 min 30 s left" in err
+
+
 def test_the_progress_of_the_pieces_in_work_follows_the_count(capsys, clock):
     with Progress("Running", "runs") as bar:
         bar.update(0, 3)
