@@ -40,10 +40,14 @@ _PART_NAMES = {"train", "val", "validation", "test"}
 _CATALOGUE = re.compile(
     r"(.*[ _-])?(year|date|duration|length|seconds|bpm|tempo|key|bitrate|sample[ _-]?rate|channels|size|offset|start"
     r"|end|count|n|num|number|raters|votes|listens|favorites|popularity|lat|latitude|long|longitude|zip|url|link|license"
-    r"|licence|comments?|notes?|lyrics|tags)"
+    r"|licence|comments?|notes?|lyrics|tags)|(n|num|number of|anzahl|nombre de|numero di)[ _.-].*"
 )
 #: Column names of the spread of ratings, which are targets only on request.
-_SPREAD = re.compile(r"(.*[ _(-])?(std|sd|stdev|stddev|deviation|var|variance|sem|stderr|min|max)\)?")
+_SPREAD = re.compile(
+    r"(.*[ _.(-])?(std|sd|stdev|stddev|deviation|var|variance|sem|stderr|min|max|stabw|standardabweichung|varianz"
+    r"|écart[ _-]type)\)?"
+    r"|(std|sd|stdev|stddev|sem|stderr|stabw|standardabweichung|standard deviation|écart[ _-]type)[ _.(-].*"
+)
 
 #: A number with thousands separators, as in 1.234,5, 1,234.5, 1 234 or 1'234.
 _SEPARATED = re.compile(r"[+-]?[0-9]{1,3}(?:[.,'\u2019\s][0-9]{3})*(?:[.,][0-9]+)?")

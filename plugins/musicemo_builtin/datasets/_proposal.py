@@ -438,8 +438,8 @@ def _id_column(columns: _Columns, file: _FileColumn) -> str:
             twice, rows = counts.most_common(1)[0]
             raise InputError(
                 f"{columns.path}: no column has a distinct value in every row; {twice!r} has {rows} rows. The table "
-                "must have one row per track. If it has one row per listener, write the mean ratings into a table of "
-                "tracks"
+                "must have one row per track. If it has one row per listener, make a table with the mean ratings of "
+                "each track, for example with a pivot table"
             )
         raise InputError(_repeated(columns, file.name))
     return next((name for name in unique if is_id(name)), file.name)
