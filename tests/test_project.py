@@ -63,6 +63,11 @@ def test_every_experiment_validates(path):
         assert experiment.description or path.parent.name != "experiments"
 
 
+@pytest.mark.parametrize("group", registry.GROUPS.values())
+def test_every_entry_point_group_is_documented(group):
+    assert f"| `{group}` |" in (ROOT / "docs" / "plugins.md").read_text()
+
+
 def test_contributing_maps_every_room():
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     mapped = re.findall(r"^    (\w+/|\w+\.py) +\S", text, flags=re.MULTILINE)

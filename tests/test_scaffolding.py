@@ -10,9 +10,15 @@ from typer.testing import CliRunner
 from musicemo import __version__
 from musicemo.authoring.plugin import KINDS, _bounds, add_component, new_plugin
 from musicemo.cli._app import make_app
+from musicemo.cli._plugin import Kind
 from musicemo.components.registry import GROUPS, noun
 from musicemo.errors import InputError, RunError
 from musicemo.experiment import load_experiment
+
+
+def test_every_kind_of_component_has_a_template():
+    assert set(GROUPS) - set(KINDS.values()) == {"launcher", "protocol"}
+    assert [kind.value for kind in Kind] == list(KINDS)
 
 
 @pytest.mark.parametrize("kind", KINDS)
