@@ -73,7 +73,7 @@ class TDNN(nn.Module):
         stride: Size = 4,
         pooling: Literal["statistics", "attentive-statistics"] = "statistics",
         embedding: Size = 64,
-        dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5,
+        dropout: Annotated[float, Field(ge=0, lt=1)] = 0.3,
         drop_path: Annotated[float, Field(ge=0, lt=1)] = 0.0,
     ) -> None:
         super().__init__()
