@@ -80,6 +80,20 @@ class Hooks:
         """The names of the plugins."""
         return sorted(name for name, _ in self.manager.list_name_plugin())
 
+    def _problem(self, plugin: object) -> str:
+        """Return the unknown hook or argument of a plugin, with those that exist, or an empty text."""
+        names = sorted(hook for hook in vars(hookspecs.Hookspecs) if hook.startswith("musicemo_"))
+        for hook in dir(plugin):
+            if self.manager.parse_hookimpl_opts(plugin, hook) is None:
+                continue
+            if hook not in names:
+                return f"unknown hook {hook!r} (hooks: {', '.join(names)})"
+            allowed = list(inspect.signature(getattr(hookspecs.Hookspecs, hook)).parameters)[1:]
+            for argument in inspect.signature(getattr(plugin, hook)).parameters:
+                if argument not in [*allowed, *(["self"] if inspect.isclass(plugin) else [])]:
+                    return f"{hook} has no argument {argument!r} (arguments: {', '.join(allowed)})"
+        return ""
+
     def register(self, plugin: object, name: str, *, construct: bool = True) -> None:
         """Add a plugin.
 
@@ -102,8 +116,7 @@ class Hooks:
                 self.manager.unregister(name=name)
             if not isinstance(error.__cause__, pluggy.PluginValidationError):
                 raise InputError(f"plugin {name!r}: {error}") from error
-            names = sorted(hook for hook in vars(hookspecs.Hookspecs) if hook.startswith("musicemo_"))
-            raise InputError(f"plugin {name!r}: {error.__cause__} (hooks: {', '.join(names)})") from error
+            raise InputError(f"plugin {name!r}: {self._problem(plugin) or error.__cause__}") from error
         for caller in self.manager.get_hookcallers(self.manager.get_plugin(name)) or ():
             if any(
                 hook.plugin_name == name and (hook.wrapper or hook.hookwrapper)

@@ -73,6 +73,19 @@ def test_a_class_is_made_without_arguments():
     assert hooks.manager.get_plugin("recorder").seen == [3]
 
 
+class MisspeltArgument:
+    @hookimpl
+    def musicemo_epoch_finished(self, run, recrod):
+        pass
+
+
+@pytest.mark.parametrize("plugin", [MisspeltArgument(), MisspeltArgument])
+def test_a_misspelt_argument_is_refused(plugin):
+    message = r"plugin 'wrong': musicemo_epoch_finished has no argument 'recrod' \(arguments: run, record\)$"
+    with pytest.raises(InputError, match=message):
+        Hooks().register(plugin, "wrong", construct=False)
+
+
 def test_a_misspelt_hook_is_refused():
     hooks, recorder = Hooks(), Recorder()
     with pytest.raises(
