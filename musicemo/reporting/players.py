@@ -6,7 +6,7 @@ import logging
 import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from musicemo.errors import InputError
 from musicemo.files import make_folder, write_atomically
@@ -138,7 +138,14 @@ def _read(audio: Audio, offset: float, seconds: float) -> NDArray[np.float32] | 
 def _write(samples: NDArray[np.float32], path: Path) -> None:
     import soundfile
 
-    write_atomically(path, lambda file: soundfile.write(file, samples, _RATE, format=_FORMAT))
+    def write(file: BinaryIO) -> None:
+        # A descriptor: soundfile would write to a Python file in callbacks, which swallow Ctrl+C and a full disk.
+        try:
+            soundfile.write(file.fileno(), samples, _RATE, format=_FORMAT, closefd=False)
+        except soundfile.LibsndfileError as error:
+            raise OSError(str(error)) from error
+
+    write_atomically(path, write)
 
 
 def _plain(track: str) -> str:

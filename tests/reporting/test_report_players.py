@@ -2,6 +2,8 @@
 
 import base64
 import hashlib
+import os
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
@@ -17,6 +19,7 @@ from musicemo.contracts import Target, Track
 from musicemo.errors import RunError
 from musicemo.evaluation import Evaluation, TaskEvaluation
 from musicemo.reporting import add_players, make_report, render, write_report
+from musicemo.reporting.players import _write
 
 TRACKS = 12
 RATE = 8000
@@ -208,3 +211,25 @@ def test_a_folder_of_excerpts_that_cannot_be_created(install, tmp_path):
     (tmp_path / "page-audio").write_text("")
     with pytest.raises(RunError, match="page-audio"):
         add_players(make_report(directory), tmp_path / "page.html", directory)
+
+
+def test_an_interrupt_while_an_excerpt_is_written_ends_the_command(tmp_path):
+    samples = np.random.default_rng(0).uniform(-0.5, 0.5, 22050 * 30).astype(np.float32)
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.005)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            _write(samples, tmp_path / "excerpt.mp3")
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")  # noqa: PTH110
+def test_a_full_disk_is_reported(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "tempfile.mkstemp", lambda **_: (os.open("/dev/full", os.O_WRONLY), str(tmp_path / "x"))
+    )
+    with pytest.raises(RunError, match=r"excerpt\.mp3: cannot be written"):
+        _write(np.zeros(22050 * 30, np.float32), tmp_path / "excerpt.mp3")
