@@ -44,9 +44,9 @@ _CATALOGUE = re.compile(
 )
 #: Column names of the spread of ratings, which are targets only on request.
 _SPREAD = re.compile(
-    r"(.*[ _.(-])?(std|sd|stdev|stddev|deviation|var|variance|sem|stderr|min|max|stabw|standardabweichung|varianz"
-    r"|écart[ _-]type)\)?"
-    r"|(std|sd|stdev|stddev|sem|stderr|stabw|standardabweichung|standard deviation|écart[ _-]type)[ _.(-].*"
+    r"(.*[ _.(-])?(std|sd|st_?dev|std_?dev|deviation|var|variance|sem|std_?err|min|max|st_?abw|varianz"
+    r"|standardabweichung|écart[ _-]type)\)?"
+    r"|(std|sd|st_?dev|std_?dev|sem|std_?err|st_?abw|standardabweichung|standard deviation|écart[ _-]type)[ _.(-].*"
 )
 
 #: A number with thousands separators, as in 1.234,5, 1,234.5, 1 234 or 1'234.
