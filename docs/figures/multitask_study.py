@@ -1,0 +1,219 @@
+"""Write the tables of docs/multitask-study.md, and draw its figure, from the runs of the study.
+
+python docs/figures/multitask_study.py RUNS docs/multitask-study.md docs/figures/multitask_study.png
+
+The text between `<!-- NAME -->` and `<!-- end -->` is replaced. Experiments with fewer runs than folds are left out.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from musicemo.comparison import Comparison, Difference, Row, Score, compare, read_replicates
+from musicemo.evaluation import LEADING
+from musicemo.runs import open_replicates
+
+BASELINE = "single"
+LABELS = ("joyful_activation", "power", "calmness")
+RATES = ("0.003", "0.01", "0.03")
+WEIGHTS = {
+    "plain": "exp(-s) L, L = mse + 0.1 (1 - ρ)",
+    "study": "exp(-s) L + s, L = mse - 0.1 ρ",
+    "safe": "exp(-s) L + s, L = mse + 0.1 (1 - ρ)",
+    "constant": "L, L = mse + 0.1 (1 - ρ)",
+}
+CONDITIONS = (
+    *("single", "all", "groups", "mmoe", "cgc", "ple", "cross-stitch", "mtan", "adapters"),
+    *("uncertainty", "dwa", "gradnorm", "famo", "upgrad", "nash-mtl", "db-mtl"),
+)
+
+
+def finished(folder: Path, runs: int = 5) -> bool:
+    """Return whether a folder has this many finished runs: those of a seed, one for each fold."""
+    states = (json.loads(path.read_text()).get("status") for path in folder.glob("*/results.json"))
+    return sum(state == "done" for state in states) >= runs
+
+
+def compared(runs: Path, names: dict[str, str], baseline: str) -> Comparison:
+    """Compare the finished experiments, name -> folder, with a baseline."""
+    there = {name: runs / folder for name, folder in names.items() if finished(runs / folder)}
+    return compare([read_replicates(path, name=name) for name, path in there.items()], baselines=[baseline])
+
+
+def scores(row: Row) -> dict[str, Score]:
+    """Return experiment -> its score in a row."""
+    return {score.experiment: score for score in row.scores}
+
+
+def written(difference: Difference | None) -> str:
+    """Return a difference with its interval."""
+    return f"{difference.value:+.3f} [{difference.low:+.3f}, {difference.high:+.3f}]" if difference else ""
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table in Markdown."""
+    lines = [head, ["---"] + ["---:"] * (len(head) - 1), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def conditions(comparison: Comparison) -> str:
+    """Return the mean over the emotions and the accuracy of genre, each with its difference from single-task."""
+    (emotions,) = comparison.averages
+    (genre,) = (row for row in comparison.rows if row.task == "genre" and row.metric in LEADING)
+    accuracy = scores(genre)
+    return table(
+        ["condition", "seeds", "mean ρ", "minus `single`", "accuracy of genre", "minus `single`"],
+        (
+            (
+                f"`{score.experiment}`",
+                str(len(score.values)),
+                f"{score.mean:.3f}",
+                written(score.difference),
+                f"{accuracy[score.experiment].mean:.3f}",
+                written(accuracy[score.experiment].difference),
+            )
+            for score in emotions.scores
+        ),
+    )
+
+
+def tasks(comparison: Comparison) -> str:
+    """Return the difference of each task from single-task, for all tasks in one network and for groups."""
+    names = [name for name in ("all", "groups") if name in {one.name for one in comparison.experiments}]
+    rows = [row for row in comparison.rows if row.metric in LEADING]
+    return table(
+        ["task", "`single`", *(f"`{name}` minus `single`" for name in names)],
+        (
+            (
+                row.task.replace("_", " "),
+                f"{scores(row)[BASELINE].mean:.3f}",
+                *(written(scores(row)[name].difference) for name in names),
+            )
+            for row in rows
+        ),
+    )
+
+
+def labels(runs: Path) -> str:
+    """Return what nine other tasks add to an emotion with few and with all labels."""
+    rows = []
+    for task in LABELS:
+        for share, single, multi in (
+            ("10 %", "study-labels-single-10", f"study-labels-{task}-10"),
+            ("30 %", "study-labels-single-30", f"study-labels-{task}-30"),
+            ("100 %", "study-single", "study-all"),
+        ):
+            if not (finished(runs / single) and finished(runs / multi)):
+                continue
+            comparison = compared(runs, {"single": single, "multi": multi}, "single")
+            (row,) = (row for row in comparison.rows if row.task == task and row.metric in LEADING)
+            by_name = scores(row)
+            rows.append(
+                (
+                    task.replace("_", " "),
+                    share,
+                    f"{by_name['single'].mean:.3f}",
+                    f"{by_name['multi'].mean:.3f}",
+                    written(by_name["multi"].difference),
+                )
+            )
+    return table(["task", "labels", "single-task", "with nine other tasks", "difference"], rows)
+
+
+def tuning(runs: Path) -> str:
+    """Return the mean score on the validation songs of each condition and learning rate."""
+    rows = []
+    for name in CONDITIONS:
+        folders = [runs / f"study-tuning-{name}-lr{rate}" for rate in RATES]
+        if not all(finished(folder, 1) for folder in folders):
+            continue
+        values = [
+            np.mean([_validated(run.metrics["val"]) for run in open_replicates(path)]) for path in folders
+        ]
+        best = int(np.argmax(values))
+        rows.append((f"`{name}`", *(f"**{v:.3f}**" if i == best else f"{v:.3f}" for i, v in enumerate(values))))
+    return table(["condition", *RATES], rows)
+
+
+def _validated(metrics: dict[str, dict[str, dict[str, float]]]) -> float:
+    """Return the mean over the tasks of their leading metrics."""
+    return float(
+        np.mean([next(of[name]["value"] for name in LEADING if name in of) for of in metrics.values()])
+    )
+
+
+def weights(runs: Path) -> str:
+    """Return the last weights, and the score of each form of the weights with its difference from constant ones."""
+    comparison = compared(runs, {name: f"study-weights-{name}" for name in WEIGHTS}, "constant")
+    (row,) = comparison.averages
+    rows = []
+    for score in row.scores:
+        last = [
+            run.history[-1][f"weight/{task}"]
+            for run in open_replicates(runs / f"study-weights-{score.experiment}")
+            for task in LABELS
+        ]
+        rows.append(
+            (
+                f"`{score.experiment}`",
+                WEIGHTS[score.experiment],
+                f"{min(last):.3g} to {max(last):.3g}",
+                f"{score.mean:.3f} [{score.low:.3f}, {score.high:.3f}]",
+                written(score.difference),
+            )
+        )
+    return table(["variant", "objective of a task", "weights at the end", "mean ρ", "minus `constant`"], rows)
+
+
+def draw(runs: Path, out: Path) -> None:
+    """Draw the weights over the epochs, of the first fold."""
+    forms = [name for name in WEIGHTS if name != "constant"]
+    figure = Figure(figsize=(7.6, 2.6), layout="constrained")
+    panels = figure.subplots(1, len(forms), sharex=True)
+    for panel, name in zip(panels, forms, strict=True):
+        history = open_replicates(runs / f"study-weights-{name}")[0].history
+        for task in LABELS:
+            panel.plot(
+                [record["epoch"] for record in history],
+                [record[f"weight/{task}"] for record in history],
+                label=task.replace("_", " "),
+            )
+        panel.set(yscale="log", xlabel="epoch")
+        panel.set_title(WEIGHTS[name].replace(", L", ",\nL"), fontsize=8)
+    panels[0].set_ylabel("weight exp(-s)")
+    panels[-1].legend(frameon=False, fontsize=7)
+    figure.savefig(out, dpi=90)
+
+
+def main(runs: Path, page: Path, out: Path) -> None:
+    """Replace the tables of the page, and draw the figure."""
+    names = {name: f"study-{name}" for name in CONDITIONS}
+    comparison = compared(runs, names, BASELINE)
+    parts = {
+        "conditions": conditions(comparison),
+        "tasks": tasks(comparison),
+        "labels": labels(runs),
+        "tuning": tuning(runs),
+        "weights": weights(runs),
+    }
+    text = page.read_text()
+    for name, part in parts.items():
+        text = re.sub(
+            rf"<!-- {name} -->\n.*?<!-- end -->",
+            lambda _, name=name, part=part: f"<!-- {name} -->\n{part}\n<!-- end -->",
+            text,
+            flags=re.DOTALL,
+        )
+    page.write_text(text)
+    draw(runs, out)
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:4]))
