@@ -23,6 +23,7 @@ from musicemo.files import read_csv
 from musicemo.prediction import Predictor, SongPrediction, TaskPrediction, TrainedRun, evaluate_run
 from musicemo.prediction.export import export_onnx
 from musicemo.reporting import make_report
+from musicemo.reporting.charts import Cursor
 from musicemo.reporting.html import render
 from musicemo.reporting.sections.songs import song_blocks
 from musicemo.reporting.song_figure import song_figure
@@ -241,7 +242,9 @@ def test_the_reports_of_runs_and_replicates_draw_curves(directory, runs):
             float(next(note for note in chart.notes if "RMSE" in note).split()[1]) for chart in curves.charts
         ]
         assert errors == sorted(errors)
-        assert [mark.label for mark in curves.charts[0].marks] == ["true", "predicted"]
+        *lines, cursor = curves.charts[0].marks
+        assert [line.label for line in lines] == ["true", "predicted"]
+        assert isinstance(cursor, Cursor)
         assert len(together.charts) == 1
         assert "r per song" in render(page)
         assert path == runs or "± is the standard deviation over the tracks." in render(page)

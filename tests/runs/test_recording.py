@@ -159,6 +159,7 @@ def test_nothing_is_left_over(done):
         "experiment.toml",
         "history.jsonl",
         "predictions.csv",
+        "probabilities.csv",
         "results.json",
         "split.json",
     ]
