@@ -507,10 +507,11 @@ def test_a_workbook(folder):
         (lambda n: (1, 8), 8, "[1, 8], one vector of 8 numbers per track"),
         (lambda n: (8,), None, "one vector of 8 numbers per track"),
         (
-            lambda n: (7, 128),
-            128,
-            "[7, 128] in every track, read as 7 layers of 128 numbers, one vector per track",
+            lambda n: (7, 512),
+            512,
+            "[7, 512] in every track, read as 7 layers of 512 numbers, one vector per track",
         ),
+        (lambda n: (25, 512), 512, "[25, 512] in every track, read as [time, rows] with 512 rows. If"),
     ],
 )
 def test_the_form_of_arrays_is_recognized_once(folder, shape, rows, remark):

@@ -36,7 +36,7 @@ def headline(runs: Sequence[RunRecord]) -> list[tuple[str, str]]:
     else:
         seeds = sorted({run.seed for run in runs})
         folds = {run.fold for run in runs} - {None}
-        facts.append(("seeds", ", ".join(map(str, seeds)) if len(seeds) <= 8 else str(len(seeds))))
+        facts.append(("seed" if len(seeds) == 1 else "seeds", ", ".join(map(str, seeds)) if len(seeds) <= 8 else str(len(seeds))))
         if folds:
             facts.append(("folds", str(len(folds))))
     values: dict[str, dict[str, None]] = {}  # of several: outer folds of a search, each with its best trial
@@ -49,7 +49,7 @@ def headline(runs: Sequence[RunRecord]) -> list[tuple[str, str]]:
     seconds = [(run.results.get("durations") or {}).get("training") for run in runs]
     durations = [value for value in seconds if value is not None]
     if durations:
-        facts.append(("training time", duration(sum(durations))))
+        facts.append(("training time" if len(runs) == 1 else "training time in all", duration(sum(durations))))
     if device := first.environment.get("device"):
         facts.append(("device", str(device)))
     return facts

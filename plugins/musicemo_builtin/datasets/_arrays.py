@@ -17,10 +17,8 @@ __all__ = ["FUSED_ROWS", "ArrayForm", "array_form", "array_shape"]
 FUSED_ROWS = 140
 
 
-#: Numbers of layers of common transformers, with and without the input of the first: arrays `[layers, rows]`.
-_LAYERS = frozenset((7, 12, 13, 24, 25, 33, 49))
-#: Minimum number of rows of such a layer.
-_LAYER_ROWS = 128
+#: Rows of the layers of common transformers -> their number, with and without the input of the first.
+_LAYERS = {512: (6, 7), 768: (6, 7, 12, 13), 1024: (24, 25), 1280: (32, 33, 48, 49), 1920: (48, 49)}
 #: Array of a `.npz` file with the times of the steps.
 _EDGES = "edges"
 
@@ -84,7 +82,7 @@ def _recognized(shapes: Sequence[tuple[int, ...]]) -> tuple[Layout, int, str]:
     if min(first) == 1:
         layout = "time-rows" if first[0] == 1 else "rows-time"
         return layout, max(first), f"{list(first)}, one vector of {max(first)} numbers per track"
-    if first[0] in _LAYERS and first[1] >= _LAYER_ROWS:
+    if first[0] in _LAYERS.get(first[1], ()):
         return (
             "layers",
             first[1],
