@@ -37,7 +37,7 @@ def main(run: Path, out: Path) -> None:
         axes.plot([0, 1], [0, 1], color="0.6", linewidth=1, linestyle="--")
         axes.scatter(*zip(*pairs[task], strict=True), s=14, alpha=0.7, linewidths=0)
         axes.set(xlim=(0, 1), ylim=(0, 1), xlabel=f"true {task}", ylabel=f"predicted {task}", aspect="equal")
-        axes.set_title(f"ρ {rho['value']:.2f} [{rho['low']:.2f}, {rho['high']:.2f}]", fontsize=10)
+        axes.set_title(f"rho {rho['value']:.2f} [{rho['low']:.2f}, {rho['high']:.2f}]", fontsize=10)
     figure.savefig(out, dpi=110)
 
 

@@ -24,10 +24,10 @@ BASELINE = "single"
 LABELS = ("joyful_activation", "power", "calmness")
 RATES = ("0.003", "0.01", "0.03")
 WEIGHTS = {
-    "plain": "exp(-s) L, L = mse + 0.1 (1 - ρ)",
-    "study": "exp(-s) L + s, L = mse - 0.1 ρ",
-    "safe": "exp(-s) L + s, L = mse + 0.1 (1 - ρ)",
-    "constant": "L, L = mse + 0.1 (1 - ρ)",
+    "plain": "exp(-s) L, L = mse + 0.1 (1 - rho)",
+    "study": "exp(-s) L + s, L = mse - 0.1 rho",
+    "safe": "exp(-s) L + s, L = mse + 0.1 (1 - rho)",
+    "constant": "L, L = mse + 0.1 (1 - rho)",
 }
 CONDITIONS = (
     *("single", "all", "groups", "mmoe", "cgc", "ple", "cross-stitch", "mtan", "adapters"),
@@ -69,7 +69,7 @@ def conditions(comparison: Comparison) -> str:
     (genre,) = (row for row in comparison.rows if row.task == "genre" and row.metric in LEADING)
     accuracy = scores(genre)
     return table(
-        ["condition", "seeds", "mean ρ", "minus `single`", "accuracy of genre", "minus `single`"],
+        ["condition", "seeds", "mean rho", "minus `single`", "accuracy of genre", "minus `single`"],
         (
             (
                 f"`{score.experiment}`",
@@ -169,7 +169,7 @@ def weights(runs: Path) -> str:
                 written(score.difference),
             )
         )
-    return table(["variant", "objective of a task", "weights at the end", "mean ρ", "minus `constant`"], rows)
+    return table(["variant", "objective of a task", "weights at the end", "mean rho", "minus `constant`"], rows)
 
 
 def draw(runs: Path, out: Path) -> None:
