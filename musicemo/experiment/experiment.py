@@ -373,8 +373,8 @@ class Experiment:
             **({"search": self.search.to_table()} if self.search and seed is None else {}),
             **(
                 {"ensemble": to_toml(self.ensemble.settings.model_dump())}
-                if self.ensemble and seed is None
-                else {}
+                if self.ensemble and not self.ensemble.settings.members and seed is None
+                else {}  # an experiment of another file does not know that it is a member
             ),
             "tasks": tasks,
         }

@@ -222,7 +222,7 @@ def test_points_play_their_tracks_when_they_are_clicked_or_chosen_by_keyboard(br
     browser.open(heard, width=WIDE)
     assert (
         browser.evaluate(
-            "(root = document.querySelector('.charts.large.heard')).querySelectorAll('.plays').length"
+            "(root = document.querySelector('#plane-of-valence-and-energy .heard')).querySelectorAll('.plays').length"
         )
         == 18
     )

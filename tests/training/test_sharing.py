@@ -168,6 +168,7 @@ class Interrupt:
 SMALL = ("training.epochs=2", "dataset.tracks=20", "split.method='random'")
 PARAMETERS = {
     "hard": "",
+    "groups": "hidden=[3], ",
     "adapters": "bottleneck=2, ",
     "mmoe": "experts=2, hidden=[3], ",
     "cgc": "hidden=[3], ",

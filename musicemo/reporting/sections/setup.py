@@ -36,7 +36,12 @@ def headline(runs: Sequence[RunRecord]) -> list[tuple[str, str]]:
     else:
         seeds = sorted({run.seed for run in runs})
         folds = {run.fold for run in runs} - {None}
-        facts.append(("seed" if len(seeds) == 1 else "seeds", ", ".join(map(str, seeds)) if len(seeds) <= 8 else str(len(seeds))))
+        facts.append(
+            (
+                "seed" if len(seeds) == 1 else "seeds",
+                ", ".join(map(str, seeds)) if len(seeds) <= 8 else str(len(seeds)),
+            )
+        )
         if folds:
             facts.append(("folds", str(len(folds))))
     values: dict[str, dict[str, None]] = {}  # of several: outer folds of a search, each with its best trial
