@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import matplotlib as mpl
@@ -11,7 +10,7 @@ mpl.use("Agg")
 
 import matplotlib.pyplot as plt
 import torch
-from PIL import Image
+from small_png import save
 
 from musicemo.experiment import load_experiment
 from musicemo.experiment.tracks import read_tracks, split_tracks
@@ -50,11 +49,7 @@ def main() -> None:
     figure.supxlabel("frame", fontsize=9)
     figure.supylabel("feature row: mel bands, pitch classes from row 128 on", fontsize=9)
     figure.colorbar(image, ax=axes, location="top", shrink=0.5, aspect=40, label="scaled value")
-    path = Path(__file__).with_suffix(".png")
-    drawn = io.BytesIO()
-    figure.savefig(drawn, dpi=75)
-    Image.open(drawn).convert("RGB").quantize(48).save(path, optimize=True)
-    print(f"{path}: {path.stat().st_size / 1000:.0f} kB")
+    save(figure, Path(__file__).with_suffix(".png"))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import matplotlib as mpl
@@ -12,7 +11,7 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 from musicemo_builtin.datasets.synth import Synth
-from PIL import Image
+from small_png import save
 
 SECONDS = 12.0
 
@@ -33,11 +32,7 @@ def main() -> None:
     figure.supxlabel("time (s)", fontsize=9)
     figure.supylabel("mel band", fontsize=9)
     figure.colorbar(image, ax=axes, location="top", shrink=0.5, aspect=40, label="dB below the clip's maximum")
-    path = Path(__file__).with_suffix(".png")
-    drawn = io.BytesIO()
-    figure.savefig(drawn, dpi=75)
-    Image.open(drawn).convert("RGB").quantize(48).save(path, optimize=True)
-    print(f"{path}: {path.stat().st_size / 1000:.0f} kB")
+    save(figure, Path(__file__).with_suffix(".png"))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import typing
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -33,7 +33,9 @@ from musicemo.errors import InputError, nearest
 from musicemo.files import expanded
 from musicemo.settings import validate
 
-__all__ = ["Components", "LossTerm", "describe_problem"]
+__all__ = ["Components", "LossTerm", "core_settings", "describe_problem"]
+
+_Settings = TypeVar("_Settings", bound=BaseModel)
 
 _UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
 #: Errors whose message does not need the value, "not 3", at its end.
@@ -152,6 +154,17 @@ def _models(schema: Any, loc: Sequence[str | int]) -> list[Any]:
     if loc and (tagged := [branch for branch in inner if loc[0] in _tags_of(branch)]):
         return _models(tagged[0], loc[1:])
     return [model for branch in inner for model in _models(branch, loc)]
+
+
+def core_settings(
+    model: type[_Settings], source: toml.Source, key: toml.Key, table: Mapping[str, Any], problems: list[str]
+) -> _Settings | None:
+    """Return the keys of a component's table that are the core's, or None if they have problems, which are gathered."""
+    try:
+        return validate(model, {name: table[name] for name in model.model_fields if name in table})
+    except ValidationError as error:
+        problems += [describe_problem(source, key, model, details) for details in error.errors()]
+        return None
 
 
 class Components:

@@ -2,7 +2,14 @@
 
 from musicemo.data.augmentation import AppliedAugmentation, Augmentations, check_examples
 from musicemo.data.batches import Batch, Batches, Proportions
-from musicemo.data.description import Description, describe, output_rows, stream_columns, stream_sizes
+from musicemo.data.description import (
+    Description,
+    declared_rows,
+    describe,
+    stream_columns,
+    stream_rows,
+    stream_sizes,
+)
 from musicemo.data.features import Features, normalize_rows, rows_numbers, rows_text
 from musicemo.data.identity import DataIdentity, features_checksums, identify_data
 from musicemo.data.joining import Joined, JoiningSettings, split_joined
@@ -51,6 +58,7 @@ __all__ = [
     "collect",
     "columns",
     "compare_datasets",
+    "declared_rows",
     "describe",
     "features_checksums",
     "find_partners",
@@ -63,7 +71,6 @@ __all__ = [
     "make_split",
     "make_task",
     "normalize_rows",
-    "output_rows",
     "overlaps",
     "pair_groups",
     "read_split",
@@ -75,6 +82,7 @@ __all__ = [
     "split_joined",
     "strata",
     "stream_columns",
+    "stream_rows",
     "stream_sizes",
     "summarize",
     "tags_of",

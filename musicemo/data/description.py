@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -15,9 +15,12 @@ from musicemo.data.splits import Split
 from musicemo.data.tasks import Task
 from musicemo.data.tracks import Tracks
 from musicemo.errors import InputError
+from musicemo.features import Stream
 from musicemo.ops import Distribution, distribution_of
 
-__all__ = ["Description", "describe", "output_rows", "stream_columns", "stream_sizes"]
+__all__ = ["Description", "declared_rows", "describe", "stream_columns", "stream_rows", "stream_sizes"]
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -116,14 +119,28 @@ def stream_sizes(tracks: Tracks, features: Features) -> dict[str, tuple[int, int
     return streams or {"features": (features.size, 1)}
 
 
-def output_rows(tracks: Tracks) -> list[tuple[slice, bool]] | None:
-    """Return the feature rows of each output of the extractors, and whether they share a unit; None of ready arrays."""
-    outputs: list[tuple[slice, bool]] = []
-    first = 0
-    for stream in tracks.streams:
-        outputs += [(slice(first + rows.start, first + rows.stop), common) for rows, common in stream.units]
-        first += stream.size
-    return outputs or None
+def stream_rows(tracks: Tracks, features: Features) -> dict[str, slice]:
+    """Return the feature rows of each stream, with all outputs that a network sums."""
+    sizes = stream_sizes(tracks, features)
+    return stream_columns({name: (size * layers, 1) for name, (size, layers) in sizes.items()})
+
+
+def declared_rows(
+    tracks: Tracks, features: Features, declared: Callable[[Stream], Iterable[tuple[slice, _T]]]
+) -> list[tuple[slice, _T]]:
+    """Return what the streams declare of their rows, with the places of the rows among those of all streams.
+
+    Args:
+        tracks: the tracks.
+        features: their features.
+        declared: returns what a stream declares. Ready-made features declare nothing.
+    """
+    first = {name: rows.start for name, rows in stream_rows(tracks, features).items()}
+    return [
+        (slice(first[stream.name] + rows.start, first[stream.name] + rows.stop), one)
+        for stream in tracks.streams
+        for rows, one in declared(stream)
+    ]
 
 
 def describe(

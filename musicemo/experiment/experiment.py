@@ -18,7 +18,7 @@ from torch import nn
 from musicemo import toml
 from musicemo.components import registry
 from musicemo.components.local import LocalCode, Policy, unplaced
-from musicemo.components.lookup import Components, LossTerm, describe_problem
+from musicemo.components.lookup import Components, LossTerm, core_settings, describe_problem
 from musicemo.components.spec import AugmentSettings, Component, PluginSettings, default_component, to_toml
 from musicemo.contracts import Dataset, Estimator, Launcher, Sharing, Target, Track, kinds_of
 from musicemo.data import (
@@ -737,27 +737,21 @@ def _find_plugins(components: Components, source: toml.Source, problems: list[st
 
     Plugins that the user ignores with --without are left out.
     """
-    keys = tuple(PluginSettings.model_fields)
     plugins: dict[str, Component] = {}
     for name in _names_of_tables(source.table.get("plugins")):
         table = source.table["plugins"][name]
         if registry.ignored("plugin", table.setdefault("type", name)):
             continue
         key: toml.Key = ("plugins", name)
-        component = components.find("plugin", key, ignore=keys)
-        try:
-            settings = validate(PluginSettings, {one: table[one] for one in keys if one in table})
-        except ValidationError as error:
-            problems += [describe_problem(source, key, PluginSettings, details) for details in error.errors()]
-            continue
-        if component is not None:
+        component = components.find("plugin", key, ignore=tuple(PluginSettings.model_fields))
+        settings = core_settings(PluginSettings, source, key, table, problems)
+        if component is not None and settings is not None:
             plugins[name] = replace(component, settings=settings)
     return plugins
 
 
 def _find_augmentations(components: Components, source: toml.Source, problems: list[str]) -> list[Component]:
     """Look up and validate the augmentations of an experiment, gathering problems."""
-    keys = tuple(AugmentSettings.model_fields)
     tables = source.table.get("augment")
     tasks = _names_of_tables(source.table.get("tasks"))
     augmentations = []
@@ -765,11 +759,9 @@ def _find_augmentations(components: Components, source: toml.Source, problems: l
         if not isinstance(table, dict):
             continue  # the schema has reported it
         key: toml.Key = ("augment", index)
-        component = components.find("augmentation", key, ignore=keys)
-        try:
-            settings = validate(AugmentSettings, {one: table[one] for one in keys if one in table})
-        except ValidationError as error:
-            problems += [describe_problem(source, key, AugmentSettings, details) for details in error.errors()]
+        component = components.find("augmentation", key, ignore=tuple(AugmentSettings.model_fields))
+        settings = core_settings(AugmentSettings, source, key, table, problems)
+        if settings is None:
             continue
         problems += [
             source.error(

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from musicemo import toml
 from musicemo.components import registry
 from musicemo.components.local import unplaced
-from musicemo.components.lookup import Components, describe_problem
+from musicemo.components.lookup import Components, core_settings
 from musicemo.components.spec import Component, default_component, make_component, permission_of, to_toml
 from musicemo.contracts import FeatureExtractor, Launcher, Track
 from musicemo.errors import InputError
@@ -90,12 +90,8 @@ def find_features(components: Components, source: toml.Source, problems: list[st
         if isinstance(settings_table.get("cache"), str):
             folder = source.origin((*key, "cache")).folder
             settings_table["cache"] = str(folder / settings_table["cache"])
-        try:
-            settings = validate(FeatureSettings, settings_table)
-        except ValidationError as error:
-            problems += [describe_problem(source, key, FeatureSettings, details) for details in error.errors()]
-            continue
-        if component is not None:
+        settings = core_settings(FeatureSettings, source, key, settings_table, problems)
+        if component is not None and settings is not None:
             features.append(FeatureTable(component, settings))
     names = [table.settings.name or table.component.name for table in features]
     for index, name in enumerate(names):

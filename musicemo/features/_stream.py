@@ -205,33 +205,36 @@ class Stream:
         }
 
     @property
+    def places(self) -> dict[str, slice]:
+        """Output that is used -> the place of its rows among those of the stream."""
+        ends = list(itertools.accumulate(self.outputs.values(), initial=0))
+        return {name: slice(*pair) for name, pair in zip(self.outputs, itertools.pairwise(ends), strict=True)}
+
+    @property
     def bands(self) -> list[tuple[slice, Bands]]:
         """The rows on the grid that the extractor declares as frequency bands or pitch classes."""
         declared: Mapping[str, Bands] = getattr(self.extractor, "bands", {})
         pooling = None if self.grid == "frame" else self.pool
         groups = []
-        first = 0
-        for name, rows in self.outputs.items():
-            if name in declared:
-                deviation = replace(declared[name], decibel=None)  # a gain does not change a standard deviation
-                mean, half = declared[name], rows // 2
-                if pooling == "mean-std":
-                    groups += [
-                        (slice(first, first + half), mean),
-                        (slice(first + half, first + rows), deviation),
-                    ]
-                else:
-                    groups.append((slice(first, first + rows), deviation if pooling == "std" else mean))
-            first += rows
+        for name, rows in self.places.items():
+            if name not in declared:
+                continue
+            mean, deviation = (
+                declared[name],
+                replace(declared[name], decibel=None),
+            )  # a gain does not change a deviation
+            if pooling == "mean-std":
+                half = (rows.start + rows.stop) // 2
+                groups += [(slice(rows.start, half), mean), (slice(half, rows.stop), deviation)]
+            else:
+                groups.append((rows, deviation if pooling == "std" else mean))
         return groups
 
     @property
     def units(self) -> list[tuple[slice, bool]]:
         """The rows of each output on the grid, and whether the extractor declares that they share a unit."""
         declared = getattr(self.extractor, "common_unit", ())
-        ends = list(itertools.accumulate(self.outputs.values(), initial=0))
-        pairs = zip(self.outputs, itertools.pairwise(ends), strict=True)
-        return [(slice(*pair), name in declared) for name, pair in pairs]
+        return [(rows, name in declared) for name, rows in self.places.items()]
 
     @property
     def size(self) -> int:

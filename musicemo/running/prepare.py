@@ -37,10 +37,10 @@ from musicemo.data import (
     Tracks,
     collect,
     columns,
+    declared_rows,
     fit_scaling,
     identify_data,
-    output_rows,
-    stream_columns,
+    stream_rows,
     stream_sizes,
 )
 from musicemo.errors import InputError, describe_error
@@ -154,7 +154,8 @@ class ScaledFeatures:
             with collected() as messages:
                 features = _read_features(experiment, tracks, split)
                 train = features.select(split.parts["train"])
-                scaling = fit_scaling(experiment.scaling.method, train, features.size, output_rows(tracks))
+                units = declared_rows(tracks, features, lambda stream: stream.units)
+                scaling = fit_scaling(experiment.scaling.method, train, features.size, units)
                 features.scale(scaling)
             self._key, self._last, self._messages = key, (features, scaling), messages.records
         else:
@@ -286,8 +287,9 @@ def prepare(
     if experiment.transfer and source:
         features = _read_features(experiment, tracks, split)
         transfer, scaling = _begin_transfer(experiment, experiment.transfer, tracks, features, split, source)
+        units = declared_rows(tracks, features, lambda stream: stream.units)
         scaling = scaling or fit_scaling(
-            experiment.scaling.method, features.select(train), features.size, output_rows(tracks)
+            experiment.scaling.method, features.select(train), features.size, units
         )
         features.scale(scaling)
     else:
@@ -410,13 +412,8 @@ def _build_augmentations(
     Raises:
         InputError: one rejects its parameters or the features, or changes what a task learns.
     """
-    streams = stream_sizes(tracks, features)
-    columns = stream_columns({name: (size * layers, 1) for name, (size, layers) in streams.items()})
-    bands = [
-        (slice(columns[stream.name].start + rows.start, columns[stream.name].start + rows.stop), declared)
-        for stream in tracks.streams
-        for rows, declared in stream.bands
-    ]
+    columns = stream_rows(tracks, features)
+    bands = declared_rows(tracks, features, lambda stream: stream.bands)
     grids = {stream.name: stream.grid for stream in tracks.streams}
     feature_rows = FeatureRows(features.size, columns, bands, grids, scaling.offset, scaling.scale)
     applied = []
