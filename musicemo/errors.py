@@ -34,7 +34,7 @@ class InputError(MusicemoError, ValueError):
     """
 
     exit_code = 2
-    #: Whether every problem begins with its file, line and key.
+    #: True if every problem begins with its file, line and key.
     placed = False
 
     def __init__(self, *problems: str) -> None:

@@ -46,7 +46,7 @@ class Rating:
     value: float
     #: Scale of the ratings; None for scores.
     range: tuple[float, float] | None
-    #: What is said of its error.
+    #: The sentence on the page about its error.
     text: str
     #: Value minus and plus the error, within the range; None if the error is unknown.
     interval: tuple[float, float] | None

@@ -77,7 +77,7 @@ class SongList:
         self._next = 1
         self._lock = threading.Lock()
         self._queue: queue.SimpleQueue[Song | None] = queue.SimpleQueue()
-        #: Whether the dataset was read. Some datasets take minutes.
+        #: True as soon as the dataset has been read, which can take minutes.
         self.ready = threading.Event()
         threading.Thread(target=self._read_dataset, name="dataset", daemon=True).start()
         self._thread = threading.Thread(target=self._work, name="listening", daemon=True)

@@ -1,4 +1,4 @@
-"""How far a run's predictions of tracks that it did not learn from were from the labels."""
+"""Errors of a run on held-out tracks, as intervals of new predictions."""
 
 from __future__ import annotations
 

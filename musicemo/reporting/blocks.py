@@ -244,7 +244,7 @@ class Charts:
     charts: Sequence[Chart]
     title: str = ""
     note: str = ""
-    #: Whether a wide page shows at most two beside one another.
+    #: True to show at most two charts side by side on a wide page.
     large: bool = False
 
     @property
