@@ -118,9 +118,8 @@ class Ray:
             return
         for one in running:
             self._ray.cancel(one, force=False)
-        if running:
-            self._ray.wait(running, num_returns=len(running), timeout=_PATIENCE)
-        for one in running:
+        late = self._ray.wait(running, num_returns=len(running), timeout=_PATIENCE)[1] if running else []
+        for one in late:  # only these: Ray can abort the program if a task that has just ended is canceled
             with contextlib.suppress(self._ray.exceptions.RayError, ValueError):
                 self._ray.cancel(one, force=True)
 
@@ -152,7 +151,7 @@ class Ray:
                 logging_level="error",
                 **local,
             )
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except Exception as error:  # Ray raises the bare class when a process of its own starts too slowly
             raise RunError(f"Ray cannot be reached or started: {error}") from error
         try:
             yield
