@@ -12,7 +12,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-TERMS = {"unbounded": "mse - 0.1 ρ", "bounded": "mse + 0.1 (1 - ρ)"}
+TERMS = {"unbounded": "mse - 0.1 rho", "bounded": "mse + 0.1 (1 - rho)"}
 TASKS = ("calmness", "power", "sadness")
 ROWS = (("train/{}/loss", "training loss"), ("log_variance/{}", "s"), ("weight/{}", "weight exp(-s)"))
 

@@ -241,7 +241,7 @@ def _improvement(sampling: Sampling, name: str, rows: Sequence[Row]) -> Improvem
     if len(compared) < 2:
         return None
     mean = sampling.mean
-    kept = [row for row in compared if mean(row.baseline, row.task, row.metric) > 0]
+    kept = [row for row in compared if sampling.above_chance(row)]
     left_out = [row.task for row in compared if row not in kept]
     if not kept:
         return Improvement(name, [], np.nan, np.nan, np.nan, left_out)

@@ -73,6 +73,10 @@ class Replicates:
         """Each task as the first seed evaluated it; targets and tracks are those of every seed."""
         return dict(self.per_seed[0].evaluation.tasks)
 
+    def constant(self, task: str) -> bool:
+        """Return whether each of several folds predicts one rating or class for all of its tracks."""
+        return _constant_per_fold([one.tasks[task] for one in self.per_seed[0].folds.values()])
+
     def tested(self, task: str) -> list[str]:
         """Return SHA-256 of the ids of the tracks with a label for a task, one per fold and repeat, sorted."""
         first = [one for one in self.per_seed if one.seed == self.per_seed[0].seed]
@@ -280,7 +284,9 @@ def _join(parts: Sequence[TaskEvaluation]) -> TaskEvaluation:
 
     sorted_ids = [ids[place] for place in order]
     prediction = column("prediction")
-    if _constant_per_fold(parts):
+    if parts[0].kind == "regression" and _constant_per_fold(parts):
+        # A fold with high ratings leaves low ones for training, so its constant correlates negatively with the ratings
+        # by construction. The mean of the constants has a correlation of 0, as every constant.
         prediction = np.full(len(prediction), prediction.mean())
     spreads = [part.spread for part in parts if part.spread is not None]
     spread = Spread.joined(spreads).taken(order) if len(spreads) == len(parts) else None
@@ -288,15 +294,12 @@ def _join(parts: Sequence[TaskEvaluation]) -> TaskEvaluation:
 
 
 def _constant_per_fold(parts: Sequence[TaskEvaluation]) -> bool:
-    """Return whether each fold's ratings are predicted by one value, as a baseline does, and the values differ.
-
-    A fold with high ratings leaves low ones for training, so these values correlate negatively with the ratings by
-    construction. Their mean over the folds has a correlation of 0, as every constant.
-    """
-    return (
-        len(parts) > 1
-        and parts[0].kind == "regression"
-        and all(len(part.prediction) > 1 and np.ptp(part.prediction) == 0 for part in parts)
+    """Return whether each of several folds predicts one rating or class for all of its tracks, as a baseline does."""
+    return len(parts) > 1 and all(
+        part.kind in ("regression", "classification")
+        and len(part.prediction) > 1
+        and np.ptp(part.prediction) == 0
+        for part in parts
     )
 
 

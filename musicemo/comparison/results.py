@@ -72,6 +72,9 @@ class Row:
 class Improvement:
     """Relative improvement over the baselines: the mean over tasks, for the leading metrics; 0.05 is 5 %.
 
+    A share of a score means something only if the baseline has learned something, so a task counts if the interval of
+    its baseline is above chance.
+
     Delta-m = mean_t s_t (M_t - B_t) / |B_t|, with s_t = 1 if higher is better and -1 otherwise, M_t the experiment's
     mean over seeds and B_t the baseline's. K.-K. Maninis, I. Radosavovic, I. Kokkinos, "Attentive Single-Tasking of
     Multiple Tasks", CVPR 2019.
@@ -82,7 +85,7 @@ class Improvement:
     value: float
     low: float
     high: float
-    #: Tasks that are left out because their baseline is not above 0.
+    #: Tasks that are left out because the interval of their baseline is not above chance.
     left_out: Sequence[str]
 
 

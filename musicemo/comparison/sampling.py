@@ -10,7 +10,7 @@ from functools import cache
 import numpy as np
 
 from musicemo.comparison.replicates import Replicates
-from musicemo.comparison.results import Score
+from musicemo.comparison.results import Row, Score
 from musicemo.comparison.statistics import Estimate, Floats, estimate, of_seeds, of_tracks
 from musicemo.evaluation import EvaluationSettings, TaskEvaluation, bounds
 
@@ -100,6 +100,11 @@ class Sampling:
             folds=self._folds(name, tasks, metric),
             tracks=min(len(self._task(name, task).ids) for task in tasks),
         )
+
+    def above_chance(self, row: Row) -> bool:
+        """Return whether the interval of a baseline's leading metric is above the value of chance."""
+        (low,) = (score.low for score in row.scores if score.experiment == row.baseline)
+        return low > self._task(row.baseline, row.task).chance
 
     def _folds(self, name: str, tasks: Sequence[str], metric: str) -> list[float]:
         """Return the metric of each fold of each repeat, the mean over seeds and tasks."""

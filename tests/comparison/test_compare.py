@@ -1,5 +1,6 @@
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,17 +9,17 @@ from scipy import stats
 
 from musicemo.comparison import compare, read_replicates
 from musicemo.errors import InputError
-from musicemo.evaluation import EvaluationSettings
-from musicemo.reporting.sections.comparison import verdicts
+from musicemo.evaluation import EvaluationSettings, TaskEvaluation
+from musicemo.reporting.sections.comparison import notes, verdicts
 from musicemo.reporting.tabular import comparison_json
 
 
 @pytest.fixture
 def runs(tmp_path):
     """Return experiments `poor` and `good`, of three seeds and two tasks, and `single`, of one of the tasks."""
-    write_experiment(tmp_path, "poor", {"energy": 0.3, "valence": 0.5})
-    write_experiment(tmp_path, "good", {"energy": 0.4, "valence": 5.0})
-    write_experiment(tmp_path, "single", {"energy": 0.3}, seeds=[0])
+    write_experiment(tmp_path, "poor", {"energy": 0.6, "valence": 0.5})
+    write_experiment(tmp_path, "good", {"energy": 0.7, "valence": 5.0})
+    write_experiment(tmp_path, "single", {"energy": 0.6}, seeds=[0])
     return tmp_path
 
 
@@ -216,14 +217,45 @@ def test_relative_improvement_by_hand(runs):
     assert improvement.low < improvement.value < improvement.high
 
 
-def test_relative_improvement_knows_the_direction_and_leaves_out_what_has_no_share(tmp_path):
+def test_relative_improvement_leaves_out_baselines_that_are_not_better_than_chance(tmp_path):
     target = truth(60)
-    for name, quality in (("a", -1.0), ("b", 1.0)):
-        tasks = {"valence": regression(target, quality, 1), "genre": classification(60, 0.6, 2)}
+    for name, quality, accuracy in (("a", 0.2, 0.6), ("b", 1.0, 0.6), ("c", 0.2, 0.35)):
+        tasks = {"valence": regression(target, quality, 1), "genre": classification(60, accuracy, 2)}
         write_run(tmp_path, name, tasks)
-    (improvement,) = compare(read(tmp_path, "a", "b"), settings=SETTINGS).improvements
+    found = compare(read(tmp_path, "a", "b"), settings=SETTINGS)
+    (improvement,) = found.improvements
+    assert 0 < row_of(found, "valence").scores[0].mean < 0.2
     assert (improvement.tasks, improvement.left_out) == (["genre"], ["valence"])
     assert improvement.value == 0
+    needs = "it needs a baseline that is better than chance: its interval must not include chance."
+    assert f"The relative improvement Δm of b leaves out valence: {needs}" in notes(found)
+    found = compare(read(tmp_path, "c", "a", "b"), settings=SETTINGS)
+    assert all(math.isnan(one.value) for one in found.improvements)
+    assert f"There is no relative improvement Δm of a and b: {needs}" in notes(found)
+
+
+def test_one_value_per_fold_is_explained(tmp_path):
+    for fold in (0, 1):
+        rated = regression(truth(30, fold), 1.0, fold, first=30 * fold)
+        genre = np.arange(30) % 2
+        for name in ("mean", "ridge"):
+            tasks = {
+                "valence": rated,
+                "genre": TaskEvaluation("classification", rated.ids, genre, genre, ("folk", "jazz")),
+            }
+            if name == "mean":
+                tasks = {
+                    one: replace(task, prediction=np.full_like(task.prediction, fold))
+                    for one, task in tasks.items()
+                }
+            write_run(tmp_path, name, tasks, fold=fold, part_hash=str(fold))
+    mean, ridge = read(tmp_path, "mean", "ridge")
+    assert [mean.constant(task) for task in mean.tasks] == [True, True]
+    assert [ridge.constant(task) for task in ridge.tasks] == [False, False]
+    (note,) = (text for text in notes(compare([mean, ridge], settings=SETTINGS)) if "one value" in text)
+    assert note.startswith("mean predicts one value for all tracks of a fold, from the other folds.")
+    assert "correlation is 0" in note
+    assert "the accuracy is below the share of the most frequent class" in note
 
 
 def test_the_delta_method_is_what_resampled_ratios_do(runs):

@@ -25,7 +25,7 @@ def test_a_correlation_whose_interval_includes_zero_is_not_told_from_chance():
     (better, unknown) = texts({"valence": ratings(2.0), "arousal": ratings(0.0)})
     assert better.startswith("Valence is predicted better than by chance: Spearman's rho 0.8")
     assert unknown.startswith("Arousal cannot be told from chance: the interval of its Spearman's rho (")
-    assert unknown.endswith(") includes the value for no correlation.")
+    assert unknown.endswith(") includes 0, the value of no correlation.")
 
 
 def test_a_correlation_below_zero_is_worse_than_chance():
@@ -49,10 +49,12 @@ def test_classes_are_compared_with_the_most_frequent_one():
     right = TaskEvaluation("classification", IDS, target, target, ("folk", "jazz"))
     assert always.chance == 0.75
     better, unknown = texts({"genre": right, "style": always})
-    assert better == "Genre is predicted better than by chance: accuracy 1.00 against 0.75."
+    assert better == (
+        "Genre is predicted better than by chance: accuracy 1.00, against 0.75, the share of the most frequent class."
+    )
     assert unknown == (
-        "Style cannot be told from chance: the interval of its accuracy (0.75 against 0.75) includes the value for the "
-        "share of the most frequent class."
+        "Style cannot be told from chance: the interval of its accuracy (0.75) includes 0.75, the share of the most "
+        "frequent class."
     )
 
 

@@ -13,7 +13,7 @@ from musicemo.reporting.blocks import Block, Cell, Charts, Column, Label, Notice
 from musicemo.reporting.charts import Axis, Chart, Intervals, Line, Mark, Rule, categories, spanning
 from musicemo.reporting.charts.chart import COLOURS
 from musicemo.reporting.sections import scores
-from musicemo.reporting.sections.replicates import count_of, score_number, set_of
+from musicemo.reporting.sections.replicates import constant_notes, count_of, score_number, set_of
 from musicemo.reporting.sections.search import looks, searches_of
 from musicemo.reporting.sections.setup import value_text
 from musicemo.reporting.words import SETS, listed, number, plural
@@ -249,13 +249,22 @@ def notes(comparison: Comparison) -> list[str]:
         sentences.append(
             f"{listed(unpaired)}: tested on other tracks than the baseline. A difference may be caused by the tracks."
         )
-    for improvement in comparison.improvements:
-        if improvement.left_out:
-            sentences.append(
-                f"Δm of {improvement.experiment} excludes {listed(improvement.left_out)}, where the baseline is not "
-                "above 0."
-            )
-    return sentences
+    return [*sentences, *constant_notes(comparison.experiments), *_improvement_notes(comparison)]
+
+
+def _improvement_notes(comparison: Comparison) -> Iterator[str]:
+    """Yield why tasks, or all of them, are missing in the relative improvements."""
+    left_out: dict[tuple[str, ...], list[str]] = {}
+    for one in comparison.improvements:
+        if one.left_out:
+            left_out.setdefault(tuple(one.left_out), []).append(one.experiment)
+    defined = {one.experiment for one in comparison.improvements if one.tasks}
+    reason = "a baseline that is better than chance: its interval must not include chance"
+    for tasks, names in left_out.items():
+        if defined.intersection(names):
+            yield f"The relative improvement Δm of {listed(names)} leaves out {listed(tasks)}: it needs {reason}."
+        else:
+            yield f"There is no relative improvement Δm of {listed(names)}: it needs {reason}."
 
 
 def _p(value: float) -> str:

@@ -38,10 +38,10 @@ from musicemo.reporting.sections import scores, tracks
 from musicemo.reporting.sections.analyses import analysis_sections
 from musicemo.reporting.sections.plane import plane_section
 from musicemo.reporting.sections.summary import chances, summary
-from musicemo.reporting.words import SETS, plural
+from musicemo.reporting.words import SETS, listed, plural
 from musicemo.runs import RunRecord
 
-__all__ = ["metric_row", "replicate_blocks", "replicate_sections", "score_number", "set_of"]
+__all__ = ["constant_notes", "metric_row", "replicate_blocks", "replicate_sections", "score_number", "set_of"]
 
 
 def replicate_blocks(experiment: Replicates, settings: EvaluationSettings) -> list[Block]:
@@ -51,6 +51,7 @@ def replicate_blocks(experiment: Replicates, settings: EvaluationSettings) -> li
     return [
         Text(f": {_described(experiment)}", lead=experiment.name),
         *_tables(experiment, rows),
+        *map(Text, constant_notes([experiment])),
         *(block for section in analyses for block in section.blocks),
     ]
 
@@ -74,6 +75,7 @@ def replicate_sections(runs: Sequence[RunRecord], part: str, notices: list[Notic
     first, values = experiment.per_seed[0].evaluation, _metrics(rows)
     blocks: list[Block] = [
         *summary(values, first, analysed, part),
+        *map(Text, constant_notes([experiment])),
         Text(_introduction(experiment, settings)),
         _forests(rows, values, chances(first)),
         *_tables(experiment, rows),
@@ -162,6 +164,34 @@ def _introduction(experiment: Replicates, settings: EvaluationSettings) -> str:
     if not experiment.records[0].fitted:
         text += " With one seed, the variation between seeds is unknown."
     return text
+
+
+def constant_notes(experiments: Sequence[Replicates]) -> list[str]:
+    """Return a sentence on the scores of experiments that predict one value for all tracks of a fold."""
+    ratings, classes = (
+        [
+            one.name
+            for one in experiments
+            if any(task.kind == kind and one.constant(name) for name, task in one.tasks.items())
+        ]
+        for kind in ("regression", "classification")
+    )
+    if not ratings and not classes:
+        return []
+    names = list(dict.fromkeys([*ratings, *classes]))
+    verb = "predict" if len(names) > 1 else "predicts"
+    text = f"{listed(names)} {verb} one value for all tracks of a fold, from the other folds. "
+    if ratings:
+        text += (
+            "A fold with high ratings leaves low ones for training, so these values correlate negatively with the "
+            "ratings by construction: for ratings, the mean of the values is scored instead, and its correlation is 0. "
+        )
+    if classes:
+        text += (
+            "If the classes are balanced, the most frequent class of the training set is rare in the fold, so the "
+            "accuracy is below the share of the most frequent class, also by construction."
+        )
+    return [text.strip()]
 
 
 def _metrics(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from musicemo.evaluation import LEADING, METRICS, TITLES, Evaluation, TaskEvaluation
@@ -15,11 +15,11 @@ Metrics = Mapping[str, Mapping[str, Any]]
 
 #: Words for the values of predictions that do not depend on the track.
 _CHANCE = {
-    "regression": "no correlation",
-    "series": "no correlation",
+    "regression": "the value of no correlation",
+    "series": "the value of no correlation",
     "classification": "the share of the most frequent class",
     "tags": "the mean frequency of the tags",
-    "pairs": "guessing",
+    "pairs": "the value of guessing",
 }
 
 
@@ -59,32 +59,43 @@ def _of_kind(kind: str, metric: str, metrics: Metrics, tasks: Mapping[str, TaskE
         what = listed(order) if len(order) < 4 else f"{len(order)} of {len(scores)} {kind} tasks"
         what = f"All {len(order)} {kind} tasks" if 3 < len(order) == len(scores) else what[0].upper() + what[1:]
         verb = "is" if len(order) == 1 else "are"
-        yield f"{what} {verb} predicted better than by chance: {TITLES[metric]} {_values(order, scores, tasks)}."
+        against = _against(kind, order, tasks)
+        yield f"{what} {verb} predicted better than by chance: {TITLES[metric]} {_values(order, scores)}{against}."
     for name in worse:
-        yield (
-            f"{name} is predicted worse than by chance: {TITLES[metric]} {number(scores[name]['value'], '.2f')}, and "
-            f"{number(tasks[name].chance, '.2f')} for {_CHANCE[kind]}."
-        )
-    unknown = [name for name in tested if name not in (*better, *worse)]
+        against = _against(kind, [name], tasks) or f", below {_CHANCE[kind]}"
+        yield f"{name} is predicted worse than by chance: {TITLES[metric]} {_values([name], scores)}{against}."
+    unknown = sorted(
+        (name for name in tested if name not in (*better, *worse)), key=lambda name: -scores[name]["value"]
+    )
     if unknown:
-        title = f"{TITLES[metric]} ({_values(unknown, scores, tasks)})"
         whose = "the interval of its" if len(unknown) == 1 else "the intervals of their"
         verb = "includes" if len(unknown) == 1 else "include"
         yield (
-            f"{listed(unknown)} cannot be told from chance: {whose} {title} {verb} the value for {_CHANCE[kind]}."
+            f"{listed(unknown)} cannot be told from chance: {whose} {TITLES[metric]} ({_values(unknown, scores)}) "
+            f"{verb} {_levels(unknown, tasks)}, {_CHANCE[kind]}."
         )
 
 
-def _values(names: list[str], scores: Mapping[str, Any], tasks: Mapping[str, TaskEvaluation]) -> str:
-    values = [scores[name]["value"] for name in names]
+def _against(kind: str, names: Sequence[str], tasks: Mapping[str, TaskEvaluation]) -> str:
+    """Return the values of chance, unless they are 0."""
+    if not any(tasks[name].chance for name in names):
+        return ""
+    return f", against {_levels(names, tasks)}, {_CHANCE[kind]}"
+
+
+def _levels(names: Sequence[str], tasks: Mapping[str, TaskEvaluation]) -> str:
+    """Return the values of chance, each once: ``0.25``, ``0.25 and 0.50``, ``0.10 to 0.50``."""
+    levels = sorted({number(tasks[name].chance, ".2f") for name in names})
+    if levels == ["0.00"]:
+        return "0"
+    return listed(levels) if len(levels) < 3 else f"{levels[0]} to {levels[-1]}"
+
+
+def _values(names: Sequence[str], scores: Mapping[str, Any]) -> str:
+    values = [number(scores[name]["value"], ".2f") for name in names]
     if len(names) > 3:
-        best, least = (f"{name} {number(scores[name]['value'], '.2f')}" for name in (names[0], names[-1]))
-        return f"from {least} to {best}"
-    chance = [tasks[name].chance for name in names]
-    return ", ".join(
-        number(value, ".2f") + (f" against {number(level, '.2f')}" if level else "")
-        for value, level in zip(values, chance, strict=True)
-    )
+        return f"from {names[-1]} {values[-1]} to {names[0]} {values[0]}"
+    return ", ".join(values)
 
 
 def _ceiling(results: Mapping[str, Any], part: str) -> str:
