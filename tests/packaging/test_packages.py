@@ -122,7 +122,8 @@ def test_a_distribution_beside_musicemo(environment, tmp_path):
     assert (row["kind"], row["name"]) == ("features", "musicnn")
     folder = Path(row["file"]).parent
     assert folder.is_relative_to(environment.site)
-    assert {path.name for path in (folder / "pretrained").iterdir()} == {"MSD_musicnn.npz", "MTT_musicnn.npz"}
+    models = ("MSD_musicnn", "MSD_vgg", "MTT_musicnn")
+    assert {path.name for path in (folder / "pretrained").iterdir()} == {f"{model}.npz" for model in models}
     assert list(environment.site.glob("musicemo_musicnn-*.dist-info/licenses/LICENSE.weights"))
 
 

@@ -97,9 +97,25 @@ def test_windows_begin_every_hop_and_the_last_one_ends_with_the_clip(extractor):
     np.testing.assert_allclose(frames.edges, [*(np.arange(162) * 0.016), 2.6])
     for index, (start, begin, end) in enumerate([(0, 0, 31), (31, 31, 62), (62, 62, 93), (69, 93, 162)]):
         layers = layers_of(extractor, samples, start)
-        np.testing.assert_allclose(pooled.values[index], layers["max_pool"][0].numpy(), rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(pooled.values[[index]], layers["max_pool"][0].numpy(), rtol=1e-4, atol=1e-4)
         expected = layers["cnn2"][0, begin - start : end - start].numpy()
         np.testing.assert_allclose(frames.values[begin:end], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_steps_of_vgg_last_until_the_next_one():
+    extractor = MusiCNNFeatures(model="MSD_vgg", window=2.2, device="cpu")
+    samples = noise(3.2)  # 200 frames: windows of 137, from frame 0, and from 63 for the frames from 137 on
+    outputs = extracted(extractor, samples, ["pool4", "pool5", "tags"])
+    for name, begins in {
+        "pool4": [0, 16, 32, 48, 64, 80, 96, 112, 137, 143, 159, 175],
+        "pool5": [0, 64, 137],
+        "tags": [0, 137],
+    }.items():
+        np.testing.assert_allclose(outputs[name].edges, [*(np.array(begins) * 0.016), 3.2], err_msg=name)
+    layers = layers_of(extractor, samples, 63)
+    for name, last in (("pool4", 4), ("pool5", 1), ("tags", 1)):
+        expected = layers[name][0, -last:].numpy()
+        np.testing.assert_allclose(outputs[name].values[-last:], expected, rtol=1e-4, atol=1e-4)
 
 
 def test_a_window_of_three_seconds_has_187_frames():
@@ -126,7 +142,7 @@ def test_the_fingerprint_is_that_of_the_weights(tmp_path):
     weights = load_weights(PACKAGED / "MSD_musicnn.npz")
     np.savez(tmp_path / "same.npz", **weights)
     fingerprints.add(MusiCNNFeatures(weights=tmp_path / "same.npz").fingerprint)
-    assert len(fingerprints) == 2
+    assert len(fingerprints) == len(TAGS)
     weights["dense/bias"] = weights["dense/bias"] + 1
     np.savez(tmp_path / "other.npz", **weights)
     assert MusiCNNFeatures(weights=tmp_path / "other.npz").fingerprint not in fingerprints
@@ -148,11 +164,15 @@ def test_weights_of_another_network_are_an_error(tmp_path, name):
     for file in ("less.npz", "cut.npz"):
         with pytest.raises(InputError, match=f"{file}: not the weights of MusiCNN"):
             MusiCNNFeatures(weights=tmp_path / file)
+    with pytest.raises(InputError, match=r"MSD_musicnn\.npz: not the weights of VGG"):
+        MusiCNNFeatures(model="MSD_vgg", weights=PACKAGED / "MSD_musicnn.npz")
 
 
 def test_parameters_that_do_not_fit_are_an_error():
     with pytest.raises(InputError, match="hop: 4 s is longer than the window of 3 s"):
         MusiCNNFeatures(hop=4.0)
+    with pytest.raises(InputError, match="window: 4 s is not possible with MSD_vgg"):
+        MusiCNNFeatures(model="MSD_vgg", window=4.0)
     with pytest.raises(InputError, match="device: 'cuda:77' is not available"):
         MusiCNNFeatures(device="cuda:77")
 

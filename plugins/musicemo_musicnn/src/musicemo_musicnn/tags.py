@@ -3,15 +3,17 @@
 __all__ = ["TAGS"]
 
 # fmt: off
+_MSD = (
+    "rock", "pop", "alternative", "indie", "electronic", "female vocalists", "dance", "00s",
+    "alternative rock", "jazz", "beautiful", "metal", "chillout", "male vocalists", "classic rock",
+    "soul", "indie rock", "Mellow", "electronica", "80s", "folk", "90s", "chill", "instrumental", "punk",
+    "oldies", "blues", "hard rock", "ambient", "acoustic", "experimental", "female vocalist", "guitar",
+    "Hip-Hop", "70s", "party", "country", "easy listening", "sexy", "catchy", "funk", "electro",
+    "heavy metal", "Progressive rock", "60s", "rnb", "indie pop", "sad", "House", "happy",
+)
 TAGS = {
-    "MSD_musicnn": (
-        "rock", "pop", "alternative", "indie", "electronic", "female vocalists", "dance", "00s",
-        "alternative rock", "jazz", "beautiful", "metal", "chillout", "male vocalists", "classic rock",
-        "soul", "indie rock", "Mellow", "electronica", "80s", "folk", "90s", "chill", "instrumental", "punk",
-        "oldies", "blues", "hard rock", "ambient", "acoustic", "experimental", "female vocalist", "guitar",
-        "Hip-Hop", "70s", "party", "country", "easy listening", "sexy", "catchy", "funk", "electro",
-        "heavy metal", "Progressive rock", "60s", "rnb", "indie pop", "sad", "House", "happy",
-    ),
+    "MSD_musicnn": _MSD,
+    "MSD_vgg": _MSD,
     "MTT_musicnn": (
         "guitar", "classical", "slow", "techno", "strings", "drums", "electronic", "rock", "fast", "piano",
         "ambient", "beat", "violin", "vocal", "synth", "female", "indian", "opera", "male", "singing",
