@@ -248,11 +248,12 @@ def _experiment_file(schema: Json) -> str:
     lines += _keys("[[dataset]] split", definitions["DatasetSplitSettings"], definitions)
     lines += _keys("[tasks.NAME]", definitions["TaskSettings"], definitions)
     training = definitions["TrainingSettings"]["properties"]
-    for name in ("optimizer", "schedule", "average"):
-        union = next(one for one in training[name].get("anyOf", [training[name]]) if "discriminator" in one)
+    unions = {f"training.{name}": training[name] for name in ("optimizer", "schedule", "average")}
+    for name, entry in (unions | {"pretraining": schema["properties"]["pretraining"]}).items():
+        union = next(one for one in entry.get("anyOf", [entry]) if "discriminator" in one)
         for kind, place in union["discriminator"]["mapping"].items():
             table = definitions[place.rpartition("/")[2]]
-            lines += _keys(f'training.{name}, type = "{kind}"', table, definitions)
+            lines += _keys(f'{name}, type = "{kind}"', table, definitions)
     lines += _keys("training.early_stopping", definitions["EarlyStoppingSettings"], definitions)
     return "\n".join(lines)
 

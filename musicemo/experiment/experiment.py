@@ -700,7 +700,7 @@ def _problems_of_pretraining(
         yield source.error(
             ("pretraining",), f"is for networks, and {model.name!r} is fitted in one go. Leave it out"
         )
-    if not schema.augment:
+    if schema.pretraining and schema.pretraining.type == "contrast" and not schema.augment:
         yield source.error(
             ("pretraining",),
             "compares augmented versions of a track, but there is no [[augment]]. Add augmentations, such as "

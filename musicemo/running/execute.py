@@ -43,8 +43,8 @@ from musicemo.runs import (
     recorded,
 )
 from musicemo.training import (
-    Contrast,
     Prepared,
+    Pretraining,
     Recorder,
     Run,
     Stopping,
@@ -381,7 +381,7 @@ class _Execution:
         hooks("run_finished", run=run, results=results)
 
 
-def _pretrain(pretraining: Contrast) -> dict[str, Any]:
+def _pretrain(pretraining: Pretraining) -> dict[str, Any]:
     """Pretrain the backbone; return what `results.json` records of it."""
     epochs = pretraining.settings.epochs
     with contextlib.ExitStack() as stack:

@@ -50,11 +50,12 @@ from musicemo.experiment.tracks import match_tasks
 from musicemo.messages import collected
 from musicemo.running.transfer import Transfer
 from musicemo.training import (
+    PRETRAININGS,
     SINGLE,
-    Contrast,
     Network,
     Objective,
     Prepared,
+    Pretraining,
     Processes,
     Teacher,
     Term,
@@ -364,10 +365,10 @@ def prepare(
         batches = {part: one for part, one in batches.items() if part in sets}
     with blaming("training", "early_stopping", "monitor"):
         check_monitor(training.early_stopping, tracks.tasks, batches)
-    pretraining: Contrast | None = None
+    pretraining: Pretraining | None = None
     if experiment.pretraining and not overfit_batches:
         with blaming("pretraining"):
-            pretraining = Contrast(
+            pretraining = PRETRAININGS[experiment.pretraining.type](
                 experiment.pretraining,
                 training,
                 network,

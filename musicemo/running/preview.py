@@ -77,8 +77,8 @@ class Preview:
         if self.epoch is None or self.step is None:
             return None
         pretraining = self.experiment.pretraining
-        views = 2 * self.batches["train"] * pretraining.epochs if pretraining else 0
-        return self.epoch * self.experiment.training.epochs + self.step * views
+        passes = pretraining.passes * self.batches["train"] * pretraining.epochs if pretraining else 0
+        return self.epoch * self.experiment.training.epochs + self.step * passes
 
 
 def check_source(experiment: Experiment, runs: Path, others: Collection[str] = ()) -> None:

@@ -5,7 +5,7 @@ from musicemo.training.loop import Follower, Recorder, Trainer
 from musicemo.training.network import Network
 from musicemo.training.objective import Objective, Teacher, Term
 from musicemo.training.optimization import choose_device, use_threads
-from musicemo.training.pretraining import Contrast
+from musicemo.training.pretraining import PRETRAININGS, Pretraining
 from musicemo.training.processes import SINGLE, Processes
 from musicemo.training.resuming import check_resumable, has_checkpoint
 from musicemo.training.run import Prepared, Run
@@ -14,12 +14,13 @@ from musicemo.training.settings import PretrainingSettings, TrainingSettings, Tr
 from musicemo.training.stopping import Stopping, StopRequest, check_monitor, recorded_quantities
 
 __all__ = [
+    "PRETRAININGS",
     "SINGLE",
-    "Contrast",
     "Follower",
     "Network",
     "Objective",
     "Prepared",
+    "Pretraining",
     "PretrainingSettings",
     "Processes",
     "Recorder",

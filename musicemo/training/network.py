@@ -122,14 +122,14 @@ class Network(nn.Module):
         name, size = type(backbone).__name__, getattr(backbone, "embedding_size", None)
         if not isinstance(size, int):
             raise InputError(f"model {name} has no integer attribute embedding_size")
-        steps = getattr(backbone, "sequence_size", None)
-        if self._timed and not (isinstance(steps, int) and callable(getattr(backbone, "sequence", None))):
+        steps = self.sequence_size
+        if self._timed and steps is None:
             raise InputError(
                 f"model {name} has no embedding per time step (sequence_size and sequence), which "
                 f"{', '.join(map(repr, sorted(self._timed)))} {'need' if len(self._timed) > 1 else 'needs'} for "
                 "ratings over time. Use another model, such as 'lstm' or 'crnn'"
             )
-        sizes = {"embedding": size, "sequence": steps if isinstance(steps, int) else 0}
+        sizes = {"embedding": size, "sequence": steps or 0}
         if sharing is not None:
             for part, names in self._parts.items():
                 module = sharing(names, sizes[part])
@@ -255,6 +255,12 @@ class Network(nn.Module):
     def embeddings(self) -> Sequence[str]:
         """The outputs of the backbone that the tasks need: ``embedding``, ``sequence`` or both."""
         return list(self._parts)
+
+    @property
+    def sequence_size(self) -> int | None:
+        """Size of the backbone's embedding of each time step; None if it has none."""
+        size = getattr(self.backbone, "sequence_size", None)
+        return size if isinstance(size, int) and callable(getattr(self.backbone, "sequence", None)) else None
 
     @property
     def layer_weights(self) -> dict[str, list[float]]:

@@ -15,7 +15,7 @@ from musicemo.data import Batches, Features, Scaling, Split, Task, Tracks
 from musicemo.terminal import visible
 from musicemo.training.network import Network
 from musicemo.training.objective import Objective
-from musicemo.training.pretraining import Contrast
+from musicemo.training.pretraining import Pretraining
 from musicemo.training.processes import SINGLE, Processes
 from musicemo.training.settings import TrainingSettings
 from musicemo.training.stopping import Stopping, StopRequest
@@ -45,7 +45,7 @@ class Prepared:
     #: What was taken from an earlier run: ``from``, and the names of what was ``loaded``, is ``new`` and ``frozen``.
     transfer: Mapping[str, Any] | None = None
     #: Training of the backbone without labels, before the network is trained.
-    pretraining: Contrast | None = None
+    pretraining: Pretraining | None = None
     #: The processes that train the network together.
     processes: Processes = SINGLE
     #: Length and number of the excerpts of a track that the network is evaluated on; None for the whole track.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
@@ -12,8 +12,11 @@ from musicemo.settings import Settings
 __all__ = [
     "SWA",
     "AverageSettings",
+    "ContrastSettings",
     "EarlyStoppingSettings",
+    "MaskedSettings",
     "OptimizerSettings",
+    "PretrainingSettings",
     "ScheduleSettings",
     "TrainingSettings",
     "TransferSettings",
@@ -230,20 +233,42 @@ class TrainingSettings(Settings):
         return name
 
 
-class PretrainingSettings(Settings):
-    """The table ``[pretraining]``: training of the backbone without labels, before the tasks are learned."""
-
-    type: Literal["contrast"]
-    """Objective. ``contrast``: two augmented versions of a track have similar embeddings, other tracks different ones.
-    """
+class _Pretraining(Settings):
     epochs: int = Field(default=50, ge=1)
     """Number of epochs."""
+    lr: float = Field(default=1e-3, gt=0)
+    """Learning rate of Adam."""
+
+
+class ContrastSettings(_Pretraining):
+    """Two augmented versions of a track get similar embeddings, other tracks different ones."""
+
+    #: Passes through the network for each batch.
+    passes: ClassVar = 2
+
+    type: Literal["contrast"]
     temperature: float = Field(default=0.1, gt=0)
     """Temperature of the similarities."""
     projection: int = Field(default=128, ge=1)
     """Size of the projections that are compared."""
-    lr: float = Field(default=1e-3, gt=0)
-    """Learning rate of Adam."""
+
+
+class MaskedSettings(_Pretraining):
+    """Masked spans of time steps are predicted from the other steps of the track."""
+
+    passes: ClassVar = 1
+
+    type: Literal["masked"]
+    share: float = Field(default=0.3, gt=0, lt=1)
+    """Share of the time steps of a track that are masked."""
+    length: int = Field(default=10, ge=1)
+    """Length of a masked span, in time steps."""
+    loss: Literal["mse", "mae"] = "mse"
+    """Loss on the scaled features: mean squared (``mse``) or mean absolute error (``mae``)."""
+
+
+#: The table ``[pretraining]``: training of the backbone without labels, before the tasks are learned.
+PretrainingSettings = Annotated[ContrastSettings | MaskedSettings, Field(discriminator="type")]
 
 
 class TransferSettings(Settings):
