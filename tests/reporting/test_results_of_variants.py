@@ -62,6 +62,15 @@ def test_folds_are_scored_out_of_fold_with_an_interval(tmp_path):
     assert dict(facts.rows)["Tests and intervals"] == f"musicemo compare {tmp_path / 'a'} {tmp_path / 'b'}"
 
 
+@pytest.mark.parametrize(("other", "argument"), [("b", "a*"), ("a9", "a0 a1 a2 a3 a4 a5 a6")])
+def test_many_experiments_are_compared_by_a_pattern_that_matches_only_them(tmp_path, other, argument):
+    variants = {f"a{index}": outcomes(tmp_path, f"a{index}", 1.0, 1) for index in range(7)}
+    (tmp_path / other).mkdir()
+    *_, facts = combined(variants)
+    expected = " ".join(str(tmp_path / name) for name in argument.split())
+    assert dict(facts.rows)["Tests and intervals"] == f"musicemo compare {expected}"
+
+
 def test_folds_of_one_experiment_end_with_their_folder(tmp_path):
     *_, facts = combined({"a": outcomes(tmp_path, "a", 1.0, 2)})
     assert dict(facts.rows) == {

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from musicemo.comparison import compare, read_replicates
@@ -32,6 +34,8 @@ _log = logging.getLogger(__name__)
 _MEMORIZED = 0.95
 #: Number of metrics with a deviation beside the names of an experiment and a task.
 _METRICS = 3
+#: Number of folders up to which a command lists each.
+_LISTED = 6
 
 Results = Mapping[str, Any]
 
@@ -169,14 +173,24 @@ def _variants(experiments: Sequence[tuple[Experiment, Sequence[Outcome]]]) -> li
     text = (
         f", {SETS[part]}. Runs of one experiment are scored together, folds by their out-of-fold predictions."
     )
-    folders = list(dict.fromkeys(str(runs[0].directory.parent) for _, runs in experiments))
-    facts = Facts([("Tests and intervals", f"musicemo compare {' '.join(map(shlex.quote, folders))}")])
+    folders = list(dict.fromkeys(runs[0].directory.parent for _, runs in experiments))
+    facts = Facts([("Tests and intervals", f"musicemo compare {_arguments(folders)}")])
     return [
         Text(text, lead=f"{len(experiments)} experiments"),
         *tables,
         Text(_looks(len(experiments), validated, part)),
         facts,
     ]
+
+
+def _arguments(folders: Sequence[Path]) -> str:
+    """Return folders as arguments of a command: many of them as a pattern, if it matches no other folder."""
+    parent = folders[0].parent
+    start = os.path.commonprefix([path.name for path in folders])  # noqa: RUF071  # of names, not of paths
+    matches = {path for path in parent.iterdir() if path.name.startswith(start)}
+    if len(folders) > _LISTED and matches == set(folders):
+        return f"{shlex.quote(str(parent / start))}*"
+    return " ".join(shlex.quote(str(path)) for path in folders)
 
 
 def _looks(count: int, validated: bool, part: str) -> str:
