@@ -277,8 +277,8 @@ def test_many_numbers_are_features_and_those_called_as_an_emotion_are_learnt(fol
             "'features' names files that do not exist.*'song 0.mp3'.*40 files there, such as",
         ),
         (
-            {"features": lambda n: file(n // 2), "valence": rating},
-            "no column has a distinct value in every row.*2 rows.*listener",
+            {"features": lambda n: file(n // 20), "time": lambda n: n % 20 / 2, "valence": rating},
+            "column 'time' has times.*dataset.series = \"songs.csv\"",
         ),
         ({"features": file}, "no column can be a target"),
         (
@@ -614,6 +614,89 @@ def test_rows_that_repeat_a_track(folder):
         InputError, match=r"'features/4.npy' in lines 6 and 43, with '2.50' and '8' in column 'valence'"
     ):
         call(path, "--output", "other.toml")
+
+
+def heard(folder, header, listeners=6, cell=None, **others):
+    """Write a table with a row for each listener and track: the listener, the file, two ratings, the class and age."""
+    columns = [
+        lambda n: cell(n) if cell else f"p{n // COUNT:02d}",
+        lambda n: file(n % COUNT),
+        lambda n: 1 + (n * 5 + n // COUNT) % 7,
+        lambda n: "" if n == 5 else 1 + (n * 3) % 5,
+        lambda n: ("Jazz", "Rock", "NA", "Folk")[n % 4],
+        lambda n: 20 + n // COUNT,
+        lambda n: 1 + n % COUNT,
+    ]
+    path = table(folder, rows=COUNT * listeners, **dict(zip(header, columns, strict=True)) | others)
+    return path, path.read_text().splitlines()
+
+
+@pytest.mark.parametrize(
+    "header", [list("abcdefg"), ["Hörer", "Datei", "Valenz", "Erregung", "Genre", "Alter", "Platz"]]
+)
+def test_a_row_for_each_listener(folder, header):
+    path, lines = heard(folder, header)
+    text = call(path)
+    listener, name, valence, arousal, genre, age, number = header
+    found = written()["dataset"]
+    assert found == {
+        "type": "table",
+        "path": "songs.csv",
+        "id": name,
+        "listener": listener,
+        "file": name,
+        "missing": ["NA"],
+        "regression": {valence: [1, 7], arousal: [1, 7]},
+        "classification": [genre],
+        "rows": 9,
+    }
+    assert f"{COUNT} tracks, read by table" in text.replace("from ", "")
+    assert "Note: 240 rows of 6 listeners: 40 tracks, 6 ratings each\n" in text
+    assert "Note: the rating scale is a guess (1 to 7 for" in text
+    assert f"Ignored: column {age!r} describes the listeners" in text
+    assert f"Ignored: column {number!r} numbers the tracks" in text
+    dataset = read(folder / "songs.toml").build_dataset()
+    first = next(iter(dataset.tracks()))
+    assert first.ratings[valence] == [float(line.split(",")[2]) for line in lines[1::COUNT]]
+    assert first.targets[valence] == np.mean(first.ratings[valence])
+
+
+def test_rows_of_unnamed_listeners(folder):
+    path, _ = heard(
+        folder, list("abcdefg"), cell=lambda n: f"p{n % 5}", c=lambda n: n // COUNT % 2, f=lambda n: n % 3
+    )
+    path.write_text(path.read_text().replace("Jazz", "jazz", 1))
+    text = call(path)
+    assert written()["dataset"]["listener"] is True
+    assert written()["dataset"]["regression"]["c"] == [0, 1]
+    assert "Note: 240 rows: 40 tracks, 6 ratings each. Every row is taken for another listener" in text
+    assert "'e' differs within 1 of 40 tracks, for example 'jazz' in line 2 and 'Jazz' in line 42" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "pattern", "target"),
+    [
+        ("Valenz_p{:02d}", "Valenz_p*", "Valenz"),
+        ("VP{} Valenz", "VP* Valenz", "Valenz"),
+        ("Valenz{}", "Valenz*", "Valenz"),
+    ],
+)
+def test_a_column_for_each_listener(folder, name, pattern, target):
+    columns = {
+        name.replace("Valenz", emotion).format(n): lambda row, n=n + step: 1 + (row * 5 + n) % 7
+        for step, emotion in enumerate(("Valenz", "Erregung"))
+        for n in range(1, 6)
+    }
+    text = call(table(folder, features=file, **columns, mfcc_1=lambda n: n / 7, mfcc_2=lambda n: n / 9))
+    other = pattern.replace("Valenz", "Erregung")
+    found = written()["dataset"]
+    assert found["columns"] == {target: pattern, "Erregung": other}
+    assert found["regression"] == {target: [1, 7], "Erregung": [1, 7], "mfcc_1": [0, 10], "mfcc_2": [0, 10]}
+    assert (
+        f"Note: the columns {pattern!r} (5), {other!r} (5) are read as the ratings of single listeners" in text
+    )
+    first = next(iter(read(folder / "songs.toml").build_dataset().tracks()))
+    assert first.ratings[target] == [2, 3, 4, 5, 6]
 
 
 def test_missing_markers_are_no_classes_and_no_parts(folder):

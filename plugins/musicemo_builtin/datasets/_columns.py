@@ -6,7 +6,7 @@ import itertools
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from musicemo.contracts import TargetKind
@@ -17,9 +17,15 @@ __all__ = [
     "decimal_of",
     "group_reason",
     "guess_column",
+    "guess_ratings",
     "is_group",
     "is_id",
+    "is_listener",
     "is_part",
+    "is_time",
+    "joint_scales",
+    "listener_stem",
+    "matches",
     "number",
     "split_tags",
     "target_name",
@@ -36,11 +42,26 @@ _GROUPS = re.compile(
 _PARTS = re.compile(r"(data[ _-]?)?(split|part|subset|set|fold|partition)")
 _PART_NAMES = {"train", "val", "validation", "test"}
 
+#: Column names of listeners, and of times in a track.
+_LISTENER = (
+    "listener|participant|subject|rater|annotator|worker|respondent|evaluator|observer|judge|user|proband(in)?|hörer(in)?"
+    "|versuchsperson|vpn?|teilnehmer(in)?|teilnehmende|auditeur|auditrice|participante?|sujet|oyente|partecipante"
+    "|ascoltatore|luisteraar|deelnemer"
+)
+_LISTENERS = re.compile(rf"(.*[ _-])?({_LISTENER})s?([ _-]?(id|nr|no|name|number|code|hash))?")
+#: The end or the beginning of a column name that has a listener's number beside it, as in valence_p01 or VP1 Valenz.
+_LISTENER_WORD = re.compile(rf"(?:^|(?<=[\W_]))(p|pp|s|subj|{_LISTENER})[\W_]*$", re.IGNORECASE)
+_TIMES = re.compile(
+    r"(.*[ _-])?(time|frame|t|onset|second|zeit|zeitpunkt|temps|tiempo)s?([ _(\[-]*(s|sec|secs|ms|seconds?)[\])]?)?"
+)
+
 #: Column names of metadata, which are not ratings.
 _CATALOGUE = re.compile(
     r"(.*[ _-])?(year|date|duration|length|seconds|bpm|tempo|key|bitrate|sample[ _-]?rate|channels|size|offset|start"
     r"|end|count|n|num|number|raters|votes|listens|favorites|popularity|lat|latitude|long|longitude|zip|url|link|license"
-    r"|licence|comments?|notes?|lyrics|tags)|(n|num|number of|anzahl|nombre de|numero di)[ _.-].*"
+    r"|licence|comments?|notes?|lyrics|tags|age|alter|âge|gender|sex|geschlecht|trial|order|position|session|block|rt"
+    r"|(reaction|response)[ _-]?time|reaktionszeit|timestamp|zeitstempel)"
+    r"|(n|num|number of|anzahl|nombre de|numero di)[ _.-].*"
 )
 #: Column names of the spread of ratings, which are targets only on request.
 _SPREAD = re.compile(
@@ -51,8 +72,15 @@ _SPREAD = re.compile(
 
 #: A number with thousands separators, as in 1.234,5, 1,234.5, 1 234 or 1'234.
 _SEPARATED = re.compile(r"[+-]?[0-9]{1,3}(?:[.,'\u2019\s][0-9]{3})*(?:[.,][0-9]+)?")
+#: Common rating scales of points from 1, from 0, and on both sides of 0. Columns whose scales are of one such family
+#: probably share a questionnaire.
+_FAMILIES = (
+    ((1, 5), (1, 7), (1, 9), (1, 10)),
+    ((0, 5), (0, 10)),
+    ((-2, 2), (-3, 3), (-4, 4), (-5, 5)),
+)
 #: Common rating scales.
-_SCALES = ((0, 1), (-1, 1), (1, 5), (0, 5), (1, 7), (1, 9), (1, 10), (0, 10), (-10, 10), (0, 100), (-100, 100))
+_SCALES = ((0, 1), (-1, 1), *itertools.chain(*_FAMILIES), (-10, 10), (0, 100), (-100, 100))
 
 #: A number with a unit or a sign that is no part of numbers here, such as 55 %, 6 Punkte or a Unicode minus.
 _WITH_UNIT = re.compile(r"[+-\N{MINUS SIGN}]?\s*[0-9]+(?:[.,][0-9]+)?\s*[^\W\d]{0,8}[%‰°]?")
@@ -85,8 +113,8 @@ class Guess:
 
     kind: TargetKind | None
     why: str = ""
-    #: The lowest and the highest rating, as text.
-    values: str = ""
+    #: The lowest and the highest rating.
+    extent: tuple[float, float] = (0.0, 0.0)
     range: tuple[float, float] = (0.0, 1.0)
     #: Class or tag -> tracks.
     classes: dict[str, int] | None = None
@@ -106,6 +134,31 @@ def is_id(name: str) -> bool:
 def is_group(name: str) -> bool:
     """Return whether a column name is one of artists, albums or other groups."""
     return bool(_GROUPS.fullmatch(_plain(name)))
+
+
+def is_listener(name: str) -> bool:
+    """Return whether a column name is one of listeners."""
+    return bool(_LISTENERS.fullmatch(_plain(name)))
+
+
+def listener_stem(before: str, after: str) -> str:
+    """Return the target of a column with the ratings of one listener, from its name before and after the number.
+
+    Empty if the name does not name a listener: ``valence_p`` is valence, and ``VP`` with `` Valenz`` is Valenz.
+    """
+    if not (word := _LISTENER_WORD.search(before)):
+        return ""
+    return re.sub(r"^[\W_]+|[\W_]+$", "", before[: word.start()] + after) or "rating"
+
+
+def matches(pattern: str, name: str) -> bool:
+    """Return whether a column name matches a pattern, in which ``*`` is any text."""
+    return bool(re.fullmatch(".+".join(map(re.escape, pattern.split("*"))), name))
+
+
+def is_time(name: str) -> bool:
+    """Return whether a column name is one of times in a track."""
+    return bool(_TIMES.fullmatch(_plain(name)))
 
 
 def is_part(name: str, cells: Sequence[str]) -> bool:
@@ -174,6 +227,34 @@ def guess_column(name: str, cells: Sequence[str], decimal: str = ".") -> Guess:
     return Guess(None, why, unreadable=True)
 
 
+def guess_ratings(name: str, cells: Sequence[str], decimal: str = ".") -> Guess:
+    """Return the guess for a column with the ratings of single listeners; numbers of two values are ratings, too."""
+    guess = guess_column(name, cells, decimal)
+    if guess.kind != "classification":
+        return guess
+    numbers = [value for cell in cells if (value := number(cell, decimal)) is not None]
+    if not numbers:
+        return guess
+    ends = (min(numbers), max(numbers))
+    return replace(guess, kind="regression", extent=ends, range=ends, classes=None)
+
+
+def joint_scales(guesses: Mapping[str, Guess]) -> dict[str, Guess]:
+    """Return the guesses with one scale for the ratings that probably share a questionnaire: the widest of theirs.
+
+    Ratings of one questionnaire seldom all reach its ends, so that the narrowest scales of single columns differ.
+    """
+    joint = dict(guesses)
+    for family in _FAMILIES:
+        members = [
+            name for name, guess in guesses.items() if guess.kind == "regression" and guess.range in family
+        ]
+        if members:
+            widest = max((guesses[name].range for name in members), key=lambda scale: scale[1])
+            joint |= {name: replace(guesses[name], range=widest) for name in members}
+    return joint
+
+
 def _separators(cells: Sequence[str], decimal: str) -> str:
     """Return the problem of numbers with unexpected separators, or "" if the cells are not numbers."""
     if all(number(cell, "." if decimal == "," else ",") is not None for cell in cells):
@@ -203,7 +284,7 @@ def _of_numbers(name: str, cells: list[str], numbers: list[float]) -> Guess:
     if len(set(numbers)) == 2 and whole:
         guess = Guess("classification", classes=dict(Counter(cells)))
     else:
-        guess = Guess("regression", values=f"values {low:g} to {high:g}", range=_scale(low, high))
+        guess = Guess("regression", extent=(low, high), range=_scale(low, high))
     if not plain or plain.startswith("unnamed") or (whole and _counts(numbers)):
         why = "numbers the tracks"
     elif is_id(name):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from musicemo.contracts import Label, Proposal, Target, Track
 from musicemo.errors import InputError
@@ -20,9 +21,15 @@ from musicemo_builtin.datasets._columns import (
     decimal_of,
     group_reason,
     guess_column,
+    guess_ratings,
     is_group,
     is_id,
+    is_listener,
     is_part,
+    is_time,
+    joint_scales,
+    listener_stem,
+    matches,
     number,
     split_tags,
     target_name,
@@ -47,8 +54,18 @@ _MOST_TARGETS = 24
 _LISTED = 3
 #: Maximum number of column names in a message.
 _SHOWN = 30
+#: Minimum number of files of a column that is recognized without a file for most rows.
+_FEWEST_FILES = 12
 #: Rows per file, on average, from which on a table has a row for each listener.
 _ROWS_A_LISTENER = 1.5
+#: Minimum share of the listeners who differ within each track, in a column with the name of listeners.
+_UNIQUE = 0.9
+#: Minimum number of equal cells within tracks that is expected by chance, for their absence to mean something.
+_COINCIDENCES = 5
+#: Minimum share of the rows whose time is above that of the row before.
+_RISING = 0.8
+#: A column name with one number: before, number, after.
+_NUMBERED = re.compile(r"(\D*)(\d+)(\D*)")
 #: The target of a folder with a subfolder of songs per class.
 _CLASS = "class"
 #: Names of the targets that are preferred in a table with too many numeric columns.
@@ -125,9 +142,12 @@ class _Columns:
     """A table's cells by column, its decimal separator, and the ignored columns with the reasons."""
 
     path: Path
+    #: Column -> the cell of each row, later of each track.
     cells: dict[str, list[str]]
     #: Line of each row.
     lines: list[int]
+    #: The first row with the same cells as each row.
+    same: list[int]
     encoding: str | None = None
     sheet: str | None = None
     left_out: dict[str, str] = field(default_factory=dict)
@@ -135,6 +155,14 @@ class _Columns:
     #: Key of the dataset's table -> comment.
     comments: dict[str, str] = field(default_factory=dict)
     decimal: str = "."
+    #: Column of the listener, if there is a row for each listener of a track; True if no column has the listener.
+    listener: str | Literal[True] | None = None
+    #: Columns with the mean ratings of listeners.
+    rated: set[str] = field(default_factory=set)
+    #: Column -> the cells of all listeners of all tracks.
+    every: dict[str, list[str]] = field(default_factory=dict)
+    #: Column -> the pattern of the names of the listeners' columns that it is the mean of.
+    patterns: dict[str, str] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:
@@ -156,7 +184,7 @@ class _FileColumn:
 
 
 def _read(path: Path) -> _Columns:
-    """Return the table, whose identical rows are one.
+    """Return the rows of the table.
 
     Raises:
         InputError: It cannot be read, or has no tracks, or a workbook has several sheets with tracks.
@@ -166,23 +194,18 @@ def _read(path: Path) -> _Columns:
         usable = [name for name in sheets if len(read_rows(path, sheet=name)) > 1]
         sheet = max(usable or sheets, key=lambda name: len(read_rows(path, sheet=name)))
     (_, header), *rows = read_rows(path, encoding=encoding, sheet=sheet)
-    places: dict[tuple[str, ...], int] = {}
-    repeated = []
-    for line, cells in rows:
-        if len(cells) == len(header) and places.setdefault(tuple(cells), line) != line:
-            repeated.append(f"line {line} like line {places[tuple(cells)]}")
-    if not places:
+    complete = [(line, tuple(cells)) for line, cells in rows if len(cells) == len(header)]
+    if not complete:
         raise InputError(f"{path}: has no tracks (expected a header, then one row per track)")
-    names = {name: at for at, name in enumerate(header) if name}
+    first: dict[tuple[str, ...], int] = {}
     columns = _Columns(
         path,
-        {name: [row[at] for row in places] for name, at in names.items()},
-        list(places.values()),
+        {name: [cells[at] for _, cells in complete] for at, name in enumerate(header) if name},
+        [line for line, _ in complete],
+        [first.setdefault(cells, row) for row, (_, cells) in enumerate(complete)],
         encoding,
         sheet,
     )
-    if repeated:
-        columns.comments["path"] = repeated_rows(repeated)
     if sheet is not None:
         others = ", ".join(name for name in sheets if name != sheet)
         columns.remarks.append(f"the sheet {sheet!r} is read, which has the most rows; other sheets: {others}")
@@ -196,10 +219,13 @@ def _read(path: Path) -> _Columns:
 def _of_table(path: Path, folder: Path | None, tasks: Collection[str]) -> Proposal:
     columns = _read(path)
     file = _file_column(columns, folder)
+    _join_rows(columns, file.name)
+    if columns.listener is None:
+        _join_columns(columns)
     identity = _id_column(columns, file)
     part = _first(columns, is_part)
-    group, group_why = _group(columns, {file.name, identity, part}, tasks)
-    guesses, others = _targets(columns, {file.name, identity, group, part}, tasks)
+    group, group_why = _group(columns, {file.name, identity, part, columns.listener}, tasks)
+    guesses, others = _targets(columns, {file.name, identity, group, part, columns.listener}, tasks)
     declared = guesses | others
     names = {column: target_name(column) for column in declared}
     parameters: dict[str, Any] = {"path": path}
@@ -209,7 +235,10 @@ def _of_table(path: Path, folder: Path | None, tasks: Collection[str]) -> Propos
         comments["encoding"] = "the text is not UTF-8; if letters are wrong, save the table in UTF-8"
     if columns.sheet:
         parameters["sheet"] = columns.sheet
-    parameters |= {"id": identity, ("audio" if file.audio else "file"): file.name}
+    parameters["id"] = identity
+    if columns.listener is not None:
+        parameters["listener"] = columns.listener
+    parameters |= {("audio" if file.audio else "file"): file.name}
     if file.root != path.parent:
         parameters["root"] = file.root
         comments["root"] = "folder of the files"
@@ -221,7 +250,7 @@ def _of_table(path: Path, folder: Path | None, tasks: Collection[str]) -> Propos
             f"column {file.name!r}: {file.alike} of {len(set(columns.cells[file.name]))} names are matched without "
             f"extension, case and separators, such as {cell!r} with {example.name!r}"
         )
-    used = [columns.cells[name] for name in (*declared, group, part) if name]
+    used = [columns.every.get(name) or columns.cells[name] for name in (*declared, group, part) if name]
     if markers := Counter(cell for cells in used for cell in cells if cell and is_missing(cell)):
         parameters["missing"] = sorted(markers)
         listed = ", ".join(f"{count} {cell!r}" for cell, count in sorted(markers.items()))
@@ -234,17 +263,13 @@ def _of_table(path: Path, folder: Path | None, tasks: Collection[str]) -> Propos
     tags = {names[column]: guess for column, guess in declared.items() if guess.kind == "tags"}
     if ranges:
         parameters["regression"] = {name: [*guess.range] for name, guess in ranges.items()}
-        reasons = "; ".join(f"{name} has {guess.values}" for name, guess in ranges.items())
+        reasons = "; ".join(
+            f"{name} has values {guess.extent[0]:g} to {guess.extent[1]:g}" for name, guess in ranges.items()
+        )
         comments["regression"] = (
             f"the ends of the rating scales are guesses, replace them by the true ones: {reasons}"
         )
-        guesses_text = ", ".join(
-            f"{name} {guess.range[0]:g} to {guess.range[1]:g}" for name, guess in list(ranges.items())[:_LISTED]
-        )
-        more = f" and {len(ranges) - _LISTED} more" if len(ranges) > _LISTED else ""
-        columns.remarks.append(
-            f"the rating scales are guesses ({guesses_text}{more}): correct them in the table [dataset], key regression"
-        )
+        columns.remarks.append(_on_scales(ranges))
     if classes:
         parameters["classification"] = classes
     if tags:
@@ -253,7 +278,8 @@ def _of_table(path: Path, folder: Path | None, tasks: Collection[str]) -> Propos
         comments["tags"] = "; ".join(
             f"{name} has {len(guess.classes or ())} tags" for name, guess in tags.items()
         )
-    if renamed := {name: column for column, name in names.items() if name != column}:
+    columns_of = {name: columns.patterns.get(column, column) for column, name in names.items()}
+    if renamed := {name: column for name, column in columns_of.items() if name != column}:
         parameters["columns"] = renamed
     if group:
         parameters["group"] = group
@@ -296,6 +322,19 @@ def _of_table(path: Path, folder: Path | None, tasks: Collection[str]) -> Propos
         features=form.features,
         general=True,
     )
+
+
+def _on_scales(ranges: dict[str, Guess]) -> str:
+    """Return the note on the guessed scales: the ratings of each scale."""
+    by_scale: dict[tuple[float, float], list[str]] = defaultdict(list)
+    for name, guess in ranges.items():
+        by_scale[guess.range].append(name)
+    texts = []
+    for (low, high), names in by_scale.items():
+        more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+        texts.append(f"{low:g} to {high:g} for {', '.join(names[:_LISTED])}{more}")
+    subject = "the rating scales are guesses" if len(by_scale) > 1 else "the rating scale is a guess"
+    return f"{subject} ({'; '.join(texts)}). The true ends belong in the table [dataset], key regression"
 
 
 def _notes(left_out: dict[str, str]) -> list[str]:
@@ -391,13 +430,16 @@ def _with_paths(columns: _Columns, name: str, root: Path, *, audio: bool) -> _Fi
 def _column_by_name(columns: _Columns, top: Path, suffixes: Collection[str]) -> _FileColumn | None:
     """Return the column whose cells are names of files without extension, case and separators; None without one."""
     files = Files(top, suffixes)
-    best: tuple[int, str] = (0, "")
-    for name, cells in columns.cells.items():
+    there = files_below(top, suffixes)
+    best: tuple[int, float] = (0, 0.0)
+    name = ""
+    for column, cells in columns.cells.items():
         different = [cell for cell in dict.fromkeys(cells) if not is_missing(cell)]
         count = sum(bool(files.find(cell)) for cell in different)
-        if count > max(best[0], _THERE * columns.rows):
-            best = count, name
-    name = best[1]
+        # of tracks with several rows: the column names most of the files, too
+        most = count >= max(_THERE * len(different), _THERE * len(there), _FEWEST_FILES)
+        if (most or count > _THERE * columns.rows) and (count, count / len(different)) > best:
+            best, name = (count, count / len(different)), column
     if not name:
         return None
     matches = [several for cell in set(columns.cells[name]) if (several := files.find(cell))]
@@ -430,17 +472,12 @@ def _folders(top: Path, depth: int = _DEPTH) -> Iterator[Path]:
 
 
 def _id_column(columns: _Columns, file: _FileColumn) -> str:
-    unique = [name for name, cells in columns.cells.items() if all(cells) and len(set(cells)) == len(cells)]
-    cells = columns.cells[file.name]
+    unique = [
+        name
+        for name, cells in columns.cells.items()
+        if all(cells) and len(set(cells)) == len(cells) and name not in columns.rated
+    ]
     if file.name not in unique and not any(is_id(name) for name in unique):
-        counts = Counter(cells)
-        if columns.rows >= _ROWS_A_LISTENER * len(counts):
-            twice, rows = counts.most_common(1)[0]
-            raise InputError(
-                f"{columns.path}: no column has a distinct value in every row; {twice!r} has {rows} rows. The table "
-                "must have one row per track. If it has one row per listener, make a table with the mean ratings of "
-                "each track, for example with a pivot table"
-            )
         raise InputError(_repeated(columns, file.name))
     return next((name for name in unique if is_id(name)), file.name)
 
@@ -466,11 +503,206 @@ def _repeated(columns: _Columns, name: str) -> str:
     )
 
 
+def _join_rows(columns: _Columns, file: str) -> None:
+    """Make the cells those of the tracks: one row of identical ones, and one of the rows of a track's listeners.
+
+    Args:
+        columns: The rows of the table, which are changed.
+        file: Column of the files.
+
+    Raises:
+        InputError: The table has a row for each time of a track.
+    """
+    distinct = [row for row, same in enumerate(columns.same) if row == same]
+    files = columns.cells[file]
+    if len(distinct) < _ROWS_A_LISTENER * len({files[row] for row in distinct}):
+        repeated = [
+            f"line {columns.lines[row]} like line {columns.lines[same]}"
+            for row, same in enumerate(columns.same)
+            if row != same
+        ]
+        if repeated:
+            columns.comments["path"] = repeated_rows(repeated)
+        columns.cells = {name: [cells[row] for row in distinct] for name, cells in columns.cells.items()}
+        columns.lines = [columns.lines[row] for row in distinct]
+        return
+    _check_times(columns, file)
+    listener = _listener_column(columns, file, distinct)
+    rows = [
+        row for row in (range(columns.rows) if listener is None else distinct) if not is_missing(files[row])
+    ]
+    tracks: dict[str, list[int]] = defaultdict(list)
+    of_listeners: dict[str, list[int]] = defaultdict(list)
+    for row in rows:
+        tracks[files[row]].append(row)
+        if listener is not None:
+            of_listeners[columns.cells[listener][row]].append(row)
+    joined: dict[str, list[str]] = {}
+    for name, cells in columns.cells.items():
+        every = columns.every[name] = [cells[row] for row in rows]
+        present = [_first_rows(cells, of_track) for of_track in tracks.values()]
+        different = [first_rows for first_rows in present if len(first_rows) > 1]
+        if not different or name == listener:
+            joined[name] = [next(iter(first_rows), "") for first_rows in present]
+            continue
+        guess = guess_ratings(name, every, columns.decimal)
+        if why := _not_rated(cells, of_listeners.values()):
+            columns.left_out[name] = why
+        elif guess.kind == "regression" or guess.unreadable:
+            columns.rated.add(name)
+            joined[name] = [
+                _mean([cells[row] for row in of_track], columns.decimal) for of_track in tracks.values()
+            ]
+        else:
+            one, other = list(different[0])[:2]
+            first, second = different[0][one], different[0][other]
+            columns.left_out[name] = (
+                f"differs within {len(different)} of {len(tracks)} tracks, for example {one!r} in line "
+                f"{columns.lines[first]} and {other!r} in line {columns.lines[second]}"
+            )
+    columns.listener = listener or True
+    columns.cells, columns.lines = joined, [columns.lines[of_track[0]] for of_track in tracks.values()]
+    counts = sorted(map(len, tracks.values()))
+    each = f"{counts[0]}" if counts[0] == counts[-1] else f"{counts[0]} to {counts[-1]}"
+    of = f" of {len(of_listeners)} listeners" if listener else ""
+    remark = f"{len(rows):,} rows{of}: {len(tracks)} tracks, {each} ratings each"
+    columns.comments["listener"] = f"{remark}. The rating of a track is the mean over its listeners"
+    columns.remarks.append(
+        remark
+        if listener
+        else f"{remark}. Every row is taken for another listener, because no column names the listener"
+    )
+
+
+def _check_times(columns: _Columns, file: str) -> None:
+    """Raise an `InputError` if a column has the times of ratings over time, which rise from row to row of a track."""
+    files = columns.cells[file]
+    for name, cells in columns.cells.items():
+        if not is_time(name):
+            continue
+        times = [number(cell, columns.decimal) for cell in cells]
+        steps = [
+            second - first
+            for (first, second), (one, other) in zip(pairwise(times), pairwise(files), strict=True)
+            if one == other and first is not None and second is not None
+        ]
+        if steps and sum(step > 0 for step in steps) > _RISING * len(steps):
+            raise InputError(
+                f"{columns.path}: column {name!r} has times, so the table has a row for each time of a track. Ratings "
+                "over time need a second table, with one row per track: set dataset.path to that table, "
+                f'dataset.series = "{columns.path.name}" and dataset.series_time = "{name}"'
+            )
+
+
+def _listener_column(columns: _Columns, file: str, rows: Sequence[int]) -> str | None:
+    """Return the column of the listeners, who differ within each track and recur in others; None without one.
+
+    A column without the name of one needs evidence: if its cells were independent of the tracks, at least
+    `_COINCIDENCES` pairs of rows of one track would have the same cell.
+    """
+    files = columns.cells[file]
+    per_track = Counter(files[row] for row in rows)
+    candidates: list[tuple[bool, int, str]] = []
+    for name, cells in columns.cells.items():
+        if name == file or is_time(name):
+            continue
+        counts = Counter(cells[row] for row in rows)
+        unique = len({(files[row], cells[row]) for row in rows}) / len(rows)
+        if is_listener(name) and unique > _UNIQUE:
+            candidates.append((False, len(counts), name))
+        elif unique == 1.0 and not any(map(is_missing, counts)) and not any(map(_is_fraction, counts)):
+            alike = sum(count**2 for count in counts.values()) / len(rows) ** 2
+            if sum(count * (count - 1) / 2 for count in per_track.values()) * alike >= _COINCIDENCES:
+                candidates.append((True, len(counts), name))
+    return min(candidates)[2] if candidates else None
+
+
+def _first_rows(cells: Sequence[str], rows: Iterable[int]) -> dict[str, int]:
+    """Return the different cells of some rows that are not missing, each with its first row."""
+    first: dict[str, int] = {}
+    for row in rows:
+        if not is_missing(cells[row]):
+            first.setdefault(cells[row], row)
+    return first
+
+
+def _is_fraction(cell: str) -> bool:
+    value = number(cell.replace(",", "."))
+    return value is not None and not value.is_integer()
+
+
+def _not_rated(cells: Sequence[str], of_listeners: Collection[Sequence[int]]) -> str | None:
+    """Return why a column has no ratings: it is the same in all rows of a listener, or numbers them; None if it has."""
+    several = [[cells[row] for row in rows] for rows in of_listeners if len(rows) > 2]
+    if len(several) < 2:
+        return None
+    if all(len(set(of_listener)) == 1 for of_listener in several):
+        return "describes the listeners"
+    if all(len(set(of_listener)) == len(of_listener) for of_listener in several):
+        numbers = [[number(cell) for cell in of_listener] for of_listener in several]
+        ranges = [sorted(value for value in values if value is not None) for values in numbers]
+        if all(
+            len(values) == len(of_listener) == values[-1] - values[0] + 1
+            for values, of_listener in zip(ranges, several, strict=True)
+            if values
+        ) and all(ranges):
+            return "numbers the rows of each listener"
+    return None
+
+
+def _mean(cells: Sequence[str], decimal: str) -> str:
+    """Return the mean of the numbers in cells, as a cell; empty without any."""
+    numbers = [value for cell in cells if (value := number(cell, decimal)) is not None]
+    return str(sum(numbers) / len(numbers)).replace(".", decimal) if numbers else ""
+
+
+def _join_columns(columns: _Columns) -> None:
+    """Replace columns with the ratings of single listeners, such as valence_p01 and valence_p02, by their means."""
+    families: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
+    for name in columns.cells:
+        if numbered := _NUMBERED.fullmatch(name):
+            families[numbered[1], numbered[3]][numbered[2]] = name
+    sets = Counter(frozenset(members) for members in families.values())
+    joined: list[str] = []
+    for (before, after), members in families.items():
+        stem = listener_stem(before, after)
+        several = len(members) > 2 and sets[frozenset(members)] > 1
+        if len(members) < 2 or not (stem or several):
+            continue
+        cells = {name: columns.cells[name] for name in members.values()}
+        every = [cell for of_column in cells.values() for cell in of_column]
+        guess = guess_ratings(stem or before, every, columns.decimal)
+        values = [value for cell in every if (value := number(cell, columns.decimal)) is not None]
+        pattern = f"{before}*{after}"
+        others = [name for name in columns.cells if matches(pattern, name) and name not in cells]
+        whole = stem or all(value.is_integer() for value in values)
+        if guess.kind != "regression" or guess.on_request or not whole or others:
+            continue
+        target = stem or re.sub(r"[\W_]+$|^[\W_]+", "", before + after)
+        for name in cells:
+            del columns.cells[name]
+        if target in columns.cells:
+            columns.left_out[target] = f"would have the same task name as the mean of {pattern!r}"
+        columns.cells[target] = [_mean(row, columns.decimal) for row in zip(*cells.values(), strict=True)]
+        columns.rated.add(target)
+        columns.every[target], columns.patterns[target] = every, pattern
+        joined.append(f"{pattern!r} ({len(cells)})")
+    if joined:
+        more = f" and {len(joined) - _LISTED} more" if len(joined) > _LISTED else ""
+        columns.comments["columns"] = "* is any text: the rating of a track is the mean of these columns"
+        columns.remarks.append(
+            f"the columns {', '.join(joined[:_LISTED])}{more} are read as the ratings of single listeners, whose mean "
+            "is learned"
+        )
+
+
 def _first(columns: _Columns, suits: Any) -> str | None:
     return next((name for name, cells in columns.cells.items() if suits(name, cells)), None)
 
 
-def _group(columns: _Columns, taken: Collection[str | None], tasks: Collection[str]) -> tuple[str | None, str]:
+def _group(
+    columns: _Columns, taken: Collection[str | bool | None], tasks: Collection[str]
+) -> tuple[str | None, str]:
     """Return the column of artists, albums or other groups; if its name does not show it, with the reason.
 
     Among several columns that the cells show, it is the one with the fewest groups, which contain those of the others.
@@ -499,7 +731,7 @@ def _group(columns: _Columns, taken: Collection[str | None], tasks: Collection[s
 
 
 def _targets(
-    columns: _Columns, taken: Collection[str | None], tasks: Collection[str]
+    columns: _Columns, taken: Collection[str | bool | None], tasks: Collection[str]
 ) -> tuple[dict[str, Guess], dict[str, Guess]]:
     """Return the columns to learn, ratings first, and other columns that can be targets.
 
@@ -511,7 +743,10 @@ def _targets(
     for name, cells in columns.cells.items():
         if name in taken:
             continue
-        guess = guess_column(name, cells, columns.decimal)
+        if name in columns.rated:
+            guess = guess_ratings(name, columns.every[name], columns.decimal)
+        else:
+            guess = guess_column(name, cells, columns.decimal)
         if guess.unreadable:
             unreadable[name] = guess.why
         asked = target_name(name) in tasks
@@ -540,6 +775,7 @@ def _targets(
         reasons = "".join(f"\n  {note}" for note in _notes(columns.left_out)) or " there is no other column"
         raise InputError(f"{columns.path}: no column can be a target:{reasons}")
     _drop_clashes(columns, targets)
+    targets = joint_scales(targets)
     ratings = [name for name in targets if targets[name].kind == "regression"]
     learned = dict.fromkeys([*ratings, *targets])
     if len(ratings) > _MOST_TARGETS:

@@ -7,7 +7,7 @@ import logging
 import operator
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 from unicodedata import category
@@ -17,7 +17,7 @@ from musicemo_builtin.datasets._cells import is_missing, parse_number
 from musicemo_builtin.datasets._problems import Problems
 from musicemo_builtin.datasets._rows import read_rows
 
-__all__ = ["PARTS", "Part", "Row", "Sheet", "differing_rows", "repeated_rows"]
+__all__ = ["PARTS", "Part", "Row", "Sheet", "differing_rows", "repeated_rows", "shared_cells"]
 
 Part = Literal["train", "val", "test"]
 
@@ -183,6 +183,64 @@ class Sheet:
             yield name, row
         if repeated:
             _log.warning(f"{self.path}: {repeated_rows(repeated)}")
+
+    def listeners(self, column: str, listener: str | None) -> dict[str, list[Row]]:
+        """Return track -> the rows of its listeners, in a table with a row for each listener of a track.
+
+        Args:
+            column: Column of the track's id.
+            listener: Column of the listener, who has one row for each track; None if every row is another listener.
+        """
+        tracks: dict[str, list[Row]] = {}
+        rows: dict[tuple[str, str], Row] = {}
+        repeated: list[str] = []
+        for row in self:
+            name, who = row.cells[column], "" if listener is None else row.cells[listener]
+            if empty := next((key for key in (column, listener) if key and not row.cells[key]), None):
+                row.blame(
+                    empty, f"is empty, but every row needs a {'track' if empty == column else 'listener'}"
+                )
+                continue
+            earlier = row if listener is None else rows.setdefault((name, who), row)
+            if earlier is row:
+                tracks.setdefault(name, []).append(row)
+            elif row.cells == earlier.cells:
+                repeated.append(f"line {row.line} like line {earlier.line}")
+            else:
+                self._problems.add(
+                    f"{row.where}: listener {who!r}: {differing_rows(name, row, earlier)}", "repeated listener"
+                )
+        if repeated:
+            _log.warning(f"{self.path}: {repeated_rows(repeated)}")
+        return tracks
+
+
+def shared_cells(name: str, rows: Sequence[Row], columns: Iterable[str]) -> Row:
+    """Return a row with the cells that all rows of a track have in common; different cells are problems.
+
+    Args:
+        name: Id of the track.
+        rows: Its rows.
+        columns: Columns with the same cell in every row, or a missing one.
+    """
+    first, *others = rows
+    cells = dict(first.cells)
+    places = dict.fromkeys(cells, first)
+    for row in others:
+        for column in columns:
+            cell = row.cells[column]
+            if cell == cells[column] or is_missing(cell, row.missing):
+                continue
+            if is_missing(cells[column], row.missing):
+                cells[column], places[column] = cell, row
+            else:
+                row.blame(
+                    column,
+                    f"track {name!r} has {cell!r} here and {cells[column]!r} in line {places[column].line}, but a "
+                    "track has the same in all rows of its listeners",
+                    "differs",
+                )
+    return replace(first, cells=cells)
 
 
 def repeated_rows(repeated: Sequence[str]) -> str:

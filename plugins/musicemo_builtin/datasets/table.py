@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -20,14 +20,14 @@ from musicemo.errors import InputError, nearest
 from musicemo.features import SONG_SUFFIXES, Pack, PackedArray
 from musicemo_builtin.datasets._arrays import FUSED_ROWS, array_shape
 from musicemo_builtin.datasets._cells import find_similar, is_missing
-from musicemo_builtin.datasets._columns import split_tags
+from musicemo_builtin.datasets._columns import matches, split_tags
 from musicemo_builtin.datasets._filenames import ARRAY_SUFFIXES, Files, Match
 from musicemo_builtin.datasets._over_time import RatedTrack, SeriesColumns, read_series
 from musicemo_builtin.datasets._pairs import PairColumns, read_pairs
 from musicemo_builtin.datasets._problems import Problems
 from musicemo_builtin.datasets._proposal import propose_table
 from musicemo_builtin.datasets._recordings import OnError, Recordings
-from musicemo_builtin.datasets._sheet import Row, Sheet
+from musicemo_builtin.datasets._sheet import Row, Sheet, shared_cells
 from musicemo_builtin.datasets._targets import check_names, check_ranges
 
 __all__ = ["Table"]
@@ -38,7 +38,7 @@ _NOT_RATED = RatedTrack({}, {})
 
 
 class Table:
-    """Tracks from a table with a header and one row per track.
+    """Tracks from a table with a header and one row per track, or one row per listener and track.
 
     ::
 
@@ -65,6 +65,18 @@ class Table:
     With `audio`, a column names audio files. Without it, the column `file` names feature files: `.npy`, floating
     point, `[rows, time]` or `[time, rows]`, with the same number of rows in every track, or one vector `[rows]` per
     track; or `.npz`, which ``[features] type = "arrays"`` reads. They are memory-mapped.
+
+    A table with a row for each listener of a track, such as ::
+
+        listener,file,valence,arousal,genre
+        p1,audio/a1.mp3,6,3,Jazz
+        p2,audio/a1.mp3,7,,Jazz
+        p1,audio/a2.flac,2,5,Rock
+
+    is read with ``listener = "listener"`` and ``id = "file"``. A rating is the mean over the listeners who gave it, and
+    the track has the listeners' ratings. All other columns that are used have the same cell in all rows of a track.
+    A table with a row for each track, and a column for each listener, is read with
+    ``columns = { valence = "valence_p*" }``, in which ``*`` is any text.
 
     Tags are several labels at once. With ``tags = ["mood"]``, the cells of the column `mood` are such as
     ``happy;film``; an empty cell is missing, and a cell with only the separator has no tag. With
@@ -114,8 +126,11 @@ class Table:
         series_time: Its column with the time in seconds, from the start of the audio file.
         series_listener: Its column with the listener.
         series_rate: Ratings per second; by default from the smallest difference between two times of a track.
-        columns: Target -> column, if the column has another name.
-        id: Column of the track's id, unique in the table.
+        columns: Target -> column, if the column has another name. A rating with a column for each listener has a name
+            with ``*``, which is any text.
+        id: Column of the track's id, unique in the table unless it has a row for each listener.
+        listener: Column of the listener, in a table with a row for each listener and track; ``true`` if every row is
+            another listener.
         file: Column of the feature file, without `audio`.
         audio: Column of the audio file.
         pack: One file with the arrays of all tracks, such as ``musicemo extract --pack`` writes, instead of a feature
@@ -167,6 +182,7 @@ class Table:
         series_rate: Annotated[float, Field(gt=0)] | None = None,
         columns: dict[str, str] | None = None,
         id: str = "id",
+        listener: str | Literal[True] | None = None,
         file: str = "features",
         audio: str | None = None,
         pack: Path | None = None,
@@ -193,6 +209,7 @@ class Table:
         if self._pack is not None:
             self._names["file"] = id if file == "features" else file
         self._names |= {role: name for role, name in (("group", group), ("part", part)) if name is not None}
+        self._listener = listener
         self._ranges = check_ranges(regression or {})
         self._classes, self._lists = _choices(classification), _choices(tags)
         self._tag_columns = tag_columns or {}
@@ -297,17 +314,26 @@ class Table:
         """Yield the tracks in the order of the table."""
         for track in self._recordings.tracks() if self._recordings else self._tracks:
             judged, rated = self._judgements.get(track.id, {}), self._rated.get(track.id, _NOT_RATED)
-            yield replace(track, targets={**track.targets, **judged, **rated.means}, ratings=rated.listeners)
+            yield replace(
+                track,
+                targets={**track.targets, **judged, **rated.means},
+                ratings={**track.ratings, **rated.listeners},
+            )
 
     def _read(self) -> list[Track]:
         tracks: list[Track] = []
         needs = dict(self._names)
         if "file" in needs:
             needs["file, the feature files; for audio files, set audio instead"] = needs.pop("file")
-        needs |= self._columns
+        patterns = {
+            target: name for target, name in self._columns.items() if "*" in name and target in self._ranges
+        }
+        needs |= {target: name for target, name in self._columns.items() if target not in patterns}
         needs |= {
             f"the tag {tag} of {target}": tag for target, names in self._tag_columns.items() for tag in names
         }
+        if isinstance(self._listener, str):
+            needs["the listener"] = self._listener
         sheet = Sheet(
             self.path,
             needs,
@@ -317,9 +343,34 @@ class Table:
             encoding=self._encoding,
             sheet=self._sheet,
         )
-        for name, row in sheet.tracks(self._names["id"]):
+        #: Target -> the columns of its ratings: one, or one for each listener.
+        rated = {target: [self._columns[target]] for target in self._ranges if target not in patterns}
+        rated |= {target: self._matching(target, name, sheet.header) for target, name in patterns.items()}
+        others = {target: column for target, column in self._columns.items() if target not in self._ranges}
+        shared = [*self._names.values(), *others.values(), *itertools.chain(*self._tag_columns.values())]
+        several = [
+            target for target in rated if self._listener is not None or rated[target] != [self._columns[target]]
+        ]
+        rows_of: Iterable[tuple[str, Sequence[Row]]]
+        if self._listener is None:
+            rows_of = ((name, [row]) for name, row in sheet.tracks(self._names["id"]))
+        else:
+            column = self._listener if isinstance(self._listener, str) else None
+            rows_of = sheet.listeners(self._names["id"], column).items()
+        for name, rows in rows_of:
             self._ids.add(name)
-            targets = {target: self._target(row, target, column) for target, column in self._columns.items()}
+            row = rows[0] if len(rows) == 1 else shared_cells(name, rows, shared)
+            ratings = {
+                target: [
+                    rating
+                    for row in rows
+                    for column in columns
+                    if (rating := row.number(column, *self._ranges[target])) is not None
+                ]
+                for target, columns in rated.items()
+            }
+            targets: dict[str, Label | None] = {target: _mean(of_track) for target, of_track in ratings.items()}
+            targets |= {target: self._label(row, target, column) for target, column in others.items()}
             targets |= {target: _flags(row, names) for target, names in self._tag_columns.items()}
             file = self._file(row) if self._pack is None else self._packed(row)
             if file is None:
@@ -331,6 +382,7 @@ class Table:
                 targets,
                 group=self._group(row),
                 part=row.part(self._names["part"]) if "part" in self._names else None,
+                ratings={target: ratings[target] for target in several if ratings[target]},
                 audio=audio,
             )
             tracks.append(track)
@@ -343,6 +395,19 @@ class Table:
                 f"extension, case or separator ({listed})"
             )
         return tracks
+
+    def _matching(self, target: str, pattern: str, header: Sequence[str]) -> list[str]:
+        """Return the columns of the listeners' ratings, whose names are like a pattern."""
+        columns = [pattern] if pattern in header else [name for name in header if matches(pattern, name)]
+        if not columns:
+            self._problems.add(
+                f"{self.path}: no column is like columns.{target} = {pattern!r}{nearest(pattern, header)}"
+            )
+        for name in {name for name in columns if columns.count(name) > 1}:
+            self._problems.add(
+                f"{self.path}: columns.{target}: column {name!r} is more than once in the header"
+            )
+        return columns
 
     def _group(self, row: Row) -> str | None:
         """Return the group; tracks of one group share the text."""
@@ -460,9 +525,7 @@ class Table:
                     f"{len(similar)} in all). Write each label in one form"
                 )
 
-    def _target(self, row: Row, target: str, column: str) -> Label | None:
-        if target in self._ranges:
-            return row.number(column, *self._ranges[target])
+    def _label(self, row: Row, target: str, column: str) -> Label | None:
         if target in self._lists:
             return self._tags(row, target, column)
         allowed = self._classes[target]
@@ -499,6 +562,11 @@ class Table:
 def _choices(declared: list[str] | dict[str, list[str]] | None) -> dict[str, list[str]]:
     """Return target -> allowed classes or tags; empty if all that occur are allowed."""
     return dict(declared) if isinstance(declared, dict) else {name: [] for name in declared or []}
+
+
+def _mean(ratings: Sequence[float]) -> float | None:
+    """Return the mean of the listeners' ratings, which rounding does not move beyond them; None without any."""
+    return min(max(sum(ratings) / len(ratings), min(ratings)), max(ratings)) if ratings else None
 
 
 def _flags(row: Row, columns: Sequence[str]) -> dict[str, bool | None] | None:
