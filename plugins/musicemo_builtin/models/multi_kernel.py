@@ -26,6 +26,7 @@ __all__ = ["MultiKernel"]
 _log = logging.getLogger(__name__)
 
 Positive = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
 Weights = Annotated[dict[str, Positive], Field(min_length=1)]
 Indices = NDArray[np.intp]
 
@@ -58,18 +59,27 @@ class MultiKernel(Estimator):
         k(a, b) = sum_j w[j] k[j](a, b) / sum_j w[j]
         ratings: f(a) = sum_i c[i] k(a, i) + mean(y),   c = (K + alpha I)^-1 (y - mean(y))
 
-    over the training tracks i. Classes and tags are predicted by support vector machines as in `svr`, with calibrated
+    over the training tracks i. With ``coupling`` c > 0, all predictions of ratings correct each other: predictions z,
+    standardized by the training tracks' ratings, become B^T z, with
+
+        B = (E^T E + t I)^-1 (E^T Z + t I),   t = (1 - c) / c trace(E^T E) / ratings
+
+    where Z `[tracks, ratings]` are the standardized ratings and E their leave-one-out predictions, for the training
+    tracks that have all of them. Classes and tags are predicted by support vector machines as in `svr`, with calibrated
     logits. The descriptors need both mel spectrogram and chromagram per frame, unscaled: ``scaling = { method = "none"
     }``.
 
     G. R. G. Lanckriet and others, "Learning the Kernel Matrix with Semidefinite Programming", JMLR, 2004, for weighted
-    sums of kernels. Deviation: the weights are parameters and are not learned.
+    sums of kernels. Deviation: the weights are parameters and are not learned. L. Breiman, J. H. Friedman, "Predicting
+    Multivariate Responses in Multiple Linear Regression", Journal of the Royal Statistical Society B, 1997, for the
+    coupling. Deviation: B is shrunk towards the identity by ridge regression.
 
     Args:
         input_size: Number of feature rows.
         targets: Targets of the tasks.
         streams: The rows of each feature stream. A single stream with 140 rows is also that of the descriptors.
         alpha: L2 penalty of a regression.
+        coupling: Correction of ratings by each other, from 0 (none) to 1 (least squares).
         C: Bound of a classification's coefficients.
         regression: Kernel -> weight for ratings; by default 2 for ``statistics``, 1 for ``timbre`` and ``bands``, and 2
             for each further stream.
@@ -94,6 +104,7 @@ class MultiKernel(Estimator):
         targets: Sequence[Target],
         streams: Mapping[str, slice] | None = None,
         alpha: Positive = 0.2,
+        coupling: Share = 0.0,
         C: Positive = 3.0,
         regression: Weights | None = None,
         classification: Weights | None = None,
@@ -112,7 +123,7 @@ class MultiKernel(Estimator):
         }
         weights["tags"] = weights["classification"]
         self.targets = tuple(targets)
-        self.alpha, self.C = alpha, C
+        self.alpha, self.coupling, self.C = alpha, coupling, C
         kinds = {target.kind for target in targets}
         self.weights = {kind: _normalized(weights[kind]) for kind in weights if kind in kinds}
         used = [name for name in (*DESCRIPTORS, *streams) if any(name in one for one in self.weights.values())]
@@ -147,6 +158,7 @@ class MultiKernel(Estimator):
             kernel.fit(described[name])
         mixed = self._mixed(described)
         coefficients, intercepts, factors = [], [], []
+        residuals = {}
         for index, target in enumerate(self.targets):
             values = targets[target.name].double()
             if target.kind == "tags":
@@ -165,12 +177,21 @@ class MultiKernel(Estimator):
                 setattr(self, f"classes{index}", classes)
             else:
                 intercept = y.mean()[None]
-                own = torch.linalg.solve(gram + self.alpha * torch.eye(len(known)), (y - intercept)[:, None])
+                inverse = torch.linalg.inv(gram + self.alpha * torch.eye(len(known), dtype=gram.dtype))
+                own = inverse @ (y - intercept)[:, None]
+                residuals[index] = y.new_full((len(values),), torch.nan)
+                residuals[index][known] = own.squeeze(1) / inverse.diagonal()
                 factors.append(1.0)
             coefficients.append(
                 own.new_zeros(len(values), own.shape[1]).index_copy(0, torch.from_numpy(known), own)
             )
             intercepts.append(intercept)
+        if self.coupling and len(residuals) > 1:
+            ratings = torch.stack([targets[self.targets[index].name].double() for index in residuals], 1)
+            mixing = _coupled(ratings, torch.stack(list(residuals.values()), 1), self.coupling)
+            together = torch.cat([coefficients[index] for index in residuals], 1) @ mixing
+            for index, own in zip(residuals, together.unbind(1), strict=True):
+                coefficients[index] = own[:, None]
         self.coefficients = torch.cat(coefficients, 1).float()
         self.intercepts = torch.cat(intercepts).float()
         self.factors = torch.tensor(factors)
@@ -262,6 +283,28 @@ class MultiKernel(Estimator):
     def _scores(self, gram: Tensor, labels: Indices, count: int, train: Indices, rest: Indices) -> Tensor:
         coefficients, intercepts, classes = self._classifier(gram[train][:, train], labels[train])
         return class_scores(gram[rest][:, train] @ coefficients + intercepts, classes, count)
+
+
+def _coupled(ratings: Tensor, residuals: Tensor, coupling: float) -> Tensor:
+    """Return the matrix `[ratings, ratings]` by which centered predictions are multiplied.
+
+    Args:
+        ratings: `[tracks, ratings]`, NaN where a track has none.
+        residuals: The ratings minus their leave-one-out predictions, `[tracks, ratings]`.
+        coupling: From 0 to 1, above 0.
+    """
+    complete = ratings.isfinite().all(1)
+    deviations = torch.stack([one[one.isfinite()].std(correction=0) for one in ratings.unbind(1)])
+    deviations = deviations.where(deviations > 0, 1)
+    centered = (ratings - ratings.nanmean(0))[complete] / deviations
+    predicted = centered - residuals[complete] / deviations
+    gram = predicted.T @ predicted
+    count = len(gram)
+    ridge = ((1 - coupling) / coupling * gram.trace() / count).clamp(min=1e-9) * torch.eye(
+        count, dtype=gram.dtype
+    )
+    mixing: Tensor = torch.linalg.solve(gram + ridge, predicted.T @ centered + ridge)
+    return mixing * deviations / deviations[:, None]
 
 
 def _normalized(weights: Mapping[str, float]) -> dict[str, float]:

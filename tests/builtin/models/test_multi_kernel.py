@@ -162,6 +162,42 @@ def test_a_stream_has_a_kernel_on_its_mean_and_deviation():
     assert (predictions["genre"].argmax(1) == targets["genre"][40:]).float().mean() > 0.8
 
 
+def test_ratings_correct_each_other_by_their_leave_one_out_predictions():
+    tracks, targets = embedded(30)
+    random = np.random.default_rng(5)
+    valence = targets["valence"].double().numpy()
+    targets["energy"] = torch.from_numpy(3 * valence + random.normal(size=30)).float()
+    targets["energy"][[3, 8]] = torch.nan
+    settings = {"input_size": 11, "targets": [VALENCE, ENERGY], "streams": STREAMS, "regression": {"clap": 1.0}}
+    apart, coupled = MultiKernel(**settings), MultiKernel(**settings, coupling=0.75)
+    ratings = np.stack([targets[name].double().numpy() for name in ("valence", "energy")], 1)
+    for model in (apart, coupled):
+        model.fit(tracks, targets)
+    x = torch.stack([track[0, 4:] for track in tracks]).double().numpy()
+    x = ((x - x.mean(0)) / x.std(0)).clip(-4, 4)
+    gram = np.exp(-0.8 / 7 * np.square(x[:, None] - x).sum(2))
+    left = np.full_like(ratings, np.nan)
+    for task, y in enumerate(ratings.T):
+        has = np.flatnonzero(np.isfinite(y))
+        for one in has:
+            rest = has[has != one]
+            matrix = gram[np.ix_(rest, rest)] + 0.2 * np.eye(len(rest))
+            left[one, task] = gram[one, rest] @ np.linalg.solve(matrix, y[rest] - y[has].mean())
+    both = np.isfinite(ratings).all(1)
+    mean, deviation = np.nanmean(ratings, 0), np.nanstd(ratings, 0)
+    e, z = left[both] / deviation, (ratings[both] - mean) / deviation
+    t = np.trace(e.T @ e) / 3 / 2
+    b = np.linalg.solve(e.T @ e + t * np.eye(2), e.T @ z + t * np.eye(2))
+    new, _ = embedded(6, seed=1)
+    predictions = [
+        np.stack([predict(model, new)[name].double().numpy() for name in ("valence", "energy")], 1)
+        for model in (apart, coupled)
+    ]
+    expected = (predictions[0] - mean) / deviation @ b * deviation + mean
+    np.testing.assert_allclose(predictions[1], expected, rtol=1e-4, atol=1e-5)
+    assert np.abs(predictions[1] - predictions[0]).max() > 0.01
+
+
 def test_weights_of_streams_say_what_counts():
     tracks, targets = embedded(90)
     correlations = []
