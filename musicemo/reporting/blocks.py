@@ -252,6 +252,19 @@ class Charts:
         """Whether there are points that can be played."""
         return any(chart.excerpts and not chart.track for chart in self.charts)
 
+    @property
+    def playable(self) -> str:
+        """What a reader clicks to hear a track: ``a point``, ``a ring``, or how many of the points play."""
+        points = [
+            mark for chart in self.charts for mark in chart.marks if isinstance(mark, Points) and mark.tracks
+        ]
+        noun = "ring" if all(mark.ring for mark in points) else "point"
+        tracks = {track for mark in points for track in mark.tracks}
+        played = {track for chart in self.charts for track in chart.excerpts}
+        if len(played) == len(tracks):
+            return f"a {noun}"
+        return f"one of the {len(played)} outlined {noun}s ({len(tracks)} tracks are drawn)"
+
 
 @dataclass(frozen=True)
 class Code:
@@ -308,6 +321,14 @@ class Page:
     def tracks(self) -> list[str]:
         """The ids of the tracks that its tables and charts name, each once, in their order."""
         return list(dict.fromkeys(track for one in self._audible() for track in one.tracks))
+
+    @property
+    def named(self) -> list[str]:
+        """Those of `tracks` that tables name or charts show over time, in their order."""
+        tracks = (
+            one.tracks if isinstance(one, Label) else filter(None, [one.track]) for one in self._audible()
+        )
+        return list(dict.fromkeys(track for some in tracks for track in some))
 
     @property
     def spans(self) -> dict[str, tuple[float, float]]:

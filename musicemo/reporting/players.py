@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import logging
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from musicemo.errors import InputError
+from musicemo.errors import InputError, RunError
 from musicemo.files import make_folder, write_atomically
 from musicemo.progress import Progress
 from musicemo.reporting.blocks import Page
-from musicemo.reporting.charts import Excerpt
+from musicemo.reporting.charts import Excerpt, Points
+from musicemo.reporting.charts.axes import drawable
 from musicemo.runs import RunRecord, open_replicates
+from musicemo.workers import run_tasks
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,6 +42,12 @@ _RATE = 22050
 _FORMAT = "MP3"
 """Every browser plays it, and an excerpt takes a tenth of the space of a WAV file."""
 
+_PLAYED = 60
+"""Points of a chart that play their tracks, at most, unless tables name more of them."""
+
+_WORTH_STARTING = 16
+"""Excerpts for which worker processes are started; fewer are written sooner without them."""
+
 _EXAMPLES = 3
 """Tracks without a player that a warning lists."""
 
@@ -48,11 +59,15 @@ _UNNEEDED = ("augmentation", "features", "launcher", "loss", "model", "plugin", 
 
 
 def add_players(page: Page, path: Path, run: Path, *, trust_local_code: bool = False) -> Page:
-    """Return the page with a player for each track that its tables and charts name, if it has audio on this machine.
+    """Return the page with players for tracks that its tables and charts name, if they have audio on this machine.
 
-    Excerpts of 30 s, as MP3 at 22,050 Hz, are written to the folder ``<page>-audio`` beside the page. They begin where
-    ``excerpt`` in ``[features]`` does. Those of tracks that a chart shows over time have the time of the chart. A
-    warning counts the tracks without a player, or gives the reason why the dataset cannot be read.
+    Every track in a table and every track that is shown over time has a player. So have the points of these tracks, and
+    others as far from them and from each other as possible, until 60 points of a chart have one.
+
+    Excerpts of 30 s, as MP3 at 22,050 Hz, are written to the folder ``<page>-audio`` beside the page, several at a
+    time. They begin where ``excerpt`` in ``[features]`` does. Those of tracks that are shown over time have the
+    time of the chart. A file that is already there is kept: its name has a checksum of the audio's identity and of the
+    time. A warning counts the tracks without a player, or gives the reason why the dataset cannot be read.
 
     Args:
         page: The page.
@@ -69,35 +84,129 @@ def add_players(page: Page, path: Path, run: Path, *, trust_local_code: bool = F
     if _FORMAT not in soundfile.available_formats():
         version = soundfile.__libsndfile_version__
         raise InputError(f"libsndfile {version} cannot write {_FORMAT} files. Install libsndfile 1.1 or later")
-    if not page.tracks:
+    tracks = _choose(page)
+    if not tracks:
         _log.warning(f"{run}: the report has no players, because it lists no tracks")
         return page
     record = open_replicates(run, unfinished=True)[0]
     try:
-        audio, offset = _find_audio(record, set(page.tracks), trust_local_code=trust_local_code)
+        audio, offset = _find_audio(record, set(tracks), trust_local_code=trust_local_code)
     except InputError as error:
         _log.warning(f"{run}: the report has no players, because the dataset cannot be read: {error}")
         return page
-    silent = [track for track in page.tracks if track not in audio]
-    _warn("the dataset has no audio of them", page, [repr(track) for track in silent])
-    folder = path.with_name(f"{path.stem}-audio")
-    excerpts: dict[str, Excerpt] = {}
-    unreadable: list[str] = []
+    silent = [repr(track) for track in tracks if track not in audio]
+    _warn("the dataset has no audio of them", len(tracks), silent)
     spans = page.spans
-    heard = {track: number for number, track in enumerate(page.tracks, 1) if track in audio}
-    with Progress("Writing excerpts", "tracks") as progress:
-        for track, number in progress.watch(heard.items(), len(heard)):
-            start, end = spans.get(track, (offset, offset + _SECONDS))
-            start = max(start, 0.0)
-            samples = _read(audio[track], start, min(end - start, _LONGEST))
-            if isinstance(samples, str):
-                unreadable.append(samples)
-                continue
-            make_folder(folder)
-            excerpts[track] = Excerpt(folder / f"{number:03d}-{_plain(track)}.{_FORMAT.lower()}", start)
-            _write(samples, excerpts[track].file)
-    _warn("their audio cannot be read", page, unreadable)
-    return page.with_players(excerpts)
+    tasks = [
+        _Task.of(track, audio[track], spans.get(track, (offset, offset + _SECONDS)), path)
+        for track in tracks
+        if track in audio
+    ]
+    reasons = _write_all(tasks)
+    _warn("their audio cannot be read", len(tracks), list(reasons.values()))
+    return page.with_players(
+        {task.track: Excerpt(task.file, task.start) for task in tasks if task.track not in reasons}
+    )
+
+
+def _choose(page: Page) -> list[str]:
+    """Return the tracks that get a player: all that tables and curves name, and of the points of a chart some."""
+    chosen = dict.fromkeys(page.named)
+    for _, chart in page.charts():
+        places = {
+            track: (chart.x.place(x), chart.y.place(y))
+            for mark in chart.marks
+            if isinstance(mark, Points)
+            for track, x, y in zip(mark.tracks, mark.x, mark.y, strict=False)
+            if drawable(x) and drawable(y)
+        }
+        first = [track for track in places if track in chosen]
+        chosen |= dict.fromkeys(_spread(places, first, _PLAYED))
+    return list(chosen)
+
+
+def _spread(places: Mapping[str, tuple[float, float]], first: Sequence[str], count: int) -> list[str]:
+    """Return `count` tracks, or all: the first ones, and one after another the one that is farthest from its nearest.
+
+    Args:
+        places: Track -> its place.
+        first: Tracks that are among them.
+        count: Number of tracks.
+    """
+    import numpy as np
+
+    tracks = list(places)
+    at = np.array([places[track] for track in tracks])
+    chosen = list(first)
+    nearest = np.full(len(tracks), np.inf)
+    for place in [tracks.index(track) for track in first]:
+        nearest = np.minimum(nearest, np.hypot(*(at - at[place]).T))
+    while len(chosen) < min(count, len(tracks)):
+        place = int(nearest.argmax())
+        chosen.append(tracks[place])
+        nearest = np.minimum(nearest, np.hypot(*(at - at[place]).T))
+        nearest[place] = -1.0  # also where several tracks are at one place
+    return chosen
+
+
+@dataclass(frozen=True)
+class _Task:
+    """An excerpt to be written."""
+
+    track: str
+    audio: Audio
+    start: float
+    seconds: float
+    file: Path
+
+    @classmethod
+    def of(cls, track: str, audio: Audio, span: tuple[float, float], page: Path) -> _Task:
+        """Return the excerpt of a track between two times in seconds, in the folder beside a page."""
+        start = max(span[0], 0.0)
+        seconds = min(span[1] - start, _LONGEST)
+        key = hashlib.sha256(repr((_identity(audio), start, seconds, _RATE)).encode()).hexdigest()[:12]
+        folder = page.with_name(f"{page.stem}-audio")
+        return cls(track, audio, start, seconds, folder / f"{_plain(track)}-{key}.{_FORMAT.lower()}")
+
+
+def _identity(audio: Audio) -> object:
+    """Return what changes if the audio does."""
+    if not isinstance(audio, Path):
+        return audio.identity
+    try:
+        status = audio.stat()
+    except OSError:  # reading it gives the reason
+        return str(audio)
+    return str(audio.resolve()), status.st_size, status.st_mtime_ns
+
+
+def _write_all(tasks: Sequence[_Task]) -> dict[str, str]:
+    """Write the excerpts that are not there yet; return track -> reason of those that cannot be read."""
+    missing = [task for task in tasks if not task.file.is_file()]
+    if not missing:
+        return {}
+    make_folder(missing[0].file.parent)
+    jobs = None if len(missing) >= _WORTH_STARTING else 0
+    reasons: dict[str, str] = {}
+    with (
+        Progress("Writing excerpts", "tracks") as progress,
+        contextlib.closing(run_tasks(_excerpt, missing, jobs)) as outcomes,
+    ):
+        for outcome in progress.watch(outcomes, len(missing)):
+            if isinstance(outcome.error, RunError):  # the track is not to blame
+                raise outcome.error
+            if reason := outcome.value or (outcome.error and _reason(outcome.task.audio, outcome.error)):
+                reasons[outcome.task.track] = reason
+    return {task.track: reasons[task.track] for task in tasks if task.track in reasons}
+
+
+def _excerpt(task: _Task) -> str:
+    """Write an excerpt; return the reason why it cannot be read, or an empty text."""
+    samples = _read(task.audio, task.start, task.seconds)
+    if isinstance(samples, str):
+        return samples
+    _write(samples, task.file)
+    return ""
 
 
 def _find_audio(
@@ -126,13 +235,19 @@ def _find_audio(
 
 def _read(audio: Audio, offset: float, seconds: float) -> NDArray[np.float32] | str:
     """Return the samples of an excerpt, or the reason why it cannot be read."""
-    from musicemo.features import failure_of, read_audio
+    from musicemo.features import read_audio
 
     try:
         return read_audio(audio, _RATE, offset, seconds)
     except Exception as error:  # computed audio may be anybody's code
-        name = str(audio) if isinstance(audio, Path) else audio.identity
-        return f"{name}: {failure_of(name, error, 'read').reason}"
+        return _reason(audio, error)
+
+
+def _reason(audio: Audio, error: Exception) -> str:
+    from musicemo.features import failure_of
+
+    name = str(audio) if isinstance(audio, Path) else audio.identity
+    return f"{name}: {failure_of(name, error, 'read').reason}"
 
 
 def _write(samples: NDArray[np.float32], path: Path) -> None:
@@ -153,11 +268,11 @@ def _plain(track: str) -> str:
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", track).strip("-.")[:_LONGEST_NAME]
 
 
-def _warn(reason: str, page: Page, examples: Sequence[str]) -> None:
+def _warn(reason: str, count: int, examples: Sequence[str]) -> None:
     """Warn of tracks without a player, if there are any."""
     if examples:
         more = f" and {len(examples) - _EXAMPLES} more" if len(examples) > _EXAMPLES else ""
         _log.warning(
-            f"{len(examples)} of {len(page.tracks)} tracks have no player, because {reason}: "
+            f"{len(examples)} of {count} tracks have no player, because {reason}: "
             f"{', '.join(examples[:_EXAMPLES])}{more}"
         )

@@ -18,8 +18,11 @@ from recorded_runs import evaluation, write_run
 from musicemo.contracts import Target, Track
 from musicemo.errors import RunError
 from musicemo.evaluation import Evaluation, TaskEvaluation
-from musicemo.reporting import add_players, make_report, render, write_report
+from musicemo.reporting import add_players, make_report, players, render, write_report
+from musicemo.reporting.blocks import Charts, Label, Page, Section, Table
+from musicemo.reporting.charts import Excerpt, Points
 from musicemo.reporting.players import _write
+from musicemo.reporting.sections.plane import Dimension, plane_chart
 
 TRACKS = 12
 RATE = 8000
@@ -124,6 +127,64 @@ def test_each_track_plays_its_audio_from_a_file_beside_the_page(install, tmp_pat
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     allowed = f"media-src 'self'; script-src 'sha256-{digest}'"
     assert policy(written) == f"default-src 'none'; style-src 'unsafe-inline'; {allowed}"
+
+
+def test_an_excerpt_that_is_there_is_kept_until_the_audio_changes(install, tmp_path, monkeypatch):
+    directory, ids = write(tmp_path)
+    song = tmp_path / "song.wav"
+    soundfile.write(song, *Tone(400.0).samples())
+    install("dataset", "tones", dataset_of(dict.fromkeys(ids, song)))
+    written = []
+
+    def record(samples, path):
+        written.append(path)
+        path.write_bytes(b"mp3")
+
+    monkeypatch.setattr(players, "_write", record)
+    for count, stamp in (
+        (len(make_report(directory).tracks), 1),
+        (0, 1),
+        (len(make_report(directory).tracks), 2),
+    ):
+        os.utime(song, (stamp, stamp))
+        written.clear()
+        page = add_players(make_report(directory), tmp_path / "page.html", directory)
+        assert page.plays
+        assert len(written) == len(set(written)) == count
+    assert written[0].name.startswith(f"{make_report(directory).tracks[0]}-")
+
+
+@pytest.mark.slow
+def test_excerpts_are_written_in_other_processes(install, tmp_path, monkeypatch):
+    directory, _ = write(tmp_path)
+    song = tmp_path / "song.wav"
+    soundfile.write(song, *Tone(400.0).samples())
+    monkeypatch.setattr(players, "_WORTH_STARTING", 1)
+    monkeypatch.setattr(players, "_write", None)  # of this process
+    install("dataset", "tones", dataset_of({make_report(directory).tracks[0]: song}))
+    with warns("the dataset has no audio of them"):
+        add_players(make_report(directory), tmp_path / "page.html", directory)
+    (file,) = (tmp_path / "page-audio").iterdir()
+    assert soundfile.info(file).samplerate == 22050
+
+
+def test_of_many_points_those_of_the_tables_and_a_spread_sample_play(tmp_path):
+    column, row = np.divmod(np.arange(400), 20)  # a grid of 20 x 20
+    ids = [f"track{place:03d}" for place in range(400)]
+    points = Points(column.tolist(), row.tolist(), titles=ids, tracks=ids)
+    chart = plane_chart(Dimension("valence"), Dimension("arousal"), [points])
+    table = Table(["track"], [[Label("worst", tracks=["track210"])]])
+    page = Page("run", "title", "", "", [], [], [Section("plane", [table, Charts([chart])])])
+    chosen = players._choose(page)
+    assert (len(chosen), len(set(chosen)), chosen[0]) == (60, 60, "track210")
+    assert {"track000", "track019", "track380", "track399"} < set(chosen)  # the corners
+    at = np.array([divmod(int(track[-3:]), 20) for track in chosen])
+    apart = np.hypot(*(at[:, None] - at[None]).T)[~np.eye(60, dtype=bool)]
+    assert apart.min() > 1.4  # no neighbours in a row or a column
+    page = page.with_players({track: Excerpt(tmp_path / f"{track}.mp3") for track in chosen})
+    text = render(page, tmp_path)
+    assert "Click one of the 60 outlined points (400 tracks are drawn) to hear its track" in text
+    assert len([one for one in Reader(text).named("circle") if one["class"] == "dot plays c0"]) == 60
 
 
 def test_a_page_without_players_may_not_load_audio(tmp_path):
