@@ -17,7 +17,16 @@ from musicemo.errors import InputError
 from musicemo.experiment import load_experiment
 from musicemo.features import Analysis, Audio, analyse, decode
 from musicemo.listening.uncertainty import HeldOut, read_held_out
-from musicemo.prediction import Predictor, SongPrediction, TaskPrediction, TrainedRun, find_runs
+from musicemo.prediction import (
+    EnsemblePredictor,
+    Predictor,
+    SongPrediction,
+    TaskPrediction,
+    TrainedEnsemble,
+    TrainedRun,
+    find_trained,
+    predictor_of,
+)
 from musicemo.reporting.song_figure import frequency_ticks, spectrogram
 from musicemo.reporting.words import plural
 from musicemo.training import choose_device
@@ -108,7 +117,7 @@ class Listener:
         trust_local_code: Whether to execute the run's copies of local Python files.
     """
 
-    predictor: Predictor
+    predictor: Predictor | EnsemblePredictor
     window: float = 10.0
     hop: float = 2.0
     trust_local_code: bool = False
@@ -129,7 +138,7 @@ class Listener:
         device: str = "auto",
         trust_local_code: bool = False,
     ) -> Listener:
-        """Load a run, or the replicates in an experiment's folder, with its predictions of held-out tracks.
+        """Load a run, or the replicates in the folder of an experiment or an ensemble, with the held-out tracks.
 
         Args:
             run: ``runs/<name>/<run id>``, or ``runs/<name>``.
@@ -142,11 +151,11 @@ class Listener:
         Raises:
             InputError: The run cannot be loaded, was trained on ready-made arrays, or a file of it is damaged.
         """
-        runs = find_runs(Path(run), choose_device(device), trust_local_code=trust_local_code)
+        runs = find_trained(Path(run), choose_device(device), trust_local_code=trust_local_code)
         try:
-            predictor = Predictor(runs, sync=sync)
+            predictor = predictor_of(runs, sync=sync)
         except InputError as error:
-            if runs[0].description.extraction:
+            if all(member.description.extraction for member in runs[0].members):
                 raise
             raise InputError(
                 *error.problems, f"{run}: `musicemo listen` needs a run that was trained on features of audio"
@@ -156,8 +165,8 @@ class Listener:
         return listener
 
     @property
-    def runs(self) -> Sequence[TrainedRun]:
-        """The runs."""
+    def runs(self) -> Sequence[TrainedRun] | Sequence[TrainedEnsemble]:
+        """The runs, or the ensembles."""
         return self.predictor.runs
 
     @cached_property
@@ -195,13 +204,19 @@ class Listener:
         return tracks
 
     def sets(self, track: str) -> list[str]:
-        """Return the set of a track in each run: ``train``, ``val``, ``test``, or empty."""
+        """Return the set of a track in each run: ``train``, ``val``, ``test``, or empty.
+
+        In an ensemble, it is ``train`` if any member learned from it, else ``val`` if it selected the epoch of any.
+        """
         return [next((part for part, tracks in sets.items() if track in tracks), "") for sets in self._sets]
 
     @cached_property
     def _sets(self) -> list[dict[str, set[str]]]:
         return [
-            {part: set(run.record.split.get(part, ())) for part in ("train", "val", "test")}
+            {
+                part: {track for member in run.members for track in member.record.split.get(part, ())}
+                for part in ("train", "val", "test")
+            }
             for run in self.runs
         ]
 
@@ -237,8 +252,8 @@ class Listener:
         features = self.predictor.extract(song)
         progress("predicting")
         runs, notes, warnings = self._unbiased(track)
-        predictor = self.predictor.with_runs(runs)
-        prediction = predictor.predict(song, features)
+        predictor: Any = self.predictor.with_runs(runs)  # the features are those of its kind
+        prediction: SongPrediction = predictor.predict(song, features)
         course: SongPrediction | None = None
         try:
             course = predictor.with_windows(self.window, self.hop).predict(song, features)
@@ -274,27 +289,41 @@ class Listener:
             warnings,
         )
 
-    def _unbiased(self, track: str | None) -> tuple[Sequence[TrainedRun], list[str], list[str]]:
-        """Return the runs that did not learn from a track, or all if every run did; notes and warnings."""
+    def _unbiased(self, track: str | None) -> tuple[Sequence[int], list[str], list[str]]:
+        """Return the runs that did not learn from a track, or all if every run did, by place; notes and warnings."""
         count = len(self.runs)
-        several = [f"The predictions are means over {plural(count, 'run')}."] if count > 1 else []
+        every = range(count)
+        size = self._size(every)
+        several = [f"The predictions are means over {size}."] if size else []
         if track is None:
-            return self.runs, several, []
+            return every, several, []
         sets = self.sets(track)
-        unseen = [run for run, part in zip(self.runs, sets, strict=True) if part not in ("train", "val")]
+        unseen = [place for place, part in enumerate(sets) if part not in ("train", "val")]
         this = f"This is {track!r}, a track of the"
         if unseen and len(unseen) < count:
-            text = f"{this} run's dataset. It is predicted by {len(unseen)} of {count} runs, "
+            text = f"{this} run's dataset. It is predicted by {len(unseen)} of {count} {self._noun}s, "
             text += "without those that learned from it."
             return unseen, [text], []
         if unseen:
             return unseen, [f"{this} run's dataset, but not of its training set.", *several], []
         if "train" in sets:
-            text = f"{this} training set of the run. The model has learned from it"
+            text = f"{this} training set of the {self._noun}. The model has learned from it"
         else:
-            text = f"{this} validation set of the run. The validation set selected the epoch"
+            text = f"{this} validation set of the {self._noun}. The validation set selected the epoch"
         text += ", so that the predictions can be closer to its labels than those of a new song."
-        return self.runs, several, [text]
+        return every, several, [text]
+
+    @property
+    def _noun(self) -> str:
+        return "ensemble" if isinstance(self.predictor, EnsemblePredictor) else "run"
+
+    def _size(self, places: Sequence[int]) -> str:
+        """Return the number of runs in words; empty for a single one."""
+        members = sum(len(self.runs[place].members) for place in places)
+        if members < 2:
+            return ""
+        of = "the ensemble" if len(places) == 1 else f"{len(places)} ensembles"
+        return plural(members, "run") + (f", the members of {of}" if self._noun == "ensemble" else "")
 
     def _labels(self, task: str, track: str | None) -> Any:
         """Return the target of a task of a track; None if it is unknown."""

@@ -197,16 +197,16 @@ class _Pages:
             f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; img-src 'self' data:; "
             "media-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
         )
-        run = self._listener.runs[0]
+        runs = self._listener.runs
         text = (
             _environment()
             .get_template("page.html")
             .render(
                 style=_resource("style.css", "musicemo.reporting") + _resource("page.css"),
                 script=script,
-                name=run.experiment.name,
-                description=run.experiment.description,
-                runs=len(self._listener.runs),
+                name=runs[0].record.name,
+                description=runs[0].record.experiment.get("description"),
+                runs=sum(len(run.members) for run in runs),
                 tracks=len(self._listener.tracks),
                 silence=self._listener.silence,
                 limits={"bytes": LARGEST, "megabytes": LARGEST // 2**20, "minutes": f"{LONGEST / 60:g}"},

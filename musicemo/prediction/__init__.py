@@ -6,6 +6,7 @@ from musicemo.prediction.ensembles import (
     evaluate_ensemble,
     find_trained,
     open_predictor,
+    predictor_of,
 )
 from musicemo.prediction.evaluation import ALL, RunEvaluation, evaluate_on, evaluate_run, read_for
 from musicemo.prediction.export import Exported, export_onnx
@@ -30,5 +31,6 @@ __all__ = [
     "find_runs",
     "find_trained",
     "open_predictor",
+    "predictor_of",
     "read_for",
 ]

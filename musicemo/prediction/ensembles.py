@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,12 +18,19 @@ from musicemo.data import rows_text
 from musicemo.errors import InputError
 from musicemo.evaluation import Calibration, average_evaluations
 from musicemo.prediction.evaluation import RunEvaluation, evaluate_run
-from musicemo.prediction.songs import Predictor, SongPrediction, Sync, TaskPrediction
+from musicemo.prediction.songs import Predictor, SongFeatures, SongPrediction, Sync, TaskPrediction
 from musicemo.prediction.trained import TrainedRun, read_calibrations, read_thresholds
 from musicemo.runs import RunRecord, open_replicates, open_run
 from musicemo.training import choose_device
 
-__all__ = ["EnsemblePredictor", "TrainedEnsemble", "evaluate_ensemble", "find_trained", "open_predictor"]
+__all__ = [
+    "EnsemblePredictor",
+    "TrainedEnsemble",
+    "evaluate_ensemble",
+    "find_trained",
+    "open_predictor",
+    "predictor_of",
+]
 
 #: Seconds by which the windows of models with different time grids may differ.
 _APART = 1.0
@@ -138,6 +146,22 @@ def open_predictor(
         InputError: see `find_trained` and `Predictor`.
     """
     trained = find_trained(Path(path), choose_device(device), trust_local_code=trust_local_code)
+    return predictor_of(trained, sync=sync, window=window, hop=hop, arrays=arrays)
+
+
+def predictor_of(
+    trained: Sequence[TrainedRun] | Sequence[TrainedEnsemble],
+    *,
+    sync: Sync | None = None,
+    window: float | None = None,
+    hop: float | None = None,
+    arrays: bool = False,
+) -> Predictor | EnsemblePredictor:
+    """Return the predictor of what `find_trained` returns; see `open_predictor`.
+
+    Raises:
+        InputError: see `Predictor`.
+    """
     ensembles = [one for one in trained if isinstance(one, TrainedEnsemble)]
     if ensembles:
         return EnsemblePredictor(ensembles, sync=sync, window=window, hop=hop, arrays=arrays)
@@ -181,19 +205,66 @@ class EnsemblePredictor:
                 key = json.dumps([described.extraction, rows_text(described.rows)], sort_keys=True, default=str)
                 results = {name: value for name, value in member.results.items() if name != "calibration"}
                 groups.setdefault(key, []).append((number, weight, replace(member, results=results)))
-        self._groups = [
-            (Predictor([run for _, _, run in group], sync=sync, window=window, hop=hop, arrays=arrays), group)
-            for group in groups.values()
-        ]
+        self._groups = {
+            key: (
+                Predictor([run for _, _, run in group], sync=sync, window=window, hop=hop, arrays=arrays),
+                group,
+            )
+            for key, group in groups.items()
+        }
 
-    def predict(self, song: str | PathLike[str]) -> SongPrediction:
+    def with_runs(self, places: Sequence[int]) -> EnsemblePredictor:
+        """Return a predictor with some of the ensembles, which shares the feature extractors.
+
+        Args:
+            places: Their places in `runs`.
+        """
+        other = copy.copy(self)
+        other.runs = [self.runs[place] for place in places]
+        other._groups = {}
+        for key, (predictor, group) in self._groups.items():
+            kept = [at for at, (number, _, _) in enumerate(group) if number in places]
+            if kept:
+                renumbered = [(places.index(group[at][0]), *group[at][1:]) for at in kept]
+                other._groups[key] = predictor.with_runs(kept), renumbered
+        return other
+
+    def with_windows(self, window: float, hop: float | None = None) -> EnsemblePredictor:
+        """Return a predictor with other windows, which shares the feature extractors; see `Predictor`.
+
+        Raises:
+            InputError: the windows are invalid.
+        """
+        other = copy.copy(self)
+        other._groups = {
+            key: (predictor.with_windows(window, hop), group)
+            for key, (predictor, group) in self._groups.items()
+        }
+        return other
+
+    def extract(self, song: str | PathLike[str]) -> Mapping[str, SongFeatures]:
+        """Extract each kind of features of a whole song, which members share.
+
+        Raises:
+            InputError: the song cannot be analyzed.
+        """
+        return {key: predictor.extract(song) for key, (predictor, _) in self._groups.items()}
+
+    def predict(
+        self, song: str | PathLike[str], features: Mapping[str, SongFeatures] | None = None
+    ) -> SongPrediction:
         """Predict a song.
+
+        Args:
+            song: the song's path.
+            features: its features, if they have been extracted already.
 
         Raises:
             InputError: the song cannot be analyzed, a model fails on it, or members with different time steps predict
                 ratings over time.
         """
-        predictions = [predictor.predict(song) for predictor, _ in self._groups]
+        features = features or self.extract(song)
+        predictions = [predictor.predict(song, features[key]) for key, (predictor, _) in self._groups.items()]
         first = predictions[0]
         aligned = all(
             len(one.windows) == len(first.windows) and np.abs(one.windows - first.windows).max() <= _APART
@@ -209,7 +280,7 @@ class EnsemblePredictor:
         first = predictions[0].tasks[name]
         totals: list[NDArray[np.float64] | float] = [0.0] * len(self.runs)
         weights = np.zeros(len(self.runs))
-        for prediction, (_, group) in zip(predictions, self._groups, strict=True):
+        for prediction, (_, group) in zip(predictions, self._groups.values(), strict=True):
             task = prediction.tasks[name]
             values = task.values
             if first.steps is not None:

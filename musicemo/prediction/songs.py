@@ -203,10 +203,14 @@ class Predictor:
                 f"features {', '.join(stream.name for stream in self.streams)} have {size}"
             )
 
-    def with_runs(self, runs: Sequence[TrainedRun]) -> Predictor:
-        """Return a predictor with some of the runs, which shares the feature extractors."""
+    def with_runs(self, places: Sequence[int]) -> Predictor:
+        """Return a predictor with some of the runs, which shares the feature extractors.
+
+        Args:
+            places: Their places in `runs`.
+        """
         other = copy.copy(self)
-        other.runs = runs
+        other.runs = [self.runs[place] for place in places]
         return other
 
     def with_windows(self, window: float, hop: float | None = None) -> Predictor:

@@ -75,8 +75,9 @@ class TrainedRun:
             runs = [str(directory.parent.parent / member["run"]) for member in ensemble["members"]]
             more = f" and {len(runs) - 3} more" if len(runs) > 3 else ""
             raise InputError(
-                f"{directory}: is the mean of {len(runs)} runs and has no network of its own. `musicemo predict` and "
-                f"`evaluate` average their predictions; otherwise, use one of them: {', '.join(runs[:3])}{more}"
+                f"{directory}: is the mean of {len(runs)} runs and has no network of its own. `musicemo predict`, "
+                f"`evaluate` and `listen` average their predictions; otherwise, use one of them: "
+                f"{', '.join(runs[:3])}{more}"
             )
         try:
             experiment = load_experiment(
@@ -126,6 +127,11 @@ class TrainedRun:
             record,
             trust_local_code,
         )
+
+    @property
+    def members(self) -> Sequence[TrainedRun]:
+        """The run itself; those of an ensemble are several, see `TrainedEnsemble`."""
+        return [self]
 
     @cached_property
     def calibrations(self) -> Mapping[str, Calibration]:

@@ -24,8 +24,8 @@ class FakeListener:
     def __init__(self) -> None:
         self.tracks = {"rock/1": Path("nowhere.mp3"), "jazz/2": SimpleNamespace(samples=computed)}
         self.silence: list[str] = []
-        experiment = SimpleNamespace(name="<b>mine</b>", description="")
-        self.runs = [SimpleNamespace(experiment=experiment)]
+        record = SimpleNamespace(name="<b>mine</b>", experiment={})
+        self.runs = [SimpleNamespace(record=record, members=[None])]
         self.held_out = HeldOut("", {})
         self.let = threading.Event()
         self.let.set()

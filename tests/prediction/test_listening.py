@@ -8,7 +8,7 @@ from songs import write_song
 from musicemo.errors import InputError
 from musicemo.features import Recipe
 from musicemo.listening import Listener, analysis
-from musicemo.prediction import Predictor, find_runs
+from musicemo.prediction import EnsemblePredictor, Predictor, TrainedEnsemble, find_runs
 from musicemo.reporting.song_figure import frequency_ticks
 
 
@@ -43,6 +43,26 @@ def test_a_song_is_heard_with_the_values_of_predict_and_windows_over_time(listen
     samples, rate = soundfile.read(tmp_path / "audio.wav")
     assert len(samples) / rate == pytest.approx(6, abs=0.01)
     assert (tmp_path / "spectrogram.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.slow
+def test_an_ensemble_is_heard_with_the_values_of_predict_and_its_own_error(listener, replicates, tmp_path):
+    song = write_song(tmp_path / "song.flac", seconds=3)
+    first, second = find_runs(replicates)
+    ensembles = [
+        TrainedEnsemble(run.directory, {"ensemble": {}}, run.record, members, [1.0] * len(members))
+        for run, members in ((first, [first, second]), (second, [second]))
+    ]
+    heard, _ = hear(Listener(EnsemblePredictor(ensembles), 2.0, 1.0), song, tmp_path)
+    value = float(EnsemblePredictor(ensembles).predict(song).tasks["valence"].value)
+    assert heard.ratings[0].value == pytest.approx(value)
+    assert heard.notes[0] == "The predictions are means over 3 runs, the members of 2 ensembles."
+    single = EnsemblePredictor(ensembles).with_runs([1])
+    assert float(single.predict(song).tasks["valence"].value) == pytest.approx(
+        float(Predictor([second]).predict(song).tasks["valence"].value)
+    )
+    track = first.record.split["train"][0]
+    assert Listener(EnsemblePredictor(ensembles), 2.0, 1.0).sets(track) == ["train", "train"]
 
 
 @pytest.mark.slow
