@@ -30,7 +30,7 @@ from musicemo.evaluation.reliability import (
     rating_reliability,
     series_reliability,
 )
-from musicemo.evaluation.series import song_metrics
+from musicemo.evaluation.series import MomentError, moment_error, padded, song_metrics
 from musicemo.evaluation.spread import SHARES, Spread
 from musicemo.evaluation.tags import DEFAULT_THRESHOLD, choose_thresholds
 
@@ -54,6 +54,7 @@ __all__ = [
     "Calibration",
     "Evaluation",
     "EvaluationSettings",
+    "MomentError",
     "Reliability",
     "Spread",
     "TargetKind",
@@ -68,6 +69,8 @@ __all__ = [
     "fit_calibration",
     "group_means",
     "higher_is_better",
+    "moment_error",
+    "padded",
     "pair_id",
     "pair_members",
     "ranks",

@@ -11,13 +11,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from musicemo.evaluation.metrics import SERIES, Floats
 
-__all__ = ["SeriesResampler", "padded", "song_metrics"]
+__all__ = ["MomentError", "SeriesResampler", "moment_error", "padded", "song_metrics"]
+
+_SHARE = 0.8
+"""Share of the rated moments that are within the error."""
+
+_LEAST = 4
+"""Songs that an error needs, at least."""
 
 #: Share of the values, or of their mean square, below which their differences, or their variance, are rounding errors.
 _ROUNDING = 1e-12
@@ -73,6 +80,39 @@ def song_metrics(prediction: Floats, target: Floats) -> dict[str, Floats]:
         "rmse": np.where(predicted, rmse, np.nan),
         "ccc": np.where(defined, np.where(moves, ccc, 0.0), np.nan),
     }
+
+
+@dataclass(frozen=True)
+class MomentError:
+    """Error of single moments of ratings over time: 80 % of `moments` moments of `songs` songs were `within` it.
+
+    The moments of a song are alike, so it is less certain than that of as many songs.
+    """
+
+    within: float
+    moments: int
+    songs: int
+    #: The same of a constant prediction, the mean rating.
+    constant: float
+
+
+def moment_error(prediction: Floats, target: Floats) -> MomentError | None:
+    """Return the 80 % quantile of the absolute errors of all rated moments; None for fewer than four songs.
+
+    Args:
+        prediction: `[songs, ratings]`.
+        target: `[songs, ratings]`, NaN where the song is not rated.
+    """
+    rated = np.isfinite(target) & np.isfinite(prediction)
+    songs = int(rated.any(axis=1).sum())
+    if songs < _LEAST:
+        return None
+    ratings, predicted = target[rated], prediction[rated]
+    within, constant = (
+        float(np.quantile(np.abs(guess - ratings), _SHARE, method="higher"))
+        for guess in (predicted, ratings.mean())
+    )
+    return MomentError(within, len(ratings), songs, constant)
 
 
 class SeriesResampler:

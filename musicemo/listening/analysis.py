@@ -66,6 +66,18 @@ class Rating:
     label: float | None = None
     #: Lowest and highest rating of the held-out tracks; None if they have no ratings.
     span: tuple[float, float] | None = None
+    #: Error of a single moment of ratings over time; None if it is unknown.
+    moment: float | None = None
+
+    @property
+    def band(self) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+        """The curve minus and plus the error of a moment, within the scale."""
+        if self.moment is None:
+            return None
+        low, high = (
+            np.clip(self.curve + side * self.moment, *(self.range or (-math.inf, math.inf))) for side in (-1, 1)
+        )
+        return low, high
 
     @property
     def digits(self) -> int:
@@ -347,6 +359,7 @@ class Listener:
                 continue
             windows = course.windows_of(name)
             text, interval = self._error(name, task)
+            moment = self.held_out.moment_error(name)
             ratings.append(
                 Rating(
                     name,
@@ -359,6 +372,7 @@ class Listener:
                     course.tasks[name].curve,
                     None if label is None or task.kind == "pairs" else float(np.nanmean(label)),
                     self.held_out.span(name),
+                    moment.within if moment else None,
                 )
             )
         return ratings, rankings
@@ -383,6 +397,11 @@ class Listener:
             f"({_percent(error.count / error.tracks)}) were within {error.within:.{digits}f}."
         )
         text += f" The mean rating of all tracks: within {error.constant:.{digits}f}."
+        if moment := self.held_out.moment_error(name):
+            text += (
+                f" Single moments: 80\xa0% of {moment.moments:,} moments were within {moment.within:.{digits}f}; "
+                f"of the mean rating: within {moment.constant:.{digits}f}."
+            )
         low, high = np.clip(float(task.value) + error.within * np.array([-1.0, 1.0]), *task.range)
         return text, (float(low), float(high))
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
+import shutil
 import socket
 import tempfile
 import threading
@@ -13,6 +15,9 @@ from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from musicemo.errors import InputError
 from musicemo.listening.analysis import LONGEST, Heard, Listener, Rating
@@ -32,6 +37,9 @@ __all__ = ["make_app", "serving"]
 LARGEST = 200 * 2**20
 """Bytes of an uploaded file, at most."""
 
+_PREFIX = "musicemo-listen-"
+"""Beginning of the name of the temporary folder, which the number of the process follows."""
+
 _OFFERED = 50
 """Tracks of the dataset that a search returns, at most."""
 
@@ -48,7 +56,8 @@ _SECURITY = {
 def serving(listener: Listener, songs: Sequence[Path], port: int = 0) -> Iterator[str]:
     """Serve the page at 127.0.0.1, and yield its address.
 
-    At the end the server stops, and the folder of the uploaded songs is deleted.
+    At the end the server stops, and the folder of the uploaded songs is deleted, as are those of processes that were
+    killed.
 
     Args:
         listener: Analyzes the songs.
@@ -70,7 +79,9 @@ def serving(listener: Listener, songs: Sequence[Path], port: int = 0) -> Iterato
         raise InputError(
             f"--port {port}: cannot be used: {error.strerror}. Use --port 0 for any free port"
         ) from error
-    with bound, tempfile.TemporaryDirectory(prefix="musicemo-listen-", ignore_cleanup_errors=True) as folder:
+    _remove_stale(Path(tempfile.gettempdir()))
+    prefix = f"{_PREFIX}{os.getpid()}-"
+    with bound, tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True) as folder:
         port = bound.getsockname()[1]
         listed = SongList(listener, Path(folder))
         listed.add_files(songs)
@@ -96,6 +107,20 @@ def serving(listener: Listener, songs: Sequence[Path], port: int = 0) -> Iterato
             server.should_exit = True
             thread.join(5)
             listed.close()
+
+
+def _remove_stale(temporary: Path) -> None:
+    """Remove the folders of processes that were killed, which could not delete theirs."""
+    for folder in temporary.glob(f"{_PREFIX}*-*"):
+        number = folder.name.removeprefix(_PREFIX).partition("-")[0]
+        if not number.isdecimal() or folder.is_symlink():
+            continue
+        try:
+            os.kill(int(number), 0)
+        except ProcessLookupError:
+            shutil.rmtree(folder, ignore_errors=True)  # another user's remains
+        except (PermissionError, OverflowError):  # another user's process
+            continue
 
 
 def make_app(songs: SongList, hosts: Sequence[str]) -> ASGIApp:
@@ -355,7 +380,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"scale": _Scale, "clock": _clock, "course": _course}
+    environment.filters |= {"scale": _Scale, "clock": _clock, "course": _course, "band": _band}
     environment.filters["svg"] = lambda chart: Markup(to_svg(chart))  # it escapes what it writes
     environment.filters["legend"] = lambda chart: [(Markup(drawn), label) for drawn, label in legend(chart)]
     return environment
@@ -370,6 +395,7 @@ class _Scale:
 
     def __init__(self, rating: Rating) -> None:
         values: list[float] = [rating.value, *rating.curve.tolist(), *(rating.interval or ())]
+        values += np.concatenate(rating.band).tolist() if rating.band else []
         values += [] if rating.label is None else [rating.label]
         values += rating.span or rating.range or ()
         self.low, self.high = min(values), max(values)
@@ -383,12 +409,24 @@ class _Scale:
 
 def _course(rating: Rating, heard: Heard) -> str:
     """Return the course of a rating as the path of an SVG of 1000 x 100."""
-    scale = _Scale(rating)
-    points = [
-        f"{1000 * time / heard.duration:.1f} {100 - 100 * scale.share(value):.1f}"
-        for time, value in zip(rating.times.tolist(), rating.curve.tolist(), strict=True)
-    ]
+    points = _points(rating, heard, rating.curve)
     return "M" + "L".join(points) if len(points) > 1 else ""
+
+
+def _band(rating: Rating, heard: Heard) -> str:
+    """Return the outline of the band around the course; empty if the error of a moment is unknown."""
+    if rating.band is None:
+        return ""
+    low, high = (_points(rating, heard, values) for values in rating.band)
+    return "M" + "L".join([*high, *reversed(low)]) + "z"
+
+
+def _points(rating: Rating, heard: Heard, values: NDArray[np.float64]) -> list[str]:
+    scale = _Scale(rating)
+    return [
+        f"{1000 * time / heard.duration:.1f} {100 - 100 * scale.share(value):.1f}"
+        for time, value in zip(rating.times.tolist(), values.tolist(), strict=True)
+    ]
 
 
 def _clock(seconds: float) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musicemo.comparison import read_replicates
-from musicemo.evaluation import TaskEvaluation
+from musicemo.evaluation import MomentError, TaskEvaluation, moment_error, padded
 from musicemo.runs import RunRecord
 
 __all__ = ["HeldOut", "RatingError", "read_held_out"]
@@ -83,6 +83,21 @@ class HeldOut:
         within = float(np.sort(sizes)[needed - 1])
         constant = float(np.sort(np.abs(ratings - ratings.mean()))[needed - 1])
         return RatingError(within, int((sizes <= within).sum()), len(sizes), constant)
+
+    def moment_error(self, task: str) -> MomentError | None:
+        """Return the error of a single moment of ratings over time; None without them, or with fewer than four tracks.
+
+        The predictions of several seeds and repeats are averaged.
+        """
+        several: dict[str, list[NDArray[np.float64]]] = {}
+        targets: dict[str, NDArray[np.float64]] = {}
+        for one in self.tasks.get(task, []):
+            if one.kind == "series":
+                targets |= dict(zip(one.ids, one.rows("target"), strict=True))
+                for track, prediction in zip(one.ids, one.rows("prediction"), strict=True):
+                    several.setdefault(track, []).append(prediction)
+        predictions = [np.mean(several[track], axis=0) for track in targets]
+        return moment_error(padded(predictions), padded(list(targets.values()))) if targets else None
 
     def precision(self, task: str, label: int) -> tuple[int, int]:
         """Return how many of the predictions of a class or tag were right, and how many there were.

@@ -1,7 +1,9 @@
 """The local page: what it answers, and what it refuses."""
 
 import json
+import os
 import re
+import subprocess
 import time
 from dataclasses import replace
 
@@ -46,6 +48,30 @@ def test_an_uploaded_song_is_analyzed_and_shown(client):
     assert client.get("/songs/1/spectrogram.png").headers["content-type"] == "image/png"
     assert client.delete("/songs/1").status_code == 200
     assert client.get("/songs/1").status_code == 404
+
+
+def test_the_error_of_moments_is_a_band_around_the_curve_and_is_said_to_be_unknown_without_it(client, listener):
+    upload(client, "a.mp3")
+    settled(client)
+    text = client.get("/songs/1").text
+    assert "The error of single moments is unknown, because the dataset rates tracks as a whole." in text
+    assert "The band around the curve" not in text
+    rating = listener.listen
+    listener.listen = lambda *args: changed(rating(*args))
+    upload(client, "b.mp3")
+    settled(client)
+    text = client.get("/songs/2").text
+    assert "The band around the curve of valence is the prediction minus and plus the error" in text
+    band = re.search('<path class="band" d="M([^z]+)z"', text)[1].split("L")
+    # 0.6 and 0.8 at 1 and 3 of 4 s, each plus and minus 0.25, within the scale from 0 to 1
+    assert band == ["250.0 15.0", "750.0 0.0", "750.0 45.0", "250.0 65.0"]
+
+
+def changed(heard):
+    first, *others = heard.ratings
+    return replace(
+        heard, ratings=[replace(first, kind="series", curve=np.array([0.6, 0.8]), moment=0.25), *others]
+    )
 
 
 def test_the_page_escapes_names_and_runs_its_script_only(client):
@@ -130,7 +156,7 @@ def test_the_songs_that_were_analyzed_first_are_dropped(client, songs, tmp_path,
     settled(client)
     upload(client, "newer.mp3")
     until = time.monotonic() + 60
-    while len(states_of(client)) > 2 and time.monotonic() < until:
+    while (len(states_of(client)) > 2 or (tmp_path / "2").exists()) and time.monotonic() < until:
         time.sleep(0.005)
     assert [(one["title"], one["state"]) for one in settled(client)] == [
         ("kept.mp3", "listed"),
@@ -192,3 +218,20 @@ def test_songs_wait_for_the_dataset_that_says_which_runs_know_them(client, songs
     songs.ready.set()
     assert settled(client)[0]["state"] == "done"
     assert client.get("/songs").json()["dataset"]["tracks"] == 2
+
+
+def test_the_folders_of_killed_processes_are_removed(tmp_path):
+    killed = subprocess.Popen(["true"])
+    killed.wait()
+    names = {
+        "killed": f"musicemo-listen-{killed.pid}-abc",
+        "ours": f"musicemo-listen-{os.getpid()}-abc",
+        "first": "musicemo-listen-1-abc",
+        "earlier": "musicemo-listen-abc_def",
+        "other": f"musicemo-workers-{killed.pid}-abc",
+        "odd": f"musicemo-listen-{10**30}-abc",
+    }
+    for name in names.values():
+        (tmp_path / name / "1").mkdir(parents=True)
+    server._remove_stale(tmp_path)
+    assert {name for name, folder in names.items() if not (tmp_path / folder).exists()} == {"killed"}

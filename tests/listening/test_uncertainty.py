@@ -49,6 +49,24 @@ def test_a_song_rated_over_time_has_the_error_of_its_mean():
     assert held_out.span("valence") == (2, 2)
 
 
+def test_the_error_of_a_moment_is_that_of_80_percent_of_all_rated_moments():
+    times = [np.arange(5.0)] * 4
+    target = [np.zeros(5)] * 3 + [np.array([np.nan, 5, 5, 5, 5])]
+    errors = np.arange(20.0).reshape(4, 5)
+    plus, minus = (
+        TaskEvaluation.of_series(list("abcd"), times, target, list(np.array(target) + side))
+        for side in (errors + 1, errors - 1)
+    )
+    error = HeldOut("in the test set", {"valence": [plus, minus]}).moment_error("valence")
+    assert (error.moments, error.songs) == (19, 4)
+    rated = np.delete(errors.ravel(), 15)
+    assert error.within == sorted(rated)[15]  # 16 of 19 is the smallest share of at least 80 %
+    assert error.constant == pytest.approx(5 - 20 / 19)  # only 15 of 19 are rated 0
+    assert HeldOut("", {"valence": [ratings([0] * 9, [1] * 9)]}).moment_error("valence") is None
+    few = TaskEvaluation.of_series(list("abc"), times[:3], target[:3], target[:3])
+    assert HeldOut("", {"valence": [few]}).moment_error("valence") is None
+
+
 def test_the_precision_of_a_class_and_of_a_tag():
     classes = TaskEvaluation(
         "classification", list("abcd"), np.array([0, 1, 1, 0]), np.array([0, 0, 1, 0]), classes=("folk", "rock")

@@ -3,6 +3,7 @@
 from musicemo.reporting.charts.axes import Axis, categories, spanning
 from musicemo.reporting.charts.chart import (
     MUTED,
+    Band,
     Cells,
     Chart,
     Cursor,
@@ -20,6 +21,7 @@ from musicemo.reporting.charts.svg import legend, to_svg
 __all__ = [
     "MUTED",
     "Axis",
+    "Band",
     "Cells",
     "Chart",
     "Cursor",

@@ -16,6 +16,7 @@ from musicemo.terminal import visible
 __all__ = [
     "COLOURS",
     "MUTED",
+    "Band",
     "Cells",
     "Chart",
     "Cursor",
@@ -63,6 +64,22 @@ class Line:
                 piece = []
         if piece:
             yield piece
+
+
+@dataclass(frozen=True)
+class Band:
+    """The area between two lines, such as a prediction minus and plus its error; it breaks where they do."""
+
+    x: Values
+    low: Values
+    high: Values
+    label: str = ""
+    colour: int = 0
+
+    def pieces(self) -> Iterator[list[tuple[float, float]]]:
+        """Yield the outline of each unbroken piece."""
+        for low, high in zip(Line(self.x, self.low).pieces(), Line(self.x, self.high).pieces(), strict=True):
+            yield [*low, *reversed(high)]
 
 
 @dataclass(frozen=True)
@@ -136,7 +153,7 @@ class Cursor:
     y: Sequence[float] = ()
 
 
-Mark = Line | Points | Intervals | Rule | Cells | Cursor
+Mark = Line | Band | Points | Intervals | Rule | Cells | Cursor
 
 
 @dataclass(frozen=True)

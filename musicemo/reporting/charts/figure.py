@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from musicemo.reporting.charts.axes import Axis
+from musicemo.reporting.charts.axes import drawable as finite
 from musicemo.reporting.charts.chart import (
     COLOURS,
     LABEL,
     MUTED,
     TICK,
+    Band,
     Cells,
     Chart,
     Cursor,
@@ -66,6 +68,7 @@ def _draw(chart: Chart) -> Figure:
     axes = figure.add_subplot()
     kinds: dict[type, Callable[[Axes, Any], None]] = {
         Line: _line,
+        Band: _band,
         Points: _points,
         Intervals: _intervals,
         Rule: _rule,
@@ -105,6 +108,16 @@ def _axis(axis: Any, description: Axis) -> None:
 
 def _colour(number: int) -> str:
     return _GREY if number == MUTED else PALETTE[number % COLOURS]
+
+
+def _band(axes: Axes, band: Band) -> None:
+    x, low, high = (
+        np.array([value if finite(value) else math.nan for value in values], dtype=np.float64)
+        for values in (band.x, band.low, band.high)
+    )
+    axes.fill_between(
+        x, low, high, color=_colour(band.colour), alpha=0.15, linewidth=0, label=band.label or None
+    )
 
 
 def _line(axes: Axes, line: Line) -> None:

@@ -1,8 +1,9 @@
 """Charts as SVG without colours of its own: classes, which a page's style sheet gives a theme.
 
-Classes: ``axis`` and ``tick`` texts, ``grid`` lines, ``line``, ``dot``, ``ring``, ``whisker``, ``rule``, ``cell``, with
-``c0`` to ``c7`` and ``muted`` for colours, ``dash``, ``faint``, ``plus`` and ``minus``. ``plays`` are points whose
-tracks a page plays when they are clicked, and ``cursor`` are marks that follow its player; see `players.js`.
+Classes: ``axis`` and ``tick`` texts, ``grid`` lines, ``line``, ``area``, ``dot``, ``ring``, ``whisker``, ``rule``,
+``cell``, with ``c0`` to ``c7`` and ``muted`` for colours, ``dash``, ``faint``, ``plus`` and ``minus``. ``plays`` are
+points whose tracks a page plays when they are clicked, and ``cursor`` are marks that follow its player; see
+`players.js`.
 
 SVG is written here and not by matplotlib: a chart takes 6 kB instead of 118 kB, its colours follow the reader's theme,
 its texts are texts, and a page is made without the second that the import of matplotlib takes.
@@ -25,6 +26,7 @@ from musicemo.reporting.charts.chart import (
     LABEL,
     MUTED,
     TICK,
+    Band,
     Cells,
     Chart,
     Cursor,
@@ -65,6 +67,8 @@ def legend(chart: Chart) -> list[tuple[str, str]]:
             continue
         if isinstance(mark, Line):
             inner = f'<path class="line {_colour(mark.colour)}{" dash" * mark.dashed}" d="M1 6h20"/>'
+        elif isinstance(mark, Band):
+            inner = f'<path class="area {_colour(mark.colour)}" d="M1 1H21V11H1z"/>'
         elif isinstance(mark, Intervals):
             inner = f'<path class="whisker {_colour(mark.colour)}" d="M1 6h20"/>' + _circle(
                 mark.colour, 11, 6, 3.5
@@ -130,6 +134,7 @@ class _Canvas:
         chart = self.chart
         draw: dict[type, Callable[..., Iterator[str]]] = {
             Line: self._line,
+            Band: self._band,
             Points: self._points,
             Intervals: self._intervals,
             Rule: self._rule,
@@ -188,6 +193,14 @@ class _Canvas:
             title = f"<title>{escape(line.label)}</title>" if line.label else ""
             look = _colour(line.colour) + " dash" * line.dashed + " faint" * line.faint
             yield f'<path class="line {look}" d="{path}">{title}</path>'
+
+    def _band(self, band: Band) -> Iterator[str]:
+        path = "".join(
+            "M" + "L".join(f"{_n(self.px(x))} {_n(self.py(y))}" for x, y in piece) + "z"
+            for piece in band.pieces()
+        )
+        if path:
+            yield f'<path class="area {_colour(band.colour)}" d="{path}"/>'
 
     def _points(self, points: Points) -> Iterator[str]:
         titles = points.titles or [""] * len(points.x)

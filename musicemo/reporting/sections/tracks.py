@@ -9,11 +9,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from musicemo.evaluation import TITLES, Evaluation, TargetKind, TaskEvaluation, pair_members, song_metrics
+from musicemo.evaluation import (
+    TITLES,
+    Evaluation,
+    TargetKind,
+    TaskEvaluation,
+    moment_error,
+    pair_members,
+    song_metrics,
+)
 from musicemo.reporting.blocks import Block, Cell, Charts, Column, Label, Number, Section, Table, Tables
 from musicemo.reporting.charts import (
     MUTED,
     Axis,
+    Band,
     Cells,
     Chart,
     Cursor,
@@ -26,20 +35,20 @@ from musicemo.reporting.charts import (
     spanning,
 )
 from musicemo.reporting.sections.scores import leading, rows_aspect
-from musicemo.reporting.words import SETS, number, plural, scale
+from musicemo.reporting.words import SETS, listed, number, plural, scale
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = [
     "CONFUSION",
-    "CURVES",
     "DOTS",
     "LABELS",
     "PAIR_CHART",
     "TAG_CHART",
     "TOGETHER",
     "curve_charts",
+    "curve_note",
     "label_section",
     "other_tracks",
     "prediction_charts",
@@ -88,6 +97,13 @@ CURVES = (
     "highest RMSE. Lines break where a track is not rated."
 )
 
+BAND = (
+    "The band is the prediction minus and plus the error of a single moment, which 80 % of all rated moments of the "
+    "{part} do not exceed"
+)
+
+NO_BAND = "The error of single moments is unknown:"
+
 #: Metrics of a track that is rated over time, as they are written.
 _OF_A_TRACK = {"rmse": "RMSE", "pearson": "r", "ccc": "CCC"}
 
@@ -135,37 +151,88 @@ def task_chart(
     return _confusion(name, task, notes)
 
 
-def curve_charts(evaluation: Evaluation, tasks: Mapping[str, Mapping[str, Any]]) -> list[Chart]:
-    """Return the true and the predicted ratings of the best, the median and the worst track of each series, by RMSE."""
+def curve_charts(evaluation: Evaluation, tasks: Mapping[str, Mapping[str, Any]], part: str) -> list[Chart]:
+    """Return the true and the predicted ratings of the best, the median and the worst track of each series, by RMSE.
+
+    A band around the prediction has the error of single moments, if the tracks are held out; see `curve_note`.
+
+    Args:
+        evaluation: Predictions and targets.
+        tasks: task -> its ``range``.
+        part: The set.
+    """
     charts = []
     for name, task in evaluation.tasks.items():
         if task.kind != "series" or not len(task.target):
             continue
         order = np.argsort(song_metrics(task.prediction, task.target)["rmse"], kind="stable").tolist()
         shown = {"best": order[0], "median": order[len(order) // 2], "worst": order[-1]}
-        unit = scale(tasks.get(name, {}))
+        table = tasks.get(name, {})
+        unit = scale(table)
+        error = None if part == "train" else moment_error(task.prediction, task.target)
+        low, high = (
+            np.clip(
+                task.prediction + side * (error.within if error else 0.0),
+                *(table.get("range") or (-math.inf, math.inf)),
+            )
+            for side in (-1, 1)
+        )
         y = spanning(
-            np.concatenate([values[np.isfinite(values)] for values in (task.target, task.prediction)]),
+            np.concatenate(
+                [values[np.isfinite(values)] for values in (task.target, task.prediction, low, high)]
+            ),
             name + (unit and f" ({unit})"),
         )
         for which, place in list(shown.items())[: len(order)]:
-            charts.append(_curve(f"{name}: {which} track", task, place, y))
+            band = (low[place], high[place]) if error else None
+            charts.append(_curve(f"{name}: {which} track", task, place, y, band))
     return charts
 
 
-def _curve(title: str, task: TaskEvaluation, place: int, y: Axis) -> Chart:
+def curve_note(evaluation: Evaluation, part: str) -> str:
+    """Return the sentences below the charts of `curve_charts`."""
+    if part == "train":
+        return f"{CURVES} {NO_BAND} no tracks are held out."
+    errors = {
+        name: moment_error(task.prediction, task.target)
+        for name, task in evaluation.tasks.items()
+        if task.kind == "series" and len(task.target)
+    }
+    texts = [
+        f"{name} {number(error.within, '.3g')} ({error.moments:,} moments of {plural(error.songs, 'track')}; the mean "
+        f"rating has {number(error.constant, '.3g')})"
+        for name, error in errors.items()
+        if error
+    ]
+    if not texts:
+        return f"{CURVES} {NO_BAND} it needs at least four tracks."
+    return f"{CURVES} {BAND.format(part=SETS[part])}: {listed(texts)}."
+
+
+def _curve(
+    title: str,
+    task: TaskEvaluation,
+    place: int,
+    y: Axis,
+    band: tuple[NDArray[np.float64], NDArray[np.float64]] | None,
+) -> Chart:
     times, target, prediction = (task.rows(key)[place] for key in ("times", "target", "prediction"))
     scores = song_metrics(prediction[None], target[None])
     notes = [task.ids[place], *(f"{text} {number(float(scores[key][0]))}" for key, text in _OF_A_TRACK.items())]
     ends = [float(times[0]), float(times[-1])]
     # A line breaks where the track is not rated.
     gaps = np.flatnonzero(np.diff(times) > 1.5 * np.diff(times).min(initial=np.inf)) + 1
-    x, true, predicted = (np.insert(values, gaps, np.nan).tolist() for values in (times, target, prediction))
+    rated = len(times)
+    x, true, predicted, *ends_of_band = (
+        np.insert(values[:rated], gaps, np.nan).tolist()
+        for values in (times, target, prediction, *(band or ()))
+    )
     return Chart(
         title=title,
         x=spanning(times, "seconds"),
         y=y,
         marks=[
+            *([Band(x, *ends_of_band, "error of a moment", 1)] if band else []),
             Line(x, true, label="true", colour=0),
             Line(x, predicted, label="predicted", colour=1),
             Cursor(ends, ends),
@@ -485,11 +552,11 @@ def _mistagged(name: str, task: TaskEvaluation) -> Table:
     added, missed = task.prediction & (task.target == 0), ~task.prediction & (task.target == 1) & known
     order = np.argsort(-(added | missed).sum(axis=1), kind="stable")[:_PAIRS]
 
-    def listed(flags: NDArray[np.bool_]) -> str:
+    def names(flags: NDArray[np.bool_]) -> str:
         return ", ".join(tag for tag, flag in zip(task.classes, flags, strict=True) if flag)
 
     rows: list[list[Cell]] = [
-        [_track(task.ids[place]), listed(task.target[place] == 1), listed(missed[place]), listed(added[place])]
+        [_track(task.ids[place]), names(task.target[place] == 1), names(missed[place]), names(added[place])]
         for place in order.tolist()
     ]
     columns: list[str | Column] = [

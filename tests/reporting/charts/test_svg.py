@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 import pytest
 from some_charts import ALL, EVIL, FOREST, LINES, MATRIX
 
-from musicemo.reporting.charts import Axis, Chart, Line, categories, legend, to_svg
+from musicemo.reporting.charts import Axis, Band, Chart, Line, categories, draw, legend, to_svg
 from musicemo.terminal import visible
 
 
@@ -48,6 +48,25 @@ def test_a_line_breaks_where_nothing_is_known_and_single_values_are_dots():
     (line,) = paths(LINES, "c1")
     assert line.count("M") == 3
     assert line.count("h0") == 3
+
+
+BAND = Chart(
+    "x", Axis(0, 10), Axis(0, 1), [Band([0, 5, 7, 10], [0, 0.5, None, 0], [0.5, 1, None, 1], "error", 1)]
+)
+
+
+def test_a_band_is_the_area_between_two_lines_and_breaks_where_they_do():
+    (band,) = paths(BAND, "area")
+    first, second = band.removeprefix("M").removesuffix("z").split("zM")
+    places = [tuple(map(float, pair.split())) for pair in first.split("L")]
+    assert [x for x, _ in places] == [32, 191, 191, 32]
+    heights = [(y - 8) / (0.62 * (350 - 32)) for _, y in places]
+    assert heights == pytest.approx([1, 0.5, 0, 0.5], abs=1e-3)
+    assert [pair.split()[0] for pair in second.split("L")] == ["350", "350"]
+    assert [label for _, label in legend(BAND)] == ["error"]
+    (axes,) = draw(BAND).axes
+    assert [len(one.vertices) for one in axes.collections[0].get_paths()] == [7, 5]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["error"]
 
 
 def test_values_stand_where_the_axis_says():
