@@ -374,7 +374,7 @@ def prepare(
                 network,
                 features,
                 tracks,
-                batches["train"].indices,
+                split.parts["train"],  # with the tracks whose labels are not used
                 augmentations,
                 seed,
                 device,
