@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict
+from pydantic_core import ErrorDetails
 
-__all__ = ["Settings", "validate"]
+__all__ = ["Settings", "plain_message", "validate", "without_prefix"]
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -28,3 +29,14 @@ def validate(model: type[_Model], table: Mapping[str, Any]) -> _Model:
         pydantic.ValidationError: The table is not valid; it holds every error.
     """
     return model.model_validate_json(json.dumps(table, default=str))
+
+
+def without_prefix(message: str) -> str:
+    """Return the message of a pydantic error without the type of the exception that a validator raised."""
+    return message.removeprefix("Value error, ").removeprefix("Assertion failed, ")
+
+
+def plain_message(details: ErrorDetails) -> str:
+    """Return the message of a pydantic error as the rest of a sentence: without prefix, and in lower case."""
+    message = without_prefix(details["msg"])
+    return message[:1].lower() + message[1:]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from musicemo.errors import InputError, MusicemoError, RunError, nearest
 from musicemo.hookspecs import hookimpl
+from musicemo.settings import plain_message
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -257,7 +258,7 @@ def make_tracker(name: str, settings: Mapping[str, Any]) -> Tracker:
         listed = ", ".join(allowed) or "none"
         problems = []
         for one in error.errors():
-            text = one["msg"][0].lower() + one["msg"][1:]
+            text = plain_message(one)
             if one["type"] == "extra_forbidden":
                 text = f"unknown key{nearest(str(one['loc'][-1]), allowed)} (allowed: {listed})"
             problems.append(f"plugins.{name}.{toml.dotted(one['loc'])}: {text}")

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
+import typer.core
 import typer.main
 
 from musicemo import __version__, messages, terminal
@@ -69,10 +70,25 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
+class _Commands(typer.core.TyperGroup):
+    """The commands, whose options are refused without the words of the library that reads them."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command of the context."""
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            from musicemo.settings import without_prefix
+
+            error.message = without_prefix(error.message)
+            raise
+
+
 def make_app() -> typer.Typer:
     """Return the application with the built-in commands."""
     app = typer.Typer(
         name="musicemo",
+        cls=_Commands,
         help="Train, evaluate and compare models for music emotion recognition.",
         epilog=_EPILOG,
         no_args_is_help=True,

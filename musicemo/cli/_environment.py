@@ -50,7 +50,7 @@ def _describe() -> dict[str, Any]:
     from musicemo.training import choose_device
 
     recorded = describe_environment(choose_device("auto"))
-    del recorded["command"]
+    del recorded["command"], recorded["origins"]
     return {
         **recorded,
         "interpreter": sys.executable,

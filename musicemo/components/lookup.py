@@ -31,7 +31,7 @@ from musicemo.components.spec import (
 from musicemo.contracts import PROVIDED, ComponentTable, Per, TargetKind, kinds_of
 from musicemo.errors import InputError, nearest
 from musicemo.files import expanded
-from musicemo.settings import validate
+from musicemo.settings import plain_message, validate
 
 __all__ = ["Components", "LossTerm", "core_settings", "describe_problem"]
 
@@ -80,8 +80,7 @@ def describe_problem(
         more_keys: Allowed keys of that table that are not in the model.
     """
     key = (*prefix, *_existing(source, prefix, details["loc"]))
-    message = details["msg"].removeprefix("Value error, ")
-    message = message[0].lower() + message[1:]
+    message = plain_message(details)
     if details["type"] in _UNKNOWN:
         allowed = sorted(
             _fields(schema, details["loc"][:-1]) | set(more_keys if len(details["loc"]) == 1 else ())

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
+import json
 import logging
 import os
 import re
+import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,6 +83,15 @@ class Claim:
         return bool({self.name, normalized(self.distribution)} & _disabled())
 
     @property
+    def origin(self) -> str:
+        """The arguments of ``pip install`` for a distribution from a folder or a URL; empty if an index has it."""
+        try:
+            text = self.entry_point.dist.read_text("direct_url.json") if self.entry_point.dist else None
+            return _arguments(json.loads(text)) if text else ""
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):  # metadata that no installer wrote
+            return ""
+
+    @property
     def incompatible(self) -> str:
         """The versions of musicemo that its distribution requires if this one is not among them, else empty."""
         if self.distribution == "musicemo":
@@ -97,13 +108,32 @@ class Claim:
         if self.incompatible:
             raise InputError(
                 f"{self.kind} {self.name!r} of {self} requires {self.incompatible}, but musicemo {__version__} "
-                f"is installed. Try pip install --upgrade {self.distribution}"
+                f"is installed. Try pip install --upgrade {self.origin or self.distribution}"
             )
         try:
             with loading():
                 return self.entry_point.load()
         except (MusicemoError, PluginFailed) as error:
             raise InputError(f"{self.kind} {self.name!r} of {self} cannot be imported: {error}") from error
+
+
+def _arguments(direct_url: Mapping[str, Any]) -> str:
+    """Return the arguments of ``pip install`` for the content of ``direct_url.json``, as PEP 610 defines it."""
+    from urllib.request import url2pathname
+
+    url: str = direct_url["url"]
+    if vcs := direct_url.get("vcs_info"):
+        url = f"{vcs['vcs']}+{url}@{vcs.get('requested_revision') or vcs['commit_id']}"
+    elif url.startswith("file:"):
+        url = url2pathname(url.removeprefix("file:").removeprefix("//"))
+        if subdirectory := direct_url.get("subdirectory"):
+            return shlex.quote(os.path.join(url, subdirectory))  # noqa: PTH118  # text for a shell
+    elif not url:
+        return ""
+    if subdirectory := direct_url.get("subdirectory"):
+        url = f"{url}#subdirectory={subdirectory}"
+    editable = "--editable " if (direct_url.get("dir_info") or {}).get("editable") else ""
+    return f"{editable}{shlex.quote(url)}"
 
 
 def normalized(name: str) -> str:

@@ -43,7 +43,7 @@ from musicemo.contracts import (
 )
 from musicemo.errors import InputError, MusicemoError, RunError, describe_error
 from musicemo.features import FeatureSettings
-from musicemo.settings import Settings, validate
+from musicemo.settings import Settings, plain_message, validate
 
 __all__ = [
     "RESERVED",
@@ -297,7 +297,7 @@ def check_defaults(schema: type[BaseModel], place: str) -> None:
             if details["loc"][0] in table:
                 name = toml.dotted(details["loc"])
                 raise InputError(
-                    _bad_default(name, place, f"{details['msg']}, not {details['input']!r}")
+                    _bad_default(name, place, f"{plain_message(details)}, not {details['input']!r}")
                 ) from error
 
 
@@ -359,7 +359,7 @@ def _check_reads_back(schema: type[BaseModel], parameters: Mapping[str, Any], pl
         again = validate(schema, table)
     except (PydanticSerializationError, ValidationError) as error:
         details = error.errors()[0] if isinstance(error, ValidationError) else None
-        reason = f"{toml.dotted(details['loc'])}: {details['msg']}" if details else str(error)
+        reason = f"{toml.dotted(details['loc'])}: {plain_message(details)}" if details else str(error)
         raise InputError(
             f"the parameters of {place} cannot be recorded with a run and read back: {reason}"
         ) from error
@@ -610,7 +610,9 @@ def make_component(
         try:
             return nested(marker, key) if nested else _registered(marker, inner)
         except ValidationError as error:
-            problems.extend(f"{toml.dotted((*key, *one['loc']))}: {one['msg']}" for one in error.errors())
+            problems.extend(
+                f"{toml.dotted((*key, *one['loc']))}: {plain_message(one)}" for one in error.errors()
+            )
         except InputError as error:
             problems.extend(f"{toml.dotted(key)}: {problem}" for problem in error.problems)
         return None

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from musicemo.contracts import Augmentation, Examples, Labels
 from musicemo.data.tasks import Task, columns
-from musicemo.errors import InputError
+from musicemo.errors import InputError, nearest
 
 __all__ = ["AppliedAugmentation", "Augmentations", "check_examples"]
 
@@ -57,6 +57,7 @@ class Augmentations:
     ) -> None:
         self._applied = tuple(applied)
         self._columns = columns(tasks)
+        self._tasks = [task.name for task in tasks if task.kind != "pairs"]
         self._seed = seed
 
     def __call__(self, x: Tensor, lengths: Tensor, epoch: int, batch: int) -> Examples:
@@ -76,6 +77,12 @@ class Augmentations:
             # A spawn key, since trailing zeros of a seed are ignored.
             seed = np.random.SeedSequence(self._seed, spawn_key=(epoch, batch, place))
             examples = _apply(one, examples, np.random.default_rng(seed))
+            if unknown := {task for labels in examples.labels for task in labels.lost} - set(self._tasks):
+                task = min(unknown)
+                raise InputError(
+                    f"augmentation {one.name!r} returns labels whose lost names {task!r}, which is not a task with "
+                    f"labels of single tracks{nearest(task, self._tasks)} (tasks: {', '.join(self._tasks) or 'none'})"
+                )
         return examples
 
     def label(self, examples: Examples, targets: Tensor, series: Mapping[str, Tensor]) -> Iterator[_LabelSet]:
@@ -110,7 +117,11 @@ def _apply(one: AppliedAugmentation, examples: Examples, random: np.random.Gener
     else:
         rows = torch.arange(len(examples.x))
     before = examples if len(rows) == len(examples.x) else examples.select(rows)
-    changed = one.augmentation(before, random)
+    try:
+        changed = one.augmentation(before, random)
+    except Exception as error:
+        error.add_note(f"augmentation {one.name!r} fails")
+        raise
     check_examples(one.name, one.augmentation, before, changed)
     if one.lost:
         labels = [

@@ -17,7 +17,7 @@ from musicemo.components.spec import Component, default_component, make_componen
 from musicemo.contracts import FeatureExtractor, Launcher, Track
 from musicemo.errors import InputError
 from musicemo.features import FeatureSettings, Stream, with_features
-from musicemo.settings import validate
+from musicemo.settings import plain_message, validate
 
 __all__ = [
     "DEFAULT_FEATURES",
@@ -143,7 +143,7 @@ def stream_of(table: Mapping[str, Any]) -> Stream:
             )
         component = make_component("features", name, factory, parameters)
     except ValidationError as error:
-        raise InputError(f"features {name!r}: {error.errors()[0]['msg']}") from error
+        raise InputError(f"features {name!r}: {plain_message(error.errors()[0])}") from error
     return FeatureTable(component, settings).stream()
 
 

@@ -275,10 +275,11 @@ def pad(clips: Sequence[NDArray[np.float32]]) -> tuple[Tensor, Tensor]:
 
 def _not_installed(record: RunRecord) -> list[str]:
     """Return a sentence on each package of the run that is not installed."""
-    plugins = record.environment.get("plugins") or {}
+    plugins, origins = record.environment.get("plugins") or {}, record.environment.get("origins") or {}
     present = {claim.distribution for kind in registry.GROUPS for claim in registry.claims(kind)}
     return [
-        f"{record.directory}: the run requires {name} {version}, which is not installed: pip install {name}=={version}"
+        f"{record.directory}: the run requires {name} {version}, which is not installed: pip install "
+        f"{origins.get(name) or f'{name}=={version}'}"
         for name, version in plugins.items()
         if name not in present
     ]

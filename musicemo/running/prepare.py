@@ -502,7 +502,8 @@ def _rehearse_augmentations(experiment: Experiment, prepared: Prepared) -> None:
         except InputError:
             raise
         except Exception as error:  # a stranger's augmentation may raise anything
-            raise InputError(f"an augmentation fails: {describe_error(error, where=line_of(error))}") from error
+            failed = "; ".join(getattr(error, "__notes__", ["an augmentation fails"]))
+            raise InputError(f"{failed}: {describe_error(error, where=line_of(error))}") from error
 
 
 def _examples(tracks: Tracks, train: NDArray[np.intp]) -> NDArray[np.intp]:

@@ -40,7 +40,10 @@ def describe_environment(device: torch.device, command: Sequence[str] | None = N
     """
     import torch
 
-    plugins = {claim.distribution: claim.version for kind in registry.GROUPS for claim in registry.claims(kind)}
+    claims = [claim for kind in registry.GROUPS for claim in registry.claims(kind)]
+    plugins = {claim.distribution: claim.version for claim in claims}
+    packages = {claim.distribution: claim for claim in claims if claim.distribution != "musicemo"}
+    origins = {name: origin for name, claim in packages.items() if (origin := claim.origin)}
     return {
         "musicemo": __version__,
         "python": platform.python_version(),
@@ -51,6 +54,7 @@ def describe_environment(device: torch.device, command: Sequence[str] | None = N
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "packages": {name: _version(name) for name in _PACKAGES},
         "plugins": dict(sorted(plugins.items())),
+        "origins": dict(sorted(origins.items())),
         "command": list(sys.argv if command is None else command),
     }
 

@@ -33,6 +33,7 @@ from musicemo.evaluation import (
 from musicemo.files import read_csv
 from musicemo.runs.directory import SPREAD_COLUMNS, RunDirectory
 from musicemo.runs.schema import SECTIONS, Environment, Epoch, ExperimentFile, Results, SplitFile
+from musicemo.settings import plain_message
 
 __all__ = ["INTERRUPTED", "RunRecord", "open_run"]
 
@@ -713,7 +714,7 @@ def _problems(error: Exception, key: str = "") -> list[str]:
         texts = []
         for one in details[:3]:
             place = ".".join(map(str, ([key] if key else []) + list(one["loc"])))
-            message = one["msg"].removeprefix("Value error, ")
+            message = plain_message(one)
             texts.append(f"{place}: {message}" if place else message)
         return [*texts, *([f"and {len(details) - 3} more"] if len(details) > 3 else [])]
     if isinstance(error, OSError):

@@ -334,6 +334,8 @@ class Environment(_Shape):
     """The file ``environment.json``."""
 
     plugins: dict[str, Text | None] = Field(default_factory=dict)
+    #: Distribution -> arguments of ``pip install``, of those from a folder or a URL.
+    origins: dict[str, Text] = Field(default_factory=dict)
 
 
 class Epoch(_Shape):

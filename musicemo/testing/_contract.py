@@ -24,6 +24,7 @@ from musicemo.components.spec import (
 )
 from musicemo.contracts import PROVIDED
 from musicemo.errors import InputError, MusicemoError, describe_error
+from musicemo.settings import plain_message
 from musicemo.training.randomness import random_state, restore_random_state, seed_everything
 
 __all__ = ["Contract", "ContractError", "require"]
@@ -129,7 +130,7 @@ class Contract:
                 component = make_component(self.kind, self.name, self.given, self.parameters)
             except ValidationError as error:
                 wrong = "; ".join(
-                    f"{toml.dotted(details['loc']) or 'the table'}: {details['msg']}"
+                    f"{toml.dotted(details['loc']) or 'the table'}: {plain_message(details)}"
                     for details in error.errors()
                 )
                 require(False, f"the parameters given, {self.parameters}, do not fit its signature: {wrong}")

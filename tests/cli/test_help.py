@@ -147,6 +147,16 @@ def test_no_command_is_a_request_for_help(launcher, clean):
     assert "Usage: musicemo" in finished.out + finished.err
 
 
+def test_wrong_values_of_options_are_not_reported_in_a_librarys_words():
+    from typer.testing import CliRunner
+
+    from musicemo.cli._app import make_app
+
+    finished = CliRunner().invoke(make_app(), ["plugin", "new", "tempo", "--kind", "nothing"])
+    assert finished.exit_code == 2
+    assert "Invalid value for '--kind': 'nothing' is not one of" in finished.output
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments", [["rum"], ["run"], ["run", "--resum", "x.toml"], ["show", "a.toml", "b.toml"]]

@@ -272,6 +272,35 @@ def test_versions_that_it_does_not_work_with(install):
     assert "requires musicemo<8,>=7" in call()
 
 
+@pytest.mark.parametrize(
+    ("content", "arguments"),
+    [
+        (None, ""),
+        ("{", ""),
+        ('{"url": "file:///tmp/my%20plugin", "dir_info": {}}', "'/tmp/my plugin'"),
+        ('{"url": "file:///tmp/plugin", "dir_info": {"editable": true}}', "--editable /tmp/plugin"),
+        ('{"url": "file:///tmp/plugins", "dir_info": {}, "subdirectory": "one"}', "/tmp/plugins/one"),
+        (
+            '{"url": "https://a.org/b.git", "vcs_info": {"vcs": "git", "commit_id": "12f"}, "subdirectory": "c"}',
+            "'git+https://a.org/b.git@12f#subdirectory=c'",
+        ),
+        (
+            '{"url": "https://a.org/b", "vcs_info": {"vcs": "git", "commit_id": "12f", "requested_revision": "v1"}}',
+            "git+https://a.org/b@v1",
+        ),
+        ('{"url": "https://a.org/b-1.whl", "archive_info": {}}', "https://a.org/b-1.whl"),
+    ],
+)
+def test_where_a_distribution_comes_from(content, arguments, install):
+    install("loss", "mse", fakes_module.SquaredError, "sonatina", requires=["musicemo<0"])
+    (claim,) = registry.claims("loss")
+    claim.entry_point.dist.read_text = {"direct_url.json": content}.get
+    assert claim.origin == arguments
+    with pytest.raises(InputError) as caught:
+        claim.load()
+    assert str(caught.value).endswith(f"pip install --upgrade {arguments or 'sonatina'}")
+
+
 # A table to paste.
 
 

@@ -204,6 +204,10 @@ def labelled(examples, **changes):
             lambda one: labelled(one, lost={"energy": torch.ones(4)}),
             r"labels whose lost is not bool \[4\] for each task",
         ),
+        (
+            lambda one: labelled(one, lost={"valense": torch.ones(4, dtype=torch.bool)}),
+            "labels whose lost names 'valense', which is not a task.*; did you mean 'valence'",
+        ),
     ],
 )
 def test_a_broken_augmentation_is_named(change, message):

@@ -407,13 +407,13 @@ def holed(*, activation: list[int | None] = [None]) -> object:  # noqa: B006
         (by_position, "the parameter 'activation' of {} is positional-only"),
         (
             bad_number,
-            "the default of 'activation' of {} does not match its annotation: Input should be a",
+            "the default of 'activation' of {} does not match its annotation: input should be a",
         ),
         (
             bad_range,
-            "the default of 'activation' of {} does not match its annotation: Input should be g",
+            "the default of 'activation' of {} does not match its annotation: input should be g",
         ),
-        (bad_nested, "the default of 'activation.size' of {} does not match its annotation: Input"),
+        (bad_nested, "the default of 'activation.size' of {} does not match its annotation: input"),
         (holed, "the default of 'activation' of {} does not match its annotation: TOML cannot hold"),
     ],
 )

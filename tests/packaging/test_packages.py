@@ -108,9 +108,7 @@ def test_a_package_of_somebody_else(environment, tmp_path):
     assert "Traceback" not in missed.stderr
     evaluated = environment.run(tmp_path, "musicemo", "evaluate", run)
     assert evaluated.returncode == 2
-    assert (
-        "the run requires sonatina 1.2, which is not installed: pip install sonatina==1.2" in evaluated.stderr
-    )
+    assert f"the run requires sonatina 1.2, which is not installed: pip install {project}" in evaluated.stderr
     assert environment.run(tmp_path, "musicemo", "sonata").returncode == 2
 
 

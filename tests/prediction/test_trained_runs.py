@@ -151,6 +151,19 @@ def test_a_model_that_is_not_installed_is_told(components, copied):
         TrainedRun.load(copied)
 
 
+def test_packages_that_are_not_installed_are_proposed_from_where_they_came(components, copied):
+    path = copied / "environment.json"
+    recorded = {"plugins": {"sonatina": "1.2", "fugue": "0.3"}, "origins": {"fugue": "--editable ../fugue"}}
+    path.write_text(json.dumps(json.loads(path.read_text()) | recorded))
+    experiment = copied / "experiment.toml"
+    experiment.write_text(experiment.read_text().replace('type = "means"', 'type = "gone"'))
+    with pytest.raises(InputError) as caught:
+        TrainedRun.load(copied)
+    text = str(caught.value)
+    assert "requires sonatina 1.2, which is not installed: pip install sonatina==1.2" in text
+    assert "requires fugue 0.3, which is not installed: pip install --editable ../fugue" in text
+
+
 def test_only_the_model_and_the_features_need_to_be_installed(components, run, copied):
     path = copied / "experiment.toml"
     tables = tomllib.loads(path.read_text())

@@ -290,7 +290,7 @@ def test_a_damaged_section_is_left_out_and_reported(directory):
         assert "selection" not in run.results
         (problem,) = run.problems
         assert problem.startswith(
-            "results.json: selection.criteria.val/loss.epoch: Input should be a valid integer"
+            "results.json: selection.criteria.val/loss.epoch: input should be a valid integer"
         )
     finally:
         path.write_bytes(before)

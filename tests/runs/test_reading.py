@@ -57,7 +57,7 @@ def test_a_run_that_failed_holds_what_it_got_to(tmp_path):
     [
         ("experiment.toml", "a = ", "experiment.toml: cannot be read: Invalid value"),
         ("environment.json", "{", "environment.json: cannot be read: Expecting"),
-        ("environment.json", "[]", "environment.json: Input should be a valid dictionary"),
+        ("environment.json", "[]", "environment.json: input should be a valid dictionary"),
         ("split.json", b"\xff", "split.json: cannot be read: 'utf-8' codec"),
         ("history.jsonl", '{"epoch": 1}\n{"epo', "history.jsonl: cannot be read: line 2: Unterminated string"),
     ],

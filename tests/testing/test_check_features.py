@@ -384,7 +384,7 @@ def test_memory_that_grows_with_the_clip():
 
 
 def test_parameters_that_do_not_fit():
-    with pytest.raises(ContractError, match="block: Input should be greater than 0"):
+    with pytest.raises(ContractError, match="block: input should be greater than 0"):
         check_features(Levels, {"block": 0})
 
 

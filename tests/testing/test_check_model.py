@@ -228,7 +228,7 @@ def test_an_error_of_the_model_is_shown_with_file_and_line():
 
 
 def test_parameters_that_do_not_fit():
-    with pytest.raises(ContractError, match="hidden: Input should be greater than 0"):
+    with pytest.raises(ContractError, match="hidden: input should be greater than 0"):
         check_model(MeanModel, {"hidden": 0})
 
 

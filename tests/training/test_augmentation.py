@@ -47,8 +47,14 @@ class Slower:
         return dataclasses.replace(examples, x=examples.x * 1.5)
 
 
+class Breaks:
+    def __call__(self, examples, random):
+        raise ZeroDivisionError("no")
+
+
 @pytest.fixture(autouse=True)
 def _augmentations(fakes):
+    fakes("augmentation", "breaks", Breaks)
     fakes("augmentation", "halves", Halves)
     fakes("augmentation", "mixed", Mixed)
     fakes("augmentation", "slower", Slower)
@@ -170,6 +176,10 @@ def test_overfitting_does_not_augment(tmp_path):
         (
             "augment=[{ type = 'mixed', tasks = ['genre'] }]|distillation={ teacher.model.type = 'means' }",
             r"augment\[0\]\.tasks: must contain every task with \[distillation\]",
+        ),
+        (
+            "augment=[{ type = 'mixed' }, { type = 'breaks' }]",
+            r"augment: augmentation 'breaks' fails: ZeroDivisionError: no \(.*test_augmentation\.py:\d+\)",
         ),
         ("augment={ type = 'mixed' }", r"augment: must be a list of tables, \[\[augment\]\]"),
     ],

@@ -80,8 +80,8 @@ def test_a_member_knows_the_places_of_its_streams():
         ([{"type": "ridge"}, {"type": "cnn"}], r"`members\[1\]`: 'cnn' is trained by gradients"),
         ([{"type": "svr", "streams": ["clips"]}], r"`members\[0\]\.streams`: unknown stream 'clips'"),
         ([{"type": "rigde"}], r"members\[0\]: no model has the name 'rigde'; did you mean 'ridge'\?"),
-        ([{"type": "ridge", "alpha": 2.0}], r"members\[0\]\.alpha: Extra inputs"),
-        ([{"type": "ridge", "weight": 0.0}], r"members\[0\]\.weight: Input should be greater than 0"),
+        ([{"type": "ridge", "alpha": 2.0}], r"members\[0\]\.alpha: extra inputs"),
+        ([{"type": "ridge", "weight": 0.0}], r"members\[0\]\.weight: input should be greater than 0"),
     ],
 )
 def test_members_that_do_not_fit(members, words):
