@@ -21,7 +21,16 @@ if TYPE_CHECKING:
     from musicemo.runs import RunRecord as RunRecord
     from musicemo.training import Run
 
-__all__ = ["Tracker", "final_metrics", "flat_settings", "group_of", "label_of", "make_tracker", "runs_of"]
+__all__ = [
+    "Tracker",
+    "final_metrics",
+    "flat_settings",
+    "group_of",
+    "label_of",
+    "make_tracker",
+    "runs_of",
+    "tensorboard_plugins",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -219,6 +228,51 @@ def final_metrics(results: Mapping[str, Any]) -> dict[str, float]:
         for name, metric in values.items()
         if isinstance(metric, dict) and metric.get("value") is not None
     }
+
+
+def tensorboard_plugins() -> list[Any]:
+    """Return TensorBoard's plugins, with a tab HPARAMS for the runs of several experiments.
+
+    TensorBoard itself shows the settings and metrics that one of the runs lists. Here, it shows those of all runs.
+    The first settings are those that differ among the runs of one experiment, such as the seed, and those that differ
+    between the variants of a matrix, which are marked in the lists.
+    """
+    from tensorboard import default
+    from tensorboard.plugins.hparams import api_pb2, backend_context, metadata
+    from tensorboard.plugins.hparams.hparams_plugin import HParamsPlugin
+
+    class Context(backend_context.Context):
+        def _find_experiment_tag(
+            self, contents: Mapping[str, Mapping[str, bytes]], include_metrics: bool
+        ) -> api_pb2.Experiment | None:
+            tags = [
+                tags[metadata.EXPERIMENT_TAG] for tags in contents.values() if metadata.EXPERIMENT_TAG in tags
+            ]
+            listed = [metadata.parse_experiment_plugin_data(tag) for tag in tags]
+            if not listed:
+                return None
+            together: dict[str, dict[str, Mapping[str, bytes]]] = {}
+            for run, content in contents.items():
+                together.setdefault(run.rpartition("/")[0], {})[run] = content
+            infos = [
+                *(info for one in together.values() for info in self._compute_hparam_infos(one)),
+                *(info for one in listed for info in one.hparam_infos),
+            ]
+            differing = {info.name for info in infos if info.differs}
+            merged = api_pb2.Experiment(hparam_infos=self._compute_hparam_infos(contents))
+            for info in merged.hparam_infos:
+                info.differs = info.name in differing
+            if include_metrics:
+                metrics = {one.name.tag: one for experiment in listed for one in experiment.metric_infos}
+                merged.metric_infos.extend(metrics.values())
+            return merged
+
+    class HParams(HParamsPlugin):  # type: ignore[misc]  # untyped in tensorboard
+        def __init__(self, context: Any) -> None:
+            super().__init__(context)
+            self._context = Context(context)
+
+    return [HParams if one is HParamsPlugin else one for one in default.get_plugins()]
 
 
 def make_tracker(name: str, settings: Mapping[str, Any]) -> Tracker:

@@ -78,8 +78,9 @@ def _serve(runs: Path, host: str, port: int | None) -> str:
     from tensorboard import program
 
     from musicemo.errors import InputError
+    from musicemo.tracking import tensorboard_plugins
 
-    server = program.TensorBoard()
+    server = program.TensorBoard(tensorboard_plugins())
     options = ["--logdir", str(runs), "--host", host, "--reload_interval", "5", "--window_title", "musicemo"]
     server.configure(argv=["tensorboard", *options, *(["--port", str(port)] if port is not None else [])])
     try:

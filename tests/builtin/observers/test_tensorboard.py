@@ -12,12 +12,14 @@ import numpy as np
 import pytest
 from musicemo_builtin.observers.tensorboard import _put_first
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.base_plugin import TBContext
 from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.hparams import plugin_data_pb2
 from torch.utils.tensorboard.summary import hparams
 
 from musicemo.contracts import Track
 from musicemo.hookspecs import hookimpl
+from musicemo.tracking import tensorboard_plugins
 
 pytestmark = pytest.mark.slow
 
@@ -189,6 +191,34 @@ def test_settings_that_differ_between_variants_are_marked_which_puts_them_first(
         "training.optimizer.lr",
     }
     assert len(differing) == 5
+
+
+@pytest.mark.filterwarnings("ignore:html5lib:DeprecationWarning")  # of a package in tensorboard
+def test_all_runs_of_a_folder_are_listed_and_what_differs_within_an_experiment_is_first():
+    runs = {
+        "nets/0": ({"seed": 0, "training.epochs": 5, "dataset.root": "x"}, ["final/test/valence/spearman"], []),
+        "nets/1": ({"seed": 1, "training.epochs": 5, "dataset.root": "x"}, ["final/test/valence/spearman"], []),
+        "svr/0": ({"seed": 0, "model.C": 2.0, "dataset.root": "y"}, ["final/test/genre/accuracy"], ["C"]),
+    }
+    contents = {}
+    for name, (settings, metrics, axes) in runs.items():
+        summaries = hparams(settings, dict.fromkeys(metrics, 0.5))
+        _put_first(summaries[0], axes)
+        values = [one.value[0] for one in summaries]
+        contents[name] = {value.tag: value.metadata.plugin_data.content for value in values}
+    (plugin,) = (one for one in tensorboard_plugins() if getattr(one, "plugin_name", "") == "hparams")
+    context = plugin(TBContext())._context
+    found = context.experiment_from_metadata(None, "", True, contents, None)
+    assert [(info.name, info.differs) for info in found.hparam_infos] == [
+        ("model.C", True),
+        ("seed", True),
+        ("dataset.root", False),
+        ("training.epochs", False),
+    ]
+    assert {one.name.tag for one in found.metric_infos} == {
+        "final/test/valence/spearman",
+        "final/test/genre/accuracy",
+    }
 
 
 #: After the checkpoint of an epoch and before its scalars; in the middle of evaluation, long after the best epoch;
