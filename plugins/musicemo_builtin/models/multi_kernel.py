@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from musicemo.contracts import Estimator, Target
 from musicemo.errors import InputError, nearest
-from musicemo_builtin.features._descriptors import DESCRIPTORS, MELS, PITCH_CLASSES, describe
+from musicemo_builtin.features._descriptors import DESCRIPTORS, MELS, PITCH_CLASSES, SIZES, describe
 from musicemo_builtin.models._kernels import Kernel, NormalKernel, StandardizedKernel, VectorKernel
 from musicemo_builtin.models._statistics import pooled
 from musicemo_builtin.models._svm import class_scores, pairwise, sigmoid_fit, temperature
@@ -38,11 +38,18 @@ _STREAM = 2.0
 _GAMMA = {"statistics": 0.8, "timbre": 1.5, "bands": 1.5, "normal": 3.0}
 _STREAM_GAMMA = 0.8
 
+_DESCRIBED = ("descriptors", "mel-chroma")
+"""Streams of the descriptors."""
+
+_FRAME, _VECTOR = MELS + PITCH_CLASSES, sum(SIZES.values())
+"""Rows of ``mel-chroma``, from which descriptors are computed, and of all ``descriptors``."""
+
 
 class MultiKernel(Estimator):
     """Kernel ridge regression and support vector classification with a weighted mean of kernels on whole tracks.
 
-    Some kernels compare two tracks by descriptors of the stream ``mel-chroma``:
+    Some kernels compare two tracks by descriptors, which are those of the stream ``descriptors`` with all its outputs,
+    or are computed from the stream ``mel-chroma``:
 
     - ``statistics``: some 670 standardized numbers that describe the spectrum's shape, modulation, harmonic and
       percussive parts, and the chroma;
@@ -66,8 +73,8 @@ class MultiKernel(Estimator):
 
     where Z `[tracks, ratings]` are the standardized ratings and E their leave-one-out predictions, for the training
     tracks that have all of them. Classes and tags are predicted by support vector machines as in `svr`, with calibrated
-    logits. The descriptors need both mel spectrogram and chromagram per frame, unscaled: ``scaling = { method = "none"
-    }``.
+    logits. The descriptors need both mel spectrogram and chromagram per frame. Both streams must be unscaled:
+    ``scaling = { method = "none" }``.
 
     G. R. G. Lanckriet and others, "Learning the Kernel Matrix with Semidefinite Programming", JMLR, 2004, for weighted
     sums of kernels. Deviation: the weights are parameters and are not learned. L. Breiman, J. H. Friedman, "Predicting
@@ -77,7 +84,8 @@ class MultiKernel(Estimator):
     Args:
         input_size: Number of feature rows.
         targets: Targets of the tasks.
-        streams: The rows of each feature stream. A single stream with 140 rows is also that of the descriptors.
+        streams: The rows of each feature stream. A single stream with 140 or 12,297 rows is also that of the
+            descriptors.
         alpha: L2 penalty of a regression.
         coupling: Correction of ratings by each other, from 0 (none) to 1 (least squares).
         C: Bound of a classification's coefficients.
@@ -89,8 +97,8 @@ class MultiKernel(Estimator):
             (``normal``).
 
     Raises:
-        InputError: The descriptors are used, and their stream is missing or is not mel spectrogram and chromagram; or a
-            kernel name is unknown.
+        InputError: The descriptors are used, and their stream is missing or has other rows; or a kernel name is
+            unknown.
     """
 
     coefficients: Tensor
@@ -112,8 +120,8 @@ class MultiKernel(Estimator):
     ) -> None:
         super().__init__()
         streams = streams or {"features": slice(0, input_size)}
-        whole = input_size == MELS + PITCH_CLASSES and len(streams) == 1
-        described = "mel-chroma" if "mel-chroma" in streams or not whole else next(iter(streams))
+        whole = input_size in (_FRAME, _VECTOR) and len(streams) == 1
+        described = next(iter(streams)) if whole else next((name for name in _DESCRIBED if name in streams), "")
         further = [name for name in streams if name != described]
         _check_names(streams, {"regression": regression, "classification": classification, "gamma": gamma})
         extra = dict.fromkeys(further, _STREAM)
@@ -142,12 +150,20 @@ class MultiKernel(Estimator):
 
     @torch.no_grad()
     def fit(self, tracks: Iterable[Tensor], targets: Mapping[str, Tensor]) -> None:
-        """Describe the tracks, and fit every target to those that have it."""
+        """Describe the tracks, and fit every target to those that have it.
+
+        Raises:
+            InputError: The stream ``descriptors`` is scaled.
+        """
         each, highest = [], -np.inf
         for track in tracks:
             each.append(self._describe(track))
             if self.described is not None:
-                highest = max(highest, float(track[:, self.described][:, :MELS].max()))
+                part = track[:, self.described]
+                if part.shape[1] == _VECTOR:
+                    _check_covariances(each[-1]["normal"])
+                else:
+                    highest = max(highest, float(part[:, :MELS].max()))
         if highest > 0:
             _log.warning(
                 f"the mel spectrogram reaches {highest:.3g}, but decibels relative to the maximum are at most 0. The "
@@ -227,8 +243,12 @@ class MultiKernel(Estimator):
         """Return the vectors that the kernels compare, of a track `[time, feature]`."""
         vectors = {}
         if self.described is not None:
-            descriptors = describe(track[:, self.described].numpy())
-            vectors = {name: torch.from_numpy(vector) for name, vector in descriptors.items()}
+            part = track[:, self.described]
+            if part.shape[1] == _VECTOR:
+                parts = torch.split(part.mean(0), list(SIZES.values()))
+                vectors = dict(zip(SIZES, parts, strict=True))
+            else:
+                vectors = {name: torch.from_numpy(vector) for name, vector in describe(part.numpy()).items()}
         for name, columns in self.columns.items():
             vectors[name] = pooled(track[None, :, columns], torch.tensor([len(track)]), ("mean", "std"))[0]
         return vectors
@@ -341,19 +361,33 @@ def _check_names(streams: Mapping[str, slice], tables: Mapping[str, Mapping[str,
                 )
 
 
+def _check_covariances(normal: Tensor) -> None:
+    """Check that the variances of a distribution `[size + size^2]` are positive.
+
+    Raises:
+        InputError: They are not.
+    """
+    size = int(((4 * len(normal) + 1) ** 0.5 - 1) / 2)
+    if not (normal[size :: size + 1] > 0).all():
+        raise InputError(
+            'the stream of descriptors has variances that are not positive. Set scaling = { method = "none" }'
+        )
+
+
 def _descriptor_columns(streams: Mapping[str, slice], name: str) -> slice:
-    """Return the columns of the mel spectrogram and the chromagram.
+    """Return the columns of the descriptors, or of the mel spectrogram and the chromagram.
 
     Raises:
         InputError: There is no such stream, or it has other rows.
     """
     columns = streams.get(name)
     rows = columns.stop - columns.start if columns else None
-    if columns is None or rows != MELS + PITCH_CLASSES:
+    if columns is None or rows not in (_FRAME, _VECTOR):
         listed = ", ".join(f"{stream} {one.stop - one.start}" for stream, one in streams.items())
         raise InputError(
-            f"the descriptors need a stream mel-chroma with {MELS} rows of a mel spectrogram and {PITCH_CLASSES} of a "
-            f"chromagram in decibels (rows of the streams: {listed}). Add it to [features], or name only streams in "
-            "`regression` and `classification`"
+            f"the kernels on descriptors need a stream descriptors with all its outputs, {_VECTOR} rows, or a stream "
+            f"mel-chroma with {MELS} rows of a mel spectrogram and {PITCH_CLASSES} of a chromagram in decibels (rows "
+            f"of the streams: {listed}). Add one to [features], or name only streams in `regression` and "
+            "`classification`"
         )
     return columns

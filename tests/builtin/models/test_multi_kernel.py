@@ -5,7 +5,7 @@ from backbone_properties import padded
 from complaints import warns
 from estimator_properties import ENERGY, GENRE, TARGETS, VALENCE
 from musicemo_builtin.features import _descriptors
-from musicemo_builtin.features._descriptors import DESCRIPTORS, describe
+from musicemo_builtin.features._descriptors import DESCRIPTORS, SIZES, describe
 from musicemo_builtin.models._kernels import NormalKernel, StandardizedKernel, VectorKernel
 from musicemo_builtin.models.multi_kernel import MultiKernel
 from sklearn.kernel_ridge import KernelRidge
@@ -103,7 +103,7 @@ def test_only_kernels_that_a_task_needs_are_computed():
 
 def test_what_it_cannot_use_is_refused():
     with pytest.raises(
-        InputError, match=r"128 rows of a mel .* \(rows of the streams: features 128\)\. Add it"
+        InputError, match=r"128 rows of a mel .* \(rows of the streams: features 128\)\. Add one"
     ):
         MultiKernel(input_size=128, targets=TARGETS)
     streams = {"mel-chroma": slice(0, 128), "clap": slice(128, 131)}
@@ -228,6 +228,14 @@ def test_descriptors_are_those_of_their_stream():
     wide = [torch.cat([torch.randn(len(track), 3), track], 1) for track in tracks]
     beside.fit(wide, targets)
     torch.testing.assert_close(predict(beside, wide)["energy"], predict(alone, tracks)["energy"])
+    described = [describe(track.numpy()) for track in tracks]
+    vectors = [torch.from_numpy(np.concatenate([one[name] for name in DESCRIPTORS]))[None] for one in described]
+    ready = MultiKernel(input_size=sum(SIZES.values()), targets=TARGETS)
+    ready.fit(vectors, targets)
+    for name, values in predict(alone, tracks).items():
+        torch.testing.assert_close(predict(ready, vectors)[name], values, rtol=1e-4, atol=1e-4)
+    with pytest.raises(InputError, match="variances that are not positive"):
+        ready.fit([vector - vectors[0] for vector in vectors], targets)
 
 
 @pytest.mark.slow
