@@ -104,7 +104,7 @@ class Submitit:
                     submit(batch)
                 for job in [job for job in running if job.done()]:
                     task, count = running.pop(job)
-                    outcome = self._outcome(job, task)
+                    outcome = self._outcome(job, task, local=executor.cluster == "local")
                     if isinstance(outcome.error, WorkerDied) and count < self._attempts:
                         submit([(task, count + 1)])
                     else:
@@ -144,8 +144,11 @@ class Submitit:
             raise RunError(f"submitit does not take the launcher's parameters: {error}") from error
         return executor
 
-    def _outcome(self, job: Any, task: _T) -> Outcome[_T, Any]:
+    def _outcome(self, job: Any, task: _T, *, local: bool) -> Outcome[_T, Any]:
         try:
+            # Without a shared folder, a result that is not there never comes: submitit would wait for it.
+            if local and not job.paths.result_pickle.exists():
+                raise self._submitit.core.utils.UncompletedJobError("no result")
             return unpack(task, job.result())
         except (
             self._submitit.core.utils.UncompletedJobError,
