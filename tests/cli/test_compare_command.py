@@ -27,7 +27,7 @@ def test_a_table(command, folder):
     lines = finished.out.splitlines()
     assert lines[:2] == ["poor: 3 seeds, test set, 60 tracks", "good: 3 seeds, test set, 60 tracks"]
     assert any(line.startswith("mean of 2") for line in lines)
-    assert any(line.startswith("good is better on valence") for line in lines)
+    assert any(line.startswith("good is better than poor on valence") for line in lines)
     assert lines[-1] == "Report: musicemo report runs/poor runs/good"
 
 

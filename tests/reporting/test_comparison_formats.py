@@ -1,14 +1,15 @@
 import csv
 import io
 import json
+import math
 import re
 
 import pytest
 from recorded import SETTINGS, classification, write_experiment, write_run
 
-from musicemo.comparison import compare, read_replicates
+from musicemo.comparison import Difference, Row, compare, read_replicates
 from musicemo.reporting import latex, markdown
-from musicemo.reporting.sections.comparison import notes, score_blocks, verdicts
+from musicemo.reporting.sections.comparison import _of, notes, score_blocks, verdicts
 from musicemo.reporting.tabular import comparison_csv, comparison_json
 
 
@@ -33,6 +34,23 @@ def undefined(tmp_path):
     for name in "ab":
         write_run(tmp_path, name, {"genre": classification(20, 1.0 if name == "a" else 0.0, 0)})
     return compare([read_replicates(tmp_path / name) for name in "ab"], settings=SETTINGS)
+
+
+def test_many_tasks_are_summed_up_by_the_range_of_their_differences():
+    low, high, p = math.nan, math.nan, math.nan
+    tested = [
+        (Row(task, [task], "spearman", "poor", []), Difference("poor", value, low, high, p, corrected, True))
+        for task, value, corrected in zip(
+            "abcdefg", (0.1, 0.5, 0.3, 0.2, 0.4, -0.3, 0.1), (*[0.01] * 6, 0.2), strict=True
+        )
+    ]
+    assert list(_of("good", tested, 0.05)) == [
+        "good is better than poor on a, b, c, d and e (differences from +0.100 to +0.500, p ≤ 0.010).",
+        "good is worse than poor on f (-0.300, p = 0.010).",
+        "No significant difference between good and poor on g. A difference may still exist.",
+    ]
+    (text,) = _of("good", tested[:5], 0.05)
+    assert "on all 5 tasks (differences from" in text
 
 
 def test_json(found):
@@ -75,7 +93,7 @@ def test_latex_is_tables_of_even_rows_without_what_latex_would_trip_over(found):
 
 def test_sentences(found):
     better, open_ = verdicts(found)
-    assert re.fullmatch(r"good is better on valence \(\+0\.\d{3}, p < 0\.001\) than poor_one\.", better)
+    assert re.fullmatch(r"good is better than poor_one on valence \(\+0\.\d{3}, p < 0\.001\)\.", better)
     assert open_ == (
         "No significant difference between good and poor_one on energy. A difference may still exist."
     )

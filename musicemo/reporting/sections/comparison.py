@@ -24,6 +24,9 @@ __all__ = ["comparison_blocks", "comparison_facts", "comparison_sections", "note
 #: Keys of the experiments' files that are not listed as differences.
 _IGNORED = ("name", "description", "seed", "seeds", "split.fold")
 
+#: Tasks of a verdict that are listed with their differences; of more, the range of the differences is given.
+_LISTED = 4
+
 #: Maximum number of characters of a value that is listed as a difference.
 _LONG = 60
 
@@ -76,7 +79,12 @@ def comparison_facts(comparison: Comparison) -> list[tuple[str, str]]:
 def score_tables(comparison: Comparison) -> Iterator[Table]:
     """Yield a table for each metric, and one of the relative improvements."""
     several = any(len(row.scores) > 1 for row in comparison.rows)
-    columns: list[str | Column] = ["task", Column("experiment", text=True), "mean ± deviation"]
+    seeds = any(len(score.values) > 1 for row in comparison.rows for score in row.scores)
+    columns: list[str | Column] = [
+        "task",
+        Column("experiment", text=True),
+        "mean ± deviation" if seeds else "score",
+    ]
     columns += ["difference", "p"] if several else []
     for metric in dict.fromkeys(row.metric for row in comparison.rows):
         rows = [row for row in (*comparison.rows, *comparison.averages) if row.metric == metric]
@@ -194,23 +202,33 @@ def _tested(name: str, comparison: Comparison) -> Iterator[tuple[Row, Difference
 
 
 def _of(name: str, tested: Sequence[tuple[Row, Difference]], level: float) -> Iterator[str]:
-    better: list[str] = []
-    worse: list[str] = []
+    better: dict[str, Difference] = {}
+    worse: dict[str, Difference] = {}
     open_: list[str] = []
     for row, difference in tested:
         if not difference.corrected < level:  # NaN too
             open_.append(row.task)
             continue
         side = better if (difference.value > 0) == row.higher_is_better else worse
-        side.append(f"{row.task} ({difference.value:+.3f}, {_p(difference.corrected)})")
+        side[row.task] = difference
     baselines = list(dict.fromkeys(difference.baseline for _, difference in tested))
     against = f"{'its baselines ' if len(baselines) > 1 else ''}{listed(baselines)}"
-    results = [f"{word} on {listed(tasks)}" for word, tasks in (("better", better), ("worse", worse)) if tasks]
-    if results:
-        yield f"{name} is {' and '.join(results)} than {against}."
+    for word, differences in (("better", better), ("worse", worse)):
+        if differences:
+            yield f"{name} is {word} than {against} on {_tasks_of(differences, len(tested))}."
     if open_:
         what = "any task" if len(open_) == len(tested) and len(open_) > 1 else listed(open_)
         yield f"No significant difference between {name} and {against} on {what}. A difference may still exist."
+
+
+def _tasks_of(differences: Mapping[str, Difference], tested: int) -> str:
+    """Return tasks with their differences and p-values; of many, only the range and the largest p-value."""
+    if len(differences) <= _LISTED:
+        return listed([f"{task} ({one.value:+.3f}, {_p(one.corrected)})" for task, one in differences.items()])
+    values = sorted((one.value for one in differences.values()), key=abs)
+    largest = _p(max(one.corrected for one in differences.values())).replace("p = ", "p ≤ ")
+    which = f"all {tested} tasks" if len(differences) == tested else listed(list(differences))
+    return f"{which} (differences from {values[0]:+.3f} to {values[-1]:+.3f}, {largest})"
 
 
 def notes(comparison: Comparison) -> list[str]:

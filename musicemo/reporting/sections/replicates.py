@@ -168,30 +168,26 @@ def _introduction(experiment: Replicates, settings: EvaluationSettings) -> str:
 
 def constant_notes(experiments: Sequence[Replicates]) -> list[str]:
     """Return a sentence on the scores of experiments that predict one value for all tracks of a fold."""
-    ratings, classes = (
-        [
-            one.name
-            for one in experiments
-            if any(task.kind == kind and one.constant(name) for name, task in one.tasks.items())
-        ]
-        for kind in ("regression", "classification")
-    )
-    if not ratings and not classes:
+    constant = {
+        one.name: [task for name, task in one.tasks.items() if one.constant(name)] for one in experiments
+    }
+    names = [name for name, tasks in constant.items() if tasks]
+    if not names:
         return []
-    names = list(dict.fromkeys([*ratings, *classes]))
+    every = [task for tasks in constant.values() for task in tasks]
     verb = "predict" if len(names) > 1 else "predicts"
-    text = f"{listed(names)} {verb} one value for all tracks of a fold, from the other folds. "
-    if ratings:
-        text += (
+    sentences = [f"{listed(names)} {verb} one value for all tracks of a fold, learned from the other folds."]
+    if any(task.kind == "regression" for task in every):
+        sentences.append(
             "A fold with high ratings leaves low ones for training, so these values correlate negatively with the "
-            "ratings by construction: for ratings, the mean of the values is scored instead, and its correlation is 0. "
+            "ratings by construction. Therefore the mean of the values is scored, whose correlation is 0."
         )
-    if classes:
-        text += (
-            "If the classes are balanced, the most frequent class of the training set is rare in the fold, so the "
-            "accuracy is below the share of the most frequent class, also by construction."
+    if any(task.kind == "classification" and task.metric("accuracy") < task.chance for task in every):
+        sentences.append(
+            "If the classes are balanced, the most frequent class of the training set is rare in the fold. Therefore "
+            "the accuracy is below the share of the most frequent class, also by construction."
         )
-    return [text.strip()]
+    return [" ".join(sentences)]
 
 
 def _metrics(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:

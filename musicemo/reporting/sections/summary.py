@@ -95,7 +95,7 @@ def _values(names: Sequence[str], scores: Mapping[str, Any]) -> str:
     values = [number(scores[name]["value"], ".2f") for name in names]
     if len(names) > 3:
         return f"from {names[-1]} {values[-1]} to {names[0]} {values[0]}"
-    return ", ".join(values)
+    return listed(values)
 
 
 def _ceiling(results: Mapping[str, Any], part: str) -> str:

@@ -218,7 +218,8 @@ def _curve(
 ) -> Chart:
     times, target, prediction = (task.rows(key)[place] for key in ("times", "target", "prediction"))
     scores = song_metrics(prediction[None], target[None])
-    notes = [task.ids[place], *(f"{text} {number(float(scores[key][0]))}" for key, text in _OF_A_TRACK.items())]
+    named = (f"{text}\u00a0{number(float(scores[key][0]))}" for key, text in _OF_A_TRACK.items())
+    notes = [task.ids[place], *named]
     ends = [float(times[0]), float(times[-1])]
     # A line breaks where the track is not rated.
     gaps = np.flatnonzero(np.diff(times) > 1.5 * np.diff(times).min(initial=np.inf)) + 1
