@@ -112,10 +112,9 @@ def draft_experiment(
         raise InputError(f"--files {files}: there is no such folder")
     name, proposal = _choose(path, dataset, files, targets)
     proposal = _restrict(path, proposal, targets)
-    if len(proposal.tracks) < _FEWEST_TRACKS:
-        raise InputError(
-            f"{path}: has {len(proposal.tracks)} tracks, but a split needs at least {_FEWEST_TRACKS}"
-        )
+    if (count := len(proposal.tracks)) < _FEWEST_TRACKS:
+        tracks_text = "1 track" if count == 1 else f"{count} tracks"
+        raise InputError(f"{path}: has {tracks_text}, but a split needs at least {_FEWEST_TRACKS}")
     dropped = _rare_classes(proposal)
     tracks = _collected(proposal, dropped)
     settings, split = _split(path, proposal, tracks)

@@ -666,11 +666,15 @@ def test_rows_of_unnamed_listeners(folder):
         folder, list("abcdefg"), cell=lambda n: f"p{n % 5}", c=lambda n: n // COUNT % 2, f=lambda n: n % 3
     )
     path.write_text(path.read_text().replace("Jazz", "jazz", 1))
-    text = call(path)
+    with pytest.raises(
+        InputError,
+        match="'e' differs within 1 of 40 tracks, for example 'jazz' in line 2 and 'Jazz' in line 42",
+    ):
+        call(path)
+    text = call(path, *(f"--task={name}" for name in "cd"))
     assert written()["dataset"]["listener"] is True
     assert written()["dataset"]["regression"]["c"] == [0, 1]
     assert "Note: 240 rows: 40 tracks, 6 ratings each. Every row is taken for another listener" in text
-    assert "'e' differs within 1 of 40 tracks, for example 'jazz' in line 2 and 'Jazz' in line 42" in text
 
 
 @pytest.mark.parametrize(
@@ -697,6 +701,79 @@ def test_a_column_for_each_listener(folder, name, pattern, target):
     )
     first = next(iter(read(folder / "songs.toml").build_dataset().tracks()))
     assert first.ratings[target] == [2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        (
+            "",
+            "Mean;4.1;3.9",
+            r"'file': 1 row does not name a file: line 42 \('Mean'\). Delete rows that are not tracks",
+        ),
+        ("", ";160;150", r"'file': 1 row does not name a file: line 42 \(empty\)"),
+        ("file;valence;arousal\n;1 to 9;1 to 9", "", r"'file': 1 row does not name a file: line 2 \(empty\)"),
+        (
+            "My study;;\nfile;valence;arousal",
+            "",
+            r":1: the first row has names for 1 of 3 columns.*delete titles",
+        ),
+        (";Ratings;\nfile;valence;arousal", "", r":1: the first row has names for 1 of 3 columns"),
+        ("My study\nfile;valence;arousal", "", "If 'My study' is a title, delete it"),
+    ],
+)
+def test_rows_that_are_no_tracks(folder, before, after, message):
+    rows = (f"{file(n)};{rating(n)};{rating(n + 3)}" for n in range(COUNT))
+    path = folder / "songs.csv"
+    path.write_text("\n".join([before or "file;valence;arousal", *rows, after]))
+    with pytest.raises(InputError, match=message):
+        call(path)
+
+
+def test_rows_and_files_that_are_counted_from_other_numbers(folder):
+    path = table(folder, id=lambda n: n + 1, valence=rating)
+    with pytest.raises(
+        InputError, match="counts from 1 to 40, and the files probably from 0: '40' has no file"
+    ):
+        call(path)
+    call(table(folder, id=lambda n: n, valence=rating))
+
+
+def test_rows_and_columns_are_exchanged(folder):
+    path = folder / "songs.csv"
+    lines = (["song", *map(file, range(COUNT))], ["valence", *map(rating, range(COUNT))])
+    path.write_text("\n".join(map(",".join, lines)))
+    with pytest.raises(InputError, match=r"the header has the names of files.*exchange its rows and columns"):
+        call(path)
+
+
+def test_numbers_far_from_the_others_mark_missing_ratings(folder):
+    columns = {"valence": lambda n: 99 if n % 8 == 0 else 1 + n % 7, "arousal": lambda n: 1 + n % 5 + n // 38}
+    text = call(table(folder, features=file, **columns))
+    assert "Note: 99 in column 'valence' is read as missing (5 cells far from the others)" in text
+    assert written()["dataset"]["missing"] == ["99"]
+    assert written()["dataset"]["regression"] == {"valence": [1, 7], "arousal": [1, 7]}
+    dataset = read(folder / "songs.toml").build_dataset()
+    assert [track.targets["valence"] for track in dataset.tracks()][:3] == [None, 2.0, 3.0]
+    call(table(folder, features=file, **columns, loudness=lambda n: 60 + n), "--output", "other.toml")
+    assert "missing" not in written("other.toml")["dataset"]
+
+
+def test_a_questionnaire_has_one_scale(folder):
+    scores = {
+        "valence": lambda n: 1.2 + n % 7,
+        "liking": lambda n: 1 + n % 5,
+        "tension": lambda n: (n % 40 - 20) / 10,
+        "power": lambda n: (n % 30 - 15) / 6,
+        "energy": lambda n: n % 40 / 40,
+    }
+    text = call(table(folder, features=file, **scores, Datum=lambda n: f"{1 + n % 2}.3.2024"))
+    assert written()["dataset"]["regression"] == {
+        **{"valence": [1, 9], "liking": [1, 9], "tension": [-3, 3], "power": [-3, 3]},
+        "energy": [0, 1],
+    }
+    assert "guesses (1 to 9 for valence, liking; -3 to 3 for tension, power; 0 to 1 for energy)" in text
+    assert "Ignored: column 'Datum' contains dates" in text
 
 
 def test_missing_markers_are_no_classes_and_no_parts(folder):

@@ -26,6 +26,7 @@ __all__ = [
     "joint_scales",
     "listener_stem",
     "matches",
+    "missing_codes",
     "number",
     "split_tags",
     "target_name",
@@ -84,6 +85,10 @@ _SCALES = ((0, 1), (-1, 1), *itertools.chain(*_FAMILIES), (-10, 10), (0, 100), (
 
 #: A number with a unit or a sign that is no part of numbers here, such as 55 %, 6 Punkte or a Unicode minus.
 _WITH_UNIT = re.compile(r"[+-\N{MINUS SIGN}]?\s*[0-9]+(?:[.,][0-9]+)?\s*[^\W\d]{0,8}[%‰°]?")
+#: Dates, such as 2024-01-31, 31.1.2024 or 1/31/24, with or without a time.
+_DATE = re.compile(r"([0-9]{4}-[0-9]{1,2}-[0-9]{1,2}|[0-9]{1,2}[./][0-9]{1,2}[./][0-9]{2,4})([T ].*)?")
+#: Numbers that mark missing ratings in questionnaires.
+_CODES = (-999, -99, -9, -1, 99, 999, 9999)
 #: Whole numbers in this range, in every row, are years.
 _YEARS = (1900, 2100)
 
@@ -300,8 +305,38 @@ def _of_numbers(name: str, cells: list[str], numbers: list[float]) -> Guess:
     return replace(guess, why=why, on_request=True)
 
 
+def missing_codes(columns: Mapping[str, Sequence[str]], decimal: str) -> dict[str, Counter[str]]:
+    """Return column -> the cells that mark a missing rating, such as 99, beside ratings of at most 10 points.
+
+    A number that another column has as an ordinary cell is no such code.
+    """
+    codes: dict[str, Counter[str]] = {}
+    ordinary: set[str] = set()
+    for name, cells in columns.items():
+        counts = Counter(cells)
+        values = {cell: number(cell, decimal) for cell in counts if not is_missing(cell)}
+        numbers = [value for value in values.values() if value is not None and value not in _CODES]
+        coded = Counter({cell: counts[cell] for cell, value in values.items() if value in _CODES})
+        few = sum(coded.values()) <= len(cells) / 2
+        if (
+            coded
+            and few
+            and len(set(numbers)) > 2
+            and None not in values.values()
+            and _scale(min(numbers), max(numbers)) in (*_FAMILIES[0], *_FAMILIES[1])
+        ):
+            codes[name] = coded
+        else:
+            ordinary |= counts.keys()
+    return {name: coded for name, coded in codes.items() if not coded.keys() & ordinary}
+
+
 def _of_text(name: str, cells: list[str]) -> Guess:
+    if all(map(_DATE.fullmatch, cells)):
+        return Guess(None, "contains dates")
     if (lists := _of_lists(cells)) is not None:
+        if _CATALOGUE.fullmatch(_plain(name)) and not _plain(name).endswith("tags"):
+            return replace(lists, why="is metadata, not a rating", on_request=True)
         return lists
     classes = Counter(cells)
     if len(classes) == len(cells):

@@ -30,11 +30,12 @@ from musicemo_builtin.datasets._columns import (
     joint_scales,
     listener_stem,
     matches,
+    missing_codes,
     number,
     split_tags,
     target_name,
 )
-from musicemo_builtin.datasets._filenames import ARRAY_SUFFIXES, Files, files_below, suffix_of
+from musicemo_builtin.datasets._filenames import ARRAY_SUFFIXES, Files, files_below, plain_name, suffix_of
 from musicemo_builtin.datasets._layout import is_companion
 from musicemo_builtin.datasets._rows import TABLES, encoding_of, read_rows
 from musicemo_builtin.datasets._sheet import repeated_rows
@@ -56,6 +57,10 @@ _LISTED = 3
 _SHOWN = 30
 #: Minimum number of files of a column that is recognized without a file for most rows.
 _FEWEST_FILES = 12
+#: Maximum share of other cells in a column of file names.
+_STRAYS = 0.1
+#: Maximum share of the tracks whose rows have different classes, by mistake.
+_MISTAKES = 0.1
 #: Rows per file, on average, from which on a table has a row for each listener.
 _ROWS_A_LISTENER = 1.5
 #: Minimum share of the listeners who differ within each track, in a column with the name of listeners.
@@ -64,6 +69,8 @@ _UNIQUE = 0.9
 _COINCIDENCES = 5
 #: Minimum share of the rows whose time is above that of the row before.
 _RISING = 0.8
+#: Maximum difference of a mean that is rounded to one decimal place.
+_ROUNDING = 0.051
 #: A column name with one number: before, number, after.
 _NUMBERED = re.compile(r"(\D*)(\d+)(\D*)")
 #: The target of a folder with a subfolder of songs per class.
@@ -155,6 +162,8 @@ class _Columns:
     #: Key of the dataset's table -> comment.
     comments: dict[str, str] = field(default_factory=dict)
     decimal: str = "."
+    #: Column -> numbers that mark missing ratings -> how often.
+    codes: dict[str, Counter[str]] = field(default_factory=dict)
     #: Column of the listener, if there is a row for each listener of a track; True if no column has the listener.
     listener: str | Literal[True] | None = None
     #: Columns with the mean ratings of listeners.
@@ -196,7 +205,12 @@ def _read(path: Path) -> _Columns:
     (_, header), *rows = read_rows(path, encoding=encoding, sheet=sheet)
     complete = [(line, tuple(cells)) for line, cells in rows if len(cells) == len(header)]
     if not complete:
-        raise InputError(f"{path}: has no tracks (expected a header, then one row per track)")
+        raise InputError(
+            f"{path}: has no tracks (expected a header, then one row per track)"
+            if not rows
+            else f"{path}: the first row has {len(header)} cells and the next one has {len(rows[0][1])}. The first row "
+            "must be the header: delete titles above it"
+        )
     first: dict[tuple[str, ...], int] = {}
     columns = _Columns(
         path,
@@ -213,13 +227,22 @@ def _read(path: Path) -> _Columns:
         columns.left_out[name] = "appears more than once in the header"
         del columns.cells[name]
     columns.decimal = decimal_of(columns.cells.values())
+    columns.codes = missing_codes(columns.cells, columns.decimal)
+    for name, codes in columns.codes.items():
+        columns.cells[name] = ["" if cell in codes else cell for cell in columns.cells[name]]
+        count = sum(codes.values())
+        columns.remarks.append(
+            f"{' and '.join(sorted(codes))} in column {name!r} {'is' if len(codes) == 1 else 'are'} read as missing "
+            f"({count} cell{'s' if count > 1 else ''} far from the others). If they are ratings, change the key missing"
+        )
     return columns
 
 
 def _of_table(path: Path, folder: Path | None, tasks: Collection[str]) -> Proposal:
     columns = _read(path)
     file = _file_column(columns, folder)
-    _join_rows(columns, file.name)
+    _check_rows(columns, file)
+    _join_rows(columns, file.name, tasks)
     if columns.listener is None:
         _join_columns(columns)
     identity = _id_column(columns, file)
@@ -251,7 +274,9 @@ def _of_table(path: Path, folder: Path | None, tasks: Collection[str]) -> Propos
             f"extension, case and separators, such as {cell!r} with {example.name!r}"
         )
     used = [columns.every.get(name) or columns.cells[name] for name in (*declared, group, part) if name]
-    if markers := Counter(cell for cells in used for cell in cells if cell and is_missing(cell)):
+    markers = Counter(cell for cells in used for cell in cells if cell and is_missing(cell))
+    markers.update(sum(columns.codes.values(), Counter()))
+    if markers:
         parameters["missing"] = sorted(markers)
         listed = ", ".join(f"{count} {cell!r}" for cell, count in sorted(markers.items()))
         comments["missing"] = f"cells that mark a missing value: {listed}"
@@ -395,11 +420,21 @@ def _no_files(columns: _Columns, top: Path, named: Collection[str]) -> str:
             f"and its subfolders; {below}). {fix}"
         )
     names = list(columns.cells)
+    if sum(bool(suffix_of(name)) for name in names) > _THERE * len(names):
+        return (
+            f"{columns.path}: the header has the names of files, such as {names[-1]!r}. The table must have a row for "
+            "each track: exchange its rows and columns"
+        )
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     listed = ", ".join(names[:_SHOWN]) + more
     return (
         f"{columns.path}: no column names audio or feature files (searched {top} and its subfolders; {below}). "
         f"Columns: {listed}. Add a column with each track's file. {fix}"
+        + (
+            f". If {names[0]!r} is a title, delete it: the first row must be the header"
+            if len(names) == 1
+            else ""
+        )
     )
 
 
@@ -418,6 +453,7 @@ def _with_paths(columns: _Columns, name: str, root: Path, *, audio: bool) -> _Fi
         elif matches:
             paths[cell] = matches[0]
             alike += matches[0] != root / cell
+    _check_numbers(columns, name, paths, files_below(root, SONG_SUFFIXES if audio else ARRAY_SUFFIXES))
     if several:
         more = f" and {len(several) - _LISTED} more" if len(several) > _LISTED else ""
         raise InputError(
@@ -425,6 +461,23 @@ def _with_paths(columns: _Columns, name: str, root: Path, *, audio: bool) -> _Fi
             f"{', '.join(several[:_LISTED])}{more}. Choose the folder with --files"
         )
     return _FileColumn(name, root, audio, paths, alike)
+
+
+def _check_numbers(columns: _Columns, name: str, paths: dict[str, Path], there: Sequence[Path]) -> None:
+    """Raise an `InputError` if rows and files are counted from different numbers, so that each row has a wrong file."""
+    cells = {cell for cell in columns.cells[name] if not is_missing(cell)}
+    gone = [cell for cell in cells if cell not in paths]
+    if len(gone) != 1 or len(cells) < _FEWEST_FILES or not all(map(str.isdecimal, cells)):
+        return
+    numbers = sorted(map(int, cells))
+    beyond = {numbers[0]: numbers[-1] + 1, numbers[-1]: numbers[0] - 1}.get(int(gone[0]))
+    used = set(paths.values())
+    if unused := [file for file in there if file not in used and plain_name(file.name) == str(beyond)]:
+        raise InputError(
+            f"{columns.path}: column {name!r} counts from {numbers[0]} to {numbers[-1]}, and the files probably from "
+            f"{min(numbers[1], int(beyond or 0))}: {gone[0]!r} has no file, and {unused[0].name!r} has no row, so each "
+            "row would get the file of another. Write the names of the files into the column"
+        )
 
 
 def _column_by_name(columns: _Columns, top: Path, suffixes: Collection[str]) -> _FileColumn | None:
@@ -435,7 +488,7 @@ def _column_by_name(columns: _Columns, top: Path, suffixes: Collection[str]) -> 
     name = ""
     for column, cells in columns.cells.items():
         different = [cell for cell in dict.fromkeys(cells) if not is_missing(cell)]
-        count = sum(bool(files.find(cell)) for cell in different)
+        count = sum(any(suffix_of(file.name) in suffixes for file in files.find(cell)) for cell in different)
         # of tracks with several rows: the column names most of the files, too
         most = count >= max(_THERE * len(different), _THERE * len(there), _FEWEST_FILES)
         if (most or count > _THERE * columns.rows) and (count, count / len(different)) > best:
@@ -452,13 +505,18 @@ def _column_by_name(columns: _Columns, top: Path, suffixes: Collection[str]) -> 
 
 
 def _common_suffixes(cells: Sequence[str]) -> set[str]:
-    """Return the suffixes of the files that a column names; empty if it does not name files of one kind."""
+    """Return the suffixes of the files that a column names; empty if it does not name files of one kind.
+
+    A few cells may be without, such as that of a row with totals.
+    """
     endings: set[str] = set()
+    strays = 0
     for cell in cells:
         if not is_missing(cell):
-            if not (suffix := suffix_of(cell)):
+            if suffix := suffix_of(cell):
+                endings.add(suffix)
+            elif (strays := strays + 1) > _STRAYS * len(cells):
                 return set()
-            endings.add(suffix)
     return endings if endings <= ARRAY_SUFFIXES or not endings & ARRAY_SUFFIXES else set()
 
 
@@ -503,15 +561,40 @@ def _repeated(columns: _Columns, name: str) -> str:
     )
 
 
-def _join_rows(columns: _Columns, file: str) -> None:
+def _check_rows(columns: _Columns, file: _FileColumn) -> None:
+    """Raise an `InputError` if rows do not name a file, such as totals and further lines of a header."""
+    cells = columns.cells[file.name]
+    named = bool(_common_suffixes(cells))
+    ids = any(
+        is_id(name) and all(values) and len(set(values)) == len(values)
+        for name, values in columns.cells.items()
+        if name != file.name
+    )
+    strays = [
+        f"line {columns.lines[row]} ({repr(cell) if cell else 'empty'})"
+        for row, cell in enumerate(cells)
+        if cell not in file.paths
+        and (not file.audio or (not ids if is_missing(cell) else named and not suffix_of(cell)))
+    ]
+    if strays:
+        more = f" and {len(strays) - _LISTED} more" if len(strays) > _LISTED else ""
+        count = "1 row does" if len(strays) == 1 else f"{len(strays)} rows do"
+        raise InputError(
+            f"{columns.path}: column {file.name!r}: {count} not name a file: {', '.join(strays[:_LISTED])}{more}. "
+            "Delete rows that are not tracks, such as totals and further lines of the header, and add missing files"
+        )
+
+
+def _join_rows(columns: _Columns, file: str, tasks: Collection[str]) -> None:
     """Make the cells those of the tracks: one row of identical ones, and one of the rows of a track's listeners.
 
     Args:
         columns: The rows of the table, which are changed.
         file: Column of the files.
+        tasks: Targets that the user asks for.
 
     Raises:
-        InputError: The table has a row for each time of a track.
+        InputError: The table has a row for each time of a track, or the rows of a few tracks have different classes.
     """
     distinct = [row for row, same in enumerate(columns.same) if row == same]
     files = columns.cells[file]
@@ -560,12 +643,18 @@ def _join_rows(columns: _Columns, file: str) -> None:
                 f"differs within {len(different)} of {len(tracks)} tracks, for example {one!r} in line "
                 f"{columns.lines[first]} and {other!r} in line {columns.lines[second]}"
             )
+            classes = guess_column(name, every, columns.decimal).kind == "classification"
+            if classes and len(different) <= _MISTAKES * len(tracks) and not tasks:
+                raise InputError(
+                    f"{columns.path}: column {name!r} {columns.left_out[name]}. If it has classes, write the same in "
+                    "all rows of a track; otherwise, name the columns to learn with --task"
+                )
     columns.listener = listener or True
     columns.cells, columns.lines = joined, [columns.lines[of_track[0]] for of_track in tracks.values()]
     counts = sorted(map(len, tracks.values()))
     each = f"{counts[0]}" if counts[0] == counts[-1] else f"{counts[0]} to {counts[-1]}"
     of = f" of {len(of_listeners)} listeners" if listener else ""
-    remark = f"{len(rows):,} rows{of}: {len(tracks)} tracks, {each} ratings each"
+    remark = f"{len(rows):,} rows{of}: {len(tracks)} track{'s' if len(tracks) > 1 else ''}, {each} ratings each"
     columns.comments["listener"] = f"{remark}. The rating of a track is the mean over its listeners"
     columns.remarks.append(
         remark
@@ -656,6 +745,13 @@ def _mean(cells: Sequence[str], decimal: str) -> str:
     return str(sum(numbers) / len(numbers)).replace(".", decimal) if numbers else ""
 
 
+def _same_numbers(cells: Sequence[str], others: Sequence[str], decimal: str) -> bool:
+    """Return whether two columns have the same numbers, up to rounding to one decimal place."""
+    pairs = [(number(one, decimal), number(other, decimal)) for one, other in zip(cells, others, strict=True)]
+    both = [(one, other) for one, other in pairs if one is not None and other is not None]
+    return 2 * len(both) > len(cells) and all(abs(one - other) <= _ROUNDING for one, other in both)
+
+
 def _join_columns(columns: _Columns) -> None:
     """Replace columns with the ratings of single listeners, such as valence_p01 and valence_p02, by their means."""
     families: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
@@ -683,7 +779,13 @@ def _join_columns(columns: _Columns) -> None:
             del columns.cells[name]
         if target in columns.cells:
             columns.left_out[target] = f"would have the same task name as the mean of {pattern!r}"
-        columns.cells[target] = [_mean(row, columns.decimal) for row in zip(*cells.values(), strict=True)]
+        means = [_mean(row, columns.decimal) for row in zip(*cells.values(), strict=True)]
+        for name in [name for name in columns.cells if name not in columns.rated]:
+            if not _same_numbers(columns.cells[name], means, columns.decimal):
+                continue
+            columns.left_out[name] = f"is the mean of {pattern!r}"
+            del columns.cells[name]
+        columns.cells[target] = means
         columns.rated.add(target)
         columns.every[target], columns.patterns[target] = every, pattern
         joined.append(f"{pattern!r} ({len(cells)})")

@@ -8,6 +8,7 @@ import csv
 import io
 import itertools
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -108,14 +109,31 @@ def read_rows(
 def _without_blanks(path: Path, rows: Iterable[tuple[int, list[str]]]) -> Rows:
     kept: Rows = []
     header: list[str] = []
+    sample: list[list[str]] = []
     for line, row in rows:
         cells = [plain_cell(cell.strip()) for cell in row]
         if any(cells):
+            if header and len(sample) < _SAMPLE:
+                sample.append(cells)
             header = header or cells
             kept.append((line, _trimmed(cells, header)))
     if not kept:
         raise InputError(f"{path}: is empty (expected a header and at least one row)")
+    named, unnamed = sum(map(bool, header)), _unnamed(header, sample)
+    if unnamed > 1 and unnamed >= named:
+        raise InputError(
+            f"{path}:{kept[0][0]}: the first row has names for {named} of {named + unnamed} columns, but it must be "
+            "the header: delete titles and further lines above it"
+        )
     return kept
+
+
+def _unnamed(header: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
+    """Return the number of columns that have a cell in most rows, but no name."""
+    counts = Counter(place for row in rows for place, cell in enumerate(row) if cell)
+    return sum(
+        2 * count > len(rows) and not (place < len(header) and header[place]) for place, count in counts.items()
+    )
 
 
 @contextlib.contextmanager

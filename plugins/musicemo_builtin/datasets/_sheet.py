@@ -208,7 +208,9 @@ class Sheet:
                 repeated.append(f"line {row.line} like line {earlier.line}")
             else:
                 self._problems.add(
-                    f"{row.where}: listener {who!r}: {differing_rows(name, row, earlier)}", "repeated listener"
+                    f"{row.where}: listener {who!r}: {differing_rows(name, row, earlier)}. Keep one row for each "
+                    "listener and track",
+                    "repeated listener",
                 )
         if repeated:
             _log.warning(f"{self.path}: {repeated_rows(repeated)}")

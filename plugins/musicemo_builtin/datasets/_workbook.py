@@ -61,17 +61,26 @@ def read_workbook(path: Path, sheet: str | None = None) -> Rows:
         rows = list(enumerate(book[sheet].iter_rows(values_only=True), start=1))
     finally:
         book.close()
-    _check_formulas(path, sheet, rows)
+    if any(cell is None for _, row in rows for cell in row):
+        rows = _with_empty_cells(path, sheet, rows)
     return [(line, [_text(cell) for cell in row]) for line, row in rows]
 
 
-def _check_formulas(path: Path, sheet: str, rows: Sequence[tuple[int, Sequence[Any]]]) -> None:
-    """Raise an `InputError` if a cell seems empty because its formula was never computed."""
-    if not any(cell is None for _, row in rows for cell in row):
-        return
-    book = _open(path, values=False)
+def _with_empty_cells(
+    path: Path, sheet: str, rows: Sequence[tuple[int, Sequence[Any]]]
+) -> list[tuple[int, Sequence[Any]]]:
+    """Return the rows with the cells that only seem empty: each row of cells that are merged has their value.
+
+    Raises:
+        InputError: A cell seems empty because its formula was never computed.
+    """
+    book = _open(path, values=False, complete=True)
     try:
-        for (line, row), formulas in zip(rows, book[sheet].iter_rows(values_only=True), strict=True):
+        filled = [(line, list(row)) for line, row in rows]
+        for merged in book[sheet].merged_cells.ranges:
+            for line in range(merged.min_row, min(merged.max_row, len(filled))):
+                filled[line][1][merged.min_col - 1] = filled[merged.min_row - 1][1][merged.min_col - 1]
+        for (line, row), formulas in zip(filled, book[sheet].iter_rows(values_only=True), strict=True):
             for cell, formula in zip(row, formulas, strict=True):
                 if cell is None and formula is not None:
                     raise InputError(
@@ -80,6 +89,7 @@ def _check_formulas(path: Path, sheet: str, rows: Sequence[tuple[int, Sequence[A
                     )
     finally:
         book.close()
+    return [(line, tuple(row)) for line, row in filled]
 
 
 def read_parquet(path: Path) -> Rows:
@@ -109,7 +119,7 @@ def read_parquet(path: Path) -> Rows:
     return [(1, list(table.column_names)), *enumerate(map(list, zip(*columns, strict=True)), start=2)]
 
 
-def _open(path: Path, *, values: bool = True) -> Any:
+def _open(path: Path, *, values: bool = True, complete: bool = False) -> Any:
     try:
         import openpyxl
     except ImportError:
@@ -117,7 +127,7 @@ def _open(path: Path, *, values: bool = True) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of styles and extensions, which are not read
-            return openpyxl.load_workbook(path, read_only=True, data_only=values)
+            return openpyxl.load_workbook(path, read_only=not complete, data_only=values)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:

@@ -74,6 +74,17 @@ def test_corpora_that_the_songs_come_from(folder):
     assert Table(**options).id_space is None
 
 
+def test_merged_cells_of_a_workbook(folder):
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    for row in (["features", "valence", "genre"], ["f/a1.npy", 6, "Jazz"], ["f/a2.npy", 2], ["f/a3.npy", 3]):
+        book.active.append(row)
+    book.active.merge_cells("C2:C3")
+    book.save(folder / "songs.xlsx")
+    dataset = Table(path=folder / "songs.xlsx", id="features", classification=["genre"])
+    assert [track.targets["genre"] for track in dataset.tracks()] == ["Jazz", "Jazz", None]
+
+
 @pytest.mark.parametrize(("delimiter", "name"), [("\t", "songs.tsv"), ("\t", "songs.txt"), (";", "songs.csv")])
 def test_delimiters(folder, delimiter, name):
     text = TEXT.replace('"a,3"', "a3").replace(",", delimiter)
