@@ -34,8 +34,13 @@ open({file!r}, "w").write("executed again")
 _LONG = """
 import os, time
 if {file!r}:
-    open({file!r}, "w").write(str(os.getpid()))
-    time.sleep(120)
+    with open({file!r}, "w") as stream:
+        stream.write(str(os.getpid()))
+    try:
+        for _ in range(1200):  # some launchers interrupt a task between two calls
+            time.sleep(0.1)
+    finally:
+        os.remove({file!r})
 """
 
 
@@ -91,8 +96,10 @@ def check_launcher(launcher: Any, parameters: Mapping[str, Any] | None = None) -
             outcomes = built.run(exec, [_LONG.format(file=""), _LONG.format(file=str(process))], needs)
             next(outcomes)
             _wait(lambda: process.exists() and process.read_text())
+            number = int(process.read_text())
             outcomes.close()
-            _wait(lambda: not _is_running(int(process.read_text())))
+            # Where processes are kept for further tasks, the task itself reports its end.
+            _wait(lambda: not process.exists() or not _is_running(number))
 
 
 def _wait(happened: Any) -> None:
