@@ -195,8 +195,8 @@ def test_every_pair_of_three_is_tested(tmp_path):
     assert comparison.identical == [("good", "same")]
     first, same, *others = verdicts(comparison)
     assert first.startswith("good has the highest mean Spearman's rho of 2 tasks (")
-    assert "It is better than fair and poor (all pairs tested, corrected p < 0.05)." in first
-    assert "not known" not in first
+    assert "It is better than fair and poor (all 6 pairs tested, corrected p < 0.05)." in first
+    assert "not significantly" not in first
     assert same == "good and same are identical: they have the same predictions on every track."
     assert not any(text.startswith(("same is", "No significant difference between same")) for text in others)
     assert comparison_json(comparison)["rankings"][0]["pairs"][0]["better"] == "good"

@@ -184,11 +184,13 @@ def _best(ranking: Ranking, identical: Collection[frozenset[str]], level: float)
     worse = [other for other in others if ranking.pairs[best, other].corrected < level]
     unknown = [other for other in others if other not in worse and frozenset((best, other)) not in identical]
     most = "highest" if higher_is_better(ranking.metric) else "lowest"
+    tested = f"all {len(ranking.pairs)} pairs tested, corrected " if len(ranking.pairs) > 1 else ""
     text = f"{best} has the {most} {what} ({number(ranking.means[best])})."
     if worse:
-        text += f" It is better than {listed(worse)} (all pairs tested, corrected p < {level:.2g})."
+        text += f" It is better than {listed(worse)} ({tested}p < {level:.2g})."
     if unknown:
-        text += f" Whether it is better than {listed(unknown)} is not known."
+        others_named = "any other" if len(others) == len(unknown) > _LISTED else listed(unknown)
+        text += f" It is not significantly better than {others_named} ({tested}p ≥ {level:.2g})."
     return text
 
 
