@@ -241,7 +241,7 @@ def tensorboard_plugins() -> list[Any]:
     from tensorboard.plugins.hparams import api_pb2, backend_context, metadata
     from tensorboard.plugins.hparams.hparams_plugin import HParamsPlugin
 
-    class Context(backend_context.Context):
+    class Context(backend_context.Context):  # type: ignore[misc]  # TensorBoard has no types
         def _find_experiment_tag(
             self, contents: Mapping[str, Mapping[str, bytes]], include_metrics: bool
         ) -> api_pb2.Experiment | None:

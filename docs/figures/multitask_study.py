@@ -21,8 +21,13 @@ from musicemo.evaluation import LEADING
 from musicemo.runs import open_replicates
 
 BASELINE = "single"
-LABELS = ("joyful_activation", "power", "calmness")
-RATES = ("0.003", "0.01", "0.03")
+#: Name of the study on a dataset -> the tasks of which few labels are used.
+LABELS = {
+    "study": ("joyful_activation", "power", "calmness"),
+    "synth-study": ("valence", "energy", "danceability"),
+}
+RATES = ("0.003", "0.01", "0.03", "0.1")
+TITLES = {"spearman": "mean rho", "pr_auc": "mean PR-AUC of tags", "accuracy": "accuracy of genre"}
 WEIGHTS = {
     "plain": "exp(-s) L, L = mse + 0.1 (1 - rho)",
     "study": "exp(-s) L + s, L = mse - 0.1 rho",
@@ -64,22 +69,19 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def conditions(comparison: Comparison) -> str:
-    """Return the mean over the emotions and the accuracy of genre, each with its difference from single-task."""
-    (emotions,) = comparison.averages
-    (genre,) = (row for row in comparison.rows if row.task == "genre" and row.metric in LEADING)
-    accuracy = scores(genre)
+    """Return the means over the tasks of a kind and the score of genre, with their differences from single-task."""
+    single = [row for row in comparison.rows if row.metric in LEADING and row.task == "genre"]
+    rows = [*comparison.averages, *single]
+    names = [score.experiment for score in rows[0].scores]
+    by_row = [scores(row) for row in rows]
     return table(
-        ["condition", "seeds", "mean rho", "minus `single`", "accuracy of genre", "minus `single`"],
+        ["condition", *(text for row in rows for text in (TITLES[row.metric], "minus `single`"))],
         (
             (
-                f"`{score.experiment}`",
-                str(len(score.values)),
-                f"{score.mean:.3f}",
-                written(score.difference),
-                f"{accuracy[score.experiment].mean:.3f}",
-                written(accuracy[score.experiment].difference),
+                f"`{name}`",
+                *(text for of in by_row for text in (f"{of[name].mean:.3f}", written(of[name].difference))),
             )
-            for score in emotions.scores
+            for name in names
         ),
     )
 
@@ -101,14 +103,14 @@ def tasks(comparison: Comparison) -> str:
     )
 
 
-def labels(runs: Path) -> str:
-    """Return what nine other tasks add to an emotion with few and with all labels."""
+def labels(runs: Path, study: str) -> str:
+    """Return what the other tasks add to an emotion with few and with all labels."""
     rows = []
-    for task in LABELS:
+    for task in LABELS[study]:
         for share, single, multi in (
-            ("10 %", "study-labels-single-10", f"study-labels-{task}-10"),
-            ("30 %", "study-labels-single-30", f"study-labels-{task}-30"),
-            ("100 %", "study-single", "study-all"),
+            ("10 %", f"{study}-labels-single-10", f"{study}-labels-{task}-10"),
+            ("30 %", f"{study}-labels-single-30", f"{study}-labels-{task}-30"),
+            ("100 %", f"{study}-single", f"{study}-all"),
         ):
             if not (finished(runs / single) and finished(runs / multi)):
                 continue
@@ -124,14 +126,14 @@ def labels(runs: Path) -> str:
                     written(by_name["multi"].difference),
                 )
             )
-    return table(["task", "labels", "single-task", "with nine other tasks", "difference"], rows)
+    return table(["task", "labels", "single-task", "with the other tasks", "difference"], rows)
 
 
-def tuning(runs: Path) -> str:
+def tuning(runs: Path, study: str) -> str:
     """Return the mean score on the validation songs of each condition and learning rate."""
     rows = []
     for name in CONDITIONS:
-        folders = [runs / f"study-tuning-{name}-lr{rate}" for rate in RATES]
+        folders = [runs / f"{study}-tuning-{name}-lr{rate}" for rate in RATES]
         if not all(finished(folder, 1) for folder in folders):
             continue
         values = [
@@ -158,7 +160,7 @@ def weights(runs: Path) -> str:
         last = [
             run.history[-1][f"weight/{task}"]
             for run in open_replicates(runs / f"study-weights-{score.experiment}")
-            for task in LABELS
+            for task in LABELS["study"]
         ]
         rows.append(
             (
@@ -179,7 +181,7 @@ def draw(runs: Path, out: Path) -> None:
     panels = figure.subplots(1, len(forms), sharex=True)
     for panel, name in zip(panels, forms, strict=True):
         history = open_replicates(runs / f"study-weights-{name}")[0].history
-        for task in LABELS:
+        for task in LABELS["study"]:
             panel.plot(
                 [record["epoch"] for record in history],
                 [record[f"weight/{task}"] for record in history],
@@ -194,15 +196,16 @@ def draw(runs: Path, out: Path) -> None:
 
 def main(runs: Path, page: Path, out: Path) -> None:
     """Replace the tables of the page, and draw the figure."""
-    names = {name: f"study-{name}" for name in CONDITIONS}
-    comparison = compared(runs, names, BASELINE)
-    parts = {
-        "conditions": conditions(comparison),
-        "tasks": tasks(comparison),
-        "labels": labels(runs),
-        "tuning": tuning(runs),
-        "weights": weights(runs),
-    }
+    parts = {"weights": weights(runs)}
+    for study in LABELS:
+        comparison = compared(runs, {name: f"{study}-{name}" for name in CONDITIONS}, BASELINE)
+        start = study.removesuffix("study")
+        parts |= {
+            f"{start}conditions": conditions(comparison),
+            f"{start}tasks": tasks(comparison),
+            f"{start}labels": labels(runs, study),
+            f"{start}tuning": tuning(runs, study),
+        }
     text = page.read_text()
     for name, part in parts.items():
         text = re.sub(

@@ -193,10 +193,11 @@ class Listener:
     @cached_property
     def tracks(self) -> Mapping[str, Audio]:
         """Track -> audio, of the run's dataset; empty if it cannot be read, see `silence`."""
-        first = self.runs[0].directory
+        first = self.runs[0]
+        run = first.members[0] if isinstance(first, TrainedEnsemble) else first  # members have the same data
         try:
             experiment = load_experiment(
-                first / "experiment.toml",
+                run.directory / "experiment.toml",
                 local_code="kept" if self.trust_local_code else "refuse",
                 unneeded=_UNNEEDED,
             )

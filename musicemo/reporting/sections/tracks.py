@@ -224,16 +224,16 @@ def _curve(
     # A line breaks where the track is not rated.
     gaps = np.flatnonzero(np.diff(times) > 1.5 * np.diff(times).min(initial=np.inf)) + 1
     rated = len(times)
-    x, true, predicted, *ends_of_band = (
+    x, true, predicted, low, high = (
         np.insert(values[:rated], gaps, np.nan).tolist()
-        for values in (times, target, prediction, *(band or ()))
+        for values in (times, target, prediction, *(band or (prediction, prediction)))
     )
     return Chart(
         title=title,
         x=spanning(times, "seconds"),
         y=y,
         marks=[
-            *([Band(x, *ends_of_band, "error of a moment", 1)] if band else []),
+            *([Band(x, low, high, "error of a moment", 1)] if band else []),
             Line(x, true, label="true", colour=0),
             Line(x, predicted, label="predicted", colour=1),
             Cursor(ends, ends),
