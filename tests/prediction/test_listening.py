@@ -50,7 +50,7 @@ def test_an_ensemble_is_heard_with_the_values_of_predict_and_its_own_error(liste
     song = write_song(tmp_path / "song.flac", seconds=3)
     first, second = find_runs(replicates)
     ensembles = [
-        TrainedEnsemble(run.directory, {"ensemble": {}}, run.record, members, [1.0] * len(members))
+        TrainedEnsemble(tmp_path, {"ensemble": {}}, run.record, members, [1.0] * len(members))
         for run, members in ((first, [first, second]), (second, [second]))
     ]
     heard, _ = hear(Listener(EnsemblePredictor(ensembles), 2.0, 1.0), song, tmp_path)
@@ -62,7 +62,11 @@ def test_an_ensemble_is_heard_with_the_values_of_predict_and_its_own_error(liste
         float(Predictor([second]).predict(song).tasks["valence"].value)
     )
     track = first.record.split["train"][0]
-    assert Listener(EnsemblePredictor(ensembles), 2.0, 1.0).sets(track) == ["train", "train"]
+    whole = Listener(EnsemblePredictor(ensembles), 2.0, 1.0)
+    assert whole.sets(track) == ["train", "train"]
+    assert not whole.tracks
+    # The dataset of its members is read.
+    assert whole.silence == ["The audio of the run's dataset is not on this machine."]
 
 
 @pytest.mark.slow
