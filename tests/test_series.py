@@ -243,7 +243,7 @@ def test_the_reports_of_runs_and_replicates_draw_curves(directory, runs):
         ]
         assert errors == sorted(errors)
         *lines, cursor = curves.charts[0].marks
-        assert [line.label for line in lines] == ["true", "predicted"]
+        assert [line.label for line in lines] == ["error of a moment", "true", "predicted"]
         assert isinstance(cursor, Cursor)
         assert len(together.charts) == 1
         assert "r per song" in render(page)

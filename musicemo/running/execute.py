@@ -278,8 +278,8 @@ class _Execution:
             if (record.seed, record.fold) == (self.seed, self.fold)
             and (record.results.get("overfit_batches") or 0) == self.options.overfit_batches
             and record.results.get("inner_fold") == (self.replicate.inner[0] if self.replicate.inner else None)
-            # Trials of an earlier search have other settings.
-            and (record.results.get("search") or {}).get("study") == self.experiment.source.search.get("study")
+            # Other trials, and those of an earlier search, have other settings.
+            and _trial(record.results.get("search") or {}) == _trial(self.experiment.source.search)
         ]
         if not earlier:
             return
@@ -428,6 +428,11 @@ def tag_thresholds(tasks: Sequence[Task], validation: Evaluation | None) -> dict
         for task in tasks
         if task.kind == "tags"
     }
+
+
+def _trial(search: Mapping[str, Any]) -> tuple[Any, Any]:
+    """Return a study and the number of its trial; (None, None) without a search."""
+    return search.get("study"), search.get("trial")
 
 
 def _warn_of_restart(error: InputError) -> None:

@@ -71,7 +71,7 @@ def test_an_error_of_a_tracker_is_a_violation():
 @pytest.mark.parametrize(
     ("plugin", "clause", "words"),
     [
-        (NeedsArguments, "parameters", "path: Field required"),
+        (NeedsArguments, "parameters", "path: field required"),
         (Misspelt, "hooks", "unknown hook 'musicemo_epoch_begun'"),
         (Unmarked, "hooks", "musicemo_epoch_started is not marked @hookimpl"),
         (Nothing, "hooks", "implements no hook"),
