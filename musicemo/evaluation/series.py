@@ -20,12 +20,10 @@ from musicemo.evaluation.metrics import SERIES, Floats
 
 __all__ = ["MomentError", "SeriesResampler", "moment_error", "padded", "song_metrics"]
 
+#: Share of the rated moments that are within the error.
 _SHARE = 0.8
-"""Share of the rated moments that are within the error."""
-
+#: Minimum number of songs of an error.
 _LEAST = 4
-"""Songs that an error needs, at least."""
-
 #: Share of the values, or of their mean square, below which their differences, or their variance, are rounding errors.
 _ROUNDING = 1e-12
 

@@ -193,8 +193,7 @@ class Listener:
     @cached_property
     def tracks(self) -> Mapping[str, Audio]:
         """Track -> audio, of the run's dataset; empty if it cannot be read, see `silence`."""
-        first = self.runs[0]
-        run = first.members[0] if isinstance(first, TrainedEnsemble) else first  # members have the same data
+        run = self.runs[0].members[0]  # all have the same data
         try:
             experiment = load_experiment(
                 run.directory / "experiment.toml",

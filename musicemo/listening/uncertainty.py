@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,12 +55,12 @@ class HeldOut:
 
     def predictions(self, task: str) -> dict[str, float]:
         """Return track -> predicted rating, the mean over seeds and repeats, and of series over time."""
-        several: dict[str, list[float]] = {}
-        for one in self.tasks.get(task, []):
-            if one.kind in ("regression", "series"):
-                for track, prediction in zip(one.ids, _song_ratings(one)[1].tolist(), strict=True):
-                    several.setdefault(track, []).append(prediction)
-        return {track: float(np.mean(values)) for track, values in several.items()}
+        means = _means(
+            (one.ids, _song_ratings(one)[1])
+            for one in self.tasks.get(task, [])
+            if one.kind in ("regression", "series")
+        )
+        return {track: float(mean) for track, mean in means.items()}
 
     def rating_error(self, task: str) -> RatingError | None:
         """Return the error of a song's rating; None without ratings, or with fewer than four tracks.
@@ -89,15 +90,12 @@ class HeldOut:
 
         The predictions of several seeds and repeats are averaged.
         """
-        several: dict[str, list[NDArray[np.float64]]] = {}
-        targets: dict[str, NDArray[np.float64]] = {}
-        for one in self.tasks.get(task, []):
-            if one.kind == "series":
-                targets |= dict(zip(one.ids, one.rows("target"), strict=True))
-                for track, prediction in zip(one.ids, one.rows("prediction"), strict=True):
-                    several.setdefault(track, []).append(prediction)
-        predictions = [np.mean(several[track], axis=0) for track in targets]
-        return moment_error(padded(predictions), padded(list(targets.values()))) if targets else None
+        series = [one for one in self.tasks.get(task, []) if one.kind == "series"]
+        predictions = _means((one.ids, one.rows("prediction")) for one in series)
+        targets = {track: row for one in series for track, row in zip(one.ids, one.rows("target"), strict=True)}
+        if not targets:
+            return None
+        return moment_error(padded([predictions[track] for track in targets]), padded(list(targets.values())))
 
     def precision(self, task: str, label: int) -> tuple[int, int]:
         """Return how many of the predictions of a class or tag were right, and how many there were.
@@ -145,6 +143,15 @@ def read_held_out(records: Sequence[RunRecord]) -> HeldOut:
         return HeldOut("in the validation set, which also selected the epoch", tasks)
     folds = replicates.folds
     return HeldOut("in cross-validation" if len(folds) > 1 else "in the test set", tasks)
+
+
+def _means(evaluations: Iterable[tuple[Sequence[str], Iterable[Any]]]) -> dict[str, Any]:
+    """Return track -> mean over seeds and repeats, of the ids and the predictions of each."""
+    several: dict[str, list[Any]] = {}
+    for ids, predictions in evaluations:
+        for track, prediction in zip(ids, predictions, strict=True):
+            several.setdefault(track, []).append(prediction)
+    return {track: np.mean(values, axis=0) for track, values in several.items()}
 
 
 def _song_ratings(task: TaskEvaluation) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

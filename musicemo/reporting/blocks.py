@@ -254,7 +254,7 @@ class Charts:
 
     @property
     def playable(self) -> str:
-        """What a reader clicks to hear a track: ``a point``, ``a ring``, or how many of the points play."""
+        """Noun phrase for the points that play their tracks: ``a point``, ``a ring``, or their number."""
         points = [
             mark for chart in self.charts for mark in chart.marks if isinstance(mark, Points) and mark.tracks
         ]

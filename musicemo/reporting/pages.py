@@ -267,11 +267,7 @@ def _results(runs: Sequence[RunRecord], notices: list[Notice]) -> list[Section]:
     blocks: list[Block]
     if charts := tracks.prediction_charts(evaluation, "regression", metrics, run.tasks):
         sections.append(Section("Predicted against true", [Charts(charts, note=tracks.DOTS)]))
-    if charts := tracks.curve_charts(evaluation, run.tasks, part):
-        together = tracks.prediction_charts(evaluation, "series", metrics, run.tasks)
-        note = tracks.curve_note(evaluation, part)
-        blocks = [Charts(charts, note=note), Charts(together, note=tracks.TOGETHER)]
-        sections.append(Section("Over time", blocks))
+    sections.append(tracks.series_section(evaluation, run.tasks, metrics, part))
     sections.append(plane_section(evaluation, run.tasks))
     confusions = tracks.prediction_charts(evaluation, "classification", metrics, run.tasks)
     classes = list(scores.class_tables(metrics))

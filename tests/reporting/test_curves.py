@@ -5,7 +5,7 @@ import pytest
 
 from musicemo.evaluation import Evaluation, TaskEvaluation
 from musicemo.reporting.charts import Band, Line
-from musicemo.reporting.sections.tracks import curve_charts, curve_note
+from musicemo.reporting.sections.tracks import series_section
 
 TASKS = {"valence": {"kind": "series", "range": [0.0, 1.0]}}
 
@@ -20,7 +20,8 @@ def evaluation(count):
 
 
 def test_a_band_around_the_prediction_has_the_error_of_80_percent_of_the_moments():
-    best, median, worst = curve_charts(evaluation(5), TASKS, "test")
+    curves, _ = series_section(evaluation(5), TASKS, {}, "test").blocks
+    best, median, worst = curves.charts
     band, _, predicted, _ = worst.marks
     assert isinstance(band, Band)
     assert isinstance(predicted, Line)
@@ -31,9 +32,9 @@ def test_a_band_around_the_prediction_has_the_error_of_80_percent_of_the_moments
     assert set(band.high) == {1.0}  # the end of the scale
     assert worst.y.low < 0.1  # that of the best: all have one axis
     assert best.y == median.y == worst.y
-    note = curve_note(evaluation(5), "test")
     assert (
-        "80 % of all rated moments of the test set do not exceed: valence 0.4 (50 moments of 5 tracks;" in note
+        "80 % of all rated moments of the test set do not exceed: valence 0.4 (50 moments of 5 tracks;"
+        in curves.note
     )
 
 
@@ -42,6 +43,6 @@ def test_without_held_out_tracks_the_error_is_said_to_be_unknown():
         (5, "train", "no tracks are held out."),
         (3, "test", "it needs at least four tracks."),
     ):
-        charts = curve_charts(evaluation(count), TASKS, part)
-        assert not any(isinstance(mark, Band) for chart in charts for mark in chart.marks)
-        assert curve_note(evaluation(count), part).endswith(f"The error of single moments is unknown: {reason}")
+        curves, _ = series_section(evaluation(count), TASKS, {}, part).blocks
+        assert not any(isinstance(mark, Band) for chart in curves.charts for mark in chart.marks)
+        assert curves.note.endswith(f"The error of single moments is unknown: {reason}")

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from musicemo.reporting.charts.axes import Axis
-from musicemo.reporting.charts.axes import drawable as finite
 from musicemo.reporting.charts.chart import (
     COLOURS,
     LABEL,
@@ -112,9 +111,8 @@ def _colour(number: int) -> str:
 
 def _band(axes: Axes, band: Band) -> None:
     x, low, high = (
-        np.array([value if finite(value) else math.nan for value in values], dtype=np.float64)
-        for values in (band.x, band.low, band.high)
-    )
+        np.array(values, dtype=np.float64) for values in (band.x, band.low, band.high)
+    )  # None is NaN
     axes.fill_between(
         x, low, high, color=_colour(band.colour), alpha=0.15, linewidth=0, label=band.label or None
     )

@@ -24,7 +24,7 @@ __all__ = ["comparison_blocks", "comparison_facts", "comparison_sections", "note
 #: Keys of the experiments' files that are not listed as differences.
 _IGNORED = ("name", "description", "seed", "seeds", "split.fold")
 
-#: Tasks of a verdict that are listed with their differences; of more, the range of the differences is given.
+#: Maximum number of tasks or experiments that a verdict lists; more of them are summarized.
 _LISTED = 4
 
 #: Maximum number of characters of a value that is listed as a difference.

@@ -87,14 +87,8 @@ def replicate_sections(runs: Sequence[RunRecord], part: str, notices: list[Notic
     if charts := tracks.prediction_charts(combined, "regression", {}, runs[0].tasks):
         mean = f" Predictions are means over {count}." if several else ""
         sections.append(Section("Predicted against true", [Charts(charts, note=tracks.DOTS + mean)]))
-    if charts := tracks.curve_charts(combined, runs[0].tasks, part):
-        mean = f" Predictions are means over {len(experiment.per_seed)} seeds." if several else ""
-        together = tracks.prediction_charts(combined, "series", {}, runs[0].tasks)
-        over_time: list[Block] = [
-            Charts(charts, note=tracks.curve_note(combined, part) + mean),
-            Charts(together, note=tracks.TOGETHER),
-        ]
-        sections.append(Section("Over time", over_time))
+    mean = f" Predictions are means over {len(experiment.per_seed)} seeds." if several else ""
+    sections.append(tracks.series_section(combined, runs[0].tasks, {}, part, mean))
     sections.append(plane_section(combined, runs[0].tasks))
     pooled = _pooled(experiment)
     if charts := tracks.prediction_charts(pooled, "classification", {}, runs[0].tasks):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from musicemo.evaluation import (
     TITLES,
     Evaluation,
+    MomentError,
     TargetKind,
     TaskEvaluation,
     moment_error,
@@ -46,12 +47,10 @@ __all__ = [
     "LABELS",
     "PAIR_CHART",
     "TAG_CHART",
-    "TOGETHER",
-    "curve_charts",
-    "curve_note",
     "label_section",
     "other_tracks",
     "prediction_charts",
+    "series_section",
     "task_chart",
     "task_figure",
     "worst",
@@ -151,53 +150,72 @@ def task_chart(
     return _confusion(name, task, notes)
 
 
-def curve_charts(evaluation: Evaluation, tasks: Mapping[str, Mapping[str, Any]], part: str) -> list[Chart]:
-    """Return the true and the predicted ratings of the best, the median and the worst track of each series, by RMSE.
+def series_section(
+    evaluation: Evaluation,
+    tasks: Mapping[str, Mapping[str, Any]],
+    metrics: Mapping[str, Any],
+    part: str,
+    more: str = "",
+) -> Section:
+    """Return the section on ratings over time; empty without them.
 
-    A band around the prediction has the error of single moments, if the tracks are held out; see `curve_note`.
+    It has the true and the predicted ratings of the best, the median and the worst track of each series, by RMSE, and
+    those of all tracks together. A band around a prediction has the error of single moments, if tracks are held out.
 
     Args:
         evaluation: Predictions and targets.
         tasks: task -> its ``range``.
+        metrics: task -> its metrics, to be shown.
         part: The set.
+        more: Further text below the curves.
     """
-    charts = []
-    for name, task in evaluation.tasks.items():
-        if task.kind != "series" or not len(task.target):
-            continue
-        order = np.argsort(song_metrics(task.prediction, task.target)["rmse"], kind="stable").tolist()
-        shown = {"best": order[0], "median": order[len(order) // 2], "worst": order[-1]}
-        table = tasks.get(name, {})
-        unit = scale(table)
-        error = None if part == "train" else moment_error(task.prediction, task.target)
-        low, high = (
-            np.clip(
-                task.prediction + side * (error.within if error else 0.0),
-                *(table.get("range") or (-math.inf, math.inf)),
-            )
-            for side in (-1, 1)
-        )
-        y = spanning(
-            np.concatenate(
-                [values[np.isfinite(values)] for values in (task.target, task.prediction, low, high)]
-            ),
-            name + (unit and f" ({unit})"),
-        )
-        for which, place in list(shown.items())[: len(order)]:
-            band = (low[place], high[place]) if error else None
-            charts.append(_curve(f"{name}: {which} track", task, place, y, band))
-    return charts
+    series = {
+        name: task for name, task in evaluation.tasks.items() if task.kind == "series" and len(task.target)
+    }
+    if not series:
+        return Section("", [])
+    errors = {
+        name: None if part == "train" else moment_error(task.prediction, task.target)
+        for name, task in series.items()
+    }
+    charts = [
+        chart
+        for name, task in series.items()
+        for chart in _curves(name, task, tasks.get(name, {}), errors[name])
+    ]
+    together = prediction_charts(evaluation, "series", metrics, tasks)
+    return Section(
+        "Over time", [Charts(charts, note=_curve_note(errors, part) + more), Charts(together, note=TOGETHER)]
+    )
 
 
-def curve_note(evaluation: Evaluation, part: str) -> str:
-    """Return the sentences below the charts of `curve_charts`."""
+def _curves(
+    name: str, task: TaskEvaluation, table: Mapping[str, Any], error: MomentError | None
+) -> Iterator[Chart]:
+    """Yield the charts of the best, the median and the worst track of a series."""
+    order = np.argsort(song_metrics(task.prediction, task.target)["rmse"], kind="stable").tolist()
+    shown = {"best": order[0], "median": order[len(order) // 2], "worst": order[-1]}
+    unit = scale(table)
+    low, high = (
+        np.clip(
+            task.prediction + side * (error.within if error else 0.0),
+            *(table.get("range") or (-math.inf, math.inf)),
+        )
+        for side in (-1, 1)
+    )
+    y = spanning(
+        np.concatenate([values[np.isfinite(values)] for values in (task.target, task.prediction, low, high)]),
+        name + (unit and f" ({unit})"),
+    )
+    for which, place in list(shown.items())[: len(order)]:
+        band = (low[place], high[place]) if error else None
+        yield _curve(f"{name}: {which} track", task, place, y, band)
+
+
+def _curve_note(errors: Mapping[str, MomentError | None], part: str) -> str:
+    """Return the sentences below the curves of series, task -> error of its single moments."""
     if part == "train":
         return f"{CURVES} {NO_BAND} no tracks are held out."
-    errors = {
-        name: moment_error(task.prediction, task.target)
-        for name, task in evaluation.tasks.items()
-        if task.kind == "series" and len(task.target)
-    }
     texts = [
         f"{name} {number(error.within, '.3g')} ({error.moments:,} moments of {plural(error.songs, 'track')}; the mean "
         f"rating has {number(error.constant, '.3g')})"
